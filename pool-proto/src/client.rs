@@ -1,0 +1,244 @@
+//! The client's supply: dials, paced by the tuner and held back by the backoff.
+
+use core::time::Duration;
+
+use crate::backoff::Backoff;
+use crate::config::ClientConfig;
+use crate::event::{Action, CloseReason, Token, WaitReason};
+use crate::id::IdExchange;
+use crate::ids::Ids;
+use crate::machine::{Machine, Role};
+use crate::slots::State;
+use crate::stats::Stats;
+use crate::time::Instant;
+use crate::tuner::{Tuner, Tuning};
+
+/// The seed of a machine that was given none; the adapters always give one.
+pub(crate) const DEFAULT_SEED: u64 = 0x706f_6f6c;
+
+/// A connection that the peer closes this soon after it was established, unused, was no success: a
+/// full server of the reference completes the handshake, sends an id, and closes. A second is long
+/// against a round trip and short against the life of a useful connection.
+const SETTLING: Duration = Duration::from_secs(1);
+
+/// The client role: connections come from dials.
+pub struct Dialing {
+    tuner: Tuner,
+    backoff: Backoff,
+    max_dials: u32,
+    /// No dial before this.
+    retry_at: Option<Instant>,
+    /// Counts the failures that led to a wait. Attempts begun in an earlier epoch failed for the
+    /// same reason, and do not lengthen the wait again.
+    epoch: u32,
+    next_round: Option<Instant>,
+    /// Connections established since the last round.
+    created: u32,
+    /// The fewest ready connections since the last round.
+    lowest_idle: u32,
+    /// Dials that the round may still begin, where rounds pace them.
+    quota: u32,
+}
+
+/// The client's machine: dials a peer and keeps connections ready.
+pub type Client<C> = Machine<C, Dialing>;
+
+impl<C> Client<C> {
+    /// A client at its start. The first dials are waiting in
+    /// [`poll_action`](Machine::poll_action).
+    #[must_use]
+    pub fn new(config: &ClientConfig, now: Instant) -> Self {
+        let mut random = fastrand::Rng::with_seed(config.common.seed.unwrap_or(DEFAULT_SEED));
+        let exchanged = config.ids != IdExchange::None;
+        let ids = if exchanged {
+            Ids::received(&mut random)
+        } else {
+            Ids::issued(config.common.max_connections, &mut random)
+        };
+        let (base, cap) = config.backoff;
+        let role = Dialing {
+            tuner: config.tuner.clone(),
+            backoff: Backoff::new(base, cap, random.u64(..)),
+            max_dials: config.max_dials,
+            retry_at: None,
+            epoch: 0,
+            next_round: None,
+            created: 0,
+            lowest_idle: 0,
+            quota: 0,
+        };
+        let mut client = Self::assemble(
+            &config.common,
+            config.dial_timeout,
+            exchanged,
+            ids,
+            role,
+            random,
+            now,
+        );
+        client.begin_round(now);
+        client.settle(now);
+        client
+    }
+
+    fn begin_round(&mut self, now: Instant) {
+        let idle = self.slots.len(State::Idle);
+        let supply = self.supply();
+        let role = &mut self.role;
+        match role.tuner.tuning() {
+            Tuning::Reference => {
+                role.tuner.begin_round(idle);
+                role.quota = role.tuner.capacity().saturating_sub(supply);
+                role.next_round = Some(now.after(role.tuner.period()));
+            }
+            Tuning::Demand => {
+                role.tuner.begin_round(role.lowest_idle);
+                role.lowest_idle = idle;
+                role.next_round = None;
+            }
+        }
+    }
+
+    fn dial(&mut self, now: Instant) -> bool {
+        let Some(key) = self.slots.insert(State::Dialing, self.role.epoch, now) else {
+            return false;
+        };
+        let key = self.name(key);
+        self.totals.dials += 1;
+        self.role.quota = self.role.quota.saturating_sub(1);
+        self.actions.push_back(Action::Dial { token: Token(key) });
+        true
+    }
+
+    /// An attempt of this epoch failed.
+    fn failed(&mut self, epoch: u32, relapse: bool, now: Instant) {
+        let role = &mut self.role;
+        if epoch != role.epoch {
+            return;
+        }
+        role.epoch = role.epoch.wrapping_add(1);
+        let wait = if relapse {
+            role.backoff.relapse()
+        } else {
+            role.backoff.failure()
+        };
+        role.retry_at = Some(now + wait).filter(|at| *at > now);
+    }
+}
+
+impl Role for Dialing {
+    fn refill<C>(client: &mut Client<C>, now: Instant) {
+        let idle = client.slots.len(State::Idle);
+        let role = &mut client.role;
+        role.lowest_idle = role.lowest_idle.min(idle);
+        let paced = role.tuner.tuning() == Tuning::Reference;
+        if !paced && role.next_round.is_none() && role.tuner.capacity() > role.tuner.min_capacity()
+        {
+            role.next_round = Some(now.after(role.tuner.period()));
+        }
+        if role.retry_at.is_some() {
+            return;
+        }
+        // After failures one dial feels its way; the rest follows when it has succeeded.
+        let max_dials = if role.backoff.failures() > 0 {
+            1
+        } else {
+            role.max_dials
+        };
+        let capacity = role.tuner.capacity();
+        while client.supply() < capacity
+            && client.in_flight() < max_dials
+            && client.slots.total() < client.max_connections
+            && (!paced || client.role.quota > 0)
+            && client.dial(now)
+        {}
+    }
+
+    fn handle_timeout<C>(client: &mut Client<C>, now: Instant) {
+        if client.closed {
+            return;
+        }
+        if client.role.retry_at.is_some_and(|at| at <= now) {
+            client.role.retry_at = None;
+        }
+        if client.role.next_round.is_some_and(|at| at <= now) {
+            let created = core::mem::take(&mut client.role.created);
+            client.role.tuner.end_round(created);
+            client.begin_round(now);
+        }
+    }
+
+    fn deadline<C>(client: &Client<C>) -> Instant {
+        if client.closed {
+            return Instant::NEVER;
+        }
+        let retry_at = client.role.retry_at.unwrap_or(Instant::NEVER);
+        retry_at.min(client.role.next_round.unwrap_or(Instant::NEVER))
+    }
+
+    fn limit(&self) -> u32 {
+        self.tuner.max_capacity()
+    }
+
+    fn missed(&mut self) {
+        self.tuner.missed();
+    }
+
+    fn require(&mut self, ready: u32) {
+        self.tuner.require(ready);
+    }
+
+    fn established<C>(client: &mut Client<C>, _index: u32) {
+        client.role.created = client.role.created.saturating_add(1);
+        client.role.backoff.success();
+        client.role.retry_at = None;
+    }
+
+    fn ending<C>(client: &mut Client<C>, index: u32, reason: CloseReason) {
+        let Some(slot) = client.slots.get(index) else {
+            return;
+        };
+        let (epoch, now) = (slot.origin, client.now);
+        match reason {
+            CloseReason::DialFailed
+            | CloseReason::DialTimeout
+            | CloseReason::HandshakeFailed
+            | CloseReason::HandshakeTimeout
+            | CloseReason::DuplicateId
+            | CloseReason::MissingId => client.failed(epoch, false, now),
+            CloseReason::PeerClosed if !slot.used && now.since(slot.established) < SETTLING => {
+                client.failed(epoch, true, now);
+            }
+            _ => {}
+        }
+    }
+
+    fn flushed(&mut self, now: Instant) {
+        if self.tuner.tuning() == Tuning::Reference {
+            self.next_round = Some(now);
+        }
+    }
+
+    fn wait_reason<C>(client: &Client<C>) -> WaitReason {
+        let in_flight = client.in_flight();
+        if in_flight > 0 {
+            WaitReason::Dialing { in_flight }
+        } else if client.role.retry_at.is_some() {
+            WaitReason::BackingOff {
+                failures: client.role.backoff.failures(),
+            }
+        } else if client.slots.total() >= client.max_connections {
+            WaitReason::AllInUse {
+                leased: client.slots.len(State::Leased),
+            }
+        } else {
+            WaitReason::NextRound
+        }
+    }
+
+    fn report(&self, stats: &mut Stats) {
+        stats.capacity = self.tuner.capacity();
+        stats.interval = self.tuner.interval();
+        stats.failures_in_a_row = self.backoff.failures();
+    }
+}

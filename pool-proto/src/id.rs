@@ -1,0 +1,873 @@
+//! Connection ids: their value, their two wire formats, and the sans-I/O reader and writer.
+//!
+//! After TCP (and TLS, if there is any) the server sends the id of the connection, first and once.
+//! Everything after it is the user's data, in both directions. The id is 4 random bytes; users see
+//! it as their 8 lower-case hex characters, whichever of the two [`IdFormat`]s carried it.
+//!
+//! ```
+//! use bytes::Buf;
+//! use pool_proto::id::{ConnId, IdFormat, IdReader, IdWriter};
+//!
+//! let id = ConnId::from_bytes([0x0a, 0x1b, 0x2c, 0x3d]);
+//! let writer = IdWriter::new(IdFormat::Hex8, id);
+//! assert_eq!(writer.chunk(), b"0a1b2c3d");
+//!
+//! let mut reader = IdReader::new(IdFormat::Hex8);
+//! reader.feed(b"0a1b2");
+//! assert_eq!((reader.poll(), reader.missing()), (Ok(None), 3));
+//! reader.feed(b"c3dhello");
+//! assert_eq!(reader.poll(), Ok(Some(id)));
+//! assert_eq!(reader.into_surplus(), "hello");
+//! ```
+
+use core::fmt;
+use core::str::FromStr;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// Bytes of an id: the wire protocol names a connection by 4 random bytes.
+const ID_BYTES: usize = 4;
+
+/// Characters of an id in hex, 2 for a byte.
+const ID_CHARS: usize = 2 * ID_BYTES;
+
+/// Whether the id of a connection travels on it. Both ends must be configured alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IdExchange {
+    /// The server sends the id before anything else, in this format.
+    Wire(IdFormat),
+    /// No id travels and each end names its connections for itself, so that the peer may be any
+    /// TCP or TLS server. The two ends' names of a connection have nothing to do with each other.
+    None,
+}
+
+impl Default for IdExchange {
+    /// The id travels as [`IdFormat::Hex8`].
+    fn default() -> Self {
+        Self::Wire(IdFormat::default())
+    }
+}
+
+/// How an id is written on the wire.
+///
+/// A reader of `Hex8` nearly always notices a peer that sends `Raw4` (4 random bytes are hex
+/// characters by chance once in 65 536 connections). A reader of `Raw4` cannot notice a peer that
+/// sends `Hex8`: any 4 bytes are an id, and the other 4 characters then come out as user data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum IdFormat {
+    /// 8 ASCII characters, the lower-case hex of the id.
+    #[default]
+    Hex8,
+    /// The 4 bytes of the id themselves.
+    Raw4,
+}
+
+impl IdFormat {
+    /// Length of an id on the wire, in bytes: 8 for `Hex8`, 4 for `Raw4`.
+    #[must_use]
+    pub const fn wire_len(self) -> usize {
+        match self {
+            Self::Hex8 => ID_CHARS,
+            Self::Raw4 => ID_BYTES,
+        }
+    }
+
+    /// The id at the start of `wire`, or `None` if `wire` is a flawless but incomplete one.
+    fn decode(self, wire: &[u8]) -> Result<Option<ConnId>, IdError> {
+        match self {
+            Self::Hex8 => decode_hex8(wire),
+            Self::Raw4 => Ok(wire.first_chunk().copied().map(ConnId::from_bytes)),
+        }
+    }
+}
+
+/// The id of a connection: 4 bytes, shown as 8 lower-case hex characters.
+///
+/// The order is that of the bytes, which is also that of the text.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(u32);
+
+impl ConnId {
+    /// The id `00000000`. Some users of the reference implementation reserve it for their control
+    /// connection, so a server that makes up ids does well to skip it. Nothing here treats it
+    /// differently from other ids.
+    pub const ZERO: Self = Self(0);
+
+    /// The id made of these 4 bytes; the first one is the first in the text and on the wire.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 4]) -> Self {
+        Self(u32::from_be_bytes(bytes))
+    }
+
+    /// The 4 bytes of the id, in the order of [`ConnId::from_bytes`].
+    #[must_use]
+    pub const fn to_bytes(self) -> [u8; 4] {
+        self.0.to_be_bytes()
+    }
+
+    const fn to_hex(self) -> [u8; ID_CHARS] {
+        let [a, b, c, d] = self.to_bytes();
+        [
+            hex_digit(a >> 4),
+            hex_digit(a & 0xf),
+            hex_digit(b >> 4),
+            hex_digit(b & 0xf),
+            hex_digit(c >> 4),
+            hex_digit(c & 0xf),
+            hex_digit(d >> 4),
+            hex_digit(d & 0xf),
+        ]
+    }
+}
+
+impl fmt::Display for ConnId {
+    /// 8 lower-case hex characters; width, fill and alignment are honoured.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Hex digits are always UTF-8: the default is never taken.
+        f.pad(core::str::from_utf8(&self.to_hex()).unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ConnId({self})")
+    }
+}
+
+impl FromStr for ConnId {
+    type Err = ParseIdError;
+
+    /// Parses exactly 8 lower-case hex characters, so that an id has one spelling only.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseIdError::Length`] for any other number of characters, else
+    /// [`ParseIdError::Character`] for the first one that is not in `0-9a-f`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let got = text.chars().count();
+        if got != ID_CHARS {
+            return Err(ParseIdError::Length { got });
+        }
+        let mut value = 0;
+        for (offset, character) in text.chars().enumerate() {
+            let digit = u8::try_from(character).ok().and_then(hex_value);
+            let digit = digit.ok_or(ParseIdError::Character { offset, character })?;
+            value = (value << 4) | digit;
+        }
+        Ok(Self(value))
+    }
+}
+
+/// Reads the id at the start of a connection, from bytes that come in any fragmentation.
+///
+/// Put bytes in with [`buffer_mut`](Self::buffer_mut) or [`feed`](Self::feed), then ask
+/// [`poll`](Self::poll). Bytes behind the id are kept for [`into_surplus`](Self::into_surplus).
+/// The reader holds what it is given: poll after each read, and it never holds more than one read
+/// and an unfinished id.
+pub struct IdReader {
+    format: IdFormat,
+    buffer: BytesMut,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Waiting,
+    Whole(ConnId),
+    Failed(IdError),
+}
+
+impl IdReader {
+    /// A reader of one id in this format. Allocates nothing before the first byte.
+    #[must_use]
+    pub fn new(format: IdFormat) -> Self {
+        Self {
+            format,
+            buffer: BytesMut::new(),
+            state: State::Waiting,
+        }
+    }
+
+    /// The buffer, for an adapter that reads straight into it. Append to it only.
+    ///
+    /// An adapter that must not read past the id limits the read to [`missing`](Self::missing)
+    /// bytes.
+    pub fn buffer_mut(&mut self) -> &mut BytesMut {
+        &mut self.buffer
+    }
+
+    /// Appends bytes that came from the peer. After an error they are dropped: nobody can want
+    /// them, and a babbling peer must not fill the memory.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        if !matches!(self.state, State::Failed(_)) {
+            self.buffer.extend_from_slice(bytes);
+        }
+    }
+
+    /// The id, or `Ok(None)` as long as more bytes are needed.
+    ///
+    /// The first `Ok(Some(id))` takes the id out of the buffer; later polls repeat the answer.
+    ///
+    /// # Errors
+    ///
+    /// [`IdError::NotHex`] as soon as the first wrong byte is there, without waiting for the rest.
+    /// The error is final: later polls repeat it.
+    pub fn poll(&mut self) -> Result<Option<ConnId>, IdError> {
+        match &self.state {
+            State::Waiting => {}
+            State::Whole(id) => return Ok(Some(*id)),
+            State::Failed(error) => return Err(error.clone()),
+        }
+        match self.format.decode(&self.buffer) {
+            Ok(None) => Ok(None),
+            Ok(Some(id)) => {
+                // Decoding needed this many bytes, so that many are there.
+                self.buffer.advance(self.format.wire_len());
+                self.state = State::Whole(id);
+                Ok(Some(id))
+            }
+            Err(error) => Err(self.fail(error)),
+        }
+    }
+
+    /// How many bytes the id still lacks; 0 if it is whole or has failed.
+    #[must_use]
+    pub fn missing(&self) -> usize {
+        match self.state {
+            State::Waiting => self.format.wire_len().saturating_sub(self.buffer.len()),
+            State::Whole(_) | State::Failed(_) => 0,
+        }
+    }
+
+    /// To be called when the peer has ended the stream: the id, if it was whole by then.
+    ///
+    /// # Errors
+    ///
+    /// [`IdError::Short`] if it was not, or the error [`poll`](Self::poll) would give. Either is
+    /// final.
+    pub fn end(&mut self) -> Result<ConnId, IdError> {
+        match self.poll()? {
+            Some(id) => Ok(id),
+            None => {
+                let short = IdError::Short {
+                    got: self.buffer.len(),
+                    expected: self.format.wire_len(),
+                };
+                Err(self.fail(short))
+            }
+        }
+    }
+
+    /// The bytes that came after the id, untouched and in order, without copying them.
+    ///
+    /// Empty if there is no whole id: no byte is the user's before that.
+    #[must_use]
+    pub fn into_surplus(mut self) -> Bytes {
+        // Without this an id nobody polled for would come out as user data.
+        match self.poll() {
+            Ok(Some(_)) => self.buffer.freeze(),
+            Ok(None) | Err(_) => Bytes::new(),
+        }
+    }
+
+    fn fail(&mut self, error: IdError) -> IdError {
+        self.state = State::Failed(error.clone());
+        error
+    }
+}
+
+impl fmt::Debug for IdReader {
+    /// Tells how much is buffered and not what: the surplus is user data and not for logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IdReader")
+            .field("format", &self.format)
+            .field("state", &self.state)
+            .field("buffered", &self.buffer.len())
+            .finish()
+    }
+}
+
+/// An id on its way to the wire: a [`Buf`] without any allocation.
+///
+/// Write [`chunk`](Buf::chunk), [`advance`](Buf::advance) by what was taken, until nothing
+/// [`remaining`](Buf::remaining)s. Advancing too far is the same as advancing to the end; it does
+/// not panic.
+#[derive(Clone, Debug)]
+pub struct IdWriter {
+    wire: [u8; ID_CHARS],
+    len: usize,
+    sent: usize,
+}
+
+impl IdWriter {
+    /// A writer of this id in this format.
+    #[must_use]
+    pub const fn new(format: IdFormat, id: ConnId) -> Self {
+        let wire = match format {
+            IdFormat::Hex8 => id.to_hex(),
+            IdFormat::Raw4 => {
+                let [a, b, c, d] = id.to_bytes();
+                [a, b, c, d, 0, 0, 0, 0]
+            }
+        };
+        Self {
+            wire,
+            len: format.wire_len(),
+            sent: 0,
+        }
+    }
+}
+
+impl Buf for IdWriter {
+    fn remaining(&self) -> usize {
+        self.len.saturating_sub(self.sent)
+    }
+
+    fn chunk(&self) -> &[u8] {
+        // `sent <= len <= 8` always: the default is never taken.
+        self.wire.get(self.sent..self.len).unwrap_or_default()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.sent = self.sent.saturating_add(count).min(self.len);
+    }
+}
+
+/// Why the bytes at the start of a connection are not an id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IdError {
+    /// The peer ended the stream before the id was whole.
+    #[error(
+        "expected a connection id of {expected} bytes, but the peer ended the stream after {got}: \
+         {}", short_hint(.got)
+    )]
+    Short {
+        /// Bytes of the id that came.
+        got: usize,
+        /// Bytes of a whole id, see [`IdFormat::wire_len`].
+        expected: usize,
+    },
+    /// The format is [`IdFormat::Hex8`] and a byte is not one of `0-9a-f`.
+    #[error(
+        "expected a connection id of 8 characters 0-9a-f, but byte {} came at offset {offset}: {}",
+        ShownByte(*byte), not_hex_hint(.offset, .byte)
+    )]
+    NotHex {
+        /// Place of the first wrong byte, 0 to 7.
+        offset: usize,
+        /// The wrong byte.
+        byte: u8,
+    },
+}
+
+/// Why a text is not a [`ConnId`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParseIdError {
+    /// The text is too short or too long.
+    #[error("expected a connection id of 8 characters 0-9a-f, but the text has {got}")]
+    Length {
+        /// Characters (not bytes) of the text.
+        got: usize,
+    },
+    /// A character is not one of `0-9a-f`.
+    #[error(
+        "expected a connection id of 8 characters 0-9a-f, but {character:?} is at offset {offset}\
+         {}", if .character.is_ascii_hexdigit() { ": write it in lower case" } else { "" }
+    )]
+    Character {
+        /// Place of the first wrong character, 0 to 7.
+        offset: usize,
+        /// The wrong character.
+        character: char,
+    },
+}
+
+fn decode_hex8(wire: &[u8]) -> Result<Option<ConnId>, IdError> {
+    let mut value = 0;
+    for (offset, &byte) in wire.iter().take(ID_CHARS).enumerate() {
+        let digit = hex_value(byte).ok_or(IdError::NotHex { offset, byte })?;
+        value = (value << 4) | digit;
+    }
+    Ok((wire.len() >= ID_CHARS).then_some(ConnId(value)))
+}
+
+fn hex_value(digit: u8) -> Option<u32> {
+    match digit {
+        b'0'..=b'9' => Some(u32::from(digit - b'0')),
+        b'a'..=b'f' => Some(u32::from(digit - b'a') + 10),
+        _ => None,
+    }
+}
+
+/// The character for a value below 16.
+const fn hex_digit(value: u8) -> u8 {
+    match value {
+        0..=9 => b'0' + value,
+        _ => b'a' - 10 + (value & 0xf),
+    }
+}
+
+fn short_hint(got: &usize) -> &'static str {
+    match got {
+        0 => {
+            "it refuses this connection (an allow list or a limit of its own), or it sends no ids \
+             at all and IdExchange::None is to be configured"
+        }
+        _ => "the connection was cut, or the peer writes its ids in another format",
+    }
+}
+
+fn not_hex_hint(offset: &usize, byte: &u8) -> &'static str {
+    match (offset, byte) {
+        (_, b'A'..=b'F') => "an upper-case letter, the peer must write its ids in lower case",
+        // The record types alert and handshake of RFC 8446, section 5.1.
+        (0, 0x15 | 0x16) => {
+            "it begins a TLS record, the peer may speak TLS on what is a plaintext port here: \
+             configure TLS on both ends or on neither"
+        }
+        (_, b' '..=b'~' | b'\t' | b'\r' | b'\n') => {
+            "the peer sends text that is no id: check the address, or configure IdExchange::None \
+             if it sends no ids"
+        }
+        _ => {
+            "not even text, the peer may send Raw4 ids: configure IdFormat::Raw4 if so, else check \
+             the address"
+        }
+    }
+}
+
+struct ShownByte(u8);
+
+impl fmt::Display for ShownByte {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "0x{:02x}", self.0)?;
+        if self.0.is_ascii_graphic() {
+            write!(f, " ({:?})", char::from(self.0))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::BTreeSet;
+    use alloc::format;
+    use alloc::string::{String, ToString};
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    const ID: ConnId = ConnId::from_bytes([0x0a, 0x1b, 0x2c, 0x3d]);
+
+    fn fed(format: IdFormat, bytes: &[u8]) -> IdReader {
+        let mut reader = IdReader::new(format);
+        reader.feed(bytes);
+        reader
+    }
+
+    fn message_for(bytes: &[u8]) -> String {
+        fed(IdFormat::Hex8, bytes).poll().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn by_default_ids_travel_as_hex() {
+        assert_eq!(IdExchange::default(), IdExchange::Wire(IdFormat::Hex8));
+    }
+
+    #[test]
+    fn wire_lengths_are_those_of_the_protocol() {
+        assert_eq!(
+            (IdFormat::Hex8.wire_len(), IdFormat::Raw4.wire_len()),
+            (8, 4)
+        );
+    }
+
+    #[test]
+    fn bytes_survive_the_id() {
+        assert_eq!(ID.to_bytes(), [0x0a, 0x1b, 0x2c, 0x3d]);
+    }
+
+    #[test]
+    fn zero_is_four_zero_bytes() {
+        assert_eq!(ConnId::ZERO, ConnId::from_bytes([0; 4]));
+        assert_eq!(ConnId::ZERO.to_string(), "00000000");
+    }
+
+    #[test]
+    fn display_is_lower_case_hex_of_every_nibble() {
+        assert_eq!(ID.to_string(), "0a1b2c3d");
+        assert_eq!(
+            ConnId::from_bytes([0x01, 0x23, 0x45, 0x67]).to_string(),
+            "01234567"
+        );
+        assert_eq!(
+            ConnId::from_bytes([0x89, 0xab, 0xcd, 0xef]).to_string(),
+            "89abcdef"
+        );
+    }
+
+    #[test]
+    fn display_honours_width_and_alignment() {
+        assert_eq!(format!("{ID:>10}|{ID:<9}|"), "  0a1b2c3d|0a1b2c3d |");
+    }
+
+    #[test]
+    fn debug_names_the_type_and_the_text() {
+        assert_eq!(format!("{ID:?}"), "ConnId(0a1b2c3d)");
+    }
+
+    #[test]
+    fn order_is_that_of_the_text() {
+        let low = ConnId::from_bytes([0x00, 0xff, 0xff, 0xff]);
+        let high = ConnId::from_bytes([0x01, 0x00, 0x00, 0x00]);
+        assert!(low < high && low.to_string() < high.to_string());
+    }
+
+    #[test]
+    fn equal_ids_are_one_key() {
+        let keys: BTreeSet<_> = [ID, ID, ConnId::ZERO].into_iter().collect();
+        assert_eq!(keys.len(), 2);
+    }
+
+    #[test]
+    fn the_text_of_an_id_parses() {
+        assert_eq!("0a1b2c3d".parse(), Ok(ID));
+    }
+
+    #[test]
+    fn a_text_of_another_length_is_refused_with_its_length() {
+        for (text, got) in [("", 0), ("0a1b2c3", 7), ("0a1b2c3d4", 9)] {
+            let error = text.parse::<ConnId>().unwrap_err();
+            assert_eq!(error, ParseIdError::Length { got });
+            assert!(error.to_string().contains(&format!("has {got}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn length_is_counted_in_characters() {
+        // 8 bytes, but 7 characters.
+        assert_eq!(
+            "0a1b2cé".parse::<ConnId>(),
+            Err(ParseIdError::Length { got: 7 })
+        );
+    }
+
+    #[test]
+    fn a_wrong_character_is_named_with_its_place() {
+        for (text, offset, character) in [
+            ("0a1b2c3g", 7, 'g'),
+            ("+a1b2c3d", 0, '+'),
+            ("0a1é2c3d", 3, 'é'),
+            ("0a𝟘b2c3d", 2, '𝟘'),
+        ] {
+            let error = text.parse::<ConnId>().unwrap_err();
+            assert_eq!(error, ParseIdError::Character { offset, character });
+            let ending = format!("{character:?} is at offset {offset}");
+            assert!(error.to_string().ends_with(&ending), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_upper_case_character_is_refused_with_advice() {
+        let error = "0A1b2c3d".parse::<ConnId>().unwrap_err();
+        assert_eq!(
+            error,
+            ParseIdError::Character {
+                offset: 1,
+                character: 'A'
+            }
+        );
+        assert!(
+            error
+                .to_string()
+                .ends_with("'A' is at offset 1: write it in lower case")
+        );
+    }
+
+    #[test]
+    fn the_neighbours_of_the_digits_are_not_digits() {
+        for byte in *b"/:`g@G" {
+            assert_eq!(hex_value(byte), None, "{byte}");
+        }
+    }
+
+    #[test]
+    fn a_hex_id_in_one_piece_is_read() {
+        let mut reader = fed(IdFormat::Hex8, b"0a1b2c3d");
+        assert_eq!(reader.poll(), Ok(Some(ID)));
+        assert!(reader.into_surplus().is_empty());
+    }
+
+    #[test]
+    fn a_raw_id_in_one_piece_is_read() {
+        let mut reader = fed(IdFormat::Raw4, &[0x0a, 0x1b, 0x2c, 0x3d]);
+        assert_eq!(reader.poll(), Ok(Some(ID)));
+        assert!(reader.into_surplus().is_empty());
+    }
+
+    #[test]
+    fn missing_counts_down_while_bytes_trickle_in() {
+        for (format, wire) in [
+            (IdFormat::Hex8, &b"0a1b2c3d"[..]),
+            (IdFormat::Raw4, &[0x0a, 0x1b, 0x2c, 0x3d]),
+        ] {
+            let mut reader = IdReader::new(format);
+            for (index, byte) in wire.iter().enumerate() {
+                assert_eq!(reader.poll(), Ok(None));
+                assert_eq!(reader.missing(), wire.len() - index);
+                reader.feed(&[*byte]);
+            }
+            assert_eq!(reader.missing(), 0);
+            assert_eq!(reader.poll(), Ok(Some(ID)));
+            assert_eq!(reader.missing(), 0);
+        }
+    }
+
+    #[test]
+    fn bytes_behind_the_id_come_out_untouched() {
+        let mut reader = fed(IdFormat::Hex8, b"0a1b2c3d\x00\xffGET");
+        assert_eq!(reader.poll(), Ok(Some(ID)));
+        reader.feed(b" /");
+        assert_eq!(reader.into_surplus(), &b"\x00\xffGET /"[..]);
+    }
+
+    #[test]
+    fn user_data_that_looks_like_an_id_stays_user_data() {
+        let mut reader = fed(IdFormat::Hex8, b"0a1b2c3d00000000");
+        assert_eq!((reader.poll(), reader.poll()), (Ok(Some(ID)), Ok(Some(ID))));
+        assert_eq!(reader.into_surplus(), "00000000");
+    }
+
+    #[test]
+    fn an_id_nobody_polled_for_is_not_surplus() {
+        assert_eq!(fed(IdFormat::Hex8, b"0a1b2c3dxy").into_surplus(), "xy");
+    }
+
+    #[test]
+    fn there_is_no_surplus_without_an_id() {
+        assert!(fed(IdFormat::Hex8, b"0a1b").into_surplus().is_empty());
+        assert!(
+            fed(IdFormat::Hex8, b"hello, world")
+                .into_surplus()
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn an_adapter_can_read_into_the_buffer() {
+        let mut reader = IdReader::new(IdFormat::Raw4);
+        reader
+            .buffer_mut()
+            .extend_from_slice(&[0x0a, 0x1b, 0x2c, 0x3d, 0x99]);
+        assert_eq!(reader.poll(), Ok(Some(ID)));
+        assert_eq!(reader.into_surplus(), &[0x99][..]);
+    }
+
+    #[test]
+    fn a_wrong_byte_is_reported_before_the_rest_is_there() {
+        let mut reader = fed(IdFormat::Hex8, b"0a1");
+        assert_eq!(reader.poll(), Ok(None));
+        reader.feed(b"x");
+        assert_eq!(
+            reader.poll(),
+            Err(IdError::NotHex {
+                offset: 3,
+                byte: b'x'
+            })
+        );
+    }
+
+    #[test]
+    fn the_first_of_several_wrong_bytes_is_reported() {
+        let mut reader = fed(IdFormat::Hex8, b"0x1z");
+        assert_eq!(
+            reader.poll(),
+            Err(IdError::NotHex {
+                offset: 1,
+                byte: b'x'
+            })
+        );
+    }
+
+    #[test]
+    fn the_last_byte_of_an_id_is_checked_and_the_one_behind_it_is_not() {
+        let mut wrong = fed(IdFormat::Hex8, b"0a1b2c3x");
+        assert_eq!(
+            wrong.poll(),
+            Err(IdError::NotHex {
+                offset: 7,
+                byte: b'x'
+            })
+        );
+        assert_eq!(fed(IdFormat::Hex8, b"0a1b2c3dx").poll(), Ok(Some(ID)));
+    }
+
+    #[test]
+    fn an_error_is_final_and_takes_no_more_bytes() {
+        let mut reader = fed(IdFormat::Hex8, b"x");
+        let error = IdError::NotHex {
+            offset: 0,
+            byte: b'x',
+        };
+        assert_eq!(reader.poll(), Err(error.clone()));
+        assert_eq!(reader.missing(), 0);
+        reader.feed(b"0a1b2c3d");
+        assert_eq!(reader.buffer_mut().len(), 1);
+        reader.buffer_mut().clear();
+        reader.buffer_mut().extend_from_slice(b"0a1b2c3d");
+        assert_eq!(reader.poll(), Err(error.clone()));
+        assert_eq!(reader.end(), Err(error));
+        assert!(reader.into_surplus().is_empty());
+    }
+
+    #[test]
+    fn a_stream_that_ends_within_the_id_is_short() {
+        for (format, expected) in [(IdFormat::Hex8, 8), (IdFormat::Raw4, 4)] {
+            for got in 0..expected {
+                let bytes: Vec<u8> = b"0a1b2c3d".iter().copied().take(got).collect();
+                let error = fed(format, &bytes).end().unwrap_err();
+                assert_eq!(error, IdError::Short { got, expected });
+            }
+        }
+    }
+
+    #[test]
+    fn a_short_id_is_final() {
+        let mut reader = fed(IdFormat::Hex8, b"0a1b");
+        let short = IdError::Short {
+            got: 4,
+            expected: 8,
+        };
+        assert_eq!(reader.end(), Err(short.clone()));
+        reader.feed(b"2c3d");
+        assert_eq!(reader.poll(), Err(short.clone()));
+        assert_eq!(reader.end(), Err(short));
+    }
+
+    #[test]
+    fn a_stream_that_ends_behind_the_id_is_well() {
+        let mut reader = fed(IdFormat::Hex8, b"0a1b2c3d!");
+        assert_eq!((reader.end(), reader.end()), (Ok(ID), Ok(ID)));
+        assert_eq!(reader.into_surplus(), "!");
+    }
+
+    #[test]
+    fn a_wrong_byte_before_the_end_is_the_better_error() {
+        let error = fed(IdFormat::Hex8, b"x").end().unwrap_err();
+        assert_eq!(
+            error,
+            IdError::NotHex {
+                offset: 0,
+                byte: b'x'
+            }
+        );
+    }
+
+    #[test]
+    fn debug_does_not_show_user_data() {
+        let mut reader = fed(IdFormat::Hex8, b"0a1b2c3dsecret");
+        assert_eq!(reader.poll(), Ok(Some(ID)));
+        assert_eq!(
+            format!("{reader:?}"),
+            "IdReader { format: Hex8, state: Whole(ConnId(0a1b2c3d)), buffered: 6 }"
+        );
+    }
+
+    #[test]
+    fn message_for_an_upper_case_letter() {
+        assert_eq!(
+            message_for(b"0A"),
+            "expected a connection id of 8 characters 0-9a-f, but byte 0x41 ('A') came at offset \
+             1: an upper-case letter, the peer must write its ids in lower case"
+        );
+    }
+
+    #[test]
+    fn message_for_a_tls_peer_on_a_plaintext_port() {
+        for bytes in [b"\x15\x03\x03", b"\x16\x03\x01"] {
+            let message = message_for(bytes);
+            assert!(
+                message.contains("TLS on what is a plaintext port"),
+                "{message}"
+            );
+        }
+        let message = message_for(b"\x15");
+        assert!(message.contains("byte 0x15 came at offset 0"), "{message}");
+    }
+
+    #[test]
+    fn message_for_bytes_of_a_raw_id() {
+        for bytes in [&b"\xc3"[..], b"\x00", b"\x7f", b"ab\x15", b"\x17"] {
+            let message = message_for(bytes);
+            assert!(message.contains("configure IdFormat::Raw4"), "{message}");
+        }
+    }
+
+    #[test]
+    fn message_for_a_peer_that_sends_no_id() {
+        for bytes in [
+            &b"HTTP/1.1"[..],
+            b"SSH-2.0",
+            b"220 ",
+            b"\r\n",
+            b"GET",
+            b"g",
+            b"~",
+            b"\t",
+        ] {
+            let message = message_for(bytes);
+            assert!(message.contains("IdExchange::None"), "{message}");
+        }
+    }
+
+    #[test]
+    fn message_for_a_peer_that_says_nothing() {
+        assert_eq!(
+            fed(IdFormat::Hex8, b"").end().unwrap_err().to_string(),
+            "expected a connection id of 8 bytes, but the peer ended the stream after 0: it \
+             refuses this connection (an allow list or a limit of its own), or it sends no ids at \
+             all and IdExchange::None is to be configured"
+        );
+    }
+
+    #[test]
+    fn message_for_a_cut_connection() {
+        let message = fed(IdFormat::Raw4, b"abc").end().unwrap_err().to_string();
+        assert!(message.contains("of 4 bytes"), "{message}");
+        assert!(
+            message.contains("after 3: the connection was cut"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn the_writer_gives_the_wire_bytes() {
+        assert_eq!(IdWriter::new(IdFormat::Hex8, ID).chunk(), b"0a1b2c3d");
+        assert_eq!(
+            IdWriter::new(IdFormat::Raw4, ID).chunk(),
+            [0x0a, 0x1b, 0x2c, 0x3d]
+        );
+    }
+
+    #[test]
+    fn partial_writes_leave_the_rest() {
+        let mut writer = IdWriter::new(IdFormat::Hex8, ID);
+        writer.advance(3);
+        assert_eq!((writer.remaining(), writer.chunk()), (5, &b"b2c3d"[..]));
+        writer.advance(0);
+        writer.advance(5);
+        assert!(!writer.has_remaining() && writer.chunk().is_empty());
+    }
+
+    #[test]
+    fn advancing_too_far_ends_the_writer() {
+        for format in [IdFormat::Hex8, IdFormat::Raw4] {
+            let mut writer = IdWriter::new(format, ID);
+            writer.advance(1);
+            writer.advance(usize::MAX);
+            assert_eq!((writer.remaining(), writer.chunk()), (0, &b""[..]));
+        }
+    }
+}

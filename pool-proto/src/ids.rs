@@ -1,0 +1,139 @@
+//! From id to connection, in O(1).
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use crate::id::ConnId;
+use crate::slab::Key;
+
+/// Where the ids of live connections lead.
+pub(crate) enum Ids {
+    /// This end makes the ids: they are the slots, permuted, and need no table.
+    Issued(Permutation),
+    /// The peer makes the ids: untrusted, hashed with a key of our own.
+    Received(HashMap<ConnId, u32, FixedState>),
+}
+
+impl Ids {
+    /// Ids made here, for slots below `slots`.
+    pub(crate) fn issued(slots: u32, random: &mut fastrand::Rng) -> Self {
+        Self::Issued(Permutation::new(slots, random))
+    }
+
+    /// Ids made by the peer.
+    pub(crate) fn received(random: &mut fastrand::Rng) -> Self {
+        Self::Received(HashMap::with_hasher(FixedState::with_seed(random.u64(..))))
+    }
+
+    /// The slot that an id leads to, if any. For issued ids the caller compares the slot's id: an
+    /// id of a former use, or one never issued, leads to a slot too.
+    pub(crate) fn find(&self, id: ConnId) -> Option<u32> {
+        match self {
+            Self::Issued(permutation) => Some(permutation.slot(id)),
+            Self::Received(slots) => slots.get(&id).copied(),
+        }
+    }
+
+    /// Whether a live connection may still come with an id that leads nowhere now.
+    pub(crate) const fn may_come(&self) -> bool {
+        matches!(self, Self::Received(_))
+    }
+
+    pub(crate) fn remove(&mut self, id: ConnId, index: u32) {
+        if let Self::Received(slots) = self
+            && slots.get(&id) == Some(&index)
+        {
+            slots.remove(&id);
+        }
+    }
+}
+
+/// A keyed permutation of 32 bits: `(generation, slot) ↔ id`.
+///
+/// Ids of live connections differ because their slots do; ids of a slot's successive connections
+/// differ until its generation has wrapped. A balanced Feistel network of four rounds: by Luby and
+/// Rackoff (1988) a permutation whatever the round function is. It makes ids look drawn at random,
+/// as the reference's are; it is not a secret: whoever can guess 32 bits can guess an id.
+pub(crate) struct Permutation {
+    keys: [u32; 4],
+    slot_bits: u32,
+}
+
+impl Permutation {
+    fn new(slots: u32, random: &mut fastrand::Rng) -> Self {
+        Self {
+            keys: core::array::from_fn(|_| random.u32(..)),
+            slot_bits: u32::BITS - slots.saturating_sub(1).leading_zeros(),
+        }
+    }
+
+    /// The id of one life of a slot.
+    pub(crate) fn id(&self, key: Key) -> ConnId {
+        let generation = key.generation.checked_shl(self.slot_bits).unwrap_or(0);
+        let (mut left, mut right) = halves(generation | key.index);
+        for round_key in self.keys {
+            (left, right) = (right, left ^ mix(right, round_key));
+        }
+        ConnId::from_bytes((left << 16 | right).to_be_bytes())
+    }
+
+    fn slot(&self, id: ConnId) -> u32 {
+        let (mut left, mut right) = halves(u32::from_be_bytes(id.to_bytes()));
+        for round_key in self.keys.iter().rev() {
+            (left, right) = (right ^ mix(left, *round_key), left);
+        }
+        let mask = 1u32
+            .checked_shl(self.slot_bits)
+            .unwrap_or(0)
+            .wrapping_sub(1);
+        (left << 16 | right) & mask
+    }
+}
+
+const fn halves(word: u32) -> (u32, u32) {
+    (word >> 16, word & 0xffff)
+}
+
+/// The round function: multiplicative hashing (Knuth, TAOCP 6.4) of a half word to a half word.
+const fn mix(half: u32, key: u32) -> u32 {
+    let product = (half ^ key).wrapping_mul(0x9e37_79b1);
+    (product ^ (product >> 15)).wrapping_mul(0x85eb_ca6b) >> 16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_slot_and_generation_has_its_own_id_that_leads_back() {
+        for slots in [1, 2, 3, 1000, 65_536, 1 << 24] {
+            let permutation = Permutation::new(slots, &mut fastrand::Rng::with_seed(3));
+            let mut seen = HashSet::new();
+            for generation in 0..64 {
+                for index in (0..slots).step_by((slots as usize / 100).max(1)) {
+                    let id = permutation.id(Key { index, generation });
+                    assert_eq!(permutation.slot(id), index);
+                    assert!(seen.insert(id), "{id} twice");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn ids_of_two_seeds_have_nothing_in_common() {
+        let ids = |seed| -> HashSet<ConnId> {
+            let permutation = Permutation::new(65_536, &mut fastrand::Rng::with_seed(seed));
+            (0..1000)
+                .map(|index| {
+                    permutation.id(Key {
+                        index,
+                        generation: 0,
+                    })
+                })
+                .collect()
+        };
+        let shared = ids(1).intersection(&ids(2)).count();
+        assert!(shared < 5, "{shared} of 1000 ids are equal");
+    }
+}

@@ -1,0 +1,252 @@
+//! The server's supply: peers that connect, admitted within limits that nobody can use to lock
+//! others out.
+
+use core::net::IpAddr;
+
+use crate::allow::AllowList;
+use crate::client::DEFAULT_SEED;
+use crate::config::ServerConfig;
+use crate::error::{Refusal, Rejected};
+use crate::event::{CloseReason, Token, WaitReason};
+use crate::id::ConnId;
+use crate::ids::Ids;
+use crate::machine::{Machine, Role};
+use crate::slots::State;
+use crate::sources::{Sources, source_of};
+use crate::stats::Stats;
+use crate::time::{Instant, Period};
+
+/// The server role: connections come from a listener.
+pub struct Accepting {
+    sources: Sources,
+    allow: AllowList,
+    capacity: u32,
+    max_handshakes: u32,
+    max_per_source: u32,
+    ended: bool,
+}
+
+/// The server's machine: names the connections that peers make.
+pub type Server<C> = Machine<C, Accepting>;
+
+/// A place in the pool, reserved before the handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// Names the connection.
+    pub token: Token,
+    /// The id to send once TLS is established. The connection can be taken once
+    /// [`Event::Established`](crate::Event::Established) says that the id has left.
+    pub id: ConnId,
+}
+
+impl<C> Server<C> {
+    /// A server at its start.
+    #[must_use]
+    pub fn new(config: &ServerConfig, now: Instant) -> Self {
+        let mut random = fastrand::Rng::with_seed(config.common.seed.unwrap_or(DEFAULT_SEED));
+        let ids = Ids::issued(config.common.max_connections, &mut random);
+        let role = Accepting {
+            sources: Sources::new(&mut random),
+            allow: config.allow.clone(),
+            capacity: config.capacity,
+            max_handshakes: config.max_handshakes,
+            max_per_source: config.max_per_source,
+            ended: false,
+        };
+        Self::assemble(&config.common, Period::NEVER, true, ids, role, random, now)
+    }
+
+    /// A peer at `address` has connected: reserves a place and an id for it, before any handshake.
+    ///
+    /// When a limit is reached, the peer's source is compared with the one that holds most: if that
+    /// one holds at least two more, its oldest connection makes room
+    /// ([`Evicted`](CloseReason::Evicted)). So no source can lock out another, and two equal ones
+    /// do not evict each other in turn.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`] says which limit or list turned it away; the driver closes the transport.
+    pub fn admit(&mut self, now: Instant, address: IpAddr) -> Result<Admission, Rejected> {
+        let now = self.advance(now);
+        let admission = self.try_admit(now, address);
+        match admission {
+            Ok(_) => self.totals.admitted += 1,
+            Err(Rejected::NotAllowed { .. }) => self.totals.rejected_address += 1,
+            Err(Rejected::SourceFull { .. }) => self.totals.rejected_source += 1,
+            Err(Rejected::HandshakesReached { .. }) => self.totals.rejected_handshakes += 1,
+            Err(_) => self.totals.rejected_full += 1,
+        }
+        admission
+    }
+
+    fn try_admit(&mut self, now: Instant, address: IpAddr) -> Result<Admission, Rejected> {
+        let full = Rejected::ConnectionsReached {
+            limit: self.max_connections,
+        };
+        if self.closed {
+            return Err(Rejected::PoolClosed);
+        }
+        if !self.role.allow.permits(address) {
+            return Err(Rejected::NotAllowed {
+                address: address.to_canonical(),
+            });
+        }
+        let source_address = source_of(address);
+        let held = self.role.sources.pooled(source_address);
+        if held >= self.role.max_per_source {
+            return Err(Rejected::SourceFull {
+                source_address,
+                limit: self.role.max_per_source,
+            });
+        }
+        if self.slots.len(State::Handshaking) >= self.role.max_handshakes
+            && !self.evict_handshake(source_address)
+        {
+            return Err(Rejected::HandshakesReached {
+                limit: self.role.max_handshakes,
+            });
+        }
+        if self.supply() >= self.role.capacity && !self.evict_pooled(held) {
+            return Err(Rejected::CapacityReached {
+                limit: self.role.capacity,
+            });
+        }
+        if self.slots.total() >= self.max_connections && !self.evict_pooled(held) {
+            return Err(full);
+        }
+        let source = self.role.sources.enrol(source_address).ok_or(full)?;
+        let key = self
+            .slots
+            .insert(State::Handshaking, source, now)
+            .ok_or(full)?;
+        self.role
+            .sources
+            .admitted(source, &mut self.slots, key.index);
+        let key = self.name(key);
+        let id = self
+            .slots
+            .get(key.index)
+            .and_then(|slot| slot.id)
+            .ok_or(full)?;
+        Ok(Admission {
+            token: Token(key),
+            id,
+        })
+    }
+
+    /// Makes room for a source that holds `held` by ending the oldest pooled connection of the one
+    /// that holds most.
+    fn evict_pooled(&mut self, held: u32) -> bool {
+        let Some((heaviest, count)) = self.role.sources.heaviest() else {
+            return false;
+        };
+        if count < held.saturating_add(2) {
+            return false;
+        }
+        let evictable = |index: &u32| {
+            let state = self.state(*index);
+            state.is_some_and(|state| !matches!(state, State::Granted | State::Checking))
+        };
+        let victim = self
+            .role
+            .sources
+            .pooled_slots(heaviest, &self.slots)
+            .find(evictable);
+        let Some(victim) = victim else { return false };
+        self.close_one(victim, CloseReason::Evicted);
+        true
+    }
+
+    /// Makes room for a handshake of the source `address` by ending the oldest handshake of the
+    /// source that has most of them under way. Looks at every handshake, of which there are
+    /// `max_handshakes` at the most.
+    fn evict_handshake(&mut self, address: IpAddr) -> bool {
+        let mut heaviest: Option<(u32, u32)> = None;
+        let mut at = self.slots.front(State::Handshaking);
+        while let Some(index) = at {
+            at = self.slots.next(index);
+            let source = self.slots.get(index).map(|slot| slot.origin);
+            let count = source.map_or(0, |source| self.role.sources.handshakes(source));
+            if heaviest.is_none_or(|(most, _)| count > most) {
+                heaviest = Some((count, index));
+            }
+        }
+        let own = self.role.sources.number(address);
+        let own = own.map_or(0, |source| self.role.sources.handshakes(source));
+        match heaviest {
+            Some((count, oldest)) if count >= own.saturating_add(2) => {
+                self.close_one(oldest, CloseReason::Evicted);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Role for Accepting {
+    fn refill<C>(_server: &mut Server<C>, _now: Instant) {}
+
+    fn handle_timeout<C>(_server: &mut Server<C>, _now: Instant) {}
+
+    fn deadline<C>(_server: &Server<C>) -> Instant {
+        Instant::NEVER
+    }
+
+    fn limit(&self) -> u32 {
+        self.capacity
+    }
+
+    fn dried_up(&self) -> Option<Refusal> {
+        self.ended.then_some(Refusal::AcceptEnded)
+    }
+
+    fn accept_ended(&mut self) -> bool {
+        self.ended = true;
+        true
+    }
+
+    fn established<C>(server: &mut Server<C>, index: u32) {
+        if let Some(source) = server.slots.get(index).map(|slot| slot.origin) {
+            server.role.sources.handshake_over(source);
+        }
+    }
+
+    fn leased<C>(server: &mut Server<C>, index: u32) {
+        let Some(source) = server.slots.get(index).map(|slot| slot.origin) else {
+            return;
+        };
+        server.role.sources.left(source, &mut server.slots, index);
+    }
+
+    fn returned<C>(server: &mut Server<C>, index: u32) {
+        let Some(source) = server.slots.get(index).map(|slot| slot.origin) else {
+            return;
+        };
+        server.role.sources.joined(source, &mut server.slots, index);
+    }
+
+    fn ending<C>(server: &mut Server<C>, index: u32, _reason: CloseReason) {
+        let Some(slot) = server.slots.get(index) else {
+            return;
+        };
+        let (source, state) = (slot.origin, slot.state);
+        if state == State::Handshaking {
+            server.role.sources.handshake_over(source);
+        }
+        if state != State::Leased {
+            server.role.sources.left(source, &mut server.slots, index);
+        }
+        server.role.sources.ended(source);
+    }
+
+    fn wait_reason<C>(server: &Server<C>) -> WaitReason {
+        match server.slots.len(State::Handshaking) {
+            0 => WaitReason::NoPeer,
+            in_flight => WaitReason::Handshaking { in_flight },
+        }
+    }
+
+    fn report(&self, stats: &mut Stats) {
+        stats.capacity = self.capacity;
+    }
+}

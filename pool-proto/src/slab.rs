@@ -1,0 +1,304 @@
+//! A generational slab whose entries carry the links of intrusive lists.
+//!
+//! Connections, waiters and sources live in slabs; idle order, timers and queues are [`List`]s
+//! threaded through the entries. So every operation is O(1), and after the slab has grown to its
+//! working size nothing allocates.
+
+use alloc::vec::Vec;
+
+/// "No entry": no slab ever grows to this index.
+const NIL: u32 = u32::MAX;
+
+/// Names one life of one entry; stale after the entry is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+#[derive(Clone, Copy)]
+struct Link {
+    previous: u32,
+    next: u32,
+}
+
+const UNLINKED: Link = Link {
+    previous: NIL,
+    next: NIL,
+};
+
+struct Entry<T, const LINKS: usize> {
+    links: [Link; LINKS],
+    generation: u32,
+    value: Option<T>,
+}
+
+/// A slab of `T`s, each of which can be in up to `LINKS` lists at once.
+pub(crate) struct Slab<T, const LINKS: usize> {
+    entries: Vec<Entry<T, LINKS>>,
+    /// Vacant entries, least recently vacated first: an index, and the id made from it, rests as
+    /// long as possible before it is used again.
+    vacant: List<0>,
+}
+
+impl<T, const LINKS: usize> Slab<T, LINKS> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            entries: Vec::new(),
+            vacant: List::new(),
+        }
+    }
+
+    /// Entries in use.
+    pub(crate) fn len(&self) -> usize {
+        self.entries
+            .len()
+            .saturating_sub(self.vacant.len() as usize)
+    }
+
+    /// `None` when 2³² − 1 entries are in use.
+    pub(crate) fn insert(&mut self, value: T) -> Option<Key> {
+        let index = match self.vacant.front() {
+            Some(index) => {
+                let mut vacant = self.vacant;
+                vacant.remove(self, index);
+                self.vacant = vacant;
+                index
+            }
+            None => {
+                let index = u32::try_from(self.entries.len())
+                    .ok()
+                    .filter(|i| *i != NIL)?;
+                self.entries.push(Entry {
+                    links: [UNLINKED; LINKS],
+                    generation: 0,
+                    value: None,
+                });
+                index
+            }
+        };
+        let entry = self.entries.get_mut(index as usize)?;
+        entry.value = Some(value);
+        Some(Key {
+            index,
+            generation: entry.generation,
+        })
+    }
+
+    /// Takes the entry out. It must be in no list.
+    pub(crate) fn remove(&mut self, index: u32) -> Option<T> {
+        let entry = self.entries.get_mut(index as usize)?;
+        let value = entry.value.take()?;
+        entry.generation = entry.generation.wrapping_add(1);
+        let mut vacant = self.vacant;
+        vacant.push_back(self, index);
+        self.vacant = vacant;
+        Some(value)
+    }
+
+    /// Gives a live entry its next generation, as if it had been removed and inserted again.
+    pub(crate) fn renew(&mut self, index: u32) -> Option<Key> {
+        let entry = self.entries.get_mut(index as usize)?;
+        entry.generation = entry.generation.wrapping_add(1);
+        Some(Key {
+            index,
+            generation: entry.generation,
+        })
+    }
+
+    /// The index behind a key, if that life of the entry is not over.
+    pub(crate) fn resolve(&self, key: Key) -> Option<u32> {
+        let entry = self.entries.get(key.index as usize)?;
+        (entry.generation == key.generation && entry.value.is_some()).then_some(key.index)
+    }
+
+    pub(crate) fn key(&self, index: u32) -> Option<Key> {
+        let entry = self.entries.get(index as usize)?;
+        entry.value.as_ref().map(|_| Key {
+            index,
+            generation: entry.generation,
+        })
+    }
+
+    pub(crate) fn get(&self, index: u32) -> Option<&T> {
+        self.entries.get(index as usize)?.value.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
+        self.entries.get_mut(index as usize)?.value.as_mut()
+    }
+
+    fn link<const K: usize>(&mut self, index: u32) -> Option<&mut Link> {
+        self.entries.get_mut(index as usize)?.links.get_mut(K)
+    }
+}
+
+/// A doubly linked list through the `K`-th link of a slab's entries; it holds no memory of its own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct List<const K: usize> {
+    head: u32,
+    tail: u32,
+    len: u32,
+}
+
+impl<const K: usize> List<K> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            head: NIL,
+            tail: NIL,
+            len: 0,
+        }
+    }
+
+    pub(crate) const fn len(&self) -> u32 {
+        self.len
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(crate) fn front(&self) -> Option<u32> {
+        (self.head != NIL).then_some(self.head)
+    }
+
+    pub(crate) fn back(&self) -> Option<u32> {
+        (self.tail != NIL).then_some(self.tail)
+    }
+
+    pub(crate) fn next<T, const L: usize>(&self, slab: &Slab<T, L>, index: u32) -> Option<u32> {
+        let next = slab.entries.get(index as usize)?.links.get(K)?.next;
+        (next != NIL).then_some(next)
+    }
+
+    pub(crate) fn push_back<T, const L: usize>(&mut self, slab: &mut Slab<T, L>, index: u32) {
+        if let Some(link) = slab.link::<K>(index) {
+            *link = Link {
+                previous: self.tail,
+                next: NIL,
+            };
+            match slab.link::<K>(self.tail) {
+                Some(tail) => tail.next = index,
+                None => self.head = index,
+            }
+            self.tail = index;
+            self.len += 1;
+        }
+    }
+
+    pub(crate) fn push_front<T, const L: usize>(&mut self, slab: &mut Slab<T, L>, index: u32) {
+        if let Some(link) = slab.link::<K>(index) {
+            *link = Link {
+                previous: NIL,
+                next: self.head,
+            };
+            match slab.link::<K>(self.head) {
+                Some(head) => head.previous = index,
+                None => self.tail = index,
+            }
+            self.head = index;
+            self.len += 1;
+        }
+    }
+
+    /// Unlinks an entry that is in this list.
+    pub(crate) fn remove<T, const L: usize>(&mut self, slab: &mut Slab<T, L>, index: u32) {
+        let Some(link) = slab.link::<K>(index) else {
+            return;
+        };
+        let Link { previous, next } = core::mem::replace(link, UNLINKED);
+        match slab.link::<K>(previous) {
+            Some(link) => link.next = next,
+            None => self.head = next,
+        }
+        match slab.link::<K>(next) {
+            Some(link) => link.previous = previous,
+            None => self.tail = previous,
+        }
+        self.len = self.len.saturating_sub(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::VecDeque;
+
+    fn contents(list: &List<1>, slab: &Slab<char, 2>) -> Vec<char> {
+        let mut all = Vec::new();
+        let mut at = list.front();
+        while let Some(index) = at {
+            all.push(*slab.get(index).unwrap());
+            at = list.next(slab, index);
+        }
+        assert_eq!(all.len(), list.len() as usize);
+        all
+    }
+
+    #[test]
+    fn a_key_is_stale_once_its_entry_was_removed() {
+        let mut slab = Slab::<char, 2>::new();
+        let a = slab.insert('a').unwrap();
+        assert_eq!(slab.resolve(a), Some(a.index));
+        assert_eq!(slab.remove(a.index), Some('a'));
+        assert_eq!(slab.resolve(a), None);
+        let b = slab.insert('b').unwrap();
+        assert_eq!((b.index, slab.resolve(a)), (a.index, None));
+        assert_eq!(slab.remove(a.index), Some('b'));
+        assert_eq!(slab.remove(a.index), None);
+    }
+
+    #[test]
+    fn the_longest_vacated_entry_is_used_first() {
+        let mut slab = Slab::<char, 2>::new();
+        let keys: Vec<Key> = "abc".chars().map(|c| slab.insert(c).unwrap()).collect();
+        for at in [1, 0, 2] {
+            slab.remove(keys[at].index);
+        }
+        let order: Vec<u32> = (0..3).map(|_| slab.insert('x').unwrap().index).collect();
+        assert_eq!(order, [1, 0, 2]);
+    }
+
+    #[test]
+    fn lists_agree_with_a_deque_under_random_operations() {
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut slab = Slab::<char, 2>::new();
+        let mut list = List::<1>::new();
+        let mut model: VecDeque<(u32, char)> = VecDeque::new();
+        for step in 0..10_000u32 {
+            let name = char::from_u32(0x100 + step % 0x1000).unwrap();
+            match random.u32(0..5) {
+                0 => {
+                    let index = slab.insert(name).unwrap().index;
+                    list.push_back(&mut slab, index);
+                    model.push_back((index, name));
+                }
+                1 => {
+                    let index = slab.insert(name).unwrap().index;
+                    list.push_front(&mut slab, index);
+                    model.push_front((index, name));
+                }
+                2 => {
+                    let first = list.front();
+                    assert_eq!(first, model.pop_front().map(|(index, _)| index));
+                    if let Some(index) = first {
+                        list.remove(&mut slab, index);
+                        slab.remove(index);
+                    }
+                }
+                _ if model.is_empty() => {}
+                _ => {
+                    let (index, name) = model.remove(random.usize(0..model.len())).unwrap();
+                    list.remove(&mut slab, index);
+                    assert_eq!(slab.remove(index), Some(name));
+                }
+            }
+            assert_eq!(slab.len(), model.len());
+            assert_eq!(list.back(), model.back().map(|(index, _)| *index));
+            if step % 97 == 0 {
+                let expected: Vec<char> = model.iter().map(|(_, name)| *name).collect();
+                assert_eq!(contents(&list, &slab), expected);
+            }
+        }
+    }
+}

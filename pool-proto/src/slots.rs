@@ -1,0 +1,315 @@
+//! Every connection, in exactly one state; the lists that order each state double as its timers.
+
+use crate::event::{CloseReason, Purpose, Token};
+use crate::id::ConnId;
+use crate::slab::{Key, List, Slab};
+use crate::time::{Instant, Period};
+
+/// The states of a connection. Closed is not one of them: a closed connection has no slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum State {
+    /// The driver connects the transport.
+    Dialing,
+    /// The driver does TLS and the id.
+    Handshaking,
+    /// Ready, in the pool.
+    Idle,
+    /// In the pool, but the peer has begun to use it: only an acquire by id may have it.
+    Claimed,
+    /// Assigned to a waiter that has not collected it.
+    Granted,
+    /// In use.
+    Leased,
+    /// Returning: put back, waiting for the reuse delay.
+    Resting,
+    /// Returning: with the driver, to be drained or looked at.
+    Checking,
+}
+
+impl State {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Dialing,
+        Self::Handshaking,
+        Self::Idle,
+        Self::Claimed,
+        Self::Granted,
+        Self::Leased,
+        Self::Resting,
+        Self::Checking,
+    ];
+}
+
+const STATES: usize = State::ALL.len();
+
+/// In [`Slot::waiter`]: no waiter's slab grows to this index.
+pub(crate) const NOBODY: u32 = u32::MAX;
+
+/// Lifetimes are jittered in this many steps, so that each step is a constant period and its
+/// connections end in the order in which they were established: a list is a timer.
+pub(crate) const LIFETIME_STEPS: u8 = 16;
+const STEPS: usize = LIFETIME_STEPS as usize;
+
+/// One connection.
+pub(crate) struct Slot<C> {
+    /// Present while the machine holds it: idle, claimed, granted, resting.
+    pub(crate) connection: Option<C>,
+    /// When it entered its state.
+    since: Instant,
+    /// When it was established.
+    pub(crate) established: Instant,
+    /// Known once it was issued (server) or received (client).
+    pub(crate) id: Option<ConnId>,
+    /// Whom it is promised to, or [`NOBODY`].
+    pub(crate) waiter: u32,
+    /// Client: the epoch of the backoff that it was dialled in. Server: its source.
+    pub(crate) origin: u32,
+    pub(crate) state: State,
+    /// Checking: what for.
+    pub(crate) purpose: Purpose,
+    lifetime_step: u8,
+    /// Whether it is in its lifetime list.
+    ageing: bool,
+    /// Whether it has been leased.
+    pub(crate) used: bool,
+    /// Whether the peer has begun to use it.
+    pub(crate) claimed: bool,
+}
+
+/// A list whose entries stay for a constant period at the most, in the order of their deadlines.
+#[derive(Clone, Copy)]
+struct Timed<const K: usize> {
+    list: List<K>,
+    period: Period,
+}
+
+/// All connections of a machine.
+pub(crate) struct Slots<C> {
+    /// Link 0: the list of the state. Link 1: the list of the lifetime step. Link 2: the source's.
+    pub(crate) slab: Slab<Slot<C>, 3>,
+    states: [Timed<0>; STATES],
+    lifetimes: [Timed<1>; STEPS],
+    /// The deadline of the first entry of each list: `poll_timeout` is their minimum.
+    state_due: [Instant; STATES],
+    lifetime_due: [Instant; STEPS],
+}
+
+#[expect(
+    clippy::indexing_slicing,
+    reason = "arrays are indexed by a State, of which there are STATES, or by a step below STEPS"
+)]
+impl<C> Slots<C> {
+    pub(crate) fn new(
+        period: impl Fn(State) -> Period,
+        max_lifetime: Period,
+        lifetime_jitter: f64,
+    ) -> Self {
+        let lifetime = |step: usize| {
+            if max_lifetime == Period::NEVER {
+                return Period::NEVER;
+            }
+            // Whole thousandths: the core has no float arithmetic beyond this line.
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "0..=1 times 1000 fits"
+            )]
+            let jitter = (lifetime_jitter * 1000.0) as u128;
+            let whole = u128::from(max_lifetime.as_nanos());
+            let cut = whole * jitter * step as u128 / (1000 * (STEPS as u128 - 1));
+            Period::from_nanos(
+                u64::try_from(whole - cut.min(whole))
+                    .unwrap_or(u64::MAX)
+                    .max(1),
+            )
+        };
+        Self {
+            slab: Slab::new(),
+            states: State::ALL.map(|state| Timed {
+                list: List::new(),
+                period: period(state),
+            }),
+            lifetimes: core::array::from_fn(|step| Timed {
+                list: List::new(),
+                period: lifetime(step),
+            }),
+            state_due: [Instant::NEVER; STATES],
+            lifetime_due: [Instant::NEVER; STEPS],
+        }
+    }
+
+    pub(crate) fn len(&self, state: State) -> u32 {
+        self.states[state as usize].list.len()
+    }
+
+    /// All live connections.
+    pub(crate) fn total(&self) -> u32 {
+        u32::try_from(self.slab.len()).unwrap_or(u32::MAX)
+    }
+
+    pub(crate) fn front(&self, state: State) -> Option<u32> {
+        self.states[state as usize].list.front()
+    }
+
+    pub(crate) fn back(&self, state: State) -> Option<u32> {
+        self.states[state as usize].list.back()
+    }
+
+    /// The one that entered the same state next after this.
+    pub(crate) fn next(&self, index: u32) -> Option<u32> {
+        let state = self.get(index)?.state;
+        self.states[state as usize].list.next(&self.slab, index)
+    }
+
+    pub(crate) fn get(&self, index: u32) -> Option<&Slot<C>> {
+        self.slab.get(index)
+    }
+
+    pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut Slot<C>> {
+        self.slab.get_mut(index)
+    }
+
+    pub(crate) fn token(&self, index: u32) -> Option<Token> {
+        self.slab.key(index).map(Token)
+    }
+
+    /// The slot behind a token, if it is live and in one of `states`.
+    pub(crate) fn resolve(&self, token: Token, states: &[State]) -> Option<u32> {
+        let index = self.slab.resolve(token.0)?;
+        states.contains(&self.get(index)?.state).then_some(index)
+    }
+
+    /// A new connection; `None` when the slab is full.
+    pub(crate) fn insert(&mut self, state: State, origin: u32, now: Instant) -> Option<Key> {
+        let key = self.slab.insert(Slot {
+            connection: None,
+            since: now,
+            established: now,
+            id: None,
+            waiter: NOBODY,
+            origin,
+            state,
+            purpose: Purpose::Watch,
+            lifetime_step: 0,
+            ageing: false,
+            used: false,
+            claimed: false,
+        })?;
+        self.link(key.index, state, now);
+        Some(key)
+    }
+
+    /// Moves a connection to another state.
+    pub(crate) fn enter(&mut self, index: u32, state: State, now: Instant) {
+        let Some(slot) = self.slab.get_mut(index) else {
+            return;
+        };
+        let former = core::mem::replace(&mut slot.state, state);
+        slot.since = now;
+        self.unlink(index, former);
+        self.link(index, state, now);
+    }
+
+    /// Takes a connection out. Its source must have let go of it.
+    pub(crate) fn remove(&mut self, index: u32) -> Option<Slot<C>> {
+        let state = self.get(index)?.state;
+        self.unlink(index, state);
+        self.stop_ageing(index);
+        self.slab.remove(index)
+    }
+
+    fn link(&mut self, index: u32, state: State, now: Instant) {
+        let timed = &mut self.states[state as usize];
+        if timed.list.is_empty() {
+            self.state_due[state as usize] = now.after(timed.period);
+        }
+        timed.list.push_back(&mut self.slab, index);
+    }
+
+    fn unlink(&mut self, index: u32, state: State) {
+        let timed = &mut self.states[state as usize];
+        let was_first = timed.list.front() == Some(index);
+        timed.list.remove(&mut self.slab, index);
+        if was_first && timed.period != Period::NEVER {
+            let first = timed.list.front().and_then(|first| self.slab.get(first));
+            self.state_due[state as usize] =
+                first.map_or(Instant::NEVER, |slot| slot.since.after(timed.period));
+        }
+    }
+
+    /// Starts the lifetime of a connection: it ends `step` steps of jitter before the maximum.
+    pub(crate) fn start_ageing(&mut self, index: u32, step: u8, now: Instant) {
+        let step = usize::from(step) % STEPS;
+        let timed = &mut self.lifetimes[step];
+        let Some(slot) = self.slab.get_mut(index) else {
+            return;
+        };
+        slot.established = now;
+        if timed.period == Period::NEVER {
+            return;
+        }
+        slot.ageing = true;
+        slot.lifetime_step = u8::try_from(step).unwrap_or(0);
+        if timed.list.is_empty() {
+            self.lifetime_due[step] = now.after(timed.period);
+        }
+        timed.list.push_back(&mut self.slab, index);
+    }
+
+    fn stop_ageing(&mut self, index: u32) {
+        let Some(slot) = self.slab.get_mut(index).filter(|slot| slot.ageing) else {
+            return;
+        };
+        slot.ageing = false;
+        let step = usize::from(slot.lifetime_step);
+        let timed = &mut self.lifetimes[step];
+        let was_first = timed.list.front() == Some(index);
+        timed.list.remove(&mut self.slab, index);
+        if was_first {
+            let first = timed.list.front().and_then(|first| self.slab.get(first));
+            self.lifetime_due[step] =
+                first.map_or(Instant::NEVER, |slot| slot.established.after(timed.period));
+        }
+    }
+
+    /// The connection that has been in `state` longest, if that is as long as it may be.
+    pub(crate) fn overdue(&self, state: State, now: Instant) -> Option<u32> {
+        if self.state_due[state as usize] > now {
+            return None;
+        }
+        self.front(state)
+    }
+
+    /// The next connection at the end of its lifetime; each is returned once.
+    pub(crate) fn pop_expired(&mut self, now: Instant) -> Option<u32> {
+        let step = self.lifetime_due.iter().position(|due| *due <= now)?;
+        let index = self.lifetimes[step].list.front()?;
+        self.stop_ageing(index);
+        Some(index)
+    }
+
+    /// Why a connection must not be handed out any more, if so.
+    pub(crate) fn expiry(&self, index: u32, now: Instant) -> Option<CloseReason> {
+        let slot = self.get(index)?;
+        let lifetime = self.lifetimes[usize::from(slot.lifetime_step)].period;
+        let idle = self.states[State::Idle as usize].period;
+        if slot.established.after(lifetime) <= now {
+            Some(CloseReason::Expired)
+        } else if slot.state == State::Idle && slot.since.after(idle) <= now {
+            Some(CloseReason::IdleTimeout)
+        } else {
+            None
+        }
+    }
+
+    /// The earliest deadline of all.
+    pub(crate) fn next_due(&self) -> Instant {
+        let states = self
+            .state_due
+            .iter()
+            .fold(Instant::NEVER, |least, due| least.min(*due));
+        self.lifetime_due
+            .iter()
+            .fold(states, |least, due| least.min(*due))
+    }
+}

@@ -1,0 +1,105 @@
+//! SHA-256 fingerprints of certificates: what a pin is made of.
+
+use core::fmt;
+use core::str::FromStr;
+
+use rustls::pki_types::CertificateDer;
+
+use super::TlsError;
+
+/// The length of a SHA-256 digest in bytes (FIPS 180-4, section 1).
+const BYTES: usize = 32;
+const DIGITS: usize = BYTES * 2;
+
+/// The SHA-256 digest of a certificate's DER encoding, 32 bytes.
+///
+/// The digest covers the whole certificate, so it changes when the certificate is renewed, even
+/// with the same key. The same value is printed by
+/// `openssl x509 -noout -fingerprint -sha256 -in certificate.pem` (after the `=`).
+///
+/// [`Display`](fmt::Display) writes lower-case hex pairs with colons between them;
+/// [`FromStr`] reads that and the variants without colons and in upper case.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Fingerprint([u8; BYTES]);
+
+impl Fingerprint {
+    /// The fingerprint of a DER-encoded certificate.
+    ///
+    /// The bytes are not parsed: any byte string has a fingerprint.
+    #[must_use]
+    pub fn of(certificate: &CertificateDer<'_>) -> Self {
+        let digest = ring::digest::digest(&ring::digest::SHA256, certificate.as_ref());
+        let mut bytes = [0; BYTES];
+        for (to, from) in bytes.iter_mut().zip(digest.as_ref()) {
+            *to = *from;
+        }
+        Self(bytes)
+    }
+
+    /// The 32 bytes of the digest.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; BYTES] {
+        &self.0
+    }
+}
+
+impl From<[u8; BYTES]> for Fingerprint {
+    fn from(digest: [u8; BYTES]) -> Self {
+        Self(digest)
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for byte in self.0 {
+            write!(f, "{separator}{byte:02x}")?;
+            separator = ":";
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fingerprint({self})")
+    }
+}
+
+impl FromStr for Fingerprint {
+    type Err = TlsError;
+
+    /// Reads 64 hex digits, upper or lower case, with a colon between every pair or with none.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::FingerprintCharacter`] names the first character which does not belong where it
+    /// stands; [`TlsError::FingerprintLength`] says how many digits came instead of 64.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let separated = text.contains(':');
+        let mut bytes = [0_u8; BYTES];
+        let mut digits = 0;
+        for (position, found) in text.chars().enumerate() {
+            let at_separator = separated && position % 3 == 2;
+            // A colon after the last pair separates nothing.
+            if at_separator && found == ':' && digits < DIGITS {
+                continue;
+            }
+            let value = found
+                .to_digit(16)
+                .and_then(|value| u8::try_from(value).ok());
+            let Some(value) = value.filter(|_| !at_separator || digits >= DIGITS) else {
+                return Err(TlsError::FingerprintCharacter { found, position });
+            };
+            if let Some(byte) = bytes.get_mut(digits / 2) {
+                *byte = (*byte << 4) | value;
+            }
+            digits += 1;
+        }
+        if digits == DIGITS {
+            Ok(Self(bytes))
+        } else {
+            Err(TlsError::FingerprintLength { digits })
+        }
+    }
+}

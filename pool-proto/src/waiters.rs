@@ -1,0 +1,207 @@
+//! Who waits for what, in order; a connection is handed to its waiter directly.
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use crate::error::Refusal;
+use crate::event::WaiterId;
+use crate::id::ConnId;
+use crate::slab::{List, Slab};
+
+/// What a waiter wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Want {
+    Any,
+    Id(ConnId),
+    Stock(u32),
+}
+
+/// How far a waiter has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Waiting,
+    /// The connection in this slot is reserved for it.
+    Granted(u32),
+    Stocked,
+    Refused(Refusal),
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Waiter {
+    pub(crate) want: Want,
+    pub(crate) standing: Standing,
+}
+
+pub(crate) struct Waiters {
+    /// Link 0: the queue of its kind. Link 1: everybody who waits.
+    slab: Slab<Waiter, 2>,
+    everybody: List<1>,
+    any: List<0>,
+    stock: List<0>,
+    by_id: HashMap<ConnId, List<0>, FixedState>,
+    limit: u32,
+}
+
+impl Waiters {
+    pub(crate) fn new(limit: u32, random: &mut fastrand::Rng) -> Self {
+        Self {
+            slab: Slab::new(),
+            everybody: List::new(),
+            any: List::new(),
+            stock: List::new(),
+            by_id: HashMap::with_hasher(FixedState::with_seed(random.u64(..))),
+            limit,
+        }
+    }
+
+    /// How many wait.
+    pub(crate) const fn len(&self) -> u32 {
+        self.everybody.len()
+    }
+
+    pub(crate) const fn any(&self) -> u32 {
+        self.any.len()
+    }
+
+    pub(crate) fn wants_id(&self, id: ConnId) -> bool {
+        !self.by_id.is_empty() && self.by_id.contains_key(&id)
+    }
+
+    /// Adds a waiter at the back of its queue, or at the front if it has been there before.
+    pub(crate) fn queue(&mut self, want: Want, again: bool) -> Result<WaiterId, Refusal> {
+        // Outcomes that nobody has collected yet count too: they take memory all the same.
+        let full = Refusal::TooManyWaiters { limit: self.limit };
+        if self.slab.len() >= self.limit as usize && !again {
+            return Err(full);
+        }
+        let key = self
+            .slab
+            .insert(Waiter {
+                want,
+                standing: Standing::Waiting,
+            })
+            .ok_or(full)?;
+        self.link(key.index, want, again);
+        Ok(WaiterId(key))
+    }
+
+    fn link(&mut self, index: u32, want: Want, front: bool) {
+        self.everybody.push_back(&mut self.slab, index);
+        let list = match want {
+            Want::Any => &mut self.any,
+            Want::Stock(_) => &mut self.stock,
+            Want::Id(id) => self.by_id.entry(id).or_insert_with(List::new),
+        };
+        if front {
+            list.push_front(&mut self.slab, index);
+        } else {
+            list.push_back(&mut self.slab, index);
+        }
+    }
+
+    fn unlink(&mut self, index: u32) {
+        let Some(want) = self.slab.get(index).map(|waiter| waiter.want) else {
+            return;
+        };
+        self.everybody.remove(&mut self.slab, index);
+        match want {
+            Want::Any => self.any.remove(&mut self.slab, index),
+            Want::Stock(_) => self.stock.remove(&mut self.slab, index),
+            Want::Id(id) => {
+                if let Some(list) = self.by_id.get_mut(&id) {
+                    list.remove(&mut self.slab, index);
+                    if list.is_empty() {
+                        self.by_id.remove(&id);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(crate) fn get(&self, waiter: WaiterId) -> Option<Waiter> {
+        self.slab.get(self.slab.resolve(waiter.0)?).copied()
+    }
+
+    /// Ends a waiter, whatever its standing.
+    pub(crate) fn remove(&mut self, waiter: WaiterId) -> Option<Waiter> {
+        let index = self.slab.resolve(waiter.0)?;
+        if self.slab.get(index)?.standing == Standing::Waiting {
+            self.unlink(index);
+        }
+        self.slab.remove(index)
+    }
+
+    /// The first waiter that a connection with this id would serve: by id before any.
+    pub(crate) fn first_for(&self, id: ConnId, claimed: bool) -> Option<u32> {
+        let by_id = if self.by_id.is_empty() {
+            None
+        } else {
+            self.by_id.get(&id)
+        };
+        match by_id.and_then(List::front) {
+            Some(index) => Some(index),
+            None if claimed => None,
+            None => self.any.front(),
+        }
+    }
+
+    pub(crate) fn first_by_id(&self, id: ConnId) -> Option<u32> {
+        if self.by_id.is_empty() {
+            return None;
+        }
+        self.by_id.get(&id)?.front()
+    }
+
+    /// The first waiter for any connection or for stock, which need peers that are yet to come.
+    pub(crate) fn first_for_supply(&self) -> Option<u32> {
+        self.any.front().or_else(|| self.stock.front())
+    }
+
+    pub(crate) fn first(&self) -> Option<u32> {
+        self.everybody.front()
+    }
+
+    /// The first waiter for stock that `idle` ready connections satisfy.
+    pub(crate) fn first_stocked(&self, idle: u32) -> Option<u32> {
+        let mut at = self.stock.front();
+        while let Some(index) = at {
+            if let Some(Waiter {
+                want: Want::Stock(wanted),
+                ..
+            }) = self.slab.get(index)
+                && *wanted <= idle
+            {
+                return Some(index);
+            }
+            at = self.stock.next(&self.slab, index);
+        }
+        None
+    }
+
+    /// Takes a waiter out of its queue with an outcome; it stays until it has collected it.
+    pub(crate) fn resolve(&mut self, index: u32, standing: Standing) -> Option<WaiterId> {
+        self.unlink(index);
+        self.slab.get_mut(index)?.standing = standing;
+        self.slab.key(index).map(WaiterId)
+    }
+
+    /// Puts a waiter whose connection ended before it was collected back to the front.
+    pub(crate) fn requeue(&mut self, index: u32) {
+        if let Some(waiter) = self.slab.get_mut(index) {
+            waiter.standing = Standing::Waiting;
+            let want = waiter.want;
+            self.link(index, want, true);
+        }
+    }
+
+    /// Gives a granted waiter another outcome.
+    pub(crate) fn overrule(&mut self, index: u32, standing: Standing) {
+        if let Some(waiter) = self.slab.get_mut(index) {
+            waiter.standing = standing;
+        }
+    }
+
+    pub(crate) fn want(&self, index: u32) -> Option<Want> {
+        self.slab.get(index).map(|waiter| waiter.want)
+    }
+}
