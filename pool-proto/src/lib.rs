@@ -15,6 +15,8 @@ pub mod id;
 mod ids;
 mod machine;
 mod server;
+#[cfg(feature = "std")]
+pub mod shell;
 mod slab;
 mod slots;
 mod sources;
