@@ -13,6 +13,7 @@ mod error;
 mod event;
 pub mod id;
 mod ids;
+mod keep_alive;
 mod machine;
 mod server;
 #[cfg(feature = "std")]
@@ -40,6 +41,7 @@ pub use event::{
     Stock, Token, WaitOutcome, WaitReason, WaiterId,
 };
 pub use id::{ConnId, IdError, IdExchange, IdFormat, IdReader, IdWriter};
+pub use keep_alive::KeepAlive;
 pub use machine::{Machine, Role};
 pub use server::{Accepting, Admission, Server};
 pub use stats::{Stats, Totals};

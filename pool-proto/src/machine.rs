@@ -603,17 +603,9 @@ impl<C, R: Role> Machine<C, R> {
 
     /// Connections that are ready, becoming so, or promised and not yet collected.
     pub(crate) fn supply(&self) -> u32 {
-        let counted = [
-            State::Dialing,
-            State::Handshaking,
-            State::Idle,
-            State::Granted,
-            State::Resting,
-            State::Checking,
-        ];
-        counted.iter().fold(0, |sum: u32, state| {
-            sum.saturating_add(self.slots.len(*state))
-        })
+        // All but these two states; every connection is in one state.
+        let outside = self.slots.len(State::Leased) + self.slots.len(State::Claimed);
+        self.slots.total().saturating_sub(outside)
     }
 
     /// Dials and handshakes under way.

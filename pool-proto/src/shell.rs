@@ -31,8 +31,8 @@ use thiserror::Error;
 
 use crate::error::{PutError, Refusal, Rejected};
 use crate::event::{
-    Acquire as Answer, Action, CloseReason, Collected, Event, Finding, Lease, Purpose, Stock,
-    Token, WaitOutcome, WaitReason, WaiterId,
+    Acquire as Answer, Action, CloseReason, Collected, Event, Finding, HandshakeFailure, Lease,
+    Purpose, Stock, Token, WaitOutcome, WaitReason, WaiterId,
 };
 use crate::id::ConnId;
 use crate::machine::{Machine, Role};
@@ -85,8 +85,35 @@ struct LastFailure<'a>(Option<&'a str>);
 
 impl fmt::Display for LastFailure<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.map_or(Ok(()), |failure| write!(f, "; the last failure was: {failure}"))
+        self.0.map_or(Ok(()), |failure| {
+            write!(f, "; the last failure was: {failure}")
+        })
     }
+}
+
+/// What the driver is to do, in order.
+#[derive(Debug)]
+#[must_use]
+pub enum Order<C> {
+    /// Connect to the peer; a [`Ticket`] reports how it goes.
+    Dial {
+        /// Names the new connection.
+        token: Token,
+    },
+    /// Close this connection.
+    Close {
+        /// The connection.
+        connection: C,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// End what the driver holds under this token: a dial, a handshake or a lease.
+    Abort {
+        /// The dial, handshake or lease.
+        token: Token,
+        /// Why.
+        reason: CloseReason,
+    },
 }
 
 /// A machine that many tasks and threads share.
@@ -100,7 +127,7 @@ struct State<C, R> {
     /// By [`WaiterId::slot`].
     wakers: Vec<Option<Waker>>,
     /// For the driver.
-    actions: VecDeque<Action<C>>,
+    orders: VecDeque<Order<C>>,
     /// Connections whose [`Watch`] was woken.
     readable: Vec<Token>,
     driver: Option<Waker>,
@@ -123,7 +150,10 @@ struct Few<T> {
 
 impl<T> Few<T> {
     const fn new() -> Self {
-        Self { first: None, rest: Vec::new() }
+        Self {
+            first: None,
+            rest: Vec::new(),
+        }
     }
 
     fn push(&mut self, item: T) {
@@ -150,21 +180,38 @@ impl<C, R: Role> State<C, R> {
             match action {
                 Action::Wake { waiter } => {
                     let waker = self.wakers.get_mut(waiter.slot()).and_then(Option::take);
-                    waker.into_iter().for_each(|waker| errands.wakers.push(waker));
+                    waker
+                        .into_iter()
+                        .for_each(|waker| errands.wakers.push(waker));
                 }
-                Action::Check { token, connection, purpose } => {
+                Action::Check {
+                    token,
+                    connection,
+                    purpose,
+                } => {
                     errands.checks.push((token, connection, purpose));
                 }
-                action => self.actions.push_back(action),
+                Action::Dial { token } => self.orders.push_back(Order::Dial { token }),
+                Action::Close {
+                    connection, reason, ..
+                } => {
+                    self.orders.push_back(Order::Close { connection, reason });
+                }
+                Action::Abort { token, reason } => {
+                    self.orders.push_back(Order::Abort { token, reason });
+                }
             }
         }
         if self.driver.is_some() && self.has_work() {
-            self.driver.take().into_iter().for_each(|waker| errands.wakers.push(waker));
+            self.driver
+                .take()
+                .into_iter()
+                .for_each(|waker| errands.wakers.push(waker));
         }
     }
 
     fn has_work(&self) -> bool {
-        if !self.actions.is_empty() || !self.readable.is_empty() {
+        if !self.orders.is_empty() || !self.readable.is_empty() {
             return true;
         }
         match (self.machine.poll_timeout(), self.armed) {
@@ -192,13 +239,16 @@ impl<C: Connection, R: Role> Shell<C, R> {
         let state = State {
             machine,
             wakers: Vec::new(),
-            actions: VecDeque::new(),
+            orders: VecDeque::new(),
             readable: Vec::new(),
             driver: None,
             armed: None,
             last_failure: None,
         };
-        let shell = Self { state: Mutex::new(state), clock: std::boxed::Box::new(clock) };
+        let shell = Self {
+            state: Mutex::new(state),
+            clock: std::boxed::Box::new(clock),
+        };
         shell.with(shell.clock.now(), |_, _| ());
         Arc::new(shell)
     }
@@ -210,7 +260,10 @@ impl<C: Connection, R: Role> Shell<C, R> {
 
     /// Runs `act` under the mutex, then what follows from it outside.
     fn with<T>(&self, now: Instant, act: impl FnOnce(&mut State<C, R>, Instant) -> T) -> T {
-        let mut errands = Errands { wakers: Few::new(), checks: Few::new() };
+        let mut errands = Errands {
+            wakers: Few::new(),
+            checks: Few::new(),
+        };
         let result = {
             let mut state = self.lock();
             let result = act(&mut state, now);
@@ -225,7 +278,11 @@ impl<C: Connection, R: Role> Shell<C, R> {
                 Purpose::Watch => connection.check(),
                 Purpose::Drain => connection.drain(),
             };
-            self.event(Event::Checked { token, connection, finding });
+            self.event(Event::Checked {
+                token,
+                connection,
+                finding,
+            });
         }
         result
     }
@@ -256,7 +313,9 @@ impl<C: Connection, R: Role> Shell<C, R> {
     /// [`flush`](Machine::flush), [`clean`](Machine::clean), [`close`](Machine::close) and the
     /// error counter.
     pub fn run<T>(&self, act: impl FnOnce(&mut Machine<C, R>, Instant) -> T) -> T {
-        self.with(self.clock.coarse(), |state, now| act(&mut state.machine, now))
+        self.with(self.clock.coarse(), |state, now| {
+            act(&mut state.machine, now)
+        })
     }
 
     /// A snapshot of what the pool can tell about itself.
@@ -273,16 +332,18 @@ impl<C: Connection, R: Role> Shell<C, R> {
 
     // --- the driver -----------------------------------------------------------------------------
 
-    /// One turn of the driver: does what is due, moves the actions that the driver is to carry out
-    /// into `actions`, and returns when the next turn is due at the latest.
-    pub fn turn(&self, actions: &mut Vec<Action<C>>) -> Option<Instant> {
+    /// One turn of the driver: does what is due, moves what the driver is to do into `orders`, and
+    /// returns when the next turn is due at the latest.
+    pub fn turn(&self, orders: &mut Vec<Order<C>>) -> Option<Instant> {
         let readable = self.with(self.clock.now(), |state, now| {
             if state.machine.poll_timeout().is_some_and(|due| due <= now) {
                 state.machine.handle_timeout(now);
             }
             let readable = core::mem::take(&mut state.readable);
             for token in &readable {
-                state.machine.handle_event(now, Event::Readable { token: *token });
+                state
+                    .machine
+                    .handle_event(now, Event::Readable { token: *token });
             }
             readable
         });
@@ -292,7 +353,7 @@ impl<C: Connection, R: Role> Shell<C, R> {
             state.readable = readable;
             state.readable.clear();
         }
-        actions.extend(state.actions.drain(..));
+        orders.extend(state.orders.drain(..));
         state.armed = state.machine.poll_timeout();
         state.armed
     }
@@ -314,17 +375,28 @@ impl<C: Connection, R: Role> Shell<C, R> {
 
     /// Takes any connection, as soon as there is one.
     pub fn acquire(self: &Arc<Self>) -> Acquire<C, R> {
-        Acquire { wait: Wait::new(self), wanted: None, again: false }
+        Acquire {
+            wait: Wait::new(self),
+            wanted: None,
+            again: false,
+        }
     }
 
     /// Takes the connection with this id, as soon as it is there.
     pub fn acquire_by_id(self: &Arc<Self>, id: ConnId) -> Acquire<C, R> {
-        Acquire { wait: Wait::new(self), wanted: Some(id), again: false }
+        Acquire {
+            wait: Wait::new(self),
+            wanted: Some(id),
+            again: false,
+        }
     }
 
     /// Waits until `ready` connections are in the pool at once.
     pub fn wait_ready(self: &Arc<Self>, ready: u32) -> WaitReady<C, R> {
-        WaitReady { wait: Wait::new(self), ready }
+        WaitReady {
+            wait: Wait::new(self),
+            ready,
+        }
     }
 }
 
@@ -339,16 +411,42 @@ impl<C: Connection> Shell<C, Accepting> {
     }
 }
 
+/// Where a connection belongs, whatever the pool's role.
+trait Home<C>: Send + Sync {
+    fn readable(&self, token: Token);
+    fn put(&self, token: Token, connection: C) -> Result<(), PutError>;
+    fn released(&self, token: Token);
+}
+
+impl<C: Connection, R: Role + Send + 'static> Home<C> for Shell<C, R> {
+    fn readable(&self, token: Token) {
+        let driver = {
+            let mut state = self.lock();
+            state.readable.push(token);
+            state.driver.take()
+        };
+        driver.into_iter().for_each(Waker::wake);
+    }
+
+    fn put(&self, token: Token, connection: C) -> Result<(), PutError> {
+        self.run(|machine, now| machine.put(now, token, connection))
+    }
+
+    fn released(&self, token: Token) {
+        self.event(Event::Closed { token });
+    }
+}
+
 /// A connection taken from a pool. Dropped, it is closed; [`put`](Self::put) returns it.
-pub struct Held<C: Connection, R: Role> {
-    shell: Arc<Shell<C, R>>,
+pub struct Held<C> {
+    home: Arc<dyn Home<C>>,
     token: Token,
     id: ConnId,
     /// Present until it is put back or dropped.
     connection: Option<C>,
 }
 
-impl<C: Connection, R: Role> Held<C, R> {
+impl<C> Held<C> {
     /// The connection's id.
     #[must_use]
     pub const fn id(&self) -> ConnId {
@@ -368,8 +466,8 @@ impl<C: Connection, R: Role> Held<C, R> {
 
     /// Whether it comes from this pool.
     #[must_use]
-    pub fn is_from(&self, shell: &Arc<Shell<C, R>>) -> bool {
-        Arc::ptr_eq(&self.shell, shell)
+    pub fn is_from<R>(&self, shell: &Arc<Shell<C, R>>) -> bool {
+        core::ptr::addr_eq(Arc::as_ptr(&self.home), Arc::as_ptr(shell))
     }
 
     /// Puts it back. What has arrived by now and was not read is thrown away.
@@ -378,24 +476,119 @@ impl<C: Connection, R: Role> Held<C, R> {
     ///
     /// [`PutError`] when the pool was closed or flushed meanwhile; the connection is closed then.
     pub fn put(mut self) -> Result<(), PutError> {
-        let Some(connection) = self.connection.take() else { return Ok(()) };
-        let token = self.token;
-        self.shell.run(|machine, now| machine.put(now, token, connection))
-    }
-}
-
-impl<C: Connection, R: Role> Drop for Held<C, R> {
-    fn drop(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            drop(connection);
-            self.shell.event(Event::Closed { token: self.token });
+        match self.connection.take() {
+            Some(connection) => self.home.put(self.token, connection),
+            None => Ok(()),
         }
     }
 }
 
-impl<C: Connection, R: Role> fmt::Debug for Held<C, R> {
+impl<C> Drop for Held<C> {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            drop(connection);
+            self.home.released(self.token);
+        }
+    }
+}
+
+impl<C> fmt::Debug for Held<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Held").field("id", &self.id).field("token", &self.token).finish()
+        f.debug_struct("Held")
+            .field("id", &self.id)
+            .field("token", &self.token)
+            .finish()
+    }
+}
+
+/// The duty to report how a dial and its handshake, or an admitted peer's handshake, go. Dropped
+/// before the end (the task was aborted, or the user's dialer panicked), it reports a failure.
+#[must_use]
+pub struct Ticket<C: Connection, R: Role> {
+    shell: Arc<Shell<C, R>>,
+    token: Token,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Dialing,
+    Handshaking,
+    Over,
+}
+
+impl<C: Connection, R: Role> Ticket<C, R> {
+    /// For an [`Order::Dial`].
+    pub fn dial(shell: &Arc<Shell<C, R>>, token: Token) -> Self {
+        Self {
+            shell: Arc::clone(shell),
+            token,
+            stage: Stage::Dialing,
+        }
+    }
+
+    /// For an [`Admission`].
+    pub fn handshake(shell: &Arc<Shell<C, R>>, token: Token) -> Self {
+        Self {
+            shell: Arc::clone(shell),
+            token,
+            stage: Stage::Handshaking,
+        }
+    }
+
+    /// Names the connection.
+    #[must_use]
+    pub const fn token(&self) -> Token {
+        self.token
+    }
+
+    /// The transport is connected.
+    pub fn dialed(&mut self) {
+        if self.stage == Stage::Dialing {
+            self.stage = Stage::Handshaking;
+            self.shell.event(Event::Dialed { token: self.token });
+        }
+    }
+
+    /// The connection is ready. It is looked at once, so that it is being watched from now on, and
+    /// so that one which the peer has closed or begun to use already is known as such.
+    pub fn established(mut self, mut connection: C, id: Option<ConnId>) {
+        let finding = connection.check();
+        if finding == Finding::Closed {
+            let error = "the peer closed the connection as soon as it was established";
+            return self.failed(HandshakeFailure::Transport, &error);
+        }
+        self.stage = Stage::Over;
+        let token = self.token;
+        self.shell.event(Event::Established {
+            token,
+            connection,
+            id,
+        });
+        if finding == Finding::Data {
+            self.shell.event(Event::Readable { token });
+        }
+    }
+
+    /// It came to nothing; `failure` counts if the transport was connected.
+    pub fn failed(mut self, failure: HandshakeFailure, error: &dyn fmt::Display) {
+        self.shell.note_failure(error);
+        self.report(failure);
+    }
+
+    fn report(&mut self, failure: HandshakeFailure) {
+        let token = self.token;
+        match core::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Dialing => self.shell.event(Event::DialFailed { token }),
+            Stage::Handshaking => self.shell.event(Event::HandshakeFailed { token, failure }),
+            Stage::Over => {}
+        }
+    }
+}
+
+impl<C: Connection, R: Role> Drop for Ticket<C, R> {
+    fn drop(&mut self) {
+        self.report(HandshakeFailure::Transport);
     }
 }
 
@@ -408,7 +601,11 @@ struct Wait<C: Connection, R: Role> {
 
 impl<C: Connection, R: Role> Wait<C, R> {
     fn new(shell: &Arc<Shell<C, R>>) -> Self {
-        Self { shell: Arc::clone(shell), waiter: None, expired: false }
+        Self {
+            shell: Arc::clone(shell),
+            waiter: None,
+            expired: false,
+        }
     }
 
     /// Asks the machine: at first by `begin`, which queues, then by collecting.
@@ -441,7 +638,10 @@ impl<C: Connection, R: Role> Wait<C, R> {
                     }
                     let outcome = state.machine.cancel(now, waiter);
                     debug_assert_eq!(outcome, WaitOutcome::Waiting(why));
-                    Err(AcquireError::Timeout { why, last_failure: state.last_failure.clone() })
+                    Err(AcquireError::Timeout {
+                        why,
+                        last_failure: state.last_failure.clone(),
+                    })
                 }
             };
             (None, Poll::Ready(answer))
@@ -487,8 +687,8 @@ impl<C: Connection, R: Role> Acquire<C, R> {
     }
 }
 
-impl<C: Connection, R: Role> Future for Acquire<C, R> {
-    type Output = Result<Held<C, R>, AcquireError>;
+impl<C: Connection, R: Role + Send + 'static> Future for Acquire<C, R> {
+    type Output = Result<Held<C>, AcquireError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
@@ -521,11 +721,15 @@ impl<C: Connection, R: Role> Future for Acquire<C, R> {
     }
 }
 
-impl<C: Connection, R: Role> Acquire<C, R> {
+impl<C: Connection, R: Role + Send + 'static> Acquire<C, R> {
     /// Looks at a connection before it is handed out. `Err(None)`: it was none, take another.
-    fn admit(&self, lease: Lease<C>) -> Result<Held<C, R>, Option<AcquireError>> {
+    fn admit(&self, lease: Lease<C>) -> Result<Held<C>, Option<AcquireError>> {
         let shell = &self.wait.shell;
-        let Lease { token, id, mut connection } = lease;
+        let Lease {
+            token,
+            id,
+            mut connection,
+        } = lease;
         let finding = connection.check();
         let rejected = match finding {
             Finding::Quiet => false,
@@ -533,11 +737,22 @@ impl<C: Connection, R: Role> Acquire<C, R> {
             Finding::Data => self.wanted.is_none() && shell.lock().machine.peer_claims(),
         };
         if !rejected {
-            let shell = Arc::clone(shell);
-            return Ok(Held { shell, token, id, connection: Some(connection) });
+            let home: Arc<dyn Home<C>> = Arc::<Shell<C, R>>::clone(shell);
+            return Ok(Held {
+                home,
+                token,
+                id,
+                connection: Some(connection),
+            });
         }
         shell.run(|machine, now| machine.reject(now, token, connection, finding));
-        Err(self.wanted.map(|id| Refusal::Gone { id, reason: CloseReason::PeerClosed }.into()))
+        Err(self.wanted.map(|id| {
+            Refusal::Gone {
+                id,
+                reason: CloseReason::PeerClosed,
+            }
+            .into()
+        }))
     }
 }
 
@@ -560,28 +775,35 @@ impl<C: Connection, R: Role> Future for WaitReady<C, R> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let ready = self.ready;
-        let polled = self.wait.poll(cx, |machine, now| match machine.wait_ready(now, ready) {
-            Stock::Ready => Begun::Over(Ok(None)),
-            Stock::Queued(waiter) => Begun::Queued(waiter),
-            Stock::Refused(refusal) => Begun::Over(Err(refusal.into())),
-        });
+        let polled = self
+            .wait
+            .poll(cx, |machine, now| match machine.wait_ready(now, ready) {
+                Stock::Ready => Begun::Over(Ok(None)),
+                Stock::Queued(waiter) => Begun::Queued(waiter),
+                Stock::Refused(refusal) => Begun::Over(Err(refusal.into())),
+            });
         polled.map_ok(|_| ())
     }
 }
 
 /// The waker that a connection leaves with its reactor while it is in the pool: it tells the driver
 /// that something has arrived. One for each connection, made once.
-pub struct Watch<C, R> {
-    shell: Weak<Shell<C, R>>,
+pub struct Watch<C> {
+    home: Weak<dyn Home<C>>,
     token: Token,
     armed: AtomicBool,
 }
 
-impl<C: Connection, R: Role> Watch<C, R> {
+impl<C: Connection> Watch<C> {
     /// A watch over the connection `token`.
     #[must_use]
-    pub fn new(shell: &Arc<Shell<C, R>>, token: Token) -> Arc<Self> {
-        Arc::new(Self { shell: Arc::downgrade(shell), token, armed: AtomicBool::new(false) })
+    pub fn new<R: Role + Send + 'static>(shell: &Arc<Shell<C, R>>, token: Token) -> Arc<Self> {
+        let shell: Weak<Shell<C, R>> = Arc::downgrade(shell);
+        Arc::new(Self {
+            home: shell,
+            token,
+            armed: AtomicBool::new(false),
+        })
     }
 
     /// Says that the reactor holds this waker now.
@@ -601,20 +823,15 @@ impl<C: Connection, R: Role> Watch<C, R> {
     }
 }
 
-impl<C: Connection, R: Role + Send + 'static> Wake for Watch<C, R> {
+impl<C: Connection> Wake for Watch<C> {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.disarm();
-        if let Some(shell) = self.shell.upgrade() {
-            let driver = {
-                let mut state = shell.lock();
-                state.readable.push(self.token);
-                state.driver.take()
-            };
-            driver.into_iter().for_each(Waker::wake);
+        if let Some(home) = self.home.upgrade() {
+            home.readable(self.token);
         }
     }
 }
@@ -628,7 +845,10 @@ pub fn block_on<F: Future + Unpin>(
     timeout: Duration,
 ) -> Poll<F::Output> {
     let deadline = clock.now() + timeout;
-    let parker = Arc::new(Parker { notified: Mutex::new(false), condvar: Condvar::new() });
+    let parker = Arc::new(Parker {
+        notified: Mutex::new(false),
+        condvar: Condvar::new(),
+    });
     let waker = Waker::from(Arc::clone(&parker));
     let mut context = Context::from_waker(&waker);
     loop {
@@ -651,7 +871,9 @@ impl Parker {
     /// Whether it was woken before `timeout` was over.
     fn park(&self, timeout: Duration) -> bool {
         let notified = self.notified.lock().unwrap_or_else(PoisonError::into_inner);
-        let slept = self.condvar.wait_timeout_while(notified, timeout, |notified| !*notified);
+        let slept = self
+            .condvar
+            .wait_timeout_while(notified, timeout, |notified| !*notified);
         let (mut notified, _) = slept.unwrap_or_else(PoisonError::into_inner);
         core::mem::take(&mut *notified)
     }

@@ -92,6 +92,8 @@ pub(crate) struct Slots<C> {
     /// The deadline of the first entry of each list: `poll_timeout` is their minimum.
     state_due: [Instant; STATES],
     lifetime_due: [Instant; STEPS],
+    /// The minimum of `lifetime_due`, which changes less often than it is asked for.
+    next_lifetime_due: Instant,
 }
 
 #[expect(
@@ -135,6 +137,7 @@ impl<C> Slots<C> {
             }),
             state_due: [Instant::NEVER; STATES],
             lifetime_due: [Instant::NEVER; STEPS],
+            next_lifetime_due: Instant::NEVER,
         }
     }
 
@@ -252,6 +255,7 @@ impl<C> Slots<C> {
         slot.lifetime_step = u8::try_from(step).unwrap_or(0);
         if timed.list.is_empty() {
             self.lifetime_due[step] = now.after(timed.period);
+            self.next_lifetime_due = self.next_lifetime_due.min(self.lifetime_due[step]);
         }
         timed.list.push_back(&mut self.slab, index);
     }
@@ -269,6 +273,7 @@ impl<C> Slots<C> {
             let first = timed.list.front().and_then(|first| self.slab.get(first));
             self.lifetime_due[step] =
                 first.map_or(Instant::NEVER, |slot| slot.established.after(timed.period));
+            self.next_lifetime_due = earliest(&self.lifetime_due);
         }
     }
 
@@ -282,6 +287,9 @@ impl<C> Slots<C> {
 
     /// The next connection at the end of its lifetime; each is returned once.
     pub(crate) fn pop_expired(&mut self, now: Instant) -> Option<u32> {
+        if self.next_lifetime_due > now {
+            return None;
+        }
         let step = self.lifetime_due.iter().position(|due| *due <= now)?;
         let index = self.lifetimes[step].list.front()?;
         self.stop_ageing(index);
@@ -304,12 +312,11 @@ impl<C> Slots<C> {
 
     /// The earliest deadline of all.
     pub(crate) fn next_due(&self) -> Instant {
-        let states = self
-            .state_due
-            .iter()
-            .fold(Instant::NEVER, |least, due| least.min(*due));
-        self.lifetime_due
-            .iter()
-            .fold(states, |least, due| least.min(*due))
+        self.next_lifetime_due.min(earliest(&self.state_due))
     }
+}
+
+fn earliest(due: &[Instant]) -> Instant {
+    due.iter()
+        .fold(Instant::NEVER, |least, due| least.min(*due))
 }

@@ -1,0 +1,150 @@
+//! The pool that dials.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+
+use pool_proto::shell::Ticket;
+use pool_proto::tls::ClientTls;
+use pool_proto::{Client, ClientConfig, Dialing, IdExchange, KeepAlive, Token};
+use tokio::net::TcpStream;
+
+use crate::connection::Pooled;
+use crate::driver::{Job, Supply};
+use crate::handshake::{Failure, connect};
+use crate::pool::{BuildError, Pool, runtime};
+use crate::socket::Link;
+
+/// A pool that dials a peer and keeps connections ready.
+pub type ClientPool = Pool<Dialing>;
+
+/// Builds a [`ClientPool`].
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct ClientPoolBuilder {
+    config: Option<ClientConfig>,
+    tls: Option<ClientTls>,
+    keep_alive: Option<KeepAlive>,
+}
+
+impl ClientPool {
+    /// A builder: default configuration, no TLS, keep-alive every 15 s.
+    pub fn builder() -> ClientPoolBuilder {
+        ClientPoolBuilder {
+            config: None,
+            tls: None,
+            keep_alive: Some(KeepAlive::default()),
+        }
+    }
+}
+
+impl ClientPoolBuilder {
+    /// Capacity, timeouts, tuning, ids: everything that is not I/O.
+    pub fn config(mut self, config: ClientConfig) -> Self {
+        self.config = Some(config);
+        self
+    }
+
+    /// TLS with these settings. Default: none, plain TCP.
+    pub fn tls(mut self, tls: ClientTls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// TCP keep-alive; `None` leaves it off.
+    pub fn keep_alive(mut self, keep_alive: impl Into<Option<KeepAlive>>) -> Self {
+        self.keep_alive = keep_alive.into();
+        self
+    }
+
+    /// Builds a pool that dials `address` ("host:port"), resolved anew at every dial. It begins at
+    /// once.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::NoRuntime`] outside a tokio runtime.
+    pub fn connect(self, address: impl Into<String>) -> Result<ClientPool, BuildError> {
+        let address: Arc<str> = address.into().into();
+        self.connect_with(move || {
+            let address = Arc::clone(&address);
+            async move { TcpStream::connect(&*address).await }
+        })
+    }
+
+    /// Builds a pool whose connections `dial` makes: through a proxy, from a certain address, in a
+    /// network namespace… TLS, id and socket options are the pool's part. A dial is dropped when
+    /// its deadline is over or the pool closes.
+    ///
+    /// ```
+    /// # use adapter_tokio::ClientPool;
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = ClientPool::builder()
+    ///     .connect_with(|| async { tokio::net::TcpStream::connect("127.0.0.1:9000").await })?;
+    /// # drop(pool); Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::NoRuntime`] outside a tokio runtime.
+    pub fn connect_with<D, F>(self, dial: D) -> Result<ClientPool, BuildError>
+    where
+        D: Fn() -> F + Send + Sync + 'static,
+        F: Future<Output = io::Result<TcpStream>> + Send + 'static,
+    {
+        let runtime = runtime()?;
+        let config = match self.config {
+            Some(config) => config,
+            None => ClientConfig::builder().build()?,
+        };
+        let config = config.or_seed(fastrand::u64(..));
+        let supply = Dialer {
+            dial,
+            tls: self.tls.map(Arc::new),
+            keep_alive: self.keep_alive,
+            ids: config.ids(),
+        };
+        let machine = |clock: &crate::clock::MonotonicClock| {
+            Client::new(&config, pool_proto::shell::Clock::now(clock))
+        };
+        Ok(Pool::start(&runtime, machine, supply))
+    }
+}
+
+struct Dialer<D> {
+    dial: D,
+    tls: Option<Arc<ClientTls>>,
+    keep_alive: Option<KeepAlive>,
+    ids: IdExchange,
+}
+
+impl<D, F> Supply<Dialing> for Dialer<D>
+where
+    D: Fn() -> F + Send + Sync + 'static,
+    F: Future<Output = io::Result<TcpStream>> + Send + 'static,
+{
+    fn dial(
+        &self,
+        mut ticket: Ticket<Pooled, Dialing>,
+        job: Job<Dialing>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let (dial, tls) = ((self.dial)(), self.tls.clone());
+        let (keep_alive, ids) = (self.keep_alive, self.ids);
+        async move {
+            let outcome = async {
+                let tcp = dial.await.map_err(Failure::Dial)?;
+                ticket.dialed();
+                let link = Link::new(tcp, keep_alive).map_err(Failure::Options)?;
+                connect(link, tls.as_deref(), ids).await
+            };
+            let outcome = outcome.await;
+            job.report(ticket, outcome);
+        }
+    }
+
+    async fn accept(
+        &mut self,
+        _job: &Job<Dialing>,
+    ) -> (Token, impl Future<Output = ()> + Send + 'static) {
+        std::future::pending::<(Token, std::future::Ready<()>)>().await
+    }
+}

@@ -1,0 +1,183 @@
+//! The one task of a pool: carries out what the machine orders, and owns every other task.
+
+use std::future::{Future, poll_fn};
+use std::sync::Arc;
+
+use pool_proto::shell::{Order, Shell, Ticket, Watch};
+use pool_proto::{CloseReason, Instant, Role, Token};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::clock::MonotonicClock;
+use crate::connection::{Connection, Pooled};
+use crate::handshake::{Failure, Shaken};
+use crate::socket::Links;
+
+pub(crate) type PoolShell<R> = Shell<Pooled, R>;
+
+/// Where connections come from.
+pub(crate) trait Supply<R: Role>: Send + 'static {
+    /// Connects to the peer and shakes hands.
+    fn dial(
+        &self,
+        ticket: Ticket<Pooled, R>,
+        job: Job<R>,
+    ) -> impl Future<Output = ()> + Send + 'static;
+
+    /// Waits for a peer whose handshake is to be run as a task. Never ready where nobody comes.
+    /// Cancel safe.
+    fn accept(
+        &mut self,
+        job: &Job<R>,
+    ) -> impl Future<Output = (Token, impl Future<Output = ()> + Send + 'static)> + Send;
+}
+
+/// What the tasks of a pool share.
+pub(crate) struct Job<R: Role> {
+    pub(crate) shell: Arc<PoolShell<R>>,
+    pub(crate) links: Arc<Links>,
+}
+
+impl<R: Role> Clone for Job<R> {
+    fn clone(&self) -> Self {
+        Self {
+            shell: Arc::clone(&self.shell),
+            links: Arc::clone(&self.links),
+        }
+    }
+}
+
+impl<R: Role + Send + 'static> Job<R> {
+    /// Reports how a handshake went.
+    pub(crate) fn report(&self, ticket: Ticket<Pooled, R>, outcome: Result<Shaken, Failure>) {
+        let token = ticket.token();
+        match outcome {
+            Ok(Shaken { layer, id, surplus }) => {
+                self.links.insert(token, layer.link());
+                let watch = Watch::new(&self.shell, token);
+                ticket.established(Connection::new(layer, surplus, watch), id);
+            }
+            Err(failure) => {
+                tracing::debug!(?token, %failure, "no connection");
+                ticket.failed(failure.kind(), &failure);
+            }
+        }
+    }
+}
+
+/// The dials and handshakes under way. Dropped, it ends them.
+struct Tasks {
+    set: JoinSet<Token>,
+    /// By [`Token::slot`].
+    handles: Vec<Option<(Token, AbortHandle)>>,
+}
+
+impl Tasks {
+    fn spawn(&mut self, token: Token, task: impl Future<Output = ()> + Send + 'static) {
+        let handle = self.set.spawn(async move {
+            task.await;
+            token
+        });
+        if self.handles.len() <= token.slot() {
+            self.handles.resize_with(token.slot() + 1, || None);
+        }
+        if let Some(place) = self.handles.get_mut(token.slot()) {
+            *place = Some((token, handle));
+        }
+    }
+
+    fn take(&mut self, token: Token) -> Option<AbortHandle> {
+        let place = self.handles.get_mut(token.slot())?;
+        place
+            .take_if(|(known, _)| *known == token)
+            .map(|(_, handle)| handle)
+    }
+
+    /// Forgets the next task that has ended; a handle that is kept would keep the task's memory.
+    async fn reap(&mut self) {
+        match self.set.join_next().await {
+            Some(Ok(token)) => drop(self.take(token)),
+            // Aborted, or its dialer panicked: its ticket has reported that.
+            Some(Err(_)) => {}
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Closes the pool when its driver ends, however that happens: a runtime that shuts down drops it.
+struct Finally<R: Role + Send + 'static>(Job<R>);
+
+impl<R: Role + Send + 'static> Drop for Finally<R> {
+    fn drop(&mut self) {
+        self.0.shell.run(|machine, now| machine.close(now));
+        let mut orders = Vec::new();
+        self.0.shell.turn(&mut orders);
+        for order in orders {
+            if let Some((token, reason)) = carry_out(order) {
+                self.0.links.revoke(token, reason);
+            }
+        }
+    }
+}
+
+/// Carries out what needs no tasks; gives back what is to be aborted.
+fn carry_out(order: Order<Pooled>) -> Option<(Token, CloseReason)> {
+    match order {
+        Order::Close { connection, reason } => {
+            let peer = connection.layer.link().peer_addr();
+            tracing::debug!(%peer, %reason, "connection closed");
+            connection.close();
+            None
+        }
+        Order::Abort { token, reason } => {
+            tracing::debug!(?token, %reason, "connection ended");
+            Some((token, reason))
+        }
+        // The pool is closing; the machine has ended the dial already.
+        Order::Dial { .. } => None,
+    }
+}
+
+/// Runs until the pool is closed. Dropping `_alive` tells that it has ended.
+pub(crate) async fn drive<R: Role + Send + 'static>(
+    job: Job<R>,
+    clock: MonotonicClock,
+    mut supply: impl Supply<R>,
+    _alive: watch::Sender<()>,
+) {
+    let finally = Finally(job);
+    let job = &finally.0;
+    let mut tasks = Tasks {
+        set: JoinSet::new(),
+        handles: Vec::new(),
+    };
+    let mut orders = Vec::new();
+    loop {
+        let due = job.shell.turn(&mut orders);
+        for order in orders.drain(..) {
+            if let Order::Dial { token } = order {
+                let ticket = Ticket::dial(&job.shell, token);
+                tasks.spawn(token, supply.dial(ticket, job.clone()));
+            } else if let Some((token, reason)) = carry_out(order) {
+                tasks.take(token).iter().for_each(AbortHandle::abort);
+                job.links.revoke(token, reason);
+            }
+        }
+        if job.shell.is_closed() {
+            return;
+        }
+        tokio::select! {
+            () = poll_fn(|cx| job.shell.poll_work(cx)) => {}
+            () = sleep(&clock, due) => {}
+            () = tasks.reap() => {}
+            (token, handshake) = supply.accept(job) => tasks.spawn(token, handshake),
+        }
+    }
+}
+
+async fn sleep(clock: &MonotonicClock, due: Option<Instant>) {
+    match due.and_then(|due| clock.deadline(due)) {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,614 @@
+//! What a step of the machine costs, and what the `std` shell adds to it.
+//!
+//! `cargo bench -p pool-proto --bench step --features std [-- --quick]`
+//!
+//! - Machine: nanoseconds per event with 1,000, 100,000 and 1,000,000 live connections and every
+//!   timer on. An event is one call that changes the machine: `acquire`, `acquire_by_id`, `put`,
+//!   `admit`, `handle_event`, `handle_timeout`. Its price includes draining `poll_action` after it,
+//!   one `poll_timeout`, and this driver's own work (drawing the ids).
+//! - Shell: one acquire and one put, as a multiple of a pop and a push on a bare
+//!   `Mutex<VecDeque<u64>>`, in alternating rounds so that both see the same weather.
+//!
+//! A figure beyond its aim is marked `MISS`; benchmarks do not fail builds.
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use pool_proto::shell::{Clock, Connection, Order, Shell};
+use pool_proto::{
+    Accepting, Acquire, Action, Client, ClientConfig, ConnId, Dialing, Event, Finding, IdExchange,
+    IdFormat, Instant, Lease, Machine, Role, Server, ServerConfig, Token,
+};
+use rustix::time::{ClockId, clock_gettime};
+
+type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+/// How much of everything to do.
+struct Effort {
+    /// Live connections, and the aim in nanoseconds per event.
+    sizes: &'static [(u32, f64)],
+    machine_rounds: usize,
+    machine_cycles: u32,
+    shell_rounds: usize,
+    shell_cycles: u32,
+}
+
+const FULL: Effort = Effort {
+    sizes: &[(1_000, 40.0), (100_000, 80.0), (1_000_000, 250.0)],
+    machine_rounds: 41,
+    machine_cycles: 50_000,
+    shell_rounds: 201,
+    shell_cycles: 20_000,
+};
+
+/// For continuous integration: the same figures with more noise, in about ten seconds.
+const QUICK: Effort = Effort {
+    machine_rounds: 11,
+    machine_cycles: 15_000,
+    shell_rounds: 25,
+    ..FULL
+};
+
+/// `cargo test --benches` calls without `--bench`: only whether it runs at all.
+const SMOKE: Effort = Effort {
+    sizes: &[(1_000, f64::INFINITY)],
+    machine_rounds: 2,
+    machine_cycles: 500,
+    shell_rounds: 2,
+    shell_cycles: 100,
+};
+
+fn main() -> Outcome {
+    let given = |flag: &str| std::env::args().any(|argument| argument == flag);
+    let (name, effort) = match (given("--bench"), given("--quick")) {
+        (false, false) => ("smoke", SMOKE),
+        (_, true) => ("quick", QUICK),
+        (true, false) => ("full", FULL),
+    };
+    println!("pool-proto step bench, {name}: median (p10-p90); all timers on");
+    machines(&effort)?;
+    shells(&effort)
+}
+
+fn nanos(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
+    let whole = u64::try_from(time.tv_sec).unwrap_or_default();
+    whole * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or_default()
+}
+
+/// How long `act` takes, in nanoseconds.
+fn timed<T>(act: impl FnOnce() -> T) -> (f64, T) {
+    let start = nanos(ClockId::Monotonic);
+    let result = black_box(act());
+    ((nanos(ClockId::Monotonic) - start) as f64, result)
+}
+
+/// Median, tenth and ninetieth percentile.
+struct Spread {
+    median: f64,
+    low: f64,
+    high: f64,
+}
+
+impl Spread {
+    fn of(mut samples: Vec<f64>) -> Self {
+        samples.sort_unstable_by(f64::total_cmp);
+        let last = samples.len().saturating_sub(1);
+        let at = |percent: usize| {
+            let sample = samples.get(last * percent / 100);
+            sample.copied().unwrap_or(f64::NAN)
+        };
+        Self {
+            median: at(50),
+            low: at(10),
+            high: at(90),
+        }
+    }
+
+    fn show(&self) -> String {
+        format!("{:7.1} ({:.1}-{:.1})", self.median, self.low, self.high)
+    }
+
+    fn verdict(&self, aim: f64) -> &'static str {
+        if self.median <= aim { "ok" } else { "MISS" }
+    }
+}
+
+// --- (a) the machine --------------------------------------------------------------------------------
+
+/// What happens to a connection in one cycle. Its events, where nothing else happens:
+#[derive(Clone, Copy)]
+enum Cycle {
+    /// acquire, put, Checked
+    Any,
+    /// acquire_by_id of a random connection, put, Checked
+    ById,
+    /// Client: acquire, Closed, Dialed, Established. Server: acquire, Closed, admit, Established.
+    Churn,
+    /// 5 of 10 any, 4 by id, 1 churn
+    Mix,
+}
+
+const CYCLES: [(&str, Cycle); 4] = [
+    ("mix", Cycle::Mix),
+    ("any", Cycle::Any),
+    ("by id", Cycle::ById),
+    ("churn", Cycle::Churn),
+];
+
+/// What a role's driver does for itself.
+trait Drive: Role {
+    /// A connection ended, and another is to come; actions ask for it where the machine does.
+    fn replace(driver: &mut Driver<Self>) -> Outcome;
+}
+
+/// A driver without I/O: it answers every action at once. A connection is its place in `ids`.
+struct Driver<R> {
+    machine: Machine<u64, R>,
+    now: u64,
+    random: fastrand::Rng,
+    /// The ids of the live connections; `None` where one has ended.
+    ids: Vec<Option<ConnId>>,
+    free: Vec<u64>,
+    peers: u32,
+    events: u64,
+}
+
+impl<R: Drive> Driver<R> {
+    fn new(machine: Machine<u64, R>) -> Self {
+        Self {
+            machine,
+            now: 0,
+            random: fastrand::Rng::with_seed(1),
+            ids: Vec::new(),
+            free: Vec::new(),
+            peers: 0,
+            events: 0,
+        }
+    }
+
+    /// Calls are a microsecond apart: the timers run and are re-armed, and hardly any fires.
+    fn tick(&mut self) -> Instant {
+        self.now += 1_000;
+        Instant::from_nanos(self.now)
+    }
+
+    fn event(&mut self, event: Event<u64>) {
+        let now = self.tick();
+        self.machine.handle_event(now, event);
+        self.called();
+    }
+
+    /// What follows every call but the actions: the question when to call next.
+    fn called(&mut self) {
+        self.events += 1;
+        let now = Instant::from_nanos(self.now);
+        if self.machine.poll_timeout().is_some_and(|due| due <= now) {
+            self.machine.handle_timeout(now);
+            self.events += 1;
+        }
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(action) = self.machine.poll_action() {
+            match action {
+                Action::Check {
+                    token, connection, ..
+                } => {
+                    let finding = Finding::Quiet;
+                    self.event(Event::Checked {
+                        token,
+                        connection,
+                        finding,
+                    });
+                }
+                Action::Dial { token } => {
+                    self.event(Event::Dialed { token });
+                    // An odd multiplier permutes: no two peers send the same id.
+                    self.peers += 1;
+                    let id = self.peers.wrapping_mul(0x9e37_79b1).to_be_bytes();
+                    self.establish(token, ConnId::from_bytes(id), true);
+                }
+                Action::Close { connection, .. } => self.forget(connection),
+                Action::Abort { .. } | Action::Wake { .. } => {}
+            }
+        }
+    }
+
+    fn establish(&mut self, token: Token, id: ConnId, received: bool) {
+        let connection = self.free.pop().unwrap_or(self.ids.len() as u64);
+        match self.place(connection) {
+            Some(place) => *place = Some(id),
+            None => self.ids.push(Some(id)),
+        }
+        self.event(Event::Established {
+            token,
+            connection,
+            id: received.then_some(id),
+        });
+    }
+
+    fn place(&mut self, connection: u64) -> Option<&mut Option<ConnId>> {
+        self.ids.get_mut(usize::try_from(connection).ok()?)
+    }
+
+    fn forget(&mut self, connection: u64) {
+        if let Some(place) = self.place(connection) {
+            *place = None;
+        }
+        self.free.push(connection);
+    }
+
+    fn taken(&mut self, answer: Acquire<u64>) -> Outcome<Lease<u64>> {
+        self.called();
+        self.carry_out();
+        match answer {
+            Acquire::Ready(lease) => Ok(lease),
+            answer => Err(format!("nothing to take: {answer:?}").into()),
+        }
+    }
+
+    fn take_any(&mut self) -> Outcome<Lease<u64>> {
+        let now = self.tick();
+        let answer = self.machine.acquire(now);
+        self.taken(answer)
+    }
+
+    fn take_at_random(&mut self) -> Outcome<Lease<u64>> {
+        let id = loop {
+            let place = self.random.usize(0..self.ids.len());
+            if let Some(Some(id)) = self.ids.get(place) {
+                break *id;
+            }
+        };
+        self.take(id)
+    }
+
+    fn take(&mut self, id: ConnId) -> Outcome<Lease<u64>> {
+        let now = self.tick();
+        let answer = self.machine.acquire_by_id(now, id);
+        self.taken(answer)
+    }
+
+    fn put(&mut self, lease: Lease<u64>) -> Outcome {
+        let now = self.tick();
+        self.machine.put(now, lease.token, lease.connection)?;
+        self.called();
+        self.carry_out();
+        Ok(())
+    }
+
+    fn cycle(&mut self, cycle: Cycle) -> Outcome {
+        let cycle = match cycle {
+            Cycle::Mix => match self.random.u8(0..10) {
+                0..5 => Cycle::Any,
+                5..9 => Cycle::ById,
+                _ => Cycle::Churn,
+            },
+            cycle => cycle,
+        };
+        match cycle {
+            Cycle::ById => {
+                let lease = self.take_at_random()?;
+                self.put(lease)
+            }
+            Cycle::Churn => {
+                let lease = self.take_any()?;
+                self.forget(lease.connection);
+                self.event(Event::Closed { token: lease.token });
+                self.carry_out();
+                R::replace(self)
+            }
+            Cycle::Any | Cycle::Mix => {
+                let lease = self.take_any()?;
+                self.put(lease)
+            }
+        }
+    }
+
+    /// Nanoseconds per event.
+    fn measure(&mut self, cycle: Cycle, rounds: usize, cycles: u32) -> Outcome<Spread> {
+        let mut samples = Vec::with_capacity(rounds);
+        for round in 0..=rounds {
+            self.events = 0;
+            let (took, outcome) = timed(|| (0..cycles).try_for_each(|_| self.cycle(cycle)));
+            outcome?;
+            // The first round warms up.
+            if round > 0 {
+                samples.push(took / self.events as f64);
+            }
+        }
+        Ok(Spread::of(samples))
+    }
+}
+
+impl Drive for Dialing {
+    fn replace(_driver: &mut Driver<Self>) -> Outcome {
+        Ok(())
+    }
+}
+
+/// Peers come from this many addresses in turn.
+const SOURCES: u32 = 50;
+
+impl Drive for Accepting {
+    fn replace(driver: &mut Driver<Self>) -> Outcome {
+        driver.peers += 1;
+        let address = Ipv4Addr::from_bits(0x0a00_0000 | driver.peers % SOURCES);
+        let now = driver.tick();
+        let admission = driver.machine.admit(now, IpAddr::V4(address))?;
+        driver.called();
+        driver.establish(admission.token, admission.id, false);
+        driver.carry_out();
+        Ok(())
+    }
+}
+
+const IDLE: Duration = Duration::from_secs(300);
+const LIFETIME: Duration = Duration::from_secs(3600);
+
+fn client_config(capacity: u32) -> Outcome<ClientConfig> {
+    let config = ClientConfig::builder()
+        .ids(IdExchange::Wire(IdFormat::Hex8))
+        // One more than is aimed at: else what was replaced when it was taken is put back into a
+        // full pool.
+        .capacity(capacity..=capacity + 1)
+        .max_connections(capacity + 100)
+        .idle_timeout(IDLE)
+        .max_lifetime(LIFETIME)
+        .build()?;
+    Ok(config)
+}
+
+fn machines(effort: &Effort) -> Outcome {
+    println!("\nmachine, ns per event");
+    print!("{:<8}{:>10}{:>8}", "role", "live", "aim");
+    CYCLES.iter().for_each(|(name, _)| print!("{name:>24}"));
+    println!();
+    for (live, aim) in effort.sizes.iter().copied() {
+        let mut client = Driver::new(Client::new(&client_config(live)?, Instant::EPOCH));
+        client.carry_out();
+        machine("client", client, live, aim, effort)?;
+
+        let config = ServerConfig::builder()
+            .capacity(live + 100)
+            .max_connections(live + 100)
+            .idle_timeout(IDLE)
+            .max_lifetime(LIFETIME)
+            .build()?;
+        let mut server = Driver::new(Server::new(&config, Instant::EPOCH));
+        (0..live).try_for_each(|_| Accepting::replace(&mut server))?;
+        machine("server", server, live, aim, effort)?;
+    }
+    Ok(())
+}
+
+fn machine<R: Drive>(
+    role: &str,
+    mut driver: Driver<R>,
+    live: u32,
+    aim: f64,
+    effort: &Effort,
+) -> Outcome {
+    // Established one after another, connections lie in memory in the order in which they are
+    // taken; taking each once in random order ends that, as use does in a pool that has been up
+    // for a while.
+    let mut ids: Vec<ConnId> = driver.ids.iter().copied().flatten().collect();
+    driver.random.shuffle(&mut ids);
+    for id in ids {
+        let lease = driver.take(id)?;
+        driver.put(lease)?;
+    }
+    if driver.machine.idle() < live {
+        return Err(format!("{live} wanted, but {:?}", driver.machine.stats()).into());
+    }
+    let mut mix = None;
+    print!("{role:<8}{live:>10}{aim:>8}");
+    for (_, cycle) in CYCLES {
+        let spread = driver.measure(cycle, effort.machine_rounds, effort.machine_cycles)?;
+        print!("{:>24}", spread.show());
+        mix.get_or_insert(spread);
+    }
+    println!("  mix: {}", mix.map_or("", |mix| mix.verdict(aim)));
+    Ok(())
+}
+
+// --- (b) the shell ----------------------------------------------------------------------------------
+
+/// A connection on which nothing ever happens.
+struct Quiet(u64);
+
+impl Connection for Quiet {
+    fn check(&mut self) -> Finding {
+        Finding::Quiet
+    }
+
+    fn drain(&mut self) -> Finding {
+        Finding::Quiet
+    }
+}
+
+/// The clock of an adapter.
+struct Coarse;
+
+impl Clock for Coarse {
+    fn now(&self) -> Instant {
+        Instant::from_nanos(nanos(ClockId::Monotonic))
+    }
+
+    fn coarse(&self) -> Instant {
+        Instant::from_nanos(nanos(ClockId::MonotonicCoarse))
+    }
+}
+
+/// The same, without a coarse clock.
+struct Precise;
+
+impl Clock for Precise {
+    fn now(&self) -> Instant {
+        Coarse.now()
+    }
+}
+
+/// Counts how often the driver is woken.
+#[derive(Default)]
+struct Bell(AtomicU64);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Connections in each pool, and in the bare queue.
+const STOCK: u32 = 64;
+/// What one acquire and put may cost, in pops and pushes.
+const SHELL_AIM: f64 = 3.0;
+
+/// A pool with its driver asleep, as it is most of the time.
+struct Pool {
+    shell: Arc<Shell<Quiet, Dialing>>,
+    bell: Arc<Bell>,
+    waker: Waker,
+    answered: u64,
+    turns: u64,
+}
+
+impl Pool {
+    fn new(clock: impl Clock) -> Outcome<Self> {
+        let machine = Client::new(&client_config(STOCK)?, clock.now());
+        let bell = Arc::new(Bell::default());
+        let mut pool = Self {
+            shell: Shell::new(machine, clock),
+            waker: Waker::from(Arc::clone(&bell)),
+            bell,
+            answered: 0,
+            turns: 0,
+        };
+        pool.drive();
+        // Taking one makes the pool dial another: from then on it need not.
+        let held = pool.take()?;
+        pool.drive();
+        held.put()?;
+        pool.drive();
+        pool.turns = 0;
+        Ok(pool)
+    }
+
+    /// The driver, until it sleeps.
+    fn drive(&mut self) {
+        let mut context = Context::from_waker(&self.waker);
+        let mut orders = Vec::new();
+        loop {
+            self.turns += 1;
+            self.shell.turn(&mut orders);
+            for order in orders.drain(..) {
+                if let Order::Dial { token } = order {
+                    let name = u32::try_from(token.slot())
+                        .unwrap_or_default()
+                        .to_be_bytes();
+                    self.shell.event(Event::Dialed { token });
+                    self.shell.event(Event::Established {
+                        token,
+                        connection: Quiet(token.slot() as u64),
+                        id: Some(ConnId::from_bytes(name)),
+                    });
+                }
+            }
+            if self.shell.poll_work(&mut context).is_pending() {
+                return;
+            }
+        }
+    }
+
+    fn take(&self) -> Outcome<pool_proto::shell::Held<Quiet>> {
+        let mut acquire = self.shell.acquire();
+        match Pin::new(&mut acquire).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(held) => Ok(held?),
+            Poll::Pending => Err("the pool is empty".into()),
+        }
+    }
+
+    /// One acquire and one put; the driver does what it is woken for.
+    fn cycle(&mut self) -> Outcome {
+        let held = self.take()?;
+        black_box(held.get().map(|quiet| quiet.0));
+        held.put()?;
+        let rung = self.bell.0.load(Ordering::Relaxed);
+        if rung != self.answered {
+            self.answered = rung;
+            self.drive();
+        }
+        Ok(())
+    }
+
+    fn round(&mut self, cycles: u32) -> Outcome<f64> {
+        let (took, outcome) = timed(|| (0..cycles).try_for_each(|_| self.cycle()));
+        outcome.map(|()| took / f64::from(cycles))
+    }
+}
+
+fn bare_round(queue: &Mutex<VecDeque<u64>>, cycles: u32) -> f64 {
+    let lock = || queue.lock().unwrap_or_else(PoisonError::into_inner);
+    let (took, ()) = timed(|| {
+        for _ in 0..cycles {
+            let item = black_box(lock().pop_front());
+            lock().extend(item);
+        }
+    });
+    took / f64::from(cycles)
+}
+
+fn shells(effort: &Effort) -> Outcome {
+    let queue = Mutex::new((0..u64::from(STOCK)).collect::<VecDeque<u64>>());
+    let (mut coarse, mut precise) = (Pool::new(Coarse)?, Pool::new(Precise)?);
+    let mut bare_took = Vec::new();
+    let mut pools_took = [Vec::new(), Vec::new()];
+    let mut ratios = [Vec::new(), Vec::new()];
+    for round in 0..=effort.shell_rounds {
+        for ((pool, took), ratios) in [&mut coarse, &mut precise]
+            .into_iter()
+            .zip(&mut pools_took)
+            .zip(&mut ratios)
+        {
+            let bare = bare_round(&queue, effort.shell_cycles);
+            let pooled = pool.round(effort.shell_cycles)?;
+            // The first round warms up.
+            if round > 0 {
+                bare_took.push(bare);
+                took.push(pooled);
+                ratios.push(pooled / bare);
+            }
+        }
+    }
+    println!(
+        "\nshell, acquire + put, {} rounds; aim {SHELL_AIM} x with the coarse clock",
+        effort.shell_rounds
+    );
+    println!("{:<16}{:>24}{:>24}", "", "ns", "x bare");
+    println!("{:<16}{:>24}", "bare queue", Spread::of(bare_took).show());
+    let names = ["coarse clock", "precise clock"];
+    for (((name, pool), took), ratios) in names
+        .iter()
+        .zip([coarse, precise])
+        .zip(pools_took)
+        .zip(ratios)
+    {
+        let ratios = Spread::of(ratios);
+        println!(
+            "{name:<16}{:>24}{:>24}  {}; driver turns: {}",
+            Spread::of(took).show(),
+            ratios.show(),
+            ratios.verdict(SHELL_AIM),
+            pool.turns
+        );
+    }
+    Ok(())
+}
