@@ -67,7 +67,7 @@ impl Connection {
     }
 
     /// Closes it in good order: TLS says goodbye before TCP does, if the kernel takes it at once.
-    pub(crate) fn close(mut self: Box<Self>) {
+    pub(crate) fn close(mut self) {
         let mut context = Context::from_waker(Waker::noop());
         // A connection that is being closed has nobody left to tell.
         let _ = pin!(&mut self.layer).poll_shutdown(&mut context);

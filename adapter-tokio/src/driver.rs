@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::sync::Arc;
 
 use pool_proto::shell::{Order, Shell, Ticket, Watch};
-use pool_proto::{CloseReason, Instant, Role, Token};
+use pool_proto::{ByToken, CloseReason, Instant, Role, Token};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -68,8 +68,7 @@ impl<R: Role + Send + 'static> Job<R> {
 /// The dials and handshakes under way. Dropped, it ends them.
 struct Tasks {
     set: JoinSet<Token>,
-    /// By [`Token::slot`].
-    handles: Vec<Option<(Token, AbortHandle)>>,
+    handles: ByToken<AbortHandle>,
 }
 
 impl Tasks {
@@ -78,25 +77,20 @@ impl Tasks {
             task.await;
             token
         });
-        if self.handles.len() <= token.slot() {
-            self.handles.resize_with(token.slot() + 1, || None);
-        }
-        if let Some(place) = self.handles.get_mut(token.slot()) {
-            *place = Some((token, handle));
-        }
+        self.handles.insert(token, handle);
     }
 
-    fn take(&mut self, token: Token) -> Option<AbortHandle> {
-        let place = self.handles.get_mut(token.slot())?;
-        place
-            .take_if(|(known, _)| *known == token)
-            .map(|(_, handle)| handle)
+    fn abort(&mut self, token: Token) {
+        self.handles
+            .remove(token)
+            .iter()
+            .for_each(AbortHandle::abort);
     }
 
     /// Forgets the next task that has ended; a handle that is kept would keep the task's memory.
     async fn reap(&mut self) {
         match self.set.join_next().await {
-            Some(Ok(token)) => drop(self.take(token)),
+            Some(Ok(token)) => drop(self.handles.remove(token)),
             // Aborted, or its dialer panicked: its ticket has reported that.
             Some(Err(_)) => {}
             None => std::future::pending().await,
@@ -159,7 +153,7 @@ pub(crate) async fn drive<R: Role + Send + 'static>(
                 let ticket = Ticket::dial(&job.shell, token);
                 tasks.spawn(token, supply.dial(ticket, job.clone()));
             } else if let Some((token, reason)) = carry_out(order) {
-                tasks.take(token).iter().for_each(AbortHandle::abort);
+                tasks.abort(token);
                 job.links.revoke(token, reason);
             }
         }

@@ -63,6 +63,10 @@ impl<R: Role + Send + 'static> Pool<R> {
         }
     }
 
+    pub(crate) fn shell(&self) -> &Arc<PoolShell<R>> {
+        &self.inner.shell
+    }
+
     /// Takes any ready connection, or waits up to `timeout` for one. Callers are served in the order
     /// in which they came.
     ///

@@ -4,10 +4,10 @@ use std::io::{self, Read};
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 
-use pool_proto::{CloseReason, KeepAlive, Token};
+use pool_proto::{ByToken, CloseReason, KeepAlive, Token};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -72,31 +72,22 @@ fn apply(keep_alive: KeepAlive, socket: SockRef<'_>) -> io::Result<()> {
 
 /// The links of a pool, so that the driver can end a lease by its token.
 #[derive(Debug, Default)]
-pub(crate) struct Links(Mutex<Vec<Option<(Token, Weak<Link>)>>>);
+pub(crate) struct Links(Mutex<ByToken<Weak<Link>>>);
 
 impl Links {
-    /// An entry is overwritten when its slot is used again, so there are never more than slots.
     pub(crate) fn insert(&self, token: Token, link: &Arc<Link>) {
-        let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if links.len() <= token.slot() {
-            links.resize_with(token.slot() + 1, || None);
-        }
-        if let Some(place) = links.get_mut(token.slot()) {
-            *place = Some((token, Arc::downgrade(link)));
-        }
+        self.lock().insert(token, Arc::downgrade(link));
     }
 
     pub(crate) fn revoke(&self, token: Token, reason: CloseReason) {
-        let link = {
-            let links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            match links.get(token.slot()) {
-                Some(Some((known, link))) if *known == token => link.upgrade(),
-                _ => None,
-            }
-        };
-        if let Some(link) = link {
+        let link = self.lock().remove(token);
+        if let Some(link) = link.and_then(|link| link.upgrade()) {
             link.revoke(reason);
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ByToken<Weak<Link>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -31,6 +31,9 @@ pub struct Dialing {
     /// Counts the failures that led to a wait. Attempts begun in an earlier epoch failed for the
     /// same reason, and do not lengthen the wait again.
     epoch: u32,
+    /// Whether the last success was proven wrong. Until an attempt of this epoch succeeds, those
+    /// that do were begun before, and mislead like the one before them.
+    relapsed: bool,
     next_round: Option<Instant>,
     /// Connections established since the last round.
     created: u32,
@@ -62,6 +65,7 @@ impl<C> Client<C> {
             max_dials: config.max_dials,
             retry_at: None,
             epoch: 0,
+            relapsed: false,
             next_round: None,
             created: 0,
             lowest_idle: 0,
@@ -93,6 +97,10 @@ impl<C> Client<C> {
             }
             Tuning::Demand => {
                 role.tuner.begin_round(role.lowest_idle);
+                // Not below what somebody waits for: it would never be there.
+                if let Some(ready) = self.waiters.most_stock() {
+                    role.tuner.require(ready);
+                }
                 role.lowest_idle = idle;
                 role.next_round = None;
             }
@@ -110,6 +118,27 @@ impl<C> Client<C> {
         true
     }
 
+    /// Dials as many as may be begun now. Apart from the look whether any is missing, which follows
+    /// every call.
+    #[inline(never)]
+    fn dial_up(&mut self, now: Instant) {
+        let role = &self.role;
+        let paced = role.tuner.tuning() == Tuning::Reference;
+        // After failures one dial feels its way; the rest follows when it has succeeded.
+        let max_dials = if role.backoff.failures() > 0 {
+            1
+        } else {
+            role.max_dials
+        };
+        let capacity = role.tuner.capacity();
+        while self.supply() < capacity
+            && self.in_flight() < max_dials
+            && self.slots.total() < self.max_connections
+            && (!paced || self.role.quota > 0)
+            && self.dial(now)
+        {}
+    }
+
     /// An attempt of this epoch failed.
     fn failed(&mut self, epoch: u32, relapse: bool, now: Instant) {
         let role = &mut self.role;
@@ -117,6 +146,7 @@ impl<C> Client<C> {
             return;
         }
         role.epoch = role.epoch.wrapping_add(1);
+        role.relapsed |= relapse;
         let wait = if relapse {
             role.backoff.relapse()
         } else {
@@ -136,22 +166,9 @@ impl Role for Dialing {
         {
             role.next_round = Some(now.after(role.tuner.period()));
         }
-        if role.retry_at.is_some() {
-            return;
+        if role.retry_at.is_none() && client.supply() < client.role.tuner.capacity() {
+            client.dial_up(now);
         }
-        // After failures one dial feels its way; the rest follows when it has succeeded.
-        let max_dials = if role.backoff.failures() > 0 {
-            1
-        } else {
-            role.max_dials
-        };
-        let capacity = role.tuner.capacity();
-        while client.supply() < capacity
-            && client.in_flight() < max_dials
-            && client.slots.total() < client.max_connections
-            && (!paced || client.role.quota > 0)
-            && client.dial(now)
-        {}
     }
 
     fn handle_timeout<C>(client: &mut Client<C>, now: Instant) {
@@ -188,10 +205,15 @@ impl Role for Dialing {
         self.tuner.require(ready);
     }
 
-    fn established<C>(client: &mut Client<C>, _index: u32) {
-        client.role.created = client.role.created.saturating_add(1);
-        client.role.backoff.success();
-        client.role.retry_at = None;
+    fn established<C>(client: &mut Client<C>, index: u32) {
+        let epoch = client.slots.get(index).map(|slot| slot.origin);
+        let role = &mut client.role;
+        role.created = role.created.saturating_add(1);
+        if !role.relapsed || epoch == Some(role.epoch) {
+            role.relapsed = false;
+            role.backoff.success();
+            role.retry_at = None;
+        }
     }
 
     fn ending<C>(client: &mut Client<C>, index: u32, reason: CloseReason) {

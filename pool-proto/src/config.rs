@@ -134,21 +134,18 @@ macro_rules! common_settings {
     () => {
         /// The most connections at a time, those in use included. Default 65,536; at most
         /// [`MAX_CONNECTIONS`].
-        #[must_use]
         pub fn max_connections(mut self, limit: u32) -> Self {
             self.common.max_connections = limit;
             self
         }
 
         /// The most callers that may wait at a time. Default 65,536.
-        #[must_use]
         pub fn max_waiters(mut self, limit: u32) -> Self {
             self.common.max_waiters = limit;
             self
         }
 
         /// Which idle connection an acquire takes. Default: the one that has been idle longest.
-        #[must_use]
         pub fn take_order(mut self, order: TakeOrder) -> Self {
             self.common.take_order = order;
             self
@@ -156,14 +153,12 @@ macro_rules! common_settings {
 
         /// One absolute deadline for handshake and id exchange together, however slowly bytes
         /// trickle. Default 10 s.
-        #[must_use]
         pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
             self.common.handshake_timeout = timeout;
             self
         }
 
         /// Closes a connection that was idle for this long. Default: never.
-        #[must_use]
         pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
             self.common.idle_timeout = timeout.into();
             self
@@ -171,7 +166,6 @@ macro_rules! common_settings {
 
         /// Closes a connection this long after it was established (while it is in use: when it is
         /// put back). Default: never.
-        #[must_use]
         pub fn max_lifetime(mut self, lifetime: impl Into<Option<Duration>>) -> Self {
             self.common.max_lifetime = lifetime.into();
             self
@@ -180,7 +174,6 @@ macro_rules! common_settings {
         /// Shortens each connection's lifetime by a random part of up to this fraction, drawn once
         /// at its birth from [16 even steps](crate#timers), so that connections born together do
         /// not end together. Default 0.1; clamped to 0..=1.
-        #[must_use]
         pub fn lifetime_jitter(mut self, fraction: f64) -> Self {
             self.common.lifetime_jitter = fraction;
             self
@@ -188,7 +181,6 @@ macro_rules! common_settings {
 
         /// How long a connection that the peer has begun to use is kept for an acquire by id.
         /// Default 30 s.
-        #[must_use]
         pub fn claim_timeout(mut self, timeout: Duration) -> Self {
             self.common.claim_timeout = timeout;
             self
@@ -197,7 +189,6 @@ macro_rules! common_settings {
         /// How long a connection that was put back rests before it is drained and can be taken
         /// again. What arrives until then counts as the former use's and is thrown away. Default:
         /// zero, only what had arrived when it was put back is thrown away.
-        #[must_use]
         pub fn reuse_delay(mut self, delay: Duration) -> Self {
             self.common.reuse_delay = delay;
             self
@@ -205,7 +196,6 @@ macro_rules! common_settings {
 
         /// How long the driver may take to drain or check a connection (it never blocks, so this
         /// ends only what was lost). Default 1 s.
-        #[must_use]
         pub fn drain_timeout(mut self, timeout: Duration) -> Self {
             self.common.drain_timeout = timeout;
             self
@@ -213,7 +203,6 @@ macro_rules! common_settings {
 
         /// The seed of everything random: ids, jitter. Without one the adapters draw it from the
         /// operating system; a machine driven by hand uses a constant.
-        #[must_use]
         pub fn seed(mut self, seed: u64) -> Self {
             self.common.seed = Some(seed);
             self
@@ -248,7 +237,6 @@ impl ClientConfig {
     /// assert_eq!(nonsense.unwrap_err(), ConfigError::Zero { setting: "capacity" });
     /// # let _ = config; Ok::<(), ConfigError>(())
     /// ```
-    #[must_use]
     pub fn builder() -> ClientConfigBuilder {
         ClientConfigBuilder {
             common: Draft::default(),
@@ -269,7 +257,6 @@ impl ClientConfig {
     }
 
     /// The same configuration with `seed`, unless one was set.
-    #[must_use]
     pub fn or_seed(mut self, seed: u64) -> Self {
         self.common.seed.get_or_insert(seed);
         self
@@ -294,28 +281,24 @@ impl ClientConfigBuilder {
     common_settings!();
 
     /// The bounds of the number of ready connections to aim at. Default 4..=64.
-    #[must_use]
     pub fn capacity(mut self, bounds: RangeInclusive<u32>) -> Self {
         self.capacity = bounds;
         self
     }
 
     /// The bounds of the time between two rounds of the tuner. Default 100 ms..=1 s.
-    #[must_use]
     pub fn interval(mut self, bounds: RangeInclusive<Duration>) -> Self {
         self.interval = bounds;
         self
     }
 
     /// The law that moves capacity and interval. Default [`Tuning::Demand`].
-    #[must_use]
     pub fn tuning(mut self, tuning: Tuning) -> Self {
         self.tuning = tuning;
         self
     }
 
     /// How ids are exchanged. Default: read from the wire as [`IdFormat::Hex8`].
-    #[must_use]
     pub fn ids(mut self, ids: IdExchange) -> Self {
         self.ids = ids;
         self
@@ -323,14 +306,12 @@ impl ClientConfigBuilder {
 
     /// The most dials and handshakes at a time. Default 32: on two cores over loopback the fill
     /// rate hardly rises between 16 and 64.
-    #[must_use]
     pub fn max_dials(mut self, limit: u32) -> Self {
         self.max_dials = limit;
         self
     }
 
     /// How long connecting may take, TLS not included. Default 10 s.
-    #[must_use]
     pub fn dial_timeout(mut self, timeout: Duration) -> Self {
         self.dial_timeout = timeout;
         self
@@ -338,7 +319,6 @@ impl ClientConfigBuilder {
 
     /// After the n-th failure in a row: a random wait up to `min(cap, base · 2ⁿ⁻¹)`, and then one
     /// dial at a time until one succeeds. Default 200 ms and 30 s.
-    #[must_use]
     pub fn backoff(mut self, base: Duration, cap: Duration) -> Self {
         self.backoff = (base, cap);
         self
@@ -395,7 +375,6 @@ pub struct ServerConfig {
 
 impl ServerConfig {
     /// A builder with the defaults.
-    #[must_use]
     pub fn builder() -> ServerConfigBuilder {
         ServerConfigBuilder {
             common: Draft::default(),
@@ -414,7 +393,6 @@ impl ServerConfig {
     }
 
     /// The same configuration with `seed`, unless one was set.
-    #[must_use]
     pub fn or_seed(mut self, seed: u64) -> Self {
         self.common.seed.get_or_insert(seed);
         self
@@ -439,14 +417,12 @@ impl ServerConfigBuilder {
     /// The most connections that are ready or becoming so; those in use do not count. A peer that
     /// comes when they are reached is turned away before its handshake, unless another source
     /// holds at least two more: then that one's oldest makes room. Default 64.
-    #[must_use]
     pub fn capacity(mut self, limit: u32) -> Self {
         self.capacity = limit;
         self
     }
 
     /// How ids are written on the wire. Default [`IdFormat::Hex8`].
-    #[must_use]
     pub fn id_format(mut self, format: IdFormat) -> Self {
         self.format = format;
         self
@@ -454,7 +430,6 @@ impl ServerConfigBuilder {
 
     /// The most handshakes at a time. Default 256; at most 4,096, because choosing whose handshake
     /// makes room looks at all of them.
-    #[must_use]
     pub fn max_handshakes(mut self, limit: u32) -> Self {
         self.max_handshakes = limit;
         self
@@ -463,14 +438,12 @@ impl ServerConfigBuilder {
     /// The most connections that one source may hold, those in use not counted. A source is an IPv4
     /// address or an IPv6 /64 network, the smallest block that one customer is given (RFC 6177).
     /// Default: no limit but the capacity.
-    #[must_use]
     pub fn max_per_source(mut self, limit: impl Into<Option<u32>>) -> Self {
         self.max_per_source = limit.into();
         self
     }
 
     /// Who may connect. Default: everyone.
-    #[must_use]
     pub fn allow(mut self, allow: AllowList) -> Self {
         self.allow = allow;
         self

@@ -1,4 +1,146 @@
-//! TODO docs
+//! The sans-I/O state machine of a connection pool: two ends keep a stock of connections that are
+//! already dialled, already through TLS and already named by an id, so that no request waits for a
+//! handshake.
+//!
+//! This crate decides; adapters do. It has no socket, no clock, no thread and no runtime: what
+//! happened comes in, with the time, as method calls; what to do comes out as [`Action`]s. The same
+//! configuration, seed and inputs give the same outputs, byte for byte. To use a pool, take an
+//! adapter (`adapter-tokio`); to drive the machine from an executor of your own, read on.
+//!
+//! # Two machines, one bookkeeping
+//!
+//! A [`Client`] dials and keeps connections ready; a [`Server`] admits peers, gives each connection
+//! an id and sends it. Either end can take *any* ready connection ([`acquire`](Machine::acquire))
+//! and tell its id to the other, over a channel of the user's own; the other takes the connection
+//! with that id ([`acquire_by_id`](Machine::acquire_by_id)). Both are a [`Machine`]; only where
+//! connections come from differs ([`Role`]).
+//!
+//! ```text
+//!  Action::Dial                       Server::admit
+//!       │                                  │
+//!       ▼    Event::Dialed                 ▼
+//!   dialing ─────────────────────► handshaking
+//!       │ DialFailed,                 │    │ Event::Established
+//!       │ timeout                     │    ▼
+//!       │        HandshakeFailed,     │   idle ◄────────────────────────────┐
+//!       │        timeout, duplicate   │    │ ▲ │                            │
+//!       │                             │    │ │ │ Readable  ┌────────────┐   │ Checked
+//!       │                             │    │ │ └──────────►│ returning: ├───┘ (Quiet)
+//!       │          acquire, by id,    │    │ │             │ checking,  │
+//!       │          or a waiter's turn │    │ │ cancel      │ resting    ├───► claimed
+//!       │                             │    ▼ │             └────────────┘ Checked   │
+//!       │                             │   leased ──put────────────▲       (Data)    │
+//!       │                             │    │ ▲                                      │
+//!       │                             │    │ └──────────────acquire_by_id───────────┘
+//!       ▼                             ▼    ▼
+//!     closed ◄──────────────────── everywhere: close, flush, peer closed, expired, …
+//! ```
+//!
+//! *Claimed* is a connection on which the peer's user has already sent something: the peer has
+//! taken it and is about to tell its id. It is no longer anybody's to take but by that id; so when
+//! both ends take connections at the same time, they do not take the same one. (Without id exchange
+//! the peer is no pool and may speak first: then early data changes nothing.) Between *idle* and
+//! *leased* a connection can be promised to a waiter that has not collected it; it counts as leased.
+//!
+//! # The contract
+//!
+//! - **Drain after every call.** After any call that takes `&mut self`, call
+//!   [`poll_action`](Machine::poll_action) until it returns `None`, and carry the actions out in
+//!   order. Then ask [`poll_timeout`](Machine::poll_timeout) again.
+//! - **Connections move by value.** The machine's `C` is yours, opaque, best pointer-sized. The
+//!   machine never drops one: each leaves as a [`Lease`], in [`Action::Check`] or in
+//!   [`Action::Close`]; so one connection cannot be in two hands.
+//! - **Each token ends once.** A connection ends in exactly one [`Action::Close`],
+//!   [`Action::Abort`], or report of yours ([`Event::DialFailed`], [`Event::HandshakeFailed`],
+//!   [`Event::Closed`]); no action names it afterwards. What you report of it later is stale, and
+//!   changes nothing but a counter; if a connection comes with it, it goes out again to be closed.
+//! - **Deadlines are the machine's**: dial, handshake with id, idle, lifetime, claim, reuse, drain,
+//!   backoff, rounds. The deadline of an acquire is the caller's: [`cancel`](Machine::cancel).
+//! - **Time only moves forward.** A `now` before the latest one counts as that.
+//! - **A panic is a bug**, never the answer to input: no order of calls panics.
+//!
+//! # The driving loop
+//!
+//! ```
+//! use core::time::Duration;
+//! use pool_proto::{Acquire, Action, Client, ClientConfig, ConnId, Event, Finding, Instant};
+//!
+//! # fn main() -> Result<(), pool_proto::ConfigError> {
+//! let config = ClientConfig::builder().capacity(1..=2).seed(7).build()?;
+//! let mut now = Instant::EPOCH;
+//! // Here a connection is just a name; an adapter's is a socket.
+//! let mut pool = Client::<&'static str>::new(&config, now);
+//!
+//! // Somebody wants a connection before there is one.
+//! let Acquire::Queued(waiter) = pool.acquire(now) else { unreachable!("the pool is empty") };
+//!
+//! let mut woken = false;
+//! while !woken {
+//!     // 1. Carry out what the machine wants.
+//!     while let Some(action) = pool.poll_action() {
+//!         match action {
+//!             Action::Dial { token } => {
+//!                 // A driver connects, does TLS, reads the id: here all goes well at once.
+//!                 pool.handle_event(now, Event::Dialed { token });
+//!                 let id = Some(ConnId::from_bytes([0, 0, 0, token.slot() as u8]));
+//!                 pool.handle_event(now, Event::Established { token, connection: "tcp", id });
+//!             }
+//!             Action::Check { token, connection, .. } => {
+//!                 // A driver looks at the socket without blocking.
+//!                 let finding = Finding::Quiet;
+//!                 pool.handle_event(now, Event::Checked { token, connection, finding });
+//!             }
+//!             Action::Close { connection, .. } => drop(connection),
+//!             Action::Abort { .. } => {} // End the dial, the handshake or the lease.
+//!             Action::Wake { waiter: whom } => woken |= whom == waiter,
+//!         }
+//!     }
+//!     // 2. Wait for I/O, but not beyond the next deadline.
+//!     let deadline = pool.poll_timeout();
+//!     now = deadline.unwrap_or(now + Duration::from_secs(1));
+//!     // 3. Tell the machine what has happened, or that the time has come.
+//!     pool.handle_timeout(now);
+//! }
+//!
+//! let pool_proto::Collected::Ready(lease) = pool.collect(now, waiter) else {
+//!     unreachable!("woken with a connection")
+//! };
+//! assert_eq!(lease.connection, "tcp");
+//! // … use it, and give it back:
+//! pool.put(now, lease.token, lease.connection).expect("the lease is ours");
+//! # Ok(()) }
+//! ```
+//!
+//! `examples/by_hand.rs` does the same over real sockets, with both machines.
+//!
+//! # Timers
+//!
+//! Every operation is O(1), and in the steady state nothing allocates. Connections live in a
+//! generational slab; the connections of each state form an intrusive list in the order in which
+//! they entered it. All of a state's connections have the same timeout, so the list is a timer: its
+//! first entry is due first. Lifetimes are jittered, so that connections born together do not end
+//! together; the jitter is drawn from 16 even steps, and each step is a list of its own.
+//! [`poll_timeout`](Machine::poll_timeout) is the least of these 24 deadlines and the role's own.
+//!
+//! # Where to look
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | `machine.rs` | the bookkeeping: every transition there is |
+//! | `client.rs`, `server.rs` | supply: dials with tuner and backoff; admission and eviction |
+//! | `event.rs`, `error.rs`, `stats.rs`, `config.rs` | what goes in and out |
+//! | `slots.rs`, `waiters.rs`, `sources.rs`, `ids.rs`, `slab.rs` | the data structures |
+//! | [`id`] | the wire format of ids: reader and writer |
+//! | [`allow`] | who may connect |
+//! | `tuner.rs`, `backoff.rs` | the two pacing laws, as pure values |
+//! | `shell` (feature `std`) | what adapters share around a machine: mutex, wakers, futures, leases |
+//! | `tls` (feature `tls`) | rustls configurations for the TLS modes, certificates, pinning |
+//!
+//! # Features
+//!
+//! None by default: `no_std` with `alloc`. `std` adds the shell; `tls` adds `std` and rustls
+//! configurations. Neither does I/O.
+
 #![no_std]
 
 extern crate alloc;
@@ -7,6 +149,7 @@ extern crate std;
 
 pub mod allow;
 mod backoff;
+mod by_token;
 mod client;
 mod config;
 mod error;
@@ -30,6 +173,7 @@ mod waiters;
 
 pub use allow::{AllowList, AllowListError};
 pub use backoff::Backoff;
+pub use by_token::ByToken;
 pub use client::{Client, Dialing};
 pub use config::{
     ClientConfig, ClientConfigBuilder, MAX_CONNECTIONS, ServerConfig, ServerConfigBuilder,

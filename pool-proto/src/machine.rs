@@ -194,11 +194,6 @@ impl<C, R: Role> Machine<C, R> {
                 if !self.role.accept_ended() {
                     self.totals.stale_events += 1;
                 }
-                if let Some(refusal) = self.role.dried_up() {
-                    while let Some(waiter) = self.waiters.first_for_supply() {
-                        self.refuse(waiter, refusal);
-                    }
-                }
             }
         }
         self.settle(now);
@@ -268,12 +263,7 @@ impl<C, R: Role> Machine<C, R> {
         if self.closed {
             return self.refused(Refusal::PoolClosed);
         }
-        loop {
-            let next = match self.take_order {
-                TakeOrder::OldestFirst => self.slots.front(State::Idle),
-                TakeOrder::NewestFirst => self.slots.back(State::Idle),
-            };
-            let Some(index) = next else { break };
+        while let Some(index) = self.next_idle() {
             if let Some(reason) = self.slots.expiry(index, now) {
                 self.close_one(index, reason);
             } else if let Some(lease) = self.hand_over(index, now) {
@@ -339,11 +329,10 @@ impl<C, R: Role> Machine<C, R> {
             return Stock::Refused(refusal);
         }
         self.role.require(ready);
-        match self.waiters.queue(Want::Stock(ready), false) {
-            Ok(waiter) => {
-                self.settle(now);
-                Stock::Queued(waiter)
-            }
+        let queued = self.waiters.queue(Want::Stock(ready), false);
+        self.settle(now);
+        match queued {
+            Ok(waiter) => Stock::Queued(waiter),
             Err(refusal) => {
                 self.totals.refused += 1;
                 Stock::Refused(refusal)
@@ -492,6 +481,8 @@ impl<C, R: Role> Machine<C, R> {
             self.close_one(index, CloseReason::PeerClosed);
         } else {
             R::returned(self, index);
+            // Out of the lease before it is offered: it may be closed there.
+            self.slots.enter(index, State::Checking, now);
             if let Some(slot) = self.slots.get_mut(index) {
                 slot.claimed |= finding == Finding::Data && self.peer_claims;
             }
@@ -638,10 +629,21 @@ impl<C, R: Role> Machine<C, R> {
         self.slots.get(index).map(|slot| slot.state)
     }
 
-    /// After every change: fill the pool, and tell those who wait for stock.
+    /// After every change: serve or refuse those whose case has changed, and fill the pool.
     pub(crate) fn settle(&mut self, now: Instant) {
         if self.closed {
             return;
+        }
+        // A waiter whose connection ended before it was collected may find others ready by now.
+        while self.waiters.any() > 0
+            && let Some(index) = self.next_idle()
+        {
+            self.offer(index, false, now);
+        }
+        if let Some(refusal) = self.role.dried_up() {
+            while let Some(waiter) = self.waiters.first_for_supply() {
+                self.refuse(waiter, refusal);
+            }
         }
         R::refill(self, now);
         while let Some(index) = self.waiters.first_stocked(self.slots.len(State::Idle)) {
@@ -681,9 +683,7 @@ impl<C, R: Role> Machine<C, R> {
     }
 
     fn takeable_by_id(&self, index: u32) -> bool {
-        self.slots.get(index).is_some_and(|slot| {
-            matches!(slot.state, State::Idle | State::Claimed) && slot.waiter == NOBODY
-        })
+        matches!(self.state(index), Some(State::Idle | State::Claimed))
     }
 
     fn establish(&mut self, token: Token, connection: C, id: Option<ConnId>, now: Instant) {
@@ -758,11 +758,11 @@ impl<C, R: Role> Machine<C, R> {
         let claimed = slot.claimed;
         slot.waiter = NOBODY;
         let waiter = slot.id.and_then(|id| self.waiters.first_for(id, claimed));
-        if claimed {
-            self.slots.enter(index, State::Claimed, now);
-        } else if waiter.is_some() {
+        if waiter.is_some() {
             self.slots.enter(index, State::Granted, now);
-        } else if surplus && self.supply_with(index) > self.role.limit() {
+        } else if claimed {
+            self.slots.enter(index, State::Claimed, now);
+        } else if surplus && self.supply() > self.role.limit() {
             return self.close_one(index, CloseReason::Overflow);
         } else {
             self.slots.enter(index, State::Idle, now);
@@ -775,10 +775,12 @@ impl<C, R: Role> Machine<C, R> {
         }
     }
 
-    /// The supply, counting this connection whatever its state.
-    fn supply_with(&self, index: u32) -> u32 {
-        let outside = matches!(self.state(index), Some(State::Leased | State::Claimed));
-        self.supply().saturating_add(u32::from(outside))
+    /// The idle connection to take next.
+    fn next_idle(&self) -> Option<u32> {
+        match self.take_order {
+            TakeOrder::OldestFirst => self.slots.front(State::Idle),
+            TakeOrder::NewestFirst => self.slots.back(State::Idle),
+        }
     }
 
     fn hand_over(&mut self, index: u32, now: Instant) -> Option<Lease<C>> {
@@ -813,11 +815,11 @@ impl<C, R: Role> Machine<C, R> {
     }
 
     fn queue(&mut self, want: Want, again: bool, now: Instant) -> Acquire<C> {
-        match self.waiters.queue(want, again) {
-            Ok(waiter) => {
-                self.settle(now);
-                Acquire::Queued(waiter)
-            }
+        let queued = self.waiters.queue(want, again);
+        // Even if it was refused: the capacity may have risen, or connections may have ended.
+        self.settle(now);
+        match queued {
+            Ok(waiter) => Acquire::Queued(waiter),
             Err(refusal) => self.refused(refusal),
         }
     }

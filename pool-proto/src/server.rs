@@ -29,6 +29,18 @@ pub struct Accepting {
 /// The server's machine: names the connections that peers make.
 pub type Server<C> = Machine<C, Accepting>;
 
+/// The states in which a connection can be evicted to make room within the capacity. A claimed one
+/// is not counted there, so its end would make no room.
+const SUPPLY: [State; 3] = [State::Handshaking, State::Idle, State::Resting];
+
+/// The states in which a connection can be evicted to make room within all connections.
+const POOLED: [State; 4] = [
+    State::Handshaking,
+    State::Idle,
+    State::Resting,
+    State::Claimed,
+];
+
 /// A place in the pool, reserved before the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admission {
@@ -106,12 +118,17 @@ impl<C> Server<C> {
                 limit: self.role.max_handshakes,
             });
         }
-        if self.supply() >= self.role.capacity && !self.evict_pooled(held) {
+        // More than the capacity is on its way only while what was put back for waiters is being
+        // drained; one eviction would not make room then.
+        let supply = self.supply();
+        if supply > self.role.capacity
+            || supply == self.role.capacity && !self.evict_pooled(held, &SUPPLY)
+        {
             return Err(Rejected::CapacityReached {
                 limit: self.role.capacity,
             });
         }
-        if self.slots.total() >= self.max_connections && !self.evict_pooled(held) {
+        if self.slots.total() >= self.max_connections && !self.evict_pooled(held, &POOLED) {
             return Err(full);
         }
         let source = self.role.sources.enrol(source_address).ok_or(full)?;
@@ -134,9 +151,9 @@ impl<C> Server<C> {
         })
     }
 
-    /// Makes room for a source that holds `held` by ending the oldest pooled connection of the one
-    /// that holds most.
-    fn evict_pooled(&mut self, held: u32) -> bool {
+    /// Makes room for a source that holds `held` by ending the oldest pooled connection, of those in
+    /// one of `states`, of the source that holds most.
+    fn evict_pooled(&mut self, held: u32, states: &[State]) -> bool {
         let Some((heaviest, count)) = self.role.sources.heaviest() else {
             return false;
         };
@@ -145,7 +162,7 @@ impl<C> Server<C> {
         }
         let evictable = |index: &u32| {
             let state = self.state(*index);
-            state.is_some_and(|state| !matches!(state, State::Granted | State::Checking))
+            state.is_some_and(|state| states.contains(&state))
         };
         let victim = self
             .role

@@ -202,7 +202,10 @@ impl<C, R: Role> State<C, R> {
                 }
             }
         }
-        if self.driver.is_some() && self.has_work() {
+        // A check's deadline is mostly the nearest of all, but its answer follows at once: what is
+        // due is weighed then, or every put would wake the driver.
+        let due = || errands.checks.first.is_none() && self.is_due_earlier();
+        if self.driver.is_some() && (self.has_orders() || due()) {
             self.driver
                 .take()
                 .into_iter()
@@ -211,9 +214,15 @@ impl<C, R: Role> State<C, R> {
     }
 
     fn has_work(&self) -> bool {
-        if !self.orders.is_empty() || !self.readable.is_empty() {
-            return true;
-        }
+        self.has_orders() || self.is_due_earlier()
+    }
+
+    fn has_orders(&self) -> bool {
+        !self.orders.is_empty() || !self.readable.is_empty()
+    }
+
+    /// Whether something is due before the driver wakes by itself.
+    fn is_due_earlier(&self) -> bool {
         match (self.machine.poll_timeout(), self.armed) {
             (Some(due), Some(armed)) => due < armed,
             (due, _) => due.is_some(),
@@ -278,13 +287,20 @@ impl<C: Connection, R: Role> Shell<C, R> {
                 Purpose::Watch => connection.check(),
                 Purpose::Drain => connection.drain(),
             };
-            self.event(Event::Checked {
+            let answer = Event::Checked {
                 token,
                 connection,
                 finding,
-            });
+            };
+            self.checked(now, answer);
         }
         result
+    }
+
+    /// [`event`](Self::event) for the answer to a check, which took no time: another look at the
+    /// clock would cost more than it tells.
+    fn checked(&self, now: Instant, answer: Event<C>) {
+        self.with(now, |state, now| state.machine.handle_event(now, answer));
     }
 
     /// Tells the machine what happened.

@@ -316,7 +316,7 @@ impl<C> Slots<C> {
     }
 }
 
-fn earliest(due: &[Instant]) -> Instant {
+fn earliest<const N: usize>(due: &[Instant; N]) -> Instant {
     due.iter()
         .fold(Instant::NEVER, |least, due| least.min(*due))
 }

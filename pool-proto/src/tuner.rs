@@ -74,6 +74,16 @@ impl Tuner {
         }
     }
 
+    /// The same tuner in another state, with capacity and interval clamped into its bounds.
+    #[must_use]
+    pub fn with_state(mut self, capacity: u32, interval: Duration) -> Self {
+        self.capacity = capacity.max(self.min_capacity).min(self.max_capacity);
+        self.interval = Period::saturating(interval)
+            .max(self.min_interval)
+            .min(self.max_interval);
+        self
+    }
+
     /// The law in force.
     #[must_use]
     pub const fn tuning(&self) -> Tuning {

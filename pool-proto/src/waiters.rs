@@ -178,6 +178,17 @@ impl Waiters {
         None
     }
 
+    /// The most ready connections that a waiter for stock waits for.
+    pub(crate) fn most_stock(&self) -> Option<u32> {
+        let next = |index: &u32| self.stock.next(&self.slab, *index);
+        core::iter::successors(self.stock.front(), next)
+            .filter_map(|index| match self.want(index) {
+                Some(Want::Stock(wanted)) => Some(wanted),
+                _ => None,
+            })
+            .max()
+    }
+
     /// Takes a waiter out of its queue with an outcome; it stays until it has collected it.
     pub(crate) fn resolve(&mut self, index: u32, standing: Standing) -> Option<WaiterId> {
         self.unlink(index);

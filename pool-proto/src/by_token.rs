@@ -1,0 +1,79 @@
+//! What a driver knows of each connection, looked up by token.
+
+use alloc::vec::Vec;
+
+use crate::event::Token;
+
+/// A table by [`Token`]: an entry is found only by the whole token, and is overwritten when its slot
+/// is used again, so there are never more entries than slots.
+#[derive(Clone, Debug)]
+pub struct ByToken<T>(Vec<Option<(Token, T)>>);
+
+impl<T> ByToken<T> {
+    /// An empty table.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Enters what is known of a connection.
+    pub fn insert(&mut self, token: Token, value: T) {
+        if self.0.len() <= token.slot() {
+            self.0.resize_with(token.slot() + 1, || None);
+        }
+        if let Some(place) = self.0.get_mut(token.slot()) {
+            *place = Some((token, value));
+        }
+    }
+
+    /// Takes it out; `None` for a token that is not (or no longer) there.
+    pub fn remove(&mut self, token: Token) -> Option<T> {
+        let place = self.0.get_mut(token.slot())?;
+        place
+            .take_if(|(known, _)| *known == token)
+            .map(|(_, value)| value)
+    }
+
+    /// What is known of it; `None` for a token that is not (or no longer) there.
+    #[must_use]
+    pub fn get(&self, token: Token) -> Option<&T> {
+        match self.0.get(token.slot())? {
+            Some((known, value)) if *known == token => Some(value),
+            _ => None,
+        }
+    }
+}
+
+impl<T> Default for ByToken<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slab::Key;
+
+    #[test]
+    fn only_the_whole_token_finds_an_entry() {
+        let token = |generation| {
+            Token(Key {
+                index: 3,
+                generation,
+            })
+        };
+        let mut table = ByToken::new();
+        table.insert(token(1), 'a');
+        assert_eq!(
+            (table.get(token(1)), table.get(token(2))),
+            (Some(&'a'), None)
+        );
+        table.insert(token(2), 'b');
+        assert_eq!(
+            (table.remove(token(1)), table.remove(token(2))),
+            (None, Some('b'))
+        );
+        assert_eq!(table.remove(token(2)), None);
+    }
+}
