@@ -143,7 +143,7 @@ pub(crate) async fn drive<R: Role + Send + 'static>(
     let job = &finally.0;
     let mut tasks = Tasks {
         set: JoinSet::new(),
-        handles: Vec::new(),
+        handles: ByToken::new(),
     };
     let mut orders = Vec::new();
     loop {

@@ -634,6 +634,16 @@ impl<C, R: Role> Machine<C, R> {
         if self.closed {
             return;
         }
+        if self.waiters.len() == 0 {
+            R::refill(self, now);
+        } else {
+            self.serve(now);
+        }
+    }
+
+    /// The rest of [`settle`](Self::settle), apart because mostly nobody waits.
+    #[inline(never)]
+    fn serve(&mut self, now: Instant) {
         // A waiter whose connection ended before it was collected may find others ready by now.
         while self.waiters.any() > 0
             && let Some(index) = self.next_idle()

@@ -63,6 +63,7 @@ impl Waiters {
         self.any.len()
     }
 
+    #[inline]
     pub(crate) fn wants_id(&self, id: ConnId) -> bool {
         !self.by_id.is_empty() && self.by_id.contains_key(&id)
     }
@@ -132,6 +133,7 @@ impl Waiters {
     }
 
     /// The first waiter that a connection with this id would serve: by id before any.
+    #[inline]
     pub(crate) fn first_for(&self, id: ConnId, claimed: bool) -> Option<u32> {
         let by_id = if self.by_id.is_empty() {
             None
@@ -145,6 +147,7 @@ impl Waiters {
         }
     }
 
+    #[inline]
     pub(crate) fn first_by_id(&self, id: ConnId) -> Option<u32> {
         if self.by_id.is_empty() {
             return None;
