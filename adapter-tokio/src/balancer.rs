@@ -44,10 +44,7 @@ impl<R: Role + Send + 'static> Balancer<R> {
     /// A balancer over at least one pool.
     pub fn new(first: Pool<R>, others: impl IntoIterator<Item = Pool<R>>) -> Self {
         let pools = std::iter::once(first).chain(others).collect();
-        Self {
-            pools,
-            turn: AtomicUsize::new(0),
-        }
+        Self { pools, turn: AtomicUsize::new(0) }
     }
 
     /// The pools, in the order in which they were given.
@@ -73,10 +70,7 @@ impl<R: Role + Send + 'static> Balancer<R> {
         candidates.sort_by_key(|pool| !pool.is_ready());
         let mut waits: Vec<Wait<'_, R>> = candidates
             .into_iter()
-            .map(|pool| Wait {
-                pool,
-                acquire: Some(pool.shell().acquire()),
-            })
+            .map(|pool| Wait { pool, acquire: Some(pool.shell().acquire()) })
             .collect();
         let answer = tokio::time::timeout(timeout, poll_fn(|cx| first(&mut waits, cx))).await;
         match answer {

@@ -30,11 +30,7 @@ pub struct ClientPoolBuilder {
 impl ClientPool {
     /// A builder: default configuration, no TLS, keep-alive every 15 s.
     pub fn builder() -> ClientPoolBuilder {
-        ClientPoolBuilder {
-            config: None,
-            tls: None,
-            keep_alive: Some(KeepAlive::default()),
-        }
+        ClientPoolBuilder { config: None, tls: None, keep_alive: Some(KeepAlive::default()) }
     }
 }
 

@@ -29,8 +29,7 @@ impl MonotonicClock {
 
     /// The same moment on tokio's clock; `None` when that cannot hold it.
     pub(crate) fn deadline(&self, instant: Instant) -> Option<tokio::time::Instant> {
-        self.epoch
-            .checked_add(Duration::from_nanos(instant.as_nanos()))
+        self.epoch.checked_add(Duration::from_nanos(instant.as_nanos()))
     }
 }
 
@@ -51,8 +50,5 @@ impl Clock for MonotonicClock {
 #[cfg(target_os = "linux")]
 fn read(clock: rustix::time::ClockId) -> Duration {
     let time = rustix::time::clock_gettime(clock);
-    Duration::new(
-        u64::try_from(time.tv_sec).unwrap_or(0),
-        u32::try_from(time.tv_nsec).unwrap_or(0),
-    )
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }

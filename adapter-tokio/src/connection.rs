@@ -59,11 +59,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn new(layer: Layer, early: Bytes, watch: Arc<Watch<Pooled>>) -> Pooled {
-        Box::new(Self {
-            layer,
-            early: early.into(),
-            watch,
-        })
+        Box::new(Self { layer, early: early.into(), watch })
     }
 
     /// Closes it in good order: TLS says goodbye before TCP does, if the kernel takes it at once.
@@ -114,11 +110,7 @@ enum Pulled {
 impl pool_proto::shell::Connection for Pooled {
     fn check(&mut self) -> Finding {
         if self.watch.is_armed() && self.layer.socket().is_quiet() {
-            return if self.early.is_empty() {
-                Finding::Quiet
-            } else {
-                Finding::Data
-            };
+            return if self.early.is_empty() { Finding::Quiet } else { Finding::Data };
         }
         if self.early.len() >= EARLY_LIMIT {
             return Finding::Data;

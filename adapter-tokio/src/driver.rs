@@ -40,10 +40,7 @@ pub(crate) struct Job<R: Role> {
 
 impl<R: Role> Clone for Job<R> {
     fn clone(&self) -> Self {
-        Self {
-            shell: Arc::clone(&self.shell),
-            links: Arc::clone(&self.links),
-        }
+        Self { shell: Arc::clone(&self.shell), links: Arc::clone(&self.links) }
     }
 }
 
@@ -81,10 +78,7 @@ impl Tasks {
     }
 
     fn abort(&mut self, token: Token) {
-        self.handles
-            .remove(token)
-            .iter()
-            .for_each(AbortHandle::abort);
+        self.handles.remove(token).iter().for_each(AbortHandle::abort);
     }
 
     /// Forgets the next task that has ended; a handle that is kept would keep the task's memory.
@@ -141,10 +135,7 @@ pub(crate) async fn drive<R: Role + Send + 'static>(
 ) {
     let finally = Finally(job);
     let job = &finally.0;
-    let mut tasks = Tasks {
-        set: JoinSet::new(),
-        handles: ByToken::new(),
-    };
+    let mut tasks = Tasks { set: JoinSet::new(), handles: ByToken::new() };
     let mut orders = Vec::new();
     loop {
         let due = job.shell.turn(&mut orders);

@@ -53,14 +53,8 @@ impl Failure {
     }
 
     fn of_tls(error: io::Error) -> Self {
-        let by_rustls = error
-            .get_ref()
-            .is_some_and(|inner| inner.is::<rustls::Error>());
-        if by_rustls {
-            Self::Tls(error)
-        } else {
-            Self::TlsTransport(error)
-        }
+        let by_rustls = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
+        if by_rustls { Self::Tls(error) } else { Self::TlsTransport(error) }
     }
 }
 
@@ -76,9 +70,7 @@ pub(crate) async fn connect(
         Some(tls) => {
             let connector = TlsConnector::from(Arc::clone(tls.config()));
             let stream = connector.connect(tls.server_name().clone(), socket).await;
-            Layer::Tls(Box::new(TlsStream::Client(
-                stream.map_err(Failure::of_tls)?,
-            )))
+            Layer::Tls(Box::new(TlsStream::Client(stream.map_err(Failure::of_tls)?)))
         }
     };
     let (id, surplus) = match ids {
@@ -127,9 +119,7 @@ pub(crate) async fn accept(
         Some(tls) => {
             let acceptor = TlsAcceptor::from(Arc::clone(tls.config()));
             let stream = acceptor.accept(socket).await;
-            Layer::Tls(Box::new(TlsStream::Server(
-                stream.map_err(Failure::of_tls)?,
-            )))
+            Layer::Tls(Box::new(TlsStream::Server(stream.map_err(Failure::of_tls)?)))
         }
     };
     let mut writer = IdWriter::new(format, id);
@@ -138,9 +128,5 @@ pub(crate) async fn accept(
         layer.flush().await
     };
     written.await.map_err(Failure::IdTransport)?;
-    Ok(Shaken {
-        layer,
-        id: None,
-        surplus: Bytes::new(),
-    })
+    Ok(Shaken { layer, id: None, surplus: Bytes::new() })
 }

@@ -37,9 +37,7 @@ impl<R: Role + Send + 'static> Drop for Inner<R> {
 
 impl<R: Role + Send + 'static> Clone for Pool<R> {
     fn clone(&self) -> Self {
-        Self {
-            inner: Arc::clone(&self.inner),
-        }
+        Self { inner: Arc::clone(&self.inner) }
     }
 }
 
@@ -53,14 +51,9 @@ impl<R: Role + Send + 'static> Pool<R> {
         let clock = MonotonicClock::start();
         let shell = PoolShell::new(machine(&clock), clock);
         let (alive, ended) = watch::channel(());
-        let job = Job {
-            shell: Arc::clone(&shell),
-            links: Arc::new(Links::default()),
-        };
+        let job = Job { shell: Arc::clone(&shell), links: Arc::new(Links::default()) };
         runtime.spawn(driver::drive(job, clock, supply, alive));
-        Self {
-            inner: Arc::new(Inner { shell, ended }),
-        }
+        Self { inner: Arc::new(Inner { shell, ended }) }
     }
 
     pub(crate) fn shell(&self) -> &Arc<PoolShell<R>> {
@@ -234,9 +227,7 @@ impl<R: Role + Send + 'static> Pool<R> {
 
 impl<R: Role + Send + 'static> std::fmt::Debug for Pool<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pool")
-            .field("stats", &self.stats())
-            .finish()
+        f.debug_struct("Pool").field("stats", &self.stats()).finish()
     }
 }
 

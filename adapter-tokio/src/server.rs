@@ -33,11 +33,7 @@ pub struct ServerPoolBuilder {
 impl ServerPool {
     /// A builder: default configuration, no TLS, keep-alive every 15 s.
     pub fn builder() -> ServerPoolBuilder {
-        ServerPoolBuilder {
-            config: None,
-            tls: None,
-            keep_alive: Some(KeepAlive::default()),
-        }
+        ServerPoolBuilder { config: None, tls: None, keep_alive: Some(KeepAlive::default()) }
     }
 }
 
@@ -68,10 +64,9 @@ impl ServerPoolBuilder {
     /// tokio runtime.
     pub async fn bind(self, address: &str) -> Result<ServerPool, BuildError> {
         let listener = TcpListener::bind(address).await;
-        self.listen(listener.map_err(|source| BuildError::Bind {
-            address: address.to_owned(),
-            source,
-        })?)
+        self.listen(
+            listener.map_err(|source| BuildError::Bind { address: address.to_owned(), source })?,
+        )
     }
 
     /// Builds a pool on a listener of the user's. It accepts at once, and closes the listener when
@@ -176,15 +171,13 @@ impl Listener {
                 Err(error) if is_of_the_listener(&error) => {
                     tracing::error!(%error, "the listener has failed; nobody can connect any more");
                     self.listener = None;
-                    job.shell
-                        .note_failure(&format_args!("the listener has failed: {error}"));
+                    job.shell.note_failure(&format_args!("the listener has failed: {error}"));
                     job.shell.event(Event::AcceptEnded);
                 }
                 Err(error) => {
                     let pause = self.backoff.failure();
                     tracing::warn!(%error, ?pause, "accept failed; trying again after a pause");
-                    job.shell
-                        .note_failure(&format_args!("accept failed: {error}"));
+                    job.shell.note_failure(&format_args!("accept failed: {error}"));
                     self.resume_at = Some(Instant::now() + pause);
                 }
             }

@@ -30,11 +30,7 @@ impl Link {
         if let Some(keep_alive) = keep_alive {
             apply(keep_alive, SockRef::from(&tcp))?;
         }
-        Ok(Arc::new(Self {
-            tcp,
-            peer,
-            revoked: OnceLock::new(),
-        }))
+        Ok(Arc::new(Self { tcp, peer, revoked: OnceLock::new() }))
     }
 
     pub(crate) const fn peer_addr(&self) -> SocketAddr {

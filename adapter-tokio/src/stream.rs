@@ -118,10 +118,9 @@ impl PooledStream {
         let connection = self.held.get_mut().ok_or(io::ErrorKind::NotConnected)?;
         match connection.layer.link().revoked() {
             None => Ok(connection),
-            Some(reason) => Err(io::Error::new(
-                io::ErrorKind::ConnectionAborted,
-                Revoked { id, reason },
-            )),
+            Some(reason) => {
+                Err(io::Error::new(io::ErrorKind::ConnectionAborted, Revoked { id, reason }))
+            }
         }
     }
 
@@ -170,9 +169,7 @@ impl AsyncWrite for PooledStream {
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.held
-            .get()
-            .is_some_and(|connection| connection.layer.is_write_vectored())
+        self.held.get().is_some_and(|connection| connection.layer.is_write_vectored())
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

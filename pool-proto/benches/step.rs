@@ -49,12 +49,8 @@ const FULL: Effort = Effort {
 };
 
 /// For continuous integration: the same figures with more noise, in about ten seconds.
-const QUICK: Effort = Effort {
-    machine_rounds: 11,
-    machine_cycles: 15_000,
-    shell_rounds: 25,
-    ..FULL
-};
+const QUICK: Effort =
+    Effort { machine_rounds: 11, machine_cycles: 15_000, shell_rounds: 25, ..FULL };
 
 /// `cargo test --benches` calls without `--bench`: only whether it runs at all.
 const SMOKE: Effort = Effort {
@@ -105,11 +101,7 @@ impl Spread {
             let sample = samples.get(last * percent / 100);
             sample.copied().unwrap_or(f64::NAN)
         };
-        Self {
-            median: at(50),
-            low: at(10),
-            high: at(90),
-        }
+        Self { median: at(50), low: at(10), high: at(90) }
     }
 
     fn show(&self) -> String {
@@ -136,12 +128,8 @@ enum Cycle {
     Mix,
 }
 
-const CYCLES: [(&str, Cycle); 4] = [
-    ("mix", Cycle::Mix),
-    ("any", Cycle::Any),
-    ("by id", Cycle::ById),
-    ("churn", Cycle::Churn),
-];
+const CYCLES: [(&str, Cycle); 4] =
+    [("mix", Cycle::Mix), ("any", Cycle::Any), ("by id", Cycle::ById), ("churn", Cycle::Churn)];
 
 /// What a role's driver does for itself.
 trait Drive: Role {
@@ -199,15 +187,9 @@ impl<R: Drive> Driver<R> {
     fn carry_out(&mut self) {
         while let Some(action) = self.machine.poll_action() {
             match action {
-                Action::Check {
-                    token, connection, ..
-                } => {
+                Action::Check { token, connection, .. } => {
                     let finding = Finding::Quiet;
-                    self.event(Event::Checked {
-                        token,
-                        connection,
-                        finding,
-                    });
+                    self.event(Event::Checked { token, connection, finding });
                 }
                 Action::Dial { token } => {
                     self.event(Event::Dialed { token });
@@ -228,11 +210,7 @@ impl<R: Drive> Driver<R> {
             Some(place) => *place = Some(id),
             None => self.ids.push(Some(id)),
         }
-        self.event(Event::Established {
-            token,
-            connection,
-            id: received.then_some(id),
-        });
+        self.event(Event::Established { token, connection, id: received.then_some(id) });
     }
 
     fn place(&mut self, connection: u64) -> Option<&mut Option<ConnId>> {
@@ -511,9 +489,7 @@ impl Pool {
             self.shell.turn(&mut orders);
             for order in orders.drain(..) {
                 if let Order::Dial { token } = order {
-                    let name = u32::try_from(token.slot())
-                        .unwrap_or_default()
-                        .to_be_bytes();
+                    let name = u32::try_from(token.slot()).unwrap_or_default().to_be_bytes();
                     self.shell.event(Event::Dialed { token });
                     self.shell.event(Event::Established {
                         token,
@@ -573,10 +549,8 @@ fn shells(effort: &Effort) -> Outcome {
     let mut pools_took = [Vec::new(), Vec::new()];
     let mut ratios = [Vec::new(), Vec::new()];
     for round in 0..=effort.shell_rounds {
-        for ((pool, took), ratios) in [&mut coarse, &mut precise]
-            .into_iter()
-            .zip(&mut pools_took)
-            .zip(&mut ratios)
+        for ((pool, took), ratios) in
+            [&mut coarse, &mut precise].into_iter().zip(&mut pools_took).zip(&mut ratios)
         {
             let bare = bare_round(&queue, effort.shell_cycles);
             let pooled = pool.round(effort.shell_cycles)?;
@@ -595,11 +569,8 @@ fn shells(effort: &Effort) -> Outcome {
     println!("{:<16}{:>24}{:>24}", "", "ns", "x bare");
     println!("{:<16}{:>24}", "bare queue", Spread::of(bare_took).show());
     let names = ["coarse clock", "precise clock"];
-    for (((name, pool), took), ratios) in names
-        .iter()
-        .zip([coarse, precise])
-        .zip(pools_took)
-        .zip(ratios)
+    for (((name, pool), took), ratios) in
+        names.iter().zip([coarse, precise]).zip(pools_took).zip(ratios)
     {
         let ratios = Spread::of(ratios);
         println!(

@@ -61,9 +61,7 @@ impl AllowList {
     /// The list that admits everybody. It is also the default.
     #[must_use]
     pub const fn everyone() -> Self {
-        Self {
-            networks: Vec::new(),
-        }
+        Self { networks: Vec::new() }
     }
 
     /// Whether a peer with this address may connect.
@@ -110,10 +108,7 @@ impl AllowList {
             // Refuses a prefix longer than `max`.
             .and_then(|prefix| IpNet::new(address, prefix).ok())
             .map(canonical)
-            .ok_or_else(|| AllowListError::Prefix {
-                entry: entry.into(),
-                max,
-            })
+            .ok_or_else(|| AllowListError::Prefix { entry: entry.into(), max })
     }
 }
 
@@ -135,9 +130,7 @@ impl FromStr for AllowList {
         let mut networks = Vec::new();
         for part in text.split(',') {
             if part.trim().is_empty() {
-                return Err(AllowListError::EmptyEntry {
-                    position: networks.len() + 1,
-                });
+                return Err(AllowListError::EmptyEntry { position: networks.len() + 1 });
             }
             for entry in part.split_whitespace() {
                 networks.push(Self::parse_entry(entry)?);
@@ -150,9 +143,7 @@ impl FromStr for AllowList {
 impl FromIterator<IpNet> for AllowList {
     /// Beware of a filter that leaves nothing over: no entries admit everybody.
     fn from_iter<I: IntoIterator<Item = IpNet>>(networks: I) -> Self {
-        Self {
-            networks: networks.into_iter().map(canonical).collect(),
-        }
+        Self { networks: networks.into_iter().map(canonical).collect() }
     }
 }
 
@@ -169,11 +160,7 @@ impl fmt::Display for AllowList {
                 write!(f, "{network}")?;
             }
         }
-        if self.is_empty() {
-            f.write_str(EVERYONE)
-        } else {
-            Ok(())
-        }
+        if self.is_empty() { f.write_str(EVERYONE) } else { Ok(()) }
     }
 }
 
@@ -282,11 +269,7 @@ mod tests {
 
     #[test]
     fn everyone_admits_everybody() {
-        for list in [
-            AllowList::everyone(),
-            AllowList::default(),
-            list("everyone"),
-        ] {
+        for list in [AllowList::everyone(), AllowList::default(), list("everyone")] {
             assert!(list.is_empty());
             assert!(list.permits(ip("203.0.113.9")) && list.permits(ip("2001:db8::1")));
         }
@@ -389,12 +372,7 @@ mod tests {
 
     #[test]
     fn display_round_trips() {
-        for text in [
-            "everyone",
-            "10.0.0.0/8, ::1",
-            "0.0.0.0/0, ::/0",
-            "192.0.2.1",
-        ] {
+        for text in ["everyone", "10.0.0.0/8, ::1", "0.0.0.0/0, ::/0", "192.0.2.1"] {
             assert_eq!(list(text).to_string(), text);
         }
     }
@@ -409,24 +387,12 @@ mod tests {
 
     #[test]
     fn an_empty_entry_is_an_error_with_its_place() {
-        for (text, position) in [
-            (",", 1),
-            (",::1", 1),
-            ("::1,", 2),
-            ("::1, ,::2", 2),
-            ("::1 ::2,,::3", 3),
-        ] {
-            assert_eq!(
-                error(text),
-                AllowListError::EmptyEntry { position },
-                "{text}"
-            );
+        for (text, position) in
+            [(",", 1), (",::1", 1), ("::1,", 2), ("::1, ,::2", 2), ("::1 ::2,,::3", 3)]
+        {
+            assert_eq!(error(text), AllowListError::EmptyEntry { position }, "{text}");
         }
-        assert!(
-            error("::1,")
-                .to_string()
-                .starts_with("entry 2 of the allow list is empty")
-        );
+        assert!(error("::1,").to_string().starts_with("entry 2 of the allow list is empty"));
     }
 
     #[test]
@@ -445,19 +411,10 @@ mod tests {
 
     #[test]
     fn a_prefix_out_of_range_is_an_error_with_the_range() {
-        for (entry, max) in [
-            ("10.0.0.0/33", 32),
-            ("::/129", 128),
-            ("10.0.0.0/256", 32),
-            ("10.0.0.0/-1", 32),
-        ] {
-            assert_eq!(
-                error(entry),
-                AllowListError::Prefix {
-                    entry: entry.into(),
-                    max
-                }
-            );
+        for (entry, max) in
+            [("10.0.0.0/33", 32), ("::/129", 128), ("10.0.0.0/256", 32), ("10.0.0.0/-1", 32)]
+        {
+            assert_eq!(error(entry), AllowListError::Prefix { entry: entry.into(), max });
         }
         assert_eq!(
             error("10.0.0.0/33").to_string(),
@@ -467,50 +424,27 @@ mod tests {
 
     #[test]
     fn prefixes_at_the_ends_of_the_range_are_right() {
-        for entry in [
-            "10.0.0.0/0",
-            "10.0.0.0/32",
-            "2001:db8::/0",
-            "2001:db8::/128",
-        ] {
+        for entry in ["10.0.0.0/0", "10.0.0.0/32", "2001:db8::/0", "2001:db8::/128"] {
             assert!(AllowList::parse_entry(entry).is_ok(), "{entry}");
         }
     }
 
     #[test]
     fn a_prefix_must_be_plain_decimal() {
-        for entry in [
-            "10.0.0.0/",
-            "10.0.0.0/+8",
-            "10.0.0.0/08",
-            "10.0.0.0/00",
-            "10.0.0.0/8/8",
-            "::/x",
-        ] {
+        for entry in
+            ["10.0.0.0/", "10.0.0.0/+8", "10.0.0.0/08", "10.0.0.0/00", "10.0.0.0/8/8", "::/x"]
+        {
             let error = error(entry);
-            assert!(
-                matches!(error, AllowListError::Prefix { .. }),
-                "{entry}: {error}"
-            );
+            assert!(matches!(error, AllowListError::Prefix { .. }), "{entry}: {error}");
         }
     }
 
     #[test]
     fn a_host_name_is_not_resolved() {
-        for entry in [
-            "example.com",
-            "localhost",
-            "localhost:80",
-            "example.com/8",
-            "例え.テスト",
-            "cafe",
-        ] {
-            assert_eq!(
-                error(entry),
-                AllowListError::HostName {
-                    entry: entry.into()
-                }
-            );
+        for entry in
+            ["example.com", "localhost", "localhost:80", "example.com/8", "例え.テスト", "cafe"]
+        {
+            assert_eq!(error(entry), AllowListError::HostName { entry: entry.into() });
         }
         assert_eq!(
             error("example.com").to_string(),
@@ -521,38 +455,17 @@ mod tests {
     #[test]
     fn a_port_is_refused() {
         for entry in ["127.0.0.1:80", "[::1]:80"] {
-            assert_eq!(
-                error(entry),
-                AllowListError::Port {
-                    entry: entry.into()
-                }
-            );
+            assert_eq!(error(entry), AllowListError::Port { entry: entry.into() });
         }
-        assert!(
-            error("[::1]:80")
-                .to_string()
-                .starts_with("\"[::1]:80\" has a port")
-        );
+        assert!(error("[::1]:80").to_string().starts_with("\"[::1]:80\" has a port"));
     }
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for entry in [
-            "10.0.0",
-            "10.0.0.256",
-            "010.0.0.1",
-            "*",
-            "/8",
-            "fe80::1%eth0",
-            "ab::zz",
-            "1:2",
-        ] {
-            assert_eq!(
-                error(entry),
-                AllowListError::Address {
-                    entry: entry.into()
-                }
-            );
+        for entry in
+            ["10.0.0", "10.0.0.256", "010.0.0.1", "*", "/8", "fe80::1%eth0", "ab::zz", "1:2"]
+        {
+            assert_eq!(error(entry), AllowListError::Address { entry: entry.into() });
         }
         assert!(error("*").to_string().starts_with("\"*\" is neither"));
     }
@@ -560,9 +473,6 @@ mod tests {
     #[test]
     fn the_wrong_one_of_several_entries_is_named() {
         let entry = "10.0.0.0/99".into();
-        assert_eq!(
-            error("::1, 10.0.0.0/99, *"),
-            AllowListError::Prefix { entry, max: 32 }
-        );
+        assert_eq!(error("::1, 10.0.0.0/99, *"), AllowListError::Prefix { entry, max: 32 });
     }
 }

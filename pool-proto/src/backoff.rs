@@ -54,9 +54,7 @@ impl Backoff {
     #[must_use]
     pub fn bound(&self) -> Duration {
         let factor = 1u64.checked_shl(self.failures).unwrap_or(u64::MAX);
-        Period::from_nanos(self.base.as_nanos().saturating_mul(factor))
-            .min(self.cap)
-            .duration()
+        Period::from_nanos(self.base.as_nanos().saturating_mul(factor)).min(self.cap).duration()
     }
 
     /// Counts a failure and returns how long to wait.
@@ -99,10 +97,7 @@ mod tests {
             assert!(backoff.failure() <= bound);
             bounds.push(bound.as_millis());
         }
-        assert_eq!(
-            bounds[..9],
-            [200, 400, 800, 1600, 3200, 6400, 12800, 25600, 30000]
-        );
+        assert_eq!(bounds[..9], [200, 400, 800, 1600, 3200, 6400, 12800, 25600, 30000]);
         assert!(bounds[9..].iter().all(|bound| *bound == 30000));
     }
 
@@ -117,14 +112,8 @@ mod tests {
             .collect();
         for tenth in 0..10 {
             let (low, high) = (tenth * 20, tenth * 20 + 20);
-            let hits = waits
-                .iter()
-                .filter(|wait| (low..high).contains(*wait))
-                .count();
-            assert!(
-                (50..200).contains(&hits),
-                "{hits} of 1000 waits in {low}..{high} ms"
-            );
+            let hits = waits.iter().filter(|wait| (low..high).contains(*wait)).count();
+            assert!((50..200).contains(&hits), "{hits} of 1000 waits in {low}..{high} ms");
         }
     }
 

@@ -29,9 +29,7 @@ impl<T> ByToken<T> {
     /// Takes it out; `None` for a token that is not (or no longer) there.
     pub fn remove(&mut self, token: Token) -> Option<T> {
         let place = self.0.get_mut(token.slot())?;
-        place
-            .take_if(|(known, _)| *known == token)
-            .map(|(_, value)| value)
+        place.take_if(|(known, _)| *known == token).map(|(_, value)| value)
     }
 
     /// What is known of it; `None` for a token that is not (or no longer) there.
@@ -57,23 +55,12 @@ mod tests {
 
     #[test]
     fn only_the_whole_token_finds_an_entry() {
-        let token = |generation| {
-            Token(Key {
-                index: 3,
-                generation,
-            })
-        };
+        let token = |generation| Token(Key { index: 3, generation });
         let mut table = ByToken::new();
         table.insert(token(1), 'a');
-        assert_eq!(
-            (table.get(token(1)), table.get(token(2))),
-            (Some(&'a'), None)
-        );
+        assert_eq!((table.get(token(1)), table.get(token(2))), (Some(&'a'), None));
         table.insert(token(2), 'b');
-        assert_eq!(
-            (table.remove(token(1)), table.remove(token(2))),
-            (None, Some('b'))
-        );
+        assert_eq!((table.remove(token(1)), table.remove(token(2))), (None, Some('b')));
         assert_eq!(table.remove(token(2)), None);
     }
 }

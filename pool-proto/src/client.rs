@@ -71,15 +71,8 @@ impl<C> Client<C> {
             lowest_idle: 0,
             quota: 0,
         };
-        let mut client = Self::assemble(
-            &config.common,
-            config.dial_timeout,
-            exchanged,
-            ids,
-            role,
-            random,
-            now,
-        );
+        let mut client =
+            Self::assemble(&config.common, config.dial_timeout, exchanged, ids, role, random, now);
         client.begin_round(now);
         client.settle(now);
         client
@@ -125,11 +118,7 @@ impl<C> Client<C> {
         let role = &self.role;
         let paced = role.tuner.tuning() == Tuning::Reference;
         // After failures one dial feels its way; the rest follows when it has succeeded.
-        let max_dials = if role.backoff.failures() > 0 {
-            1
-        } else {
-            role.max_dials
-        };
+        let max_dials = if role.backoff.failures() > 0 { 1 } else { role.max_dials };
         let capacity = role.tuner.capacity();
         while self.supply() < capacity
             && self.in_flight() < max_dials
@@ -147,11 +136,7 @@ impl<C> Client<C> {
         }
         role.epoch = role.epoch.wrapping_add(1);
         role.relapsed |= relapse;
-        let wait = if relapse {
-            role.backoff.relapse()
-        } else {
-            role.backoff.failure()
-        };
+        let wait = if relapse { role.backoff.relapse() } else { role.backoff.failure() };
         role.retry_at = Some(now + wait).filter(|at| *at > now);
     }
 }
@@ -246,13 +231,9 @@ impl Role for Dialing {
         if in_flight > 0 {
             WaitReason::Dialing { in_flight }
         } else if client.role.retry_at.is_some() {
-            WaitReason::BackingOff {
-                failures: client.role.backoff.failures(),
-            }
+            WaitReason::BackingOff { failures: client.role.backoff.failures() }
         } else if client.slots.total() >= client.max_connections {
-            WaitReason::AllInUse {
-                leased: client.slots.len(State::Leased),
-            }
+            WaitReason::AllInUse { leased: client.slots.len(State::Leased) }
         } else {
             WaitReason::NextRound
         }

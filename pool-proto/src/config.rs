@@ -96,20 +96,12 @@ impl Draft {
 }
 
 fn at_least_one(setting: &'static str, value: u32) -> Result<u32, ConfigError> {
-    if value == 0 {
-        Err(ConfigError::Zero { setting })
-    } else {
-        Ok(value)
-    }
+    if value == 0 { Err(ConfigError::Zero { setting }) } else { Ok(value) }
 }
 
 fn at_most(setting: &'static str, value: u32, limit: u32) -> Result<u32, ConfigError> {
     if value > limit {
-        return Err(ConfigError::TooLarge {
-            setting,
-            value: value.into(),
-            limit: limit.into(),
-        });
+        return Err(ConfigError::TooLarge { setting, value: value.into(), limit: limit.into() });
     }
     Ok(value)
 }
@@ -334,17 +326,13 @@ impl ClientConfigBuilder {
         let (low, high) = (*self.capacity.start(), *self.capacity.end());
         at_least_one("capacity", low)?;
         if low > high {
-            return Err(ConfigError::Inverted {
-                setting: "capacity",
-            });
+            return Err(ConfigError::Inverted { setting: "capacity" });
         }
         at_most("capacity", high, common.max_connections)?;
         positive("interval", *self.interval.start())?;
         representable("interval", *self.interval.end())?;
         if self.interval.is_empty() {
-            return Err(ConfigError::Inverted {
-                setting: "interval",
-            });
+            return Err(ConfigError::Inverted { setting: "interval" });
         }
         positive("backoff", self.backoff.0)?;
         representable("backoff", self.backoff.1)?;

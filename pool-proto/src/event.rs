@@ -389,10 +389,7 @@ impl fmt::Display for WaitReason {
             Self::IdLeased => f.write_str("the connection was in use at this end"),
             Self::IdChecking => f.write_str("the connection was being drained"),
             Self::Stock { idle, wanted } => {
-                write!(
-                    f,
-                    "{idle} of the {wanted} connections waited for were ready"
-                )
+                write!(f, "{idle} of the {wanted} connections waited for were ready")
             }
         }
     }

@@ -181,11 +181,7 @@ impl IdReader {
     /// A reader of one id in this format. Allocates nothing before the first byte.
     #[must_use]
     pub fn new(format: IdFormat) -> Self {
-        Self {
-            format,
-            buffer: BytesMut::new(),
-            state: State::Waiting,
-        }
+        Self { format, buffer: BytesMut::new(), state: State::Waiting }
     }
 
     /// The buffer, for an adapter that reads straight into it. Append to it only.
@@ -249,10 +245,8 @@ impl IdReader {
         match self.poll()? {
             Some(id) => Ok(id),
             None => {
-                let short = IdError::Short {
-                    got: self.buffer.len(),
-                    expected: self.format.wire_len(),
-                };
+                let short =
+                    IdError::Short { got: self.buffer.len(), expected: self.format.wire_len() };
                 Err(self.fail(short))
             }
         }
@@ -310,11 +304,7 @@ impl IdWriter {
                 [a, b, c, d, 0, 0, 0, 0]
             }
         };
-        Self {
-            wire,
-            len: format.wire_len(),
-            sent: 0,
-        }
+        Self { wire, len: format.wire_len(), sent: 0 }
     }
 }
 
@@ -478,10 +468,7 @@ mod tests {
 
     #[test]
     fn wire_lengths_are_those_of_the_protocol() {
-        assert_eq!(
-            (IdFormat::Hex8.wire_len(), IdFormat::Raw4.wire_len()),
-            (8, 4)
-        );
+        assert_eq!((IdFormat::Hex8.wire_len(), IdFormat::Raw4.wire_len()), (8, 4));
     }
 
     #[test]
@@ -498,14 +485,8 @@ mod tests {
     #[test]
     fn display_is_lower_case_hex_of_every_nibble() {
         assert_eq!(ID.to_string(), "0a1b2c3d");
-        assert_eq!(
-            ConnId::from_bytes([0x01, 0x23, 0x45, 0x67]).to_string(),
-            "01234567"
-        );
-        assert_eq!(
-            ConnId::from_bytes([0x89, 0xab, 0xcd, 0xef]).to_string(),
-            "89abcdef"
-        );
+        assert_eq!(ConnId::from_bytes([0x01, 0x23, 0x45, 0x67]).to_string(), "01234567");
+        assert_eq!(ConnId::from_bytes([0x89, 0xab, 0xcd, 0xef]).to_string(), "89abcdef");
     }
 
     #[test]
@@ -548,20 +529,14 @@ mod tests {
     #[test]
     fn length_is_counted_in_characters() {
         // 8 bytes, but 7 characters.
-        assert_eq!(
-            "0a1b2cé".parse::<ConnId>(),
-            Err(ParseIdError::Length { got: 7 })
-        );
+        assert_eq!("0a1b2cé".parse::<ConnId>(), Err(ParseIdError::Length { got: 7 }));
     }
 
     #[test]
     fn a_wrong_character_is_named_with_its_place() {
-        for (text, offset, character) in [
-            ("0a1b2c3g", 7, 'g'),
-            ("+a1b2c3d", 0, '+'),
-            ("0a1é2c3d", 3, 'é'),
-            ("0a𝟘b2c3d", 2, '𝟘'),
-        ] {
+        for (text, offset, character) in
+            [("0a1b2c3g", 7, 'g'), ("+a1b2c3d", 0, '+'), ("0a1é2c3d", 3, 'é'), ("0a𝟘b2c3d", 2, '𝟘')]
+        {
             let error = text.parse::<ConnId>().unwrap_err();
             assert_eq!(error, ParseIdError::Character { offset, character });
             let ending = format!("{character:?} is at offset {offset}");
@@ -572,18 +547,8 @@ mod tests {
     #[test]
     fn an_upper_case_character_is_refused_with_advice() {
         let error = "0A1b2c3d".parse::<ConnId>().unwrap_err();
-        assert_eq!(
-            error,
-            ParseIdError::Character {
-                offset: 1,
-                character: 'A'
-            }
-        );
-        assert!(
-            error
-                .to_string()
-                .ends_with("'A' is at offset 1: write it in lower case")
-        );
+        assert_eq!(error, ParseIdError::Character { offset: 1, character: 'A' });
+        assert!(error.to_string().ends_with("'A' is at offset 1: write it in lower case"));
     }
 
     #[test]
@@ -609,10 +574,9 @@ mod tests {
 
     #[test]
     fn missing_counts_down_while_bytes_trickle_in() {
-        for (format, wire) in [
-            (IdFormat::Hex8, &b"0a1b2c3d"[..]),
-            (IdFormat::Raw4, &[0x0a, 0x1b, 0x2c, 0x3d]),
-        ] {
+        for (format, wire) in
+            [(IdFormat::Hex8, &b"0a1b2c3d"[..]), (IdFormat::Raw4, &[0x0a, 0x1b, 0x2c, 0x3d])]
+        {
             let mut reader = IdReader::new(format);
             for (index, byte) in wire.iter().enumerate() {
                 assert_eq!(reader.poll(), Ok(None));
@@ -648,19 +612,13 @@ mod tests {
     #[test]
     fn there_is_no_surplus_without_an_id() {
         assert!(fed(IdFormat::Hex8, b"0a1b").into_surplus().is_empty());
-        assert!(
-            fed(IdFormat::Hex8, b"hello, world")
-                .into_surplus()
-                .is_empty()
-        );
+        assert!(fed(IdFormat::Hex8, b"hello, world").into_surplus().is_empty());
     }
 
     #[test]
     fn an_adapter_can_read_into_the_buffer() {
         let mut reader = IdReader::new(IdFormat::Raw4);
-        reader
-            .buffer_mut()
-            .extend_from_slice(&[0x0a, 0x1b, 0x2c, 0x3d, 0x99]);
+        reader.buffer_mut().extend_from_slice(&[0x0a, 0x1b, 0x2c, 0x3d, 0x99]);
         assert_eq!(reader.poll(), Ok(Some(ID)));
         assert_eq!(reader.into_surplus(), &[0x99][..]);
     }
@@ -670,47 +628,26 @@ mod tests {
         let mut reader = fed(IdFormat::Hex8, b"0a1");
         assert_eq!(reader.poll(), Ok(None));
         reader.feed(b"x");
-        assert_eq!(
-            reader.poll(),
-            Err(IdError::NotHex {
-                offset: 3,
-                byte: b'x'
-            })
-        );
+        assert_eq!(reader.poll(), Err(IdError::NotHex { offset: 3, byte: b'x' }));
     }
 
     #[test]
     fn the_first_of_several_wrong_bytes_is_reported() {
         let mut reader = fed(IdFormat::Hex8, b"0x1z");
-        assert_eq!(
-            reader.poll(),
-            Err(IdError::NotHex {
-                offset: 1,
-                byte: b'x'
-            })
-        );
+        assert_eq!(reader.poll(), Err(IdError::NotHex { offset: 1, byte: b'x' }));
     }
 
     #[test]
     fn the_last_byte_of_an_id_is_checked_and_the_one_behind_it_is_not() {
         let mut wrong = fed(IdFormat::Hex8, b"0a1b2c3x");
-        assert_eq!(
-            wrong.poll(),
-            Err(IdError::NotHex {
-                offset: 7,
-                byte: b'x'
-            })
-        );
+        assert_eq!(wrong.poll(), Err(IdError::NotHex { offset: 7, byte: b'x' }));
         assert_eq!(fed(IdFormat::Hex8, b"0a1b2c3dx").poll(), Ok(Some(ID)));
     }
 
     #[test]
     fn an_error_is_final_and_takes_no_more_bytes() {
         let mut reader = fed(IdFormat::Hex8, b"x");
-        let error = IdError::NotHex {
-            offset: 0,
-            byte: b'x',
-        };
+        let error = IdError::NotHex { offset: 0, byte: b'x' };
         assert_eq!(reader.poll(), Err(error.clone()));
         assert_eq!(reader.missing(), 0);
         reader.feed(b"0a1b2c3d");
@@ -736,10 +673,7 @@ mod tests {
     #[test]
     fn a_short_id_is_final() {
         let mut reader = fed(IdFormat::Hex8, b"0a1b");
-        let short = IdError::Short {
-            got: 4,
-            expected: 8,
-        };
+        let short = IdError::Short { got: 4, expected: 8 };
         assert_eq!(reader.end(), Err(short.clone()));
         reader.feed(b"2c3d");
         assert_eq!(reader.poll(), Err(short.clone()));
@@ -756,13 +690,7 @@ mod tests {
     #[test]
     fn a_wrong_byte_before_the_end_is_the_better_error() {
         let error = fed(IdFormat::Hex8, b"x").end().unwrap_err();
-        assert_eq!(
-            error,
-            IdError::NotHex {
-                offset: 0,
-                byte: b'x'
-            }
-        );
+        assert_eq!(error, IdError::NotHex { offset: 0, byte: b'x' });
     }
 
     #[test]
@@ -788,10 +716,7 @@ mod tests {
     fn message_for_a_tls_peer_on_a_plaintext_port() {
         for bytes in [b"\x15\x03\x03", b"\x16\x03\x01"] {
             let message = message_for(bytes);
-            assert!(
-                message.contains("TLS on what is a plaintext port"),
-                "{message}"
-            );
+            assert!(message.contains("TLS on what is a plaintext port"), "{message}");
         }
         let message = message_for(b"\x15");
         assert!(message.contains("byte 0x15 came at offset 0"), "{message}");
@@ -807,16 +732,7 @@ mod tests {
 
     #[test]
     fn message_for_a_peer_that_sends_no_id() {
-        for bytes in [
-            &b"HTTP/1.1"[..],
-            b"SSH-2.0",
-            b"220 ",
-            b"\r\n",
-            b"GET",
-            b"g",
-            b"~",
-            b"\t",
-        ] {
+        for bytes in [&b"HTTP/1.1"[..], b"SSH-2.0", b"220 ", b"\r\n", b"GET", b"g", b"~", b"\t"] {
             let message = message_for(bytes);
             assert!(message.contains("IdExchange::None"), "{message}");
         }
@@ -836,19 +752,13 @@ mod tests {
     fn message_for_a_cut_connection() {
         let message = fed(IdFormat::Raw4, b"abc").end().unwrap_err().to_string();
         assert!(message.contains("of 4 bytes"), "{message}");
-        assert!(
-            message.contains("after 3: the connection was cut"),
-            "{message}"
-        );
+        assert!(message.contains("after 3: the connection was cut"), "{message}");
     }
 
     #[test]
     fn the_writer_gives_the_wire_bytes() {
         assert_eq!(IdWriter::new(IdFormat::Hex8, ID).chunk(), b"0a1b2c3d");
-        assert_eq!(
-            IdWriter::new(IdFormat::Raw4, ID).chunk(),
-            [0x0a, 0x1b, 0x2c, 0x3d]
-        );
+        assert_eq!(IdWriter::new(IdFormat::Raw4, ID).chunk(), [0x0a, 0x1b, 0x2c, 0x3d]);
     }
 
     #[test]

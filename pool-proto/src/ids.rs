@@ -82,10 +82,7 @@ impl Permutation {
         for round_key in self.keys.iter().rev() {
             (left, right) = (right ^ mix(left, *round_key), left);
         }
-        let mask = 1u32
-            .checked_shl(self.slot_bits)
-            .unwrap_or(0)
-            .wrapping_sub(1);
+        let mask = 1u32.checked_shl(self.slot_bits).unwrap_or(0).wrapping_sub(1);
         (left << 16 | right) & mask
     }
 }
@@ -124,14 +121,7 @@ mod tests {
     fn ids_of_two_seeds_have_nothing_in_common() {
         let ids = |seed| -> HashSet<ConnId> {
             let permutation = Permutation::new(65_536, &mut fastrand::Rng::with_seed(seed));
-            (0..1000)
-                .map(|index| {
-                    permutation.id(Key {
-                        index,
-                        generation: 0,
-                    })
-                })
-                .collect()
+            (0..1000).map(|index| permutation.id(Key { index, generation: 0 })).collect()
         };
         let shared = ids(1).intersection(&ids(2)).count();
         assert!(shared < 5, "{shared} of 1000 ids are equal");

@@ -24,11 +24,7 @@ impl KeepAlive {
     #[must_use]
     pub fn every(period: Duration) -> Self {
         let period = Duration::from_secs(period.as_secs().max(1));
-        Self {
-            idle: period,
-            interval: period,
-            retries: RETRIES,
-        }
+        Self { idle: period, interval: period, retries: RETRIES }
     }
 
     /// Silence before the first probe (`TCP_KEEPIDLE`).
@@ -53,8 +49,7 @@ impl KeepAlive {
     /// data to be acknowledged (`TCP_USER_TIMEOUT`, RFC 5482), which keep-alive does not cover.
     #[must_use]
     pub fn budget(&self) -> Duration {
-        self.idle
-            .saturating_add(self.interval.saturating_mul(self.retries))
+        self.idle.saturating_add(self.interval.saturating_mul(self.retries))
     }
 }
 
@@ -72,17 +67,11 @@ mod tests {
 
     #[test]
     fn a_dead_peer_costs_four_periods() {
-        assert_eq!(
-            KeepAlive::every(Duration::from_secs(5)).budget(),
-            Duration::from_secs(20)
-        );
+        assert_eq!(KeepAlive::every(Duration::from_secs(5)).budget(), Duration::from_secs(20));
     }
 
     #[test]
     fn a_period_below_what_the_system_can_count_is_one_second() {
-        assert_eq!(
-            KeepAlive::every(Duration::from_millis(3)).idle(),
-            Duration::from_secs(1)
-        );
+        assert_eq!(KeepAlive::every(Duration::from_millis(3)).idle(), Duration::from_secs(1));
     }
 }

@@ -156,11 +156,7 @@ impl<C, R: Role> Machine<C, R> {
                 Some(index) => drop(self.end(index, CloseReason::DialFailed)),
                 None => return,
             },
-            Event::Established {
-                token,
-                connection,
-                id,
-            } => {
+            Event::Established { token, connection, id } => {
                 self.establish(token, connection, id, now);
             }
             Event::HandshakeFailed { token, failure } => {
@@ -182,11 +178,7 @@ impl<C, R: Role> Machine<C, R> {
                 }
                 return;
             }
-            Event::Checked {
-                token,
-                connection,
-                finding,
-            } => {
+            Event::Checked { token, connection, finding } => {
                 self.checked(token, connection, finding, now);
             }
             Event::Closed { token } => self.closed_by_holder_or_peer(token),
@@ -317,10 +309,7 @@ impl<C, R: Role> Machine<C, R> {
             return Stock::Ready;
         } else if ready > self.role.limit() {
             let capacity = self.role.limit();
-            Some(Refusal::StockBeyondCapacity {
-                wanted: ready,
-                capacity,
-            })
+            Some(Refusal::StockBeyondCapacity { wanted: ready, capacity })
         } else {
             self.role.dried_up()
         };
@@ -406,10 +395,7 @@ impl<C, R: Role> Machine<C, R> {
         }
         Some(match waiter.want {
             Want::Any => R::wait_reason(self),
-            Want::Stock(wanted) => WaitReason::Stock {
-                idle: self.slots.len(State::Idle),
-                wanted,
-            },
+            Want::Stock(wanted) => WaitReason::Stock { idle: self.slots.len(State::Idle), wanted },
             Want::Id(id) => match self.lookup(id).and_then(|index| self.state(index)) {
                 None => WaitReason::IdNotSeen,
                 Some(State::Dialing | State::Handshaking) => WaitReason::IdHandshaking,
@@ -439,11 +425,7 @@ impl<C, R: Role> Machine<C, R> {
             } else {
                 (CloseReason::Stale, PutError::NotLeased)
             };
-            self.actions.push_back(Action::Close {
-                token,
-                connection,
-                reason,
-            });
+            self.actions.push_back(Action::Close { token, connection, reason });
             return Err(error);
         };
         self.totals.put += 1;
@@ -601,9 +583,7 @@ impl<C, R: Role> Machine<C, R> {
 
     /// Dials and handshakes under way.
     pub(crate) fn in_flight(&self) -> u32 {
-        self.slots
-            .len(State::Dialing)
-            .saturating_add(self.slots.len(State::Handshaking))
+        self.slots.len(State::Dialing).saturating_add(self.slots.len(State::Handshaking))
     }
 
     /// Gives a new connection its id, where this end makes the ids. The zero id is never made: some
@@ -677,11 +657,7 @@ impl<C, R: Role> Machine<C, R> {
             Some(slot) => slot.connection = Some(connection),
             None => {
                 let reason = CloseReason::Stale;
-                self.actions.push_back(Action::Close {
-                    token,
-                    connection,
-                    reason,
-                });
+                self.actions.push_back(Action::Close { token, connection, reason });
             }
         }
         index
@@ -742,13 +718,7 @@ impl<C, R: Role> Machine<C, R> {
     }
 
     fn closed_by_holder_or_peer(&mut self, token: Token) {
-        let pooled = [
-            State::Idle,
-            State::Claimed,
-            State::Granted,
-            State::Resting,
-            State::Checking,
-        ];
+        let pooled = [State::Idle, State::Claimed, State::Granted, State::Resting, State::Checking];
         if let Some(index) = self.slots.resolve(token, &[State::Leased]) {
             self.end(index, CloseReason::Released);
         } else if let Some(index) = self.resolve(token, &pooled) {
@@ -801,11 +771,7 @@ impl<C, R: Role> Machine<C, R> {
         slot.waiter = NOBODY;
         self.totals.leases += 1;
         self.totals.reused += u64::from(slot.used);
-        Some(Lease {
-            token,
-            id: slot.id?,
-            connection: slot.connection.take()?,
-        })
+        Some(Lease { token, id: slot.id?, connection: slot.connection.take()? })
     }
 
     fn check(&mut self, index: u32, purpose: Purpose, now: Instant) {
@@ -816,11 +782,7 @@ impl<C, R: Role> Machine<C, R> {
         };
         slot.purpose = purpose;
         if let (Some(token), Some(connection)) = (token, slot.connection.take()) {
-            self.actions.push_back(Action::Check {
-                token,
-                connection,
-                purpose,
-            });
+            self.actions.push_back(Action::Check { token, connection, purpose });
         }
     }
 
@@ -871,11 +833,7 @@ impl<C, R: Role> Machine<C, R> {
         };
         match (slot.connection, slot.state) {
             (Some(connection), _) => {
-                self.actions.push_back(Action::Close {
-                    token,
-                    connection,
-                    reason,
-                });
+                self.actions.push_back(Action::Close { token, connection, reason });
             }
             // What is being checked comes back with a stale token, and is closed then.
             (None, State::Checking) => {}

@@ -34,12 +34,7 @@ pub type Server<C> = Machine<C, Accepting>;
 const SUPPLY: [State; 3] = [State::Handshaking, State::Idle, State::Resting];
 
 /// The states in which a connection can be evicted to make room within all connections.
-const POOLED: [State; 4] = [
-    State::Handshaking,
-    State::Idle,
-    State::Resting,
-    State::Claimed,
-];
+const POOLED: [State; 4] = [State::Handshaking, State::Idle, State::Resting, State::Claimed];
 
 /// A place in the pool, reserved before the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,31 +87,22 @@ impl<C> Server<C> {
     }
 
     fn try_admit(&mut self, now: Instant, address: IpAddr) -> Result<Admission, Rejected> {
-        let full = Rejected::ConnectionsReached {
-            limit: self.max_connections,
-        };
+        let full = Rejected::ConnectionsReached { limit: self.max_connections };
         if self.closed {
             return Err(Rejected::PoolClosed);
         }
         if !self.role.allow.permits(address) {
-            return Err(Rejected::NotAllowed {
-                address: address.to_canonical(),
-            });
+            return Err(Rejected::NotAllowed { address: address.to_canonical() });
         }
         let source_address = source_of(address);
         let held = self.role.sources.pooled(source_address);
         if held >= self.role.max_per_source {
-            return Err(Rejected::SourceFull {
-                source_address,
-                limit: self.role.max_per_source,
-            });
+            return Err(Rejected::SourceFull { source_address, limit: self.role.max_per_source });
         }
         if self.slots.len(State::Handshaking) >= self.role.max_handshakes
             && !self.evict_handshake(source_address)
         {
-            return Err(Rejected::HandshakesReached {
-                limit: self.role.max_handshakes,
-            });
+            return Err(Rejected::HandshakesReached { limit: self.role.max_handshakes });
         }
         // More than the capacity is on its way only while what was put back for waiters is being
         // drained; one eviction would not make room then.
@@ -124,31 +110,17 @@ impl<C> Server<C> {
         if supply > self.role.capacity
             || supply == self.role.capacity && !self.evict_pooled(held, &SUPPLY)
         {
-            return Err(Rejected::CapacityReached {
-                limit: self.role.capacity,
-            });
+            return Err(Rejected::CapacityReached { limit: self.role.capacity });
         }
         if self.slots.total() >= self.max_connections && !self.evict_pooled(held, &POOLED) {
             return Err(full);
         }
         let source = self.role.sources.enrol(source_address).ok_or(full)?;
-        let key = self
-            .slots
-            .insert(State::Handshaking, source, now)
-            .ok_or(full)?;
-        self.role
-            .sources
-            .admitted(source, &mut self.slots, key.index);
+        let key = self.slots.insert(State::Handshaking, source, now).ok_or(full)?;
+        self.role.sources.admitted(source, &mut self.slots, key.index);
         let key = self.name(key);
-        let id = self
-            .slots
-            .get(key.index)
-            .and_then(|slot| slot.id)
-            .ok_or(full)?;
-        Ok(Admission {
-            token: Token(key),
-            id,
-        })
+        let id = self.slots.get(key.index).and_then(|slot| slot.id).ok_or(full)?;
+        Ok(Admission { token: Token(key), id })
     }
 
     /// Makes room for a source that holds `held` by ending the oldest pooled connection, of those in
@@ -164,11 +136,7 @@ impl<C> Server<C> {
             let state = self.state(*index);
             state.is_some_and(|state| states.contains(&state))
         };
-        let victim = self
-            .role
-            .sources
-            .pooled_slots(heaviest, &self.slots)
-            .find(evictable);
+        let victim = self.role.sources.pooled_slots(heaviest, &self.slots).find(evictable);
         let Some(victim) = victim else { return false };
         self.close_one(victim, CloseReason::Evicted);
         true

@@ -14,26 +14,27 @@
 //! - The driver is woken only when there is something for it to do, or when the next deadline has
 //!   come nearer than the one that it sleeps towards.
 
+mod acquire;
+mod held;
+mod parker;
+mod ticket;
+
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::sync::{Arc, Weak};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::future::Future;
 use core::net::IpAddr;
-use core::pin::Pin;
-use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker};
-use core::time::Duration;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::Wake;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use thiserror::Error;
+pub use acquire::{Acquire, AcquireError, WaitReady};
+pub use held::{Held, Watch};
+pub use parker::block_on;
+pub use ticket::Ticket;
 
-use crate::error::{PutError, Refusal, Rejected};
-use crate::event::{
-    Acquire as Answer, Action, CloseReason, Collected, Event, Finding, HandshakeFailure, Lease,
-    Purpose, Stock, Token, WaitOutcome, WaitReason, WaiterId,
-};
+use crate::error::Rejected;
+use crate::event::{Action, CloseReason, Event, Finding, Purpose, Token, WaiterId};
 use crate::id::ConnId;
 use crate::machine::{Machine, Role};
 use crate::server::{Accepting, Admission};
@@ -61,33 +62,6 @@ pub trait Clock: Send + Sync + 'static {
     /// The same up to a few milliseconds late, where that is cheaper.
     fn coarse(&self) -> Instant {
         self.now()
-    }
-}
-
-/// Why there is no connection.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum AcquireError {
-    /// The time was up.
-    #[error("no connection in time: {why}{}", LastFailure(last_failure.as_deref()))]
-    Timeout {
-        /// What the wait was waiting for.
-        why: WaitReason,
-        /// The last failed dial or handshake, if none has succeeded since.
-        last_failure: Option<Arc<str>>,
-    },
-    /// There is nothing to wait for.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-}
-
-struct LastFailure<'a>(Option<&'a str>);
-
-impl fmt::Display for LastFailure<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.map_or(Ok(()), |failure| {
-            write!(f, "; the last failure was: {failure}")
-        })
     }
 }
 
@@ -119,7 +93,7 @@ pub enum Order<C> {
 /// A machine that many tasks and threads share.
 pub struct Shell<C, R> {
     state: Mutex<State<C, R>>,
-    clock: std::boxed::Box<dyn Clock>,
+    clock: Box<dyn Clock>,
 }
 
 struct State<C, R> {
@@ -150,10 +124,7 @@ struct Few<T> {
 
 impl<T> Few<T> {
     const fn new() -> Self {
-        Self {
-            first: None,
-            rest: Vec::new(),
-        }
+        Self { first: None, rest: Vec::new() }
     }
 
     fn push(&mut self, item: T) {
@@ -180,21 +151,13 @@ impl<C, R: Role> State<C, R> {
             match action {
                 Action::Wake { waiter } => {
                     let waker = self.wakers.get_mut(waiter.slot()).and_then(Option::take);
-                    waker
-                        .into_iter()
-                        .for_each(|waker| errands.wakers.push(waker));
+                    waker.into_iter().for_each(|waker| errands.wakers.push(waker));
                 }
-                Action::Check {
-                    token,
-                    connection,
-                    purpose,
-                } => {
+                Action::Check { token, connection, purpose } => {
                     errands.checks.push((token, connection, purpose));
                 }
                 Action::Dial { token } => self.orders.push_back(Order::Dial { token }),
-                Action::Close {
-                    connection, reason, ..
-                } => {
+                Action::Close { connection, reason, .. } => {
                     self.orders.push_back(Order::Close { connection, reason });
                 }
                 Action::Abort { token, reason } => {
@@ -206,10 +169,7 @@ impl<C, R: Role> State<C, R> {
         // due is weighed then, or every put would wake the driver.
         let due = || errands.checks.first.is_none() && self.is_due_earlier();
         if self.driver.is_some() && (self.has_orders() || due()) {
-            self.driver
-                .take()
-                .into_iter()
-                .for_each(|waker| errands.wakers.push(waker));
+            self.driver.take().into_iter().for_each(|waker| errands.wakers.push(waker));
         }
     }
 
@@ -229,16 +189,20 @@ impl<C, R: Role> State<C, R> {
         }
     }
 
-    fn remember(&mut self, waiter: WaiterId, waker: &Waker) {
+    /// Returns the waker that was there before.
+    fn remember(&mut self, waiter: WaiterId, waker: &Waker) -> Option<Waker> {
         if self.wakers.len() <= waiter.slot() {
             self.wakers.resize_with(waiter.slot() + 1, || None);
         }
-        if let Some(place) = self.wakers.get_mut(waiter.slot()) {
-            match place {
-                Some(known) => known.clone_from(waker),
-                None => *place = Some(waker.clone()),
-            }
+        let place = self.wakers.get_mut(waiter.slot())?;
+        if place.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            return None;
         }
+        place.replace(waker.clone())
+    }
+
+    fn forget(&mut self, waiter: WaiterId) -> Option<Waker> {
+        self.wakers.get_mut(waiter.slot()).and_then(Option::take)
     }
 }
 
@@ -254,10 +218,7 @@ impl<C: Connection, R: Role> Shell<C, R> {
             armed: None,
             last_failure: None,
         };
-        let shell = Self {
-            state: Mutex::new(state),
-            clock: std::boxed::Box::new(clock),
-        };
+        let shell = Self { state: Mutex::new(state), clock: Box::new(clock) };
         shell.with(shell.clock.now(), |_, _| ());
         Arc::new(shell)
     }
@@ -269,10 +230,7 @@ impl<C: Connection, R: Role> Shell<C, R> {
 
     /// Runs `act` under the mutex, then what follows from it outside.
     fn with<T>(&self, now: Instant, act: impl FnOnce(&mut State<C, R>, Instant) -> T) -> T {
-        let mut errands = Errands {
-            wakers: Few::new(),
-            checks: Few::new(),
-        };
+        let mut errands = Errands { wakers: Few::new(), checks: Few::new() };
         let result = {
             let mut state = self.lock();
             let result = act(&mut state, now);
@@ -287,11 +245,7 @@ impl<C: Connection, R: Role> Shell<C, R> {
                 Purpose::Watch => connection.check(),
                 Purpose::Drain => connection.drain(),
             };
-            let answer = Event::Checked {
-                token,
-                connection,
-                finding,
-            };
+            let answer = Event::Checked { token, connection, finding };
             self.checked(now, answer);
         }
         result
@@ -329,9 +283,7 @@ impl<C: Connection, R: Role> Shell<C, R> {
     /// [`flush`](Machine::flush), [`clean`](Machine::clean), [`close`](Machine::close) and the
     /// error counter.
     pub fn run<T>(&self, act: impl FnOnce(&mut Machine<C, R>, Instant) -> T) -> T {
-        self.with(self.clock.coarse(), |state, now| {
-            act(&mut state.machine, now)
-        })
+        self.with(self.clock.coarse(), |state, now| act(&mut state.machine, now))
     }
 
     /// A snapshot of what the pool can tell about itself.
@@ -357,9 +309,7 @@ impl<C: Connection, R: Role> Shell<C, R> {
             }
             let readable = core::mem::take(&mut state.readable);
             for token in &readable {
-                state
-                    .machine
-                    .handle_event(now, Event::Readable { token: *token });
+                state.machine.handle_event(now, Event::Readable { token: *token });
             }
             readable
         });
@@ -391,28 +341,17 @@ impl<C: Connection, R: Role> Shell<C, R> {
 
     /// Takes any connection, as soon as there is one.
     pub fn acquire(self: &Arc<Self>) -> Acquire<C, R> {
-        Acquire {
-            wait: Wait::new(self),
-            wanted: None,
-            again: false,
-        }
+        Acquire::new(self, None)
     }
 
     /// Takes the connection with this id, as soon as it is there.
     pub fn acquire_by_id(self: &Arc<Self>, id: ConnId) -> Acquire<C, R> {
-        Acquire {
-            wait: Wait::new(self),
-            wanted: Some(id),
-            again: false,
-        }
+        Acquire::new(self, Some(id))
     }
 
     /// Waits until `ready` connections are in the pool at once.
     pub fn wait_ready(self: &Arc<Self>, ready: u32) -> WaitReady<C, R> {
-        WaitReady {
-            wait: Wait::new(self),
-            ready,
-        }
+        WaitReady::new(self, ready)
     }
 }
 
@@ -424,484 +363,5 @@ impl<C: Connection> Shell<C, Accepting> {
     /// [`Rejected`] says which limit or list turned the peer away.
     pub fn admit(&self, address: IpAddr) -> Result<Admission, Rejected> {
         self.run(|machine, now| machine.admit(now, address))
-    }
-}
-
-/// Where a connection belongs, whatever the pool's role.
-trait Home<C>: Send + Sync {
-    fn readable(&self, token: Token);
-    fn put(&self, token: Token, connection: C) -> Result<(), PutError>;
-    fn released(&self, token: Token);
-}
-
-impl<C: Connection, R: Role + Send + 'static> Home<C> for Shell<C, R> {
-    fn readable(&self, token: Token) {
-        let driver = {
-            let mut state = self.lock();
-            state.readable.push(token);
-            state.driver.take()
-        };
-        driver.into_iter().for_each(Waker::wake);
-    }
-
-    fn put(&self, token: Token, connection: C) -> Result<(), PutError> {
-        self.run(|machine, now| machine.put(now, token, connection))
-    }
-
-    fn released(&self, token: Token) {
-        self.event(Event::Closed { token });
-    }
-}
-
-/// A connection taken from a pool. Dropped, it is closed; [`put`](Self::put) returns it.
-pub struct Held<C> {
-    home: Arc<dyn Home<C>>,
-    token: Token,
-    id: ConnId,
-    /// Present until it is put back or dropped.
-    connection: Option<C>,
-}
-
-impl<C> Held<C> {
-    /// The connection's id.
-    #[must_use]
-    pub const fn id(&self) -> ConnId {
-        self.id
-    }
-
-    /// The connection; `None` only while this value is being taken apart.
-    #[must_use]
-    pub const fn get(&self) -> Option<&C> {
-        self.connection.as_ref()
-    }
-
-    /// The connection; `None` only while this value is being taken apart.
-    pub const fn get_mut(&mut self) -> Option<&mut C> {
-        self.connection.as_mut()
-    }
-
-    /// Whether it comes from this pool.
-    #[must_use]
-    pub fn is_from<R>(&self, shell: &Arc<Shell<C, R>>) -> bool {
-        core::ptr::addr_eq(Arc::as_ptr(&self.home), Arc::as_ptr(shell))
-    }
-
-    /// Puts it back. What has arrived by now and was not read is thrown away.
-    ///
-    /// # Errors
-    ///
-    /// [`PutError`] when the pool was closed or flushed meanwhile; the connection is closed then.
-    pub fn put(mut self) -> Result<(), PutError> {
-        match self.connection.take() {
-            Some(connection) => self.home.put(self.token, connection),
-            None => Ok(()),
-        }
-    }
-}
-
-impl<C> Drop for Held<C> {
-    fn drop(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            drop(connection);
-            self.home.released(self.token);
-        }
-    }
-}
-
-impl<C> fmt::Debug for Held<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Held")
-            .field("id", &self.id)
-            .field("token", &self.token)
-            .finish()
-    }
-}
-
-/// The duty to report how a dial and its handshake, or an admitted peer's handshake, go. Dropped
-/// before the end (the task was aborted, or the user's dialer panicked), it reports a failure.
-#[must_use]
-pub struct Ticket<C: Connection, R: Role> {
-    shell: Arc<Shell<C, R>>,
-    token: Token,
-    stage: Stage,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Dialing,
-    Handshaking,
-    Over,
-}
-
-impl<C: Connection, R: Role> Ticket<C, R> {
-    /// For an [`Order::Dial`].
-    pub fn dial(shell: &Arc<Shell<C, R>>, token: Token) -> Self {
-        Self {
-            shell: Arc::clone(shell),
-            token,
-            stage: Stage::Dialing,
-        }
-    }
-
-    /// For an [`Admission`].
-    pub fn handshake(shell: &Arc<Shell<C, R>>, token: Token) -> Self {
-        Self {
-            shell: Arc::clone(shell),
-            token,
-            stage: Stage::Handshaking,
-        }
-    }
-
-    /// Names the connection.
-    #[must_use]
-    pub const fn token(&self) -> Token {
-        self.token
-    }
-
-    /// The transport is connected.
-    pub fn dialed(&mut self) {
-        if self.stage == Stage::Dialing {
-            self.stage = Stage::Handshaking;
-            self.shell.event(Event::Dialed { token: self.token });
-        }
-    }
-
-    /// The connection is ready. It is looked at once, so that it is being watched from now on, and
-    /// so that one which the peer has closed or begun to use already is known as such.
-    pub fn established(mut self, mut connection: C, id: Option<ConnId>) {
-        let finding = connection.check();
-        if finding == Finding::Closed {
-            let error = "the peer closed the connection as soon as it was established";
-            return self.failed(HandshakeFailure::Transport, &error);
-        }
-        self.stage = Stage::Over;
-        let token = self.token;
-        self.shell.event(Event::Established {
-            token,
-            connection,
-            id,
-        });
-        if finding == Finding::Data {
-            self.shell.event(Event::Readable { token });
-        }
-    }
-
-    /// It came to nothing; `failure` counts if the transport was connected.
-    pub fn failed(mut self, failure: HandshakeFailure, error: &dyn fmt::Display) {
-        self.shell.note_failure(error);
-        self.report(failure);
-    }
-
-    fn report(&mut self, failure: HandshakeFailure) {
-        let token = self.token;
-        match core::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Dialing => self.shell.event(Event::DialFailed { token }),
-            Stage::Handshaking => self.shell.event(Event::HandshakeFailed { token, failure }),
-            Stage::Over => {}
-        }
-    }
-}
-
-impl<C: Connection, R: Role> Drop for Ticket<C, R> {
-    fn drop(&mut self) {
-        self.report(HandshakeFailure::Transport);
-    }
-}
-
-/// A place in the queue; given up when dropped.
-struct Wait<C: Connection, R: Role> {
-    shell: Arc<Shell<C, R>>,
-    waiter: Option<WaiterId>,
-    expired: bool,
-}
-
-impl<C: Connection, R: Role> Wait<C, R> {
-    fn new(shell: &Arc<Shell<C, R>>) -> Self {
-        Self {
-            shell: Arc::clone(shell),
-            waiter: None,
-            expired: false,
-        }
-    }
-
-    /// Asks the machine: at first by `begin`, which queues, then by collecting.
-    fn poll(
-        &mut self,
-        cx: &Context<'_>,
-        begin: impl FnOnce(&mut Machine<C, R>, Instant) -> Begun<C>,
-    ) -> Poll<Result<Option<Lease<C>>, AcquireError>> {
-        let (waiter, expired) = (self.waiter, self.expired);
-        let (waiter, answer) = self.shell.with(self.shell.clock.coarse(), |state, now| {
-            let waiter = match waiter {
-                Some(waiter) => waiter,
-                None => match begin(&mut state.machine, now) {
-                    Begun::Queued(waiter) => waiter,
-                    Begun::Over(answer) => return (None, Poll::Ready(answer)),
-                },
-            };
-            let answer = match state.machine.collect(now, waiter) {
-                Collected::Ready(lease) => Ok(Some(lease)),
-                Collected::Stocked => Ok(None),
-                Collected::Refused(refusal) => Err(refusal.into()),
-                Collected::Unknown => Err(Refusal::PoolClosed.into()),
-                Collected::Waiting => {
-                    let why = state.machine.why(waiter).unwrap_or(WaitReason::NoPeer);
-                    // A check under way never blocks: its answer is worth waiting for even when
-                    // the time is up, and is the true one.
-                    if !expired || why == WaitReason::IdChecking {
-                        state.remember(waiter, cx.waker());
-                        return (Some(waiter), Poll::Pending);
-                    }
-                    let outcome = state.machine.cancel(now, waiter);
-                    debug_assert_eq!(outcome, WaitOutcome::Waiting(why));
-                    Err(AcquireError::Timeout {
-                        why,
-                        last_failure: state.last_failure.clone(),
-                    })
-                }
-            };
-            (None, Poll::Ready(answer))
-        });
-        self.waiter = waiter;
-        answer
-    }
-}
-
-enum Begun<C> {
-    Queued(WaiterId),
-    Over(Result<Option<Lease<C>>, AcquireError>),
-}
-
-impl<C: Connection, R: Role> Drop for Wait<C, R> {
-    fn drop(&mut self) {
-        if let Some(waiter) = self.waiter.take() {
-            self.shell.run(|machine, now| machine.cancel(now, waiter));
-        }
-    }
-}
-
-/// Takes a connection; made by [`Shell::acquire`] and [`Shell::acquire_by_id`].
-///
-/// The place in the queue is taken at the first poll. Cancel safe: dropped, it gives up its place;
-/// a connection that was already promised to it goes to the next in the queue or back to the pool.
-///
-/// A connection is looked at before it is handed out; one that the peer has closed, or begun to
-/// use, is replaced by another without losing the turn.
-#[must_use = "futures do nothing unless polled"]
-pub struct Acquire<C: Connection, R: Role> {
-    wait: Wait<C, R>,
-    wanted: Option<ConnId>,
-    again: bool,
-}
-
-impl<C: Connection, R: Role> Acquire<C, R> {
-    /// Says that the time is up: the next poll answers with a connection or
-    /// [`AcquireError::Timeout`]. (By id, when the connection is just being looked at, it still
-    /// waits for that look, which never blocks.)
-    pub const fn expire(&mut self) {
-        self.wait.expired = true;
-    }
-}
-
-impl<C: Connection, R: Role + Send + 'static> Future for Acquire<C, R> {
-    type Output = Result<Held<C>, AcquireError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        loop {
-            let (wanted, again) = (this.wanted, this.again);
-            let polled = this.wait.poll(cx, |machine, now| {
-                let answer = match wanted {
-                    Some(id) => machine.acquire_by_id(now, id),
-                    None if again => machine.acquire_again(now),
-                    None => machine.acquire(now),
-                };
-                match answer {
-                    Answer::Ready(lease) => Begun::Over(Ok(Some(lease))),
-                    Answer::Queued(waiter) => Begun::Queued(waiter),
-                    Answer::Refused(refusal) => Begun::Over(Err(refusal.into())),
-                }
-            });
-            let lease = match polled {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Ready(Ok(None)) => continue,
-                Poll::Ready(Ok(Some(lease))) => lease,
-            };
-            match this.admit(lease) {
-                Ok(held) => return Poll::Ready(Ok(held)),
-                Err(Some(error)) => return Poll::Ready(Err(error)),
-                Err(None) => this.again = true,
-            }
-        }
-    }
-}
-
-impl<C: Connection, R: Role + Send + 'static> Acquire<C, R> {
-    /// Looks at a connection before it is handed out. `Err(None)`: it was none, take another.
-    fn admit(&self, lease: Lease<C>) -> Result<Held<C>, Option<AcquireError>> {
-        let shell = &self.wait.shell;
-        let Lease {
-            token,
-            id,
-            mut connection,
-        } = lease;
-        let finding = connection.check();
-        let rejected = match finding {
-            Finding::Quiet => false,
-            Finding::Closed => true,
-            Finding::Data => self.wanted.is_none() && shell.lock().machine.peer_claims(),
-        };
-        if !rejected {
-            let home: Arc<dyn Home<C>> = Arc::<Shell<C, R>>::clone(shell);
-            return Ok(Held {
-                home,
-                token,
-                id,
-                connection: Some(connection),
-            });
-        }
-        shell.run(|machine, now| machine.reject(now, token, connection, finding));
-        Err(self.wanted.map(|id| {
-            Refusal::Gone {
-                id,
-                reason: CloseReason::PeerClosed,
-            }
-            .into()
-        }))
-    }
-}
-
-/// Waits for stock; made by [`Shell::wait_ready`]. Cancel safe.
-#[must_use = "futures do nothing unless polled"]
-pub struct WaitReady<C: Connection, R: Role> {
-    wait: Wait<C, R>,
-    ready: u32,
-}
-
-impl<C: Connection, R: Role> WaitReady<C, R> {
-    /// Says that the time is up: the next poll answers.
-    pub const fn expire(&mut self) {
-        self.wait.expired = true;
-    }
-}
-
-impl<C: Connection, R: Role> Future for WaitReady<C, R> {
-    type Output = Result<(), AcquireError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let ready = self.ready;
-        let polled = self
-            .wait
-            .poll(cx, |machine, now| match machine.wait_ready(now, ready) {
-                Stock::Ready => Begun::Over(Ok(None)),
-                Stock::Queued(waiter) => Begun::Queued(waiter),
-                Stock::Refused(refusal) => Begun::Over(Err(refusal.into())),
-            });
-        polled.map_ok(|_| ())
-    }
-}
-
-/// The waker that a connection leaves with its reactor while it is in the pool: it tells the driver
-/// that something has arrived. One for each connection, made once.
-pub struct Watch<C> {
-    home: Weak<dyn Home<C>>,
-    token: Token,
-    armed: AtomicBool,
-}
-
-impl<C: Connection> Watch<C> {
-    /// A watch over the connection `token`.
-    #[must_use]
-    pub fn new<R: Role + Send + 'static>(shell: &Arc<Shell<C, R>>, token: Token) -> Arc<Self> {
-        let shell: Weak<Shell<C, R>> = Arc::downgrade(shell);
-        Arc::new(Self {
-            home: shell,
-            token,
-            armed: AtomicBool::new(false),
-        })
-    }
-
-    /// Says that the reactor holds this waker now.
-    pub fn arm(&self) {
-        self.armed.store(true, Ordering::Release);
-    }
-
-    /// Says that the reactor may hold another one now: the holder reads.
-    pub fn disarm(&self) {
-        self.armed.store(false, Ordering::Release);
-    }
-
-    /// Whether the reactor holds this waker and has not woken it.
-    #[must_use]
-    pub fn is_armed(&self) -> bool {
-        self.armed.load(Ordering::Acquire)
-    }
-}
-
-impl<C: Connection> Wake for Watch<C> {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.disarm();
-        if let Some(home) = self.home.upgrade() {
-            home.readable(self.token);
-        }
-    }
-}
-
-/// Waits for a future on the calling thread, which sleeps meanwhile.
-///
-/// Returns [`Poll::Pending`] when `timeout` is over by `clock` and the future is not.
-pub fn block_on<F: Future + Unpin>(
-    future: &mut F,
-    clock: &dyn Clock,
-    timeout: Duration,
-) -> Poll<F::Output> {
-    let deadline = clock.now() + timeout;
-    let parker = Arc::new(Parker {
-        notified: Mutex::new(false),
-        condvar: Condvar::new(),
-    });
-    let waker = Waker::from(Arc::clone(&parker));
-    let mut context = Context::from_waker(&waker);
-    loop {
-        if let Poll::Ready(output) = Pin::new(&mut *future).poll(&mut context) {
-            return Poll::Ready(output);
-        }
-        if !parker.park(deadline.since(clock.now())) {
-            return Poll::Pending;
-        }
-    }
-}
-
-/// Puts one thread to sleep until it is woken.
-struct Parker {
-    notified: Mutex<bool>,
-    condvar: Condvar,
-}
-
-impl Parker {
-    /// Whether it was woken before `timeout` was over.
-    fn park(&self, timeout: Duration) -> bool {
-        let notified = self.notified.lock().unwrap_or_else(PoisonError::into_inner);
-        let slept = self
-            .condvar
-            .wait_timeout_while(notified, timeout, |notified| !*notified);
-        let (mut notified, _) = slept.unwrap_or_else(PoisonError::into_inner);
-        core::mem::take(&mut *notified)
-    }
-}
-
-impl Wake for Parker {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        *self.notified.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.condvar.notify_one();
     }
 }

@@ -22,10 +22,7 @@ struct Link {
     next: u32,
 }
 
-const UNLINKED: Link = Link {
-    previous: NIL,
-    next: NIL,
-};
+const UNLINKED: Link = Link { previous: NIL, next: NIL };
 
 struct Entry<T, const LINKS: usize> {
     links: [Link; LINKS],
@@ -43,17 +40,12 @@ pub(crate) struct Slab<T, const LINKS: usize> {
 
 impl<T, const LINKS: usize> Slab<T, LINKS> {
     pub(crate) const fn new() -> Self {
-        Self {
-            entries: Vec::new(),
-            vacant: List::new(),
-        }
+        Self { entries: Vec::new(), vacant: List::new() }
     }
 
     /// Entries in use.
     pub(crate) fn len(&self) -> usize {
-        self.entries
-            .len()
-            .saturating_sub(self.vacant.len() as usize)
+        self.entries.len().saturating_sub(self.vacant.len() as usize)
     }
 
     /// `None` when 2³² − 1 entries are in use.
@@ -66,23 +58,14 @@ impl<T, const LINKS: usize> Slab<T, LINKS> {
                 index
             }
             None => {
-                let index = u32::try_from(self.entries.len())
-                    .ok()
-                    .filter(|i| *i != NIL)?;
-                self.entries.push(Entry {
-                    links: [UNLINKED; LINKS],
-                    generation: 0,
-                    value: None,
-                });
+                let index = u32::try_from(self.entries.len()).ok().filter(|i| *i != NIL)?;
+                self.entries.push(Entry { links: [UNLINKED; LINKS], generation: 0, value: None });
                 index
             }
         };
         let entry = self.entries.get_mut(index as usize)?;
         entry.value = Some(value);
-        Some(Key {
-            index,
-            generation: entry.generation,
-        })
+        Some(Key { index, generation: entry.generation })
     }
 
     /// Takes the entry out. It must be in no list.
@@ -100,10 +83,7 @@ impl<T, const LINKS: usize> Slab<T, LINKS> {
     pub(crate) fn renew(&mut self, index: u32) -> Option<Key> {
         let entry = self.entries.get_mut(index as usize)?;
         entry.generation = entry.generation.wrapping_add(1);
-        Some(Key {
-            index,
-            generation: entry.generation,
-        })
+        Some(Key { index, generation: entry.generation })
     }
 
     /// The index behind a key, if that life of the entry is not over.
@@ -114,10 +94,7 @@ impl<T, const LINKS: usize> Slab<T, LINKS> {
 
     pub(crate) fn key(&self, index: u32) -> Option<Key> {
         let entry = self.entries.get(index as usize)?;
-        entry.value.as_ref().map(|_| Key {
-            index,
-            generation: entry.generation,
-        })
+        entry.value.as_ref().map(|_| Key { index, generation: entry.generation })
     }
 
     pub(crate) fn get(&self, index: u32) -> Option<&T> {
@@ -143,11 +120,7 @@ pub(crate) struct List<const K: usize> {
 
 impl<const K: usize> List<K> {
     pub(crate) const fn new() -> Self {
-        Self {
-            head: NIL,
-            tail: NIL,
-            len: 0,
-        }
+        Self { head: NIL, tail: NIL, len: 0 }
     }
 
     pub(crate) const fn len(&self) -> u32 {
@@ -173,10 +146,7 @@ impl<const K: usize> List<K> {
 
     pub(crate) fn push_back<T, const L: usize>(&mut self, slab: &mut Slab<T, L>, index: u32) {
         if let Some(link) = slab.link::<K>(index) {
-            *link = Link {
-                previous: self.tail,
-                next: NIL,
-            };
+            *link = Link { previous: self.tail, next: NIL };
             match slab.link::<K>(self.tail) {
                 Some(tail) => tail.next = index,
                 None => self.head = index,
@@ -188,10 +158,7 @@ impl<const K: usize> List<K> {
 
     pub(crate) fn push_front<T, const L: usize>(&mut self, slab: &mut Slab<T, L>, index: u32) {
         if let Some(link) = slab.link::<K>(index) {
-            *link = Link {
-                previous: NIL,
-                next: self.head,
-            };
+            *link = Link { previous: NIL, next: self.head };
             match slab.link::<K>(self.head) {
                 Some(head) => head.previous = index,
                 None => self.tail = index,

@@ -119,18 +119,11 @@ impl<C> Slots<C> {
             let jitter = (lifetime_jitter * 1000.0) as u128;
             let whole = u128::from(max_lifetime.as_nanos());
             let cut = whole * jitter * step as u128 / (1000 * (STEPS as u128 - 1));
-            Period::from_nanos(
-                u64::try_from(whole - cut.min(whole))
-                    .unwrap_or(u64::MAX)
-                    .max(1),
-            )
+            Period::from_nanos(u64::try_from(whole - cut.min(whole)).unwrap_or(u64::MAX).max(1))
         };
         Self {
             slab: Slab::new(),
-            states: State::ALL.map(|state| Timed {
-                list: List::new(),
-                period: period(state),
-            }),
+            states: State::ALL.map(|state| Timed { list: List::new(), period: period(state) }),
             lifetimes: core::array::from_fn(|step| Timed {
                 list: List::new(),
                 period: lifetime(step),
@@ -317,6 +310,5 @@ impl<C> Slots<C> {
 }
 
 fn earliest<const N: usize>(due: &[Instant; N]) -> Instant {
-    due.iter()
-        .fold(Instant::NEVER, |least, due| least.min(*due))
+    due.iter().fold(Instant::NEVER, |least, due| least.min(*due))
 }

@@ -52,10 +52,7 @@ impl Sources {
 
     /// Connections of `address` that are not leased.
     pub(crate) fn pooled(&self, address: IpAddr) -> u32 {
-        let source = self
-            .by_address
-            .get(&address)
-            .and_then(|index| self.slab.get(*index));
+        let source = self.by_address.get(&address).and_then(|index| self.slab.get(*index));
         source.map_or(0, |source| source.pooled.len())
     }
 
@@ -93,12 +90,7 @@ impl Sources {
         }
         let index = self
             .slab
-            .insert(Source {
-                address,
-                pooled: List::new(),
-                handshakes: 0,
-                live: 0,
-            })?
+            .insert(Source { address, pooled: List::new(), handshakes: 0, live: 0 })?
             .index;
         self.by_address.insert(address, index);
         self.at_rank(0, |rank, slab| rank.push_back(slab, index));

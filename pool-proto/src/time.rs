@@ -87,10 +87,7 @@ impl Period {
 
     /// `None` when the duration is longer than the 584 years that nanoseconds in 64 bits can hold.
     pub(crate) fn new(duration: Duration) -> Option<Self> {
-        u64::try_from(duration.as_nanos())
-            .ok()
-            .filter(|nanos| *nanos != u64::MAX)
-            .map(Self)
+        u64::try_from(duration.as_nanos()).ok().filter(|nanos| *nanos != u64::MAX).map(Self)
     }
 
     pub(crate) fn saturating(duration: Duration) -> Self {
@@ -122,9 +119,6 @@ mod tests {
     fn a_period_beyond_64_bits_of_nanoseconds_is_refused() {
         assert_eq!(Period::new(Duration::MAX), None);
         assert_eq!(Period::new(Duration::from_nanos(u64::MAX)), None);
-        assert_eq!(
-            Period::new(Duration::from_nanos(7)),
-            Some(Period::from_nanos(7))
-        );
+        assert_eq!(Period::new(Duration::from_nanos(7)), Some(Period::from_nanos(7)));
     }
 }

@@ -95,9 +95,7 @@ impl FromStr for TlsMode {
             "0" | "none" => Ok(Self::None),
             "1" | "self-signed" => Ok(Self::SelfSigned),
             "2" | "verified" => Ok(Self::Verified),
-            _ => Err(TlsError::UnknownMode {
-                value: text.to_owned(),
-            }),
+            _ => Err(TlsError::UnknownMode { value: text.to_owned() }),
         }
     }
 }
@@ -115,9 +113,7 @@ impl TryFrom<u8> for TlsMode {
             0 => Ok(Self::None),
             1 => Ok(Self::SelfSigned),
             2 => Ok(Self::Verified),
-            _ => Err(TlsError::UnknownMode {
-                value: number.to_string(),
-            }),
+            _ => Err(TlsError::UnknownMode { value: number.to_string() }),
         }
     }
 }
@@ -202,9 +198,7 @@ impl ClientTls {
         let config = Arc::make_mut(&mut self.config);
         let algorithms = config.crypto_provider().signature_verification_algorithms;
         let verifier = SelfSignedVerifier::new(algorithms, Some(Arc::clone(&pins)));
-        config
-            .dangerous()
-            .set_certificate_verifier(Arc::new(verifier));
+        config.dangerous().set_certificate_verifier(Arc::new(verifier));
         self.pins = Some(pins);
         Ok(self)
     }
@@ -221,9 +215,7 @@ impl ClientTls {
     pub fn verified(host: &str, roots: RootCertStore) -> Result<Self, TlsError> {
         let server_name = host_name(host)?;
         if roots.is_empty() {
-            return Err(TlsError::EmptyRoots {
-                purpose: "checks of the server's certificate",
-            });
+            return Err(TlsError::EmptyRoots { purpose: "checks of the server's certificate" });
         }
         let mut config = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&TLS13])
@@ -257,13 +249,7 @@ impl ClientTls {
     /// of what this module promises about versions and session tickets holds for it.
     #[must_use]
     pub fn custom(config: Arc<ClientConfig>, server_name: ServerName<'static>) -> Self {
-        Self {
-            config,
-            server_name,
-            mode: TlsMode::Verified,
-            pins: None,
-            certificate: None,
-        }
+        Self { config, server_name, mode: TlsMode::Verified, pins: None, certificate: None }
     }
 
     /// Presents a certificate when the server asks for one (mutual TLS; RFC 8446, section 4.3.2).
@@ -347,16 +333,9 @@ impl ServerTls {
     /// [`TlsError::Config`] should rustls refuse the configuration; no input leads there.
     pub fn new(identity: Identity) -> Result<Self, TlsError> {
         let resolver = SingleCertAndKey::from(identity.certified_key());
-        let config = server_config(
-            provider(),
-            WebPkiClientVerifier::no_client_auth(),
-            Arc::new(resolver),
-        )?;
-        Ok(Self {
-            config,
-            fingerprint: Some(identity.fingerprint()),
-            client_certificates: false,
-        })
+        let config =
+            server_config(provider(), WebPkiClientVerifier::no_client_auth(), Arc::new(resolver))?;
+        Ok(Self { config, fingerprint: Some(identity.fingerprint()), client_certificates: false })
     }
 
     /// A configuration of the user's own, taken as it is.
@@ -364,11 +343,7 @@ impl ServerTls {
     /// None of what this module promises about versions and session tickets holds for it.
     #[must_use]
     pub fn custom(config: Arc<ServerConfig>) -> Self {
-        Self {
-            config,
-            fingerprint: None,
-            client_certificates: false,
-        }
+        Self { config, fingerprint: None, client_certificates: false }
     }
 
     /// Refuses clients without a certificate issued by one of `roots` (mutual TLS; RFC 8446,
@@ -382,9 +357,7 @@ impl ServerTls {
     /// [`TlsError::EmptyRoots`], and [`TlsError::CustomServerConfig`] after
     /// [`custom`](Self::custom).
     pub fn require_client_certificates(self, roots: RootCertStore) -> Result<Self, TlsError> {
-        const EMPTY: TlsError = TlsError::EmptyRoots {
-            purpose: "checks of client certificates",
-        };
+        const EMPTY: TlsError = TlsError::EmptyRoots { purpose: "checks of client certificates" };
         if self.fingerprint.is_none() {
             return Err(TlsError::CustomServerConfig);
         }
@@ -398,11 +371,7 @@ impl ServerTls {
             // Its other complaint is about revocation lists, and there are none.
             .map_err(|_| EMPTY)?;
         let config = server_config(provider, verifier, Arc::clone(&self.config.cert_resolver))?;
-        Ok(Self {
-            config,
-            client_certificates: true,
-            ..self
-        })
+        Ok(Self { config, client_certificates: true, ..self })
     }
 
     /// The configuration to handshake with.
@@ -451,7 +420,6 @@ fn host_name(host: &str) -> Result<ServerName<'static>, TlsError> {
     if host.is_empty() {
         return Err(TlsError::EmptyHost);
     }
-    ServerName::try_from(host.to_owned()).map_err(|_| TlsError::InvalidHost {
-        host: host.to_owned(),
-    })
+    ServerName::try_from(host.to_owned())
+        .map_err(|_| TlsError::InvalidHost { host: host.to_owned() })
 }

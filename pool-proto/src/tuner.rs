@@ -78,9 +78,7 @@ impl Tuner {
     #[must_use]
     pub fn with_state(mut self, capacity: u32, interval: Duration) -> Self {
         self.capacity = capacity.max(self.min_capacity).min(self.max_capacity);
-        self.interval = Period::saturating(interval)
-            .max(self.min_interval)
-            .min(self.max_interval);
+        self.interval = Period::saturating(interval).max(self.min_interval).min(self.max_interval);
         self
     }
 
@@ -142,9 +140,8 @@ impl Tuner {
                 } else {
                     interval
                 };
-                self.interval = Period::from_nanos(moved)
-                    .max(self.min_interval)
-                    .min(self.max_interval);
+                self.interval =
+                    Period::from_nanos(moved).max(self.min_interval).min(self.max_interval);
             }
             Tuning::Demand => {
                 let fifth = u32::try_from(fifth).unwrap_or(u32::MAX);
@@ -250,10 +247,7 @@ mod tests {
 
     #[test]
     fn inverted_bounds_collapse_to_the_lower_end() {
-        #[expect(
-            clippy::reversed_empty_ranges,
-            reason = "the inverted range is the case"
-        )]
+        #[expect(clippy::reversed_empty_ranges, reason = "the inverted range is the case")]
         let tuner = Tuner::new(Tuning::Demand, 9..=3, ms(100)..=ms(100));
         assert_eq!((tuner.min_capacity(), tuner.max_capacity()), (9, 9));
     }

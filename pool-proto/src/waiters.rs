@@ -75,13 +75,7 @@ impl Waiters {
         if self.slab.len() >= self.limit as usize && !again {
             return Err(full);
         }
-        let key = self
-            .slab
-            .insert(Waiter {
-                want,
-                standing: Standing::Waiting,
-            })
-            .ok_or(full)?;
+        let key = self.slab.insert(Waiter { want, standing: Standing::Waiting }).ok_or(full)?;
         self.link(key.index, want, again);
         Ok(WaiterId(key))
     }
@@ -135,11 +129,7 @@ impl Waiters {
     /// The first waiter that a connection with this id would serve: by id before any.
     #[inline]
     pub(crate) fn first_for(&self, id: ConnId, claimed: bool) -> Option<u32> {
-        let by_id = if self.by_id.is_empty() {
-            None
-        } else {
-            self.by_id.get(&id)
-        };
+        let by_id = if self.by_id.is_empty() { None } else { self.by_id.get(&id) };
         match by_id.and_then(List::front) {
             Some(index) => Some(index),
             None if claimed => None,
@@ -168,10 +158,7 @@ impl Waiters {
     pub(crate) fn first_stocked(&self, idle: u32) -> Option<u32> {
         let mut at = self.stock.front();
         while let Some(index) = at {
-            if let Some(Waiter {
-                want: Want::Stock(wanted),
-                ..
-            }) = self.slab.get(index)
+            if let Some(Waiter { want: Want::Stock(wanted), .. }) = self.slab.get(index)
                 && *wanted <= idle
             {
                 return Some(index);

@@ -21,10 +21,7 @@ fn ids() -> impl Strategy<Value = ConnId> {
 fn wire(format: IdFormat, id: ConnId) -> Vec<u8> {
     let bytes = id.to_bytes();
     match format {
-        IdFormat::Hex8 => bytes
-            .iter()
-            .flat_map(|b| format!("{b:02x}").into_bytes())
-            .collect(),
+        IdFormat::Hex8 => bytes.iter().flat_map(|b| format!("{b:02x}").into_bytes()).collect(),
         IdFormat::Raw4 => bytes.to_vec(),
     }
 }
@@ -71,10 +68,7 @@ fn networks() -> impl Strategy<Value = IpNet> {
 }
 
 fn bits(octets: &[u8]) -> Vec<bool> {
-    octets
-        .iter()
-        .flat_map(|octet| (0..8).rev().map(move |bit| octet >> bit & 1 == 1))
-        .collect()
+    octets.iter().flat_map(|octet| (0..8).rev().map(move |bit| octet >> bit & 1 == 1)).collect()
 }
 
 /// The bits to compare and how many of them are the prefix; IPv4-mapped ones as IPv4, if the
@@ -94,11 +88,7 @@ fn naively_contains(network: IpNet, peer: IpAddr) -> bool {
     let (network, prefix) = canonical_bits(network.addr(), network.prefix_len());
     let (peer, _) = canonical_bits(peer, 128);
     peer.len() == network.len()
-        && peer
-            .iter()
-            .zip(&network)
-            .take(prefix.into())
-            .all(|(a, b)| a == b)
+        && peer.iter().zip(&network).take(prefix.into()).all(|(a, b)| a == b)
 }
 
 /// The peer with everything behind the first `keep` bits replaced by `other`'s bits.

@@ -164,9 +164,7 @@ fn client_life(seed: u64, steps: u32) -> ClientHarness {
     let mut random = Rng::with_seed(seed);
     let (min, max) = (random.u32(1..4), random.u32(4..7));
     let (max_dials, max_connections) = (random.u32(1..5), random.u32(6..16));
-    let ids = *random
-        .choice(&[IdExchange::default(), IdExchange::None])
-        .unwrap();
+    let ids = *random.choice(&[IdExchange::default(), IdExchange::None]).unwrap();
     let pool = ClientHarness::client(min, max, |config| {
         config
             .ids(ids)
@@ -174,11 +172,7 @@ fn client_life(seed: u64, steps: u32) -> ClientHarness {
             .max_connections(max_connections)
             .max_waiters(random.u32(1..9))
             .tuning(*random.choice(&[Tuning::Demand, Tuning::Reference]).unwrap())
-            .take_order(
-                *random
-                    .choice(&[TakeOrder::OldestFirst, TakeOrder::NewestFirst])
-                    .unwrap(),
-            )
+            .take_order(*random.choice(&[TakeOrder::OldestFirst, TakeOrder::NewestFirst]).unwrap())
             .reuse_delay(ms(random.u64(..2) * 70))
             .idle_timeout(random.bool().then_some(ms(900)))
             .max_lifetime(random.bool().then_some(ms(1500)))

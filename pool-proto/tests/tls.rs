@@ -113,13 +113,9 @@ fn shake_configs(
         }
     }
     match (client, server) {
-        (Connection::Client(client), Connection::Server(server)) => Outcome {
-            client,
-            server,
-            client_result,
-            server_result,
-            from_client,
-        },
+        (Connection::Client(client), Connection::Server(server)) => {
+            Outcome { client, server, client_result, server_result, from_client }
+        }
         _ => unreachable!("each end keeps its role"),
     }
 }
@@ -184,10 +180,7 @@ fn impostor(certificate: CertificateDer<'static>) -> ServerTls {
         .with_protocol_versions(&[&TLS13])
         .unwrap()
         .with_no_client_auth()
-        .with_cert_resolver(Arc::new(Present(Arc::new(CertifiedKey::new(
-            vec![certificate],
-            key,
-        )))));
+        .with_cert_resolver(Arc::new(Present(Arc::new(CertifiedKey::new(vec![certificate], key)))));
     ServerTls::custom(Arc::new(config))
 }
 
@@ -214,9 +207,7 @@ fn tls12_client() -> ClientTls {
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack
-        .windows(needle.len())
-        .any(|window| window == needle)
+    haystack.windows(needle.len()).any(|window| window == needle)
 }
 
 #[track_caller]
@@ -246,24 +237,13 @@ fn modes_are_read_from_numbers_and_names_and_written_as_names() {
 #[test]
 fn an_unknown_mode_is_an_error_which_names_it_and_the_known_ones() {
     let known = ["0 or \"none\"", "1 or \"self-signed\"", "2 or \"verified\""];
-    for error in [
-        "7".parse::<TlsMode>().unwrap_err(),
-        TlsMode::try_from(7).unwrap_err(),
-    ] {
-        assert_eq!(
-            error,
-            TlsError::UnknownMode {
-                value: "7".to_owned()
-            }
-        );
+    for error in ["7".parse::<TlsMode>().unwrap_err(), TlsMode::try_from(7).unwrap_err()] {
+        assert_eq!(error, TlsError::UnknownMode { value: "7".to_owned() });
         assert_says(&error, &["\"7\""]);
         assert_says(&error, &known);
     }
     for value in ["", " 1", "00", "+1", "3", "None", "VERIFIED", "tls"] {
-        assert_says(
-            &value.parse::<TlsMode>().unwrap_err(),
-            &[&format!("{value:?}")],
-        );
+        assert_says(&value.parse::<TlsMode>().unwrap_err(), &[&format!("{value:?}")]);
     }
     for number in 3..=u8::MAX {
         assert!(TlsMode::try_from(number).is_err());
@@ -278,10 +258,7 @@ fn mode_1_accepts_a_self_signed_certificate() {
     let outcome = shake(&client, &ServerTls::self_signed().unwrap());
     outcome.expect_established();
     assert_eq!(client.mode(), TlsMode::SelfSigned);
-    assert_eq!(
-        outcome.client.protocol_version(),
-        Some(ProtocolVersion::TLSv1_3)
-    );
+    assert_eq!(outcome.client.protocol_version(), Some(ProtocolVersion::TLSv1_3));
 }
 
 #[test]
@@ -326,19 +303,12 @@ fn mode_1_sends_no_server_name() {
 fn a_pinned_certificate_is_accepted() {
     let server = ServerTls::self_signed().unwrap();
     let pin = server.fingerprint().unwrap();
-    shake(
-        &ClientTls::self_signed().unwrap().pinned(pin).unwrap(),
-        &server,
-    )
-    .expect_established();
+    shake(&ClientTls::self_signed().unwrap().pinned(pin).unwrap(), &server).expect_established();
 }
 
 #[test]
 fn any_of_several_pinned_certificates_is_accepted() {
-    let (old, new) = (
-        ServerTls::self_signed().unwrap(),
-        ServerTls::self_signed().unwrap(),
-    );
+    let (old, new) = (ServerTls::self_signed().unwrap(), ServerTls::self_signed().unwrap());
     let pins = [&old, &new].map(|server| server.fingerprint().unwrap());
     let client = ClientTls::self_signed().unwrap().pinned_any(pins).unwrap();
     shake(&client, &old).expect_established();
@@ -352,31 +322,21 @@ fn another_certificate_than_the_pinned_is_refused_with_both_fingerprints() {
     let client = ClientTls::self_signed().unwrap().pinned(pin).unwrap();
     let outcome = shake(&client, &server);
     let found = server.fingerprint().unwrap();
-    let text = [
-        format!("expected SHA-256 fingerprint {pin}"),
-        format!("found {found}"),
-    ];
+    let text = [format!("expected SHA-256 fingerprint {pin}"), format!("found {found}")];
     assert_says(outcome.client_error(), &[&text[0], &text[1]]);
     assert!(outcome.server_result.is_err());
 
     let Error::InvalidCertificate(CertificateError::Other(other)) = outcome.client_error() else {
         panic!("{:?}", outcome.client_error());
     };
-    let mismatch = other
-        .source()
-        .unwrap()
-        .downcast_ref::<PinMismatch>()
-        .unwrap();
+    let mismatch = other.source().unwrap().downcast_ref::<PinMismatch>().unwrap();
     assert_eq!((mismatch.expected(), mismatch.found()), (&[pin][..], found));
 }
 
 #[test]
 fn pins_set_later_replace_pins_set_before() {
     let server = ServerTls::self_signed().unwrap();
-    let client = ClientTls::self_signed()
-        .unwrap()
-        .pinned(server.fingerprint().unwrap())
-        .unwrap();
+    let client = ClientTls::self_signed().unwrap().pinned(server.fingerprint().unwrap()).unwrap();
     let repinned = client.clone().pinned(Fingerprint::from([0; 32])).unwrap();
     assert!(!shake(&repinned, &server).established());
     shake(&client, &server).expect_established();
@@ -390,19 +350,13 @@ fn only_the_servers_own_certificate_counts_for_a_pin() {
     let leaf = params.signed_by(&key, &authority.0).unwrap().der().clone();
     let issuer = authority.0.der().clone();
     let identity = Identity::from_der([leaf, issuer.clone()], key.into()).unwrap();
-    let client = ClientTls::self_signed()
-        .unwrap()
-        .pinned(Fingerprint::of(&issuer))
-        .unwrap();
+    let client = ClientTls::self_signed().unwrap().pinned(Fingerprint::of(&issuer)).unwrap();
     assert!(!shake(&client, &ServerTls::new(identity).unwrap()).established());
 }
 
 #[test]
 fn no_pins_at_all_are_an_error() {
-    let error = ClientTls::self_signed()
-        .unwrap()
-        .pinned_any([])
-        .unwrap_err();
+    let error = ClientTls::self_signed().unwrap().pinned_any([]).unwrap_err();
     assert_eq!(error, TlsError::EmptyPins);
     assert_says(&error, &["no fingerprints", "give at least one"]);
 }
@@ -411,12 +365,7 @@ fn no_pins_at_all_are_an_error() {
 fn pins_never_replace_the_verification_of_mode_2() {
     let client = ClientTls::verified("localhost", Authority::new().roots()).unwrap();
     let error = client.pinned(Fingerprint::from([0; 32])).unwrap_err();
-    assert_eq!(
-        error,
-        TlsError::PinsNeedSelfSigned {
-            mode: TlsMode::Verified
-        }
-    );
+    assert_eq!(error, TlsError::PinsNeedSelfSigned { mode: TlsMode::Verified });
     assert_says(&error, &["\"verified\"", "ClientTls::self_signed()"]);
 }
 
@@ -429,10 +378,7 @@ fn mode_2_accepts_the_right_root_and_host() {
     let client = ClientTls::verified("server.example", authority.roots()).unwrap();
     shake(&client, &server).expect_established();
     assert_eq!(client.mode(), TlsMode::Verified);
-    assert_eq!(
-        client.server_name(),
-        &ServerName::try_from("server.example").unwrap()
-    );
+    assert_eq!(client.server_name(), &ServerName::try_from("server.example").unwrap());
 }
 
 #[test]
@@ -488,22 +434,12 @@ fn mode_2_refuses_an_unknown_root() {
 fn mode_2_refuses_an_issuer_nobody_named() {
     let server = ServerTls::new(Authority::new().issue("server.example")).unwrap();
     let mut params = CertificateParams::default();
-    params
-        .distinguished_name
-        .push(rcgen::DnType::CommonName, "somebody else");
+    params.distinguished_name.push(rcgen::DnType::CommonName, "somebody else");
     let key = KeyPair::generate().unwrap();
     let mut roots = RootCertStore::empty();
-    roots
-        .add(params.self_signed(&key).unwrap().der().clone())
-        .unwrap();
-    let outcome = shake(
-        &ClientTls::verified("server.example", roots).unwrap(),
-        &server,
-    );
-    assert_eq!(
-        *outcome.client_error(),
-        Error::InvalidCertificate(CertificateError::UnknownIssuer)
-    );
+    roots.add(params.self_signed(&key).unwrap().der().clone()).unwrap();
+    let outcome = shake(&ClientTls::verified("server.example", roots).unwrap(), &server);
+    assert_eq!(*outcome.client_error(), Error::InvalidCertificate(CertificateError::UnknownIssuer));
 }
 
 #[test]
@@ -563,14 +499,8 @@ fn mode_2_refuses_a_server_without_the_key_of_its_certificate() {
 fn an_empty_host_is_an_error() {
     let error = ClientTls::verified("", Authority::new().roots()).unwrap_err();
     assert_eq!(error, TlsError::EmptyHost);
-    assert_says(
-        &error,
-        &["host name is empty", "give the DNS name or the IP address"],
-    );
-    assert_eq!(
-        ClientTls::verified_pem("", b"garbage").unwrap_err(),
-        TlsError::EmptyHost
-    );
+    assert_says(&error, &["host name is empty", "give the DNS name or the IP address"]);
+    assert_eq!(ClientTls::verified_pem("", b"garbage").unwrap_err(), TlsError::EmptyHost);
 }
 
 #[test]
@@ -586,115 +516,57 @@ fn a_host_which_is_neither_name_nor_address_is_an_error_which_quotes_it() {
         "f\u{fc}r.example",
     ] {
         let error = ClientTls::verified(host, Authority::new().roots()).unwrap_err();
-        assert_eq!(
-            error,
-            TlsError::InvalidHost {
-                host: host.to_owned()
-            }
-        );
-        assert_says(
-            &error,
-            &[&format!("{host:?}"), "without scheme, port, brackets"],
-        );
+        assert_eq!(error, TlsError::InvalidHost { host: host.to_owned() });
+        assert_says(&error, &[&format!("{host:?}"), "without scheme, port, brackets"]);
     }
 }
 
 #[test]
 fn an_empty_root_store_is_an_error() {
     let error = ClientTls::verified("localhost", RootCertStore::empty()).unwrap_err();
-    assert_says(
-        &error,
-        &[
-            "server's certificate",
-            "root store is empty",
-            "add the certificate",
-        ],
-    );
+    assert_says(&error, &["server's certificate", "root store is empty", "add the certificate"]);
 
     let server = ServerTls::self_signed().unwrap();
-    let error = server
-        .require_client_certificates(RootCertStore::empty())
-        .unwrap_err();
-    assert_says(
-        &error,
-        &[
-            "client certificates",
-            "root store is empty",
-            "add the certificate",
-        ],
-    );
+    let error = server.require_client_certificates(RootCertStore::empty()).unwrap_err();
+    assert_says(&error, &["client certificates", "root store is empty", "add the certificate"]);
 }
 
 #[test]
 fn roots_which_are_not_pem_are_an_error() {
     let key_pem = KeyPair::generate().unwrap().serialize_pem();
-    for garbage in [
-        &b""[..],
-        b"garbage",
-        &[0xFF, 0, 0x30, 0x82],
-        key_pem.as_bytes(),
-    ] {
+    for garbage in [&b""[..], b"garbage", &[0xFF, 0, 0x30, 0x82], key_pem.as_bytes()] {
         let error = ClientTls::verified_pem("localhost", garbage).unwrap_err();
         let length = garbage.len();
         let expected = "root certificates";
-        assert_eq!(
-            error,
-            TlsError::Pem {
-                expected,
-                length,
-                fault: PemFault::Missing
-            }
-        );
-        assert_says(
-            &error,
-            &[
-                expected,
-                &format!("{length} bytes"),
-                "there is no such section",
-            ],
-        );
+        assert_eq!(error, TlsError::Pem { expected, length, fault: PemFault::Missing });
+        assert_says(&error, &[expected, &format!("{length} bytes"), "there is no such section"]);
     }
 }
 
 #[test]
 fn damaged_pem_is_an_error_which_says_how() {
-    let pem = Identity::self_signed(["localhost"])
-        .unwrap()
-        .certificate_pem();
+    let pem = Identity::self_signed(["localhost"]).unwrap().certificate_pem();
     for (damaged, fault) in [
         (pem.replace("-----END", "----END"), PemFault::Unterminated),
-        (
-            pem.replace("BEGIN CERTIFICATE-----", "BEGIN CERTIFICATE---"),
-            PemFault::BadStart,
-        ),
+        (pem.replace("BEGIN CERTIFICATE-----", "BEGIN CERTIFICATE---"), PemFault::BadStart),
         (pem.replace("\nMII", "\nM!I"), PemFault::Base64),
         (pem.replace('\n', "\\n"), PemFault::BadStart),
         (pem.replace('\n', " "), PemFault::Unterminated),
     ] {
         let error = roots_from_pem(damaged.as_bytes()).unwrap_err();
-        assert!(
-            matches!(error, TlsError::Pem { fault: found, .. } if found == fault),
-            "{error}"
-        );
+        assert!(matches!(error, TlsError::Pem { fault: found, .. } if found == fault), "{error}");
         assert_says(&error, &["check that the text"]);
     }
 }
 
 #[test]
 fn one_bad_root_among_good_ones_is_an_error_which_counts_to_it() {
-    let good = Identity::self_signed(["localhost"])
-        .unwrap()
-        .certificate_pem();
+    let good = Identity::self_signed(["localhost"]).unwrap().certificate_pem();
     let bad = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let error = roots_from_pem(format!("{good}{bad}{good}").as_bytes()).unwrap_err();
     assert!(matches!(error, TlsError::BadRoot { number: 2, .. }));
     assert_says(&error, &["number 2", "replace or remove"]);
-    assert_eq!(
-        roots_from_pem(format!("{good}{good}").as_bytes())
-            .unwrap()
-            .len(),
-        2
-    );
+    assert_eq!(roots_from_pem(format!("{good}{good}").as_bytes()).unwrap().len(), 2);
 }
 
 // ---------------------------------------------------------------- versions, resumption
@@ -715,10 +587,7 @@ fn a_client_refuses_a_server_of_tls_1_2() {
 #[test]
 fn a_server_refuses_a_client_of_tls_1_2() {
     let server = ServerTls::self_signed().unwrap();
-    let demanding = server
-        .clone()
-        .require_client_certificates(Authority::new().roots())
-        .unwrap();
+    let demanding = server.clone().require_client_certificates(Authority::new().roots()).unwrap();
     for server in [server, demanding] {
         let outcome = shake(&tls12_client(), &server);
         assert!(matches!(outcome.server_error(), Error::PeerIncompatible(_)));
@@ -789,10 +658,7 @@ fn a_server_which_requires_client_certificates_accepts_a_known_one() {
     for client in [
         ClientTls::self_signed().unwrap(),
         ClientTls::verified("server.example", authority.roots()).unwrap(),
-        ClientTls::self_signed()
-            .unwrap()
-            .pinned(server.fingerprint().unwrap())
-            .unwrap(),
+        ClientTls::self_signed().unwrap().pinned(server.fingerprint().unwrap()).unwrap(),
     ] {
         let outcome = shake(&client.client_certificate(identity.clone()), &server);
         outcome.expect_established();
@@ -823,14 +689,9 @@ fn a_server_which_requires_client_certificates_refuses_an_unknown_one() {
         .require_client_certificates(Authority::new().roots())
         .unwrap();
     let stranger = Identity::self_signed(["client.example"]).unwrap();
-    let client = ClientTls::self_signed()
-        .unwrap()
-        .client_certificate(stranger);
+    let client = ClientTls::self_signed().unwrap().client_certificate(stranger);
     let outcome = shake(&client, &server);
-    assert!(matches!(
-        outcome.server_error(),
-        Error::InvalidCertificate(_)
-    ));
+    assert!(matches!(outcome.server_error(), Error::InvalidCertificate(_)));
     assert!(matches!(outcome.client_error(), Error::AlertReceived(_)));
 }
 
@@ -853,23 +714,16 @@ fn pins_set_after_the_client_certificate_keep_it() {
 fn requiring_client_certificates_keeps_the_servers_own() {
     let server = ServerTls::self_signed().unwrap();
     let fingerprint = server.fingerprint();
-    let server = server
-        .require_client_certificates(Authority::new().roots())
-        .unwrap();
+    let server = server.require_client_certificates(Authority::new().roots()).unwrap();
     assert_eq!(server.fingerprint(), fingerprint);
 }
 
 #[test]
 fn client_certificates_cannot_be_required_of_a_custom_server_configuration() {
     let roots = Authority::new().roots();
-    let error = tls12_server()
-        .require_client_certificates(roots)
-        .unwrap_err();
+    let error = tls12_server().require_client_certificates(roots).unwrap_err();
     assert_eq!(error, TlsError::CustomServerConfig);
-    assert_says(
-        &error,
-        &["custom server configuration", "rustls::ServerConfig"],
-    );
+    assert_says(&error, &["custom server configuration", "rustls::ServerConfig"]);
 }
 
 #[test]
@@ -906,10 +760,7 @@ fn certificate_pem_is_what_others_write_whatever_the_length() {
     for length in 1..=60 {
         let (certificate, key) = pair_for(&"a".repeat(length));
         let identity = Identity::from_der([certificate.der().clone()], key.into()).unwrap();
-        assert_eq!(
-            identity.certificate_pem(),
-            certificate.pem().replace("\r\n", "\n")
-        );
+        assert_eq!(identity.certificate_pem(), certificate.pem().replace("\r\n", "\n"));
     }
 }
 
@@ -922,10 +773,8 @@ fn certificate_pem_holds_the_whole_chain() {
     let chain = [leaf, authority.0.der().clone()];
     let identity =
         Identity::from_der(chain.clone(), key.serialize_der().try_into().unwrap()).unwrap();
-    let read = Identity::from_pem(
-        identity.certificate_pem().as_bytes(),
-        key.serialize_pem().as_bytes(),
-    );
+    let read =
+        Identity::from_pem(identity.certificate_pem().as_bytes(), key.serialize_pem().as_bytes());
     assert_eq!(read.unwrap().chain(), chain);
 }
 
@@ -935,29 +784,14 @@ fn a_key_of_another_certificate_is_refused() {
     let (_, other_key) = pair();
     let error = Identity::from_der([certificate.clone()], other_key.into()).unwrap_err();
     let fingerprint = Fingerprint::of(&certificate);
-    assert_eq!(
-        error,
-        TlsError::KeyMismatch {
-            certificate: fingerprint
-        }
-    );
-    assert_says(
-        &error,
-        &[
-            "does not belong",
-            &fingerprint.to_string(),
-            "leaf certificate first",
-        ],
-    );
+    assert_eq!(error, TlsError::KeyMismatch { certificate: fingerprint });
+    assert_says(&error, &["does not belong", &fingerprint.to_string(), "leaf certificate first"]);
 }
 
 #[test]
 fn an_identity_without_certificates_is_refused() {
     let (_, key) = pair();
-    assert_eq!(
-        Identity::from_der([], key.into()).unwrap_err(),
-        TlsError::EmptyChain
-    );
+    assert_eq!(Identity::from_der([], key.into()).unwrap_err(), TlsError::EmptyChain);
 }
 
 #[test]
@@ -972,18 +806,10 @@ fn a_certificate_which_is_none_is_refused() {
 fn an_encrypted_or_missing_key_is_refused_with_a_hint() {
     let (certificate, key) = pair_for("localhost");
     let pem = certificate.pem();
-    let encrypted = key
-        .serialize_pem()
-        .replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
+    let encrypted = key.serialize_pem().replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
     for key_pem in ["", &encrypted, &pem] {
         let error = Identity::from_pem(pem.as_bytes(), key_pem.as_bytes()).unwrap_err();
-        assert!(matches!(
-            error,
-            TlsError::Pem {
-                fault: PemFault::Missing,
-                ..
-            }
-        ));
+        assert!(matches!(error, TlsError::Pem { fault: PemFault::Missing, .. }));
         assert_says(&error, &["a private key", "not encrypted"]);
     }
 }
@@ -1009,34 +835,16 @@ fn a_key_whose_line_breaks_were_lost_does_not_land_in_the_error() {
 fn a_self_signed_identity_needs_good_names() {
     let none: [&str; 0] = [];
     assert_eq!(Identity::self_signed(none).unwrap_err(), TlsError::NoNames);
-    assert_eq!(
-        Identity::self_signed([""]).unwrap_err(),
-        TlsError::EmptyHost
-    );
-    for host in [
-        "a b",
-        "*",
-        "*.",
-        "*.*.example",
-        "*.192.0.2.1",
-        "example.com:443",
-    ] {
+    assert_eq!(Identity::self_signed([""]).unwrap_err(), TlsError::EmptyHost);
+    for host in ["a b", "*", "*.", "*.*.example", "*.192.0.2.1", "example.com:443"] {
         let error = Identity::self_signed(["localhost", host]).unwrap_err();
-        assert_eq!(
-            error,
-            TlsError::InvalidHost {
-                host: host.to_owned()
-            }
-        );
+        assert_eq!(error, TlsError::InvalidHost { host: host.to_owned() });
     }
 }
 
 #[test]
 fn every_self_signed_identity_is_another() {
-    let (a, b) = (
-        ServerTls::self_signed().unwrap(),
-        ServerTls::self_signed().unwrap(),
-    );
+    let (a, b) = (ServerTls::self_signed().unwrap(), ServerTls::self_signed().unwrap());
     assert_ne!(a.fingerprint(), b.fingerprint());
 }
 
@@ -1045,9 +853,7 @@ fn debug_output_shows_no_key() {
     let (certificate, key) = pair();
     let secret = key.serialize_der();
     let identity = Identity::from_der([certificate], key.into()).unwrap();
-    let client = ClientTls::self_signed()
-        .unwrap()
-        .client_certificate(identity.clone());
+    let client = ClientTls::self_signed().unwrap().client_certificate(identity.clone());
     let server = ServerTls::new(identity.clone()).unwrap();
     // The private scalar starts at byte 36 of this PKCS#8 structure; 4 bytes would betray it.
     for part in secret[36..68].chunks(4) {
@@ -1063,11 +869,7 @@ fn debug_output_shows_no_key() {
         }
     }
     let fingerprint = identity.fingerprint().to_string();
-    for text in [
-        format!("{identity:?}"),
-        format!("{client:?}"),
-        format!("{server:?}"),
-    ] {
+    for text in [format!("{identity:?}"), format!("{client:?}"), format!("{server:?}")] {
         assert!(text.contains(&fingerprint), "{text}");
     }
 }
@@ -1091,10 +893,7 @@ fn fingerprints_are_read_with_and_without_colons_in_either_case() {
     for text in [text.clone(), text.to_uppercase(), text.replace(':', "")] {
         assert_eq!(text.parse(), Ok(fingerprint));
     }
-    assert_eq!(
-        text.replace(':', "").to_uppercase().parse(),
-        Ok(fingerprint)
-    );
+    assert_eq!(text.replace(':', "").to_uppercase().parse(), Ok(fingerprint));
 }
 
 #[test]
@@ -1104,10 +903,9 @@ fn a_fingerprint_of_the_wrong_length_is_an_error_which_counts() {
         assert_eq!(error, TlsError::FingerprintLength { digits });
         assert_says(&error, &["64 hex digits", &format!("has {digits}")]);
     }
-    for (text, digits) in [
-        ("aa:bb:cc".to_owned(), 6),
-        (Fingerprint::from([0; 32]).to_string() + "a", 65),
-    ] {
+    for (text, digits) in
+        [("aa:bb:cc".to_owned(), 6), (Fingerprint::from([0; 32]).to_string() + "a", 65)]
+    {
         let error = text.parse::<Fingerprint>().unwrap_err();
         assert_eq!(error, TlsError::FingerprintLength { digits });
     }
@@ -1129,9 +927,6 @@ fn a_fingerprint_with_a_stray_character_is_an_error_which_points_at_it() {
         let error = bad.parse::<Fingerprint>().unwrap_err();
         let expected = TlsError::FingerprintCharacter { found, position };
         assert_eq!(error, expected, "{bad}");
-        assert_says(
-            &error,
-            &[&format!("{found:?}"), &format!("character {position}")],
-        );
+        assert_says(&error, &[&format!("{found:?}"), &format!("character {position}")]);
     }
 }

@@ -85,9 +85,7 @@ impl FromStr for Fingerprint {
             if at_separator && found == ':' && digits < DIGITS {
                 continue;
             }
-            let value = found
-                .to_digit(16)
-                .and_then(|value| u8::try_from(value).ok());
+            let value = found.to_digit(16).and_then(|value| u8::try_from(value).ok());
             let Some(value) = value.filter(|_| !at_separator || digits >= DIGITS) else {
                 return Err(TlsError::FingerprintCharacter { found, position });
             };
@@ -96,10 +94,6 @@ impl FromStr for Fingerprint {
             }
             digits += 1;
         }
-        if digits == DIGITS {
-            Ok(Self(bytes))
-        } else {
-            Err(TlsError::FingerprintLength { digits })
-        }
+        if digits == DIGITS { Ok(Self(bytes)) } else { Err(TlsError::FingerprintLength { digits }) }
     }
 }

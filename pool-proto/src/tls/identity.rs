@@ -58,24 +58,13 @@ impl Identity {
         key: PrivateKeyDer<'static>,
     ) -> Result<Self, TlsError> {
         let chain: Vec<_> = chain.into_iter().collect();
-        let fingerprint = chain
-            .first()
-            .map(Fingerprint::of)
-            .ok_or(TlsError::EmptyChain)?;
+        let fingerprint = chain.first().map(Fingerprint::of).ok_or(TlsError::EmptyChain)?;
         match CertifiedKey::from_der(chain, key, &provider()) {
-            Ok(key) => Ok(Self {
-                key: Arc::new(key),
-                fingerprint,
-            }),
+            Ok(key) => Ok(Self { key: Arc::new(key), fingerprint }),
             Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
-                Err(TlsError::KeyMismatch {
-                    certificate: fingerprint,
-                })
+                Err(TlsError::KeyMismatch { certificate: fingerprint })
             }
-            Err(reason) => Err(TlsError::BadIdentity {
-                certificate: fingerprint,
-                reason,
-            }),
+            Err(reason) => Err(TlsError::BadIdentity { certificate: fingerprint, reason }),
         }
     }
 
@@ -100,9 +89,7 @@ impl Identity {
         if names.is_empty() {
             return Err(TlsError::NoNames);
         }
-        let generated = |error: rcgen::Error| TlsError::Generate {
-            reason: error.to_string(),
-        };
+        let generated = |error: rcgen::Error| TlsError::Generate { reason: error.to_string() };
         let key =
             rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(generated)?;
         let certificate = rcgen::CertificateParams::new(names)
@@ -164,14 +151,10 @@ impl fmt::Debug for Identity {
 /// when one of them cannot be a trust anchor.
 pub fn roots_from_pem(pem: &[u8]) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
-    for (index, certificate) in certificates(pem, "root certificates")?
-        .into_iter()
-        .enumerate()
-    {
-        roots.add(certificate).map_err(|reason| TlsError::BadRoot {
-            number: index.saturating_add(1),
-            reason,
-        })?;
+    for (index, certificate) in certificates(pem, "root certificates")?.into_iter().enumerate() {
+        roots
+            .add(certificate)
+            .map_err(|reason| TlsError::BadRoot { number: index.saturating_add(1), reason })?;
     }
     Ok(roots)
 }
@@ -183,9 +166,7 @@ fn subject_name(name: &str) -> Result<String, TlsError> {
     };
     match host_name(parent) {
         Ok(ServerName::DnsName(parent)) => Ok(format!("*.{}", parent.as_ref())),
-        _ => Err(TlsError::InvalidHost {
-            host: name.to_owned(),
-        }),
+        _ => Err(TlsError::InvalidHost { host: name.to_owned() }),
     }
 }
 
@@ -194,11 +175,7 @@ fn certificates(
     pem: &[u8],
     expected: &'static str,
 ) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let refuse = |fault| TlsError::Pem {
-        expected,
-        length: pem.len(),
-        fault,
-    };
+    let refuse = |fault| TlsError::Pem { expected, length: pem.len(), fault };
     let found = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| refuse(PemFault::from(&error)))?;
@@ -212,9 +189,7 @@ fn certificates(
 fn push_base64_lines(text: &mut String, bytes: &[u8]) {
     for line in bytes.chunks(48) {
         for group in line.chunks(3) {
-            let bits = group
-                .iter()
-                .fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte))
+            let bits = group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte))
                 << (8 * (3_usize.saturating_sub(group.len())));
             for position in 0..4 {
                 text.push(if position <= group.len() {

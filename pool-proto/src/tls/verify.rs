@@ -97,10 +97,7 @@ impl ServerCertVerifier for SelfSignedVerifier {
         if pins.contains(&found) {
             return Ok(ServerCertVerified::assertion());
         }
-        let mismatch = PinMismatch {
-            expected: Arc::clone(pins),
-            found,
-        };
+        let mismatch = PinMismatch { expected: Arc::clone(pins), found };
         Err(CertificateError::Other(OtherError(Arc::new(mismatch))).into())
     }
 

@@ -55,9 +55,7 @@ impl<R: Role> Harness<R> {
     pub(super) fn leased(&mut self, lease: &Lease<u32>) {
         self.moved(lease.connection, Place::Machine, Place::Driver);
         self.leases += 1;
-        let life = self
-            .life(lease.token)
-            .expect("a lease of a live connection");
+        let life = self.life(lease.token).expect("a lease of a live connection");
         assert_eq!(life.held, Held::Machine, "{lease:?}");
         life.held = Held::Leased;
         assert_eq!(*life.id.get_or_insert(lease.id), lease.id);
@@ -100,18 +98,9 @@ impl<R: Role> Harness<R> {
                 assert!(!self.dead.contains(&token), "{token:?} was used before");
                 assert_eq!(self.held(token), None);
                 self.dials += 1;
-                self.lives.push(Life {
-                    token,
-                    held: Held::Dialing,
-                    id: None,
-                    address: None,
-                });
+                self.lives.push(Life { token, held: Held::Dialing, id: None, address: None });
             }
-            Action::Check {
-                token,
-                connection,
-                purpose,
-            } => {
+            Action::Check { token, connection, purpose } => {
                 assert!(!closed, "{action:?} of a closed pool");
                 let until = self.clock + self.drain_timeout;
                 let life = self.life(token).expect("a check of a live connection");
@@ -120,11 +109,7 @@ impl<R: Role> Harness<R> {
                 self.moved(connection, Place::Machine, Place::Driver);
                 self.checks.push((token, connection, purpose));
             }
-            Action::Close {
-                token,
-                connection,
-                reason,
-            } => {
+            Action::Close { token, connection, reason } => {
                 self.moved(connection, Place::Machine, Place::Ended);
                 if reason == CloseReason::Stale || self.dead.contains(&token) {
                     let late = matches!(reason, CloseReason::Stale | CloseReason::PoolClosed);
@@ -167,10 +152,7 @@ impl<R: Role> Harness<R> {
         let waiting = waiting.count();
         assert_eq!(stats.waiters as usize, waiting);
         assert!(any == 0 || stats.idle == 0, "{any} wait, {stats:?}");
-        assert!(
-            granted as usize <= self.waiters.len() - waiting,
-            "{stats:?}"
-        );
+        assert!(granted as usize <= self.waiters.len() - waiting, "{stats:?}");
 
         let ready = stats.handshaking + stats.idle;
         let (min, max) = self.capacity;

@@ -144,10 +144,7 @@ impl ServerHarness {
     pub(crate) fn admit(&mut self, address: &str) -> Result<Admission, Rejected> {
         self.begin();
         let address = ip(address);
-        let of_source = self
-            .lives
-            .iter()
-            .filter(|life| life.address == Some(address));
+        let of_source = self.lives.iter().filter(|life| life.address == Some(address));
         let pooled = of_source.filter(|life| life.held != Held::Leased).count();
         let admission = self.machine.admit(self.now, address);
         if let Some(limit) = self.max_per_source {
@@ -267,18 +264,11 @@ impl<R: Role> Harness<R> {
     pub(crate) fn established(&mut self, token: Token, id: Option<ConnId>) -> u32 {
         let connection = self.new_connection();
         self.give(connection);
-        if let Some(life) = self
-            .life(token)
-            .filter(|life| life.held == Held::Handshaking)
-        {
+        if let Some(life) = self.life(token).filter(|life| life.held == Held::Handshaking) {
             life.held = Held::Machine;
             life.id = life.id.or(id);
         }
-        self.event(Event::Established {
-            token,
-            connection,
-            id,
-        });
+        self.event(Event::Established { token, connection, id });
         connection
     }
 
@@ -293,11 +283,7 @@ impl<R: Role> Harness<R> {
         if let Some(life) = self.life(token) {
             life.held = Held::Machine;
         }
-        self.event(Event::Checked {
-            token,
-            connection,
-            finding,
-        });
+        self.event(Event::Checked { token, connection, finding });
         token
     }
 
@@ -421,8 +407,7 @@ impl<R: Role> Harness<R> {
             assert_eq!(life.held, Held::Leased);
             life.held = Held::Machine;
         }
-        self.machine
-            .reject(self.now, lease.token, lease.connection, finding);
+        self.machine.reject(self.now, lease.token, lease.connection, finding);
         self.settle();
     }
 

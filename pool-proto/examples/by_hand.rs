@@ -1,0 +1,219 @@
+//! A client's and a server's machine, driven by hand over blocking `std::net`: no adapter, no
+//! executor, no feature. Whatever can do I/O and tell the time can drive a machine like this.
+//!
+//! `cargo run -p pool-proto --example by_hand`
+
+use std::error::Error;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use bytes::Buf;
+use pool_proto::{
+    Acquire, Action, Client, ClientConfig, Collected, ConnId, Event, Finding, HandshakeFailure,
+    IdFormat, IdReader, IdWriter, Instant, Machine, Purpose, Role, Server, ServerConfig, Token,
+};
+
+type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+/// The machine never asks what time it is: its driver says so, by a clock that does not jump.
+#[expect(clippy::disallowed_methods, reason = "the one clock of this driver")]
+fn now() -> Instant {
+    static START: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
+    Instant::EPOCH + START.elapsed()
+}
+
+/// Both drivers. A connection is a plain socket, in both machines.
+struct Hands {
+    listener: TcpListener,
+    client: Client<TcpStream>,
+    server: Server<TcpStream>,
+    accepted: Vec<Token>,
+}
+
+impl Hands {
+    /// The driving loop: what has come due is done, what comes out of the machines is carried out
+    /// in order, and what came of it goes in again, until there is nothing left to do.
+    fn drive(&mut self) -> Outcome {
+        loop {
+            if self.client.poll_timeout().is_some_and(|due| due <= now()) {
+                self.client.handle_timeout(now());
+            }
+            if self.server.poll_timeout().is_some_and(|due| due <= now()) {
+                self.server.handle_timeout(now());
+            }
+            match self.client.poll_action() {
+                Some(Action::Dial { token }) => self.dial(token)?,
+                Some(action) => carry_out("client", &mut self.client, action)?,
+                None => match self.server.poll_action() {
+                    Some(action) => carry_out("server", &mut self.server, action)?,
+                    None => return Ok(()),
+                },
+            }
+        }
+    }
+
+    /// `Dial` is answered by `Dialed` or `DialFailed`; after `Dialed` comes `Established`, or
+    /// `HandshakeFailed`.
+    fn dial(&mut self, token: Token) -> Outcome {
+        let Ok(mut connection) = TcpStream::connect(self.listener.local_addr()?) else {
+            self.client.handle_event(now(), Event::DialFailed { token });
+            return Ok(());
+        };
+        self.client.handle_event(now(), Event::Dialed { token });
+        // Elsewhere each handshake has a thread or a task; here both ends take turns.
+        self.accept()?;
+        let mut reader = IdReader::new(IdFormat::Hex8);
+        // Not a byte more than is missing: what follows the id is the user's.
+        let mut wire = vec![0; reader.missing()];
+        let failure = HandshakeFailure::Id;
+        let mut event = Event::HandshakeFailed { token, failure };
+        if connection.read_exact(&mut wire).is_ok() {
+            reader.feed(&wire);
+            let id = Some(reader.end()?);
+            println!("client: {token:?} has the id {id:?}");
+            event = established(token, connection, id);
+        }
+        self.client.handle_event(now(), event);
+        Ok(())
+    }
+
+    /// `admit` reserves a place and names the id; when that has left, the connection is ready.
+    fn accept(&mut self) -> Outcome {
+        let (mut connection, peer) = self.listener.accept()?;
+        let admission = self.server.admit(now(), peer.ip())?;
+        let token = admission.token;
+        let mut writer = IdWriter::new(IdFormat::Hex8, admission.id);
+        while writer.has_remaining() {
+            let sent = connection.write(writer.chunk())?;
+            writer.advance(sent);
+        }
+        println!("server: {token:?} gets the id {}", admission.id);
+        self.accepted.push(token);
+        let event = established(token, connection, None);
+        self.server.handle_event(now(), event);
+        Ok(())
+    }
+}
+
+fn established(token: Token, connection: TcpStream, id: Option<ConnId>) -> Event<TcpStream> {
+    Event::Established { token, connection, id }
+}
+
+/// What the drivers of both roles do alike.
+fn carry_out<R: Role>(
+    end: &str,
+    machine: &mut Machine<TcpStream, R>,
+    action: Action<TcpStream>,
+) -> Outcome {
+    println!("{end}: {action:?}");
+    match action {
+        Action::Check { token, mut connection, purpose } => {
+            let finding = look(&mut connection, purpose)?;
+            println!("{end}: {token:?} is found {finding:?}");
+            let event = Event::Checked { token, connection, finding };
+            machine.handle_event(now(), event);
+        }
+        Action::Close { connection, .. } => drop(connection),
+        // An executor would stop the task that has it; here nothing runs besides this loop.
+        Action::Abort { .. } => {}
+        // An executor would wake the task; here it is the one that collects next.
+        Action::Wake { .. } => {}
+        Action::Dial { .. } => return Err("only a client dials".into()),
+    }
+    Ok(())
+}
+
+/// Looks at a socket without blocking: keeps what has arrived for the next holder, or throws it
+/// away.
+fn look(stream: &mut TcpStream, purpose: Purpose) -> Outcome<Finding> {
+    stream.set_nonblocking(true)?;
+    let mut bytes = [0; 1024];
+    let finding = loop {
+        let seen = match purpose {
+            Purpose::Watch => stream.peek(&mut bytes),
+            Purpose::Drain => stream.read(&mut bytes),
+        };
+        match seen {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break Finding::Quiet,
+            Err(_) | Ok(0) => break Finding::Closed,
+            Ok(_) if purpose == Purpose::Watch => break Finding::Data,
+            Ok(_) => {}
+        }
+    };
+    stream.set_nonblocking(false)?;
+    Ok(finding)
+}
+
+fn send(mut from: &TcpStream, mut to: &TcpStream, letter: &[u8]) -> Outcome {
+    from.write_all(letter)?;
+    let mut received = vec![0; letter.len()];
+    to.read_exact(&mut received)?;
+    println!("        {:?}", String::from_utf8_lossy(&received));
+    check(received == letter, "what arrives is what was sent")
+}
+
+fn check(holds: bool, what: &str) -> Outcome {
+    println!("check:  {what}: {holds}");
+    holds.then_some(()).ok_or_else(|| what.into())
+}
+
+fn main() -> Outcome {
+    let idle = Duration::from_secs(1);
+    let client = ClientConfig::builder().capacity(3..=4).idle_timeout(idle);
+    let mut hands = Hands {
+        listener: TcpListener::bind("127.0.0.1:0")?,
+        client: Client::new(&client.build()?, now()),
+        server: Server::new(&ServerConfig::builder().build()?, now()),
+        accepted: Vec::new(),
+    };
+
+    println!("-- the server takes any; nobody has connected yet, so it waits for its turn");
+    let Acquire::Queued(waiter) = hands.server.acquire(now()) else {
+        return Err("there was a connection before anybody connected".into());
+    };
+    hands.drive()?;
+    let Collected::Ready(served) = hands.server.collect(now(), waiter) else {
+        return Err("nobody served the waiter".into());
+    };
+
+    println!("-- the client takes the same connection, by the id that the server tells it");
+    let Acquire::Ready(taken) = hands.client.acquire_by_id(now(), served.id) else {
+        return Err("the client does not know the id".into());
+    };
+    hands.drive()?;
+    for (from, to) in [(&served, &taken), (&taken, &served)] {
+        send(&from.connection, &to.connection, b"how are you?")?;
+        send(&to.connection, &from.connection, b"fine, thank you")?;
+    }
+
+    println!("-- both put it back: it is drained, and ready again");
+    hands.client.put(now(), taken.token, taken.connection)?;
+    hands.server.put(now(), served.token, served.connection)?;
+    hands.drive()?;
+    check(hands.client.idle() == 4 && hands.server.idle() == 4, "four are ready at both ends")?;
+
+    println!("-- sleep until the first deadline: idle connections end, others take their place");
+    let due = hands.client.poll_timeout().ok_or("no timer is running")?;
+    std::thread::sleep(due.since(now()));
+    hands.drive()?;
+    check(hands.client.stats().totals.idle_timeouts > 0, "a timer fired")?;
+    // The server's sockets are readable now. A reactor would say which; by hand: look at all.
+    for token in std::mem::take(&mut hands.accepted) {
+        hands.server.handle_event(now(), Event::Readable { token });
+    }
+    hands.drive()?;
+    check(hands.server.stats().totals.peer_closed > 0, "the server saw them end")?;
+
+    println!("-- flush: everything ends and begins anew; close: and nothing begins any more");
+    check(hands.client.flush(now()) >= 3, "there was something to flush")?;
+    hands.drive()?;
+    check(hands.client.idle() == 3, "three new ones are ready")?;
+    hands.client.close(now());
+    hands.server.close(now());
+    hands.drive()?;
+    check(hands.client.idle() + hands.server.idle() == 0, "nothing is left")?;
+    println!("by_hand: ok");
+    Ok(())
+}
