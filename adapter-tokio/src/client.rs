@@ -94,7 +94,7 @@ impl ClientPoolBuilder {
         };
         let config = config.or_seed(fastrand::u64(..));
         let supply = Dialer {
-            dial,
+            dial: Arc::new(dial),
             tls: self.tls.map(Arc::new),
             keep_alive: self.keep_alive,
             ids: config.ids(),
@@ -107,7 +107,7 @@ impl ClientPoolBuilder {
 }
 
 struct Dialer<D> {
-    dial: D,
+    dial: Arc<D>,
     tls: Option<Arc<ClientTls>>,
     keep_alive: Option<KeepAlive>,
     ids: IdExchange,
@@ -123,11 +123,12 @@ where
         mut ticket: Ticket<Pooled, Dialing>,
         job: Job<Dialing>,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let (dial, tls) = ((self.dial)(), self.tls.clone());
+        let (dial, tls) = (Arc::clone(&self.dial), self.tls.clone());
         let (keep_alive, ids) = (self.keep_alive, self.ids);
         async move {
             let outcome = async {
-                let tcp = dial.await.map_err(Failure::Dial)?;
+                // Called here, so that a dialer that panics costs its own dial only.
+                let tcp = dial().await.map_err(Failure::Dial)?;
                 ticket.dialed();
                 let link = Link::new(tcp, keep_alive).map_err(Failure::Options)?;
                 connect(link, tls.as_deref(), ids).await

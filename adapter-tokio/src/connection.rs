@@ -109,8 +109,13 @@ enum Pulled {
 
 impl pool_proto::shell::Connection for Pooled {
     fn check(&mut self) -> Finding {
-        if self.watch.is_armed() && self.layer.socket().is_quiet() {
-            return if self.early.is_empty() { Finding::Quiet } else { Finding::Data };
+        match self.layer.socket().peek() {
+            // A reset reports itself once: whoever reads next would see an ordinary end.
+            Finding::Closed => return Finding::Closed,
+            Finding::Quiet if self.watch.is_armed() => {
+                return if self.early.is_empty() { Finding::Quiet } else { Finding::Data };
+            }
+            Finding::Quiet | Finding::Data => {}
         }
         if self.early.len() >= EARLY_LIMIT {
             return Finding::Data;

@@ -149,7 +149,7 @@ pub(crate) async fn drive<R: Role + Send + 'static>(
             }
         }
         if job.shell.is_closed() {
-            return;
+            return tasks.set.shutdown().await;
         }
         tokio::select! {
             () = poll_fn(|cx| job.shell.poll_work(cx)) => {}

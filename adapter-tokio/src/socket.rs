@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 
-use pool_proto::{ByToken, CloseReason, KeepAlive, Token};
+use pool_proto::{ByToken, CloseReason, Finding, KeepAlive, Token};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -108,12 +108,15 @@ impl Socket {
         self.eager = eager;
     }
 
-    /// Whether the kernel has nothing for us: neither data nor the peer's close nor an error.
+    /// What the kernel has for us: `Quiet` is neither data nor the peer's close, `Data` one of them.
     /// 0.4 µs; the reactor would answer faster, and too late: it knows only after its next turn.
-    pub(crate) fn is_quiet(&self) -> bool {
+    pub(crate) fn peek(&self) -> Finding {
         let mut byte = [MaybeUninit::uninit()];
-        let peeked = SockRef::from(&self.link.tcp).peek(&mut byte);
-        matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        match SockRef::from(&self.link.tcp).peek(&mut byte) {
+            Ok(_) => Finding::Data,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Finding::Quiet,
+            Err(_) => Finding::Closed,
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use pool_proto::{
 };
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+type Pool<R> = Machine<TcpStream, R>;
 
 /// The machine never asks what time it is: its driver says so, by a clock that does not jump.
 #[expect(clippy::disallowed_methods, reason = "the one clock of this driver")]
@@ -37,11 +38,12 @@ impl Hands {
     /// in order, and what came of it goes in again, until there is nothing left to do.
     fn drive(&mut self) -> Outcome {
         loop {
-            if self.client.poll_timeout().is_some_and(|due| due <= now()) {
-                self.client.handle_timeout(now());
+            let now = now();
+            if self.client.poll_timeout().is_some_and(|due| due <= now) {
+                self.client.handle_timeout(now);
             }
-            if self.server.poll_timeout().is_some_and(|due| due <= now()) {
-                self.server.handle_timeout(now());
+            if self.server.poll_timeout().is_some_and(|due| due <= now) {
+                self.server.handle_timeout(now);
             }
             match self.client.poll_action() {
                 Some(Action::Dial { token }) => self.dial(token)?,
@@ -54,8 +56,7 @@ impl Hands {
         }
     }
 
-    /// `Dial` is answered by `Dialed` or `DialFailed`; after `Dialed` comes `Established`, or
-    /// `HandshakeFailed`.
+    /// Answered by `DialFailed`, or by `Dialed` and then `Established` or `HandshakeFailed`.
     fn dial(&mut self, token: Token) -> Outcome {
         let Ok(mut connection) = TcpStream::connect(self.listener.local_addr()?) else {
             self.client.handle_event(now(), Event::DialFailed { token });
@@ -84,15 +85,11 @@ impl Hands {
         let (mut connection, peer) = self.listener.accept()?;
         let admission = self.server.admit(now(), peer.ip())?;
         let token = admission.token;
-        let mut writer = IdWriter::new(IdFormat::Hex8, admission.id);
-        while writer.has_remaining() {
-            let sent = connection.write(writer.chunk())?;
-            writer.advance(sent);
-        }
+        let writer = IdWriter::new(IdFormat::Hex8, admission.id);
+        connection.write_all(writer.chunk())?;
         println!("server: {token:?} gets the id {}", admission.id);
         self.accepted.push(token);
-        let event = established(token, connection, None);
-        self.server.handle_event(now(), event);
+        self.server.handle_event(now(), established(token, connection, None));
         Ok(())
     }
 }
@@ -102,56 +99,47 @@ fn established(token: Token, connection: TcpStream, id: Option<ConnId>) -> Event
 }
 
 /// What the drivers of both roles do alike.
-fn carry_out<R: Role>(
-    end: &str,
-    machine: &mut Machine<TcpStream, R>,
-    action: Action<TcpStream>,
-) -> Outcome {
+fn carry_out<R: Role>(end: &str, pool: &mut Pool<R>, action: Action<TcpStream>) -> Outcome {
     println!("{end}: {action:?}");
     match action {
         Action::Check { token, mut connection, purpose } => {
             let finding = look(&mut connection, purpose)?;
             println!("{end}: {token:?} is found {finding:?}");
             let event = Event::Checked { token, connection, finding };
-            machine.handle_event(now(), event);
+            pool.handle_event(now(), event);
         }
+        // An executor would stop the task, or wake it; here nothing runs besides this loop.
+        Action::Abort { .. } | Action::Wake { .. } => {}
         Action::Close { connection, .. } => drop(connection),
-        // An executor would stop the task that has it; here nothing runs besides this loop.
-        Action::Abort { .. } => {}
-        // An executor would wake the task; here it is the one that collects next.
-        Action::Wake { .. } => {}
         Action::Dial { .. } => return Err("only a client dials".into()),
     }
     Ok(())
 }
 
-/// Looks at a socket without blocking: keeps what has arrived for the next holder, or throws it
-/// away.
+/// Looks at a socket without blocking, and throws away what has arrived if it is to be drained.
 fn look(stream: &mut TcpStream, purpose: Purpose) -> Outcome<Finding> {
     stream.set_nonblocking(true)?;
     let mut bytes = [0; 1024];
     let finding = loop {
-        let seen = match purpose {
-            Purpose::Watch => stream.peek(&mut bytes),
-            Purpose::Drain => stream.read(&mut bytes),
-        };
-        match seen {
+        match stream.peek(&mut bytes) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => break Finding::Quiet,
             Err(_) | Ok(0) => break Finding::Closed,
             Ok(_) if purpose == Purpose::Watch => break Finding::Data,
-            Ok(_) => {}
+            Ok(count) => stream.read_exact(bytes.split_at_mut(count).0)?,
         }
     };
     stream.set_nonblocking(false)?;
     Ok(finding)
 }
 
-fn send(mut from: &TcpStream, mut to: &TcpStream, letter: &[u8]) -> Outcome {
-    from.write_all(letter)?;
-    let mut received = vec![0; letter.len()];
-    to.read_exact(&mut received)?;
-    println!("        {:?}", String::from_utf8_lossy(&received));
-    check(received == letter, "what arrives is what was sent")
+/// Sends a request from one end to the other, and an answer back.
+fn talk(mut here: &TcpStream, mut there: &TcpStream) -> Outcome {
+    let mut heard = [0; 4];
+    here.write_all(b"ping")?;
+    there.read_exact(&mut heard)?;
+    there.write_all(&heard)?;
+    here.read_exact(&mut heard)?;
+    check(&heard == b"ping", "a request and its answer arrive")
 }
 
 fn check(holds: bool, what: &str) -> Outcome {
@@ -160,40 +148,34 @@ fn check(holds: bool, what: &str) -> Outcome {
 }
 
 fn main() -> Outcome {
-    let idle = Duration::from_secs(1);
-    let client = ClientConfig::builder().capacity(3..=4).idle_timeout(idle);
+    let client = ClientConfig::builder().capacity(3..=4);
+    let client = client.idle_timeout(Duration::from_secs(1));
     let mut hands = Hands {
         listener: TcpListener::bind("127.0.0.1:0")?,
         client: Client::new(&client.build()?, now()),
         server: Server::new(&ServerConfig::builder().build()?, now()),
         accepted: Vec::new(),
     };
-
     println!("-- the server takes any; nobody has connected yet, so it waits for its turn");
     let Acquire::Queued(waiter) = hands.server.acquire(now()) else {
-        return Err("there was a connection before anybody connected".into());
+        return Err("there is a connection before anybody has connected".into());
     };
     hands.drive()?;
     let Collected::Ready(served) = hands.server.collect(now(), waiter) else {
         return Err("nobody served the waiter".into());
     };
-
     println!("-- the client takes the same connection, by the id that the server tells it");
     let Acquire::Ready(taken) = hands.client.acquire_by_id(now(), served.id) else {
         return Err("the client does not know the id".into());
     };
     hands.drive()?;
-    for (from, to) in [(&served, &taken), (&taken, &served)] {
-        send(&from.connection, &to.connection, b"how are you?")?;
-        send(&to.connection, &from.connection, b"fine, thank you")?;
-    }
-
+    talk(&served.connection, &taken.connection)?;
+    talk(&taken.connection, &served.connection)?;
     println!("-- both put it back: it is drained, and ready again");
     hands.client.put(now(), taken.token, taken.connection)?;
     hands.server.put(now(), served.token, served.connection)?;
     hands.drive()?;
     check(hands.client.idle() == 4 && hands.server.idle() == 4, "four are ready at both ends")?;
-
     println!("-- sleep until the first deadline: idle connections end, others take their place");
     let due = hands.client.poll_timeout().ok_or("no timer is running")?;
     std::thread::sleep(due.since(now()));
@@ -205,7 +187,6 @@ fn main() -> Outcome {
     }
     hands.drive()?;
     check(hands.server.stats().totals.peer_closed > 0, "the server saw them end")?;
-
     println!("-- flush: everything ends and begins anew; close: and nothing begins any more");
     check(hands.client.flush(now()) >= 3, "there was something to flush")?;
     hands.drive()?;
