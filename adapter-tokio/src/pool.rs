@@ -135,10 +135,7 @@ impl<R: Role + Send + 'static> Pool<R> {
     /// [`PutError`] when the pool was closed or flushed meanwhile, or the stream belongs to another
     /// pool. The connection is closed then.
     pub fn put(&self, stream: PooledStream) -> Result<(), PutError> {
-        if !stream.held().is_from(&self.inner.shell) {
-            return Err(PutError::NotLeased);
-        }
-        stream.into_held().put()
+        stream.into_held().put(&self.inner.shell)
     }
 
     /// Closes the idle connections and returns how many there were; the rest is left alone.

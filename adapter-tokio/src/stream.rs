@@ -61,10 +61,6 @@ impl PooledStream {
         self.held
     }
 
-    pub(crate) const fn held(&self) -> &Held<Pooled> {
-        &self.held
-    }
-
     /// The id, equal on both ends where ids are exchanged.
     #[must_use]
     pub const fn id(&self) -> ConnId {

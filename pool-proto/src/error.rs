@@ -60,12 +60,14 @@ pub enum PutError {
     /// The pool was closed.
     #[error("the pool is closed, so the connection was closed too")]
     PoolClosed,
-    /// This pool has no such lease: the connection was flushed meanwhile, was put back before, or
-    /// belongs to another pool.
+    /// This pool has no such lease (any more): it was flushed, or put back before.
     #[error(
-        "this pool has no such lease: the connection was flushed meanwhile, was put back before, or belongs to another pool; it was closed"
+        "this pool has no such lease any more: it was flushed or put back before; the connection was closed"
     )]
     NotLeased,
+    /// The connection was taken from another pool.
+    #[error("the connection was taken from another pool; put it back there. It was closed")]
+    Foreign,
 }
 
 /// Why a server turned a peer away before its handshake.

@@ -452,6 +452,13 @@ impl<C, R: Role> Machine<C, R> {
         Ok(())
     }
 
+    /// Counts a connection of another pool that was to be put back here. Only the driver can tell:
+    /// to the machine a foreign token may look like one of its own.
+    pub const fn put_foreign(&mut self) -> PutError {
+        self.totals.put_unknown += 1;
+        PutError::Foreign
+    }
+
     /// Gives back a lease that its holder has not used, because a look at the connection found it
     /// [closed](Finding::Closed), or [begun to be used](Finding::Data) by the peer.
     pub fn reject(&mut self, now: Instant, token: Token, connection: C, finding: Finding) {

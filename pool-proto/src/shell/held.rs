@@ -15,7 +15,6 @@ use crate::machine::Role;
 /// Where a connection belongs, whatever the pool's role.
 trait Home<C>: Send + Sync {
     fn readable(&self, token: Token);
-    fn put(&self, token: Token, connection: C) -> Result<(), PutError>;
     fn released(&self, token: Token);
 }
 
@@ -29,16 +28,12 @@ impl<C: Connection, R: Role + Send + 'static> Home<C> for Shell<C, R> {
         driver.into_iter().for_each(Waker::wake);
     }
 
-    fn put(&self, token: Token, connection: C) -> Result<(), PutError> {
-        self.run(|machine, now| machine.put(now, token, connection))
-    }
-
     fn released(&self, token: Token) {
         self.event(Event::Closed { token });
     }
 }
 
-/// A connection taken from a pool. Dropped, it is closed; [`put`](Self::put) returns it.
+/// A connection taken from a pool. Dropped, it is closed; [`put`](Self::put) back, it is reused.
 pub struct Held<C> {
     home: Arc<dyn Home<C>>,
     token: Token,
@@ -74,20 +69,21 @@ impl<C> Held<C> {
         self.connection.as_mut()
     }
 
-    /// Whether it comes from this pool.
-    #[must_use]
-    pub fn is_from<R>(&self, shell: &Arc<Shell<C, R>>) -> bool {
-        core::ptr::addr_eq(Arc::as_ptr(&self.home), Arc::as_ptr(shell))
-    }
-
-    /// Puts it back. What has arrived by now and was not read is thrown away.
+    /// Puts it back into `shell`. What has arrived by now and was not read is thrown away.
     ///
     /// # Errors
     ///
-    /// [`PutError`] when the pool was closed or flushed meanwhile; the connection is closed then.
-    pub fn put(mut self) -> Result<(), PutError> {
+    /// [`PutError`] when the pool was closed or flushed meanwhile, or is not the one that it was
+    /// taken from; the connection is closed then.
+    pub fn put<R: Role>(mut self, shell: &Arc<Shell<C, R>>) -> Result<(), PutError>
+    where
+        C: Connection,
+    {
+        if !core::ptr::addr_eq(Arc::as_ptr(&self.home), Arc::as_ptr(shell)) {
+            return Err(shell.run(|machine, _| machine.put_foreign()));
+        }
         match self.connection.take() {
-            Some(connection) => self.home.put(self.token, connection),
+            Some(connection) => shell.run(|machine, now| machine.put(now, self.token, connection)),
             None => Ok(()),
         }
     }

@@ -1,0 +1,87 @@
+//! A proxy that makes a path long: every byte is delivered a fixed time after it was read, in
+//! order. What is under way waits in a queue with its time of delivery, so that the delay costs no
+//! throughput. It cannot delay a SYN: connecting through it takes no round trip.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use crate::Failure;
+use crate::tasks::Tasks;
+
+/// Bytes in one read, and reads under way: 4 MiB in 20 ms, more than any connection here has.
+const READ: usize = 16 * 1024;
+const UNDER_WAY: usize = 256;
+
+/// An address behind which `upstream` is `delay` away, each way; without a delay `upstream` itself.
+pub(crate) async fn distant(
+    tasks: &Tasks,
+    upstream: SocketAddr,
+    delay: Duration,
+) -> Result<SocketAddr, Failure> {
+    if delay.is_zero() {
+        return Ok(upstream);
+    }
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let address = listener.local_addr()?;
+    let connections = tasks.clone();
+    tasks.service(async move {
+        while let Ok((near, _)) = listener.accept().await {
+            connections.service(async move {
+                // Whatever ends it: both sides see their connection end.
+                let _ = relay(near, upstream, delay).await;
+            });
+        }
+    });
+    Ok(address)
+}
+
+async fn relay(mut near: TcpStream, upstream: SocketAddr, delay: Duration) -> io::Result<()> {
+    let mut far = TcpStream::connect(upstream).await?;
+    near.set_nodelay(true)?;
+    far.set_nodelay(true)?;
+    let (near_read, near_write) = near.split();
+    let (far_read, far_write) = far.split();
+    tokio::try_join!(
+        delayed(near_read, far_write, delay),
+        delayed(far_read, near_write, delay)
+    )
+    .map(drop)
+}
+
+/// One direction; the end of the stream travels like a byte.
+async fn delayed(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    delay: Duration,
+) -> io::Result<()> {
+    let (enter, mut leave) = mpsc::channel::<(Instant, Bytes)>(UNDER_WAY);
+    let fill = async move {
+        let mut buffer = [0; READ];
+        loop {
+            let count = from.read(&mut buffer).await?;
+            let data = Bytes::copy_from_slice(buffer.get(..count).unwrap_or_default());
+            let sent = enter.send((Instant::now() + delay, data)).await;
+            if count == 0 || sent.is_err() {
+                return Ok(());
+            }
+        }
+    };
+    let drain = async move {
+        while let Some((due, data)) = leave.recv().await {
+            sleep_until(due).await;
+            if data.is_empty() {
+                return to.shutdown().await;
+            }
+            to.write_all(&data).await?;
+        }
+        Ok(())
+    };
+    tokio::try_join!(fill, drain).map(drop)
+}
