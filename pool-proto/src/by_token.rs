@@ -16,14 +16,14 @@ impl<T> ByToken<T> {
         Self(Vec::new())
     }
 
-    /// Enters what is known of a connection.
-    pub fn insert(&mut self, token: Token, value: T) {
+    /// Enters what is known of a connection. Returns what was known of the former one in its slot,
+    /// which has ended: an action that says so may still be on its way, and will find nothing.
+    pub fn insert(&mut self, token: Token, value: T) -> Option<T> {
         if self.0.len() <= token.slot() {
             self.0.resize_with(token.slot() + 1, || None);
         }
-        if let Some(place) = self.0.get_mut(token.slot()) {
-            *place = Some((token, value));
-        }
+        let former = self.0.get_mut(token.slot())?.replace((token, value));
+        former.map(|(_, value)| value)
     }
 
     /// Takes it out; `None` for a token that is not (or no longer) there.
@@ -57,9 +57,9 @@ mod tests {
     fn only_the_whole_token_finds_an_entry() {
         let token = |generation| Token(Key { index: 3, generation });
         let mut table = ByToken::new();
-        table.insert(token(1), 'a');
+        assert_eq!(table.insert(token(1), 'a'), None);
         assert_eq!((table.get(token(1)), table.get(token(2))), (Some(&'a'), None));
-        table.insert(token(2), 'b');
+        assert_eq!(table.insert(token(2), 'b'), Some('a'));
         assert_eq!((table.remove(token(1)), table.remove(token(2))), (None, Some('b')));
         assert_eq!(table.remove(token(2)), None);
     }

@@ -1,8 +1,12 @@
 //! From id to connection, in O(1).
 
+use alloc::collections::VecDeque;
+
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
+use crate::error::Refusal;
+use crate::event::CloseReason;
 use crate::id::ConnId;
 use crate::slab::Key;
 
@@ -10,9 +14,21 @@ use crate::slab::Key;
 pub(crate) enum Ids {
     /// This end makes the ids: they are the slots, permuted, and need no table.
     Issued(Permutation),
-    /// The peer makes the ids: untrusted, hashed with a key of our own.
-    Received(HashMap<ConnId, u32, FixedState>),
+    /// The peer makes the ids.
+    Received(Received),
 }
+
+/// Ids made by the peer: untrusted, hashed with a key of our own.
+pub(crate) struct Received {
+    live: HashMap<ConnId, u32, FixedState>,
+    /// The connections that ended last, oldest first. An id whose connection has ended on this end
+    /// while the other was handing it out is refused at once, instead of being waited for in vain.
+    ended: VecDeque<(ConnId, CloseReason)>,
+}
+
+/// How many ended connections are remembered: an id is on its way for a round trip or so, in which
+/// no more connections than this should end. Looked through only for ids that are not live.
+const REMEMBERED: usize = 256;
 
 impl Ids {
     /// Ids made here, for slots below `slots`.
@@ -22,7 +38,10 @@ impl Ids {
 
     /// Ids made by the peer.
     pub(crate) fn received(random: &mut fastrand::Rng) -> Self {
-        Self::Received(HashMap::with_hasher(FixedState::with_seed(random.u64(..))))
+        Self::Received(Received {
+            live: HashMap::with_hasher(FixedState::with_seed(random.u64(..))),
+            ended: VecDeque::with_capacity(REMEMBERED),
+        })
     }
 
     /// The slot that an id leads to, if any. For issued ids the caller compares the slot's id: an
@@ -30,21 +49,42 @@ impl Ids {
     pub(crate) fn find(&self, id: ConnId) -> Option<u32> {
         match self {
             Self::Issued(permutation) => Some(permutation.slot(id)),
-            Self::Received(slots) => slots.get(&id).copied(),
+            Self::Received(received) => received.live.get(&id).copied(),
         }
     }
 
-    /// Whether a live connection may still come with an id that leads nowhere now.
-    pub(crate) const fn may_come(&self) -> bool {
-        matches!(self, Self::Received(_))
+    /// Why no connection with an id that leads nowhere can come any more, if so.
+    pub(crate) fn refusal(&self, id: ConnId) -> Option<Refusal> {
+        match self {
+            Self::Issued(_) => Some(Refusal::UnknownId { id }),
+            Self::Received(received) => {
+                let (_, reason) = received.ended.iter().rev().find(|(ended, _)| *ended == id)?;
+                Some(Refusal::Gone { id, reason: *reason })
+            }
+        }
     }
 
-    pub(crate) fn remove(&mut self, id: ConnId, index: u32) {
-        if let Self::Received(slots) = self
-            && slots.get(&id) == Some(&index)
+    pub(crate) fn ended(&mut self, id: ConnId, index: u32, reason: CloseReason) {
+        if let Self::Received(received) = self
+            && received.live.get(&id) == Some(&index)
         {
-            slots.remove(&id);
+            received.live.remove(&id);
+            if received.ended.len() >= REMEMBERED {
+                received.ended.pop_front();
+            }
+            received.ended.push_back((id, reason));
         }
+    }
+}
+
+impl Received {
+    /// Enters the id of a new connection; `false` if a live one has it.
+    pub(crate) fn enter(&mut self, id: ConnId, index: u32) -> bool {
+        if self.live.contains_key(&id) {
+            return false;
+        }
+        self.live.insert(id, index);
+        true
     }
 }
 

@@ -279,10 +279,10 @@ impl<C, R: Role> Machine<C, R> {
             return self.refused(Refusal::PoolClosed);
         }
         let Some(index) = self.lookup(id) else {
-            if self.ids.may_come() {
-                return self.queue(Want::Id(id), false, now);
-            }
-            return self.refused(Refusal::UnknownId { id });
+            return match self.ids.refusal(id) {
+                Some(refusal) => self.refused(refusal),
+                None => self.queue(Want::Id(id), false, now),
+            };
         };
         if !self.takeable_by_id(index) {
             return self.queue(Want::Id(id), false, now);
@@ -683,20 +683,13 @@ impl<C, R: Role> Machine<C, R> {
         let Some(index) = self.resolve_with(token, &[State::Handshaking], connection) else {
             return;
         };
-        if let Ids::Received(slots) = &mut self.ids {
-            let named = match id {
-                None => Err(CloseReason::MissingId),
-                Some(id) if slots.contains_key(&id) => Err(CloseReason::DuplicateId),
-                Some(id) => Ok(id),
-            };
-            match named {
-                Err(reason) => return self.close_one(index, reason),
-                Ok(id) => {
-                    slots.insert(id, index);
-                    if let Some(slot) = self.slots.get_mut(index) {
-                        slot.id = Some(id);
-                    }
-                }
+        if let Ids::Received(received) = &mut self.ids {
+            let Some(id) = id else { return self.close_one(index, CloseReason::MissingId) };
+            if !received.enter(id, index) {
+                return self.close_one(index, CloseReason::DuplicateId);
+            }
+            if let Some(slot) = self.slots.get_mut(index) {
+                slot.id = Some(id);
             }
         }
         self.totals.established += 1;
@@ -855,7 +848,7 @@ impl<C, R: Role> Machine<C, R> {
         let slot = self.slots.remove(index)?;
         self.totals.count(reason);
         if let Some(id) = slot.id {
-            self.ids.remove(id, index);
+            self.ids.ended(id, index, reason);
             while let Some(waiter) = self.waiters.first_by_id(id) {
                 self.refuse(waiter, Refusal::Gone { id, reason });
             }

@@ -117,30 +117,36 @@ struct Errands<C> {
 }
 
 /// Mostly none or one, without allocating for them.
-struct Few<T> {
-    first: Option<T>,
-    rest: Vec<T>,
+enum Few<T> {
+    None,
+    One(T),
+    Many(Vec<T>),
 }
 
 impl<T> Few<T> {
-    const fn new() -> Self {
-        Self { first: None, rest: Vec::new() }
+    const fn is_empty(&self) -> bool {
+        matches!(self, Self::None)
     }
 
     fn push(&mut self, item: T) {
-        match self.first {
-            None => self.first = Some(item),
-            Some(_) => self.rest.push(item),
-        }
+        *self = match core::mem::replace(self, Self::None) {
+            Self::None => Self::One(item),
+            Self::One(first) => Self::Many(alloc::vec![first, item]),
+            Self::Many(mut items) => {
+                items.push(item);
+                Self::Many(items)
+            }
+        };
     }
-}
 
-impl<T> IntoIterator for Few<T> {
-    type Item = T;
-    type IntoIter = core::iter::Chain<core::option::IntoIter<T>, alloc::vec::IntoIter<T>>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.first.into_iter().chain(self.rest)
+    /// One by one. (An iterator over the three cases would cost as much as a mutex.)
+    #[inline]
+    fn each(self, mut act: impl FnMut(T)) {
+        match self {
+            Self::None => {}
+            Self::One(item) => act(item),
+            Self::Many(items) => items.into_iter().for_each(act),
+        }
     }
 }
 
@@ -167,7 +173,7 @@ impl<C, R: Role> State<C, R> {
         }
         // A check's deadline is mostly the nearest of all, but its answer follows at once: what is
         // due is weighed then, or every put would wake the driver.
-        let due = || errands.checks.first.is_none() && self.is_due_earlier();
+        let due = || errands.checks.is_empty() && self.is_due_earlier();
         if self.driver.is_some() && (self.has_orders() || due()) {
             self.driver.take().into_iter().for_each(|waker| errands.wakers.push(waker));
         }
@@ -230,31 +236,30 @@ impl<C: Connection, R: Role> Shell<C, R> {
 
     /// Runs `act` under the mutex, then what follows from it outside.
     fn with<T>(&self, now: Instant, act: impl FnOnce(&mut State<C, R>, Instant) -> T) -> T {
-        let mut errands = Errands { wakers: Few::new(), checks: Few::new() };
+        let mut errands = Errands { wakers: Few::None, checks: Few::None };
         let result = {
             let mut state = self.lock();
             let result = act(&mut state, now);
             state.sort(&mut errands);
             result
         };
-        for waker in errands.wakers {
-            waker.wake();
-        }
-        for (token, mut connection, purpose) in errands.checks {
+        errands.wakers.each(Waker::wake);
+        errands.checks.each(|(token, mut connection, purpose)| {
             let finding = match purpose {
                 Purpose::Watch => connection.check(),
                 Purpose::Drain => connection.drain(),
             };
-            let answer = Event::Checked { token, connection, finding };
-            self.checked(now, answer);
-        }
+            self.checked(now, token, connection, finding);
+        });
         result
     }
 
     /// [`event`](Self::event) for the answer to a check, which took no time: another look at the
     /// clock would cost more than it tells.
-    fn checked(&self, now: Instant, answer: Event<C>) {
-        self.with(now, |state, now| state.machine.handle_event(now, answer));
+    fn checked(&self, now: Instant, token: Token, connection: C, finding: Finding) {
+        self.with(now, |state, now| {
+            state.machine.handle_event(now, Event::Checked { token, connection, finding });
+        });
     }
 
     /// Tells the machine what happened.

@@ -1,0 +1,138 @@
+//! What users of the tokio adapter wait for, measured on loopback in one process:
+//!
+//! - *fill*: connections per second from an empty pool to a full one, both ends included;
+//! - *take*: taking a ready connection, the look at its socket included, and dropping or putting it;
+//! - *wake*: from the moment at which the server end is handed a new connection until the client
+//!   end's take by that id returns. The id has just been sent, so the client has yet to read it.
+//!
+//! `cargo bench -p adapter-tokio --bench pool`; `-- --quick` for a short run.
+
+use std::error::Error;
+use std::time::Duration;
+
+use adapter_tokio::pool_proto::tls::{ClientTls, ServerTls};
+use adapter_tokio::pool_proto::{ClientConfig, ServerConfig};
+use adapter_tokio::{ClientPool, ServerPool};
+use hdrhistogram::Histogram;
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+
+type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+const SOON: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Copy)]
+struct Size {
+    stock: u32,
+    takes: u32,
+    wakes: u32,
+}
+
+#[tokio::main]
+async fn main() -> Outcome<()> {
+    let arguments: Vec<String> = std::env::args().collect();
+    let measured = arguments.iter().any(|argument| argument == "--bench");
+    let size = if arguments.iter().any(|argument| argument == "--quick") {
+        Size { stock: 500, takes: 20_000, wakes: 500 }
+    } else if measured {
+        Size { stock: 2_000, takes: 200_000, wakes: 5_000 }
+    } else {
+        // `cargo test` runs benches too: see only that it works.
+        Size { stock: 10, takes: 10, wakes: 10 }
+    };
+    for (name, tls) in [("plain", false), ("TLS 1.3", true)] {
+        println!("{name}");
+        fill(size, tls).await?;
+        take(size, tls).await?;
+        wake(size, tls).await?;
+    }
+    Ok(())
+}
+
+async fn pair(low: u32, high: u32, tls: bool) -> Outcome<(ClientPool, ServerPool)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?.to_string();
+    // Room at both ends for what is put back while its replacement is on the way.
+    let server_config = ServerConfig::builder().capacity(high.saturating_mul(2)).build()?;
+    let client_config = ClientConfig::builder().capacity(low..=high).build()?;
+    let mut server = ServerPool::builder().config(server_config);
+    let mut client = ClientPool::builder().config(client_config);
+    if tls {
+        server = server.tls(ServerTls::self_signed()?);
+        client = client.tls(ClientTls::self_signed()?);
+    }
+    Ok((client.connect(address)?, server.listen(listener)?))
+}
+
+async fn fill(size: Size, tls: bool) -> Outcome<()> {
+    let begun = Instant::now();
+    let (client, server) = pair(size.stock, size.stock, tls).await?;
+    client.wait_ready(size.stock, SOON * 6).await?;
+    server.wait_ready(size.stock, SOON * 6).await?;
+    let rate = f64::from(size.stock) / begun.elapsed().as_secs_f64();
+    println!("  fill   {rate:>9.0} connections/s  ({} connections)", size.stock);
+    Ok(())
+}
+
+async fn take(size: Size, tls: bool) -> Outcome<()> {
+    let (client, server) = pair(16, 64, tls).await?;
+    client.wait_ready(16, SOON).await?;
+    server.wait_ready(16, SOON).await?;
+    let mut any = Histogram::<u64>::new(3)?;
+    let mut by_id = Histogram::<u64>::new(3)?;
+    let mut put = Histogram::<u64>::new(3)?;
+    for _ in 0..size.takes {
+        let begun = Instant::now();
+        let ours = server.acquire(SOON).await?;
+        record(&mut any, begun)?;
+        let begun = Instant::now();
+        let theirs = client.acquire_by_id(ours.id(), SOON).await?;
+        record(&mut by_id, begun)?;
+        let begun = Instant::now();
+        client.put(theirs)?;
+        record(&mut put, begun)?;
+        server.put(ours)?;
+    }
+    report("take   any, ready  ", &any);
+    report("take   by id, ready", &by_id);
+    report("put", &put);
+    Ok(())
+}
+
+async fn wake(size: Size, tls: bool) -> Outcome<()> {
+    let (client, server) = pair(1, 1, tls).await?;
+    let mut waited = Histogram::<u64>::new(3)?;
+    for _ in 0..size.wakes {
+        // Each connection is used once, so the next one is dialled while we wait for it.
+        let ours = server.acquire(SOON).await?;
+        let begun = Instant::now();
+        let theirs = client.acquire_by_id(ours.id(), SOON).await?;
+        record(&mut waited, begun)?;
+        drop((ours, theirs));
+    }
+    report("wake   by id, new  ", &waited);
+    let stats = client.stats().totals;
+    println!(
+        "         {} of {} takes had to wait",
+        stats.served_after_waiting,
+        stats.served_after_waiting + stats.served_at_once
+    );
+    Ok(())
+}
+
+fn record(histogram: &mut Histogram<u64>, begun: Instant) -> Outcome<()> {
+    histogram.record(u64::try_from(begun.elapsed().as_nanos())?)?;
+    Ok(())
+}
+
+fn report(what: &str, histogram: &Histogram<u64>) {
+    let micros = |quantile: f64| {
+        Duration::from_nanos(histogram.value_at_quantile(quantile)).as_secs_f64() * 1e6
+    };
+    println!(
+        "  {what:<20} p50 {:>8.2} µs   p99 {:>8.2} µs   worst {:>9.2} µs",
+        micros(0.5),
+        micros(0.99),
+        micros(1.0)
+    );
+}
