@@ -55,11 +55,21 @@ pub(crate) struct Connection {
     /// Arrived before there was a holder.
     early: BytesMut,
     watch: Arc<Watch<Pooled>>,
+    /// Whether a peer that has spoken has taken the connection. Otherwise it may speak first, and
+    /// its data does not make a close less of a close.
+    peer_claims: bool,
+    /// Its holder has closed its own half.
+    pub(crate) shut: bool,
 }
 
 impl Connection {
-    pub(crate) fn new(layer: Layer, early: Bytes, watch: Arc<Watch<Pooled>>) -> Pooled {
-        Box::new(Self { layer, early: early.into(), watch })
+    pub(crate) fn new(
+        layer: Layer,
+        early: Bytes,
+        watch: Arc<Watch<Pooled>>,
+        peer_claims: bool,
+    ) -> Pooled {
+        Box::new(Self { layer, early: early.into(), watch, peer_claims, shut: false })
     }
 
     /// Closes it in good order: TLS says goodbye before TCP does, if the kernel takes it at once.
@@ -126,6 +136,7 @@ impl pool_proto::shell::Connection for Pooled {
         });
         match pulled {
             Pulled::Failed => Finding::Closed,
+            Pulled::End if !self.peer_claims => Finding::Closed,
             // The peer may have sent its request and closed its half: the data is to be delivered.
             _ if !self.early.is_empty() => Finding::Data,
             Pulled::End => Finding::Closed,
@@ -134,6 +145,9 @@ impl pool_proto::shell::Connection for Pooled {
     }
 
     fn drain(&mut self) -> Finding {
+        if self.shut {
+            return Finding::Closed;
+        }
         let mut drained = self.early.len();
         self.early = BytesMut::new();
         let pulled = self.pull(|_, data| {

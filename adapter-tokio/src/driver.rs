@@ -52,7 +52,8 @@ impl<R: Role + Send + 'static> Job<R> {
             Ok(Shaken { layer, id, surplus }) => {
                 self.links.insert(token, layer.link());
                 let watch = Watch::new(&self.shell, token);
-                ticket.established(Connection::new(layer, surplus, watch), id);
+                let claims = self.shell.run(|machine, _| machine.peer_claims());
+                ticket.established(Connection::new(layer, surplus, watch, claims), id);
             }
             Err(failure) => {
                 tracing::debug!(?token, %failure, "no connection");
@@ -74,7 +75,10 @@ impl Tasks {
             task.await;
             token
         });
-        self.handles.insert(token, handle);
+        if let Some(former) = self.handles.insert(token, handle) {
+            // Evicted to make room for this one; the order to end it finds it no more.
+            former.abort();
+        }
     }
 
     fn abort(&mut self, token: Token) {
@@ -82,11 +86,15 @@ impl Tasks {
     }
 
     /// Forgets the next task that has ended; a handle that is kept would keep the task's memory.
-    async fn reap(&mut self) {
+    /// Returns whether it has panicked: then the user's dialer has.
+    async fn reap(&mut self) -> bool {
         match self.set.join_next().await {
-            Some(Ok(token)) => drop(self.handles.remove(token)),
-            // Aborted, or its dialer panicked: its ticket has reported that.
-            Some(Err(_)) => {}
+            Some(Ok(token)) => {
+                self.handles.remove(token);
+                false
+            }
+            // Aborted or panicked: its ticket has reported that.
+            Some(Err(error)) => error.is_panic(),
             None => std::future::pending().await,
         }
     }
@@ -101,7 +109,7 @@ impl<R: Role + Send + 'static> Drop for Finally<R> {
         let mut orders = Vec::new();
         self.0.shell.turn(&mut orders);
         for order in orders {
-            if let Some((token, reason)) = carry_out(order) {
+            if let Some((token, reason)) = carry_out(&self.0.shell, order) {
                 self.0.links.revoke(token, reason);
             }
         }
@@ -109,7 +117,10 @@ impl<R: Role + Send + 'static> Drop for Finally<R> {
 }
 
 /// Carries out what needs no tasks; gives back what is to be aborted.
-fn carry_out(order: Order<Pooled>) -> Option<(Token, CloseReason)> {
+fn carry_out<R: Role>(
+    shell: &PoolShell<R>,
+    order: Order<Pooled>,
+) -> Option<(Token, CloseReason)> {
     match order {
         Order::Close { connection, reason } => {
             let peer = connection.layer.link().peer_addr();
@@ -119,6 +130,9 @@ fn carry_out(order: Order<Pooled>) -> Option<(Token, CloseReason)> {
         }
         Order::Abort { token, reason } => {
             tracing::debug!(?token, %reason, "connection ended");
+            if matches!(reason, CloseReason::DialTimeout | CloseReason::HandshakeTimeout) {
+                shell.note_failure(&format_args!("a connection {reason}"));
+            }
             Some((token, reason))
         }
         // The pool is closing; the machine has ended the dial already.
@@ -126,12 +140,13 @@ fn carry_out(order: Order<Pooled>) -> Option<(Token, CloseReason)> {
     }
 }
 
-/// Runs until the pool is closed. Dropping `_alive` tells that it has ended.
+/// Runs until the pool is closed. Dropping `_alive` tells that it has ended, and comes last (the
+/// first argument is dropped last): after the listener.
 pub(crate) async fn drive<R: Role + Send + 'static>(
+    _alive: watch::Sender<()>,
     job: Job<R>,
     clock: MonotonicClock,
     mut supply: impl Supply<R>,
-    _alive: watch::Sender<()>,
 ) {
     let finally = Finally(job);
     let job = &finally.0;
@@ -143,7 +158,7 @@ pub(crate) async fn drive<R: Role + Send + 'static>(
             if let Order::Dial { token } = order {
                 let ticket = Ticket::dial(&job.shell, token);
                 tasks.spawn(token, supply.dial(ticket, job.clone()));
-            } else if let Some((token, reason)) = carry_out(order) {
+            } else if let Some((token, reason)) = carry_out(&job.shell, order) {
                 tasks.abort(token);
                 job.links.revoke(token, reason);
             }
@@ -154,7 +169,9 @@ pub(crate) async fn drive<R: Role + Send + 'static>(
         tokio::select! {
             () = poll_fn(|cx| job.shell.poll_work(cx)) => {}
             () = sleep(&clock, due) => {}
-            () = tasks.reap() => {}
+            panicked = tasks.reap() => if panicked {
+                job.shell.note_failure(&"the dialer panicked");
+            },
             (token, handshake) = supply.accept(job) => tasks.spawn(token, handshake),
         }
     }

@@ -1,9 +1,10 @@
 //! What a client pool and a server pool have in common: all but where connections come from.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pool_proto::shell::AcquireError;
+use pool_proto::shell::{Acquire, AcquireError, WaitReady};
 use pool_proto::{ConfigError, ConnId, Machine, PutError, Role, Stats};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -52,7 +53,7 @@ impl<R: Role + Send + 'static> Pool<R> {
         let shell = PoolShell::new(machine(&clock), clock);
         let (alive, ended) = watch::channel(());
         let job = Job { shell: Arc::clone(&shell), links: Arc::new(Links::default()) };
-        runtime.spawn(driver::drive(job, clock, supply, alive));
+        runtime.spawn(driver::drive(alive, job, clock, supply));
         Self { inner: Arc::new(Inner { shell, ended }) }
     }
 
@@ -72,14 +73,7 @@ impl<R: Role + Send + 'static> Pool<R> {
     /// [`AcquireError::Timeout`] says what the wait was waiting for, and what failed last;
     /// [`AcquireError::Refused`] says why there is nothing to wait for.
     pub async fn acquire(&self, timeout: Duration) -> Result<PooledStream, AcquireError> {
-        let mut acquire = self.inner.shell.acquire();
-        let answer = match tokio::time::timeout(timeout, &mut acquire).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                acquire.expire();
-                acquire.await
-            }
-        };
+        let answer = within(timeout, self.inner.shell.acquire(), Acquire::expire).await;
         answer.map(PooledStream::new)
     }
 
@@ -97,14 +91,7 @@ impl<R: Role + Send + 'static> Pool<R> {
         id: ConnId,
         timeout: Duration,
     ) -> Result<PooledStream, AcquireError> {
-        let mut acquire = self.inner.shell.acquire_by_id(id);
-        let answer = match tokio::time::timeout(timeout, &mut acquire).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                acquire.expire();
-                acquire.await
-            }
-        };
+        let answer = within(timeout, self.inner.shell.acquire_by_id(id), Acquire::expire).await;
         answer.map(PooledStream::new)
     }
 
@@ -114,14 +101,7 @@ impl<R: Role + Send + 'static> Pool<R> {
     ///
     /// As [`acquire`](Self::acquire); more than the pool may ever hold are refused at once.
     pub async fn wait_ready(&self, ready: u32, timeout: Duration) -> Result<(), AcquireError> {
-        let mut wait = self.inner.shell.wait_ready(ready);
-        match tokio::time::timeout(timeout, &mut wait).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                wait.expire();
-                wait.await
-            }
-        }
+        within(timeout, self.inner.shell.wait_ready(ready), WaitReady::expire).await
     }
 
     /// Puts a connection back for reuse, without blocking.
@@ -248,6 +228,22 @@ pub enum BuildError {
         /// Why.
         source: std::io::Error,
     },
+}
+
+/// Awaits `wait`; when the time is up, it is told so and gives its answer. A timeout of zero needs no
+/// timer, which would take a millisecond.
+async fn within<W: Future + Unpin>(
+    timeout: Duration,
+    mut wait: W,
+    expire: impl FnOnce(&mut W),
+) -> W::Output {
+    if !timeout.is_zero()
+        && let Ok(answer) = tokio::time::timeout(timeout, &mut wait).await
+    {
+        return answer;
+    }
+    expire(&mut wait);
+    wait.await
 }
 
 pub(crate) fn runtime() -> Result<Handle, BuildError> {

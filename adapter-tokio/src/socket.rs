@@ -72,7 +72,11 @@ pub(crate) struct Links(Mutex<ByToken<Weak<Link>>>);
 
 impl Links {
     pub(crate) fn insert(&self, token: Token, link: &Arc<Link>) {
-        self.lock().insert(token, Arc::downgrade(link));
+        let former = self.lock().insert(token, Arc::downgrade(link));
+        if let Some(former) = former.and_then(|former| former.upgrade()) {
+            // Only a flush ends what is alive; its order to end the lease finds it no more.
+            former.revoke(CloseReason::Flushed);
+        }
     }
 
     pub(crate) fn revoke(&self, token: Token, reason: CloseReason) {

@@ -176,7 +176,9 @@ impl AsyncWrite for PooledStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match pin!(&mut self.usable()?.layer).poll_shutdown(cx) {
+        let connection = self.usable()?;
+        connection.shut = true;
+        match pin!(&mut connection.layer).poll_shutdown(cx) {
             Poll::Ready(Err(error)) => self.unless_revoked(Err(error)),
             polled => polled,
         }

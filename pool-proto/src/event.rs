@@ -353,7 +353,9 @@ pub enum WaitReason {
     IdHandshaking,
     /// By id: the connection is in use here, or was promised to another waiter.
     IdLeased,
-    /// By id: the connection was put back and is being drained, or is being looked at.
+    /// By id: the connection was put back, and its reuse delay is not over.
+    IdResting,
+    /// By id: the connection is being drained or looked at, which takes a moment.
     IdChecking,
     /// Fewer connections are ready than were waited for.
     Stock {
@@ -387,6 +389,7 @@ impl fmt::Display for WaitReason {
             Self::IdNotSeen => f.write_str("no connection with this id had come"),
             Self::IdHandshaking => f.write_str("the connection was still in its handshake"),
             Self::IdLeased => f.write_str("the connection was in use at this end"),
+            Self::IdResting => f.write_str("the connection was resting for its reuse delay"),
             Self::IdChecking => f.write_str("the connection was being drained"),
             Self::Stock { idle, wanted } => {
                 write!(f, "{idle} of the {wanted} connections waited for were ready")

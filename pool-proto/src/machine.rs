@@ -399,7 +399,8 @@ impl<C, R: Role> Machine<C, R> {
             Want::Id(id) => match self.lookup(id).and_then(|index| self.state(index)) {
                 None => WaitReason::IdNotSeen,
                 Some(State::Dialing | State::Handshaking) => WaitReason::IdHandshaking,
-                Some(State::Resting | State::Checking) => WaitReason::IdChecking,
+                Some(State::Resting) => WaitReason::IdResting,
+                Some(State::Checking) => WaitReason::IdChecking,
                 Some(_) => WaitReason::IdLeased,
             },
         })
