@@ -158,6 +158,30 @@ mod tests {
     }
 
     #[test]
+    fn the_zero_id_is_passed_over() {
+        use crate::{Instant, Server, ServerConfig};
+
+        // With 256 generations of a slot, all can be gone through: here slots below 64 have zero.
+        let slots = crate::MAX_CONNECTIONS;
+        let zero = |seed: &u64| {
+            let mut random = fastrand::Rng::with_seed(*seed);
+            Permutation::new(slots, &mut random).slot(ConnId::ZERO) < 64
+        };
+        let seed = (0..).find(zero).unwrap();
+        let config = ServerConfig::builder().seed(seed).max_connections(slots).capacity(64);
+        let mut server = Server::<()>::new(&config.build().unwrap(), Instant::EPOCH);
+        let peer = core::net::IpAddr::from([10, 0, 0, 1]);
+        for generation in 0..256 {
+            for _ in 0..64 {
+                let admission = server.admit(Instant::EPOCH, peer).unwrap();
+                assert_ne!(admission.id, ConnId::ZERO, "in generation {generation}");
+            }
+            server.flush(Instant::EPOCH);
+            while server.poll_action().is_some() {}
+        }
+    }
+
+    #[test]
     fn ids_of_two_seeds_have_nothing_in_common() {
         let ids = |seed| -> HashSet<ConnId> {
             let permutation = Permutation::new(65_536, &mut fastrand::Rng::with_seed(seed));

@@ -1,6 +1,7 @@
 //! The bookkeeping that client and server share: states, waiters, leases, timers.
 
 use alloc::collections::VecDeque;
+use core::time::Duration;
 
 use crate::config::{Common, TakeOrder};
 use crate::error::{PutError, Refusal};
@@ -170,14 +171,7 @@ impl<C, R: Role> Machine<C, R> {
                 }
                 self.end(index, CloseReason::HandshakeFailed);
             }
-            Event::Readable { token } => {
-                // On a lease it is the holder's; a claimed or resting connection is looked at when
-                // it is taken or drained. None of that is a fault of the driver.
-                if let Some(index) = self.slots.resolve(token, &[State::Idle]) {
-                    self.check(index, Purpose::Watch, now);
-                }
-                return;
-            }
+            Event::Readable { token } => return self.readable(token, now),
             Event::Checked { token, connection, finding } => {
                 self.checked(token, connection, finding, now);
             }
@@ -227,6 +221,12 @@ impl<C, R: Role> Machine<C, R> {
         self.actions.pop_front()
     }
 
+    /// Whether [`poll_action`](Self::poll_action) has something.
+    #[must_use]
+    pub fn has_actions(&self) -> bool {
+        !self.actions.is_empty()
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) is to be called next; `None` when there is
     /// nothing to wait for. Changes with every call.
     #[must_use]
@@ -239,8 +239,18 @@ impl<C, R: Role> Machine<C, R> {
     /// Takes any ready connection, or queues for the next one.
     ///
     /// To answer at once, [`cancel`](Self::cancel) a waiter that was queued.
+    #[inline]
     pub fn acquire(&mut self, now: Instant) -> Acquire<C> {
         let now = self.advance(now);
+        // The usual case, in line: returning a lease through memory costs as much as taking it.
+        if let Some(index) = self.next_idle()
+            && self.slots.expiry(index, now).is_none()
+            && let Some(lease) = self.hand_over(index, now)
+        {
+            self.totals.served_at_once += 1;
+            self.settle(now);
+            return Acquire::Ready(lease);
+        }
         self.acquire_any(now, false)
     }
 
@@ -251,6 +261,7 @@ impl<C, R: Role> Machine<C, R> {
         self.acquire_any(now, true)
     }
 
+    #[inline(never)]
     fn acquire_any(&mut self, now: Instant, again: bool) -> Acquire<C> {
         if self.closed {
             return self.refused(Refusal::PoolClosed);
@@ -418,8 +429,42 @@ impl<C, R: Role> Machine<C, R> {
     /// [`PutError`] when the machine has no such lease (any more). The connection is closed then,
     /// too.
     pub fn put(&mut self, now: Instant, token: Token, connection: C) -> Result<(), PutError> {
+        self.put_back(now, token, connection, None)
+    }
+
+    /// [`put`](Self::put) for a driver that has drained the connection itself just before, with this
+    /// outcome: the connection can be taken again at once, without a [`Check`](Action::Check). Where
+    /// there is a [reuse delay](Self::reuse_delay), that is when it is drained, not before.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Self::put).
+    pub fn put_drained(
+        &mut self,
+        now: Instant,
+        token: Token,
+        connection: C,
+        finding: Finding,
+    ) -> Result<(), PutError> {
+        self.put_back(now, token, connection, Some(finding))
+    }
+
+    /// How long a connection that was put back rests before it is drained.
+    #[must_use]
+    pub const fn reuse_delay(&self) -> Duration {
+        self.reuse_delay.duration()
+    }
+
+    fn put_back(
+        &mut self,
+        now: Instant,
+        token: Token,
+        connection: C,
+        drained: Option<Finding>,
+    ) -> Result<(), PutError> {
         let now = self.advance(now);
-        let Some(index) = self.slots.resolve(token, &[State::Leased]) else {
+        let index = self.slots.resolve(token, &[State::Leased]);
+        let Some((index, slot)) = index.and_then(|i| Some((i, self.slots.get_mut(i)?))) else {
             self.totals.put_unknown += 1;
             let (reason, error) = if self.closed {
                 (CloseReason::PoolClosed, PutError::PoolClosed)
@@ -430,9 +475,6 @@ impl<C, R: Role> Machine<C, R> {
             return Err(error);
         };
         self.totals.put += 1;
-        let Some(slot) = self.slots.get_mut(index) else {
-            return Err(PutError::NotLeased);
-        };
         slot.connection = Some(connection);
         slot.used = true;
         slot.claimed = false;
@@ -441,12 +483,18 @@ impl<C, R: Role> Machine<C, R> {
             self.close_one(index, reason);
         } else if !wanted && self.waiters.any() == 0 && self.supply() >= self.role.limit() {
             self.close_one(index, CloseReason::Overflow);
+        } else if drained == Some(Finding::Closed) {
+            self.close_one(index, CloseReason::PeerClosed);
+        } else if self.reuse_delay != Period::ZERO {
+            R::returned(self, index);
+            self.slots.enter(index, State::Resting, now);
+        } else if drained == Some(Finding::Data) {
+            self.close_one(index, CloseReason::Leftover);
         } else {
             R::returned(self, index);
-            if self.reuse_delay == Period::ZERO {
-                self.check(index, Purpose::Drain, now);
-            } else {
-                self.slots.enter(index, State::Resting, now);
+            match drained {
+                Some(_) => self.offer(index, false, now),
+                None => self.check(index, Purpose::Drain, now),
             }
         }
         self.settle(now);
@@ -700,6 +748,17 @@ impl<C, R: Role> Machine<C, R> {
         self.offer(index, false, now);
     }
 
+    /// Something has arrived. An idle connection is looked at; any other once it becomes idle: until
+    /// then it may still be drained, or be its holder's.
+    fn readable(&mut self, token: Token, now: Instant) {
+        let Some(index) = self.resolve(token, &State::ALL) else { return };
+        if self.state(index) == Some(State::Idle) {
+            self.check(index, Purpose::Watch, now);
+        } else if let Some(slot) = self.slots.get_mut(index) {
+            slot.stirred = true;
+        }
+    }
+
     fn checked(&mut self, token: Token, connection: C, finding: Finding, now: Instant) {
         let Some(index) = self.resolve_with(token, &[State::Checking], connection) else {
             return;
@@ -736,7 +795,7 @@ impl<C, R: Role> Machine<C, R> {
         let Some(slot) = self.slots.get_mut(index) else {
             return;
         };
-        let claimed = slot.claimed;
+        let (claimed, stirred) = (slot.claimed, slot.stirred);
         slot.waiter = NOBODY;
         let waiter = slot.id.and_then(|id| self.waiters.first_for(id, claimed));
         if waiter.is_some() {
@@ -745,6 +804,8 @@ impl<C, R: Role> Machine<C, R> {
             self.slots.enter(index, State::Claimed, now);
         } else if surplus && self.supply() > self.role.limit() {
             return self.close_one(index, CloseReason::Overflow);
+        } else if stirred {
+            return self.check(index, Purpose::Watch, now);
         } else {
             self.slots.enter(index, State::Idle, now);
         }
@@ -764,6 +825,7 @@ impl<C, R: Role> Machine<C, R> {
         }
     }
 
+    #[inline]
     fn hand_over(&mut self, index: u32, now: Instant) -> Option<Lease<C>> {
         let token = self.slots.token(index)?;
         R::leased(self, index);
@@ -782,6 +844,7 @@ impl<C, R: Role> Machine<C, R> {
             return;
         };
         slot.purpose = purpose;
+        slot.stirred = false;
         if let (Some(token), Some(connection)) = (token, slot.connection.take()) {
             self.actions.push_back(Action::Check { token, connection, purpose });
         }

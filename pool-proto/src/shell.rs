@@ -33,7 +33,7 @@ pub use held::{Held, Watch};
 pub use parker::block_on;
 pub use ticket::Ticket;
 
-use crate::error::Rejected;
+use crate::error::{PutError, Rejected};
 use crate::event::{Action, CloseReason, Event, Finding, Purpose, Token, WaiterId};
 use crate::id::ConnId;
 use crate::machine::{Machine, Role};
@@ -94,6 +94,8 @@ pub enum Order<C> {
 pub struct Shell<C, R> {
     state: Mutex<State<C, R>>,
     clock: Box<dyn Clock>,
+    /// Whether a connection that is put back is drained at once.
+    drains_at_put: bool,
 }
 
 struct State<C, R> {
@@ -108,12 +110,16 @@ struct State<C, R> {
     /// What the driver sleeps towards.
     armed: Option<Instant>,
     last_failure: Option<Arc<str>>,
+    /// There is no driver any more.
+    ended: bool,
 }
 
 /// What is to be done after unlocking.
 struct Errands<C> {
     wakers: Few<Waker>,
     checks: Few<(Token, C, Purpose)>,
+    /// Connections that no driver is left to close.
+    orphans: Few<C>,
 }
 
 /// Mostly none or one, without allocating for them.
@@ -151,8 +157,16 @@ impl<T> Few<T> {
 }
 
 impl<C, R: Role> State<C, R> {
+    /// Whether the last call has left nothing to do, as most calls do.
+    #[inline]
+    fn is_settled(&self) -> bool {
+        !self.machine.has_actions() && (self.driver.is_none() || !self.has_work())
+    }
+
     /// Sorts the machine's actions by who carries them out.
-    fn sort(&mut self, errands: &mut Errands<C>) {
+    #[inline(never)]
+    fn sort(&mut self) -> Errands<C> {
+        let mut errands = Errands { wakers: Few::None, checks: Few::None, orphans: Few::None };
         while let Some(action) = self.machine.poll_action() {
             match action {
                 Action::Wake { waiter } => {
@@ -163,6 +177,7 @@ impl<C, R: Role> State<C, R> {
                     errands.checks.push((token, connection, purpose));
                 }
                 Action::Dial { token } => self.orders.push_back(Order::Dial { token }),
+                Action::Close { connection, .. } if self.ended => errands.orphans.push(connection),
                 Action::Close { connection, reason, .. } => {
                     self.orders.push_back(Order::Close { connection, reason });
                 }
@@ -177,14 +192,16 @@ impl<C, R: Role> State<C, R> {
         if self.driver.is_some() && (self.has_orders() || due()) {
             self.driver.take().into_iter().for_each(|waker| errands.wakers.push(waker));
         }
+        errands
     }
 
     fn has_work(&self) -> bool {
         self.has_orders() || self.is_due_earlier()
     }
 
+    /// A close is an order of its own: with nothing in the pool, it makes no other.
     fn has_orders(&self) -> bool {
-        !self.orders.is_empty() || !self.readable.is_empty()
+        !self.orders.is_empty() || !self.readable.is_empty() || self.machine.is_closed()
     }
 
     /// Whether something is due before the driver wakes by itself.
@@ -215,6 +232,7 @@ impl<C, R: Role> State<C, R> {
 impl<C: Connection, R: Role> Shell<C, R> {
     /// A shell around `machine`, whose time `clock` tells.
     pub fn new(machine: Machine<C, R>, clock: impl Clock) -> Arc<Self> {
+        let drains_at_put = machine.reuse_delay().is_zero();
         let state = State {
             machine,
             wakers: Vec::new(),
@@ -223,8 +241,9 @@ impl<C: Connection, R: Role> Shell<C, R> {
             driver: None,
             armed: None,
             last_failure: None,
+            ended: false,
         };
-        let shell = Self { state: Mutex::new(state), clock: Box::new(clock) };
+        let shell = Self { state: Mutex::new(state), clock: Box::new(clock), drains_at_put };
         shell.with(shell.clock.now(), |_, _| ());
         Arc::new(shell)
     }
@@ -234,16 +253,25 @@ impl<C: Connection, R: Role> Shell<C, R> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs `act` under the mutex, then what follows from it outside.
+    /// Runs `act` under the mutex, then what follows from it outside. Inlined, because a result that
+    /// is passed through memory costs more than all the rest.
+    #[inline(always)]
     fn with<T>(&self, now: Instant, act: impl FnOnce(&mut State<C, R>, Instant) -> T) -> T {
-        let mut errands = Errands { wakers: Few::None, checks: Few::None };
-        let result = {
-            let mut state = self.lock();
-            let result = act(&mut state, now);
-            state.sort(&mut errands);
-            result
-        };
+        let mut state = self.lock();
+        let result = act(&mut state, now);
+        if state.is_settled() {
+            return result;
+        }
+        let errands = state.sort();
+        drop(state);
+        self.run_errands(errands, now);
+        result
+    }
+
+    #[inline(never)]
+    fn run_errands(&self, errands: Errands<C>, now: Instant) {
         errands.wakers.each(Waker::wake);
+        errands.orphans.each(drop);
         errands.checks.each(|(token, mut connection, purpose)| {
             let finding = match purpose {
                 Purpose::Watch => connection.check(),
@@ -251,7 +279,6 @@ impl<C: Connection, R: Role> Shell<C, R> {
             };
             self.checked(now, token, connection, finding);
         });
-        result
     }
 
     /// [`event`](Self::event) for the answer to a check, which took no time: another look at the
@@ -289,6 +316,15 @@ impl<C: Connection, R: Role> Shell<C, R> {
     /// error counter.
     pub fn run<T>(&self, act: impl FnOnce(&mut Machine<C, R>, Instant) -> T) -> T {
         self.with(self.clock.coarse(), |state, now| act(&mut state.machine, now))
+    }
+
+    /// Puts a lease back. It is drained here, before locking, instead of in a check: one lock for two.
+    fn put(&self, token: Token, mut connection: C) -> Result<(), PutError> {
+        if !self.drains_at_put {
+            return self.run(|machine, now| machine.put(now, token, connection));
+        }
+        let finding = connection.drain();
+        self.run(|machine, now| machine.put_drained(now, token, connection, finding))
     }
 
     /// A snapshot of what the pool can tell about itself.
@@ -329,7 +365,14 @@ impl<C: Connection, R: Role> Shell<C, R> {
         state.armed
     }
 
-    /// Ready when the next [`turn`](Self::turn) is due earlier than the last one said.
+    /// Says that the driver has ended: after one last [`turn`](Self::turn), connections that are to
+    /// be closed are dropped instead, by whoever made that necessary.
+    pub fn end(&self) {
+        self.lock().ended = true;
+    }
+
+    /// Ready when the next [`turn`](Self::turn) is due earlier than the last one said, and at once
+    /// when the pool is closed.
     pub fn poll_work(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.lock();
         if state.has_work() {

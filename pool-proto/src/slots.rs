@@ -74,6 +74,8 @@ pub(crate) struct Slot<C> {
     pub(crate) used: bool,
     /// Whether the peer has begun to use it.
     pub(crate) claimed: bool,
+    /// Whether something arrived while it could not be looked at.
+    pub(crate) stirred: bool,
 }
 
 /// A list whose entries stay for a constant period at the most, in the order of their deadlines.
@@ -190,6 +192,7 @@ impl<C> Slots<C> {
             ageing: false,
             used: false,
             claimed: false,
+            stirred: false,
         })?;
         self.link(key.index, state, now);
         Some(key)

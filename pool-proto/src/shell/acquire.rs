@@ -4,11 +4,11 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, Waker};
 
 use thiserror::Error;
 
-use super::{Connection, Held, Shell};
+use super::{Connection, Held, Shell, State};
 use crate::error::Refusal;
 use crate::event::{
     Acquire as Answer, CloseReason, Collected, Finding, Lease, Stock, WaitOutcome, WaitReason,
@@ -55,51 +55,78 @@ impl<C: Connection, R: Role> Wait<C, R> {
         Self { shell: Arc::clone(shell), waiter: None, expired: false }
     }
 
-    /// Asks the machine: at first by `begin`, which queues, then by collecting.
+    /// Asks the machine: at first by `begin`, which may queue, then by collecting.
+    #[inline(always)]
     fn poll(
         &mut self,
         cx: &Context<'_>,
-        begin: impl FnOnce(&mut Machine<C, R>, Instant) -> Begun<C>,
+        begin: impl FnOnce(&mut Machine<C, R>, Instant) -> Step<C>,
     ) -> Poll<Result<Option<Lease<C>>, AcquireError>> {
         let (waiter, expired) = (self.waiter, self.expired);
-        // A waker is dropped outside: it may be the last hold on a task, whose drop comes back here.
-        let (waiter, answer, _old_waker) =
-            self.shell.with(self.shell.clock.coarse(), |state, now| {
-                let waiter = match waiter {
-                    Some(waiter) => waiter,
-                    None => match begin(&mut state.machine, now) {
-                        Begun::Queued(waiter) => waiter,
-                        Begun::Over(answer) => return (None, Poll::Ready(answer), None),
-                    },
-                };
-                let answer = match state.machine.collect(now, waiter) {
-                    Collected::Ready(lease) => Ok(Some(lease)),
-                    Collected::Stocked => Ok(None),
-                    Collected::Refused(refusal) => Err(refusal.into()),
-                    Collected::Unknown => Err(Refusal::PoolClosed.into()),
-                    Collected::Waiting => {
-                        let why = state.machine.why(waiter).unwrap_or(WaitReason::NoPeer);
-                        // A check under way never blocks: its answer is worth waiting for even when
-                        // the time is up, and is the true one.
-                        if !expired || why == WaitReason::IdChecking {
-                            let old = state.remember(waiter, cx.waker());
-                            return (Some(waiter), Poll::Pending, old);
-                        }
-                        let outcome = state.machine.cancel(now, waiter);
-                        debug_assert_eq!(outcome, WaitOutcome::Waiting(why));
-                        Err(AcquireError::Timeout { why, last_failure: state.last_failure.clone() })
-                    }
-                };
-                (None, Poll::Ready(answer), state.forget(waiter))
-            });
-        self.waiter = waiter;
-        answer
+        let step = self.shell.with(self.shell.clock.coarse(), |state, now| match waiter {
+            Some(waiter) => state.collect(cx, waiter, expired, now),
+            None => match begin(&mut state.machine, now) {
+                Step::Waiting(waiter, _) => state.collect(cx, waiter, expired, now),
+                step => step,
+            },
+        });
+        let answer = match step {
+            Step::Taken(lease) => Ok(Some(lease)),
+            Step::Stocked => Ok(None),
+            Step::Failed(error, old_waker) => {
+                drop(old_waker);
+                Err(error)
+            }
+            Step::Waiting(waiter, old_waker) => {
+                drop(old_waker);
+                self.waiter = Some(waiter);
+                return Poll::Pending;
+            }
+        };
+        self.waiter = None;
+        Poll::Ready(answer)
     }
 }
 
-enum Begun<C> {
-    Queued(WaiterId),
-    Over(Result<Option<Lease<C>>, AcquireError>),
+/// How far a wait has come.
+pub(super) enum Step<C> {
+    Taken(Lease<C>),
+    Stocked,
+    /// Wakers that were there before come out with the step: they are dropped outside the mutex,
+    /// because one may be the last hold on a task whose drop comes back here.
+    Failed(AcquireError, Option<Waker>),
+    Waiting(WaiterId, Option<Waker>),
+}
+
+impl<C, R: Role> State<C, R> {
+    /// What has become of a waiter; registers the waker of one that waits on.
+    #[inline(never)]
+    fn collect(
+        &mut self,
+        cx: &Context<'_>,
+        waiter: WaiterId,
+        expired: bool,
+        now: Instant,
+    ) -> Step<C> {
+        match self.machine.collect(now, waiter) {
+            Collected::Ready(lease) => Step::Taken(lease),
+            Collected::Stocked => Step::Stocked,
+            Collected::Refused(refusal) => Step::Failed(refusal.into(), None),
+            Collected::Unknown => Step::Failed(Refusal::PoolClosed.into(), None),
+            Collected::Waiting => {
+                let why = self.machine.why(waiter).unwrap_or(WaitReason::NoPeer);
+                // A check under way never blocks: its answer is worth waiting for even when the
+                // time is up, and is the true one.
+                if !expired || why == WaitReason::IdChecking {
+                    return Step::Waiting(waiter, self.remember(waiter, cx.waker()));
+                }
+                let outcome = self.machine.cancel(now, waiter);
+                debug_assert_eq!(outcome, WaitOutcome::Waiting(why));
+                let last_failure = self.last_failure.clone();
+                Step::Failed(AcquireError::Timeout { why, last_failure }, self.forget(waiter))
+            }
+        }
+    }
 }
 
 impl<C: Connection, R: Role> Drop for Wait<C, R> {
@@ -154,9 +181,9 @@ impl<C: Connection, R: Role + Send + 'static> Future for Acquire<C, R> {
                     None => machine.acquire(now),
                 };
                 match answer {
-                    Answer::Ready(lease) => Begun::Over(Ok(Some(lease))),
-                    Answer::Queued(waiter) => Begun::Queued(waiter),
-                    Answer::Refused(refusal) => Begun::Over(Err(refusal.into())),
+                    Answer::Ready(lease) => Step::Taken(lease),
+                    Answer::Queued(waiter) => Step::Waiting(waiter, None),
+                    Answer::Refused(refusal) => Step::Failed(refusal.into(), None),
                 }
             });
             let lease = match polled {
@@ -217,9 +244,9 @@ impl<C: Connection, R: Role> Future for WaitReady<C, R> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let ready = self.ready;
         let polled = self.wait.poll(cx, |machine, now| match machine.wait_ready(now, ready) {
-            Stock::Ready => Begun::Over(Ok(None)),
-            Stock::Queued(waiter) => Begun::Queued(waiter),
-            Stock::Refused(refusal) => Begun::Over(Err(refusal.into())),
+            Stock::Ready => Step::Stocked,
+            Stock::Queued(waiter) => Step::Waiting(waiter, None),
+            Stock::Refused(refusal) => Step::Failed(refusal.into(), None),
         });
         polled.map_ok(|_| ())
     }

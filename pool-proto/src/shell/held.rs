@@ -83,7 +83,7 @@ impl<C> Held<C> {
             return Err(shell.run(|machine, _| machine.put_foreign()));
         }
         match self.connection.take() {
-            Some(connection) => shell.run(|machine, now| machine.put(now, self.token, connection)),
+            Some(connection) => shell.put(self.token, connection),
             None => Ok(()),
         }
     }
