@@ -21,6 +21,10 @@ pub(crate) const DEFAULT_SEED: u64 = 0x706f_6f6c;
 /// against a round trip and short against the life of a useful connection.
 const SETTLING: Duration = Duration::from_secs(1);
 
+/// A success after failures that has lasted this long is not proven wrong any more by what happens to
+/// a later connection. Ten times what a single connection is given to settle.
+const RECOVERY: Duration = Duration::from_secs(10);
+
 /// The client role: connections come from dials.
 pub struct Dialing {
     tuner: Tuner,
@@ -34,6 +38,8 @@ pub struct Dialing {
     /// Whether the last success was proven wrong. Until an attempt of this epoch succeeds, those
     /// that do were begun before, and mislead like the one before them.
     relapsed: bool,
+    /// When a success ended the last failures.
+    recovered_at: Instant,
     next_round: Option<Instant>,
     /// Connections established since the last round.
     created: u32,
@@ -66,6 +72,7 @@ impl<C> Client<C> {
             retry_at: None,
             epoch: 0,
             relapsed: false,
+            recovered_at: now,
             next_round: None,
             created: 0,
             lowest_idle: 0,
@@ -136,7 +143,8 @@ impl<C> Client<C> {
         }
         role.epoch = role.epoch.wrapping_add(1);
         role.relapsed |= relapse;
-        let wait = if relapse { role.backoff.relapse() } else { role.backoff.failure() };
+        let proven_wrong = relapse && now.since(role.recovered_at) <= RECOVERY;
+        let wait = if proven_wrong { role.backoff.relapse() } else { role.backoff.failure() };
         role.retry_at = Some(now + wait).filter(|at| *at > now);
     }
 }
@@ -192,10 +200,14 @@ impl Role for Dialing {
 
     fn established<C>(client: &mut Client<C>, index: u32) {
         let epoch = client.slots.get(index).map(|slot| slot.origin);
+        let now = client.now;
         let role = &mut client.role;
         role.created = role.created.saturating_add(1);
         if !role.relapsed || epoch == Some(role.epoch) {
             role.relapsed = false;
+            if role.backoff.failures() > 0 {
+                role.recovered_at = now;
+            }
             role.backoff.success();
             role.retry_at = None;
         }
@@ -234,8 +246,10 @@ impl Role for Dialing {
             WaitReason::BackingOff { failures: client.role.backoff.failures() }
         } else if client.slots.total() >= client.max_connections {
             WaitReason::AllInUse { leased: client.slots.len(State::Leased) }
-        } else {
+        } else if client.role.tuner.tuning() == Tuning::Reference {
             WaitReason::NextRound
+        } else {
+            WaitReason::Returning { returning: client.supply() }
         }
     }
 

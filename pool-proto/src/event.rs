@@ -340,6 +340,11 @@ pub enum WaitReason {
     },
     /// Client under [`Tuning::Reference`](crate::Tuning::Reference): the next round has not begun.
     NextRound,
+    /// Client: connections are on their way back into the pool, or promised to others.
+    Returning {
+        /// How many.
+        returning: u32,
+    },
     /// Server: peers are in their handshakes.
     Handshaking {
         /// How many.
@@ -380,6 +385,9 @@ impl fmt::Display for WaitReason {
                     f,
                     "all connections allowed were in use ({leased}); raise max_connections or return them sooner"
                 )
+            }
+            Self::Returning { returning } => {
+                write!(f, "{returning} connections were on their way back into the pool")
             }
             Self::NextRound => f.write_str("the next refill round had not begun"),
             Self::Handshaking { in_flight } => {

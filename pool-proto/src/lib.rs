@@ -54,6 +54,7 @@
 //!   [`Action::Abort`], or report of yours ([`Event::DialFailed`], [`Event::HandshakeFailed`],
 //!   [`Event::Closed`]); no action names it afterwards. What you report of it later is stale, and
 //!   changes nothing but a counter; if a connection comes with it, it goes out again to be closed.
+//!   That is also how a connection ends that is given up while you check it: when it comes back.
 //! - **Deadlines are the machine's**: dial, handshake with id, idle, lifetime, claim, reuse, drain,
 //!   backoff, rounds. The deadline of an acquire is the caller's: [`cancel`](Machine::cancel).
 //! - **Time only moves forward.** A `now` before the latest one counts as that.

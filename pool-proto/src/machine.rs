@@ -278,7 +278,9 @@ impl<C, R: Role> Machine<C, R> {
         if let Some(refusal) = self.role.dried_up() {
             return self.refused(refusal);
         }
-        self.role.missed();
+        if !again {
+            self.role.missed();
+        }
         self.queue(Want::Any, again, now)
     }
 
@@ -492,6 +494,8 @@ impl<C, R: Role> Machine<C, R> {
             self.close_one(index, CloseReason::Leftover);
         } else {
             R::returned(self, index);
+            // Its state is still that of a lease, but it cannot end in `offer`: neither expired nor,
+            // with `surplus` off, too many.
             match drained {
                 Some(_) => self.offer(index, false, now),
                 None => self.check(index, Purpose::Drain, now),

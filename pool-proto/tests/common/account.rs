@@ -17,7 +17,7 @@ impl<R: Role> Harness<R> {
         life.map(|life| life.held)
     }
 
-    pub(super) fn new_connection(&mut self) -> u32 {
+    pub(crate) fn new_connection(&mut self) -> u32 {
         self.places.push(Place::Driver);
         u32::try_from(self.places.len()).unwrap() - 1
     }

@@ -400,6 +400,22 @@ impl<R: Role> Harness<R> {
         result
     }
 
+    /// Puts back what the driver has drained itself.
+    pub(crate) fn put_drained(
+        &mut self,
+        lease: Lease<u32>,
+        found: Finding,
+    ) -> Result<(), PutError> {
+        self.begin();
+        self.give(lease.connection);
+        let result = self.machine.put_drained(self.now, lease.token, lease.connection, found);
+        if let Some(life) = self.life(lease.token) {
+            life.held = Held::Machine;
+        }
+        self.settle();
+        result
+    }
+
     pub(crate) fn reject(&mut self, lease: Lease<u32>, finding: Finding) {
         self.begin();
         self.give(lease.connection);

@@ -1,0 +1,442 @@
+//! A connection between its establishment and its end: leases, putting back, claims and
+//! lifetimes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails"
+)]
+
+mod common;
+
+use common::*;
+use pool_proto::{
+    Acquire, Action, ClientConfigBuilder, CloseReason, Collected, Finding, IdExchange, Purpose,
+    PutError, Refusal, ServerConfigBuilder, TakeOrder,
+};
+
+/// A client with this many idle connections.
+fn filled(
+    count: u32,
+    config: impl FnOnce(ClientConfigBuilder) -> ClientConfigBuilder,
+) -> ClientHarness {
+    let mut pool = ClientHarness::client(count, count, config);
+    pool.fill();
+    pool
+}
+
+fn server(config: impl FnOnce(ServerConfigBuilder) -> ServerConfigBuilder) -> ServerHarness {
+    ServerHarness::server(4, config)
+}
+
+// --- putting back -------------------------------------------------------------------------------
+
+#[test]
+fn what_is_put_back_is_drained_and_then_idle_again() {
+    let mut pool = server(|config| config);
+    let peer = pool.join("10.0.0.1");
+    let lease = pool.take();
+    assert_eq!((lease.token, lease.id), (peer.token, peer.id));
+    let (token, connection) = (lease.token, lease.connection);
+    pool.put(lease).unwrap();
+    let purpose = Purpose::Drain;
+    let check = Action::Check { token, connection, purpose };
+    assert_eq!(pool.did(), [check]);
+    assert_eq!((pool.stats().returning, pool.stats().idle), (1, 0));
+    pool.checked(Finding::Quiet);
+    assert_eq!((pool.stats().returning, pool.stats().idle), (0, 1));
+    assert_eq!(pool.take().token, token);
+    let totals = pool.stats().totals;
+    assert_eq!((totals.leases, totals.reused, totals.put), (2, 1, 1));
+}
+
+#[test]
+fn what_cannot_be_drained_is_closed() {
+    for (finding, reason) in
+        [(Finding::Data, CloseReason::Leftover), (Finding::Closed, CloseReason::PeerClosed)]
+    {
+        let mut pool = server(|config| config);
+        let token = pool.join("10.0.0.1").token;
+        let lease = pool.take();
+        let connection = lease.connection;
+        pool.put(lease).unwrap();
+        pool.checked(finding);
+        let close = Action::Close { token, connection, reason };
+        assert_eq!(pool.did(), [close]);
+    }
+}
+
+#[test]
+fn a_check_that_does_not_come_back_in_time_is_given_up() {
+    let mut pool = server(|config| config.drain_timeout(ms(30)));
+    pool.drain_timeout = ms(30);
+    let token = pool.join("10.0.0.1").token;
+    pool.readable(token);
+    assert_eq!(pool.machine.poll_timeout(), Some(pool.now + ms(30)));
+    pool.wait(ms(30));
+    pool.timeout();
+    assert_eq!(pool.did(), [], "the driver has the connection");
+    assert_eq!(pool.stats().totals.drain_timeouts, 1);
+    let connection = pool.checks[0].1;
+    pool.checked(Finding::Quiet);
+    let reason = CloseReason::Stale;
+    let close = Action::Close { token, connection, reason };
+    assert_eq!(pool.did(), [close]);
+}
+
+#[test]
+fn what_is_put_back_into_a_full_pool_is_closed() {
+    let mut pool = filled(2, |config| config);
+    let lease = pool.take();
+    let (token, connection) = (lease.token, lease.connection);
+    pool.fill();
+    assert_eq!(pool.put(lease), Ok(()));
+    let reason = CloseReason::Overflow;
+    let close = Action::Close { token, connection, reason };
+    assert_eq!(pool.did(), [close]);
+}
+
+#[test]
+fn a_full_pool_takes_back_what_somebody_waits_for() {
+    let mut pool = filled(1, |config| config);
+    let (a, token) = (pool.take(), pool.dialing()[0]);
+    let waiter = pool.queue();
+    pool.dialed(token);
+    pool.put(a).unwrap();
+    assert_eq!(pool.stats().returning, 1, "in spite of the handshake");
+    pool.cancel(waiter);
+    pool.checked(Finding::Quiet);
+    assert_eq!(pool.ended(CloseReason::Overflow), 1, "nobody waits any more");
+}
+
+#[test]
+fn nothing_is_put_back_twice_or_after_its_end() {
+    let mut pool = server(|config| config);
+    pool.join("10.0.0.1");
+    let lease = pool.take();
+    let (token, first) = (lease.token, lease.connection);
+    pool.put(lease).unwrap();
+    pool.checked(Finding::Quiet);
+    let closed = |connection| {
+        let reason = CloseReason::Stale;
+        [Action::Close { token, connection, reason }]
+    };
+    let second = pool.new_connection();
+    assert_eq!(pool.put_raw(token, second), Err(PutError::NotLeased));
+    assert_eq!(pool.did(), closed(second));
+    assert_eq!(pool.stats().idle, 1);
+    assert_eq!(pool.take().connection, first);
+    pool.flush();
+    assert_eq!(pool.put_raw(token, first), Err(PutError::NotLeased));
+    assert_eq!(pool.did(), closed(first));
+    pool.close();
+    let third = pool.new_connection();
+    assert_eq!(pool.put_raw(token, third), Err(PutError::PoolClosed));
+    assert_eq!(pool.stats().totals.put_unknown, 3);
+    assert_eq!(pool.stats().totals.put, 1);
+}
+
+#[test]
+fn a_foreign_lease_is_closed() {
+    let mut other = filled(3, |config| config);
+    let _ = (other.take(), other.take());
+    let foreign = other.take();
+    let mut pool = server(|config| config);
+    pool.join("10.0.0.1");
+    let connection = pool.new_connection();
+    let result = pool.put_raw(foreign.token, connection);
+    assert_eq!(result, Err(PutError::NotLeased));
+    assert_eq!(pool.stats().idle, 1);
+}
+
+#[test]
+fn what_was_put_back_rests_for_the_reuse_delay_before_it_is_drained() {
+    let mut pool = server(|config| config.reuse_delay(ms(50)));
+    let token = pool.join("10.0.0.1").token;
+    let lease = pool.take();
+    pool.put(lease).unwrap();
+    assert_eq!(pool.did(), []);
+    assert_eq!(pool.stats().returning, 1);
+    pool.readable(token);
+    assert_eq!(pool.did(), [], "the drain will see it");
+    pool.wait(ms(49));
+    pool.timeout();
+    assert_eq!(pool.did(), []);
+    pool.wait(ms(1));
+    pool.timeout();
+    let drain = |action: &Did| matches!(action, Action::Check { purpose: Purpose::Drain, .. });
+    assert!(drain(&pool.did()[0]));
+    pool.checked(Finding::Quiet);
+    assert_eq!(pool.stats().idle, 1);
+}
+
+#[test]
+fn what_the_driver_has_drained_can_be_taken_again_at_once() {
+    let mut pool = server(|config| config);
+    let token = pool.join("10.0.0.1").token;
+    let lease = pool.take();
+    pool.put_drained(lease, Finding::Quiet).unwrap();
+    assert_eq!(pool.did(), []);
+    assert_eq!(pool.stats().idle, 1);
+    for (finding, reason) in
+        [(Finding::Data, CloseReason::Leftover), (Finding::Closed, CloseReason::PeerClosed)]
+    {
+        let lease = pool.take();
+        let connection = lease.connection;
+        assert_eq!(lease.token.slot(), token.slot());
+        let token = lease.token;
+        pool.put_drained(lease, finding).unwrap();
+        assert_eq!(pool.did(), [Action::Close { token, connection, reason }]);
+        if pool.stats().totals.leftover + pool.stats().totals.peer_closed < 2 {
+            pool.join("10.0.0.1");
+        }
+    }
+}
+
+#[test]
+fn what_was_drained_too_early_for_the_reuse_delay_rests_all_the_same() {
+    let mut pool = server(|config| config.reuse_delay(ms(50)));
+    for finding in [Finding::Quiet, Finding::Data] {
+        let lease = match pool.acquire() {
+            Acquire::Ready(lease) => lease,
+            _ => {
+                let waiter = pool.waiters()[0];
+                pool.join("10.0.0.1");
+                pool.collect_lease(waiter)
+            }
+        };
+        pool.put_drained(lease, finding).unwrap();
+        assert_eq!(pool.stats().returning, 1);
+        pool.pass(ms(50));
+        assert_eq!(pool.checks.len(), 1);
+        pool.checked(Finding::Quiet);
+        assert_eq!(pool.stats().idle, 1);
+    }
+    let lease = pool.take();
+    pool.put_drained(lease, Finding::Closed).unwrap();
+    assert_eq!(pool.stats().totals.peer_closed, 1);
+}
+
+#[test]
+fn what_stirred_while_it_could_not_be_looked_at_is_looked_at_before_it_is_idle() {
+    let mut pool = server(|config| config);
+    let token = pool.join("10.0.0.1").token;
+    // During the lease: the driver's own draining may have been before it.
+    let lease = pool.take();
+    pool.readable(token);
+    assert_eq!(pool.did(), []);
+    pool.put_drained(lease, Finding::Quiet).unwrap();
+    assert!(matches!(pool.did(), [Action::Check { purpose: Purpose::Watch, .. }]));
+    // During the check, once more.
+    pool.readable(token);
+    pool.checked(Finding::Quiet);
+    assert!(matches!(pool.did(), [Action::Check { purpose: Purpose::Watch, .. }]));
+    pool.checked(Finding::Quiet);
+    assert_eq!(pool.stats().idle, 1);
+    assert_eq!(pool.stats().totals.stale_events, 0);
+}
+
+// --- lifetimes ----------------------------------------------------------------------------------
+
+#[test]
+fn lifetimes_end_in_16_even_steps_below_the_maximum() {
+    let mut pool = filled(400, |config| config.max_lifetime(ms(1500)).lifetime_jitter(0.5));
+    let mut ends = Vec::new();
+    for millis in 1..=1500 {
+        pool.pass(ms(1));
+        let before = ends.iter().map(|(_, count)| count).sum::<u64>();
+        let now = pool.ended(CloseReason::Expired);
+        if now > before {
+            ends.push((millis, now - before));
+        }
+    }
+    let times: Vec<u64> = ends.iter().map(|(millis, _)| *millis).collect();
+    let steps: Vec<u64> = (0..16).map(|step| 750 + 50 * step).collect();
+    assert_eq!(times, steps);
+    assert!(ends.iter().all(|(_, count)| (8..60).contains(count)), "{ends:?}");
+    assert_eq!(pool.stats().idle, 0);
+}
+
+fn mortal(config: ClientConfigBuilder) -> ClientConfigBuilder {
+    config.max_lifetime(ms(100)).lifetime_jitter(0.0)
+}
+
+#[test]
+fn a_lease_may_outlive_its_connections_lifetime_but_does_not_come_back() {
+    let mut pool = filled(1, mortal);
+    let lease = pool.take();
+    let (token, connection) = (lease.token, lease.connection);
+    pool.pass(ms(100));
+    assert_eq!(pool.ended(CloseReason::Expired), 0);
+    pool.put(lease).unwrap();
+    let reason = CloseReason::Expired;
+    let close = Action::Close { token, connection, reason };
+    assert_eq!(pool.did()[0], close);
+}
+
+#[test]
+fn what_expired_or_idled_too_long_is_not_handed_out_even_if_the_timeout_is_late() {
+    for config in [mortal, |config: ClientConfigBuilder| config.idle_timeout(ms(100))] {
+        let mut pool = filled(2, config);
+        pool.wait(ms(100));
+        assert!(matches!(pool.acquire(), Acquire::Queued(_)));
+        let totals = pool.stats().totals;
+        assert_eq!(totals.expired + totals.idle_timeouts, 2);
+        assert!(pool.dialing().len() >= 2);
+
+        let mut pool = filled(2, config);
+        pool.wait(ms(100));
+        let refused = pool.acquire_by_id(id(2));
+        let gone = |reason| Acquire::Refused(Refusal::Gone { id: id(2), reason });
+        let ends = [CloseReason::Expired, CloseReason::IdleTimeout];
+        assert!(ends.into_iter().any(|reason| refused == gone(reason)));
+    }
+}
+
+#[test]
+fn a_connection_that_expires_while_it_is_drained_is_closed() {
+    let mut pool = filled(1, mortal);
+    pool.wait(ms(99));
+    let token = pool.pooled()[0];
+    pool.readable(token);
+    pool.pass(ms(1));
+    assert_eq!(pool.ended(CloseReason::Expired), 0);
+    pool.checked(Finding::Quiet);
+    assert_eq!(pool.ended(CloseReason::Expired), 1);
+}
+
+#[test]
+fn a_connection_that_expires_while_it_rests_is_closed() {
+    let mut pool = ClientHarness::client(1, 2, |config| mortal(config).reuse_delay(ms(50)));
+    pool.fill();
+    let lease = pool.take();
+    pool.wait(ms(80));
+    pool.put(lease).unwrap();
+    pool.pass(ms(19));
+    assert_eq!(pool.stats().returning, 1);
+    pool.pass(ms(1));
+    assert_eq!(pool.ended(CloseReason::Expired), 1);
+    assert_eq!(pool.stats().returning, 0);
+}
+
+#[test]
+fn the_idle_timeout_counts_from_when_a_connection_became_idle() {
+    let mut pool = server(|config| config.idle_timeout(ms(100)));
+    pool.auto = Some(Finding::Quiet);
+    pool.join("10.0.0.1");
+    pool.wait(ms(60));
+    let lease = pool.take();
+    assert_eq!(pool.machine.poll_timeout(), None);
+    pool.wait(ms(60));
+    pool.put(lease).unwrap();
+    pool.pass(ms(99));
+    assert_eq!(pool.stats().idle, 1);
+    pool.pass(ms(1));
+    assert_eq!(pool.ended(CloseReason::IdleTimeout), 1);
+}
+
+#[test]
+fn the_take_order_is_that_of_becoming_idle() {
+    let mut pool = filled(3, |config| config.take_order(TakeOrder::OldestFirst));
+    assert_eq!([pool.take().id, pool.take().id], [id(1), id(2)]);
+    let mut pool = filled(3, |config| config.take_order(TakeOrder::NewestFirst));
+    assert_eq!([pool.take().id, pool.take().id], [id(3), id(2)]);
+}
+
+// --- claims -------------------------------------------------------------------------------------
+
+#[test]
+fn early_data_claims_a_connection_for_an_acquire_by_id() {
+    let mut pool = server(|config| config);
+    let peer = pool.join("10.0.0.1");
+    pool.readable(peer.token);
+    assert!(matches!(pool.did()[0], Action::Check { purpose: Purpose::Watch, .. }));
+    pool.checked(Finding::Data);
+    assert_eq!((pool.stats().claimed, pool.stats().idle), (1, 0));
+    let any = pool.queue();
+    let Acquire::Ready(lease) = pool.acquire_by_id(peer.id) else { panic!() };
+    // After its use it is like any other.
+    pool.put(lease).unwrap();
+    pool.checked(Finding::Quiet);
+    assert_eq!(pool.collect_lease(any).id, peer.id);
+    assert_eq!(pool.machine.poll_timeout(), None);
+}
+
+#[test]
+fn quiet_means_ready_again() {
+    let mut pool = server(|config| config);
+    let peer = pool.join("10.0.0.1");
+    pool.readable(peer.token);
+    let any = pool.queue();
+    pool.checked(Finding::Quiet);
+    assert_eq!(pool.collect_lease(any).id, peer.id);
+}
+
+#[test]
+fn a_claim_that_nobody_asks_for_ends() {
+    let mut pool = server(|config| config.claim_timeout(ms(80)));
+    let peer = pool.join("10.0.0.1");
+    pool.readable(peer.token);
+    pool.checked(Finding::Data);
+    pool.pass(ms(79));
+    assert_eq!(pool.stats().claimed, 1);
+    pool.pass(ms(1));
+    assert_eq!(pool.stats().totals.unclaimed, 1);
+    assert_eq!(pool.stats().claimed, 0);
+}
+
+#[test]
+fn a_claimed_connection_that_was_asked_for_waits_for_its_waiter() {
+    let mut pool = server(|config| config.claim_timeout(ms(80)));
+    let peer = pool.join("10.0.0.1");
+    pool.readable(peer.token);
+    let waiter = pool.queue_by_id(peer.id);
+    pool.checked(Finding::Data);
+    assert_eq!((pool.stats().claimed, pool.stats().leased), (0, 1));
+    pool.pass(ms(1000));
+    let lease = pool.collect_lease(waiter);
+    pool.reject(lease, Finding::Data);
+    let waiter = pool.queue();
+    assert_eq!(pool.collect(waiter), Collected::Waiting, "claimed again");
+    assert_eq!(pool.stats().claimed, 1);
+}
+
+#[test]
+fn who_gives_up_a_claimed_connection_leaves_it_claimed() {
+    let mut pool = server(|config| config);
+    let peer = pool.join("10.0.0.1");
+    pool.readable(peer.token);
+    let waiter = pool.queue_by_id(peer.id);
+    pool.checked(Finding::Data);
+    pool.cancel(waiter);
+    assert_eq!((pool.stats().claimed, pool.stats().idle), (1, 0));
+}
+
+#[test]
+fn without_id_exchange_early_data_claims_nothing() {
+    let mut pool = ClientHarness::client(1, 1, |config| config.ids(IdExchange::None));
+    let token = pool.dialing()[0];
+    pool.dialed(token);
+    pool.established(token, None);
+    assert!(!pool.machine.peer_claims());
+    pool.readable(token);
+    pool.checked(Finding::Data);
+    assert_eq!((pool.stats().claimed, pool.stats().idle), (0, 1));
+    assert_eq!(pool.take().token, token);
+}
+
+#[test]
+fn a_lease_rejected_for_data_is_claimed_and_for_nothing_ready() {
+    let mut pool = server(|config| config);
+    let peer = pool.join("10.0.0.1");
+    let lease = pool.take();
+    pool.reject(lease, Finding::Quiet);
+    assert_eq!(pool.stats().idle, 1);
+    let lease = pool.take();
+    pool.reject(lease, Finding::Data);
+    assert_eq!((pool.stats().claimed, pool.stats().idle), (1, 0));
+    let Acquire::Ready(lease) = pool.acquire_by_id(peer.id) else { panic!() };
+    pool.reject(lease, Finding::Closed);
+    assert_eq!(pool.stats().totals.peer_closed, 1);
+    assert_eq!(pool.stats().totals.reused, 0, "nobody has used it");
+}

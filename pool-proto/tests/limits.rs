@@ -1,0 +1,117 @@
+//! What configurations are refused, and with which words.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails"
+)]
+
+use std::time::Duration;
+
+use pool_proto::{
+    ClientConfig, ClientConfigBuilder, ConfigError, MAX_CONNECTIONS, ServerConfig,
+    ServerConfigBuilder,
+};
+
+const ZERO: Duration = Duration::ZERO;
+const SECOND: Duration = Duration::from_secs(1);
+
+fn client(config: impl FnOnce(ClientConfigBuilder) -> ClientConfigBuilder) -> String {
+    let error = config(ClientConfig::builder()).build().unwrap_err();
+    error.to_string()
+}
+
+fn server(config: impl FnOnce(ServerConfigBuilder) -> ServerConfigBuilder) -> String {
+    let error = config(ServerConfig::builder()).build().unwrap_err();
+    error.to_string()
+}
+
+#[test]
+fn the_defaults_are_sound() {
+    ClientConfig::builder().build().unwrap();
+    ServerConfig::builder().build().unwrap();
+}
+
+#[test]
+fn what_must_be_at_least_one_is_refused_when_zero() {
+    let zero = |setting: &str| format!("{setting} is zero; it must be at least 1");
+    assert_eq!(client(|c| c.max_connections(0)), zero("max_connections"));
+    assert_eq!(client(|c| c.max_waiters(0)), zero("max_waiters"));
+    assert_eq!(client(|c| c.max_dials(0)), zero("max_dials"));
+    assert_eq!(client(|c| c.capacity(0..=4)), zero("capacity"));
+    assert_eq!(client(|c| c.interval(ZERO..=SECOND)), zero("interval"));
+    assert_eq!(client(|c| c.backoff(ZERO, SECOND)), zero("backoff"));
+    assert_eq!(client(|c| c.dial_timeout(ZERO)), zero("dial_timeout"));
+    assert_eq!(client(|c| c.handshake_timeout(ZERO)), zero("handshake_timeout"));
+    assert_eq!(client(|c| c.idle_timeout(ZERO)), zero("idle_timeout"));
+    assert_eq!(client(|c| c.max_lifetime(ZERO)), zero("max_lifetime"));
+    assert_eq!(client(|c| c.claim_timeout(ZERO)), zero("claim_timeout"));
+    assert_eq!(client(|c| c.drain_timeout(ZERO)), zero("drain_timeout"));
+    assert_eq!(server(|c| c.capacity(0)), zero("capacity"));
+    assert_eq!(server(|c| c.max_handshakes(0)), zero("max_handshakes"));
+    assert_eq!(server(|c| c.max_per_source(0)), zero("max_per_source"));
+    assert_eq!(server(|c| c.max_waiters(0)), zero("max_waiters"));
+}
+
+#[test]
+fn a_reuse_delay_of_zero_and_no_timeouts_are_fine() {
+    let builder = ClientConfig::builder().reuse_delay(ZERO);
+    builder.idle_timeout(None).max_lifetime(None).build().unwrap();
+}
+
+#[test]
+#[expect(clippy::reversed_empty_ranges, reason = "that is what is refused")]
+fn inverted_bounds_are_refused() {
+    let inverted =
+        |setting: &str| format!("{setting} has its lower bound above its upper bound; swap them");
+    assert_eq!(client(|c| c.capacity(5..=4)), inverted("capacity"));
+    assert_eq!(client(|c| c.interval(2 * SECOND..=SECOND)), inverted("interval"));
+    assert_eq!(client(|c| c.backoff(2 * SECOND, SECOND)), inverted("backoff"));
+    let equal = ClientConfig::builder().capacity(4..=4).interval(SECOND..=SECOND);
+    equal.backoff(SECOND, SECOND).build().unwrap();
+}
+
+#[test]
+fn periods_beyond_64_bits_of_nanoseconds_are_refused() {
+    const LONG: Duration = Duration::MAX;
+    let long = |setting: &str| {
+        format!(
+            "{setting} is longer than 584 years, the longest period there is; use None to switch a timeout off"
+        )
+    };
+    assert_eq!(client(|c| c.interval(SECOND..=LONG)), long("interval"));
+    assert_eq!(client(|c| c.backoff(SECOND, LONG)), long("backoff"));
+    assert_eq!(client(|c| c.dial_timeout(LONG)), long("dial_timeout"));
+    assert_eq!(client(|c| c.handshake_timeout(LONG)), long("handshake_timeout"));
+    assert_eq!(client(|c| c.idle_timeout(LONG)), long("idle_timeout"));
+    assert_eq!(client(|c| c.max_lifetime(LONG)), long("max_lifetime"));
+    assert_eq!(client(|c| c.claim_timeout(LONG)), long("claim_timeout"));
+    assert_eq!(client(|c| c.reuse_delay(LONG)), long("reuse_delay"));
+    assert_eq!(server(|c| c.drain_timeout(LONG)), long("drain_timeout"));
+}
+
+#[test]
+fn more_than_the_machine_can_hold_is_refused() {
+    let large = |setting: &str, value: u32, limit: u32| {
+        format!("{setting} is {value}, but {limit} is the most; lower it")
+    };
+    let (most, more) = (MAX_CONNECTIONS, MAX_CONNECTIONS + 1);
+    let too_many = large("max_connections", more, most);
+    assert_eq!(client(|c| c.max_connections(more)), too_many);
+    assert_eq!(server(|c| c.max_connections(more)), too_many);
+    let refused = client(|c| c.max_connections(9).capacity(4..=10));
+    assert_eq!(refused, large("capacity", 10, 9));
+    let refused = server(|c| c.max_connections(9).capacity(10));
+    assert_eq!(refused, large("capacity", 10, 9));
+    let refused = server(|c| c.max_handshakes(4097));
+    assert_eq!(refused, large("max_handshakes", 4097, 4096));
+    let most = ClientConfig::builder().max_connections(most).capacity(1..=most);
+    most.build().unwrap();
+    ServerConfig::builder().max_handshakes(4096).build().unwrap();
+}
+
+#[test]
+fn an_error_can_be_told_apart_without_its_words() {
+    let zero = ConfigError::Zero { setting: "capacity" };
+    assert_eq!(ServerConfig::builder().capacity(0).build().unwrap_err(), zero);
+}

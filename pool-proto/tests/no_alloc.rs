@@ -1,0 +1,239 @@
+//! After it has warmed up, a machine allocates nothing, whatever happens to it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test fails")]
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use allocation_counter::measure;
+use pool_proto::{
+    Acquire, Action, Client, ClientConfig, Collected, ConnId, Event, Finding, Instant, Lease,
+    Machine, Role, Server, ServerConfig, Stock, Token, WaiterId,
+};
+
+/// Long enough for every table and queue to have had its largest size: growth to that is rare, and
+/// not what is looked for.
+const WARM_UP: u32 = 300_000;
+const CYCLES: u32 = 100_000;
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// A driver that answers everything at once, in memory that it has from the start.
+struct Driver<R: Role> {
+    pool: Machine<u32, R>,
+    now: Instant,
+    random: fastrand::Rng,
+    dials: Vec<Token>,
+    leases: Vec<Lease<u32>>,
+    waiters: Vec<WaiterId>,
+    woken: u32,
+    next_id: u32,
+}
+
+impl<R: Role> Driver<R> {
+    fn new(pool: Machine<u32, R>) -> Self {
+        Self {
+            pool,
+            now: Instant::EPOCH,
+            random: fastrand::Rng::with_seed(1),
+            dials: Vec::with_capacity(64),
+            leases: Vec::with_capacity(64),
+            waiters: Vec::with_capacity(64),
+            woken: 0,
+            next_id: 0,
+        }
+    }
+
+    fn event(&mut self, event: Event<u32>) {
+        self.pool.handle_event(self.now, event);
+    }
+
+    fn drain(&mut self) {
+        while let Some(action) = self.pool.poll_action() {
+            match action {
+                Action::Dial { token } => self.dials.push(token),
+                Action::Check { token, connection, .. } => {
+                    let finding = match self.random.u8(..40) {
+                        0 => Finding::Data,
+                        1 => Finding::Closed,
+                        _ => Finding::Quiet,
+                    };
+                    self.event(Event::Checked { token, connection, finding });
+                }
+                Action::Wake { .. } => self.woken += 1,
+                _ => {}
+            }
+        }
+    }
+
+    fn acquired(&mut self, answer: Acquire<u32>) {
+        match answer {
+            Acquire::Ready(lease) => self.leases.push(lease),
+            Acquire::Queued(waiter) => self.waiters.push(waiter),
+            Acquire::Refused(_) => {}
+        }
+    }
+
+    /// Users of the pool: they take, wait, give up, and give back in three ways.
+    fn use_it(&mut self, id: ConnId) {
+        let now = self.now;
+        let answer = match self.random.u8(..4) {
+            0 => self.pool.acquire_by_id(now, id),
+            _ => self.pool.acquire(now),
+        };
+        self.acquired(answer);
+        if self.random.u8(..10) == 0
+            && let Stock::Queued(waiter) = self.pool.wait_ready(now, 4)
+        {
+            self.waiters.push(waiter);
+        }
+        for at in (0..self.waiters.len()).rev() {
+            let Some(waiter) = self.waiters.get(at).copied() else {
+                continue;
+            };
+            match self.pool.collect(now, waiter) {
+                Collected::Waiting if self.random.u8(..8) > 0 => continue,
+                Collected::Waiting => drop(self.pool.cancel(now, waiter)),
+                Collected::Ready(lease) => self.leases.push(lease),
+                _ => {}
+            }
+            self.waiters.swap_remove(at);
+        }
+        while self.leases.len() > self.random.usize(..16) {
+            let lease = self.leases.swap_remove(0);
+            let (token, connection) = (lease.token, lease.connection);
+            match self.random.u8(..10) {
+                0 => self.event(Event::Closed { token }),
+                1 => self.pool.reject(now, token, connection, Finding::Data),
+                _ => drop(self.pool.put(now, token, connection)),
+            }
+            if self.random.u8(..20) == 0 {
+                self.event(Event::Readable { token });
+            }
+            self.drain();
+        }
+        if self.random.u16(..2000) == 0 {
+            self.pool.flush(now);
+        }
+        if self.random.u16(..500) == 0 {
+            self.pool.clean(now);
+        }
+        self.drain();
+    }
+
+    fn tick(&mut self) {
+        self.now = self.now + Duration::from_micros(self.random.u64(..2000));
+        if self.pool.poll_timeout().is_some_and(|at| at <= self.now) {
+            self.pool.handle_timeout(self.now);
+        }
+        self.drain();
+    }
+}
+
+fn client_cycle(driver: &mut Driver<pool_proto::Dialing>) {
+    driver.tick();
+    while driver.dials.len() > driver.random.usize(..4) {
+        let token = driver.dials.swap_remove(0);
+        if driver.random.u8(..50) == 0 {
+            driver.event(Event::DialFailed { token });
+        } else {
+            driver.next_id += 1;
+            let id = Some(ConnId::from_bytes(driver.next_id.to_be_bytes()));
+            let connection = driver.next_id;
+            driver.event(Event::Dialed { token });
+            driver.event(Event::Established { token, connection, id });
+        }
+        driver.drain();
+    }
+    // One that is here, or one that is to come.
+    let id = driver.next_id + driver.random.u32(..8) - 4.min(driver.next_id);
+    driver.use_it(ConnId::from_bytes(id.to_be_bytes()));
+}
+
+fn server_cycle(driver: &mut Driver<pool_proto::Accepting>) {
+    driver.tick();
+    let source = driver.random.u8(..20).min(driver.random.u8(..20));
+    let address: IpAddr = if source.is_multiple_of(2) {
+        Ipv4Addr::new(10, 0, 0, source).into()
+    } else {
+        Ipv6Addr::new(0x2001, 0xdb8, 0, source.into(), 0, 0, 0, 1).into()
+    };
+    let mut id = ConnId::ZERO;
+    if let Ok(admission) = driver.pool.admit(driver.now, address) {
+        id = admission.id;
+        driver.dials.push(admission.token);
+    }
+    while driver.dials.len() > driver.random.usize(..4) {
+        let token = driver.dials.swap_remove(0);
+        let connection = 0;
+        let id = None;
+        driver.event(Event::Established { token, connection, id });
+    }
+    driver.use_it(id);
+}
+
+fn allocations<R: Role>(driver: &mut Driver<R>, cycle: fn(&mut Driver<R>)) -> u64 {
+    for _ in 0..WARM_UP {
+        cycle(driver);
+    }
+    let allocated = measure(|| {
+        for _ in 0..CYCLES {
+            cycle(driver);
+        }
+    });
+    allocated.count_total
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(measure(|| drop(Box::new(1))).count_total, 1);
+}
+
+#[test]
+fn a_client_in_its_steady_state_allocates_nothing() {
+    let config = ClientConfig::builder()
+        .capacity(4..=8)
+        .max_waiters(60)
+        .max_connections(8)
+        .idle_timeout(ms(50))
+        .max_lifetime(ms(200))
+        .reuse_delay(ms(2))
+        .claim_timeout(ms(20))
+        .backoff(ms(1), ms(5))
+        .seed(1)
+        .build()
+        .unwrap();
+    let mut driver = Driver::new(Client::new(&config, Instant::EPOCH));
+    assert_eq!(allocations(&mut driver, client_cycle), 0);
+    let totals = driver.pool.stats().totals;
+    assert!(totals.leases > 50_000 && totals.reused > 1000, "{totals:?}");
+    assert!(totals.dials > 10_000 && totals.put > 10_000, "{totals:?}");
+    assert!(totals.served_after_waiting > 1000, "{totals:?}");
+    assert!(totals.expired > 100 && totals.unclaimed > 10, "{totals:?}");
+    assert!(driver.woken > 1000);
+}
+
+#[test]
+fn a_server_in_its_steady_state_allocates_nothing() {
+    let config = ServerConfig::builder()
+        .capacity(8)
+        .max_waiters(60)
+        .max_connections(40)
+        .max_handshakes(4)
+        .max_per_source(6)
+        .idle_timeout(ms(5))
+        .max_lifetime(ms(20))
+        .reuse_delay(ms(2))
+        .claim_timeout(ms(20))
+        .seed(1)
+        .build()
+        .unwrap();
+    let mut driver = Driver::new(Server::new(&config, Instant::EPOCH));
+    assert_eq!(allocations(&mut driver, server_cycle), 0);
+    let totals = driver.pool.stats().totals;
+    assert!(totals.leases > 50_000 && totals.reused > 1000, "{totals:?}");
+    assert!(totals.admitted > 50_000 && totals.evicted > 100, "{totals:?}");
+    assert!(totals.served_after_waiting > 1000, "{totals:?}");
+    assert!(totals.expired > 100 && totals.unclaimed > 10, "{totals:?}");
+}

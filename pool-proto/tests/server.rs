@@ -1,0 +1,344 @@
+//! Admission: who may come in, and who makes room for whom.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test fails")]
+
+mod common;
+
+use std::collections::HashSet;
+
+use common::*;
+use pool_proto::{
+    Acquire, Action, CloseReason, Finding, HandshakeFailure, Rejected, ServerConfigBuilder, Token,
+};
+
+const A: &str = "10.0.0.1";
+const B: &str = "10.0.0.2";
+const C: &str = "10.0.0.3";
+
+fn server(
+    capacity: u32,
+    config: impl FnOnce(ServerConfigBuilder) -> ServerConfigBuilder,
+) -> ServerHarness {
+    ServerHarness::server(capacity, config)
+}
+
+/// Whom the last step evicted.
+fn evicted(pool: &ServerHarness) -> Vec<Token> {
+    let reason = CloseReason::Evicted;
+    let actions = pool.did().iter();
+    let tokens = actions.filter_map(|action| match *action {
+        Action::Abort { token, reason: why } | Action::Close { token, reason: why, .. } => {
+            assert_eq!(why, reason);
+            Some(token)
+        }
+        _ => None,
+    });
+    tokens.collect()
+}
+
+/// Makes an idle connection one that its peer has begun to use.
+fn claim(pool: &mut ServerHarness, token: Token) {
+    pool.readable(token);
+    assert_eq!(pool.checked(Finding::Data), token);
+}
+
+#[test]
+fn only_addresses_on_the_allow_list_come_in_mapped_or_not() {
+    let mut pool = server(8, |config| config.allow("10.0.0.0/24 2001:db8::/32".parse().unwrap()));
+    for address in ["10.0.0.9", "::ffff:10.0.0.9", "2001:db8::1"] {
+        pool.admit(address).unwrap();
+    }
+    for (address, canonical) in
+        [("10.0.1.9", "10.0.1.9"), ("::ffff:10.0.1.9", "10.0.1.9"), ("2001:db9::1", "2001:db9::1")]
+    {
+        let address = pool.admit(address);
+        assert_eq!(address, Err(Rejected::NotAllowed { address: ip(canonical) }));
+    }
+    assert_eq!(pool.stats().totals.rejected_address, 3);
+    assert_eq!(pool.stats().totals.admitted, 3);
+}
+
+#[test]
+fn ids_are_unique_never_zero_and_differ_between_lives() {
+    let mut pool = server(16, |config| config.max_connections(16));
+    let mut seen = HashSet::new();
+    for _ in 0..2000 {
+        let peer = pool.join(A);
+        assert!(seen.insert(peer.id), "{} twice", peer.id);
+        assert_ne!(peer.id, id(0));
+        if pool.stats().idle == 16 {
+            pool.clean();
+        }
+    }
+}
+
+#[test]
+fn a_source_has_a_limit_that_leases_do_not_count_for() {
+    let mut pool = server(8, |config| config.max_per_source(2));
+    pool.max_per_source = Some(2);
+    pool.join(A);
+    pool.admit(A).unwrap();
+    let full = Err(Rejected::SourceFull { source_address: ip(A), limit: 2 });
+    assert_eq!(pool.admit(A), full);
+    pool.join(B);
+    let Acquire::Ready(lease) = pool.acquire() else { panic!() };
+    pool.admit(A).unwrap();
+    assert_eq!(pool.admit(A), full);
+    pool.release(lease);
+    assert_eq!(pool.admit(A), full);
+    assert_eq!(pool.stats().totals.rejected_source, 3);
+}
+
+#[test]
+fn an_ipv6_source_is_a_64_bit_network_and_a_mapped_one_is_ipv4() {
+    let mut pool = server(8, |config| config.max_per_source(1));
+    pool.admit("2001:db8:1:2::1").unwrap();
+    let source_address = ip("2001:db8:1:2::");
+    let full = Err(Rejected::SourceFull { source_address, limit: 1 });
+    assert_eq!(pool.admit("2001:db8:1:2:ffff::9"), full);
+    pool.admit("2001:db8:1:3::1").unwrap();
+    pool.admit("::ffff:10.0.0.1").unwrap();
+    let full = Err(Rejected::SourceFull { source_address: ip(A), limit: 1 });
+    assert_eq!(pool.admit(A), full);
+}
+
+#[test]
+fn a_sources_account_survives_rejected_leases_that_are_closed() {
+    // Rejected into a full pool: the connection overflows, and its source holds nothing of it.
+    let mut pool = server(1, |config| config.max_per_source(1));
+    pool.max_per_source = Some(1);
+    pool.join(A);
+    let lease = pool.take();
+    pool.join(B);
+    pool.reject(lease, Finding::Quiet);
+    assert_eq!(pool.ended(CloseReason::Overflow), 1);
+    pool.clean();
+    pool.join(A);
+    assert_eq!(pool.admit(A), Err(Rejected::SourceFull { source_address: ip(A), limit: 1 }));
+    // The same for one whose lifetime is over.
+    let mut pool =
+        server(4, |config| config.max_per_source(1).max_lifetime(ms(10)).lifetime_jitter(0.0));
+    pool.max_per_source = Some(1);
+    pool.join(A);
+    let lease = pool.take();
+    pool.pass(ms(10));
+    pool.reject(lease, Finding::Data);
+    assert_eq!(pool.ended(CloseReason::Expired), 1);
+    pool.admit(A).unwrap();
+}
+
+// --- the capacity -------------------------------------------------------------------------------
+
+#[test]
+fn a_full_pool_evicts_the_oldest_of_the_heaviest_source() {
+    let mut pool = server(5, |config| config);
+    let b = pool.join(B);
+    let oldest = pool.join(A);
+    let second = pool.join(A);
+    pool.join(A);
+    pool.admit(A).unwrap();
+    pool.admit(C).unwrap();
+    assert_eq!(evicted(&pool), [oldest.token]);
+    // Now 3 of A, 1 of B and C each: a second one of B's is still below A's.
+    pool.admit(B).unwrap();
+    assert_eq!(evicted(&pool), [second.token]);
+    // 2, 2, 1: nobody holds 2 more than C's one.
+    let full = Err(Rejected::CapacityReached { limit: 5 });
+    assert_eq!(pool.admit(C), full);
+    assert_eq!(pool.admit(A), full);
+    assert_eq!(pool.stats().totals.evicted, 2);
+    assert_eq!(pool.stats().totals.rejected_full, 2);
+    assert!(pool.pooled().contains(&b.token));
+}
+
+#[test]
+fn equal_sources_do_not_evict_each_other() {
+    let mut pool = server(4, |config| config);
+    for address in [A, A, B, B] {
+        pool.join(address);
+    }
+    for address in [A, B, A, B] {
+        pool.admit(address).unwrap_err();
+    }
+    assert_eq!(pool.stats().totals.evicted, 0);
+}
+
+#[test]
+fn leases_do_not_count_for_the_weight_of_a_source() {
+    let mut pool = server(2, |config| config);
+    pool.join(A);
+    pool.join(A);
+    let lease = pool.take();
+    pool.admit(B).unwrap();
+    pool.admit(C).unwrap_err();
+    assert_eq!(pool.stats().totals.evicted, 0);
+    pool.release(lease);
+    pool.admit(C).unwrap_err();
+}
+
+#[test]
+fn what_came_back_is_the_youngest_of_its_source() {
+    let mut pool = server(3, |config| config);
+    pool.auto = Some(Finding::Quiet);
+    let (first, second) = (pool.join(A), pool.join(A));
+    let lease = pool.take();
+    assert_eq!(lease.token, first.token);
+    pool.put(lease).unwrap();
+    pool.join(A);
+    pool.admit(B).unwrap();
+    assert_eq!(evicted(&pool), [second.token]);
+}
+
+#[test]
+fn what_is_promised_or_with_the_driver_is_not_evicted() {
+    let mut pool = server(3, |config| config);
+    let waiter = pool.queue();
+    let granted = pool.join(A);
+    let checked = pool.join(A);
+    let idle = pool.join(A);
+    pool.readable(checked.token);
+    pool.admit(B).unwrap();
+    assert_eq!(evicted(&pool), [idle.token]);
+    pool.admit(C).unwrap_err();
+    assert_eq!(pool.collect_lease(waiter).token, granted.token);
+}
+
+#[test]
+fn a_claimed_connection_is_not_evicted_where_its_end_makes_no_room() {
+    let mut pool = server(2, |config| config);
+    let claimed = pool.join(A);
+    claim(&mut pool, claimed.token);
+    let oldest = pool.join(A);
+    pool.join(A);
+    pool.admit(B).unwrap();
+    assert_eq!(evicted(&pool), [oldest.token]);
+    assert_eq!(pool.stats().claimed, 1);
+    assert_eq!(pool.stats().idle + pool.stats().handshaking, 2);
+}
+
+#[test]
+fn nothing_is_evicted_while_more_than_the_capacity_is_being_put_back() {
+    let mut pool = server(2, |config| config.reuse_delay(ms(50)));
+    let mut leases = Vec::new();
+    for _ in 0..3 {
+        pool.join(A);
+        leases.push(pool.take());
+    }
+    let waiter = pool.queue();
+    pool.admit(B).unwrap();
+    pool.admit(B).unwrap();
+    for lease in leases {
+        pool.put(lease).unwrap();
+    }
+    assert_eq!((pool.stats().handshaking, pool.stats().returning), (2, 3));
+    assert_eq!(pool.admit(C), Err(Rejected::CapacityReached { limit: 2 }));
+    assert_eq!(evicted(&pool), []);
+    pool.cancel(waiter);
+}
+
+// --- the other limits ---------------------------------------------------------------------------
+
+#[test]
+fn all_connections_have_a_limit_that_leases_and_claims_count_for() {
+    let mut pool = server(3, |config| config.max_connections(3));
+    let oldest = pool.join(A);
+    claim(&mut pool, oldest.token);
+    let lease = {
+        pool.join(A);
+        pool.take()
+    };
+    let second = pool.join(A);
+    assert_eq!(pool.admit(A), Err(Rejected::ConnectionsReached { limit: 3 }));
+    pool.admit(B).unwrap();
+    assert_eq!(evicted(&pool), [oldest.token]);
+    assert_eq!(pool.admit(C), Err(Rejected::ConnectionsReached { limit: 3 }));
+    assert_eq!(pool.stats().totals.rejected_full, 2);
+    pool.release(lease);
+    pool.admit(C).unwrap();
+    assert!(pool.pooled().contains(&second.token));
+}
+
+#[test]
+fn handshakes_have_a_limit_of_their_own() {
+    let mut pool = server(8, |config| config.max_handshakes(3));
+    let first = pool.admit(A).unwrap();
+    let second = pool.admit(B).unwrap();
+    let third = pool.admit(A).unwrap();
+    let full = Err(Rejected::HandshakesReached { limit: 3 });
+    assert_eq!(pool.admit(B), full);
+    assert_eq!(pool.admit(A), full);
+    let fourth = pool.admit(C).unwrap();
+    assert_eq!(evicted(&pool), [first.token]);
+    let reason = CloseReason::Evicted;
+    assert_eq!(pool.did(), [Action::Abort { token: first.token, reason }]);
+    assert_eq!(pool.admit(C), full, "1 each");
+    assert_eq!(pool.stats().totals.rejected_handshakes, 3);
+    pool.established(second.token, None);
+    pool.admit(B).unwrap();
+    pool.established(third.token, None);
+    pool.established(fourth.token, None);
+    assert_eq!((pool.stats().handshaking, pool.stats().idle), (1, 3));
+}
+
+#[test]
+fn idle_connections_do_not_count_among_the_handshakes_of_a_source() {
+    let mut pool = server(8, |config| config.max_handshakes(2));
+    for _ in 0..3 {
+        pool.join(A);
+    }
+    pool.admit(A).unwrap();
+    pool.admit(B).unwrap();
+    assert_eq!(pool.admit(C), Err(Rejected::HandshakesReached { limit: 2 }));
+    assert_eq!(pool.stats().totals.evicted, 0);
+}
+
+#[test]
+fn a_handshake_that_failed_does_not_count_for_its_source_any_more() {
+    let mut pool = server(8, |config| config.max_handshakes(2));
+    pool.join(A);
+    for _ in 0..3 {
+        let failing = pool.admit(A).unwrap().token;
+        pool.handshake_failed(failing, HandshakeFailure::Tls);
+    }
+    pool.admit(A).unwrap();
+    pool.admit(B).unwrap();
+    assert_eq!(pool.admit(C), Err(Rejected::HandshakesReached { limit: 2 }));
+    assert_eq!(pool.stats().totals.evicted, 0);
+}
+
+#[test]
+fn a_slow_handshake_is_aborted() {
+    let mut pool = server(8, |config| config.handshake_timeout(ms(70)));
+    let token = pool.admit(A).unwrap().token;
+    pool.pass(ms(69));
+    assert_eq!(pool.handshaking(), [token]);
+    pool.pass(ms(1));
+    assert_eq!(pool.handshaking(), []);
+    assert_eq!(pool.stats().totals.handshake_timeouts, 1);
+    assert_eq!(pool.machine.poll_timeout(), None);
+}
+
+#[test]
+fn a_closed_pool_admits_nobody() {
+    let mut pool = server(8, |config| config);
+    pool.close();
+    assert_eq!(pool.admit(A), Err(Rejected::PoolClosed));
+}
+
+#[test]
+fn one_source_cannot_lock_out_another_whatever_it_holds() {
+    let mut pool = server(6, |config| config.max_handshakes(4));
+    for flood in 0..50 {
+        let _ = pool.admit(A);
+        if flood % 3 == 0 {
+            let _ = pool.admit(A);
+            if let Some(token) = pool.handshaking().first() {
+                pool.established(*token, None);
+            }
+        }
+    }
+    for _ in 0..2 {
+        pool.join(B);
+        pool.join(C);
+    }
+    assert_eq!(pool.stats().idle + pool.stats().handshaking, 6);
+}
