@@ -251,6 +251,39 @@ fn an_early_close_waits_longer_each_time() {
 }
 
 #[test]
+fn an_early_close_long_after_a_recovery_is_a_first_failure() {
+    let mut pool = client(1, 2);
+    for _ in 0..5 {
+        let token = pool.dialing()[0];
+        pool.dial_failed(token);
+        pool.pass(ms(30_000));
+    }
+    assert_eq!(pool.stats().failures_in_a_row, 5);
+    pool.fill();
+    pool.wait(ms(3_600_000));
+    let lease = pool.take();
+    let token = pool.dialing()[0];
+    pool.connect(token);
+    peer_closes(&mut pool, token);
+    assert_eq!(pool.stats().failures_in_a_row, 1);
+    pool.release(lease);
+}
+
+#[test]
+fn a_taker_that_is_given_a_dead_connection_misses_once() {
+    let mut pool = client(1, 8);
+    pool.fill();
+    let lease = pool.take();
+    pool.fill();
+    let before = pool.stats().capacity;
+    pool.reject(lease, Finding::Closed);
+    let rest = pool.take();
+    assert!(matches!(pool.acquire_again(), Acquire::Queued(_)));
+    assert_eq!(pool.stats().capacity, before);
+    pool.release(rest);
+}
+
+#[test]
 fn a_rejected_lease_that_was_closed_at_once_is_an_early_close_too() {
     let mut pool = client(1, 1);
     pool.fill();
