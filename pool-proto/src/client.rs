@@ -7,7 +7,8 @@ use crate::config::ClientConfig;
 use crate::event::{Action, CloseReason, Token, WaitReason};
 use crate::id::IdExchange;
 use crate::ids::Ids;
-use crate::machine::{Machine, Role};
+use crate::machine::Machine;
+use crate::role::{Role, sealed};
 use crate::slots::State;
 use crate::stats::Stats;
 use crate::time::Instant;
@@ -148,6 +149,8 @@ impl<C> Client<C> {
         role.retry_at = Some(now + wait).filter(|at| *at > now);
     }
 }
+
+impl sealed::Sealed for Dialing {}
 
 impl Role for Dialing {
     fn refill<C>(client: &mut Client<C>, now: Instant) {

@@ -127,8 +127,8 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | `machine.rs` | the bookkeeping: every transition there is |
-//! | `client.rs`, `server.rs` | supply: dials with tuner and backoff; admission and eviction |
+//! | `machine.rs` | events and deadlines; `machine/`: taking, giving back, and the steps of both |
+//! | `client.rs`, `server.rs` | supply: dials with tuner and backoff; admission and eviction (`role.rs`: what differs) |
 //! | `event.rs`, `error.rs`, `stats.rs`, `config.rs` | what goes in and out |
 //! | `slots.rs`, `waiters.rs`, `sources.rs`, `ids.rs`, `slab.rs` | the data structures |
 //! | [`id`] | the wire format of ids: reader and writer |
@@ -159,6 +159,7 @@ pub mod id;
 mod ids;
 mod keep_alive;
 mod machine;
+mod role;
 mod server;
 #[cfg(feature = "std")]
 pub mod shell;
@@ -187,7 +188,8 @@ pub use event::{
 };
 pub use id::{ConnId, IdError, IdExchange, IdFormat, IdReader, IdWriter};
 pub use keep_alive::KeepAlive;
-pub use machine::{Machine, Role};
+pub use machine::Machine;
+pub use role::Role;
 pub use server::{Accepting, Admission, Server};
 pub use stats::{Stats, Totals};
 pub use time::Instant;

@@ -10,7 +10,8 @@ use crate::error::{Refusal, Rejected};
 use crate::event::{CloseReason, Token, WaitReason};
 use crate::id::ConnId;
 use crate::ids::Ids;
-use crate::machine::{Machine, Role};
+use crate::machine::Machine;
+use crate::role::{Role, sealed};
 use crate::slots::State;
 use crate::sources::{Sources, source_of};
 use crate::stats::Stats;
@@ -167,6 +168,8 @@ impl<C> Server<C> {
         }
     }
 }
+
+impl sealed::Sealed for Accepting {}
 
 impl Role for Accepting {
     fn refill<C>(_server: &mut Server<C>, _now: Instant) {}

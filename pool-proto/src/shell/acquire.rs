@@ -15,7 +15,8 @@ use crate::event::{
     WaiterId,
 };
 use crate::id::ConnId;
-use crate::machine::{Machine, Role};
+use crate::machine::Machine;
+use crate::role::Role;
 use crate::time::Instant;
 
 /// Why there is no connection.

@@ -10,7 +10,7 @@ use super::{Connection, Shell};
 use crate::error::PutError;
 use crate::event::{Event, Token};
 use crate::id::ConnId;
-use crate::machine::Role;
+use crate::role::Role;
 
 /// Where a connection belongs, whatever the pool's role.
 trait Home<C>: Send + Sync {

@@ -6,7 +6,7 @@ use core::fmt;
 use super::{Connection, Shell};
 use crate::event::{Event, Finding, HandshakeFailure, Token};
 use crate::id::ConnId;
-use crate::machine::Role;
+use crate::role::Role;
 
 /// The duty to report how a dial and its handshake, or an admitted peer's handshake, go. Dropped
 /// before the end (the task was aborted, or the user's dialer panicked), it reports a failure.

@@ -1,0 +1,125 @@
+//! The steps that every way through the machine is made of: offering a connection, having it
+//! checked, answering a waiter, ending a connection.
+
+use super::Machine;
+use crate::error::Refusal;
+use crate::event::{Action, CloseReason, Purpose, Token};
+use crate::role::Role;
+use crate::slots::{NOBODY, Slot, State};
+use crate::time::Instant;
+use crate::waiters::{Standing, Want};
+
+impl<C, R: Role> Machine<C, R> {
+    /// Gives a connection to the first waiter that it suits, or keeps it; `surplus` ones are closed
+    /// instead when the pool is full.
+    pub(super) fn offer(&mut self, index: u32, surplus: bool, now: Instant) {
+        if let Some(reason) = self.slots.expiry(index, now) {
+            return self.close_one(index, reason);
+        }
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
+        let (claimed, stirred) = (slot.claimed, slot.stirred);
+        slot.waiter = NOBODY;
+        let waiter = slot.id.and_then(|id| self.waiters.first_for(id, claimed));
+        if waiter.is_some() {
+            self.slots.enter(index, State::Granted, now);
+        } else if claimed {
+            self.slots.enter(index, State::Claimed, now);
+        } else if surplus && self.supply() > self.role.limit() {
+            return self.close_one(index, CloseReason::Overflow);
+        } else if stirred {
+            return self.check(index, Purpose::Watch, now);
+        } else {
+            self.slots.enter(index, State::Idle, now);
+        }
+        if let Some(waiter) = waiter {
+            if let Some(slot) = self.slots.get_mut(index) {
+                slot.waiter = waiter;
+            }
+            self.answer(waiter, Standing::Granted(index));
+        }
+    }
+
+    pub(super) fn check(&mut self, index: u32, purpose: Purpose, now: Instant) {
+        self.slots.enter(index, State::Checking, now);
+        let token = self.slots.token(index);
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
+        slot.purpose = purpose;
+        slot.stirred = false;
+        if let (Some(token), Some(connection)) = (token, slot.connection.take()) {
+            self.actions.push_back(Action::Check { token, connection, purpose });
+        }
+    }
+
+    /// Gives a waiting waiter its outcome and wakes it.
+    pub(super) fn answer(&mut self, index: u32, standing: Standing) {
+        if let Some(waiter) = self.waiters.resolve(index, standing) {
+            self.actions.push_back(Action::Wake { waiter });
+        }
+    }
+
+    pub(super) fn refuse(&mut self, index: u32, refusal: Refusal) {
+        self.totals.refused += 1;
+        self.answer(index, Standing::Refused(refusal));
+    }
+
+    pub(super) fn close_all(&mut self, state: State, reason: CloseReason) {
+        // From the back: granted waiters return to the front of their queue in their old order.
+        while let Some(index) = self.slots.back(state) {
+            self.close_one(index, reason);
+        }
+    }
+
+    pub(super) fn end_everything(&mut self, reason: CloseReason) {
+        for state in State::ALL {
+            self.close_all(state, reason);
+        }
+    }
+
+    /// Ends a connection, and has the driver close what it or the machine holds of it.
+    pub(crate) fn close_one(&mut self, index: u32, reason: CloseReason) {
+        let Some((token, slot)) = self.end(index, reason) else {
+            return;
+        };
+        match (slot.connection, slot.state) {
+            (Some(connection), _) => {
+                self.actions.push_back(Action::Close { token, connection, reason });
+            }
+            // What is being checked comes back with a stale token, and is closed then.
+            (None, State::Checking) => {}
+            (None, _) => self.actions.push_back(Action::Abort { token, reason }),
+        }
+    }
+
+    /// Ends a connection: the one way out of the slots.
+    pub(super) fn end(&mut self, index: u32, reason: CloseReason) -> Option<(Token, Slot<C>)> {
+        let token = self.slots.token(index)?;
+        R::ending(self, index, reason);
+        let slot = self.slots.remove(index)?;
+        self.totals.count(reason);
+        if let Some(id) = slot.id {
+            self.ids.ended(id, index, reason);
+            while let Some(waiter) = self.waiters.first_by_id(id) {
+                self.refuse(waiter, Refusal::Gone { id, reason });
+            }
+        }
+        if slot.waiter != NOBODY {
+            self.bereave(slot.waiter, reason);
+        }
+        Some((token, slot))
+    }
+
+    /// The connection that a waiter was to collect has ended.
+    pub(super) fn bereave(&mut self, waiter: u32, reason: CloseReason) {
+        let refusal = match self.waiters.want(waiter) {
+            _ if self.closed => Refusal::PoolClosed,
+            Some(Want::Id(id)) => Refusal::Gone { id, reason },
+            _ => return self.waiters.requeue(waiter),
+        };
+        self.totals.refused += 1;
+        self.waiters.overrule(waiter, Standing::Refused(refusal));
+    }
+}

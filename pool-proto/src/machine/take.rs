@@ -1,0 +1,240 @@
+//! Taking: any connection, by id, or waiting for stock; and giving up.
+
+use super::Machine;
+use crate::config::TakeOrder;
+use crate::error::Refusal;
+use crate::event::{Acquire, Collected, Lease, Stock, WaitOutcome, WaitReason, WaiterId};
+use crate::id::ConnId;
+use crate::role::Role;
+use crate::slots::{NOBODY, State};
+use crate::time::Instant;
+use crate::waiters::{Standing, Want};
+
+impl<C, R: Role> Machine<C, R> {
+    /// Takes any ready connection, or queues for the next one.
+    ///
+    /// To answer at once, [`cancel`](Self::cancel) a waiter that was queued.
+    #[inline]
+    pub fn acquire(&mut self, now: Instant) -> Acquire<C> {
+        let now = self.advance(now);
+        // The usual case, in line: returning a lease through memory costs as much as taking it.
+        if let Some(index) = self.next_idle()
+            && self.slots.expiry(index, now).is_none()
+            && let Some(lease) = self.hand_over(index, now)
+        {
+            self.totals.served_at_once += 1;
+            self.settle(now);
+            return Acquire::Ready(lease);
+        }
+        self.acquire_any(now, false)
+    }
+
+    /// [`acquire`](Self::acquire) for a caller that gave a connection back with
+    /// [`reject`](Self::reject): it queues at the front, because it has waited its turn.
+    pub fn acquire_again(&mut self, now: Instant) -> Acquire<C> {
+        let now = self.advance(now);
+        self.acquire_any(now, true)
+    }
+
+    #[inline(never)]
+    fn acquire_any(&mut self, now: Instant, again: bool) -> Acquire<C> {
+        if self.closed {
+            return self.refused(Refusal::PoolClosed);
+        }
+        while let Some(index) = self.next_idle() {
+            if let Some(reason) = self.slots.expiry(index, now) {
+                self.close_one(index, reason);
+            } else if let Some(lease) = self.hand_over(index, now) {
+                self.totals.served_at_once += 1;
+                self.settle(now);
+                return Acquire::Ready(lease);
+            }
+        }
+        if let Some(refusal) = self.role.dried_up() {
+            return self.refused(refusal);
+        }
+        if !again {
+            self.role.missed();
+        }
+        self.queue(Want::Any, again, now)
+    }
+
+    /// Takes the connection with this id, or queues for it: until it comes (client), until its
+    /// handshake is over, or until its holder puts it back.
+    pub fn acquire_by_id(&mut self, now: Instant, id: ConnId) -> Acquire<C> {
+        let now = self.advance(now);
+        if self.closed {
+            return self.refused(Refusal::PoolClosed);
+        }
+        let Some(index) = self.lookup(id) else {
+            return match self.ids.refusal(id) {
+                Some(refusal) => self.refused(refusal),
+                None => self.queue(Want::Id(id), false, now),
+            };
+        };
+        if !self.takeable_by_id(index) {
+            return self.queue(Want::Id(id), false, now);
+        }
+        if let Some(reason) = self.slots.expiry(index, now) {
+            self.close_one(index, reason);
+            self.settle(now);
+            return self.refused(Refusal::Gone { id, reason });
+        }
+        let Some(lease) = self.hand_over(index, now) else {
+            return self.refused(Refusal::UnknownId { id });
+        };
+        self.totals.served_at_once += 1;
+        self.settle(now);
+        Acquire::Ready(lease)
+    }
+
+    /// Waits until `ready` connections are in the pool at once. It reserves none of them.
+    pub fn wait_ready(&mut self, now: Instant, ready: u32) -> Stock {
+        let now = self.advance(now);
+        let refusal = if self.closed {
+            Some(Refusal::PoolClosed)
+        } else if self.slots.len(State::Idle) >= ready {
+            return Stock::Ready;
+        } else if ready > self.role.limit() {
+            let capacity = self.role.limit();
+            Some(Refusal::StockBeyondCapacity { wanted: ready, capacity })
+        } else {
+            self.role.dried_up()
+        };
+        if let Some(refusal) = refusal {
+            self.totals.refused += 1;
+            return Stock::Refused(refusal);
+        }
+        self.role.require(ready);
+        let queued = self.waiters.queue(Want::Stock(ready), false);
+        self.settle(now);
+        match queued {
+            Ok(waiter) => Stock::Queued(waiter),
+            Err(refusal) => {
+                self.totals.refused += 1;
+                Stock::Refused(refusal)
+            }
+        }
+    }
+
+    /// What has become of a waiter.
+    pub fn collect(&mut self, now: Instant, waiter: WaiterId) -> Collected<C> {
+        let now = self.advance(now);
+        loop {
+            let Some(standing) = self.waiters.get(waiter).map(|waiter| waiter.standing) else {
+                return Collected::Unknown;
+            };
+            let index = match standing {
+                Standing::Waiting => return Collected::Waiting,
+                Standing::Granted(index) => index,
+                Standing::Stocked => {
+                    self.waiters.remove(waiter);
+                    return Collected::Stocked;
+                }
+                Standing::Refused(refusal) => {
+                    self.waiters.remove(waiter);
+                    return Collected::Refused(refusal);
+                }
+            };
+            if let Some(reason) = self.slots.expiry(index, now) {
+                self.close_one(index, reason);
+                self.settle(now);
+                continue;
+            }
+            let lease = self.hand_over(index, now);
+            self.waiters.remove(waiter);
+            self.totals.served_after_waiting += 1;
+            self.settle(now);
+            return lease.map_or(Collected::Unknown, Collected::Ready);
+        }
+    }
+
+    /// Ends a waiter and says what it was waiting for. A connection that it had been given goes to
+    /// the next waiter, or back into the pool.
+    pub fn cancel(&mut self, now: Instant, waiter: WaiterId) -> WaitOutcome {
+        let now = self.advance(now);
+        let reason = self.why(waiter);
+        let Some(ended) = self.waiters.remove(waiter) else {
+            return WaitOutcome::Unknown;
+        };
+        let outcome = match ended.standing {
+            Standing::Waiting => {
+                self.totals.cancelled += 1;
+                reason.map_or(WaitOutcome::Unknown, WaitOutcome::Waiting)
+            }
+            Standing::Granted(index) => {
+                self.totals.cancelled += 1;
+                self.offer(index, true, now);
+                WaitOutcome::Granted
+            }
+            Standing::Stocked => WaitOutcome::Granted,
+            Standing::Refused(refusal) => WaitOutcome::Refused(refusal),
+        };
+        self.settle(now);
+        outcome
+    }
+
+    /// What a waiter waits for; `None` when it waits no longer.
+    #[must_use]
+    pub fn why(&self, waiter: WaiterId) -> Option<WaitReason> {
+        let waiter = self.waiters.get(waiter)?;
+        if waiter.standing != Standing::Waiting {
+            return None;
+        }
+        Some(match waiter.want {
+            Want::Any => R::wait_reason(self),
+            Want::Stock(wanted) => WaitReason::Stock { idle: self.slots.len(State::Idle), wanted },
+            Want::Id(id) => match self.lookup(id).and_then(|index| self.state(index)) {
+                None => WaitReason::IdNotSeen,
+                Some(State::Dialing | State::Handshaking) => WaitReason::IdHandshaking,
+                Some(State::Resting) => WaitReason::IdResting,
+                Some(State::Checking) => WaitReason::IdChecking,
+                Some(_) => WaitReason::IdLeased,
+            },
+        })
+    }
+
+    fn queue(&mut self, want: Want, again: bool, now: Instant) -> Acquire<C> {
+        let queued = self.waiters.queue(want, again);
+        // Even if it was refused: the capacity may have risen, or connections may have ended.
+        self.settle(now);
+        match queued {
+            Ok(waiter) => Acquire::Queued(waiter),
+            Err(refusal) => self.refused(refusal),
+        }
+    }
+
+    fn refused(&mut self, refusal: Refusal) -> Acquire<C> {
+        self.totals.refused += 1;
+        Acquire::Refused(refusal)
+    }
+
+    /// The idle connection to take next.
+    pub(super) fn next_idle(&self) -> Option<u32> {
+        match self.take_order {
+            TakeOrder::OldestFirst => self.slots.front(State::Idle),
+            TakeOrder::NewestFirst => self.slots.back(State::Idle),
+        }
+    }
+
+    #[inline]
+    fn hand_over(&mut self, index: u32, now: Instant) -> Option<Lease<C>> {
+        let token = self.slots.token(index)?;
+        R::leased(self, index);
+        self.slots.enter(index, State::Leased, now);
+        let slot = self.slots.get_mut(index)?;
+        slot.waiter = NOBODY;
+        self.totals.leases += 1;
+        self.totals.reused += u64::from(slot.used);
+        Some(Lease { token, id: slot.id?, connection: slot.connection.take()? })
+    }
+
+    pub(super) fn lookup(&self, id: ConnId) -> Option<u32> {
+        let index = self.ids.find(id)?;
+        (self.slots.get(index)?.id == Some(id)).then_some(index)
+    }
+
+    fn takeable_by_id(&self, index: u32) -> bool {
+        matches!(self.state(index), Some(State::Idle | State::Claimed))
+    }
+}

@@ -1,0 +1,80 @@
+//! What a client and a server differ in.
+
+use crate::error::Refusal;
+use crate::event::{CloseReason, WaitReason};
+use crate::machine::Machine;
+use crate::stats::Stats;
+use crate::time::Instant;
+
+pub(crate) mod sealed {
+    /// Keeps roles to those of this crate.
+    pub trait Sealed {}
+}
+
+/// Where a machine's connections come from: [`Dialing`](crate::Dialing) or
+/// [`Accepting`](crate::Accepting). Sealed.
+pub trait Role: Sized + sealed::Sealed {
+    /// Begins what can be begun to fill the pool.
+    #[doc(hidden)]
+    fn refill<C>(machine: &mut Machine<C, Self>, now: Instant);
+
+    /// Does what is due by `now`.
+    #[doc(hidden)]
+    fn handle_timeout<C>(machine: &mut Machine<C, Self>, now: Instant);
+
+    /// The earliest deadline that is the role's own.
+    #[doc(hidden)]
+    fn deadline<C>(machine: &Machine<C, Self>) -> Instant;
+
+    /// The most ready connections there may be.
+    #[doc(hidden)]
+    fn limit(&self) -> u32;
+
+    /// An acquire found nothing ready.
+    #[doc(hidden)]
+    fn missed(&mut self) {}
+
+    /// So many ready connections are asked for.
+    #[doc(hidden)]
+    fn require(&mut self, _ready: u32) {}
+
+    /// Why nothing can come any more.
+    #[doc(hidden)]
+    fn dried_up(&self) -> Option<Refusal> {
+        None
+    }
+
+    /// The listener is gone.
+    #[doc(hidden)]
+    fn accept_ended(&mut self) -> bool {
+        false
+    }
+
+    /// A connection became ready for the first time.
+    #[doc(hidden)]
+    fn established<C>(_machine: &mut Machine<C, Self>, _index: u32) {}
+
+    /// A connection was leased.
+    #[doc(hidden)]
+    fn leased<C>(_machine: &mut Machine<C, Self>, _index: u32) {}
+
+    /// A leased connection came back.
+    #[doc(hidden)]
+    fn returned<C>(_machine: &mut Machine<C, Self>, _index: u32) {}
+
+    /// A connection is about to end.
+    #[doc(hidden)]
+    fn ending<C>(machine: &mut Machine<C, Self>, index: u32, reason: CloseReason);
+
+    /// The user flushed the pool.
+    #[doc(hidden)]
+    fn flushed(&mut self, _now: Instant) {}
+
+    /// What a waiter for any connection waits for.
+    #[doc(hidden)]
+    fn wait_reason<C>(machine: &Machine<C, Self>) -> WaitReason;
+
+    /// Fills in what only the role knows.
+    #[doc(hidden)]
+    fn report(&self, stats: &mut Stats);
+}
