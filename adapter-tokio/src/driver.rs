@@ -106,6 +106,7 @@ struct Finally<R: Role + Send + 'static>(Job<R>);
 impl<R: Role + Send + 'static> Drop for Finally<R> {
     fn drop(&mut self) {
         self.0.shell.run(|machine, now| machine.close(now));
+        self.0.shell.end();
         let mut orders = Vec::new();
         self.0.shell.turn(&mut orders);
         for order in orders {
@@ -117,10 +118,7 @@ impl<R: Role + Send + 'static> Drop for Finally<R> {
 }
 
 /// Carries out what needs no tasks; gives back what is to be aborted.
-fn carry_out<R: Role>(
-    shell: &PoolShell<R>,
-    order: Order<Pooled>,
-) -> Option<(Token, CloseReason)> {
+fn carry_out<R: Role>(shell: &PoolShell<R>, order: Order<Pooled>) -> Option<(Token, CloseReason)> {
     match order {
         Order::Close { connection, reason } => {
             let peer = connection.layer.link().peer_addr();

@@ -107,8 +107,12 @@ impl<R: Role + Send + 'static> Pool<R> {
     /// Puts a connection back for reuse, without blocking.
     ///
     /// What has arrived by now and was not read is thrown away; what comes later is for the next
-    /// holder. Put a connection back only when both ends are done with it. In a full pool, or at the
-    /// end of its lifetime, it is closed, which is no error.
+    /// holder. So put a connection back only when the other end is done with it, and let the other
+    /// end take it again only after this: what it sends before counts as the former use's.
+    ///
+    /// In a full pool (the stock is refilled while a connection is in use), or at the end of its
+    /// lifetime, the connection is closed, which is no error: leave room between the usual stock and
+    /// the maximum capacity if connections are to be reused.
     ///
     /// # Errors
     ///

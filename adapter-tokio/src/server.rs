@@ -9,7 +9,7 @@ use std::time::Duration;
 use pool_proto::shell::Ticket;
 use pool_proto::tls::ServerTls;
 use pool_proto::{Accepting, Backoff, Event, IdFormat, KeepAlive, Server, ServerConfig, Token};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::Instant;
 
 use crate::connection::Pooled;
@@ -63,7 +63,7 @@ impl ServerPoolBuilder {
     /// [`BuildError::Bind`] when the address cannot be had, [`BuildError::NoRuntime`] outside a
     /// tokio runtime.
     pub async fn bind(self, address: &str) -> Result<ServerPool, BuildError> {
-        let listener = TcpListener::bind(address).await;
+        let listener = bind(address).await;
         self.listen(
             listener.map_err(|source| BuildError::Bind { address: address.to_owned(), source })?,
         )
@@ -95,6 +95,33 @@ impl ServerPoolBuilder {
         };
         Ok(Pool::start(&runtime, machine, supply))
     }
+}
+
+/// Peers that may wait to be accepted. With tokio's 128, a few clients that fill their pools at the
+/// same time overflow it, and each connection that is dropped costs its client a second.
+const BACKLOG: u32 = 1024;
+
+/// Binds the first address of `name` that can be had.
+async fn bind(name: &str) -> io::Result<TcpListener> {
+    let nothing = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    let mut outcome = Err(nothing());
+    for address in tokio::net::lookup_host(name).await? {
+        outcome = listen_on(address);
+        if outcome.is_ok() {
+            break;
+        }
+    }
+    outcome
+}
+
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A server that restarts must not wait for the old connections' TIME-WAIT. (On Windows the
+    // option means something else: two listeners on one port.)
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Pauses after accept failed for want of descriptors or memory: without them it fails millions of

@@ -194,7 +194,11 @@ impl Role for Dialing {
     }
 
     fn missed(&mut self) {
-        self.tuner.missed();
+        // What fails now is the peer, not the stock: a larger one would only mean more dials at its
+        // return.
+        if self.backoff.failures() == 0 {
+            self.tuner.missed();
+        }
     }
 
     fn require(&mut self, ready: u32) {

@@ -30,7 +30,7 @@ pub trait Role: Sized + sealed::Sealed {
     #[doc(hidden)]
     fn limit(&self) -> u32;
 
-    /// An acquire found nothing ready.
+    /// A taker found nothing ready, or took the last ready connection.
     #[doc(hidden)]
     fn missed(&mut self) {}
 

@@ -10,7 +10,9 @@ use crate::time::Period;
 pub enum Tuning {
     /// Capacity follows demand; connections are replaced as soon as they are taken.
     ///
-    /// An acquire that finds nothing ready raises the capacity by one at once. A round lowers it by
+    /// A taker that finds nothing ready, or takes the last ready connection, raises the capacity by
+    /// one at once. (The second is all that a client sees of a shortage when it is the server that
+    /// takes any connection, and the client the one with that id.) A round lowers it by
     /// an eighth of the surplus, rounded up, where the surplus is what the lowest idle count since
     /// the last round exceeds a fifth of the capacity by: stock that was never needed goes, slowly.
     /// The interval is the minimum while connections are being created and doubles in a round that
@@ -170,7 +172,8 @@ impl Tuner {
         }
     }
 
-    /// An acquire found nothing ready. Raises the capacity under [`Tuning::Demand`].
+    /// A taker found nothing ready, or took the last ready connection. Raises the capacity under
+    /// [`Tuning::Demand`].
     pub fn missed(&mut self) {
         if self.tuning == Tuning::Demand {
             self.raise();

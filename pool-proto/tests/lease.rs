@@ -307,7 +307,7 @@ fn a_connection_that_expires_while_it_is_drained_is_closed() {
 
 #[test]
 fn a_connection_that_expires_while_it_rests_is_closed() {
-    let mut pool = ClientHarness::client(1, 2, |config| mortal(config).reuse_delay(ms(50)));
+    let mut pool = ClientHarness::client(1, 4, |config| mortal(config).reuse_delay(ms(50)));
     pool.fill();
     let lease = pool.take();
     pool.wait(ms(80));

@@ -20,11 +20,11 @@ impl Line {
     }
 }
 
-/// Runs one end over `stream`; `hear` is given every line of the other end.
+/// Runs one end over `stream`; `hear` is given every line of the other end, and can answer.
 pub(crate) fn run(
     tasks: &Tasks,
     stream: TcpStream,
-    hear: impl Fn(&str) + Send + 'static,
+    hear: impl Fn(&Line, &str) + Send + 'static,
 ) -> Result<Line, Failure> {
     stream.set_nodelay(true)?;
     let (reader, mut writer) = stream.into_split();
@@ -39,11 +39,13 @@ pub(crate) fn run(
             }
         }
     });
+    let line = Line(sender);
+    let answer = line.clone();
     tasks.service(async move {
         let mut lines = BufReader::new(reader).lines();
         while let Ok(Some(line)) = lines.next_line().await {
-            hear(&line);
+            hear(&answer, &line);
         }
     });
-    Ok(Line(sender))
+    Ok(line)
 }

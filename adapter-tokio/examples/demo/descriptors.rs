@@ -2,42 +2,31 @@
 
 /// What the largest phase needs, with a margin: 256 ready and 200 used connections, with two ends
 /// at the pools and two at the proxy each, and two sockets at each end of 200 visitors.
-const NEEDED: u32 = 4096;
+#[cfg(target_os = "linux")]
+const NEEDED: u64 = 4096;
 
 /// How many descriptors this process has open; `None` where that cannot be counted.
 pub(crate) fn open() -> Option<usize> {
     Some(std::fs::read_dir("/proc/self/fd").ok()?.count())
 }
 
-/// Raises the soft limit, if it is too low, by starting this program again under a shell that does
-/// so: the one way without unsafe code or another dependency.
-#[cfg(unix)]
+/// Raises the soft limit as far as needed and allowed.
+#[cfg(target_os = "linux")]
 pub(crate) fn raise_limit() {
-    use std::os::unix::process::CommandExt;
-    use std::process::Command;
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-    const RAISED: &str = "POOL_DEMO_LIMIT_RAISED";
-    let answer = Command::new("sh").args(["-c", "ulimit -n"]).output();
-    let limit = answer.ok().and_then(|answer| {
-        let text = String::from_utf8(answer.stdout).ok()?;
-        text.trim().parse::<u32>().ok()
-    });
-    // "unlimited" is no number, and no shell means that there is nothing to be done.
-    let Some(limit) = limit.filter(|limit| *limit < NEEDED) else {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    // `None` is no limit.
+    if current.is_none_or(|current| current >= NEEDED) {
         return;
-    };
-    if std::env::var_os(RAISED).is_none()
-        && let Ok(program) = std::env::current_exe()
-    {
-        let script = format!("ulimit -n {NEEDED} 2>/dev/null; exec \"$0\"");
-        let mut again = Command::new("sh");
-        again.arg("-c").arg(script).arg(program).env(RAISED, "1");
-        // It comes back only if it failed.
-        let _ = again.exec();
     }
-    eprintln!("note: only {limit} file descriptors are allowed; {NEEDED} would be safe (ulimit -n)");
+    let raised = maximum.map_or(NEEDED, |maximum| maximum.min(NEEDED));
+    let set = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum });
+    if set.is_err() || raised < NEEDED {
+        eprintln!("note: {NEEDED} file descriptors would be safe, but {raised} is the hard limit");
+    }
 }
 
-/// There is no such limit here.
-#[cfg(not(unix))]
+/// There is no such limit here, or it is high enough.
+#[cfg(not(target_os = "linux"))]
 pub(crate) fn raise_limit() {}

@@ -93,18 +93,28 @@ impl<R: Role + Send + 'static> Entry<R> {
             }
         };
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
-        let complete = self.carry(&pool, stream, &mut visitor, call).await.is_ok();
+        let keep = call % 4 != 3;
+        let carried = self.carry(stream, &mut visitor, call, keep).await;
+        let complete = carried.is_ok();
         let hand_over = HandOver { began, complete };
         self.ledger.open().handed_over.push(hand_over);
+        drop(visitor);
+        if let Ok((stream, reply)) = carried
+            && let Err(error) = give_back(&pool, stream, keep, reply).await
+        {
+            let mut records = self.ledger.open();
+            records.not_given_back.push(error.to_string());
+        }
     }
 
+    /// Carries one visitor; gives the connection, and the exit side's word unless it has come.
     async fn carry(
         &self,
-        pool: &Pool<R>,
         mut stream: PooledStream,
         visitor: &mut TcpStream,
         call: u64,
-    ) -> Result<(), Failure> {
+        keep: bool,
+    ) -> Result<(PooledStream, Option<oneshot::Receiver<Reply>>), Failure> {
         let id = stream.id();
         self.ledger.open().entry_ids.push(id);
         visitor.set_nodelay(true)?;
@@ -116,38 +126,43 @@ impl<R: Role + Send + 'static> Entry<R> {
             pass(visitor, &mut stream).await?;
             self.ledger.open().early += 1;
         }
-        let (keep, purpose) = match call % 4 {
-            3 => (false, "close"),
-            _ => (true, "keep"),
-        };
         let mut reply = self.replies.expect(id);
+        let purpose = if keep { "keep" } else { "close" };
         self.line.tell(&format!("take {id} {purpose}"));
-        let put_at_exit = {
+        let reply = {
             let mut carry = pin!(carry(&mut stream, visitor));
             tokio::select! {
                 biased;
                 carried = &mut carry => {
                     carried?;
-                    false
+                    Some(reply)
                 }
-                reply = &mut reply => {
-                    reply??;
+                done = &mut reply => {
+                    done??;
                     carry.await?;
-                    true
+                    None
                 }
             }
         };
-        if keep {
-            // Only when the exit side has put it back: what arrives before is thrown away there.
-            if !put_at_exit {
-                timeout(SOON, reply).await???;
-            }
-            pool.put(stream)?;
-        } else {
-            stream.shutdown().await?;
-        }
-        Ok(())
+        Ok((stream, reply))
     }
+}
+
+/// Puts a connection back, or closes it in good order. Before it is put back here, the exit side
+/// must have put it back there: what arrives before that is thrown away.
+async fn give_back<R: Role + Send + 'static>(
+    pool: &Pool<R>,
+    mut stream: PooledStream,
+    keep: bool,
+    reply: Option<oneshot::Receiver<Reply>>,
+) -> Result<(), Failure> {
+    if !keep {
+        return Ok(stream.shutdown().await?);
+    }
+    if let Some(reply) = reply {
+        timeout(SOON, reply).await???;
+    }
+    Ok(pool.put(stream)?)
 }
 
 /// Serves whoever comes to `listener` with a connection that is made for him: the baseline.

@@ -35,10 +35,12 @@ pub(crate) struct Records {
     pub(crate) refused: u64,
     /// Visitors whose wait for a connection timed out.
     pub(crate) timed_out: u64,
-    /// Why, in the pool's words: one example of each.
+    /// Why, in the pool's words: one example of each, the one that tells most.
     pub(crate) refusals: [Option<String>; 2],
     /// At the entry.
     pub(crate) handed_over: Vec<HandOver>,
+    /// What went wrong when a connection was given back after use.
+    pub(crate) not_given_back: Vec<String>,
     /// At the exit: connections taken on which not one byte came before they ended.
     pub(crate) empty_at_exit: Vec<HandOver>,
     /// Bytes that reached the service and were right.
@@ -60,8 +62,10 @@ impl Ledger {
         let mut records = self.open();
         let [refusal, timeout] = &mut records.refusals;
         if matches!(error, AcquireError::Timeout { .. }) {
-            // The last one tells most: by then the failures have added up.
-            *timeout = Some(error.to_string());
+            let told = error.to_string();
+            if timeout.as_ref().is_none_or(|known| known.len() < told.len()) {
+                *timeout = Some(told);
+            }
             records.timed_out += 1;
         } else {
             *refusal = Some(error.to_string());

@@ -3,24 +3,25 @@
 //! throughput. It cannot delay a SYN: connecting through it takes no round trip.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use crate::Failure;
 use crate::tasks::Tasks;
+use crate::world::listen;
 
 /// Bytes in one read, and reads under way: 4 MiB in 20 ms, more than any connection here has.
 const READ: usize = 16 * 1024;
 const UNDER_WAY: usize = 256;
 
 /// An address behind which `upstream` is `delay` away, each way; without a delay `upstream` itself.
-pub(crate) async fn distant(
+pub(crate) fn distant(
     tasks: &Tasks,
     upstream: SocketAddr,
     delay: Duration,
@@ -28,8 +29,7 @@ pub(crate) async fn distant(
     if delay.is_zero() {
         return Ok(upstream);
     }
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let address = listener.local_addr()?;
+    let (listener, address) = listen()?;
     let connections = tasks.clone();
     tasks.service(async move {
         while let Ok((near, _)) = listener.accept().await {
@@ -48,11 +48,8 @@ async fn relay(mut near: TcpStream, upstream: SocketAddr, delay: Duration) -> io
     far.set_nodelay(true)?;
     let (near_read, near_write) = near.split();
     let (far_read, far_write) = far.split();
-    tokio::try_join!(
-        delayed(near_read, far_write, delay),
-        delayed(far_read, near_write, delay)
-    )
-    .map(drop)
+    tokio::try_join!(delayed(near_read, far_write, delay), delayed(far_read, near_write, delay))
+        .map(drop)
 }
 
 /// One direction; the end of the stream travels like a byte.

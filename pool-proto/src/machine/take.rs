@@ -22,9 +22,7 @@ impl<C, R: Role> Machine<C, R> {
             && self.slots.expiry(index, now).is_none()
             && let Some(lease) = self.hand_over(index, now)
         {
-            self.totals.served_at_once += 1;
-            self.settle(now);
-            return Acquire::Ready(lease);
+            return self.served_at_once(lease, now);
         }
         self.acquire_any(now, false)
     }
@@ -45,9 +43,7 @@ impl<C, R: Role> Machine<C, R> {
             if let Some(reason) = self.slots.expiry(index, now) {
                 self.close_one(index, reason);
             } else if let Some(lease) = self.hand_over(index, now) {
-                self.totals.served_at_once += 1;
-                self.settle(now);
-                return Acquire::Ready(lease);
+                return self.served_at_once(lease, now);
             }
         }
         if let Some(refusal) = self.role.dried_up() {
@@ -83,7 +79,15 @@ impl<C, R: Role> Machine<C, R> {
         let Some(lease) = self.hand_over(index, now) else {
             return self.refused(Refusal::UnknownId { id });
         };
+        self.served_at_once(lease, now)
+    }
+
+    #[inline]
+    fn served_at_once(&mut self, lease: Lease<C>, now: Instant) -> Acquire<C> {
         self.totals.served_at_once += 1;
+        if self.idle() == 0 {
+            self.role.missed();
+        }
         self.settle(now);
         Acquire::Ready(lease)
     }
@@ -142,7 +146,11 @@ impl<C, R: Role> Machine<C, R> {
                 continue;
             }
             let lease = self.hand_over(index, now);
-            self.waiters.remove(waiter);
+            let ended = self.waiters.remove(waiter);
+            // One for any connection was counted when it began to wait.
+            if self.idle() == 0 && ended.is_some_and(|ended| ended.want != Want::Any) {
+                self.role.missed();
+            }
             self.totals.served_after_waiting += 1;
             self.settle(now);
             return lease.map_or(Collected::Unknown, Collected::Ready);
