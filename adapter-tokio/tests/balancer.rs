@@ -1,5 +1,7 @@
 //! Several pools as one.
 
+#![allow(clippy::unwrap_used, reason = "a panic here is a failed test")]
+
 mod common;
 
 use std::time::Duration;

@@ -159,7 +159,7 @@ async fn a_connection_of_another_pool_is_refused_and_closed() {
     let (server, client) = pair(TlsMode::None, IdFormat::Hex8).await;
     let (_, other) = pair(TlsMode::None, IdFormat::Hex8).await;
     let (mut ours, theirs) = ends(&server, &client).await;
-    assert_eq!(other.put(theirs), Err(PutError::NotLeased));
+    assert_eq!(other.put(theirs), Err(PutError::Foreign));
     assert!(ended(&mut ours).await);
     let stats = eventually(|| client.stats(), |stats| stats.leased == 0).await;
     assert_eq!(stats.totals.released, 1);
@@ -186,7 +186,7 @@ async fn a_connection_at_rest_does_not_hold_up_who_asks_with_a_deadline() {
     let answer = soon(client.acquire_by_id(ours.id(), Duration::from_millis(50))).await;
     let answer = answer.map(|_| ());
     assert!(
-        matches!(answer, Err(AcquireError::Timeout { why: WaitReason::IdChecking, .. })),
+        matches!(answer, Err(AcquireError::Timeout { why: WaitReason::IdResting, .. })),
         "{answer:?}"
     );
 }
