@@ -1,16 +1,16 @@
 //! Several pools as one.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use pool_proto::Role;
 use pool_proto::shell::{Acquire, AcquireError};
+use pool_proto::{Refusal, Role};
 
 use crate::connection::Pooled;
-use crate::pool::Pool;
+use crate::pool::{Expire, Pool};
 use crate::stream::PooledStream;
 
 /// Spreads acquires over several pools: to several servers, or behind several listeners.
@@ -68,20 +68,14 @@ impl<R: Role + Send + 'static> Balancer<R> {
         let mut candidates: Vec<&Pool<R>> = after.iter().chain(before).collect();
         // Stable: in turn among those that can serve at once, and nobody queues where it need not.
         candidates.sort_by_key(|pool| !pool.is_ready());
-        let mut waits: Vec<Wait<'_, R>> = candidates
+        let waits = candidates
             .into_iter()
             .map(|pool| Wait { pool, acquire: Some(pool.shell().acquire()) })
             .collect();
-        let answer = tokio::time::timeout(timeout, poll_fn(|cx| first(&mut waits, cx))).await;
-        match answer {
-            Ok(answer) => answer,
-            Err(_) => {
-                for acquire in waits.iter_mut().filter_map(|wait| wait.acquire.as_mut()) {
-                    acquire.expire();
-                }
-                poll_fn(|cx| first(&mut waits, cx)).await
-            }
-        }
+        let Some(pool) = self.pools.first() else {
+            return Err(Refusal::PoolClosed.into());
+        };
+        pool.within(timeout, First(waits)).await
     }
 }
 
@@ -92,25 +86,34 @@ struct Wait<'a, R: Role + Send + 'static> {
 }
 
 /// The first connection, or the last error when there is nothing left to wait for.
-fn first<'a, R: Role + Send + 'static>(
-    waits: &mut [Wait<'a, R>],
-    cx: &mut Context<'_>,
-) -> Poll<Result<(PooledStream, &'a Pool<R>), AcquireError>> {
-    let mut waiting = false;
-    let mut refused = None;
-    for Wait { pool, acquire } in waits {
-        let Some(pending) = acquire else { continue };
-        match Pin::new(pending).poll(cx) {
-            Poll::Pending => waiting = true,
-            Poll::Ready(Ok(held)) => return Poll::Ready(Ok((PooledStream::new(held), pool))),
-            Poll::Ready(Err(error)) => {
-                *acquire = None;
-                refused = Some(error);
+struct First<'a, R: Role + Send + 'static>(Vec<Wait<'a, R>>);
+
+impl<R: Role + Send + 'static> Expire for First<'_, R> {
+    fn expire(&mut self) {
+        self.0.iter_mut().filter_map(|wait| wait.acquire.as_mut()).for_each(Acquire::expire);
+    }
+}
+
+impl<'a, R: Role + Send + 'static> Future for First<'a, R> {
+    type Output = Result<(PooledStream, &'a Pool<R>), AcquireError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut waiting = false;
+        let mut refused = None;
+        for Wait { pool, acquire } in &mut self.0 {
+            let Some(pending) = acquire else { continue };
+            match Pin::new(pending).poll(cx) {
+                Poll::Pending => waiting = true,
+                Poll::Ready(Ok(held)) => return Poll::Ready(Ok((PooledStream::new(held), pool))),
+                Poll::Ready(Err(error)) => {
+                    *acquire = None;
+                    refused = Some(error);
+                }
             }
         }
-    }
-    match refused {
-        Some(error) if !waiting => Poll::Ready(Err(error)),
-        _ => Poll::Pending,
+        match refused {
+            Some(error) if !waiting => Poll::Ready(Err(error)),
+            _ => Poll::Pending,
+        }
     }
 }

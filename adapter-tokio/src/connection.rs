@@ -148,6 +148,13 @@ impl pool_proto::shell::Connection for Pooled {
         if self.shut {
             return Finding::Closed;
         }
+        // What TLS has not been able to send would go out with the next use.
+        let mut context = Context::from_waker(Waker::noop());
+        match pin!(&mut self.layer).poll_flush(&mut context) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) => return Finding::Closed,
+            Poll::Pending => return Finding::Data,
+        }
         let mut drained = self.early.len();
         self.early = BytesMut::new();
         let pulled = self.pull(|_, data| {

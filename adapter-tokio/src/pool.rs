@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::clock::MonotonicClock;
+use crate::connection::Pooled;
 use crate::driver::{self, Job, PoolShell, Supply};
 use crate::socket::Links;
 use crate::stream::PooledStream;
@@ -28,6 +29,7 @@ pub struct Pool<R: Role + Send + 'static> {
 struct Inner<R: Role + Send + 'static> {
     shell: Arc<PoolShell<R>>,
     ended: watch::Receiver<()>,
+    runtime: Handle,
 }
 
 impl<R: Role + Send + 'static> Drop for Inner<R> {
@@ -46,7 +48,7 @@ impl<R: Role + Send + 'static> Pool<R> {
     /// Starts the driver on `runtime`.
     pub(crate) fn start(
         runtime: &Handle,
-        machine: impl FnOnce(&MonotonicClock) -> Machine<crate::connection::Pooled, R>,
+        machine: impl FnOnce(&MonotonicClock) -> Machine<Pooled, R>,
         supply: impl Supply<R>,
     ) -> Self {
         let clock = MonotonicClock::start();
@@ -54,7 +56,24 @@ impl<R: Role + Send + 'static> Pool<R> {
         let (alive, ended) = watch::channel(());
         let job = Job { shell: Arc::clone(&shell), links: Arc::new(Links::default()) };
         runtime.spawn(driver::drive(alive, job, clock, supply));
-        Self { inner: Arc::new(Inner { shell, ended }) }
+        Self { inner: Arc::new(Inner { shell, ended, runtime: runtime.clone() }) }
+    }
+
+    /// Awaits `wait`; when the time is up, it is told so and gives its answer. A timeout of zero
+    /// needs no timer, which would take a millisecond.
+    pub(crate) async fn within<W: Expire>(&self, timeout: Duration, mut wait: W) -> W::Output {
+        if !timeout.is_zero() {
+            let timed = {
+                // A timer of the pool's runtime, wherever the caller runs.
+                let _entered = self.inner.runtime.enter();
+                tokio::time::timeout(timeout, &mut wait)
+            };
+            if let Ok(answer) = timed.await {
+                return answer;
+            }
+        }
+        wait.expire();
+        wait.await
     }
 
     pub(crate) fn shell(&self) -> &Arc<PoolShell<R>> {
@@ -73,7 +92,7 @@ impl<R: Role + Send + 'static> Pool<R> {
     /// [`AcquireError::Timeout`] says what the wait was waiting for, and what failed last;
     /// [`AcquireError::Refused`] says why there is nothing to wait for.
     pub async fn acquire(&self, timeout: Duration) -> Result<PooledStream, AcquireError> {
-        let answer = within(timeout, self.inner.shell.acquire(), Acquire::expire).await;
+        let answer = self.within(timeout, self.inner.shell.acquire()).await;
         answer.map(PooledStream::new)
     }
 
@@ -91,7 +110,7 @@ impl<R: Role + Send + 'static> Pool<R> {
         id: ConnId,
         timeout: Duration,
     ) -> Result<PooledStream, AcquireError> {
-        let answer = within(timeout, self.inner.shell.acquire_by_id(id), Acquire::expire).await;
+        let answer = self.within(timeout, self.inner.shell.acquire_by_id(id)).await;
         answer.map(PooledStream::new)
     }
 
@@ -101,7 +120,7 @@ impl<R: Role + Send + 'static> Pool<R> {
     ///
     /// As [`acquire`](Self::acquire); more than the pool may ever hold are refused at once.
     pub async fn wait_ready(&self, ready: u32, timeout: Duration) -> Result<(), AcquireError> {
-        within(timeout, self.inner.shell.wait_ready(ready), WaitReady::expire).await
+        self.within(timeout, self.inner.shell.wait_ready(ready)).await
     }
 
     /// Puts a connection back for reuse, without blocking.
@@ -216,9 +235,10 @@ impl<R: Role + Send + 'static> std::fmt::Debug for Pool<R> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// There is no tokio runtime to run on.
+    /// There is no tokio runtime to run on. (One without I/O or timers is not noticed here: tokio
+    /// panics when they are used.)
     #[error(
-        "no tokio runtime is running here; build the pool inside one (Runtime::enter, #[tokio::main])"
+        "no tokio runtime is running here; build the pool inside one that has I/O and timers enabled (Runtime::enter, #[tokio::main])"
     )]
     NoRuntime,
     /// The configuration makes no sense.
@@ -234,20 +254,21 @@ pub enum BuildError {
     },
 }
 
-/// Awaits `wait`; when the time is up, it is told so and gives its answer. A timeout of zero needs no
-/// timer, which would take a millisecond.
-async fn within<W: Future + Unpin>(
-    timeout: Duration,
-    mut wait: W,
-    expire: impl FnOnce(&mut W),
-) -> W::Output {
-    if !timeout.is_zero()
-        && let Ok(answer) = tokio::time::timeout(timeout, &mut wait).await
-    {
-        return answer;
+/// Something to wait for that can be told that the time is up, and then answers.
+pub(crate) trait Expire: Future + Unpin {
+    fn expire(&mut self);
+}
+
+impl<R: Role + Send + 'static> Expire for Acquire<Pooled, R> {
+    fn expire(&mut self) {
+        Self::expire(self);
     }
-    expire(&mut wait);
-    wait.await
+}
+
+impl<R: Role + Send + 'static> Expire for WaitReady<Pooled, R> {
+    fn expire(&mut self) {
+        Self::expire(self);
+    }
 }
 
 pub(crate) fn runtime() -> Result<Handle, BuildError> {

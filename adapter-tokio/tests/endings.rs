@@ -7,10 +7,12 @@ mod common;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
+use adapter_tokio::pool_proto::shell::{Clock, block_on};
 use adapter_tokio::pool_proto::tls::TlsMode;
-use adapter_tokio::pool_proto::{CloseReason, ConnId, IdFormat, PutError, Refusal, Stats};
+use adapter_tokio::pool_proto::{CloseReason, ConnId, IdFormat, Instant, PutError, Refusal, Stats};
 use adapter_tokio::{AcquireError, BuildError, ClientPool, Revoked, ServerPool};
 use common::{
     SOON, client_config, connect_from, dial, ended, ends, eventually, expect, pair, send, serve,
@@ -339,4 +341,31 @@ async fn lives_end_by_idle_timeout_and_by_age() {
     eventually(|| aged.stats(), |stats| stats.totals.expired > 2).await;
     let config = client_config().capacity(5..=5);
     dial(TlsMode::None, config, address).wait_ready(5, SOON).await.unwrap();
+}
+
+/// Time for a thread without a runtime.
+struct Ticks(tokio::time::Instant);
+
+impl Clock for Ticks {
+    fn now(&self) -> Instant {
+        Instant::EPOCH + self.0.elapsed()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thread_without_a_runtime_can_take_and_wait_and_time_out() {
+    let (server, address) = serve(TlsMode::None, server_config()).await;
+    let waiting = server.clone();
+    let thread = std::thread::spawn(move || {
+        let clock = Ticks(tokio::time::Instant::now());
+        let moment = Duration::from_millis(20);
+        let timeout = block_on(&mut Box::pin(waiting.acquire(moment)), &clock, SOON);
+        let served = block_on(&mut Box::pin(waiting.acquire(SOON)), &clock, SOON);
+        (timeout, served)
+    });
+    eventually(|| server.stats().totals.cancelled, |cancelled| *cancelled == 1).await;
+    let _client = dial(TlsMode::None, client_config(), address);
+    let (timeout, served) = tokio::task::spawn_blocking(|| thread.join()).await.unwrap().unwrap();
+    assert!(matches!(timeout, Poll::Ready(Err(AcquireError::Timeout { .. }))), "{timeout:?}");
+    assert!(matches!(served, Poll::Ready(Ok(_))), "{served:?}");
 }

@@ -203,3 +203,15 @@ async fn what_arrives_during_the_reuse_delay_is_thrown_away() {
     send(&mut ours, b"fresh").await;
     expect(&mut theirs, b"fresh").await;
 }
+
+#[tokio::test]
+async fn what_tls_could_not_send_before_the_put_does_not_go_out_with_the_next_use() {
+    let (server, client) = pair(TlsMode::SelfSigned, IdFormat::Hex8).await;
+    let (mut ours, _theirs) = ends(&server, &client).await;
+    // Nobody reads at the other end, so this is never done.
+    let much = vec![0; 64 << 20];
+    let write = tokio::time::timeout(Duration::from_millis(100), ours.write_all(&much)).await;
+    assert!(write.is_err(), "64 MiB were sent to nobody");
+    server.put(ours).unwrap();
+    eventually(|| server.stats().totals.leftover, |leftover| *leftover == 1).await;
+}

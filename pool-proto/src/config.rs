@@ -404,7 +404,9 @@ impl ServerConfigBuilder {
 
     /// The most connections that are ready or becoming so; those in use do not count. A peer that
     /// comes when they are reached is turned away before its handshake, unless another source
-    /// holds at least two more: then that one's oldest makes room. Default 64.
+    /// holds at least two more: then that one's oldest makes room. Of connections that peers have
+    /// begun to use and nobody here has asked for yet, twice as many are kept (at least 64). Default
+    /// 64.
     pub fn capacity(mut self, limit: u32) -> Self {
         self.capacity = limit;
         self

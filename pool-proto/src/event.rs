@@ -208,7 +208,8 @@ pub enum CloseReason {
     Unclaimed,
     /// It was put back into a full pool.
     Overflow,
-    /// It was put back with more unread data than the drain limit.
+    /// It was put back with more unread data than the drain limit, or with data that could not be
+    /// sent yet.
     Leftover,
     /// It was put back and not drained in time.
     DrainTimeout,
@@ -240,7 +241,7 @@ impl fmt::Display for CloseReason {
             Self::Expired => "reached its maximum lifetime",
             Self::Unclaimed => "was used by the peer, but not asked for here in time",
             Self::Overflow => "was put back into a full pool",
-            Self::Leftover => "was put back with too much unread data",
+            Self::Leftover => "was put back with too much data unread or unsent",
             Self::DrainTimeout => "was not drained in time",
             Self::Evicted => "made room for a source with fewer connections",
             Self::Cleaned => "the pool was cleaned",

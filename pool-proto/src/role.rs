@@ -66,6 +66,12 @@ pub trait Role: Sized + sealed::Sealed {
     #[doc(hidden)]
     fn ending<C>(machine: &mut Machine<C, Self>, index: u32, reason: CloseReason);
 
+    /// Which claimed connection has to go because there are too many of them.
+    #[doc(hidden)]
+    fn surplus_claim<C>(_machine: &Machine<C, Self>) -> Option<u32> {
+        None
+    }
+
     /// The user flushed the pool.
     #[doc(hidden)]
     fn flushed(&mut self, _now: Instant) {}

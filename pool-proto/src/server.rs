@@ -27,6 +27,15 @@ pub struct Accepting {
     ended: bool,
 }
 
+impl Accepting {
+    /// The most claimed connections. They do not count as stock, but peers must not be able to pile
+    /// them up. A claim lasts for about a round trip, in which an honest load does not use up more
+    /// than its stock; twice that, and some for small pools, is room enough.
+    fn max_claimed(&self) -> u32 {
+        self.capacity.saturating_mul(2).max(64)
+    }
+}
+
 /// The server's machine: names the connections that peers make.
 pub type Server<C> = Machine<C, Accepting>;
 
@@ -211,6 +220,17 @@ impl Role for Accepting {
             return;
         };
         server.role.sources.joined(source, &mut server.slots, index);
+    }
+
+    fn surplus_claim<C>(server: &Server<C>) -> Option<u32> {
+        if server.slots.len(State::Claimed) <= server.role.max_claimed() {
+            return None;
+        }
+        let claimed = |index: &u32| server.state(*index) == Some(State::Claimed);
+        // One of the source that holds most, so that nobody can push out the claims of others.
+        let (heaviest, _) = server.role.sources.heaviest()?;
+        let theirs = server.role.sources.pooled_slots(heaviest, &server.slots).find(claimed);
+        theirs.or_else(|| server.slots.front(State::Claimed))
     }
 
     fn ending<C>(server: &mut Server<C>, index: u32, _reason: CloseReason) {

@@ -216,6 +216,27 @@ fn a_claimed_connection_is_not_evicted_where_its_end_makes_no_room() {
 }
 
 #[test]
+fn claims_cannot_be_piled_up_and_those_of_others_stay() {
+    let mut pool = server(2, |config| config);
+    let honest = pool.join(B);
+    claim(&mut pool, honest.token);
+    let mut tokens = Vec::new();
+    for _ in 0..70 {
+        let token = pool.join(A).token;
+        claim(&mut pool, token);
+        tokens.push(token);
+    }
+    assert_eq!(pool.stats().claimed, 64);
+    assert_eq!(pool.ended(CloseReason::Unclaimed), 7);
+    let lease = match pool.acquire_by_id(honest.id) {
+        Acquire::Ready(lease) => lease,
+        other => panic!("the claim of another was pushed out: {other:?}"),
+    };
+    pool.release(lease);
+    assert!(matches!(pool.stats().claimed, 63));
+}
+
+#[test]
 fn nothing_is_evicted_while_more_than_the_capacity_is_being_put_back() {
     let mut pool = server(2, |config| config.reuse_delay(ms(50)));
     let mut leases = Vec::new();

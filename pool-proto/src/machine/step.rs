@@ -26,6 +26,9 @@ impl<C, R: Role> Machine<C, R> {
             self.slots.enter(index, State::Granted, now);
         } else if claimed {
             self.slots.enter(index, State::Claimed, now);
+            if let Some(surplus) = R::surplus_claim(self) {
+                self.close_one(surplus, CloseReason::Unclaimed);
+            }
         } else if surplus && self.supply() > self.role.limit() {
             return self.close_one(index, CloseReason::Overflow);
         } else if stirred {
