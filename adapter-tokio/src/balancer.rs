@@ -67,7 +67,7 @@ impl<R: Role + Send + 'static> Balancer<R> {
         let (before, after) = self.pools.split_at(start);
         let mut candidates: Vec<&Pool<R>> = after.iter().chain(before).collect();
         // Stable: in turn among those that can serve at once, and nobody queues where it need not.
-        candidates.sort_by_key(|pool| !pool.is_ready());
+        candidates.sort_by_cached_key(|pool| !pool.is_ready());
         let waits = candidates
             .into_iter()
             .map(|pool| Wait { pool, acquire: Some(pool.shell().acquire()) })

@@ -19,7 +19,7 @@ use crate::socket::Link;
 pub type ClientPool = Pool<Dialing>;
 
 /// Builds a [`ClientPool`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 #[must_use]
 pub struct ClientPoolBuilder {
     config: Option<ClientConfig>,
@@ -58,12 +58,21 @@ impl ClientPoolBuilder {
     ///
     /// # Errors
     ///
-    /// [`BuildError::NoRuntime`] outside a tokio runtime.
+    /// [`BuildError::Address`] for anything but "host:port", [`BuildError::NoRuntime`] outside a
+    /// tokio runtime.
     pub fn connect(self, address: impl Into<String>) -> Result<ClientPool, BuildError> {
         let address: Arc<str> = address.into().into();
+        let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+        if port.is_none_or(|port| port == 0) || address.starts_with(':') {
+            return Err(BuildError::Address { address: address.as_ref().to_owned() });
+        }
         self.connect_with(move || {
             let address = Arc::clone(&address);
-            async move { TcpStream::connect(&*address).await }
+            async move {
+                let connected = TcpStream::connect(&*address).await;
+                connected
+                    .map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))
+            }
         })
     }
 
@@ -74,8 +83,14 @@ impl ClientPoolBuilder {
     /// ```
     /// # use adapter_tokio::ClientPool;
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-    /// let pool = ClientPool::builder()
-    ///     .connect_with(|| async { tokio::net::TcpStream::connect("127.0.0.1:9000").await })?;
+    /// use tokio::net::TcpStream;
+    ///
+    /// let gateway = String::from("gateway.example:9000");
+    /// // The closure is called for each dial, so each call clones what its future takes along.
+    /// let pool = ClientPool::builder().connect_with(move || {
+    ///     let gateway = gateway.clone();
+    ///     async move { TcpStream::connect(gateway).await }
+    /// })?;
     /// # drop(pool); Ok(()) }
     /// ```
     ///
@@ -99,10 +114,7 @@ impl ClientPoolBuilder {
             keep_alive: self.keep_alive,
             ids: config.ids(),
         };
-        let machine = |clock: &crate::clock::MonotonicClock| {
-            Client::new(&config, pool_proto::shell::Clock::now(clock))
-        };
-        Ok(Pool::start(&runtime, machine, supply))
+        Ok(Pool::start(&runtime, |now| Client::new(&config, now), supply, None))
     }
 }
 

@@ -1,5 +1,6 @@
 //! A connection as the pool holds it: TCP, with or without TLS, and what arrived early.
 
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -17,12 +18,18 @@ use crate::socket::{Link, Socket};
 pub(crate) type Pooled = Box<Connection>;
 
 /// Data kept for the next holder, at the most; what is beyond stays in the kernel, where it holds
-/// the peer back. One full TLS record.
+/// the peer back. One full TLS record. (Behind that much, the end of a connection is seen only by
+/// its holder.)
 const EARLY_LIMIT: usize = 16 * 1024;
 
 /// Data thrown away when a connection is put back, at the most: what can have arrived by then on an
 /// ordinary path, and little enough to read in a moment. With more, the connection is closed.
 const DRAIN_LIMIT: usize = 256 * 1024;
+
+/// Bytes read from the socket in one look, at the most. TLS can consume records without giving data
+/// (tickets, key updates), which the limits above do not see; a peer that sends more of them than
+/// there may be data wants to keep us busy, and is cut off.
+const PULL_LIMIT: usize = 2 * DRAIN_LIMIT;
 
 #[derive(Debug)]
 pub(crate) enum Layer {
@@ -75,8 +82,10 @@ impl Connection {
     /// Closes it in good order: TLS says goodbye before TCP does, if the kernel takes it at once.
     pub(crate) fn close(mut self) {
         let mut context = Context::from_waker(Waker::noop());
-        // A connection that is being closed has nobody left to tell.
-        let _ = pin!(&mut self.layer).poll_shutdown(&mut context);
+        let shutdown = poll_fn(|cx| pin!(&mut self.layer).poll_shutdown(cx));
+        // Outside tokio's cooperative budget, which is for one connection and not for a whole pool.
+        // A connection that is being closed has nobody left to tell of an error.
+        let _ = pin!(tokio::task::unconstrained(shutdown)).poll(&mut context);
     }
 
     /// Reads all that has arrived, whether the reactor has heard of it or not, until nothing is
@@ -87,7 +96,7 @@ impl Connection {
         let mut chunk = [0; 4096];
         // Before the look: what wakes it during the look must not be lost.
         self.watch.arm();
-        self.layer.socket_mut().set_eager(true);
+        self.layer.socket_mut().set_eager(PULL_LIMIT);
         let pulled = loop {
             let mut buffer = ReadBuf::new(&mut chunk);
             match pin!(&mut self.layer).poll_read(&mut context, &mut buffer) {
@@ -104,7 +113,7 @@ impl Connection {
                 Poll::Ready(Err(_)) => break Pulled::Failed,
             }
         };
-        self.layer.socket_mut().set_eager(false);
+        self.layer.socket_mut().set_eager(0);
         pulled
     }
 }
@@ -136,6 +145,7 @@ impl pool_proto::shell::Connection for Pooled {
         });
         match pulled {
             Pulled::Failed => Finding::Closed,
+            // Where data is no claim, it must not hide the end that follows it.
             Pulled::End if !self.peer_claims => Finding::Closed,
             // The peer may have sent its request and closed its half: the data is to be delivered.
             _ if !self.early.is_empty() => Finding::Data,

@@ -56,7 +56,7 @@ impl<R: Role + Send + 'static> Job<R> {
                 ticket.established(Connection::new(layer, surplus, watch, claims), id);
             }
             Err(failure) => {
-                tracing::debug!(?token, %failure, "no connection");
+                tracing::debug!(?token, %failure, "dial or handshake failed");
                 ticket.failed(failure.kind(), &failure);
             }
         }
@@ -100,18 +100,23 @@ impl Tasks {
     }
 }
 
-/// Closes the pool when its driver ends, however that happens: a runtime that shuts down drops it.
-struct Finally<R: Role + Send + 'static>(Job<R>);
+/// Closes the pool when its driver ends, however that happens: a runtime that shuts down drops it,
+/// perhaps before it has run at all.
+pub(crate) struct Finally<R: Role + Send + 'static> {
+    pub(crate) job: Job<R>,
+    /// Dropped after that, it tells that all has ended.
+    pub(crate) _alive: watch::Sender<()>,
+}
 
 impl<R: Role + Send + 'static> Drop for Finally<R> {
     fn drop(&mut self) {
-        self.0.shell.run(|machine, now| machine.close(now));
-        self.0.shell.end();
+        self.job.shell.run(|machine, now| machine.close(now));
+        self.job.shell.end();
         let mut orders = Vec::new();
-        self.0.shell.turn(&mut orders);
+        self.job.shell.turn(&mut orders);
         for order in orders {
-            if let Some((token, reason)) = carry_out(&self.0.shell, order) {
-                self.0.links.revoke(token, reason);
+            if let Some((token, reason)) = carry_out(&self.job.shell, order) {
+                self.job.links.revoke(token, reason);
             }
         }
     }
@@ -129,7 +134,7 @@ fn carry_out<R: Role>(shell: &PoolShell<R>, order: Order<Pooled>) -> Option<(Tok
         Order::Abort { token, reason } => {
             tracing::debug!(?token, %reason, "connection ended");
             if matches!(reason, CloseReason::DialTimeout | CloseReason::HandshakeTimeout) {
-                shell.note_failure(&format_args!("a connection {reason}"));
+                shell.note_failure(&format_args!("a connection was given up: {reason}"));
             }
             Some((token, reason))
         }
@@ -138,16 +143,13 @@ fn carry_out<R: Role>(shell: &PoolShell<R>, order: Order<Pooled>) -> Option<(Tok
     }
 }
 
-/// Runs until the pool is closed. Dropping `_alive` tells that it has ended, and comes last (the
-/// first argument is dropped last): after the listener.
+/// Runs until the pool is closed. The first argument is dropped last: after the listener.
 pub(crate) async fn drive<R: Role + Send + 'static>(
-    _alive: watch::Sender<()>,
-    job: Job<R>,
+    finally: Finally<R>,
     clock: MonotonicClock,
     mut supply: impl Supply<R>,
 ) {
-    let finally = Finally(job);
-    let job = &finally.0;
+    let job = &finally.job;
     let mut tasks = Tasks { set: JoinSet::new(), handles: ByToken::new() };
     let mut orders = Vec::new();
     loop {

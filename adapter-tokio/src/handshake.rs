@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pool_proto::tls::{ClientTls, ServerTls};
 use pool_proto::{ConnId, HandshakeFailure, IdError, IdExchange, IdFormat, IdReader, IdWriter};
+use rustls::InvalidMessage;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
@@ -30,8 +31,10 @@ pub(crate) enum Failure {
     Options(#[source] io::Error),
     #[error("the TLS handshake failed: {0}")]
     Tls(#[source] io::Error),
+    #[error("the peer does not speak TLS ({0}); configure TLS on both ends or on neither")]
+    NoTls(#[source] io::Error),
     #[error(
-        "the transport failed during the TLS handshake: {0}; is the peer full, does it admit this address, and does it speak TLS?"
+        "the transport failed during the TLS handshake: {0}; is the peer full, and does it admit this address?"
     )]
     TlsTransport(#[source] io::Error),
     #[error("{0}")]
@@ -44,7 +47,7 @@ impl Failure {
     /// What the machine counts it as.
     pub(crate) const fn kind(&self) -> HandshakeFailure {
         match self {
-            Self::Tls(_) => HandshakeFailure::Tls,
+            Self::Tls(_) | Self::NoTls(_) => HandshakeFailure::Tls,
             Self::Id(_) => HandshakeFailure::Id,
             Self::Dial(_) | Self::Options(_) | Self::TlsTransport(_) | Self::IdTransport(_) => {
                 HandshakeFailure::Transport
@@ -53,9 +56,23 @@ impl Failure {
     }
 
     fn of_tls(error: io::Error) -> Self {
-        let by_rustls = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
-        if by_rustls { Self::Tls(error) } else { Self::TlsTransport(error) }
+        match by_rustls(&error) {
+            Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
+                Self::NoTls(error)
+            }
+            Some(_) => Self::Tls(error),
+            None => Self::TlsTransport(error),
+        }
     }
+
+    /// In TLS 1.3 a server judges the client's certificate after the client's handshake is over.
+    fn of_id(error: io::Error) -> Self {
+        if by_rustls(&error).is_some() { Self::Tls(error) } else { Self::IdTransport(error) }
+    }
+}
+
+fn by_rustls(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
 }
 
 /// The client's side.
@@ -101,7 +118,7 @@ async fn read_id(
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 reader.end()?;
             }
-            Err(error) => return Err(Failure::IdTransport(error)),
+            Err(error) => return Err(Failure::of_id(error)),
         }
     }
 }
@@ -127,6 +144,6 @@ pub(crate) async fn accept(
         layer.write_all_buf(&mut writer).await?;
         layer.flush().await
     };
-    written.await.map_err(Failure::IdTransport)?;
+    written.await.map_err(Failure::of_id)?;
     Ok(Shaken { layer, id: None, surplus: Bytes::new() })
 }

@@ -58,7 +58,7 @@
 //!
 //! # Where to look
 //!
-//! | room | what is in it |
+//! | file | what is in it |
 //! |---|---|
 //! | `pool.rs` | what both pools can do: the public API |
 //! | `client.rs`, `server.rs` | builders; dialling; accepting |
@@ -66,6 +66,7 @@
 //! | `handshake.rs` | from a TCP stream to a connection with a name |
 //! | `connection.rs` | a connection in the pool: the look, the drain, early data |
 //! | `stream.rs` | a connection in the user's hands |
+//! | `clock.rs` | the one clock |
 //! | `socket.rs` | TCP: options, reading past the reactor, ending a lease |
 //! | `balancer.rs` | several pools as one |
 
@@ -85,6 +86,7 @@ pub use client::{ClientPool, ClientPoolBuilder};
 pub use pool::{BuildError, Pool};
 pub use pool_proto;
 pub use pool_proto::shell::AcquireError;
+pub use rustls;
 pub use server::{ServerPool, ServerPoolBuilder};
 pub use stream::{PooledStream, Revoked, TlsFacts};
 

@@ -1,17 +1,18 @@
 //! What a client pool and a server pool have in common: all but where connections come from.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pool_proto::shell::{Acquire, AcquireError, WaitReady};
-use pool_proto::{ConfigError, ConnId, Machine, PutError, Role, Stats};
+use pool_proto::shell::{Acquire, AcquireError, Clock as _, WaitReady};
+use pool_proto::{ConfigError, ConnId, Instant, Machine, PutError, Role, Stats};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::clock::MonotonicClock;
 use crate::connection::Pooled;
-use crate::driver::{self, Job, PoolShell, Supply};
+use crate::driver::{self, Finally, Job, PoolShell, Supply};
 use crate::socket::Links;
 use crate::stream::PooledStream;
 
@@ -30,6 +31,7 @@ struct Inner<R: Role + Send + 'static> {
     shell: Arc<PoolShell<R>>,
     ended: watch::Receiver<()>,
     runtime: Handle,
+    listening_on: Option<SocketAddr>,
 }
 
 impl<R: Role + Send + 'static> Drop for Inner<R> {
@@ -48,15 +50,16 @@ impl<R: Role + Send + 'static> Pool<R> {
     /// Starts the driver on `runtime`.
     pub(crate) fn start(
         runtime: &Handle,
-        machine: impl FnOnce(&MonotonicClock) -> Machine<Pooled, R>,
+        machine: impl FnOnce(Instant) -> Machine<Pooled, R>,
         supply: impl Supply<R>,
+        listening_on: Option<SocketAddr>,
     ) -> Self {
         let clock = MonotonicClock::start();
-        let shell = PoolShell::new(machine(&clock), clock);
+        let shell = PoolShell::new(machine(clock.now()), clock);
         let (alive, ended) = watch::channel(());
         let job = Job { shell: Arc::clone(&shell), links: Arc::new(Links::default()) };
-        runtime.spawn(driver::drive(alive, job, clock, supply));
-        Self { inner: Arc::new(Inner { shell, ended, runtime: runtime.clone() }) }
+        runtime.spawn(driver::drive(Finally { job, _alive: alive }, clock, supply));
+        Self { inner: Arc::new(Inner { shell, ended, runtime: runtime.clone(), listening_on }) }
     }
 
     /// Awaits `wait`; when the time is up, it is told so and gives its answer. A timeout of zero
@@ -74,6 +77,10 @@ impl<R: Role + Send + 'static> Pool<R> {
         }
         wait.expire();
         wait.await
+    }
+
+    pub(crate) fn listening_on(&self) -> Option<SocketAddr> {
+        self.inner.listening_on
     }
 
     pub(crate) fn shell(&self) -> &Arc<PoolShell<R>> {
@@ -104,7 +111,9 @@ impl<R: Role + Send + 'static> Pool<R> {
     /// # Errors
     ///
     /// As [`acquire`](Self::acquire). A server knows every id it has made, and refuses others at
-    /// once.
+    /// once; a client refuses those of the 256 connections that ended last. For an id that never
+    /// comes a client waits until the time is up: so it is when its side of the handshake failed
+    /// after the server's was over.
     pub async fn acquire_by_id(
         &self,
         id: ConnId,
@@ -244,8 +253,14 @@ pub enum BuildError {
     /// The configuration makes no sense.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The address to dial is none.
+    #[error("{address:?} is no address to dial; give host:port, such as tunnel.example:9000")]
+    Address {
+        /// What was given.
+        address: String,
+    },
     /// The listener could not be bound.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}; give a free host:port of this machine")]
     Bind {
         /// Where.
         address: String,

@@ -22,7 +22,7 @@ use crate::socket::Link;
 pub type ServerPool = Pool<Accepting>;
 
 /// Builds a [`ServerPool`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 #[must_use]
 pub struct ServerPoolBuilder {
     config: Option<ServerConfig>,
@@ -34,6 +34,13 @@ impl ServerPool {
     /// A builder: default configuration, no TLS, keep-alive every 15 s.
     pub fn builder() -> ServerPoolBuilder {
         ServerPoolBuilder { config: None, tls: None, keep_alive: Some(KeepAlive::default()) }
+    }
+
+    /// Where it listens: after binding port 0, with the port that the system chose. `None` only if
+    /// the listener could not tell.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.listening_on()
     }
 }
 
@@ -63,6 +70,7 @@ impl ServerPoolBuilder {
     /// [`BuildError::Bind`] when the address cannot be had, [`BuildError::NoRuntime`] outside a
     /// tokio runtime.
     pub async fn bind(self, address: &str) -> Result<ServerPool, BuildError> {
+        runtime()?;
         let listener = bind(address).await;
         self.listen(
             listener.map_err(|source| BuildError::Bind { address: address.to_owned(), source })?,
@@ -82,6 +90,7 @@ impl ServerPoolBuilder {
             None => ServerConfig::builder().build()?,
         };
         let config = config.or_seed(fastrand::u64(..));
+        let local_addr = listener.local_addr().ok();
         let supply = Listener {
             listener: Some(listener),
             tls: self.tls.map(Arc::new),
@@ -90,10 +99,7 @@ impl ServerPoolBuilder {
             backoff: Backoff::new(PAUSE, LONGEST_PAUSE, fastrand::u64(..)),
             resume_at: None,
         };
-        let machine = |clock: &crate::clock::MonotonicClock| {
-            Server::new(&config, pool_proto::shell::Clock::now(clock))
-        };
-        Ok(Pool::start(&runtime, machine, supply))
+        Ok(Pool::start(&runtime, |now| Server::new(&config, now), supply, local_addr))
     }
 }
 
@@ -161,6 +167,7 @@ impl Supply<Accepting> for Listener {
                 Ok(admission) => admission,
                 Err(rejected) => {
                     tracing::debug!(%peer, %rejected, "peer turned away");
+                    job.shell.note_failure(&format_args!("{peer} was turned away: {rejected}"));
                     continue;
                 }
             };

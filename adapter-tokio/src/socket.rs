@@ -74,7 +74,7 @@ impl Links {
     pub(crate) fn insert(&self, token: Token, link: &Arc<Link>) {
         let former = self.lock().insert(token, Arc::downgrade(link));
         if let Some(former) = former.and_then(|former| former.upgrade()) {
-            // Only a flush ends what is alive; its order to end the lease finds it no more.
+            // It has ended (only a flush ends what is alive), and the order to end it finds it no more.
             former.revoke(CloseReason::Flushed);
         }
     }
@@ -95,21 +95,22 @@ impl Links {
 #[derive(Debug)]
 pub(crate) struct Socket {
     link: Arc<Link>,
-    /// Read from the kernel before asking the reactor, which may not have heard of it yet.
-    eager: bool,
+    /// How many bytes may be read from the kernel before asking the reactor, which may not have heard
+    /// of them yet. Such reads are outside tokio's cooperative budget, so they have one of their own.
+    eager: usize,
 }
 
 impl Socket {
     pub(crate) const fn new(link: Arc<Link>) -> Self {
-        Self { link, eager: false }
+        Self { link, eager: 0 }
     }
 
     pub(crate) const fn link(&self) -> &Arc<Link> {
         &self.link
     }
 
-    pub(crate) const fn set_eager(&mut self, eager: bool) {
-        self.eager = eager;
+    pub(crate) const fn set_eager(&mut self, bytes: usize) {
+        self.eager = bytes;
     }
 
     /// What the kernel has for us: `Quiet` is neither data nor the peer's close, `Data` one of them.
@@ -126,15 +127,20 @@ impl Socket {
 
 impl AsyncRead for Socket {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let tcp = &self.link.tcp;
-        if self.eager {
+        if self.eager > 0 {
             match (&*SockRef::from(tcp)).read(buffer.initialize_unfilled()) {
                 Ok(count) => {
                     buffer.advance(count);
+                    let left = self.eager.saturating_sub(count);
+                    if left == 0 {
+                        return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
+                    }
+                    self.eager = left;
                     return Poll::Ready(Ok(()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

@@ -30,7 +30,7 @@ pub struct PooledStream {
 
 /// The pool has ended a connection under its holder. Found in the [`io::Error`] of a read or write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the pool ended connection {id} while it was in use: {reason}; take another one")]
+#[error("the pool ended connection {id} while it was in use: {reason}")]
 pub struct Revoked {
     /// The connection.
     pub id: ConnId,

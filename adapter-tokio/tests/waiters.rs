@@ -137,7 +137,7 @@ async fn a_limit_that_all_connections_reach_is_told() {
     let client = dial(TlsMode::None, single().max_connections(1), address);
     let _held = client.acquire(SOON).await.unwrap();
     let error = client.acquire(Duration::from_millis(20)).await.map(|_| ()).unwrap_err();
-    let why = WaitReason::AllInUse { leased: 1 };
+    let why = WaitReason::AllInUse { leased: 1, claimed: 0 };
     assert_eq!(error, AcquireError::Timeout { why, last_failure: None });
 }
 

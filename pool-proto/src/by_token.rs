@@ -17,8 +17,17 @@ impl<T> ByToken<T> {
     }
 
     /// Enters what is known of a connection. Returns what was known of the former one in its slot,
-    /// which has ended: an action that says so may still be on its way, and will find nothing.
+    /// which has ended: an action that says so may still be on its way, and will find nothing. When
+    /// it is the new one that has ended, because the slot is used by a later one already, that one
+    /// stays, and `value` is returned.
     pub fn insert(&mut self, token: Token, value: T) -> Option<T> {
+        if self.0.get(token.slot()).and_then(Option::as_ref).is_some_and(|(known, _)| {
+            // Generations wrap: later is what is less than half way round ahead.
+            let ahead = known.0.generation.wrapping_sub(token.0.generation);
+            ahead != 0 && ahead < 1 << 31
+        }) {
+            return Some(value);
+        }
         if self.0.len() <= token.slot() {
             self.0.resize_with(token.slot() + 1, || None);
         }
@@ -60,6 +69,7 @@ mod tests {
         assert_eq!(table.insert(token(1), 'a'), None);
         assert_eq!((table.get(token(1)), table.get(token(2))), (Some(&'a'), None));
         assert_eq!(table.insert(token(2), 'b'), Some('a'));
+        assert_eq!(table.insert(token(1), 'c'), Some('c'));
         assert_eq!((table.remove(token(1)), table.remove(token(2))), (None, Some('b')));
         assert_eq!(table.remove(token(2)), None);
     }

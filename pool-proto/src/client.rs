@@ -252,7 +252,10 @@ impl Role for Dialing {
         } else if client.role.retry_at.is_some() {
             WaitReason::BackingOff { failures: client.role.backoff.failures() }
         } else if client.slots.total() >= client.max_connections {
-            WaitReason::AllInUse { leased: client.slots.len(State::Leased) }
+            WaitReason::AllInUse {
+                leased: client.slots.len(State::Leased),
+                claimed: client.slots.len(State::Claimed),
+            }
         } else if client.role.tuner.tuning() == Tuning::Reference {
             WaitReason::NextRound
         } else {

@@ -13,6 +13,10 @@ use crate::tuner::{Tuner, Tuning};
 /// the connections that use the same slot one after another.
 pub const MAX_CONNECTIONS: u32 = 1 << 24;
 
+/// The most handshakes at a time that can be configured: choosing whose handshake makes room looks at
+/// all of them.
+pub const MAX_HANDSHAKES: u32 = 4096;
+
 /// Which idle connection an acquire takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum TakeOrder {
@@ -80,13 +84,14 @@ impl Draft {
                 "max_connections",
                 at_least_one("max_connections", self.max_connections)?,
                 MAX_CONNECTIONS,
+                "MAX_CONNECTIONS",
             )?,
             max_waiters: at_least_one("max_waiters", self.max_waiters)?,
             take_order: self.take_order,
             handshake_timeout: positive("handshake_timeout", self.handshake_timeout)?,
             idle_timeout: optional("idle_timeout", self.idle_timeout)?,
             max_lifetime: optional("max_lifetime", self.max_lifetime)?,
-            lifetime_jitter: self.lifetime_jitter.clamp(0.0, 1.0),
+            lifetime_jitter: fraction("lifetime_jitter", self.lifetime_jitter)?,
             claim_timeout: positive("claim_timeout", self.claim_timeout)?,
             reuse_delay: representable("reuse_delay", self.reuse_delay)?,
             drain_timeout: positive("drain_timeout", self.drain_timeout)?,
@@ -99,11 +104,21 @@ fn at_least_one(setting: &'static str, value: u32) -> Result<u32, ConfigError> {
     if value == 0 { Err(ConfigError::Zero { setting }) } else { Ok(value) }
 }
 
-fn at_most(setting: &'static str, value: u32, limit: u32) -> Result<u32, ConfigError> {
+fn at_most(
+    setting: &'static str,
+    value: u32,
+    limit: u32,
+    bound: &'static str,
+) -> Result<u32, ConfigError> {
     if value > limit {
-        return Err(ConfigError::TooLarge { setting, value: value.into(), limit: limit.into() });
+        let (value, limit) = (value.into(), limit.into());
+        return Err(ConfigError::TooLarge { setting, value, limit, bound });
     }
     Ok(value)
+}
+
+fn fraction(setting: &'static str, value: f64) -> Result<f64, ConfigError> {
+    if (0.0..=1.0).contains(&value) { Ok(value) } else { Err(ConfigError::NoFraction { setting }) }
 }
 
 fn representable(setting: &'static str, duration: Duration) -> Result<Period, ConfigError> {
@@ -112,7 +127,7 @@ fn representable(setting: &'static str, duration: Duration) -> Result<Period, Co
 
 fn positive(setting: &'static str, duration: Duration) -> Result<Period, ConfigError> {
     if duration.is_zero() {
-        return Err(ConfigError::Zero { setting });
+        return Err(ConfigError::NoTime { setting });
     }
     representable(setting, duration)
 }
@@ -165,7 +180,7 @@ macro_rules! common_settings {
 
         /// Shortens each connection's lifetime by a random part of up to this fraction, drawn once
         /// at its birth from [16 even steps](crate#timers), so that connections born together do
-        /// not end together. Default 0.1; clamped to 0..=1.
+        /// not end together. Default 0.1; from 0 to 1.
         pub fn lifetime_jitter(mut self, fraction: f64) -> Self {
             self.common.lifetime_jitter = fraction;
             self
@@ -328,7 +343,7 @@ impl ClientConfigBuilder {
         if low > high {
             return Err(ConfigError::Inverted { setting: "capacity" });
         }
-        at_most("capacity", high, common.max_connections)?;
+        at_most("capacity", high, common.max_connections, "max_connections")?;
         positive("interval", *self.interval.start())?;
         representable("interval", *self.interval.end())?;
         if self.interval.is_empty() {
@@ -418,8 +433,7 @@ impl ServerConfigBuilder {
         self
     }
 
-    /// The most handshakes at a time. Default 256; at most 4,096, because choosing whose handshake
-    /// makes room looks at all of them.
+    /// The most handshakes at a time. Default 256; at most [`MAX_HANDSHAKES`].
     pub fn max_handshakes(mut self, limit: u32) -> Self {
         self.max_handshakes = limit;
         self
@@ -447,10 +461,15 @@ impl ServerConfigBuilder {
     pub fn build(self) -> Result<ServerConfig, ConfigError> {
         let common = self.common.build()?;
         at_least_one("capacity", self.capacity)?;
-        at_most("capacity", self.capacity, common.max_connections)?;
+        at_most("capacity", self.capacity, common.max_connections, "max_connections")?;
         at_least_one("max_handshakes", self.max_handshakes)?;
         Ok(ServerConfig {
-            max_handshakes: at_most("max_handshakes", self.max_handshakes, 4096)?,
+            max_handshakes: at_most(
+                "max_handshakes",
+                self.max_handshakes,
+                MAX_HANDSHAKES,
+                "MAX_HANDSHAKES",
+            )?,
             max_per_source: match self.max_per_source {
                 Some(limit) => at_least_one("max_per_source", limit)?,
                 None => u32::MAX,

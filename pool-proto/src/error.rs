@@ -31,7 +31,7 @@ pub enum Refusal {
         reason: CloseReason,
     },
     /// The queue of waiters is full.
-    #[error("{limit} callers wait already, which is the limit; raise max_waiters or acquire less")]
+    #[error("callers that wait: {limit}, which is the limit; raise max_waiters or acquire less")]
     TooManyWaiters {
         /// The configured limit.
         limit: u32,
@@ -94,7 +94,9 @@ pub enum Rejected {
         limit: u32,
     },
     /// The pool holds as many ready connections as it may.
-    #[error("{limit} connections are ready or in their handshakes already, which is the capacity")]
+    #[error(
+        "{limit} connections are ready or in their handshakes already; raise the server's capacity if that is too few"
+    )]
     CapacityReached {
         /// The configured capacity.
         limit: u32,
@@ -119,9 +121,15 @@ pub enum Rejected {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// A setting that must be at least one is zero.
+    /// A number that must be at least one is zero.
     #[error("{setting} is zero; it must be at least 1")]
     Zero {
+        /// The setting's name.
+        setting: &'static str,
+    },
+    /// A period that must be longer than zero is not.
+    #[error("{setting} is zero; it must be longer than that")]
+    NoTime {
         /// The setting's name.
         setting: &'static str,
     },
@@ -132,15 +140,19 @@ pub enum ConfigError {
         setting: &'static str,
     },
     /// A period that does not fit into 64 bits of nanoseconds.
-    #[error(
-        "{setting} is longer than 584 years, the longest period there is; use None to switch a timeout off"
-    )]
+    #[error("{setting} is longer than 584 years, the longest period there is; shorten it")]
     TooLong {
         /// The setting's name.
         setting: &'static str,
     },
-    /// A number above what the machine can hold.
-    #[error("{setting} is {value}, but {limit} is the most; lower it")]
+    /// A fraction that is not between 0 and 1.
+    #[error("{setting} is not a number between 0 and 1; it is a fraction")]
+    NoFraction {
+        /// The setting's name.
+        setting: &'static str,
+    },
+    /// A number above another setting, or above what the machine can hold.
+    #[error("{setting} is {value}, but {limit} is the most because of {bound}; lower it")]
     TooLarge {
         /// The setting's name.
         setting: &'static str,
@@ -148,5 +160,7 @@ pub enum ConfigError {
         value: u64,
         /// The most it may be.
         limit: u64,
+        /// What limits it.
+        bound: &'static str,
     },
 }

@@ -81,7 +81,8 @@ pub enum Event<C> {
         failure: HandshakeFailure,
     },
     /// Something has arrived on a connection that the pool holds: data, or the peer's close.
-    /// The machine answers with [`Action::Check`].
+    /// The machine answers with [`Action::Check`], at once if the connection is idle, else when it
+    /// next becomes so.
     Readable {
         /// The connection.
         token: Token,
@@ -230,25 +231,25 @@ pub enum CloseReason {
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::DialFailed => "could not be dialled",
-            Self::DialTimeout => "was not dialled in time",
+            Self::DialFailed => "it could not be dialled",
+            Self::DialTimeout => "it was not dialled in time",
             Self::HandshakeFailed => "its handshake failed",
             Self::HandshakeTimeout => "its handshake was not over in time",
             Self::DuplicateId => "the peer gave it the id of another live connection",
             Self::MissingId => "it came without an id",
             Self::PeerClosed => "the peer closed it",
-            Self::IdleTimeout => "was idle for too long",
-            Self::Expired => "reached its maximum lifetime",
-            Self::Unclaimed => "was used by the peer, but not asked for here in time",
-            Self::Overflow => "was put back into a full pool",
-            Self::Leftover => "was put back with too much data unread or unsent",
-            Self::DrainTimeout => "was not drained in time",
-            Self::Evicted => "made room for a source with fewer connections",
+            Self::IdleTimeout => "it was idle for too long",
+            Self::Expired => "it reached its maximum lifetime",
+            Self::Unclaimed => "the peer began to use it, but nobody here asked for it in time",
+            Self::Overflow => "it was put back into a full pool",
+            Self::Leftover => "it was put back with too much data unread or unsent",
+            Self::DrainTimeout => "it was not drained in time",
+            Self::Evicted => "it made room for a source with fewer connections",
             Self::Cleaned => "the pool was cleaned",
             Self::Flushed => "the pool was flushed",
             Self::PoolClosed => "the pool was closed",
             Self::Released => "its holder closed it",
-            Self::Stale => "was given up before it was ready",
+            Self::Stale => "it was given up before it was ready",
         })
     }
 }
@@ -338,6 +339,8 @@ pub enum WaitReason {
     AllInUse {
         /// Connections in use.
         leased: u32,
+        /// Connections that the peer has begun to use.
+        claimed: u32,
     },
     /// Client under [`Tuning::Reference`](crate::Tuning::Reference): the next round has not begun.
     NextRound,
@@ -376,23 +379,25 @@ impl fmt::Display for WaitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Dialing { in_flight } => {
-                write!(f, "{in_flight} dials or handshakes were under way")
+                write!(f, "dials and handshakes under way: {in_flight}")
             }
             Self::BackingOff { failures } => {
-                write!(f, "{failures} dials or handshakes in a row had failed")
+                write!(f, "dials or handshakes that failed in a row: {failures}")
             }
-            Self::AllInUse { leased } => {
+            Self::AllInUse { leased, claimed } => write!(
+                f,
+                "all connections allowed were in use (leased: {leased}, begun to be used by the \
+                 peer: {claimed}); raise max_connections, or return them sooner"
+            ),
+            Self::Returning { returning } => {
                 write!(
                     f,
-                    "all connections allowed were in use ({leased}); raise max_connections or return them sooner"
+                    "connections on their way back into the pool, or promised to others: {returning}"
                 )
-            }
-            Self::Returning { returning } => {
-                write!(f, "{returning} connections were on their way back into the pool")
             }
             Self::NextRound => f.write_str("the next refill round had not begun"),
             Self::Handshaking { in_flight } => {
-                write!(f, "{in_flight} peers were in their handshakes")
+                write!(f, "peers in their handshakes: {in_flight}")
             }
             Self::NoPeer => f.write_str("no peer was connecting"),
             Self::IdNotSeen => f.write_str("no connection with this id had come"),

@@ -402,7 +402,7 @@ fn short_hint(got: &usize) -> &'static str {
     match got {
         0 => {
             "it refuses this connection (an allow list or a limit of its own), or it sends no ids \
-             at all and IdExchange::None is to be configured"
+             at all and IdExchange::None is to be configured, or it waits for TLS"
         }
         _ => "the connection was cut, or the peer writes its ids in another format",
     }

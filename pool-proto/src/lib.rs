@@ -52,7 +52,7 @@
 //!   [`Action::Close`]; so one connection cannot be in two hands.
 //! - **Each token ends once.** A connection ends in exactly one [`Action::Close`],
 //!   [`Action::Abort`], or report of yours ([`Event::DialFailed`], [`Event::HandshakeFailed`],
-//!   [`Event::Closed`]); no action names it afterwards. What you report of it later is stale, and
+//!   [`Event::Closed`] of a lease); no action names it afterwards, unless you hand it in again. What you report of it later is stale, and
 //!   changes nothing but a counter; if a connection comes with it, it goes out again to be closed.
 //!   That is also how a connection ends that is given up while you check it: when it comes back.
 //! - **Deadlines are the machine's**: dial, handshake with id, idle, lifetime, claim, reuse, drain,
@@ -116,7 +116,10 @@
 //!
 //! # Timers
 //!
-//! Every operation is O(1), and in the steady state nothing allocates. Connections live in a
+//! Taking, putting back, dialling, admitting and ending are O(1), and in the steady state nothing
+//! allocates. (Not O(1), and bounded by configuration: making room for a handshake looks at all of
+//! them, an id that is not live is looked for among the last 256 that were, callers that wait for
+//! stock are looked through while there are any.) Connections live in a
 //! generational slab; the connections of each state form an intrusive list in the order in which
 //! they entered it. All of a state's connections have the same timeout, so the list is a timer: its
 //! first entry is due first. Lifetimes are jittered, so that connections born together do not end
@@ -125,12 +128,13 @@
 //!
 //! # Where to look
 //!
-//! | room | what is in it |
+//! | file | what is in it |
 //! |---|---|
 //! | `machine.rs` | events and deadlines; `machine/`: taking, giving back, and the steps of both |
 //! | `client.rs`, `server.rs` | supply: dials with tuner and backoff; admission and eviction (`role.rs`: what differs) |
 //! | `event.rs`, `error.rs`, `stats.rs`, `config.rs` | what goes in and out |
 //! | `slots.rs`, `waiters.rs`, `sources.rs`, `ids.rs`, `slab.rs` | the data structures |
+//! | `time.rs`, `keep_alive.rs`, `by_token.rs` | small values: instants, keep-alive settings, a driver's table |
 //! | [`id`] | the wire format of ids: reader and writer |
 //! | [`allow`] | who may connect |
 //! | `tuner.rs`, `backoff.rs` | the two pacing laws, as pure values |
@@ -178,15 +182,16 @@ pub use backoff::Backoff;
 pub use by_token::ByToken;
 pub use client::{Client, Dialing};
 pub use config::{
-    ClientConfig, ClientConfigBuilder, MAX_CONNECTIONS, ServerConfig, ServerConfigBuilder,
-    TakeOrder,
+    ClientConfig, ClientConfigBuilder, MAX_CONNECTIONS, MAX_HANDSHAKES, ServerConfig,
+    ServerConfigBuilder, TakeOrder,
 };
 pub use error::{ConfigError, PutError, Refusal, Rejected};
 pub use event::{
     Acquire, Action, CloseReason, Collected, Event, Finding, HandshakeFailure, Lease, Purpose,
     Stock, Token, WaitOutcome, WaitReason, WaiterId,
 };
-pub use id::{ConnId, IdError, IdExchange, IdFormat, IdReader, IdWriter};
+pub use id::{ConnId, IdError, IdExchange, IdFormat, IdReader, IdWriter, ParseIdError};
+pub use ipnet;
 pub use keep_alive::KeepAlive;
 pub use machine::Machine;
 pub use role::Role;

@@ -17,6 +17,10 @@ use crate::sources::{Sources, source_of};
 use crate::stats::Stats;
 use crate::time::{Instant, Period};
 
+/// How many sources, the heaviest first, are looked at for a connection to end: the first one mostly
+/// has it, and a crowd of sources must not make each admission slow.
+const SOURCES_LOOKED_AT: usize = 64;
+
 /// The server role: connections come from a listener.
 pub struct Accepting {
     sources: Sources,
@@ -134,19 +138,17 @@ impl<C> Server<C> {
     }
 
     /// Makes room for a source that holds `held` by ending the oldest pooled connection, of those in
-    /// one of `states`, of the source that holds most.
+    /// one of `states`, of the source that holds most of all that have one.
     fn evict_pooled(&mut self, held: u32, states: &[State]) -> bool {
-        let Some((heaviest, count)) = self.role.sources.heaviest() else {
-            return false;
-        };
-        if count < held.saturating_add(2) {
-            return false;
-        }
         let evictable = |index: &u32| {
             let state = self.state(*index);
             state.is_some_and(|state| states.contains(&state))
         };
-        let victim = self.role.sources.pooled_slots(heaviest, &self.slots).find(evictable);
+        let sources = &self.role.sources;
+        let victim = sources
+            .heaviest(held.saturating_add(2))
+            .take(SOURCES_LOOKED_AT)
+            .find_map(|source| sources.pooled_slots(source, &self.slots).find(evictable));
         let Some(victim) = victim else { return false };
         self.close_one(victim, CloseReason::Evicted);
         true
@@ -228,8 +230,11 @@ impl Role for Accepting {
         }
         let claimed = |index: &u32| server.state(*index) == Some(State::Claimed);
         // One of the source that holds most, so that nobody can push out the claims of others.
-        let (heaviest, _) = server.role.sources.heaviest()?;
-        let theirs = server.role.sources.pooled_slots(heaviest, &server.slots).find(claimed);
+        let sources = &server.role.sources;
+        let theirs = sources
+            .heaviest(1)
+            .take(SOURCES_LOOKED_AT)
+            .find_map(|source| sources.pooled_slots(source, &server.slots).find(claimed));
         theirs.or_else(|| server.slots.front(State::Claimed))
     }
 

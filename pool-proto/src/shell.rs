@@ -375,14 +375,14 @@ impl<C: Connection, R: Role> Shell<C, R> {
     /// Ready when the next [`turn`](Self::turn) is due earlier than the last one said, and at once
     /// when the pool is closed.
     pub fn poll_work(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let waker = cx.waker().clone();
         let mut state = self.lock();
         if state.has_work() {
             return Poll::Ready(());
         }
-        match &mut state.driver {
-            Some(known) => known.clone_from(cx.waker()),
-            None => state.driver = Some(cx.waker().clone()),
-        }
+        let former = state.driver.replace(waker);
+        drop(state);
+        drop(former);
         Poll::Pending
     }
 

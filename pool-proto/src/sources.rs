@@ -56,10 +56,13 @@ impl Sources {
         source.map_or(0, |source| source.pooled.len())
     }
 
-    /// The source with most pooled connections, and how many.
-    pub(crate) fn heaviest(&self) -> Option<(u32, u32)> {
-        let index = self.ranks.get(self.highest)?.front()?;
-        Some((index, self.slab.get(index)?.pooled.len()))
+    /// The sources with at least `least` pooled connections, those with most first.
+    pub(crate) fn heaviest(&self, least: u32) -> impl Iterator<Item = u32> + '_ {
+        let ranks = self.ranks.get(least as usize..=self.highest).unwrap_or_default();
+        ranks
+            .iter()
+            .rev()
+            .flat_map(|rank| core::iter::successors(rank.front(), |at| rank.next(&self.slab, *at)))
     }
 
     /// The pooled connections of a source, longest there first.

@@ -57,7 +57,8 @@ use verify::SelfSignedVerifier;
 
 /// How connections are protected.
 ///
-/// There is deliberately no default: plaintext has to be asked for.
+/// For configuration files: there is no default, so that a file has to say which, and an unknown
+/// mode is an error. In code, giving a pool no TLS settings means plaintext.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TlsMode {
     /// `0`, `none`: plaintext.

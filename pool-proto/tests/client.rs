@@ -58,7 +58,7 @@ fn max_connections_counts_leases_too() {
     let third = pool.take();
     let waiter = pool.queue();
     let why = pool.machine.why(waiter);
-    assert_eq!(why, Some(WaitReason::AllInUse { leased: 3 }));
+    assert_eq!(why, Some(WaitReason::AllInUse { leased: 3, claimed: 0 }));
     assert_eq!(pool.dialing().len(), 0);
     pool.release(third);
     assert_eq!(pool.dialing().len(), 1);

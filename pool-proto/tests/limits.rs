@@ -35,18 +35,19 @@ fn the_defaults_are_sound() {
 #[test]
 fn what_must_be_at_least_one_is_refused_when_zero() {
     let zero = |setting: &str| format!("{setting} is zero; it must be at least 1");
+    let no_time = |setting: &str| format!("{setting} is zero; it must be longer than that");
     assert_eq!(client(|c| c.max_connections(0)), zero("max_connections"));
     assert_eq!(client(|c| c.max_waiters(0)), zero("max_waiters"));
     assert_eq!(client(|c| c.max_dials(0)), zero("max_dials"));
     assert_eq!(client(|c| c.capacity(0..=4)), zero("capacity"));
-    assert_eq!(client(|c| c.interval(ZERO..=SECOND)), zero("interval"));
-    assert_eq!(client(|c| c.backoff(ZERO, SECOND)), zero("backoff"));
-    assert_eq!(client(|c| c.dial_timeout(ZERO)), zero("dial_timeout"));
-    assert_eq!(client(|c| c.handshake_timeout(ZERO)), zero("handshake_timeout"));
-    assert_eq!(client(|c| c.idle_timeout(ZERO)), zero("idle_timeout"));
-    assert_eq!(client(|c| c.max_lifetime(ZERO)), zero("max_lifetime"));
-    assert_eq!(client(|c| c.claim_timeout(ZERO)), zero("claim_timeout"));
-    assert_eq!(client(|c| c.drain_timeout(ZERO)), zero("drain_timeout"));
+    assert_eq!(client(|c| c.interval(ZERO..=SECOND)), no_time("interval"));
+    assert_eq!(client(|c| c.backoff(ZERO, SECOND)), no_time("backoff"));
+    assert_eq!(client(|c| c.dial_timeout(ZERO)), no_time("dial_timeout"));
+    assert_eq!(client(|c| c.handshake_timeout(ZERO)), no_time("handshake_timeout"));
+    assert_eq!(client(|c| c.idle_timeout(ZERO)), no_time("idle_timeout"));
+    assert_eq!(client(|c| c.max_lifetime(ZERO)), no_time("max_lifetime"));
+    assert_eq!(client(|c| c.claim_timeout(ZERO)), no_time("claim_timeout"));
+    assert_eq!(client(|c| c.drain_timeout(ZERO)), no_time("drain_timeout"));
     assert_eq!(server(|c| c.capacity(0)), zero("capacity"));
     assert_eq!(server(|c| c.max_handshakes(0)), zero("max_handshakes"));
     assert_eq!(server(|c| c.max_per_source(0)), zero("max_per_source"));
@@ -75,9 +76,7 @@ fn inverted_bounds_are_refused() {
 fn periods_beyond_64_bits_of_nanoseconds_are_refused() {
     const LONG: Duration = Duration::MAX;
     let long = |setting: &str| {
-        format!(
-            "{setting} is longer than 584 years, the longest period there is; use None to switch a timeout off"
-        )
+        format!("{setting} is longer than 584 years, the longest period there is; shorten it")
     };
     assert_eq!(client(|c| c.interval(SECOND..=LONG)), long("interval"));
     assert_eq!(client(|c| c.backoff(SECOND, LONG)), long("backoff"));
@@ -92,22 +91,31 @@ fn periods_beyond_64_bits_of_nanoseconds_are_refused() {
 
 #[test]
 fn more_than_the_machine_can_hold_is_refused() {
-    let large = |setting: &str, value: u32, limit: u32| {
-        format!("{setting} is {value}, but {limit} is the most; lower it")
+    let large = |setting: &str, value: u32, limit: u32, bound: &str| {
+        format!("{setting} is {value}, but {limit} is the most because of {bound}; lower it")
     };
     let (most, more) = (MAX_CONNECTIONS, MAX_CONNECTIONS + 1);
-    let too_many = large("max_connections", more, most);
+    let too_many = large("max_connections", more, most, "MAX_CONNECTIONS");
     assert_eq!(client(|c| c.max_connections(more)), too_many);
     assert_eq!(server(|c| c.max_connections(more)), too_many);
     let refused = client(|c| c.max_connections(9).capacity(4..=10));
-    assert_eq!(refused, large("capacity", 10, 9));
+    assert_eq!(refused, large("capacity", 10, 9, "max_connections"));
     let refused = server(|c| c.max_connections(9).capacity(10));
-    assert_eq!(refused, large("capacity", 10, 9));
+    assert_eq!(refused, large("capacity", 10, 9, "max_connections"));
     let refused = server(|c| c.max_handshakes(4097));
-    assert_eq!(refused, large("max_handshakes", 4097, 4096));
+    assert_eq!(refused, large("max_handshakes", 4097, 4096, "MAX_HANDSHAKES"));
     let most = ClientConfig::builder().max_connections(most).capacity(1..=most);
     most.build().unwrap();
     ServerConfig::builder().max_handshakes(4096).build().unwrap();
+}
+
+#[test]
+fn a_jitter_that_is_no_fraction_is_refused() {
+    let refused = "lifetime_jitter is not a number between 0 and 1; it is a fraction";
+    for jitter in [-0.1, 1.1, f64::NAN, f64::INFINITY] {
+        assert_eq!(client(|c| c.lifetime_jitter(jitter)), refused);
+    }
+    ClientConfig::builder().lifetime_jitter(1.0).build().unwrap();
 }
 
 #[test]

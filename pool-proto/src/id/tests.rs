@@ -300,7 +300,7 @@ fn message_for_a_peer_that_says_nothing() {
         fed(IdFormat::Hex8, b"").end().unwrap_err().to_string(),
         "expected a connection id of 8 bytes, but the peer ended the stream after 0: it \
          refuses this connection (an allow list or a limit of its own), or it sends no ids at \
-         all and IdExchange::None is to be configured"
+         all and IdExchange::None is to be configured, or it waits for TLS"
     );
 }
 

@@ -25,12 +25,12 @@ enum Stage {
 }
 
 impl<C: Connection, R: Role> Ticket<C, R> {
-    /// For an [`Order::Dial`].
+    /// For an [`Order::Dial`](super::Order::Dial).
     pub fn dial(shell: &Arc<Shell<C, R>>, token: Token) -> Self {
         Self { shell: Arc::clone(shell), token, stage: Stage::Dialing }
     }
 
-    /// For an [`Admission`].
+    /// For an [`Admission`](crate::Admission).
     pub fn handshake(shell: &Arc<Shell<C, R>>, token: Token) -> Self {
         Self { shell: Arc::clone(shell), token, stage: Stage::Handshaking }
     }
