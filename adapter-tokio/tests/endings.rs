@@ -283,6 +283,16 @@ fn without_its_runtime_a_pool_refuses() {
 }
 
 #[test]
+fn a_pool_whose_runtime_goes_before_it_has_run_refuses() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let pool = runtime.block_on(async { ClientPool::builder().connect("127.0.0.1:1").unwrap() });
+    drop(runtime);
+    assert!(pool.is_closed());
+    let refused = Runtime::new().unwrap().block_on(pool.acquire(Duration::MAX)).unwrap_err();
+    assert_eq!(refused, AcquireError::Refused(Refusal::PoolClosed));
+}
+
+#[test]
 fn who_waits_while_the_runtime_goes_is_refused() {
     let runtime = Runtime::new().unwrap();
     let (server, _) = runtime.block_on(serve(TlsMode::None, server_config()));

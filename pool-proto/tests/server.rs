@@ -216,6 +216,21 @@ fn a_claimed_connection_is_not_evicted_where_its_end_makes_no_room() {
 }
 
 #[test]
+fn a_source_full_of_claims_does_not_shield_another_from_eviction() {
+    let mut pool = server(4, |config| config);
+    for _ in 0..6 {
+        let token = pool.join(A).token;
+        claim(&mut pool, token);
+    }
+    let oldest = pool.join(B);
+    for _ in 0..3 {
+        pool.join(B);
+    }
+    pool.admit(C).unwrap();
+    assert_eq!(evicted(&pool), [oldest.token]);
+}
+
+#[test]
 fn claims_cannot_be_piled_up_and_those_of_others_stay() {
     let mut pool = server(2, |config| config);
     let honest = pool.join(B);
