@@ -41,9 +41,9 @@ impl ClientPoolBuilder {
         self
     }
 
-    /// TLS with these settings. Default: none, plain TCP.
-    pub fn tls(mut self, tls: ClientTls) -> Self {
-        self.tls = Some(tls);
+    /// TLS with these settings; `None`, the default, is plain TCP.
+    pub fn tls(mut self, tls: impl Into<Option<ClientTls>>) -> Self {
+        self.tls = tls.into();
         self
     }
 

@@ -51,9 +51,9 @@ impl ServerPoolBuilder {
         self
     }
 
-    /// TLS with these settings. Default: none, plain TCP.
-    pub fn tls(mut self, tls: ServerTls) -> Self {
-        self.tls = Some(tls);
+    /// TLS with these settings; `None`, the default, is plain TCP.
+    pub fn tls(mut self, tls: impl Into<Option<ServerTls>>) -> Self {
+        self.tls = tls.into();
         self
     }
 

@@ -42,6 +42,23 @@
 //! the peer is no pool and may speak first: then early data changes nothing.) Between *idle* and
 //! *leased* a connection can be promised to a waiter that has not collected it; it counts as leased.
 //!
+//! # Words
+//!
+//! | word | meaning |
+//! |---|---|
+//! | dialing, handshaking | being connected; in TLS and id exchange |
+//! | idle | ready, in the pool |
+//! | claimed | in the pool, but the peer has begun to use it |
+//! | lease, leased | in use: taken and not yet put back or closed |
+//! | returning | put back and resting (reuse delay), or being checked |
+//! | check | a look at a connection that does not block: has the peer closed it, has something come? To *drain* is to throw that away |
+//! | acquire, acquire by id | take any connection; take the one with this id |
+//! | waiter | who waits for a connection, or for stock; what has been *granted* to it awaits its collection |
+//! | put, reject | give a lease back after use; give it back unused, because a check found it unfit |
+//! | capacity, interval | ready connections aimed at; time between two rounds of the tuner |
+//! | stock, supply | the idle ones; all that are idle, becoming so, or granted |
+//! | refused, rejected | a taker that gets nothing; a peer that is not admitted |
+//!
 //! # The contract
 //!
 //! - **Drain after every call.** After any call that takes `&mut self`, call

@@ -5,6 +5,7 @@ mod step;
 mod take;
 
 use alloc::collections::VecDeque;
+use core::fmt;
 
 use crate::config::{Common, TakeOrder};
 use crate::event::{Action, CloseReason, Event, Finding, HandshakeFailure, Purpose, Token};
@@ -36,6 +37,12 @@ pub struct Machine<C, R> {
     peer_claims: bool,
     reuse_delay: Period,
     errors: u64,
+}
+
+impl<C, R: Role> fmt::Debug for Machine<C, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Machine").field("stats", &self.stats()).finish_non_exhaustive()
+    }
 }
 
 impl<C, R: Role> Machine<C, R> {
