@@ -58,3 +58,16 @@ impl Clock for Ticks {
         Instant::EPOCH
     }
 }
+
+#[tokio::test]
+async fn ipv6_addresses_work_at_both_ends() {
+    let server = match ServerPool::builder().bind("[::1]:0").await {
+        Ok(server) => server,
+        Err(error) => return println!("skipped: no IPv6 loopback here ({error:?})"),
+    };
+    let address = server.local_addr().unwrap();
+    let client = ClientPool::builder().connect(address.to_string()).unwrap();
+    let ours = server.acquire(SOON).await.unwrap();
+    let theirs = client.acquire_by_id(ours.id(), SOON).await.unwrap();
+    assert_eq!(theirs.peer_addr().unwrap(), address);
+}
