@@ -4,6 +4,7 @@
 
 mod common;
 
+use adapter_tokio::PooledStream;
 use adapter_tokio::pool_proto::tls::TlsMode;
 use adapter_tokio::pool_proto::{IdExchange, IdFormat};
 use common::{
@@ -17,6 +18,15 @@ fn payload(len: usize) -> Vec<u8> {
     (0..=250).cycle().take(len).collect()
 }
 
+/// Two streams that are the ends of one connection.
+async fn ping_pong(mut ours: PooledStream, mut theirs: PooledStream) {
+    assert_eq!(ours.id(), theirs.id());
+    send(&mut ours, b"ping").await;
+    expect(&mut theirs, b"ping").await;
+    send(&mut theirs, b"pong").await;
+    expect(&mut ours, b"pong").await;
+}
+
 macro_rules! on_each {
     ($($name:ident: $mode:expr, $format:expr;)*) => {$(
         mod $name {
@@ -25,25 +35,17 @@ macro_rules! on_each {
             #[tokio::test]
             async fn the_client_finds_by_id_what_the_server_took() {
                 let (server, client) = pair($mode, $format).await;
-                let mut ours = server.acquire(SOON).await.unwrap();
-                let mut theirs = client.acquire_by_id(ours.id(), SOON).await.unwrap();
-                assert_eq!(ours.id(), theirs.id());
-                send(&mut ours, b"ping").await;
-                expect(&mut theirs, b"ping").await;
-                send(&mut theirs, b"pong").await;
-                expect(&mut ours, b"pong").await;
+                let ours = server.acquire(SOON).await.unwrap();
+                let theirs = client.acquire_by_id(ours.id(), SOON).await.unwrap();
+                ping_pong(ours, theirs).await;
             }
 
             #[tokio::test]
             async fn the_server_finds_by_id_what_the_client_took() {
                 let (server, client) = pair($mode, $format).await;
-                let mut ours = client.acquire(SOON).await.unwrap();
-                let mut theirs = server.acquire_by_id(ours.id(), SOON).await.unwrap();
-                assert_eq!(ours.id(), theirs.id());
-                send(&mut ours, b"ping").await;
-                expect(&mut theirs, b"ping").await;
-                send(&mut theirs, b"pong").await;
-                expect(&mut ours, b"pong").await;
+                let ours = client.acquire(SOON).await.unwrap();
+                let theirs = server.acquire_by_id(ours.id(), SOON).await.unwrap();
+                ping_pong(ours, theirs).await;
             }
 
             #[tokio::test]

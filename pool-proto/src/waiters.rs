@@ -63,11 +63,6 @@ impl Waiters {
         self.any.len()
     }
 
-    #[inline]
-    pub(crate) fn wants_id(&self, id: ConnId) -> bool {
-        !self.by_id.is_empty() && self.by_id.contains_key(&id)
-    }
-
     /// Adds a waiter at the back of its queue, or at the front if it has been there before.
     pub(crate) fn queue(&mut self, want: Want, again: bool) -> Result<WaiterId, Refusal> {
         // Outcomes that nobody has collected yet count too: they take memory all the same.
@@ -129,8 +124,7 @@ impl Waiters {
     /// The first waiter that a connection with this id would serve: by id before any.
     #[inline]
     pub(crate) fn first_for(&self, id: ConnId, claimed: bool) -> Option<u32> {
-        let by_id = if self.by_id.is_empty() { None } else { self.by_id.get(&id) };
-        match by_id.and_then(List::front) {
+        match self.first_by_id(id) {
             Some(index) => Some(index),
             None if claimed => None,
             None => self.any.front(),

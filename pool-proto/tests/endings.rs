@@ -10,19 +10,9 @@ mod common;
 
 use common::*;
 use pool_proto::{
-    Acquire, Action, ClientConfigBuilder, CloseReason, Collected, Event, Finding, HandshakeFailure,
-    Instant, Purpose, PutError, Refusal,
+    Acquire, Action, CloseReason, Collected, Event, Finding, HandshakeFailure, Instant, Purpose,
+    PutError, Refusal,
 };
-
-/// A client with this many idle connections.
-fn filled(
-    count: u32,
-    config: impl FnOnce(ClientConfigBuilder) -> ClientConfigBuilder,
-) -> ClientHarness {
-    let mut pool = ClientHarness::client(count, count, config);
-    pool.fill();
-    pool
-}
 
 #[test]
 fn cleaning_closes_what_is_idle_and_nothing_else() {

@@ -15,16 +15,6 @@ use pool_proto::{
     PutError, Refusal, ServerConfigBuilder, TakeOrder,
 };
 
-/// A client with this many idle connections.
-fn filled(
-    count: u32,
-    config: impl FnOnce(ClientConfigBuilder) -> ClientConfigBuilder,
-) -> ClientHarness {
-    let mut pool = ClientHarness::client(count, count, config);
-    pool.fill();
-    pool
-}
-
 fn server(config: impl FnOnce(ServerConfigBuilder) -> ServerConfigBuilder) -> ServerHarness {
     ServerHarness::server(4, config)
 }

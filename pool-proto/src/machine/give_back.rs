@@ -69,10 +69,10 @@ impl<C, R: Role> Machine<C, R> {
         slot.connection = Some(connection);
         slot.used = true;
         slot.claimed = false;
-        let wanted = slot.id.is_some_and(|id| self.waiters.wants_id(id));
+        let wanted = slot.id.is_some_and(|id| self.waiters.first_for(id, false).is_some());
         if let Some(reason) = self.slots.expiry(index, now) {
             self.close_one(index, reason);
-        } else if !wanted && self.waiters.any() == 0 && self.supply() >= self.role.limit() {
+        } else if !wanted && self.supply() >= self.role.limit() {
             self.close_one(index, CloseReason::Overflow);
         } else if drained == Some(Finding::Closed) {
             self.close_one(index, CloseReason::PeerClosed);

@@ -96,6 +96,16 @@ pub(crate) struct Harness<R: Role> {
 pub(crate) type ClientHarness = Harness<Dialing>;
 pub(crate) type ServerHarness = Harness<Accepting>;
 
+/// A client with this many idle connections.
+pub(crate) fn filled(
+    count: u32,
+    config: impl FnOnce(ClientConfigBuilder) -> ClientConfigBuilder,
+) -> ClientHarness {
+    let mut pool = ClientHarness::client(count, count, config);
+    pool.fill();
+    pool
+}
+
 impl ClientHarness {
     /// A client with a fixed seed, and whatever else `config` sets.
     pub(crate) fn client(
