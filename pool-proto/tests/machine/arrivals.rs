@@ -1,6 +1,5 @@
 //! What arrives on a connection at a moment at which nobody can look at it is looked at later, and
 //! a connection that the driver has drained itself needs no second look.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test fails")]
 
 use core::time::Duration;
 

@@ -1,11 +1,8 @@
 //! Admission: who may come in, and who makes room for whom.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test fails")]
-
-mod common;
 
 use std::collections::HashSet;
 
-use common::*;
+use crate::harness::*;
 use pool_proto::{
     Acquire, Action, CloseReason, Finding, HandshakeFailure, Rejected, ServerConfigBuilder, Token,
 };

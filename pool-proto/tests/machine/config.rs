@@ -1,10 +1,4 @@
 //! What configurations are refused, and with which words.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a panic is how a test fails"
-)]
 
 use std::time::Duration;
 

@@ -1,15 +1,7 @@
 //! Long random lives of pools: whatever order things happen in, the harness's account agrees with
 //! the machine's, and the same seed gives the same life.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a panic is how a test fails"
-)]
 
-mod common;
-
-use common::*;
+use crate::harness::*;
 use fastrand::Rng;
 use pool_proto::{
     Acquire, Collected, ConnId, Dialing, Event, Finding, HandshakeFailure, IdExchange, Lease, Role,

@@ -1,14 +1,6 @@
 //! The client's supply: dials, their deadlines, the backoff, and the two tuning laws.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a panic is how a test fails"
-)]
 
-mod common;
-
-use common::*;
+use crate::harness::*;
 use pool_proto::{
     Acquire, Action, CloseReason, Collected, Event, Finding, HandshakeFailure, IdExchange, Refusal,
     WaitReason,

@@ -1,14 +1,6 @@
 //! The client's supply under the two tuning laws.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a panic is how a test fails"
-)]
 
-mod common;
-
-use common::*;
+use crate::harness::*;
 use pool_proto::{Acquire, Collected, HandshakeFailure, Refusal, Stock, Tuning, WaitReason};
 
 fn client(min: u32, max: u32) -> ClientHarness {

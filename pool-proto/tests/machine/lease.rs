@@ -1,15 +1,7 @@
 //! A connection between its establishment and its end: leases, putting back, claims and
 //! lifetimes.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a panic is how a test fails"
-)]
 
-mod common;
-
-use common::*;
+use crate::harness::*;
 use pool_proto::{
     Acquire, Action, ClientConfigBuilder, CloseReason, Collected, Finding, IdExchange, Purpose,
     PutError, Refusal, ServerConfigBuilder, TakeOrder,

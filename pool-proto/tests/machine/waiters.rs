@@ -1,14 +1,6 @@
 //! Who waits for what, in which order they are served, and what becomes of them.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a panic is how a test fails"
-)]
 
-mod common;
-
-use common::*;
+use crate::harness::*;
 use pool_proto::{
     Acquire, Action, CloseReason, Collected, ConnId, Event, Finding, HandshakeFailure, Refusal,
     Stock, Token, WaitOutcome, WaitReason, WaiterId,

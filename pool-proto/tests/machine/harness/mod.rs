@@ -1,13 +1,5 @@
 //! A driver with no I/O: it carries out actions by the book, answers as the test says, keeps its
 //! own account of every connection, and compares it with the machine's after every step.
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "each test file uses its part; a panic is how a test fails"
-)]
 
 mod account;
 

@@ -1,14 +1,6 @@
 //! The end of connections: emptying the pool, and what comes too late.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a panic is how a test fails"
-)]
 
-mod common;
-
-use common::*;
+use crate::harness::*;
 use pool_proto::{
     Acquire, Action, CloseReason, Collected, Event, Finding, HandshakeFailure, Instant, Purpose,
     PutError, Refusal,
