@@ -213,6 +213,7 @@ pub use keep_alive::KeepAlive;
 pub use machine::Machine;
 pub use role::Role;
 pub use server::{Accepting, Admission, Server};
+pub use slots::State;
 pub use stats::{Stats, Totals};
 pub use time::Instant;
 pub use tuner::{Tuner, Tuning};

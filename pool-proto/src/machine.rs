@@ -193,6 +193,12 @@ impl<C, R: Role> Machine<C, R> {
         stats
     }
 
+    /// The state of a connection; `None` when it has ended.
+    #[must_use]
+    pub fn state_of(&self, token: Token) -> Option<State> {
+        self.state(self.slots.slab.resolve(token.0)?)
+    }
+
     /// Ready connections now.
     #[must_use]
     pub fn idle(&self) -> u32 {

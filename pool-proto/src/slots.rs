@@ -5,10 +5,10 @@ use crate::id::ConnId;
 use crate::slab::{Key, List, Slab};
 use crate::time::{Instant, Period};
 
-/// The states of a connection. Closed is not one of them: a closed connection has no slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The states of a connection. Closed is not one of them: the machine forgets what has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
-pub(crate) enum State {
+pub enum State {
     /// The driver connects the transport.
     Dialing,
     /// The driver does TLS and the id.
@@ -28,7 +28,8 @@ pub(crate) enum State {
 }
 
 impl State {
-    pub(crate) const ALL: [Self; 8] = [
+    /// All of them, in the order of a connection's life.
+    pub const ALL: [Self; 8] = [
         Self::Dialing,
         Self::Handshaking,
         Self::Idle,
