@@ -165,14 +165,17 @@ macro_rules! common_settings {
             self
         }
 
-        /// Closes a connection that was idle for this long. Default: never.
+        /// Closes a connection that was idle for this long. Default: never. On a server, more than
+        /// a second: a client takes a peer that closes new connections sooner for a full one, and
+        /// backs off.
         pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
             self.common.idle_timeout = timeout.into();
             self
         }
 
         /// Closes a connection this long after it was established (while it is in use: when it is
-        /// put back). Default: never.
+        /// put back). Default: never. On a server, more than a second, as
+        /// [`idle_timeout`](Self::idle_timeout).
         pub fn max_lifetime(mut self, lifetime: impl Into<Option<Duration>>) -> Self {
             self.common.max_lifetime = lifetime.into();
             self

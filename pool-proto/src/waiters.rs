@@ -144,8 +144,10 @@ impl Waiters {
         self.any.front().or_else(|| self.stock.front())
     }
 
+    /// The first waiter of all; of one kind, in the order in which they would be served.
     pub(crate) fn first(&self) -> Option<u32> {
-        self.everybody.front()
+        // By id nobody comes back to the front, so who came first is first there.
+        self.first_for_supply().or_else(|| self.everybody.front())
     }
 
     /// The first waiter for stock that `idle` ready connections satisfy.

@@ -375,3 +375,17 @@ fn closing_refuses_everybody_and_nothing_begins_any_more() {
     assert_eq!(pool.did(), []);
     assert_eq!(pool.machine.poll_timeout(), None);
 }
+
+#[test]
+fn closing_refuses_those_of_one_kind_in_the_order_in_which_they_would_be_served() {
+    let mut pool = ClientHarness::client(1, 1, |config| config);
+    let token = pool.dialing()[0];
+    let Acquire::Queued(first) = pool.acquire() else { panic!() };
+    let Acquire::Queued(second) = pool.acquire() else { panic!() };
+    let Acquire::Queued(by_id) = pool.acquire_by_id(id(7)) else { panic!() };
+    let Acquire::Queued(again) = pool.acquire_again() else { panic!() };
+    pool.close();
+    let wake = |waiter| Action::Wake { waiter };
+    let abort = Action::Abort { token, reason: CloseReason::PoolClosed };
+    assert_eq!(pool.did(), [wake(again), wake(first), wake(second), wake(by_id), abort]);
+}

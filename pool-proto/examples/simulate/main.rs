@@ -1,0 +1,203 @@
+//! A client's and a server's machine, a control channel and users at both ends, on a network that
+//! fails them in every way that the options of a seed allow, in virtual time.
+//!
+//! ```text
+//! cargo run --release -p pool-proto --example simulate                    10,000 seeds, a minute
+//! cargo run --release -p pool-proto --example simulate -- --seed 4711     one again, with its log
+//! cargo run --release -p pool-proto --example simulate -- --help
+//! ```
+//!
+//! The machines are the real ones, and so are the ids on the wire; sockets, TLS and time are made
+//! up. Each seed lives through three phases: faults, in which only safety is asked for; no faults, in
+//! which liveness must follow; and the close. After every call of a machine these are checked:
+//!
+//! 1. Every connection is in one state, comes there by an edge of the [table](tally::EDGES), has one
+//!    owner, and ends once; nothing names it afterwards.
+//! 2. Supply, dials, handshakes and sources stay within their limits.
+//! 3. Capacity and interval stay within their bounds and move by steps.
+//! 4. Ids are unique; a lease by id has that id; every byte behind the id reaches its lessee, in order.
+//! 5. One lessee; nothing ended or expired is leased; waiters are served in order, once; nobody waits
+//!    for what is there.
+//! 6. `poll_timeout` is not later than any deadline, and nothing is due after a timeout.
+//! 7. Attempts back off while they fail; when faults stop, waiters are served and the stock fills up
+//!    within bounds.
+//! 8. After a close nothing begins and everything comes out; a flush ends all that is older.
+//! 9. Clocks jump, events come late, twice or for nothing; what is stale changes only a counter.
+//! 10. Waiters and connections are bounded; the same seed gives the same log.
+#![allow(
+    clippy::indexing_slicing,
+    reason = "the tables of a simulation are indexed by its own numbers; a panic is a violation"
+)]
+
+mod audit;
+mod end;
+mod faults;
+mod handshake;
+mod network;
+mod options;
+mod phases;
+mod report;
+mod tally;
+mod users;
+mod violation;
+mod waiting;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use options::Options;
+use phases::Outcome;
+use tally::Tally;
+use violation::Violation;
+
+/// Simulates clients and servers of the pool on a network that fails them.
+#[derive(Parser)]
+struct Arguments {
+    /// How many seeds to live through.
+    #[arg(long, default_value_t = 10_000)]
+    seeds: u64,
+    /// The first of them.
+    #[arg(long, default_value_t = 1)]
+    start: u64,
+    /// Lives through this one only, and prints its log.
+    #[arg(long, conflicts_with_all = ["seeds", "start", "twice"])]
+    seed: Option<u64>,
+    /// Lives through each seed twice, and compares the logs.
+    #[arg(long)]
+    twice: bool,
+    /// One seed with so many connections.
+    #[arg(long, value_name = "CONNECTIONS", conflicts_with_all = ["seeds", "start", "seed", "twice"])]
+    scale: Option<u32>,
+    /// Fails unless each kind of fault and each edge occurred so often.
+    #[arg(long, value_name = "TIMES", default_value_t = 0)]
+    coverage: u64,
+    /// Threads; by default as many as there are cores.
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+/// A seed that went wrong, and how.
+struct Failure {
+    seed: u64,
+    violation: Violation,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // A panic is a violation like any other, and is told with its seed.
+    std::panic::set_hook(Box::new(|_| {}));
+    let began = clock();
+    let (tally, failures) = match (arguments.seed, arguments.scale) {
+        (Some(seed), _) => replay(seed),
+        (None, Some(connections)) => {
+            let (outcome, seed) = (live(Options::large(1, connections), false), 1);
+            (outcome.tally, failure(seed, outcome.violation))
+        }
+        (None, None) => many(&arguments),
+    };
+    report::print(&tally, began.elapsed());
+    for Failure { seed, violation } in &failures {
+        println!("violation of {}: {}", violation.invariant, violation.seen);
+        println!("  replay: cargo run --release -p pool-proto --example simulate -- --seed {seed}");
+    }
+    let rare = report::rarer_than(arguments.coverage, &tally);
+    for line in &rare {
+        println!("not covered: {line}");
+    }
+    println!("violations: {}", failures.len());
+    if failures.is_empty() && rare.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long a simulation takes is measured outside it")]
+fn clock() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+/// Lives through one seed, and takes a panic for a violation.
+fn live(options: Options, log: bool) -> Outcome {
+    catch_unwind(AssertUnwindSafe(|| phases::live(options, log))).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        let seen = text.unwrap_or_default();
+        let violation = Violation { invariant: "9: nothing panics", seen };
+        Outcome { tally: Tally::default(), log: None, violation: Some(violation) }
+    })
+}
+
+fn failure(seed: u64, violation: Option<Violation>) -> Vec<Failure> {
+    violation.into_iter().map(|violation| Failure { seed, violation }).collect()
+}
+
+/// One seed, with its log.
+fn replay(seed: u64) -> (Tally, Vec<Failure>) {
+    println!("{}", Options::draw(seed));
+    let outcome = live(Options::draw(seed), true);
+    print!("{}", outcome.log.unwrap_or_default());
+    (outcome.tally, failure(seed, outcome.violation))
+}
+
+/// Many seeds, on all threads.
+fn many(arguments: &Arguments) -> (Tally, Vec<Failure>) {
+    /// After so many failures the rest would only repeat them.
+    const ENOUGH: usize = 5;
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let threads = arguments.threads.unwrap_or(cores);
+    let bar = ProgressBar::new(arguments.seeds);
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {per_sec}, {eta} left");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let next = AtomicU64::new(0);
+    let total = Mutex::new((Tally::default(), Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(|| {
+                let mut tally = Tally::default();
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let failed = total.lock().unwrap_or_else(PoisonError::into_inner).1.len();
+                    if number >= arguments.seeds || failed >= ENOUGH {
+                        break;
+                    }
+                    let seed = arguments.start.wrapping_add(number);
+                    let violation = once_or_twice(seed, arguments.twice, &mut tally);
+                    let failures = failure(seed, violation);
+                    if !failures.is_empty() {
+                        total.lock().unwrap_or_else(PoisonError::into_inner).1.extend(failures);
+                    }
+                    bar.inc(1);
+                }
+                total.lock().unwrap_or_else(PoisonError::into_inner).0.merge(&tally);
+            });
+        }
+    });
+    bar.finish_and_clear();
+    let (tally, mut failures) = total.into_inner().unwrap_or_else(PoisonError::into_inner);
+    failures.sort_by_key(|failure| failure.seed);
+    (tally, failures)
+}
+
+fn once_or_twice(seed: u64, twice: bool, tally: &mut Tally) -> Option<Violation> {
+    let first = live(Options::draw(seed), twice);
+    tally.merge(&first.tally);
+    if first.violation.is_some() || !twice {
+        return first.violation;
+    }
+    let second = live(Options::draw(seed), true);
+    let (one, two) = (first.log.unwrap_or_default(), second.log.unwrap_or_default());
+    let empty = one.is_empty();
+    if one == two && !empty {
+        return None;
+    }
+    let differing = one.lines().zip(two.lines()).find(|(one, two)| one != two);
+    let seen = match differing {
+        Some((one, two)) => format!("first: {one}\nsecond: {two}"),
+        None => format!("logs of {} and {} bytes", one.len(), two.len()),
+    };
+    Some(Violation { invariant: "10: the same seed gives the same log", seen })
+}

@@ -1,0 +1,330 @@
+//! What one seed is like: a swarm of options drawn from it. (Groce et al., "Swarm Testing", 2012:
+//! many different configurations, each with some features left out, find more than one that has
+//! them all.)
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use fastrand::Rng;
+use pool_proto::{
+    ClientConfig, ConfigError, IdExchange, IdFormat, ServerConfig, State, TakeOrder, Tuning,
+};
+
+use crate::faults::Fault;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Client,
+    Server,
+}
+
+impl Side {
+    pub(crate) const BOTH: [Self; 2] = [Self::Client, Self::Server];
+
+    pub(crate) const fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+}
+
+/// The settings of a machine, as the checks need them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) capacity: (u32, u32),
+    pub(crate) interval: (Duration, Duration),
+    pub(crate) tuning: Tuning,
+    pub(crate) take_order: TakeOrder,
+    pub(crate) max_dials: u32,
+    pub(crate) max_connections: u32,
+    pub(crate) max_waiters: u32,
+    pub(crate) max_handshakes: u32,
+    pub(crate) max_per_source: u32,
+    pub(crate) backoff: (Duration, Duration),
+    pub(crate) dial_timeout: Duration,
+    pub(crate) handshake_timeout: Duration,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) max_lifetime: Option<Duration>,
+    pub(crate) claim_timeout: Duration,
+    pub(crate) reuse_delay: Duration,
+    pub(crate) drain_timeout: Duration,
+}
+
+impl Bounds {
+    /// How long a connection may stay in a state; `None` if nothing limits it.
+    pub(crate) fn period(&self, state: State) -> Option<Duration> {
+        match state {
+            State::Dialing => Some(self.dial_timeout),
+            State::Handshaking => Some(self.handshake_timeout),
+            State::Idle => self.idle_timeout,
+            State::Claimed => Some(self.claim_timeout),
+            State::Resting => Some(self.reuse_delay),
+            State::Checking => Some(self.drain_timeout),
+            State::Granted | State::Leased => None,
+        }
+    }
+
+    pub(crate) fn client(&self, ids: IdExchange, seed: u64) -> Result<ClientConfig, ConfigError> {
+        ClientConfig::builder()
+            .seed(seed)
+            .ids(ids)
+            .tuning(self.tuning)
+            .take_order(self.take_order)
+            .capacity(self.capacity.0..=self.capacity.1)
+            .interval(self.interval.0..=self.interval.1)
+            .max_dials(self.max_dials)
+            .max_connections(self.max_connections)
+            .max_waiters(self.max_waiters)
+            .backoff(self.backoff.0, self.backoff.1)
+            .dial_timeout(self.dial_timeout)
+            .handshake_timeout(self.handshake_timeout)
+            .idle_timeout(self.idle_timeout)
+            .max_lifetime(self.max_lifetime)
+            .claim_timeout(self.claim_timeout)
+            .reuse_delay(self.reuse_delay)
+            .drain_timeout(self.drain_timeout)
+            .build()
+    }
+
+    pub(crate) fn server(&self, format: IdFormat, seed: u64) -> Result<ServerConfig, ConfigError> {
+        ServerConfig::builder()
+            .seed(seed)
+            .id_format(format)
+            .take_order(self.take_order)
+            .capacity(self.capacity.1)
+            .max_connections(self.max_connections)
+            .max_waiters(self.max_waiters)
+            .max_handshakes(self.max_handshakes)
+            .max_per_source(self.max_per_source)
+            .handshake_timeout(self.handshake_timeout)
+            .idle_timeout(self.idle_timeout)
+            .max_lifetime(self.max_lifetime)
+            .claim_timeout(self.claim_timeout)
+            .reuse_delay(self.reuse_delay)
+            .drain_timeout(self.drain_timeout)
+            .build()
+    }
+}
+
+/// Who takes any connection, to tell its id to the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Takers {
+    Client,
+    Server,
+    /// Both at a time: now and then they take the same connection, and lose it.
+    Both,
+}
+
+/// What one seed is like.
+pub(crate) struct Options {
+    pub(crate) seed: u64,
+    /// How long faults go on.
+    pub(crate) duration: Duration,
+    pub(crate) ids: IdExchange,
+    pub(crate) bounds: [Bounds; 2],
+    /// One way, without faults.
+    pub(crate) delay: Duration,
+    pub(crate) jitter: Duration,
+    pub(crate) takers: Takers,
+    /// How many bursts of users come, and how many users in each at the most.
+    pub(crate) bursts: u32,
+    pub(crate) burst: u32,
+    /// Of 100 conversations, how many put their connections back.
+    pub(crate) reuse: u8,
+    pub(crate) patience: RangeInclusive<u64>,
+    /// By fault: how many times in a run, or how many of 1,000 occasions.
+    pub(crate) faults: [u16; Fault::ALL.len()],
+}
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+impl Options {
+    pub(crate) fn draw(seed: u64) -> Self {
+        let mut random = Rng::with_seed(seed);
+        let random = &mut random;
+        let reuse_delay = if random.u8(..4) == 0 { ms(random.u64(5..3000)) } else { Duration::ZERO };
+        let format = if random.bool() { IdFormat::Hex8 } else { IdFormat::Raw4 };
+        let ids =
+            if random.u8(..8) == 0 { IdExchange::None } else { IdExchange::Wire(format) };
+        let takers = match random.u8(..5) {
+            _ if ids == IdExchange::None => Takers::Client,
+            0 | 1 => Takers::Client,
+            2 | 3 => Takers::Server,
+            _ => Takers::Both,
+        };
+        let mut options = Self {
+            seed,
+            duration: Duration::from_secs(random.u64(60..660)),
+            ids,
+            bounds: [draw_client(random, reuse_delay), draw_server(random, reuse_delay)],
+            delay: Duration::from_micros(random.u64(20..60_000)),
+            jitter: Duration::from_micros(random.u64(1..20_000)),
+            takers,
+            bursts: random.u32(10..60),
+            burst: random.u32(1..12),
+            // Two ends that take at once must not reuse: neither knows when the other has ended.
+            reuse: if takers == Takers::Both { 0 } else { random.u8(0..=100) },
+            patience: 10..=random.u64(20..10_000),
+            faults: draw_faults(random),
+        };
+        if reuse_delay > Duration::ZERO {
+            // Both ends rest for the same time by the same clock, or what comes early is lost.
+            for fault in [Fault::ClockForward, Fault::ClockBackward, Fault::LateTimer] {
+                options.faults[fault as usize] = 0;
+            }
+        }
+        options
+    }
+
+    /// So many connections, few faults, and a short time.
+    pub(crate) fn large(seed: u64, connections: u32) -> Self {
+        let mut options = Self::draw(seed);
+        options.duration = Duration::from_secs(20);
+        options.ids = IdExchange::default();
+        options.takers = Takers::Client;
+        options.faults = [0; Fault::ALL.len()];
+        for fault in [Fault::Delay, Fault::Loss, Fault::Reorder, Fault::Trickle, Fault::Reset] {
+            options.faults[fault as usize] = 20;
+        }
+        for fault in [Fault::Flush, Fault::ServerCrash] {
+            options.faults[fault as usize] = 1;
+        }
+        (options.bursts, options.burst, options.reuse) = (2000, 200, 80);
+        for bounds in &mut options.bounds {
+            bounds.capacity = (connections, connections);
+            bounds.max_connections = (connections.saturating_mul(3)).min(1 << 24);
+            bounds.max_waiters = 1000;
+            bounds.max_dials = 4096;
+            bounds.max_handshakes = 4096;
+            bounds.max_per_source = u32::MAX;
+            bounds.reuse_delay = Duration::ZERO;
+            bounds.idle_timeout = Some(Duration::from_secs(15));
+            bounds.max_lifetime = Some(Duration::from_secs(60));
+        }
+        options
+    }
+
+    /// Whether a fault happens on this occasion.
+    pub(crate) fn strikes(&self, fault: Fault, random: &mut Rng) -> bool {
+        let chance = self.faults[fault as usize];
+        chance > 0 && random.u16(..1000) < chance
+    }
+}
+
+fn draw_client(random: &mut Rng, reuse_delay: Duration) -> Bounds {
+    let low = random.u32(1..8);
+    let high = low + random.u32(0..12);
+    let short = ms(random.u64(50..1000));
+    let base = ms(random.u64(5..500));
+    Bounds {
+        capacity: (low, high),
+        interval: (short, short + ms(random.u64(0..4000))),
+        tuning: if random.u8(..4) == 0 { Tuning::Reference } else { Tuning::Demand },
+        max_dials: random.u32(1..10),
+        max_connections: high + random.u32(0..24),
+        max_waiters: if random.bool() { 64 } else { random.u32(1..10) },
+        backoff: (base, base + ms(random.u64(0..20_000))),
+        dial_timeout: ms(random.u64(300..6000)),
+        ..draw_common(random, reuse_delay)
+    }
+}
+
+fn draw_server(random: &mut Rng, reuse_delay: Duration) -> Bounds {
+    let capacity = random.u32(2..30);
+    Bounds {
+        capacity: (capacity, capacity),
+        max_connections: capacity + random.u32(0..40),
+        max_waiters: if random.bool() { 64 } else { random.u32(1..10) },
+        max_handshakes: random.u32(1..24),
+        max_per_source: if random.u8(..3) == 0 { random.u32(2..30) } else { u32::MAX },
+        ..draw_common(random, reuse_delay)
+    }
+}
+
+fn draw_common(random: &mut Rng, reuse_delay: Duration) -> Bounds {
+    Bounds {
+        capacity: (1, 1),
+        interval: (ms(1), ms(1)),
+        tuning: Tuning::Demand,
+        take_order: if random.bool() { TakeOrder::OldestFirst } else { TakeOrder::NewestFirst },
+        max_dials: 1,
+        max_connections: 1,
+        max_waiters: 1,
+        max_handshakes: 1,
+        max_per_source: u32::MAX,
+        backoff: (ms(1), ms(1)),
+        dial_timeout: ms(1),
+        handshake_timeout: ms(random.u64(500..8000)),
+        // A server that closes within a second looks like a full one, which clients stay away from.
+        idle_timeout: (random.u8(..3) == 0).then(|| ms(random.u64(1200..60_000))),
+        max_lifetime: (random.u8(..3) == 0).then(|| ms(random.u64(1500..90_000))),
+        claim_timeout: ms(random.u64(200..20_000)),
+        reuse_delay,
+        drain_timeout: ms(random.u64(20..500)),
+    }
+}
+
+fn draw_faults(random: &mut Rng) -> [u16; Fault::ALL.len()] {
+    // Some seeds hardly know trouble, some little else.
+    let share = *random.choice(&[5, 20, 50]).unwrap_or(&20);
+    Fault::ALL.map(|fault| {
+        if random.u8(..100) >= share {
+            return 0;
+        }
+        match fault {
+            // So many times in a run.
+            Fault::PartitionToServer
+            | Fault::PartitionToClient
+            | Fault::Partition
+            | Fault::ServerCrash
+            | Fault::ClientCrash
+            | Fault::ListenerLost
+            | Fault::Close
+            | Fault::Flush
+            | Fault::Clean
+            | Fault::ClockForward
+            | Fault::ClockBackward => random.u16(1..4),
+            Fault::Reset | Fault::HalfOpen | Fault::StaleEvent | Fault::KnownDead => {
+                random.u16(2..20)
+            }
+            Fault::LateCollect => *random.choice(&[50, 200, 500]).unwrap_or(&50),
+            Fault::Strangers => random.u16(1..8),
+            // So many of 1,000 times.
+            _ => *random.choice(&[10, 50, 200]).unwrap_or(&50),
+        }
+    })
+}
+
+impl fmt::Display for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [client, server] = &self.bounds;
+        writeln!(
+            f,
+            "seed {}: {:?} of faults; ids {:?}; takers {:?}, {} bursts of up to {}, {} % reuse; \
+             one way {:?} + {:?}",
+            self.seed,
+            self.duration,
+            self.ids,
+            self.takers,
+            self.bursts,
+            self.burst,
+            self.reuse,
+            self.delay,
+            self.jitter
+        )?;
+        writeln!(f, "client: {client:?}")?;
+        writeln!(f, "server: {server:?}")?;
+        write!(f, "faults:")?;
+        for fault in Fault::ALL {
+            match self.faults[fault as usize] {
+                0 => {}
+                rate => write!(f, " {} ({rate}),", fault.name())?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,414 @@
+//! One seed from beginning to end: faults and safety, then no faults and liveness, then the close.
+
+use std::time::Duration;
+
+use pool_proto::{Acquire, Event, Finding, Refusal, State, Tuning};
+
+use crate::faults::Fault;
+use crate::handshake::dial_and_handshake;
+use crate::network::{Segment, Stage, endpoint_of, nanos};
+use crate::options::{Options, Side};
+use crate::tally::Tally;
+use crate::violation::{Checked, Violation, ensure};
+use crate::world::{What, World};
+
+/// What came of a seed.
+pub(crate) struct Outcome {
+    pub(crate) tally: Tally,
+    pub(crate) log: Option<String>,
+    pub(crate) violation: Option<Violation>,
+}
+
+/// Lives through one seed.
+pub(crate) fn live(options: Options, log: bool) -> Outcome {
+    let mut world = match World::new(options, log) {
+        Ok(world) => world,
+        Err(violation) => {
+            return Outcome { tally: Tally::default(), log: None, violation: Some(violation) };
+        }
+    };
+    let violation = world.live().err();
+    world.note(|| format!("{violation:?}"));
+    world.tally.seeds = 1;
+    world.tally.simulated = Duration::from_nanos(world.now);
+    Outcome { tally: world.tally, log: world.log, violation }
+}
+
+impl World {
+    fn live(&mut self) -> Checked {
+        for side in Side::BOTH {
+            self.ends[side as usize].start(0, &mut self.tally)?;
+            self.carry_out(side)?;
+        }
+        self.plan_users();
+        self.plan_faults();
+        let end = nanos(self.options.duration);
+        self.run(end, |_| false)?;
+        self.note(|| "from here on nothing goes wrong".to_owned());
+        self.stop_faults()?;
+        self.serve_everybody()?;
+        self.fill_up()?;
+        for side in Side::BOTH {
+            self.close(side)?;
+        }
+        Ok(())
+    }
+
+    // --- phase 1: safety ------------------------------------------------------------------------
+
+    /// All faults that come at some time, rather than on some occasion.
+    fn plan_faults(&mut self) {
+        let end = nanos(self.options.duration);
+        for fault in Fault::ALL {
+            if !is_timed(fault) {
+                continue;
+            }
+            for _ in 0..self.options.faults[fault as usize] {
+                let at = self.random.u64(..end);
+                self.at(at, What::Strike(fault));
+            }
+        }
+    }
+
+    pub(crate) fn strike(&mut self, fault: Fault) -> Checked {
+        if !self.faulty {
+            return Ok(());
+        }
+        let side = if self.random.bool() { Side::Client } else { Side::Server };
+        let (now, up) = (self.now, self.up[side as usize]);
+        self.note(|| format!("fault: {} ({side:?})", fault.name()));
+        match fault {
+            Fault::PartitionToServer => self.part(&[Side::Server]),
+            Fault::PartitionToClient => self.part(&[Side::Client]),
+            Fault::Partition => self.part(&Side::BOTH),
+            Fault::Reset => {
+                let Some(transport) = self.some_transport() else { return Ok(()) };
+                self.reset(transport);
+            }
+            Fault::HalfOpen => {
+                let Some(transport) = self.some_transport() else { return Ok(()) };
+                // One end is forgotten, and the other is not told.
+                self.transports[transport].cut = [true; 2];
+            }
+            Fault::ServerCrash if self.up[Side::Server as usize] => self.crash(Side::Server),
+            Fault::ClientCrash if self.up[Side::Client as usize] => self.crash(Side::Client),
+            Fault::ListenerLost if self.up[Side::Server as usize] && self.listening => {
+                self.listening = false;
+                self.event(Side::Server, Event::AcceptEnded)?;
+                let later = self.random.u64(..20_000_000_000);
+                self.at(now + later, What::Strike(Fault::Close));
+            }
+            Fault::Strangers => self.strangers(),
+            Fault::ClockForward => {
+                let jump = self.random.i64(0..30_000_000_000);
+                self.end(side).skew += jump;
+                self.carry_out(side)?;
+            }
+            Fault::ClockBackward => {
+                let jump = self.random.i64(0..5_000_000_000);
+                self.end(side).skew -= jump;
+                self.carry_out(side)?;
+            }
+            Fault::Flush if up => {
+                self.ends[side as usize].flush(now, &mut self.tally)?;
+                self.carry_out(side)?;
+            }
+            Fault::Clean if up => {
+                self.ends[side as usize].clean(now, &mut self.tally)?;
+                self.carry_out(side)?;
+            }
+            // The one without a listener is the one that has to go.
+            Fault::Close if !self.listening => self.close_and_reopen(Side::Server)?,
+            Fault::Close if up => self.close_and_reopen(side)?,
+            Fault::StaleEvent if up => self.stale_event(side)?,
+            Fault::KnownDead if up => return self.known_dead(side),
+            _ => return Ok(()),
+        }
+        self.tally.fault(fault);
+        Ok(())
+    }
+
+    fn part(&mut self, towards: &[Side]) {
+        let until = (self.now + self.random.u64(..20_000_000_000)).min(nanos(self.options.duration));
+        for side in towards {
+            self.partition[*side as usize] = until;
+        }
+    }
+
+    /// A host stops, and comes back. Its peers learn of it at once, or when they next send.
+    fn crash(&mut self, side: Side) {
+        drop(self.take_checks(side));
+        for part in self.open_parts(side) {
+            self.part_over(part, false);
+        }
+        let told = self.random.bool();
+        for at in self.endpoints_of(side) {
+            if !matches!(self.endpoint(at).stage, Stage::Closed | Stage::Gone) {
+                if told {
+                    self.send(at, Segment::End);
+                }
+                let end = self.endpoint(at);
+                (end.stage, end.token) = (Stage::Gone, None);
+                end.inbox.clear();
+            }
+        }
+        self.up[side as usize] = false;
+        let later = self.random.u64(..30_000_000_000);
+        self.at(self.now + later, What::Open(side));
+    }
+
+    /// The driver learns, by some way of its own, that a connection in the pool is dead: rather one
+    /// that is promised to somebody, if there is one.
+    fn known_dead(&mut self, side: Side) -> Checked {
+        let state = |at: u32| {
+            let end = &self.endpoints[at as usize];
+            let token = end.token.filter(|_| end.stage == Stage::Pooled)?;
+            Some((token, self.ends[side as usize].state(token)?))
+        };
+        let all: Vec<_> = self.endpoints_of(side).filter_map(state).collect();
+        let promised = all.iter().find(|(_, state)| *state == State::Granted);
+        let some = promised.or_else(|| self.random.choice(&all)).copied();
+        let Some((token, _)) = some else { return Ok(()) };
+        self.tally.fault(Fault::KnownDead);
+        self.event(side, Event::Closed { token })
+    }
+
+    /// Something is reported that is over, or that never was so.
+    fn stale_event(&mut self, side: Side) -> Checked {
+        let over = |at: &u32| {
+            let end = &self.endpoints[*at as usize];
+            let gone = |token| self.ends[side as usize].state(token).is_none();
+            end.token.filter(|token| gone(*token)).is_some()
+        };
+        let all: Vec<u32> = self.endpoints_of(side).filter(over).collect();
+        let chosen = self.random.choice(&all).copied();
+        let Some(token) = chosen.and_then(|at| self.endpoint(at).token) else { return Ok(()) };
+        let event = match self.random.u8(..4) {
+            0 => Event::Dialed { token },
+            1 => Event::DialFailed { token },
+            2 => Event::Readable { token },
+            _ => Event::Closed { token },
+        };
+        let now = self.now;
+        self.ends[side as usize].stale_event(now, event, &mut self.tally)?;
+        self.carry_out(side)
+    }
+
+    // --- phase 2: liveness ----------------------------------------------------------------------
+
+    /// Users leave, faults stop, and what they have left behind comes to light.
+    fn stop_faults(&mut self) -> Checked {
+        self.faulty = false;
+        self.partition = [0; 2];
+        for side in Side::BOTH {
+            self.open(side)?;
+            // A clock that was set back catches up.
+            let now = self.now;
+            let end = self.end(side);
+            let behind = end.seen.as_nanos().saturating_sub(end.clock(now).as_nanos());
+            end.skew = end.skew.saturating_add_unsigned(behind);
+        }
+        if !self.listening {
+            self.close_and_reopen(Side::Server)?;
+            self.open(Side::Server)?;
+        }
+        for side in Side::BOTH {
+            for part in self.open_parts(side) {
+                self.give_up(part)?;
+            }
+        }
+        // Whatever is stuck ends: keep-alive finds the half-open ones, and strangers go home.
+        for transport in 0..self.transports.len() {
+            let stages = Side::BOTH.map(|side| self.endpoint(endpoint_of(transport, side)).stage);
+            let idle = stages == [Stage::Pooled; 2] && self.transports[transport].cut == [false; 2];
+            let over = stages.iter().all(|stage| matches!(stage, Stage::Closed | Stage::Gone));
+            if !idle && !over {
+                self.reset(transport);
+            }
+        }
+        // What is on its way arrives, late timers and checks included; what is left of users' parts
+        // is over.
+        let grace = Duration::from_secs(20);
+        let until = self.now + nanos(grace);
+        self.run(until, |_| false)?;
+        Ok(())
+    }
+
+    /// By when the client has connected again, whatever it is waiting for, if nothing goes wrong.
+    fn bound(&mut self) -> Duration {
+        let options = &self.options;
+        let one = dial_and_handshake(options.delay, options.jitter);
+        let client = &self.ends[Side::Client as usize];
+        let (stats, bounds) = (client.stats(), &client.bounds);
+        let factor = 1u32.checked_shl(stats.failures_in_a_row).unwrap_or(u32::MAX);
+        let backoff = bounds.backoff.0.saturating_mul(factor).min(bounds.backoff.1);
+        let rounds = bounds.capacity.1.div_ceil(bounds.max_dials) + 2;
+        let interval = match bounds.tuning {
+            // Rounds begin no dial while one is missing from the last one.
+            Tuning::Reference => bounds.interval.1 * 3,
+            _ => Duration::ZERO,
+        };
+        let rest = bounds.reuse_delay * 2 + bounds.drain_timeout;
+        backoff + interval + rest + one * rounds + Duration::from_millis(10)
+    }
+
+    /// 7: the first `capacity` waiters are served within the bound.
+    fn serve_everybody(&mut self) -> Checked {
+        let [client, server] = Side::BOTH.map(|side| self.end(side).stats());
+        let [ours, theirs] = self.options.bounds;
+        // Claims of former times are in nobody's way but their limit's.
+        let room = ours.max_connections.saturating_sub(client.claimed + client.leased);
+        let places = theirs.max_connections.saturating_sub(server.claimed + server.leased);
+        let most = client.capacity.min(room).min(places).min(theirs.capacity.1);
+        let most = most.min(ours.max_waiters).min(theirs.max_waiters).min(theirs.max_per_source);
+        let narrow = theirs.max_per_source < client.capacity || theirs.capacity.1 < client.capacity;
+        if narrow {
+            // A server with less room than the client wants turns it away again and again, and the
+            // client backs off: what is ready depends on when.
+            return Ok(());
+        }
+        // What the server takes the client does not see: its stock may sink to the minimum meanwhile.
+        let (side, most) = match self.random.bool() {
+            true => (Side::Client, most),
+            false => (Side::Server, most.min(ours.capacity.0)),
+        };
+        let bound = self.bound();
+        let until = self.now + nanos(bound);
+        self.note(|| format!("{most} at the {side:?}'s end are to be served within {bound:?}"));
+        let mut parts = Vec::new();
+        for _ in 0..most {
+            parts.push(self.take_and_hold(side)?);
+        }
+        let served = self.run(until, |world| parts.iter().all(|part| world.was_served(*part)))?;
+        let waiting = parts.iter().filter(|part| !self.was_served(**part)).count();
+        let stats = self.brief();
+        ensure!(
+            served,
+            "7: waiters are served in time",
+            "{waiting} of {most} at the {side:?}'s end wait after {bound:?}: {stats:?}"
+        );
+        self.tally.served += u64::from(most);
+        for part in parts {
+            self.give_up(part)?;
+        }
+        Ok(())
+    }
+
+    /// 7: the stock fills up again.
+    fn fill_up(&mut self) -> Checked {
+        let [ours, theirs] = self.options.bounds;
+        let least = ours.capacity.0.min(theirs.capacity.1).min(theirs.max_per_source);
+        let claimed = self.end(Side::Client).stats().claimed;
+        let least = least.min(ours.max_connections.saturating_sub(claimed));
+        let claimed = self.end(Side::Server).stats().claimed;
+        let least = least.min(theirs.max_connections.saturating_sub(claimed));
+        let narrow = theirs.capacity.1 <= ours.capacity.1 || theirs.max_per_source <= ours.capacity.1;
+        let lifetimes = Side::BOTH.map(|side| {
+            let bounds = &self.options.bounds[side as usize];
+            bounds.max_lifetime.into_iter().chain(bounds.idle_timeout).min()
+        });
+        // Connections may end faster than they come.
+        let bound = self.bound();
+        let brief = lifetimes.iter().flatten().any(|life| *life < bound * 2);
+        if narrow || brief {
+            return Ok(());
+        }
+        // Whatever is stale on one end is found out on the other meanwhile.
+        let bound = bound * 3 + Duration::from_secs(2);
+        let until = self.now + nanos(bound);
+        let full = move |world: &Self| {
+            let stats = world.ends[Side::Client as usize].before;
+            stats.dialing + stats.handshaking + stats.idle >= least
+        };
+        let filled = self.run(until, full)?;
+        let stats = self.brief();
+        self.tally.filled += u64::from(filled);
+        ensure!(filled, "7: the stock fills up", "not {least} within {bound:?}: {stats:?}");
+        Ok(())
+    }
+
+    fn brief(&self) -> [String; 2] {
+        Side::BOTH.map(|side| {
+            let stats = self.ends[side as usize].stats();
+            format!(
+                "{side:?}: {} dialing, {} handshaking, {} idle, {} claimed, {} leased, \
+                 {} returning, {} waiting, capacity {}, {} failures",
+                stats.dialing,
+                stats.handshaking,
+                stats.idle,
+                stats.claimed,
+                stats.leased,
+                stats.returning,
+                stats.waiters,
+                stats.capacity,
+                stats.failures_in_a_row
+            )
+        })
+    }
+
+    // --- phase 3: the close ---------------------------------------------------------------------
+
+    fn close_and_reopen(&mut self, side: Side) -> Checked {
+        self.close(side)?;
+        let later = self.random.u64(..10_000_000_000);
+        self.at(self.now + later, What::Open(side));
+        Ok(())
+    }
+
+    /// 8: after a close everything has come out, and nothing begins any more.
+    fn close(&mut self, side: Side) -> Checked {
+        if !self.up[side as usize] {
+            return Ok(());
+        }
+        let now = self.now;
+        self.note(|| format!("{side:?} closes"));
+        self.ends[side as usize].close(now, &mut self.tally)?;
+        self.carry_out(side)?;
+        for part in self.open_parts(side) {
+            if self.waits(part) {
+                self.collect(part)?;
+            }
+            ensure!(!self.waits(part), "8: waiters are answered by close", "part {part}");
+        }
+        // Checks under way come back late.
+        for (token, connection) in self.take_checks(side) {
+            let finding = Finding::Quiet;
+            self.event(side, Event::Checked { token, connection, finding })?;
+        }
+        let answer = self.ends[side as usize].acquire(now, false, &mut self.tally)?;
+        let refused = matches!(answer, Acquire::Refused(Refusal::PoolClosed));
+        ensure!(refused, "8: no lease after close", "{answer:?}");
+        self.ends[side as usize].flush(now, &mut self.tally)?;
+        if side == Side::Server {
+            let admitted = self.ends[side as usize].admit(now, 1, &mut self.tally)?;
+            ensure!(admitted.is_err(), "8: nobody is admitted after close", "{admitted:?}");
+        }
+        self.carry_out(side)?;
+        self.ends[side as usize].final_audit()?;
+        self.up[side as usize] = false;
+        Ok(())
+    }
+}
+
+/// Whether a fault comes at some time, rather than on some occasion.
+const fn is_timed(fault: Fault) -> bool {
+    matches!(
+        fault,
+        Fault::PartitionToServer
+            | Fault::PartitionToClient
+            | Fault::Partition
+            | Fault::Reset
+            | Fault::HalfOpen
+            | Fault::ServerCrash
+            | Fault::ClientCrash
+            | Fault::ListenerLost
+            | Fault::Strangers
+            | Fault::ClockForward
+            | Fault::ClockBackward
+            | Fault::Flush
+            | Fault::Clean
+            | Fault::Close
+            | Fault::StaleEvent
+            | Fault::KnownDead
+    )
+}

@@ -1,0 +1,145 @@
+//! The table at the end.
+
+use std::time::Duration;
+
+use comfy_table::{CellAlignment, Table, presets};
+use pool_proto::State;
+
+use crate::faults::Fault;
+use crate::options::Side;
+use crate::tally::{EDGES, Tally};
+
+/// The mean wait before a dial after a failure, as a part of its bound: half of it with full jitter,
+/// and more where the client was in no hurry.
+const LEAST_MEAN_WAIT: f64 = 0.45;
+
+pub(crate) fn print(tally: &Tally, took: Duration) {
+    #[expect(clippy::cast_precision_loss, reason = "for show")]
+    let per_second = tally.steps as f64 / took.as_secs_f64().max(1e-9);
+    let mut table = new_table(&["what", "how many"]);
+    let hours = tally.simulated.as_secs() / 3600;
+    let all_faults: u64 = tally.faults.iter().sum();
+    let rarest = Fault::ALL.iter().map(|fault| tally.faults[*fault as usize]).min().unwrap_or(0);
+    let rarest_edge = edges().map(|(_, side, from, to)| tally.edge_count(side, from, to)).min();
+    for (what, count) in [
+        ("seeds", tally.seeds),
+        ("events (calls of a machine, each checked)", tally.steps),
+        ("simulated hours", hours),
+        ("faults", all_faults),
+        ("the rarest kind of fault", rarest),
+        ("the rarest edge", rarest_edge.unwrap_or(0)),
+        ("connections dialled", tally.connections),
+        ("conversations, both ways and whole", tally.conversations),
+        ("conversations cut short", tally.broken_conversations),
+        ("bytes checked", tally.bytes),
+        ("waiters served in time after the faults", tally.served),
+        ("stocks filled up in time after the faults", tally.filled),
+        ("events per second", rounded(per_second)),
+    ] {
+        table.add_row([what.to_owned(), thousands(count)]);
+    }
+    if let Some(mean) = tally.mean_wait() {
+        table.add_row(["mean wait after a failure, of its bound".to_owned(), format!("{mean:.3}")]);
+    }
+    println!("{}", right(table, &[1]));
+
+    let mut table = new_table(&["fault", "times"]);
+    for fault in Fault::ALL {
+        table.add_row([fault.name().to_owned(), thousands(tally.faults[fault as usize])]);
+    }
+    println!("{}", right(table, &[1]));
+
+    let mut table = new_table(&["edge", "client", "server"]);
+    for (from, to, who) in EDGES {
+        let count = |side| {
+            if who.has(side) { thousands(tally.edge_count(side, from, to)) } else { String::new() }
+        };
+        table.add_row([edge(from, to), count(Side::Client), count(Side::Server)]);
+    }
+    println!("{}", right(table, &[1, 2]));
+
+    let mut table = new_table(&["why connections ended", "client", "server"]);
+    let [client, server] = &tally.ends;
+    let mut reasons: Vec<_> = client.iter().chain(server).map(|(reason, _)| *reason).collect();
+    reasons.sort_by_key(|reason| reason.to_string());
+    reasons.dedup();
+    for reason in reasons {
+        let count = |ends: &[(pool_proto::CloseReason, u64)]| {
+            let known = ends.iter().find(|(known, _)| *known == reason);
+            known.map_or(String::new(), |(_, count)| thousands(*count))
+        };
+        table.add_row([reason.to_string(), count(client), count(server)]);
+    }
+    println!("{}", right(table, &[1, 2]));
+}
+
+/// What occurred less often than `times`, and what is not as it must be on average.
+pub(crate) fn rarer_than(times: u64, tally: &Tally) -> Vec<String> {
+    let mut rare = Vec::new();
+    for fault in Fault::ALL {
+        let count = tally.faults[fault as usize];
+        if count < times {
+            rare.push(format!("fault {}: {count} times", fault.name()));
+        }
+    }
+    for (name, side, from, to) in edges() {
+        let count = tally.edge_count(side, from, to);
+        if count < times {
+            rare.push(format!("edge {name} of the {side:?}: {count} times"));
+        }
+    }
+    if let Some(mean) = tally.mean_wait().filter(|mean| *mean < LEAST_MEAN_WAIT) {
+        rare.push(format!("waits after failures: {mean:.3} of their bounds on average"));
+    }
+    rare
+}
+
+fn edges() -> impl Iterator<Item = (String, Side, Option<State>, Option<State>)> {
+    EDGES.into_iter().flat_map(|(from, to, who)| {
+        let sides = Side::BOTH.into_iter().filter(move |side| who.has(*side));
+        sides.map(move |side| (edge(from, to), side, from, to))
+    })
+}
+
+fn edge(from: Option<State>, to: Option<State>) -> String {
+    let name = |state: Option<State>, none: &str| {
+        state.map_or_else(|| none.to_owned(), |state| format!("{state:?}").to_lowercase())
+    };
+    format!("{} → {}", name(from, "new"), name(to, "closed"))
+}
+
+fn new_table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_BORDERS_ONLY.with_rounded_corners()).set_header(header);
+    table
+}
+
+fn right(mut table: Table, columns: &[usize]) -> Table {
+    for column in columns {
+        if let Some(column) = table.column_mut(*column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a positive rate, for show"
+)]
+const fn rounded(number: f64) -> u64 {
+    number as u64
+}
+
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

@@ -1,0 +1,194 @@
+//! What a simulation adds up: steps, faults, edges, ends, waits.
+
+use std::time::Duration;
+
+use pool_proto::{CloseReason, State};
+
+use crate::faults::Fault;
+use crate::options::Side;
+use crate::violation::{Checked, ensure};
+
+/// The states, and one more for "no such connection": before its birth, after its end.
+pub(crate) const PLACES: usize = State::ALL.len() + 1;
+const NOWHERE: usize = State::ALL.len();
+
+/// Every edge that there is, as it is seen between two calls of a machine: a call may take a
+/// connection through several of the internal ones at once.
+///
+/// The first column is where it comes from, the second where it goes; then who has the edge.
+pub(crate) const EDGES: [(Option<State>, Option<State>, Who); 31] = {
+    use State::{Checking, Claimed, Dialing, Granted, Handshaking, Idle, Leased, Resting};
+    use Who::{Both, Client, Server};
+    [
+        (None, Some(Dialing), Client),
+        (None, Some(Handshaking), Server),
+        (Some(Dialing), Some(Handshaking), Client),
+        (Some(Dialing), None, Client),
+        (Some(Handshaking), Some(Idle), Both),
+        (Some(Handshaking), Some(Granted), Both),
+        (Some(Handshaking), Some(Checking), Both),
+        (Some(Handshaking), None, Both),
+        (Some(Idle), Some(Checking), Both),
+        (Some(Idle), Some(Granted), Both),
+        (Some(Idle), Some(Leased), Both),
+        (Some(Idle), None, Both),
+        (Some(Claimed), Some(Leased), Both),
+        (Some(Claimed), None, Both),
+        (Some(Granted), Some(Idle), Both),
+        (Some(Granted), Some(Claimed), Both),
+        (Some(Granted), Some(Checking), Both),
+        (Some(Granted), Some(Leased), Both),
+        (Some(Granted), None, Both),
+        (Some(Leased), Some(Idle), Both),
+        (Some(Leased), Some(Claimed), Both),
+        (Some(Leased), Some(Granted), Both),
+        (Some(Leased), Some(Resting), Both),
+        (Some(Leased), Some(Checking), Both),
+        (Some(Leased), None, Both),
+        (Some(Resting), Some(Checking), Both),
+        (Some(Resting), None, Both),
+        (Some(Checking), Some(Idle), Both),
+        (Some(Checking), Some(Claimed), Both),
+        (Some(Checking), Some(Granted), Both),
+        (Some(Checking), None, Both),
+    ]
+};
+
+/// Whose edge it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Who {
+    Client,
+    Server,
+    Both,
+}
+
+impl Who {
+    pub(crate) fn has(self, side: Side) -> bool {
+        match self {
+            Self::Both => true,
+            Self::Client => side == Side::Client,
+            Self::Server => side == Side::Server,
+        }
+    }
+}
+
+/// Counts of one seed, or of many.
+#[derive(Clone)]
+pub(crate) struct Tally {
+    pub(crate) seeds: u64,
+    /// Calls of the machines, each of them checked.
+    pub(crate) steps: u64,
+    pub(crate) simulated: Duration,
+    pub(crate) faults: [u64; Fault::ALL.len()],
+    pub(crate) edges: [[[u64; PLACES]; PLACES]; 2],
+    pub(crate) ends: [Vec<(CloseReason, u64)>; 2],
+    /// Waits before a dial after a failure, each as a part of its bound.
+    waits: u64,
+    wait_parts: f64,
+    pub(crate) connections: u64,
+    pub(crate) conversations: u64,
+    pub(crate) broken_conversations: u64,
+    pub(crate) bytes: u64,
+    /// Waiters of phase 2 that were served in time, and stocks that filled up.
+    pub(crate) served: u64,
+    pub(crate) filled: u64,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            seeds: 0,
+            steps: 0,
+            simulated: Duration::ZERO,
+            faults: [0; Fault::ALL.len()],
+            edges: [[[0; PLACES]; PLACES]; 2],
+            ends: [Vec::new(), Vec::new()],
+            waits: 0,
+            wait_parts: 0.0,
+            connections: 0,
+            conversations: 0,
+            broken_conversations: 0,
+            bytes: 0,
+            served: 0,
+            filled: 0,
+        }
+    }
+}
+
+impl Tally {
+    /// A connection of `side` has gone from one state to another.
+    pub(crate) fn edge(
+        &mut self,
+        side: Side,
+        from: Option<State>,
+        to: Option<State>,
+    ) -> Checked {
+        let known = EDGES.iter().any(|(a, b, who)| *a == from && *b == to && who.has(side));
+        ensure!(known, "1: only edges that there are", "{side:?}: {from:?} to {to:?}");
+        self.edges[side as usize][place(from)][place(to)] += 1;
+        Ok(())
+    }
+
+    pub(crate) fn edge_count(&self, side: Side, from: Option<State>, to: Option<State>) -> u64 {
+        self.edges[side as usize][place(from)][place(to)]
+    }
+
+    pub(crate) fn end(&mut self, side: Side, reason: CloseReason) {
+        add(&mut self.ends[side as usize], reason, 1);
+    }
+
+    pub(crate) fn fault(&mut self, fault: Fault) {
+        self.faults[fault as usize] += 1;
+    }
+
+    /// A client has waited for `wait` after a failure, which may be up to `bound`.
+    pub(crate) fn waited(&mut self, wait: Duration, bound: Duration) {
+        self.waits += 1;
+        self.wait_parts += wait.as_secs_f64() / bound.as_secs_f64().max(1e-9);
+    }
+
+    /// The mean wait after a failure as a part of its bound, which is half if the jitter is full
+    /// (and more where the client was in no hurry); `None` with too few of them to tell.
+    pub(crate) fn mean_wait(&self) -> Option<f64> {
+        #[expect(clippy::cast_precision_loss, reason = "a mean of millions at the most")]
+        let waits = self.waits as f64;
+        (self.waits >= 10_000).then(|| self.wait_parts / waits)
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.seeds += other.seeds;
+        self.steps += other.steps;
+        self.simulated += other.simulated;
+        self.waits += other.waits;
+        self.wait_parts += other.wait_parts;
+        self.connections += other.connections;
+        self.conversations += other.conversations;
+        self.broken_conversations += other.broken_conversations;
+        self.bytes += other.bytes;
+        self.served += other.served;
+        self.filled += other.filled;
+        for (mine, theirs) in self.faults.iter_mut().zip(other.faults) {
+            *mine += theirs;
+        }
+        let mine = self.edges.as_flattened_mut().as_flattened_mut();
+        for (mine, theirs) in mine.iter_mut().zip(other.edges.as_flattened().as_flattened()) {
+            *mine += theirs;
+        }
+        for (mine, theirs) in self.ends.iter_mut().zip(&other.ends) {
+            for (reason, count) in theirs {
+                add(mine, *reason, *count);
+            }
+        }
+    }
+}
+
+fn place(state: Option<State>) -> usize {
+    state.map_or(NOWHERE, |state| state as usize)
+}
+
+fn add(counts: &mut Vec<(CloseReason, u64)>, reason: CloseReason, more: u64) {
+    match counts.iter_mut().find(|(known, _)| *known == reason) {
+        Some((_, count)) => *count += more,
+        None => counts.push((reason, more)),
+    }
+}

@@ -1,0 +1,401 @@
+//! The users at both ends: one takes any connection and tells its id to the other end, where it is
+//! taken by id; then they exchange bytes that are checked one by one, and close it or put it back.
+
+use pool_proto::{
+    Acquire, Collected, ConnId, Event, Finding, IdExchange, Lease, Stock, Token, WaiterId,
+};
+
+use crate::faults::Fault;
+use crate::network::{Stage, side_of, transport_of};
+use crate::options::{Side, Takers};
+use crate::violation::{Checked, ensure};
+use crate::world::{What, World};
+
+/// What the users tell each other beside the pool's connections: take the connection with this id.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Message {
+    id: ConnId,
+    conversation: u32,
+}
+
+/// Two users and one connection.
+#[derive(Clone, Copy)]
+pub(crate) struct Conversation {
+    /// Bytes in each direction.
+    len: u16,
+    /// Whether the connection is put back at the end.
+    reuse: bool,
+}
+
+/// What one user has to do with one end of a connection.
+#[derive(Clone, Copy)]
+pub(crate) struct Part {
+    side: Side,
+    conversation: u32,
+    kind: Kind,
+    state: State,
+    /// Whether it has ever had a connection.
+    served: bool,
+    got: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Takes any connection, tells its id, and speaks first.
+    First,
+    /// Takes it by id, and answers.
+    Second(ConnId),
+    /// Takes any, holds it for a while, and says nothing.
+    Alone,
+    /// Takes one by an id of which nobody has told, and says nothing.
+    Guess(ConnId),
+    /// Waits until there is stock.
+    Stock,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Waiting(WaiterId),
+    Leased { at: u32, token: Token },
+    Over,
+}
+
+/// What is said: a byte of a conversation that tells it from every other, and from its neighbours.
+#[expect(clippy::cast_possible_truncation, reason = "the lowest byte is what is wanted")]
+const fn byte(conversation: u32, from: Side, offset: u16) -> u8 {
+    let mixed = conversation.wrapping_mul(0x9e37_79b1) ^ (offset as u32).wrapping_mul(0x85eb_ca6b);
+    (mixed >> 13) as u8 ^ (from as u8)
+}
+
+impl World {
+    /// All bursts of users of phase 1.
+    pub(crate) fn plan_users(&mut self) {
+        let end = crate::network::nanos(self.options.duration);
+        let takers: &[Side] = match self.options.takers {
+            Takers::Client => &[Side::Client],
+            Takers::Server => &[Side::Server],
+            Takers::Both => &Side::BOTH,
+        };
+        for side in takers {
+            for _ in 0..self.options.bursts {
+                let at = self.random.u64(..end);
+                self.at(at, What::Users(*side));
+            }
+        }
+    }
+
+    /// A burst of users comes.
+    pub(crate) fn users(&mut self, side: Side) -> Checked {
+        for _ in 0..self.random.u32(1..=self.options.burst) {
+            if !self.up[side as usize] {
+                return Ok(());
+            }
+            match self.random.u8(..20) {
+                0 => self.wait_for_stock(side)?,
+                1 => self.take(side, Kind::Alone)?,
+                _ if self.options.ids == IdExchange::None => self.take(side, Kind::Alone)?,
+                2 => {
+                    // An id out of the blue, or one that was good once.
+                    let old = self.ids_sent.clone();
+                    let made_up = ConnId::from_bytes(self.random.u32(..).to_be_bytes());
+                    let id = self.random.choice(&old).copied().unwrap_or(made_up);
+                    self.converse_alone(side, id)?;
+                }
+                _ => self.take(side, Kind::First)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn new_part(&mut self, side: Side, kind: Kind, conversation: u32) -> u32 {
+        let part = u32::try_from(self.parts.len()).unwrap_or(u32::MAX);
+        self.parts.push(Part { side, conversation, kind, state: State::Over, served: false, got: 0 });
+        let patience = self.random.u64(self.options.patience.clone()) * 1_000_000;
+        self.at(self.now + patience, What::Deadline(part));
+        part
+    }
+
+    fn new_conversation(&mut self) -> u32 {
+        let conversation = u32::try_from(self.conversations.len()).unwrap_or(u32::MAX);
+        let len = self.random.u16(1..48);
+        let reuse = self.random.u8(..100) < self.options.reuse;
+        self.conversations.push(Conversation { len, reuse });
+        conversation
+    }
+
+    fn take(&mut self, side: Side, kind: Kind) -> Checked {
+        let conversation = self.new_conversation();
+        let part = self.new_part(side, kind, conversation);
+        self.take_any(part, false)
+    }
+
+    /// Somebody takes any connection, for the length of phase 2.
+    pub(crate) fn take_and_hold(&mut self, side: Side) -> Checked<u32> {
+        let conversation = self.new_conversation();
+        let part = u32::try_from(self.parts.len()).unwrap_or(u32::MAX);
+        self.parts.push(Part { side, conversation, kind: Kind::Alone, state: State::Over, served: false, got: 0 });
+        self.take_any(part, false)?;
+        Ok(part)
+    }
+
+    /// Somebody asks for an id of which nobody has told.
+    fn converse_alone(&mut self, side: Side, id: ConnId) -> Checked {
+        let conversation = self.new_conversation();
+        self.conversations[conversation as usize].reuse = false;
+        let part = self.new_part(side, Kind::Guess(id), conversation);
+        self.take_by_id(part, id)
+    }
+
+    fn wait_for_stock(&mut self, side: Side) -> Checked {
+        let part = self.new_part(side, Kind::Stock, 0);
+        let (now, ready) = (self.now, self.random.u32(0..14));
+        let answer = self.ends[side as usize].wait_ready(now, ready, &mut self.tally)?;
+        self.note(|| format!("  {side:?} waits for a stock of {ready}: {answer:?}"));
+        if let Stock::Queued(waiter) = answer {
+            self.waits_as(part, waiter);
+        }
+        self.carry_out(side)
+    }
+
+    fn take_any(&mut self, part: u32, again: bool) -> Checked {
+        let (now, side) = (self.now, self.parts[part as usize].side);
+        let answer = self.ends[side as usize].acquire(now, again, &mut self.tally)?;
+        self.acquired(part, answer)
+    }
+
+    fn take_by_id(&mut self, part: u32, id: ConnId) -> Checked {
+        let (now, side) = (self.now, self.parts[part as usize].side);
+        let answer = self.ends[side as usize].acquire_by_id(now, id, &mut self.tally)?;
+        self.acquired(part, answer)
+    }
+
+    fn acquired(&mut self, part: u32, answer: Acquire<u32>) -> Checked {
+        let side = self.parts[part as usize].side;
+        self.note(|| format!("  {side:?} part {part} acquires: {answer:?}"));
+        match answer {
+            Acquire::Ready(lease) => self.leased(part, lease)?,
+            Acquire::Queued(waiter) => self.waits_as(part, waiter),
+            Acquire::Refused(_) => self.part_over(part, false),
+        }
+        self.carry_out(side)
+    }
+
+    fn waits_as(&mut self, part: u32, waiter: WaiterId) {
+        let side = self.parts[part as usize].side;
+        self.parts[part as usize].state = State::Waiting(waiter);
+        let by_waiter = &mut self.by_waiter[side as usize];
+        if by_waiter.len() <= waiter.slot() {
+            by_waiter.resize(waiter.slot() + 1, part);
+        }
+        by_waiter[waiter.slot()] = part;
+    }
+
+    /// A machine calls a waiter. Some take their time.
+    pub(crate) fn wake(&mut self, side: Side, waiter: WaiterId) {
+        let Some(part) = self.by_waiter[side as usize].get(waiter.slot()).copied() else { return };
+        if self.parts[part as usize].state != State::Waiting(waiter) {
+            return;
+        }
+        if !self.strikes(Fault::LateCollect) {
+            self.at(self.now, What::Collect(part));
+            return;
+        }
+        let late = self.random.u64(..1_000_000_000);
+        let what = if self.random.bool() { What::Collect(part) } else { What::Deadline(part) };
+        self.at(self.now + late, what);
+    }
+
+    pub(crate) fn collect(&mut self, part: u32) -> Checked {
+        let Part { side, state: State::Waiting(waiter), .. } = self.parts[part as usize] else {
+            return Ok(());
+        };
+        let now = self.now;
+        let answer = self.ends[side as usize].collect(now, waiter, &mut self.tally)?;
+        self.note(|| format!("  {side:?} part {part} collects: {answer:?}"));
+        match answer {
+            Collected::Ready(lease) => self.leased(part, lease)?,
+            Collected::Waiting => {}
+            Collected::Stocked => self.parts[part as usize].state = State::Over,
+            Collected::Refused(_) => self.part_over(part, false),
+            Collected::Unknown => ensure!(false, "5: one outcome for each waiter", "{waiter:?}"),
+        }
+        self.carry_out(side)
+    }
+
+    /// A driver has a lease for a user: it looks at the connection first.
+    fn leased(&mut self, part: u32, lease: Lease<u32>) -> Checked {
+        let (side, kind) = (self.parts[part as usize].side, self.parts[part as usize].kind);
+        let by_id = matches!(kind, Kind::Second(_) | Kind::Guess(_));
+        let at = lease.connection;
+        let finding = self.look(at);
+        let claimed = finding == Finding::Data && !by_id && self.options.ids != IdExchange::None;
+        if finding == Finding::Closed || claimed {
+            let now = self.now;
+            self.parts[part as usize].state = State::Over;
+            self.ends[side as usize].reject(now, lease, finding, &mut self.tally)?;
+            if by_id {
+                self.part_over(part, false);
+                return Ok(());
+            }
+            return self.take_any(part, true);
+        }
+        ensure!(side_of(at) == side, "1: one owner", "{side:?} got {at}");
+        let conversation = self.parts[part as usize].conversation;
+        self.parts[part as usize].state = State::Leased { at, token: lease.token };
+        self.parts[part as usize].served = true;
+        self.endpoint(at).stage = Stage::Leased(part);
+        self.endpoint(at).watched = false;
+        let transport = &mut self.transports[transport_of(at)];
+        transport.used_by[side as usize] = Some(conversation);
+        let theirs = transport.used_by[side.other() as usize];
+        transport.spoiled |= theirs.is_some_and(|theirs| theirs != conversation);
+        if kind == Kind::First {
+            let message = Message { id: lease.id, conversation };
+            let (other, delay) = (side.other(), self.travel(side.other()));
+            let epoch = self.epoch[other as usize];
+            self.at(self.now + delay, What::Control(other, epoch, message));
+            self.speak(part, at);
+        }
+        self.converse(part)
+    }
+
+    /// The other end is told which connection to take.
+    pub(crate) fn hear(&mut self, side: Side, epoch: u32, message: Message) -> Checked {
+        if epoch != self.epoch[side as usize] || !self.up[side as usize] {
+            return Ok(());
+        }
+        let part = self.new_part(side, Kind::Second(message.id), message.conversation);
+        self.take_by_id(part, message.id)
+    }
+
+    fn speak(&mut self, part: u32, at: u32) {
+        let Part { conversation, side, .. } = self.parts[part as usize];
+        let len = self.conversations[conversation as usize].len;
+        let bytes: Vec<u8> = (0..len).map(|offset| byte(conversation, side, offset)).collect();
+        self.send_bytes(at, &bytes);
+    }
+
+    /// Reads what has arrived for one part of a conversation, and answers.
+    pub(crate) fn converse(&mut self, part: u32) -> Checked {
+        let Part { side, conversation, kind, state, got, .. } = self.parts[part as usize];
+        let State::Leased { at, .. } = state else { return Ok(()) };
+        if matches!(kind, Kind::Alone | Kind::Guess(_)) {
+            return if self.endpoint(at).ended { self.release(part) } else { Ok(()) };
+        }
+        let Conversation { len, .. } = self.conversations[conversation as usize];
+        let spoiled = self.transports[transport_of(at)].spoiled;
+        let mut got = got;
+        while got < len
+            && let Some(read) = self.endpoint(at).inbox.pop_front()
+        {
+            let wanted = byte(conversation, side.other(), got);
+            if read != wanted {
+                ensure!(
+                    spoiled,
+                    "4: every byte reaches its lessee, in order",
+                    "byte {got} of {conversation} on {at} is {read}, not {wanted}"
+                );
+                return self.release(part);
+            }
+            got += 1;
+            self.tally.bytes += 1;
+        }
+        self.parts[part as usize].got = got;
+        let second = matches!(kind, Kind::Second(_));
+        if got < len {
+            if self.endpoint(at).ended {
+                return self.release(part);
+            }
+            // Whoever puts it back without having read everything, and never answers.
+            if second && self.conversations[conversation as usize].reuse {
+                if self.strikes(Fault::SloppyUse) {
+                    return self.finish(part);
+                }
+            }
+            return Ok(());
+        }
+        if second {
+            self.speak(part, at);
+        }
+        self.tally.conversations += u64::from(!second);
+        self.finish(part)
+    }
+
+    /// The end of a conversation, as one of them sees it.
+    fn finish(&mut self, part: u32) -> Checked {
+        let Part { side, conversation, state: State::Leased { at, token }, .. } =
+            self.parts[part as usize]
+        else {
+            return Ok(());
+        };
+        if !self.conversations[conversation as usize].reuse {
+            return self.release(part);
+        }
+        self.part_over(part, true);
+        self.endpoint(at).stage = Stage::Pooled;
+        // A driver may drain before it puts back, or leave it to the machine.
+        let rests = !self.end(side).bounds.reuse_delay.is_zero();
+        let drained = (!rests && self.random.bool()).then(|| self.drain(at));
+        self.endpoint(at).watched = true;
+        let now = self.now;
+        self.note(|| format!("  {side:?} part {part} puts {at} back, {drained:?}"));
+        self.ends[side as usize].put(now, token, at, drained, &mut self.tally)?;
+        self.carry_out(side)
+    }
+
+    /// A user closes a connection.
+    fn release(&mut self, part: u32) -> Checked {
+        let Part { side, state: State::Leased { at, token }, .. } = self.parts[part as usize] else {
+            return Ok(());
+        };
+        self.part_over(part, false);
+        self.close_endpoint(at);
+        self.event(side, Event::Closed { token })
+    }
+
+    /// Somebody has lost patience.
+    pub(crate) fn give_up(&mut self, part: u32) -> Checked {
+        let Part { side, state, .. } = self.parts[part as usize];
+        if !self.up[side as usize] {
+            return Ok(());
+        }
+        match state {
+            State::Waiting(waiter) => {
+                let now = self.now;
+                self.tally.fault(Fault::GiveUp);
+                self.note(|| format!("  {side:?} part {part} gives up"));
+                self.parts[part as usize].state = State::Over;
+                self.ends[side as usize].cancel(now, waiter, &mut self.tally)?;
+                self.carry_out(side)
+            }
+            State::Leased { .. } => self.release(part),
+            State::Over => Ok(()),
+        }
+    }
+
+    /// A part is over, well or not.
+    pub(crate) fn part_over(&mut self, part: u32, well: bool) {
+        let Part { side, state, kind, .. } = self.parts[part as usize];
+        if well && let State::Leased { at, .. } = state {
+            self.transports[transport_of(at)].used_by[side as usize] = None;
+        }
+        self.parts[part as usize].state = State::Over;
+        let counts = !well && matches!(kind, Kind::First | Kind::Second(_));
+        self.tally.broken_conversations += u64::from(counts);
+    }
+
+    /// All parts of one side that are not over.
+    pub(crate) fn open_parts(&self, side: Side) -> Vec<u32> {
+        let parts = (0..).zip(&self.parts);
+        let open = parts.filter(|(_, part)| part.side == side && part.state != State::Over);
+        open.map(|(number, _)| number).collect()
+    }
+
+    pub(crate) fn was_served(&self, part: u32) -> bool {
+        self.parts[part as usize].served
+    }
+
+    pub(crate) fn waits(&self, part: u32) -> bool {
+        matches!(self.parts[part as usize].state, State::Waiting(_))
+    }
+}

@@ -1,0 +1,134 @@
+//! Who waits, in order, and who has been called.
+
+use pool_proto::{Collected, ConnId, WaiterId};
+
+use crate::violation::{Checked, ensure};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Want {
+    Any,
+    Id(ConnId),
+    Stock,
+}
+
+/// The driver's account of the waiters of one machine.
+#[derive(Default)]
+pub(crate) struct Waiting {
+    /// In the order in which those of one kind are to be served.
+    queue: Vec<(WaiterId, Want)>,
+    /// Woken, in that order, and not collected.
+    called: Vec<(WaiterId, Want)>,
+    /// Whoever collected last. When what was promised to it expired, and it was promised another at
+    /// once, a wake for it is on its way, which means nothing any more.
+    last: Option<WaiterId>,
+    /// The most there were when one was let in beyond the limit.
+    let_in: usize,
+}
+
+impl Waiting {
+    pub(crate) fn queue(&mut self, waiter: WaiterId, want: Want, front: bool) {
+        if front {
+            self.queue.insert(0, (waiter, want));
+            self.let_in = self.let_in.max(self.all());
+        } else {
+            self.queue.push((waiter, want));
+        }
+    }
+
+    /// How many wait for any connection.
+    pub(crate) fn any(&self) -> usize {
+        self.queue.iter().filter(|(_, want)| *want == Want::Any).count()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// With those who have not collected their outcome.
+    pub(crate) fn all(&self) -> usize {
+        self.queue.len() + self.called.len()
+    }
+
+    /// How many there may be because they had waited before, and were let in however many wait.
+    pub(crate) fn let_in(&self) -> usize {
+        self.let_in
+    }
+
+    pub(crate) fn called(&self) -> usize {
+        self.called.len()
+    }
+
+    /// The machine wakes a waiter: it must be the first of its kind (by stock: of any size).
+    pub(crate) fn woken(&mut self, waiter: WaiterId) -> Checked {
+        let at = self.queue.iter().position(|(queued, _)| *queued == waiter);
+        let Some(at) = at else {
+            ensure!(self.last == Some(waiter), "5: who waits is woken once", "{waiter:?}");
+            return Ok(());
+        };
+        let (_, want) = self.queue[at];
+        let first = self.queue.iter().position(|(_, other)| *other == want);
+        let in_turn = first == Some(at) || want == Want::Stock;
+        ensure!(in_turn, "5: waiters are served in order", "{waiter:?} for {want:?}");
+        self.called.push(self.queue.remove(at));
+        Ok(())
+    }
+
+    /// A waiter that was called waits again: its connection ended before it was collected. It
+    /// returns to the front.
+    pub(crate) fn bereave(&mut self, waits: impl Fn(WaiterId) -> bool) {
+        for at in (0..self.called.len()).rev() {
+            if waits(self.called[at].0) {
+                let waiter = self.called.remove(at);
+                self.queue.insert(0, waiter);
+            }
+        }
+    }
+
+    /// A waiter has looked. Returns what it wanted.
+    pub(crate) fn collected(
+        &mut self,
+        waiter: WaiterId,
+        answer: &Collected<u32>,
+    ) -> Checked<Option<Want>> {
+        let queued = self.queue.iter().find(|(other, _)| *other == waiter).map(|(_, want)| *want);
+        let called = self.called.iter().position(|(other, _)| *other == waiter);
+        match (answer, queued, called) {
+            (Collected::Waiting, Some(want), None) => Ok(Some(want)),
+            // The connection expired at the look: the waiter waits again, or has another.
+            (Collected::Waiting, None, Some(at)) => {
+                let entry = self.called.remove(at);
+                self.queue.insert(0, entry);
+                Ok(Some(entry.1))
+            }
+            (Collected::Unknown, None, None) => Ok(None),
+            (
+                Collected::Ready(_) | Collected::Refused(_) | Collected::Stocked,
+                None,
+                Some(at),
+            ) => {
+                let (_, want) = self.called.remove(at);
+                self.last = Some(waiter);
+                let stock = want == Want::Stock;
+                let fits = match answer {
+                    Collected::Ready(_) => !stock,
+                    Collected::Stocked => stock,
+                    _ => true,
+                };
+                ensure!(fits, "5: one outcome for each waiter", "{want:?} got {answer:?}");
+                Ok(Some(want))
+            }
+            _ => {
+                ensure!(false, "5: one outcome for each waiter", "{waiter:?} got {answer:?}");
+                Ok(None)
+            }
+        }
+    }
+
+    /// A waiter has given up; whether it was one.
+    pub(crate) fn forget(&mut self, waiter: WaiterId) -> bool {
+        let before = self.all();
+        self.queue.retain(|(other, _)| *other != waiter);
+        self.called.retain(|(other, _)| *other != waiter);
+        self.all() < before
+    }
+}

@@ -1,0 +1,388 @@
+//! The world of one seed: two ends, the network between them, users, a queue of what happens when.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use fastrand::Rng;
+use pool_proto::{
+    Action, ByToken, Client, ConfigError, ConnId, Event, Finding, IdExchange, IdFormat, Instant,
+    Purpose, Server, Token,
+};
+
+use crate::end::{End, Machine};
+use crate::faults::Fault;
+use crate::network::{Endpoint, Segment, Stage, Transport, endpoint_of};
+use crate::options::{Options, Side};
+use crate::tally::Tally;
+use crate::users::{Conversation, Message, Part};
+use crate::violation::{Checked, Violation};
+
+/// What happens at some time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum What {
+    /// A machine's timer; the number tells timers of former machines apart.
+    Timer(Side, u32),
+    /// A transport comes to the server's host.
+    Knock(usize),
+    Arrive(u32, Segment),
+    ServerHello(usize),
+    Trickle(usize),
+    IdSent(usize),
+    /// A check is answered.
+    Checked(Side, Token, u32, Finding),
+    /// The news that something has arrived, late.
+    Announce(u32, Token),
+    Users(Side),
+    /// A part of a conversation looks at its waiter.
+    Collect(u32),
+    /// It loses patience.
+    Deadline(u32),
+    Control(Side, u32, Message),
+    Strike(Fault),
+    Open(Side),
+}
+
+#[derive(Debug)]
+struct Entry {
+    at: u64,
+    number: u64,
+    what: What,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+impl Eq for Entry {}
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Entry {
+    /// By time, and then in the order in which they were entered.
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.number).cmp(&(other.at, other.number))
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) options: Options,
+    pub(crate) random: Rng,
+    /// Nanoseconds.
+    pub(crate) now: u64,
+    queue: BinaryHeap<Reverse<Entry>>,
+    entered: u64,
+    pub(crate) ends: [End; 2],
+    /// How many machines each side has had.
+    pub(crate) epoch: [u32; 2],
+    /// When each side's timer was meant to fire, and when it will.
+    armed: [(u64, u64); 2],
+    pub(crate) tokens: [ByToken<u32>; 2],
+    pub(crate) transports: Vec<Transport>,
+    pub(crate) endpoints: Vec<Endpoint>,
+    /// Towards each side: nothing arrives before this.
+    pub(crate) partition: [u64; 2],
+    pub(crate) up: [bool; 2],
+    pub(crate) listening: bool,
+    /// Ids that the server has given lately.
+    pub(crate) ids_sent: Vec<ConnId>,
+    /// Connections that the server's driver will close as soon as they are established.
+    pub(crate) closing_early: Vec<Token>,
+    pub(crate) parts: Vec<Part>,
+    /// By side and the waiter's slot: whose it is.
+    pub(crate) by_waiter: [Vec<u32>; 2],
+    pub(crate) conversations: Vec<Conversation>,
+    /// Whether things go wrong.
+    pub(crate) faulty: bool,
+    pub(crate) tally: Tally,
+    pub(crate) log: Option<String>,
+}
+
+impl World {
+    pub(crate) fn new(options: Options, log: bool) -> Result<Self, Violation> {
+        let random = Rng::with_seed(options.seed ^ 0x5eed);
+        let ends = Side::BOTH.map(|side| open(&options, side, 0, 0, 0));
+        let [client, server] = ends;
+        let ends = [client?, server?];
+        Ok(Self {
+            random,
+            now: 0,
+            queue: BinaryHeap::new(),
+            entered: 0,
+            ends,
+            epoch: [0; 2],
+            armed: [(u64::MAX, u64::MAX); 2],
+            tokens: [ByToken::new(), ByToken::new()],
+            transports: Vec::new(),
+            endpoints: Vec::new(),
+            partition: [0; 2],
+            up: [true; 2],
+            listening: true,
+            ids_sent: Vec::new(),
+            closing_early: Vec::new(),
+            parts: Vec::new(),
+            by_waiter: [Vec::new(), Vec::new()],
+            conversations: Vec::new(),
+            faulty: true,
+            tally: Tally::default(),
+            log: log.then(String::new),
+            options,
+        })
+    }
+
+    /// Writes a line of the log, if there is one.
+    pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {
+        if let Some(log) = &mut self.log {
+            use std::fmt::Write;
+            let (seconds, nanos) = (self.now / 1_000_000_000, self.now % 1_000_000_000);
+            // Writing to a string does not fail.
+            let _ = writeln!(log, "{seconds:4}.{nanos:09} {}", line());
+        }
+    }
+
+    pub(crate) fn at(&mut self, at: u64, what: What) {
+        self.entered += 1;
+        self.queue.push(Reverse(Entry { at: at.max(self.now), number: self.entered, what }));
+    }
+
+    /// Whether a fault happens on this occasion; counted.
+    pub(crate) fn strikes(&mut self, fault: Fault) -> bool {
+        let strikes = self.faulty && self.options.strikes(fault, &mut self.random);
+        if strikes {
+            self.tally.fault(fault);
+        }
+        strikes
+    }
+
+    pub(crate) fn end(&mut self, side: Side) -> &mut End {
+        &mut self.ends[side as usize]
+    }
+
+    /// Lets everything happen until `until`, or until `done`; whether it was done.
+    pub(crate) fn run(&mut self, until: u64, done: impl Fn(&Self) -> bool) -> Checked<bool> {
+        while !done(self) {
+            let due = self.queue.peek().is_some_and(|Reverse(entry)| entry.at <= until);
+            let next = if due { self.queue.pop() } else { None };
+            let Some(Reverse(entry)) = next else {
+                self.now = self.now.max(until);
+                return Ok(false);
+            };
+            self.now = entry.at;
+            self.happen(entry.what)?;
+        }
+        Ok(true)
+    }
+
+    fn happen(&mut self, what: What) -> Checked {
+        self.note(|| format!("{what:?}"));
+        match what {
+            What::Timer(side, epoch) => self.timer(side, epoch),
+            What::Knock(transport) => self.admit(transport),
+            What::Arrive(at, segment) => self.arrive(at, segment),
+            What::ServerHello(transport) => self.server_hello(transport),
+            What::Trickle(transport) => self.trickle(transport),
+            What::IdSent(transport) => self.id_sent(transport),
+            What::Checked(side, token, connection, finding) => {
+                self.event(side, Event::Checked { token, connection, finding })
+            }
+            What::Announce(at, token) => self.announce_late(at, token),
+            What::Users(side) => self.users(side),
+            What::Collect(part) => self.collect(part),
+            What::Deadline(part) => self.give_up(part),
+            What::Control(side, epoch, message) => self.hear(side, epoch, message),
+            What::Strike(fault) => self.strike(fault),
+            What::Open(side) => self.open(side),
+        }
+    }
+
+    /// Takes the checks of a side that are not answered out of the queue.
+    pub(crate) fn take_checks(&mut self, side: Side) -> Vec<(Token, u32)> {
+        let mut checks = Vec::new();
+        self.queue.retain(|Reverse(entry)| match entry.what {
+            What::Checked(whose, token, connection, _) if whose == side => {
+                checks.push((entry.number, token, connection));
+                false
+            }
+            _ => true,
+        });
+        checks.sort_unstable_by_key(|(number, ..)| *number);
+        checks.into_iter().map(|(_, token, connection)| (token, connection)).collect()
+    }
+
+    // --- the drivers ----------------------------------------------------------------------------
+
+    pub(crate) fn event(&mut self, side: Side, event: Event<u32>) -> Checked {
+        let now = self.now;
+        self.note(|| format!("  {side:?} is told {event:?}"));
+        self.ends[side as usize].event(now, event, &mut self.tally)?;
+        self.carry_out(side)
+    }
+
+    fn timer(&mut self, side: Side, epoch: u32) -> Checked {
+        let set_again = self.armed[side as usize].1 != self.now;
+        if epoch != self.epoch[side as usize] || !self.up[side as usize] || set_again {
+            return Ok(());
+        }
+        self.armed[side as usize] = (u64::MAX, u64::MAX);
+        let now = self.now;
+        if self.end(side).due().is_some_and(|due| due <= now) {
+            self.note(|| format!("{side:?} is due"));
+            self.ends[side as usize].timeout(now, &mut self.tally)?;
+        }
+        self.carry_out(side)
+    }
+
+    /// Sets the timer of a side, if it is due earlier than its timer says.
+    fn arm(&mut self, side: Side) {
+        let Some(due) = self.ends[side as usize].due().map(|due| due.max(self.now)) else {
+            return;
+        };
+        if due < self.armed[side as usize].0 {
+            let late = if self.strikes(Fault::LateTimer) { self.random.u64(..80_000_000) } else { 0 };
+            let epoch = self.epoch[side as usize];
+            let fires = due.saturating_add(late);
+            self.armed[side as usize] = (due, fires);
+            self.at(fires, What::Timer(side, epoch));
+        }
+    }
+
+    /// Does what a machine wants done.
+    pub(crate) fn carry_out(&mut self, side: Side) -> Checked {
+        while let Some(action) = self.end(side).did.pop_front() {
+            self.note(|| format!("  {side:?} wants {action:?}"));
+            match action {
+                Action::Dial { token } => self.dial(token),
+                Action::Check { token, connection, purpose } => {
+                    self.check(side, token, connection, purpose)?;
+                }
+                Action::Close { connection, .. } => self.close_endpoint(connection),
+                Action::Abort { token, .. } => self.abort(side, token),
+                Action::Wake { waiter } => self.wake(side, waiter),
+            }
+        }
+        self.arm(side);
+        Ok(())
+    }
+
+    fn abort(&mut self, side: Side, token: Token) {
+        let Some(at) = self.tokens[side as usize].remove(token) else { return };
+        if let Stage::Leased(part) = self.endpoint(at).stage {
+            self.part_over(part, false);
+        }
+        self.close_endpoint(at);
+    }
+
+    fn check(&mut self, side: Side, token: Token, connection: u32, purpose: Purpose) -> Checked {
+        let finding = match purpose {
+            Purpose::Watch => self.look(connection),
+            Purpose::Drain => self.drain(connection),
+        };
+        if self.strikes(Fault::LateCheck) {
+            let most = 2 * crate::network::nanos(self.end(side).bounds.drain_timeout);
+            let late = self.random.u64(..most);
+            self.at(self.now + late, What::Checked(side, token, connection, finding));
+            return Ok(());
+        }
+        self.event(side, Event::Checked { token, connection, finding })
+    }
+
+    /// What a look at a connection finds. The next arrival will be told.
+    pub(crate) fn look(&mut self, at: u32) -> Finding {
+        let end = self.endpoint(at);
+        end.watched = true;
+        match (end.inbox.is_empty(), end.ended) {
+            (false, _) => Finding::Data,
+            (true, true) => Finding::Closed,
+            (true, false) => Finding::Quiet,
+        }
+    }
+
+    /// Throws away what has arrived, up to a limit.
+    pub(crate) fn drain(&mut self, at: u32) -> Finding {
+        /// Bytes.
+        const DRAIN_LIMIT: usize = 24;
+        let end = self.endpoint(at);
+        end.watched = true;
+        let len = end.inbox.len();
+        end.inbox.clear();
+        match (len > DRAIN_LIMIT, end.ended) {
+            (true, _) => Finding::Data,
+            (false, true) => Finding::Closed,
+            (false, false) => Finding::Quiet,
+        }
+    }
+
+    // --- machines come and go -------------------------------------------------------------------
+
+    /// A new machine, after the last one was closed or has crashed.
+    pub(crate) fn open(&mut self, side: Side) -> Checked {
+        if self.up[side as usize] {
+            return Ok(());
+        }
+        self.epoch[side as usize] += 1;
+        let epoch = self.epoch[side as usize];
+        let skew = self.end(side).skew;
+        self.ends[side as usize] = open(&self.options, side, epoch, self.now, skew)?;
+        self.tokens[side as usize] = ByToken::new();
+        self.armed[side as usize] = (u64::MAX, u64::MAX);
+        self.up[side as usize] = true;
+        if side == Side::Server {
+            self.listening = true;
+            self.ids_sent.clear();
+            self.closing_early.clear();
+        }
+        let now = self.now;
+        self.ends[side as usize].start(now, &mut self.tally)?;
+        self.carry_out(side)
+    }
+
+    /// All ends of one side's transports.
+    pub(crate) fn endpoints_of(&self, side: Side) -> impl Iterator<Item = u32> + use<> {
+        (0..self.transports.len()).map(move |transport| endpoint_of(transport, side))
+    }
+
+    /// A random transport that is in use or in the pool.
+    pub(crate) fn some_transport(&mut self) -> Option<usize> {
+        let open = |at: u32| {
+            let stage = self.endpoints[at as usize].stage;
+            !matches!(stage, Stage::Closed | Stage::Gone)
+        };
+        let all: Vec<usize> = (0..self.transports.len())
+            .filter(|t| open(endpoint_of(*t, Side::Client)) || open(endpoint_of(*t, Side::Server)))
+            .collect();
+        self.random.choice(&all).copied()
+    }
+}
+
+/// Opens a machine of one side.
+fn open(
+    options: &Options,
+    side: Side,
+    epoch: u32,
+    now: u64,
+    skew: i64,
+) -> Result<End, Violation> {
+    let bounds = options.bounds[side as usize];
+    let seed = options.seed.wrapping_mul(31).wrapping_add(epoch.into());
+    let at = Instant::from_nanos(now.saturating_add_signed(skew));
+    let refused = |error: ConfigError| Violation {
+        invariant: "the simulation itself",
+        seen: format!("{side:?}: {error}"),
+    };
+    let machine = match side {
+        Side::Client => {
+            let config = bounds.client(options.ids, seed).map_err(refused)?;
+            Machine::Client(Client::<u32>::new(&config, at))
+        }
+        Side::Server => {
+            let format = match options.ids {
+                IdExchange::Wire(format) => format,
+                IdExchange::None => IdFormat::default(),
+            };
+            Machine::Server(Server::new(&bounds.server(format, seed).map_err(refused)?, at))
+        }
+    };
+    Ok(End::new(side, machine, bounds, at, skew))
+}
