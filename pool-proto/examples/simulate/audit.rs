@@ -233,12 +233,13 @@ impl End {
         Ok(())
     }
 
-    /// Each refusal has its condition.
-    pub(crate) fn check_refusal(&self, refusal: Refusal, want: Want) -> Checked {
+    /// Each refusal has its condition. One that is `late` was decided when its waiter was woken.
+    pub(crate) fn check_refusal(&self, refusal: Refusal, want: Want, late: bool) -> Checked {
         let right = match refusal {
             Refusal::PoolClosed => self.closed,
             Refusal::UnknownId { id } | Refusal::Gone { id, .. } => {
-                want == Want::Id(id) && !self.ids.contains_key(&id) || self.has_ended(id)
+                let gone = late || !self.ids.contains_key(&id) || self.has_ended(id);
+                want == Want::Id(id) && gone
             }
             Refusal::TooManyWaiters { limit } => self.waiting.all() >= limit as usize,
             Refusal::AcceptEnded => self.side == Side::Server,

@@ -69,7 +69,10 @@ pub(crate) struct End {
     /// What the machine wants done, accounted for and not yet carried out.
     pub(crate) did: VecDeque<Action<u32>>,
     pub(crate) closed: bool,
+    /// Whether a dial was begun in this step.
     pub(crate) dialled: bool,
+    /// Whether a connection that was promised to somebody ended in this step.
+    bereft: bool,
     pub(crate) dials: u64,
     pub(crate) leases: u64,
     pub(crate) admitted: u64,
@@ -103,6 +106,7 @@ impl End {
             did: VecDeque::new(),
             closed: false,
             dialled: false,
+            bereft: false,
             dials: 0,
             leases: 0,
             admitted: 0,
@@ -258,7 +262,7 @@ impl End {
                 let idle = self.before.idle;
                 ensure!(idle >= ready, "5: stock is there", "{idle} of {ready} are ready");
             }
-            Stock::Refused(refusal) => self.check_refusal(refusal, Want::Stock)?,
+            Stock::Refused(refusal) => self.check_refusal(refusal, Want::Stock, false)?,
         }
         self.settle(tally)?;
         Ok(answer)
@@ -276,7 +280,7 @@ impl End {
         match &answer {
             Collected::Ready(lease) => self.leased(lease, want.unwrap_or(Want::Any))?,
             Collected::Refused(refusal) => {
-                self.check_refusal(*refusal, want.unwrap_or(Want::Any))?;
+                self.check_refusal(*refusal, want.unwrap_or(Want::Any), true)?;
             }
             _ => {}
         }
@@ -427,7 +431,7 @@ impl End {
         let clock = self.clock(now);
         self.seen = self.seen.max(clock);
         self.steps += 1;
-        self.dialled = false;
+        (self.dialled, self.bereft) = (false, false);
         clock
     }
 
@@ -495,7 +499,7 @@ impl End {
                 self.waiting.queue(*waiter, want, again);
                 Ok(())
             }
-            Acquire::Refused(refusal) => self.check_refusal(*refusal, want),
+            Acquire::Refused(refusal) => self.check_refusal(*refusal, want, false),
         }
     }
 
@@ -557,7 +561,7 @@ impl End {
                 ensure!(with_driver || self.large, "1: only what the driver has is aborted", "{state:?}");
                 self.ended(token, reason, tally)
             }
-            Action::Wake { waiter } => self.waiting.woken(waiter),
+            Action::Wake { waiter } => self.waiting.woken(waiter, self.bereft),
         }
     }
 
@@ -573,6 +577,7 @@ impl End {
             return Ok(());
         };
         self.live -= 1;
+        self.bereft |= life.state == State::Granted;
         if let Some(id) = life.id
             && self.ids.get(&id) == Some(&token)
         {

@@ -2,7 +2,7 @@
 //! fails them in every way that the options of a seed allow, in virtual time.
 //!
 //! ```text
-//! cargo run --release -p pool-proto --example simulate                    10,000 seeds, a minute
+//! cargo run --release -p pool-proto --example simulate                    40,000 seeds, half a minute
 //! cargo run --release -p pool-proto --example simulate -- --seed 4711     one again, with its log
 //! cargo run --release -p pool-proto --example simulate -- --help
 //! ```
@@ -61,7 +61,7 @@ use violation::Violation;
 #[derive(Parser)]
 struct Arguments {
     /// How many seeds to live through.
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, default_value_t = 40_000)]
     seeds: u64,
     /// The first of them.
     #[arg(long, default_value_t = 1)]

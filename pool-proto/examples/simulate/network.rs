@@ -229,7 +229,7 @@ impl World {
         let Some(token) = end.token.filter(|_| end.watched) else { return Ok(()) };
         end.watched = false;
         if self.strikes(Fault::LateReadable) {
-            let late = self.random.u64(..100_000_000);
+            let late = self.random.u64(..1_000_000_000);
             self.at(self.now + late, What::Announce(at, token));
             return Ok(());
         }

@@ -146,14 +146,14 @@ impl Options {
     pub(crate) fn draw(seed: u64) -> Self {
         let mut random = Rng::with_seed(seed);
         let random = &mut random;
-        let reuse_delay = if random.u8(..4) == 0 { ms(random.u64(5..3000)) } else { Duration::ZERO };
+        let reuse_delay = if random.u8(..3) == 0 { ms(random.u64(5..3000)) } else { Duration::ZERO };
         let format = if random.bool() { IdFormat::Hex8 } else { IdFormat::Raw4 };
         let ids =
             if random.u8(..8) == 0 { IdExchange::None } else { IdExchange::Wire(format) };
-        let takers = match random.u8(..5) {
+        let takers = match random.u8(..3) {
             _ if ids == IdExchange::None => Takers::Client,
-            0 | 1 => Takers::Client,
-            2 | 3 => Takers::Server,
+            0 => Takers::Client,
+            1 => Takers::Server,
             _ => Takers::Both,
         };
         let mut options = Self {
@@ -291,7 +291,10 @@ fn draw_faults(random: &mut Rng) -> [u16; Fault::ALL.len()] {
             Fault::Reset | Fault::HalfOpen | Fault::StaleEvent | Fault::KnownDead => {
                 random.u16(2..20)
             }
-            Fault::LateCollect => *random.choice(&[50, 200, 500]).unwrap_or(&50),
+            Fault::LateCheck | Fault::LateReadable => {
+                *random.choice(&[50, 200, 500]).unwrap_or(&50)
+            }
+            Fault::LateCollect => *random.choice(&[200, 500]).unwrap_or(&200),
             Fault::Strangers => random.u16(1..8),
             // So many of 1,000 times.
             _ => *random.choice(&[10, 50, 200]).unwrap_or(&50),

@@ -75,6 +75,7 @@ impl World {
             return Ok(());
         }
         let side = if self.random.bool() { Side::Client } else { Side::Server };
+        let side = if fault == Fault::KnownDead { self.side_of_most_use(side) } else { side };
         let (now, up) = (self.now, self.up[side as usize]);
         self.note(|| format!("fault: {} ({side:?})", fault.name()));
         match fault {
@@ -157,8 +158,14 @@ impl World {
         self.at(self.now + later, What::Open(side));
     }
 
+    /// The side at which somebody has been called and has not come yet; else `side`.
+    fn side_of_most_use(&self, side: Side) -> Side {
+        let called = |side: Side| self.ends[side as usize].waiting.called() > 0;
+        if called(side.other()) && !called(side) { side.other() } else { side }
+    }
+
     /// The driver learns, by some way of its own, that a connection in the pool is dead: rather one
-    /// that is promised to somebody, if there is one.
+    /// that is promised to somebody, or rests, if there is one.
     fn known_dead(&mut self, side: Side) -> Checked {
         let state = |at: u32| {
             let end = &self.endpoints[at as usize];
@@ -166,8 +173,10 @@ impl World {
             Some((token, self.ends[side as usize].state(token)?))
         };
         let all: Vec<_> = self.endpoints_of(side).filter_map(state).collect();
-        let promised = all.iter().find(|(_, state)| *state == State::Granted);
-        let some = promised.or_else(|| self.random.choice(&all)).copied();
+        let of = |wanted| all.iter().find(|(_, state)| *state == wanted);
+        let rest = self.random.bool();
+        let rare = of(State::Granted).or_else(|| of(State::Resting).filter(|_| rest));
+        let some = rare.or_else(|| self.random.choice(&all)).copied();
         let Some((token, _)) = some else { return Ok(()) };
         self.tally.fault(Fault::KnownDead);
         self.event(side, Event::Closed { token })

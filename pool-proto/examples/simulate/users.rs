@@ -77,9 +77,16 @@ impl World {
             Takers::Both => &Side::BOTH,
         };
         for side in takers {
-            for _ in 0..self.options.bursts {
+            let bursts = self.options.bursts / if takers.len() > 1 { 2 } else { 1 };
+            for _ in 0..bursts {
                 let at = self.random.u64(..end);
                 self.at(at, What::Users(*side));
+                if self.options.takers == Takers::Both {
+                    // The others come at about the same time: that is when they get in each
+                    // other's way.
+                    let soon = self.random.u64(..500_000_000);
+                    self.at(at + soon, What::Users(side.other()));
+                }
             }
         }
     }
@@ -200,9 +207,16 @@ impl World {
             self.at(self.now, What::Collect(part));
             return;
         }
-        let late = self.random.u64(..1_000_000_000);
-        let what = if self.random.bool() { What::Collect(part) } else { What::Deadline(part) };
+        let late = self.random.u64(..3_000_000_000);
+        // By id, rather give up: what was promised may have been begun to be used.
+        let by_id = matches!(self.parts[part as usize].kind, Kind::Second(_));
+        let gives_up = self.random.u8(..4) < if by_id { 3 } else { 2 };
+        let what = if gives_up { What::Deadline(part) } else { What::Collect(part) };
         self.at(self.now + late, what);
+        if self.random.bool() && self.options.faults[Fault::KnownDead as usize] > 0 {
+            let meanwhile = self.random.u64(..=late);
+            self.at(self.now + meanwhile, What::Strike(Fault::KnownDead));
+        }
     }
 
     pub(crate) fn collect(&mut self, part: u32) -> Checked {

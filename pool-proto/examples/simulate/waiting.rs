@@ -59,10 +59,15 @@ impl Waiting {
     }
 
     /// The machine wakes a waiter: it must be the first of its kind (by stock: of any size).
-    pub(crate) fn woken(&mut self, waiter: WaiterId) -> Checked {
+    ///
+    /// One that was `bereft` of what it was promised may have been promised another in the same
+    /// step, and is woken for that again.
+    pub(crate) fn woken(&mut self, waiter: WaiterId, bereft: bool) -> Checked {
         let at = self.queue.iter().position(|(queued, _)| *queued == waiter);
         let Some(at) = at else {
-            ensure!(self.last == Some(waiter), "5: who waits is woken once", "{waiter:?}");
+            let replaced = bereft && self.called.iter().any(|(called, _)| *called == waiter);
+            let over = self.last == Some(waiter);
+            ensure!(replaced || over, "5: who waits is woken once", "{waiter:?}");
             return Ok(());
         };
         let (_, want) = self.queue[at];
