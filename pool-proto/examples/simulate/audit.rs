@@ -279,11 +279,7 @@ impl End {
             ("dial failures", totals.dial_failures, ended(CloseReason::DialFailed)),
             ("dial timeouts", totals.dial_timeouts, ended(CloseReason::DialTimeout)),
             ("handshake failures", failures, handshakes),
-            (
-                "handshake timeouts",
-                totals.handshake_timeouts,
-                ended(CloseReason::HandshakeTimeout),
-            ),
+            ("handshake timeouts", totals.handshake_timeouts, ended(CloseReason::HandshakeTimeout)),
             ("duplicate ids", totals.duplicate_ids, ended(CloseReason::DuplicateId)),
             ("closed by the peer", totals.peer_closed, ended(CloseReason::PeerClosed)),
             ("idle timeouts", totals.idle_timeouts, ended(CloseReason::IdleTimeout)),

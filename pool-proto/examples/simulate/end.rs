@@ -6,8 +6,8 @@ use std::time::Duration;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use pool_proto::{
-    Acquire, Action, Admission, Client, CloseReason, Collected, ConnId, Event, Finding, Instant, Lease,
-    PutError, Rejected, Server, State, Stats, Stock, Token, WaitOutcome, WaiterId,
+    Acquire, Action, Admission, Client, CloseReason, Collected, ConnId, Event, Finding, Instant,
+    Lease, PutError, Rejected, Server, State, Stats, Stock, Token, WaitOutcome, WaiterId,
 };
 
 use crate::options::{Bounds, Side};
@@ -91,7 +91,13 @@ pub(crate) struct End {
 }
 
 impl End {
-    pub(crate) fn new(side: Side, machine: Machine, bounds: Bounds, now: Instant, skew: i64) -> Self {
+    pub(crate) fn new(
+        side: Side,
+        machine: Machine,
+        bounds: Bounds,
+        now: Instant,
+        skew: i64,
+    ) -> Self {
         Self {
             side,
             bounds,
@@ -159,7 +165,8 @@ impl End {
             Event::Established { token, connection, id } => {
                 self.give(*connection)?;
                 let seen = self.seen;
-                if let Some(life) = self.life(*token).filter(|l| l.state == State::Handshaking) {
+                let expected = self.state(*token) == Some(State::Handshaking);
+                if let Some(life) = self.life(*token).filter(|_| expected) {
                     life.established = Some(seen);
                     life.id = life.id.or(*id);
                     named = id.map(|id| (*token, id));
@@ -248,12 +255,7 @@ impl End {
         Ok(answer)
     }
 
-    pub(crate) fn wait_ready(
-        &mut self,
-        now: u64,
-        ready: u32,
-        tally: &mut Tally,
-    ) -> Checked<Stock> {
+    pub(crate) fn wait_ready(&mut self, now: u64, ready: u32, tally: &mut Tally) -> Checked<Stock> {
         let clock = self.step(now);
         let answer = on!(&mut self.machine, pool => pool.wait_ready(clock, ready));
         match answer {
@@ -386,7 +388,9 @@ impl End {
         let [high, low] = source.to_be_bytes();
         let address = std::net::IpAddr::from([10, 0, high, low]);
         let of_source = |life: &&Life| life.source == Some(source) && life.state != State::Leased;
-        let held = self.lives.iter().flatten().filter(of_source).count();
+        // Where nothing limits sources, and there are many to be counted, they are not.
+        let counted = self.bounds.max_per_source < u32::MAX;
+        let held = if counted { self.lives.iter().flatten().filter(of_source).count() } else { 0 };
         let Machine::Server(server) = &mut self.machine else {
             return Ok(Err(Rejected::PoolClosed));
         };
@@ -460,6 +464,7 @@ impl End {
         let former = self.lives[token.slot()].replace(life);
         ensure!(former.is_none(), "1: a token is not used twice", "{token:?}");
         self.live += 1;
+        tally.most = tally.most.max(self.live);
         tally.edge(self.side, None, Some(state))
     }
 
@@ -558,7 +563,11 @@ impl End {
                 let state = self.life(token).map(|life| life.state);
                 let with_driver =
                     matches!(state, Some(State::Dialing | State::Handshaking | State::Leased));
-                ensure!(with_driver || self.large, "1: only what the driver has is aborted", "{state:?}");
+                ensure!(
+                    with_driver || self.large,
+                    "1: only what the driver has is aborted",
+                    "{state:?}"
+                );
                 self.ended(token, reason, tally)
             }
             Action::Wake { waiter } => self.waiting.woken(waiter, self.bereft),
@@ -588,6 +597,7 @@ impl End {
             None => self.ends.push((reason, 1)),
         }
         tally.end(self.side, reason);
+        // With many connections, states are looked at now and then only.
         if self.large { Ok(()) } else { tally.edge(self.side, Some(life.state), None) }
     }
 
@@ -601,9 +611,8 @@ impl End {
         if self.checking == 0 {
             return Ok(());
         }
-        let checking = |life: &&Life| {
-            self.state(life.token) == Some(State::Checking) && which(life)
-        };
+        let checking =
+            |life: &&Life| self.state(life.token) == Some(State::Checking) && which(life);
         let tokens = self.lives.iter().flatten().filter(checking).map(|life| life.token);
         for token in tokens.collect::<Vec<_>>() {
             self.ended(token, reason, tally)?;

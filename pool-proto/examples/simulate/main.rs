@@ -83,9 +83,10 @@ struct Arguments {
     threads: Option<usize>,
 }
 
-/// A seed that went wrong, and how.
+/// What went wrong, and how to see it again.
 struct Failure {
     seed: u64,
+    flag: String,
     violation: Violation,
 }
 
@@ -97,15 +98,15 @@ fn main() -> ExitCode {
     let (tally, failures) = match (arguments.seed, arguments.scale) {
         (Some(seed), _) => replay(seed),
         (None, Some(connections)) => {
-            let (outcome, seed) = (live(Options::large(1, connections), false), 1);
-            (outcome.tally, failure(seed, outcome.violation))
+            let outcome = live(Options::large(1, connections), false);
+            (outcome.tally, failure(1, format!("--scale {connections}"), outcome.violation))
         }
         (None, None) => many(&arguments),
     };
     report::print(&tally, began.elapsed());
-    for Failure { seed, violation } in &failures {
+    for Failure { flag, violation, .. } in &failures {
         println!("violation of {}: {}", violation.invariant, violation.seen);
-        println!("  replay: cargo run --release -p pool-proto --example simulate -- --seed {seed}");
+        println!("  replay: cargo run --release -p pool-proto --example simulate -- {flag}");
     }
     let rare = report::rarer_than(arguments.coverage, &tally);
     for line in &rare {
@@ -131,8 +132,8 @@ fn live(options: Options, log: bool) -> Outcome {
     })
 }
 
-fn failure(seed: u64, violation: Option<Violation>) -> Vec<Failure> {
-    violation.into_iter().map(|violation| Failure { seed, violation }).collect()
+fn failure(seed: u64, flag: String, violation: Option<Violation>) -> Vec<Failure> {
+    violation.map(|violation| Failure { seed, flag, violation }).into_iter().collect()
 }
 
 /// One seed, with its log.
@@ -140,7 +141,7 @@ fn replay(seed: u64) -> (Tally, Vec<Failure>) {
     println!("{}", Options::draw(seed));
     let outcome = live(Options::draw(seed), true);
     print!("{}", outcome.log.unwrap_or_default());
-    (outcome.tally, failure(seed, outcome.violation))
+    (outcome.tally, failure(seed, format!("--seed {seed}"), outcome.violation))
 }
 
 /// Many seeds, on all threads.
@@ -166,7 +167,7 @@ fn many(arguments: &Arguments) -> (Tally, Vec<Failure>) {
                     }
                     let seed = arguments.start.wrapping_add(number);
                     let violation = once_or_twice(seed, arguments.twice, &mut tally);
-                    let failures = failure(seed, violation);
+                    let failures = failure(seed, format!("--seed {seed}"), violation);
                     if !failures.is_empty() {
                         total.lock().unwrap_or_else(PoisonError::into_inner).1.extend(failures);
                     }

@@ -97,7 +97,12 @@ pub(crate) const fn endpoint_of(transport: usize, side: Side) -> u32 {
 
 impl World {
     /// A new transport, with a client at its one end.
-    pub(crate) fn new_transport(&mut self, source: u16, stage: Stage, token: Option<Token>) -> usize {
+    pub(crate) fn new_transport(
+        &mut self,
+        source: u16,
+        stage: Stage,
+        token: Option<Token>,
+    ) -> usize {
         let trickles = self.strikes(Fault::Trickle);
         let trickle = trickles.then(|| Duration::from_millis(self.random.u64(1..400)));
         self.transports.push(Transport {

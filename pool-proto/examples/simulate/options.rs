@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use pool_proto::{
-    ClientConfig, ConfigError, IdExchange, IdFormat, ServerConfig, State, TakeOrder, Tuning,
+    ClientConfig, ConfigError, IdExchange, IdFormat, MAX_CONNECTIONS, MAX_HANDSHAKES, ServerConfig,
+    State, TakeOrder, Tuning,
 };
 
 use crate::faults::Fault;
@@ -146,10 +147,10 @@ impl Options {
     pub(crate) fn draw(seed: u64) -> Self {
         let mut random = Rng::with_seed(seed);
         let random = &mut random;
-        let reuse_delay = if random.u8(..3) == 0 { ms(random.u64(5..3000)) } else { Duration::ZERO };
+        let reuse_delay =
+            if random.u8(..3) == 0 { ms(random.u64(5..3000)) } else { Duration::ZERO };
         let format = if random.bool() { IdFormat::Hex8 } else { IdFormat::Raw4 };
-        let ids =
-            if random.u8(..8) == 0 { IdExchange::None } else { IdExchange::Wire(format) };
+        let ids = if random.u8(..8) == 0 { IdExchange::None } else { IdExchange::Wire(format) };
         let takers = match random.u8(..3) {
             _ if ids == IdExchange::None => Takers::Client,
             0 => Takers::Client,
@@ -183,28 +184,38 @@ impl Options {
     /// So many connections, few faults, and a short time.
     pub(crate) fn large(seed: u64, connections: u32) -> Self {
         let mut options = Self::draw(seed);
-        options.duration = Duration::from_secs(20);
+        options.duration = Duration::from_secs(60);
         options.ids = IdExchange::default();
+        (options.delay, options.jitter) = (ms(20), ms(10));
         options.takers = Takers::Client;
+        (options.bursts, options.burst, options.reuse) = (2000, 200, 80);
+        options.patience = 10..=5000;
         options.faults = [0; Fault::ALL.len()];
-        for fault in [Fault::Delay, Fault::Loss, Fault::Reorder, Fault::Trickle, Fault::Reset] {
-            options.faults[fault as usize] = 20;
+        for fault in [Fault::Delay, Fault::Loss, Fault::Reorder] {
+            options.faults[fault as usize] = 2;
         }
-        for fault in [Fault::Flush, Fault::ServerCrash] {
+        for fault in [Fault::Reset, Fault::HalfOpen, Fault::Clean, Fault::ServerCrash] {
             options.faults[fault as usize] = 1;
         }
-        (options.bursts, options.burst, options.reuse) = (2000, 200, 80);
         for bounds in &mut options.bounds {
             bounds.capacity = (connections, connections);
-            bounds.max_connections = (connections.saturating_mul(3)).min(1 << 24);
-            bounds.max_waiters = 1000;
+            bounds.tuning = Tuning::Demand;
             bounds.max_dials = 4096;
-            bounds.max_handshakes = 4096;
+            bounds.max_connections = connections.saturating_mul(2).min(MAX_CONNECTIONS);
+            bounds.max_waiters = 1000;
+            bounds.max_handshakes = MAX_HANDSHAKES;
             bounds.max_per_source = u32::MAX;
+            bounds.backoff = (ms(100), ms(1000));
+            bounds.dial_timeout = Duration::from_secs(10);
+            bounds.handshake_timeout = Duration::from_secs(10);
             bounds.reuse_delay = Duration::ZERO;
-            bounds.idle_timeout = Some(Duration::from_secs(15));
-            bounds.max_lifetime = Some(Duration::from_secs(60));
+            bounds.idle_timeout = Some(Duration::from_secs(40));
+            bounds.max_lifetime = Some(Duration::from_secs(50));
         }
+        // Half of the server is room for what the client does not know to have ended.
+        options.bounds[Side::Server as usize].capacity = (connections * 2, connections * 2);
+        options.bounds[Side::Server as usize].max_connections =
+            connections.saturating_mul(4).min(MAX_CONNECTIONS);
         options
     }
 

@@ -130,7 +130,8 @@ impl World {
     }
 
     fn part(&mut self, towards: &[Side]) {
-        let until = (self.now + self.random.u64(..20_000_000_000)).min(nanos(self.options.duration));
+        let until =
+            (self.now + self.random.u64(..20_000_000_000)).min(nanos(self.options.duration));
         for side in towards {
             self.partition[*side as usize] = until;
         }
@@ -311,7 +312,8 @@ impl World {
         let least = least.min(ours.max_connections.saturating_sub(claimed));
         let claimed = self.end(Side::Server).stats().claimed;
         let least = least.min(theirs.max_connections.saturating_sub(claimed));
-        let narrow = theirs.capacity.1 <= ours.capacity.1 || theirs.max_per_source <= ours.capacity.1;
+        let narrow =
+            theirs.capacity.1 <= ours.capacity.1 || theirs.max_per_source <= ours.capacity.1;
         let lifetimes = Side::BOTH.map(|side| {
             let bounds = &self.options.bounds[side as usize];
             bounds.max_lifetime.into_iter().chain(bounds.idle_timeout).min()

@@ -29,6 +29,7 @@ pub(crate) fn print(tally: &Tally, took: Duration) {
         ("the rarest kind of fault", rarest),
         ("the rarest edge", rarest_edge.unwrap_or(0)),
         ("connections dialled", tally.connections),
+        ("the most of them on one machine at a time", tally.most.into()),
         ("conversations, both ways and whole", tally.conversations),
         ("conversations cut short", tally.broken_conversations),
         ("bytes checked", tally.bytes),

@@ -86,6 +86,8 @@ pub(crate) struct Tally {
     waits: u64,
     wait_parts: f64,
     pub(crate) connections: u64,
+    /// The most that one machine had at a time.
+    pub(crate) most: u32,
     pub(crate) conversations: u64,
     pub(crate) broken_conversations: u64,
     pub(crate) bytes: u64,
@@ -106,6 +108,7 @@ impl Default for Tally {
             waits: 0,
             wait_parts: 0.0,
             connections: 0,
+            most: 0,
             conversations: 0,
             broken_conversations: 0,
             bytes: 0,
@@ -117,12 +120,7 @@ impl Default for Tally {
 
 impl Tally {
     /// A connection of `side` has gone from one state to another.
-    pub(crate) fn edge(
-        &mut self,
-        side: Side,
-        from: Option<State>,
-        to: Option<State>,
-    ) -> Checked {
+    pub(crate) fn edge(&mut self, side: Side, from: Option<State>, to: Option<State>) -> Checked {
         let known = EDGES.iter().any(|(a, b, who)| *a == from && *b == to && who.has(side));
         ensure!(known, "1: only edges that there are", "{side:?}: {from:?} to {to:?}");
         self.edges[side as usize][place(from)][place(to)] += 1;
@@ -162,6 +160,7 @@ impl Tally {
         self.waits += other.waits;
         self.wait_parts += other.wait_parts;
         self.connections += other.connections;
+        self.most = self.most.max(other.most);
         self.conversations += other.conversations;
         self.broken_conversations += other.broken_conversations;
         self.bytes += other.bytes;

@@ -116,7 +116,14 @@ impl World {
 
     fn new_part(&mut self, side: Side, kind: Kind, conversation: u32) -> u32 {
         let part = u32::try_from(self.parts.len()).unwrap_or(u32::MAX);
-        self.parts.push(Part { side, conversation, kind, state: State::Over, served: false, got: 0 });
+        self.parts.push(Part {
+            side,
+            conversation,
+            kind,
+            state: State::Over,
+            served: false,
+            got: 0,
+        });
         let patience = self.random.u64(self.options.patience.clone()) * 1_000_000;
         self.at(self.now + patience, What::Deadline(part));
         part
@@ -140,7 +147,14 @@ impl World {
     pub(crate) fn take_and_hold(&mut self, side: Side) -> Checked<u32> {
         let conversation = self.new_conversation();
         let part = u32::try_from(self.parts.len()).unwrap_or(u32::MAX);
-        self.parts.push(Part { side, conversation, kind: Kind::Alone, state: State::Over, served: false, got: 0 });
+        self.parts.push(Part {
+            side,
+            conversation,
+            kind: Kind::Alone,
+            state: State::Over,
+            served: false,
+            got: 0,
+        });
         self.take_any(part, false)?;
         Ok(part)
     }
@@ -359,7 +373,8 @@ impl World {
 
     /// A user closes a connection.
     fn release(&mut self, part: u32) -> Checked {
-        let Part { side, state: State::Leased { at, token }, .. } = self.parts[part as usize] else {
+        let Part { side, state: State::Leased { at, token }, .. } = self.parts[part as usize]
+        else {
             return Ok(());
         };
         self.part_over(part, false);

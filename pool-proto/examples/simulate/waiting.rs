@@ -106,11 +106,7 @@ impl Waiting {
                 Ok(Some(entry.1))
             }
             (Collected::Unknown, None, None) => Ok(None),
-            (
-                Collected::Ready(_) | Collected::Refused(_) | Collected::Stocked,
-                None,
-                Some(at),
-            ) => {
+            (Collected::Ready(_) | Collected::Refused(_) | Collected::Stocked, None, Some(at)) => {
                 let (_, want) = self.called.remove(at);
                 self.last = Some(waiter);
                 let stock = want == Want::Stock;

@@ -240,7 +240,8 @@ impl World {
             return;
         };
         if due < self.armed[side as usize].0 {
-            let late = if self.strikes(Fault::LateTimer) { self.random.u64(..80_000_000) } else { 0 };
+            let late =
+                if self.strikes(Fault::LateTimer) { self.random.u64(..80_000_000) } else { 0 };
             let epoch = self.epoch[side as usize];
             let fires = due.saturating_add(late);
             self.armed[side as usize] = (due, fires);
@@ -357,13 +358,7 @@ impl World {
 }
 
 /// Opens a machine of one side.
-fn open(
-    options: &Options,
-    side: Side,
-    epoch: u32,
-    now: u64,
-    skew: i64,
-) -> Result<End, Violation> {
+fn open(options: &Options, side: Side, epoch: u32, now: u64, skew: i64) -> Result<End, Violation> {
     let bounds = options.bounds[side as usize];
     let seed = options.seed.wrapping_mul(31).wrapping_add(epoch.into());
     let at = Instant::from_nanos(now.saturating_add_signed(skew));
