@@ -1,0 +1,1 @@
+//! Drops that no table has.
