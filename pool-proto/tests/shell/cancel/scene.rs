@@ -53,7 +53,7 @@ impl<R: Side> Scene<R> {
     fn new(cell: Cell) -> Self {
         let mut rig = Rig::<R>::new(Plan::ONE);
         // A server's ids exist from a peer's admission on; a client's come with the connection.
-        let coming = (cell.server && cell.wants_id()).then(|| R::begin(&mut rig));
+        let coming = (cell.server && cell.wants_id()).then(|| rig.begin());
         let id = coming.as_ref().map_or(id(77), |coming| coming.id);
         let subject = rig.task(cell.kind, id);
         Self {
@@ -97,7 +97,7 @@ impl<R: Side> Scene<R> {
 
     pub(super) fn begin(&mut self) -> &mut Coming<R> {
         let Self { coming, rig, .. } = self;
-        coming.get_or_insert_with(|| R::begin(rig))
+        coming.get_or_insert_with(|| rig.begin())
     }
 
     pub(super) fn fail_attempt(&mut self) {

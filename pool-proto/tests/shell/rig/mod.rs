@@ -70,6 +70,7 @@ pub(crate) struct Rig<R: Side> {
     pub(crate) aborted: Vec<(Token, CloseReason)>,
     /// When the driver's next turn is due.
     pub(crate) due: Option<Instant>,
+    plan: Plan,
     next_id: u32,
 }
 
@@ -102,6 +103,7 @@ impl<R: Side> Rig<R> {
             dials: VecDeque::new(),
             aborted: Vec::new(),
             due: None,
+            plan,
             next_id: 0,
         }
     }
@@ -144,9 +146,14 @@ impl<R: Side> Rig<R> {
         self.turn();
     }
 
-    /// A connection begins to come: a dial or a peer.
+    /// A connection begins to come, a dial or a peer, once the pool wants one.
     pub(crate) fn begin(&mut self) -> Coming<R> {
-        R::begin(self)
+        if let Some(coming) = R::try_begin(self) {
+            return coming;
+        }
+        // It backs off.
+        self.wait_until_due();
+        R::try_begin(self).expect("no connection may come")
     }
 
     /// It gets through its handshake.
@@ -155,7 +162,7 @@ impl<R: Side> Rig<R> {
         let connection = self.book.open();
         let conn = Conn { number: connection.number(), token: ticket.token(), id };
         ticket.dialed();
-        ticket.established(connection, R::SENDS_ID.then_some(id));
+        ticket.established(connection, (R::SENDS_ID && self.plan.ids).then_some(id));
         conn
     }
 

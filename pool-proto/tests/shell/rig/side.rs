@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use pool_proto::shell::Ticket;
 use pool_proto::{
-    Accepting, Client, ClientConfig, ConnId, Dialing, Instant, Machine, Role, Server, ServerConfig,
+    Accepting, Client, ClientConfig, ConnId, Dialing, IdExchange, Instant, Machine, Role, Server,
+    ServerConfig,
 };
 
 use super::{Fake, Rig, secs};
@@ -19,6 +20,8 @@ pub(crate) struct Plan {
     pub(crate) reuse_delay: Duration,
     pub(crate) max_lifetime: Duration,
     pub(crate) claim_timeout: Duration,
+    /// Client: whether the peer sends ids.
+    pub(crate) ids: bool,
 }
 
 impl Plan {
@@ -34,6 +37,7 @@ impl Plan {
             reuse_delay: Duration::ZERO,
             max_lifetime: secs(3600),
             claim_timeout: secs(30),
+            ids: true,
         }
     }
 }
@@ -53,7 +57,8 @@ pub(crate) trait Side: Role + Send + 'static {
 
     fn machine(plan: Plan) -> Machine<Fake, Self>;
 
-    fn begin(rig: &mut Rig<Self>) -> Coming<Self>;
+    /// Has a connection begin to come; `None` if none may, or none is wanted now.
+    fn try_begin(rig: &mut Rig<Self>) -> Option<Coming<Self>>;
 }
 
 impl Side for Dialing {
@@ -61,8 +66,10 @@ impl Side for Dialing {
     const SENDS_ID: bool = true;
 
     fn machine(plan: Plan) -> Machine<Fake, Self> {
+        let ids = if plan.ids { IdExchange::default() } else { IdExchange::None };
         let config = ClientConfig::builder()
             .seed(1)
+            .ids(ids)
             .capacity(plan.capacity..=plan.capacity)
             .max_connections(plan.max_connections)
             .max_waiters(plan.max_waiters)
@@ -74,14 +81,11 @@ impl Side for Dialing {
         Client::new(&config.unwrap(), Instant::EPOCH)
     }
 
-    /// Takes up the oldest dial, and waits for one where the pool backs off.
-    fn begin(rig: &mut Rig<Self>) -> Coming<Self> {
+    /// Takes up the oldest dial.
+    fn try_begin(rig: &mut Rig<Self>) -> Option<Coming<Self>> {
         rig.turn();
-        if rig.dials.is_empty() {
-            rig.wait_until_due();
-        }
-        let ticket = rig.dials.pop_front().expect("no dial was ordered");
-        Coming { ticket, id: rig.new_id() }
+        let ticket = rig.dials.pop_front()?;
+        Some(Coming { ticket, id: rig.new_id() })
     }
 }
 
@@ -103,8 +107,8 @@ impl Side for Accepting {
         Server::new(&config.unwrap(), Instant::EPOCH)
     }
 
-    fn begin(rig: &mut Rig<Self>) -> Coming<Self> {
-        let admission = rig.shell.admit(IpAddr::V4(Ipv4Addr::LOCALHOST)).unwrap();
-        Coming { ticket: Ticket::handshake(&rig.shell, admission.token), id: admission.id }
+    fn try_begin(rig: &mut Rig<Self>) -> Option<Coming<Self>> {
+        let admission = rig.shell.admit(IpAddr::V4(Ipv4Addr::LOCALHOST)).ok()?;
+        Some(Coming { ticket: Ticket::handshake(&rig.shell, admission.token), id: admission.id })
     }
 }
