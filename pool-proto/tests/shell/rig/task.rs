@@ -124,9 +124,12 @@ impl<R: Side> Task<R> {
 
     /// A poll by whoever `counter` wakes.
     pub(crate) fn poll_as(&self, counter: &Arc<Counter>) -> Poll<Taken> {
-        let waker = counter.waker();
+        self.poll_with(&counter.waker())
+    }
+
+    pub(crate) fn poll_with(&self, waker: &Waker) -> Poll<Taken> {
         let mut future = self.future();
-        future.as_mut().expect("it was dropped").poll(&mut Context::from_waker(&waker))
+        future.as_mut().expect("it was dropped").poll(&mut Context::from_waker(waker))
     }
 
     /// A poll that must leave it waiting.
