@@ -12,4 +12,13 @@
 
 mod rig;
 
+mod acquire;
+mod block_on;
 mod cancel;
+mod driver;
+mod errands;
+mod failures;
+mod hammer;
+mod held;
+mod ticket;
+mod watch;

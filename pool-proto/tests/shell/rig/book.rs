@@ -58,7 +58,7 @@ impl Book {
     }
 
     /// Closes a connection, as the driver was ordered to.
-    pub(super) fn close(&self, connection: Fake, reason: CloseReason) {
+    pub(crate) fn close(&self, connection: Fake, reason: CloseReason) {
         let former = self.entries()[connection.number].reason.replace(reason);
         assert_eq!(former, None, "{connection:?} was to be closed twice");
     }

@@ -1,0 +1,118 @@
+//! Threads that take, put, drop and cancel as fast as they can, with a driver of their own. A lost
+//! wake ends a wait by its time, which fails the test.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::Duration;
+
+use pool_proto::shell::{Order, Shell, Ticket, block_on};
+use pool_proto::{Dialing, Token};
+
+use crate::rig::{Book, Fake, HandClock, Plan, Rig, id, secs};
+
+/// So long that only a lost wake uses it up.
+const LONG: Duration = secs(60);
+const USERS: usize = 3;
+const ROUNDS: u32 = 700;
+
+type PoolShell = Shell<Fake, Dialing>;
+
+/// Connects at once whatever is to be dialled, until the pool is closed.
+fn drive(shell: &Arc<PoolShell>, book: &Arc<Book>) {
+    let mut orders = Vec::new();
+    let mut named = 0;
+    let mut aborted: HashMap<Token, u32> = HashMap::new();
+    loop {
+        shell.turn(&mut orders);
+        for order in orders.drain(..) {
+            match order {
+                Order::Dial { token } => {
+                    named += 1;
+                    let mut ticket = Ticket::dial(shell, token);
+                    if named % 13 == 0 {
+                        continue;
+                    }
+                    ticket.dialed();
+                    ticket.established(book.open(), Some(id(named)));
+                }
+                Order::Close { connection, reason } => book.close(connection, reason),
+                Order::Abort { token, .. } => *aborted.entry(token).or_default() += 1,
+            }
+        }
+        if shell.is_closed() {
+            break;
+        }
+        let worked = block_on(
+            &mut poll_fn(|cx| shell.poll_work(cx)),
+            &HandClock::default(),
+            // Deadlines are the backoff's: real time does not matter here, turns do.
+            Duration::from_millis(1),
+        );
+        if worked.is_pending() {
+            // As if time had passed.
+            shell.run(|machine, _| {
+                if let Some(due) = machine.poll_timeout()
+                    && machine.stats().failures_in_a_row > 0
+                {
+                    machine.handle_timeout(due);
+                }
+            });
+        }
+    }
+    assert!(aborted.values().all(|times| *times == 1), "aborted twice: {aborted:?}");
+}
+
+/// One user; returns how many it took.
+fn use_up(shell: &Arc<PoolShell>, user: usize) -> u64 {
+    let clock = HandClock::default();
+    let mut random = fastrand::Rng::with_seed(user as u64);
+    let mut taken = 0;
+    for round in 0..ROUNDS {
+        let mut acquire = shell.acquire();
+        if random.u8(0..3) == 0 {
+            // Looks once, and goes.
+            let mut cx = Context::from_waker(Waker::noop());
+            match std::pin::Pin::new(&mut acquire).poll(&mut cx) {
+                Poll::Ready(held) => {
+                    taken += 1;
+                    drop(held.unwrap());
+                }
+                Poll::Pending => drop(acquire),
+            }
+            continue;
+        }
+        let Poll::Ready(held) = block_on(&mut acquire, &clock, LONG) else {
+            panic!("user {user} was left asleep in round {round}: {:?}", shell.stats());
+        };
+        taken += 1;
+        let held = held.unwrap();
+        if random.u8(0..8) != 0 {
+            held.put(shell).unwrap();
+        }
+    }
+    taken
+}
+
+#[test]
+fn threads_that_take_and_go_lose_nothing_and_nobody() {
+    let rig: Rig<Dialing> = crate::rig::client(Plan { max_connections: 3, ..Plan::of(2) });
+    let (shell, book) = (Arc::clone(&rig.shell), Arc::clone(&rig.book));
+    let driver = thread::spawn(move || drive(&shell, &book));
+    let users: Vec<_> = (0..USERS)
+        .map(|user| {
+            let shell = Arc::clone(&rig.shell);
+            thread::spawn(move || use_up(&shell, user))
+        })
+        .collect();
+    let taken: u64 = users.into_iter().map(|user| user.join().unwrap()).sum();
+    let stats = rig.stats();
+    assert_eq!((stats.leased, stats.waiters), (0, 0), "{stats:?}");
+    assert_eq!(stats.totals.leases, taken);
+    rig.shell.run(|machine, now| machine.close(now));
+    driver.join().unwrap();
+    assert_eq!(rig.book.open_count(), 0);
+    rig.end("after the threads");
+}
