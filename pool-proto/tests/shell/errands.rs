@@ -33,7 +33,7 @@ fn flushing_orders_every_close_and_wakes_nobody() {
         assert_eq!(rig.flush(), count);
         drop(held);
         rig.turn();
-        assert_eq!(rig.aborted.len() as u32, count);
+        assert_eq!(u32::try_from(rig.aborted.len()), Ok(count));
         assert_eq!((rig.book.open_count(), waiting.wakes()), (0, 0));
         rig.bring();
         assert_eq!(waiting.wakes(), 1);

@@ -1,8 +1,9 @@
 //! Threads that take, put, drop and cancel as fast as they can, with a driver of their own. A lost
 //! wake ends a wait by its time, which fails the test.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::thread;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use pool_proto::shell::{Order, Shell, Ticket, block_on};
 use pool_proto::{Dialing, Token};
 
-use crate::rig::{Book, Fake, HandClock, Plan, Rig, id, secs};
+use crate::rig::{Book, Fake, HandClock, Plan, client, id, ms, secs};
 
 /// So long that only a lost wake uses it up.
 const LONG: Duration = secs(60);
@@ -20,49 +21,63 @@ const ROUNDS: u32 = 700;
 
 type PoolShell = Shell<Fake, Dialing>;
 
-/// Connects at once whatever is to be dialled, until the pool is closed.
-fn drive(shell: &Arc<PoolShell>, book: &Arc<Book>) {
-    let mut orders = Vec::new();
-    let mut named = 0;
-    let mut aborted: HashMap<Token, u32> = HashMap::new();
-    loop {
-        shell.turn(&mut orders);
-        for order in orders.drain(..) {
-            match order {
-                Order::Dial { token } => {
-                    named += 1;
-                    let mut ticket = Ticket::dial(shell, token);
-                    if named % 13 == 0 {
-                        continue;
-                    }
-                    ticket.dialed();
-                    ticket.established(book.open(), Some(id(named)));
-                }
-                Order::Close { connection, reason } => book.close(connection, reason),
-                Order::Abort { token, .. } => *aborted.entry(token).or_default() += 1,
+/// One driver on a thread of its own.
+struct Driver {
+    shell: Arc<PoolShell>,
+    book: Arc<Book>,
+    named: u32,
+    aborted: HashSet<Token>,
+}
+
+impl Driver {
+    /// Connects at once whatever is to be dialled, until the pool is closed.
+    fn run(mut self) {
+        while !self.shell.is_closed() {
+            self.turn();
+            let mut work = poll_fn(|cx| self.shell.poll_work(cx));
+            if block_on(&mut work, &HandClock::default(), ms(1)).is_pending() {
+                self.end_backoff();
             }
         }
-        if shell.is_closed() {
-            break;
-        }
-        let worked = block_on(
-            &mut poll_fn(|cx| shell.poll_work(cx)),
-            &HandClock::default(),
-            // Deadlines are the backoff's: real time does not matter here, turns do.
-            Duration::from_millis(1),
-        );
-        if worked.is_pending() {
-            // As if time had passed.
-            shell.run(|machine, _| {
-                if let Some(due) = machine.poll_timeout()
-                    && machine.stats().failures_in_a_row > 0
-                {
-                    machine.handle_timeout(due);
+        // What was closed since the last turn.
+        self.shell.end();
+        self.turn();
+    }
+
+    fn turn(&mut self) {
+        let mut orders = Vec::new();
+        self.shell.turn(&mut orders);
+        for order in orders {
+            match order {
+                Order::Dial { token } => self.dial(token),
+                Order::Close { connection, reason } => self.book.close(connection, reason),
+                Order::Abort { token, .. } => {
+                    assert!(self.aborted.insert(token), "{token:?} was aborted twice");
                 }
-            });
+            }
         }
     }
-    assert!(aborted.values().all(|times| *times == 1), "aborted twice: {aborted:?}");
+
+    /// Some fail.
+    fn dial(&mut self, token: Token) {
+        self.named += 1;
+        let mut ticket = Ticket::dial(&self.shell, token);
+        if !self.named.is_multiple_of(13) {
+            ticket.dialed();
+            ticket.established(self.book.open(), Some(id(self.named)));
+        }
+    }
+
+    /// As if its time had passed: the clock stands still here.
+    fn end_backoff(&self) {
+        self.shell.run(|machine, _| {
+            if let Some(due) = machine.poll_timeout()
+                && machine.stats().failures_in_a_row > 0
+            {
+                machine.handle_timeout(due);
+            }
+        });
+    }
 }
 
 /// One user; returns how many it took.
@@ -75,7 +90,7 @@ fn use_up(shell: &Arc<PoolShell>, user: usize) -> u64 {
         if random.u8(0..3) == 0 {
             // Looks once, and goes.
             let mut cx = Context::from_waker(Waker::noop());
-            match std::pin::Pin::new(&mut acquire).poll(&mut cx) {
+            match Pin::new(&mut acquire).poll(&mut cx) {
                 Poll::Ready(held) => {
                     taken += 1;
                     drop(held.unwrap());
@@ -98,9 +113,10 @@ fn use_up(shell: &Arc<PoolShell>, user: usize) -> u64 {
 
 #[test]
 fn threads_that_take_and_go_lose_nothing_and_nobody() {
-    let rig: Rig<Dialing> = crate::rig::client(Plan { max_connections: 3, ..Plan::of(2) });
+    let rig = client(Plan { max_connections: 3, ..Plan::of(2) });
     let (shell, book) = (Arc::clone(&rig.shell), Arc::clone(&rig.book));
-    let driver = thread::spawn(move || drive(&shell, &book));
+    let driver = Driver { shell, book, named: 0, aborted: HashSet::new() };
+    let driver = thread::spawn(move || driver.run());
     let users: Vec<_> = (0..USERS)
         .map(|user| {
             let shell = Arc::clone(&rig.shell);
