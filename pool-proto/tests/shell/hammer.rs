@@ -15,7 +15,7 @@ use pool_proto::{Dialing, Token};
 use crate::rig::{Book, Fake, HandClock, Plan, client, id, ms, secs};
 
 /// So long that only a lost wake uses it up.
-const LONG: Duration = secs(60);
+const LONG: Duration = secs(15);
 const USERS: usize = 3;
 const ROUNDS: u32 = 700;
 

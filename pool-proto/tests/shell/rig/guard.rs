@@ -12,7 +12,7 @@ use super::{Fake, Side};
 
 /// How long a look may take before the mutex counts as held: for ever, for a thread that only has to
 /// take a mutex that others hold for microseconds.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 trait Look: Send + Sync {
     fn look(&self);
