@@ -156,6 +156,19 @@ fn waiting_does_not_wake_it() {
 }
 
 #[test]
+fn serving_a_waiter_does_not_wake_it() {
+    let (mut rig, _) = filled(Plan::ONE);
+    let held = rig.any().take();
+    let task = rig.any();
+    task.queue();
+    let driver = asleep(&mut rig);
+    held.put(&rig.shell).unwrap();
+    assert_eq!((task.wakes(), driver.wakes()), (1, 0));
+    task.cancel();
+    assert_eq!(driver.wakes(), 0);
+}
+
+#[test]
 fn a_deadline_nearer_than_the_one_it_sleeps_towards_wakes_it() {
     let (mut rig, _) = filled(Plan { reuse_delay: ms(50), ..Plan::of(2) });
     let (first, second) = (rig.any().take(), rig.any().take());

@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Wake, Waker};
+use std::task::{Context, Wake, Waker};
 
 use pool_proto::shell::{AcquireError, Watch};
 use pool_proto::{Dialing, Finding, Refusal};
@@ -90,6 +90,16 @@ fn the_wakers_of_a_closed_pool_are_dropped_outside_the_mutex() {
     let drops = tasks.each_ref().map(|task| queue_brittle(task, rig.guard()));
     rig.close();
     assert_eq!(drops.map(|drops| drops.load(Ordering::SeqCst)), [1; 3]);
+}
+
+#[test]
+fn the_drivers_former_waker_is_dropped_outside_the_mutex() {
+    let (rig, _) = filled(Plan::ONE);
+    let (waker, drops) = Brittle::waker(rig.guard());
+    assert!(rig.shell.poll_work(&mut Context::from_waker(&waker)).is_pending());
+    drop(waker);
+    assert!(rig.shell.poll_work(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert_eq!(drops.load(Ordering::SeqCst), 1);
 }
 
 #[test]
