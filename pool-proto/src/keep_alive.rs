@@ -74,4 +74,29 @@ mod tests {
     fn a_period_below_what_the_system_can_count_is_one_second() {
         assert_eq!(KeepAlive::every(Duration::from_millis(3)).idle(), Duration::from_secs(1));
     }
+    #[test]
+    fn a_period_is_cut_to_whole_seconds() {
+        let keep_alive = KeepAlive::every(Duration::from_millis(2900));
+        assert_eq!(keep_alive.idle(), Duration::from_secs(2));
+    }
+
+    #[test]
+    fn the_first_probe_comes_after_one_period_and_each_of_three_after_another() {
+        let keep_alive = KeepAlive::every(Duration::from_secs(5));
+        assert_eq!(keep_alive.idle(), Duration::from_secs(5));
+        assert_eq!(keep_alive.interval(), Duration::from_secs(5));
+        assert_eq!(keep_alive.retries(), 3);
+    }
+
+    #[test]
+    fn by_default_a_dead_peer_is_found_within_a_minute() {
+        let keep_alive = KeepAlive::default();
+        assert_eq!(keep_alive, KeepAlive::every(Duration::from_secs(15)));
+        assert_eq!(keep_alive.budget(), Duration::from_secs(60));
+    }
+
+    #[test]
+    fn a_period_without_end_has_a_budget_without_end() {
+        assert_eq!(KeepAlive::every(Duration::MAX).budget(), Duration::MAX);
+    }
 }

@@ -319,13 +319,12 @@ impl<C: Connection, R: Role> Shell<C, R> {
         self.with(self.clock.coarse(), |state, now| act(&mut state.machine, now))
     }
 
-    /// Puts a lease back. It is drained here, before locking, instead of in a check: one lock for two.
-    fn put(&self, token: Token, mut connection: C) -> Result<(), PutError> {
-        if !self.drains_at_put {
-            return self.run(|machine, now| machine.put(now, token, connection));
-        }
-        let finding = connection.drain();
-        self.run(|machine, now| machine.put_drained(now, token, connection, finding))
+    /// Puts a lease back. Where it was `drained` just before, instead of in a check, that saves a lock.
+    fn put(&self, token: Token, connection: C, drained: Option<Finding>) -> Result<(), PutError> {
+        self.run(|machine, now| match drained {
+            Some(finding) => machine.put_drained(now, token, connection, finding),
+            None => machine.put(now, token, connection),
+        })
     }
 
     /// A snapshot of what the pool can tell about itself.

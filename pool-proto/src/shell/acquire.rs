@@ -206,17 +206,21 @@ impl<C: Connection, R: Role + Send + 'static> Acquire<C, R> {
     /// Looks at a connection before it is handed out. `Err(None)`: it was none, take another.
     fn admit(&self, lease: Lease<C>) -> Result<Held<C>, Option<AcquireError>> {
         let shell = &self.wait.shell;
-        let Lease { token, id, mut connection } = lease;
-        let finding = connection.check();
+        let Lease { token, id, connection } = lease;
+        // Held before it is looked at: if that panics, the lease is released and not lost.
+        let mut held = Held::new(shell, token, id, connection);
+        let finding = held.get_mut().map_or(Finding::Closed, C::check);
         let rejected = match finding {
             Finding::Quiet => false,
             Finding::Closed => true,
             Finding::Data => self.wanted.is_none() && shell.lock().machine.peer_claims(),
         };
         if !rejected {
-            return Ok(Held::new(shell, token, id, connection));
+            return Ok(held);
         }
-        shell.run(|machine, now| machine.reject(now, token, connection, finding));
+        if let Some(connection) = held.into_connection() {
+            shell.run(|machine, now| machine.reject(now, token, connection, finding));
+        }
         Err(self.wanted.map(|id| Refusal::Gone { id, reason: CloseReason::PeerClosed }.into()))
     }
 }

@@ -82,10 +82,17 @@ impl<C> Held<C> {
         if !core::ptr::addr_eq(Arc::as_ptr(&self.home), Arc::as_ptr(shell)) {
             return Err(shell.run(|machine, _| machine.put_foreign()));
         }
+        // While it is still held: if this panics, the lease is released and not lost.
+        let drained = self.connection.as_mut().filter(|_| shell.drains_at_put).map(C::drain);
         match self.connection.take() {
-            Some(connection) => shell.put(self.token, connection),
+            Some(connection) => shell.put(self.token, connection, drained),
             None => Ok(()),
         }
+    }
+
+    /// Takes the connection out; its lease is no longer this value's to end.
+    pub(super) fn into_connection(mut self) -> Option<C> {
+        self.connection.take()
     }
 }
 
