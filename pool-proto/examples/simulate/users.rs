@@ -335,10 +335,9 @@ impl World {
                 return self.release(part);
             }
             // Whoever puts it back without having read everything, and never answers.
-            if second && self.conversations[conversation as usize].reuse {
-                if self.strikes(Fault::SloppyUse) {
-                    return self.finish(part);
-                }
+            let reused = self.conversations[conversation as usize].reuse;
+            if second && reused && self.strikes(Fault::SloppyUse) {
+                return self.finish(part);
             }
             return Ok(());
         }
