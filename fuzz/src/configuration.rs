@@ -1,0 +1,3 @@
+//! stub
+/// stub
+pub fn configuration(_bytes: &[u8]) {}

@@ -1,0 +1,3 @@
+//! stub
+/// stub
+pub fn pair_script(_bytes: &[u8]) {}

@@ -1,0 +1,3 @@
+//! stub
+/// stub
+pub fn tls_text(_bytes: &[u8]) {}
