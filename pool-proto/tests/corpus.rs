@@ -53,7 +53,8 @@ fn random_inputs_pass() {
             let most = random.usize(1..=MOST_RANDOM_BYTES);
             let length = random.usize(..most);
             let input: Vec<u8> = (0..length).map(|_| random.u8(..)).collect();
-            run(*body, &input, || format!("{target}, seed {seed}: {input:?}"));
+            let hex = || input.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            run(*body, &input, || format!("{target}, seed {seed}, in hex {}", hex()));
         }
     }
 }
