@@ -174,7 +174,7 @@ fn check_error(text: &str, fault: &Fault, error: &AllowListError) {
                     if !has_port && entry.contains(char::is_alphabetic) =>
                 {
                     entry
-                },
+                }
                 AllowListError::Address { entry } if !has_port => entry,
                 _ => panic!("{text:?}: {fault:?}, but {error:?}"),
             };

@@ -121,9 +121,9 @@ fn check_writer(format: IdFormat, id: ConnId, wire: &[u8]) {
 fn check_text(text: &[u8]) {
     let text = String::from_utf8_lossy(text);
     let characters: Vec<char> = text.chars().collect();
-    let wrong = characters.iter().position(|character| {
-        !DIGITS.iter().any(|digit| char::from(*digit) == *character)
-    });
+    let wrong = characters
+        .iter()
+        .position(|character| !DIGITS.iter().any(|digit| char::from(*digit) == *character));
     let expected = match wrong {
         _ if characters.len() != 8 => Err(ParseIdError::Length { got: characters.len() }),
         Some(offset) => Err(ParseIdError::Character { offset, character: characters[offset] }),

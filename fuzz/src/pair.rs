@@ -118,7 +118,7 @@ impl World {
 
     fn accept(&mut self, link: usize) {
         // Two sources, so that they make room for each other.
-        let address = ip(if link % 3 == 0 { "192.0.2.1" } else { "192.0.2.2" });
+        let address = ip(if link.is_multiple_of(3) { "192.0.2.1" } else { "192.0.2.2" });
         let admission = self.server.machine.admit(self.net.now, address);
         self.net.send(link, CLIENT, Packet::Accepted);
         match admission {

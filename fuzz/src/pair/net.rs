@@ -88,9 +88,10 @@ impl Net {
         place: Place,
         id: Option<ConnId>,
     ) {
-        let fresh = self.links.iter().all(|link| {
-            link.ends[side].as_ref().is_none_or(|end| end.token != token)
-        });
+        let fresh = self
+            .links
+            .iter()
+            .all(|link| link.ends[side].as_ref().is_none_or(|end| end.token != token));
         assert!(fresh, "{token:?} was used before");
         let end = End { token, place, id, unread: 0, eof: false, claimed: false };
         assert!(self.links[link].ends[side].replace(end).is_none());
@@ -145,9 +146,12 @@ impl Net {
     pub(super) fn busy(&self) -> Vec<(usize, Side)> {
         let mut busy = Vec::new();
         for (number, link) in self.links.iter().enumerate() {
-            busy.extend([CLIENT, SERVER].map(|side| (number, side)).into_iter().filter(
-                |(_, side)| !link.inbox[*side].is_empty(),
-            ));
+            busy.extend(
+                [CLIENT, SERVER]
+                    .map(|side| (number, side))
+                    .into_iter()
+                    .filter(|(_, side)| !link.inbox[*side].is_empty()),
+            );
         }
         busy
     }

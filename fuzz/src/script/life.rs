@@ -2,9 +2,8 @@
 
 use pool_proto::{Acquire, Collected, ConnId, Event, Finding, Lease, Role, Stock, Token, WaiterId};
 
-use super::harness::{Harness, id};
 use super::super::choices::Choices;
-
+use super::harness::{Harness, id};
 
 /// A pool and what its users hold and remember.
 pub(super) struct Life<R: Role> {
