@@ -23,6 +23,7 @@ use crate::time::{Instant, Period};
 const SOURCES_LOOKED_AT: usize = 64;
 
 /// The server role: connections come from a listener.
+#[derive(Clone)]
 pub struct Accepting {
     sources: Sources,
     allow: AllowList,

@@ -93,10 +93,10 @@ impl Call {
     ) -> (Answer, Vec<Did>) {
         let answer = self.answer(machine, now);
         let mut actions = Vec::new();
-        while let Some(action) = machine.poll_action() {
-            actions.push(action);
+        while machine.has_actions() {
+            actions.push(machine.poll_action().expect("an action where there is one"));
         }
-        assert!(!machine.has_actions(), "actions after the last one");
+        assert_eq!(machine.poll_action(), None, "an action where there is none");
         (answer, actions)
     }
 

@@ -43,7 +43,7 @@ pub(crate) mod naive;
 pub(crate) mod op;
 pub(crate) mod setup;
 
-pub(crate) use call::{Answer, Call, Side};
+pub(crate) use call::Side;
 pub(crate) use checked::Checked;
-pub(crate) use op::{Given, Op, Whom, WhoseId};
+pub(crate) use op::Op;
 pub(crate) use setup::Setup;

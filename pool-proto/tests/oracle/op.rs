@@ -206,16 +206,6 @@ impl Op {
     }
 }
 
-/// Small numbers are the likely ones.
-const fn ordinal(byte: u8) -> u8 {
-    match byte {
-        0..128 => 0,
-        128..192 => 1,
-        192..224 => 2,
-        _ => byte - 221,
-    }
-}
-
 fn finding(next: &mut impl FnMut() -> u8) -> Finding {
     match next() {
         0..170 => Finding::Quiet,

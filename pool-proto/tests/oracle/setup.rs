@@ -71,7 +71,8 @@ impl Setup {
         let mut pick = |from: &[u32]| from[usize::from(next()) % from.len()];
         let min = pick(&[1, 2, 3, 5]);
         let max = min + pick(&[0, 1, 3, 7]);
-        let interval = [(2000, 8000), (1000, 1000), (100, 1000), (50, 450)][pick(&[0, 1, 2, 3]) as usize];
+        let interval =
+            [(2000, 8000), (1000, 1000), (100, 1000), (50, 450)][pick(&[0, 1, 2, 3]) as usize];
         let ms = |millis: u32| Duration::from_millis(millis.into());
         let optional = |millis: u32| (millis > 0).then(|| ms(millis));
         Self {
