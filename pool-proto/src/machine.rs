@@ -20,6 +20,10 @@ use crate::waiters::{Standing, Waiters};
 
 /// The pool's state machine; [`Client`](crate::Client) and [`Server`](crate::Server) are its two
 /// forms. The [crate documentation](crate) has the contract and the driving loop.
+///
+/// `Clone` is for model checkers, which try one state in several ways: their connections are names.
+/// An adapter's are sockets, and cannot be cloned.
+#[derive(Clone)]
 pub struct Machine<C, R> {
     pub(crate) slots: Slots<C>,
     pub(crate) ids: Ids,
