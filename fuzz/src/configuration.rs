@@ -9,7 +9,7 @@ use pool_proto::{
 };
 
 use super::choices::Choices;
-use super::script::harness::{ClientHarness, Harness, ServerHarness};
+use super::harness::{ClientHarness, Harness, ServerHarness};
 
 /// The last span that fits: one more nanosecond is 584 years, which means never.
 const LONGEST: Duration = Duration::from_nanos(u64::MAX - 1);

@@ -9,8 +9,8 @@
 //! |---|---|---|
 //! | `id_reader` | ids: reader, writer, text | a parser that sees everything at once |
 //! | `allow_list` | allow lists: text, `permits` | a parser upon `core::net`, prefixes by shifting |
-//! | `configuration` | builders, and machines with extreme settings at extreme times | the documented bounds; the harness |
-//! | `client_script`, `server_script` | one machine, any order of events | the harness of the machine's tests |
+//! | `configuration` | builders, and machines with extreme settings at extreme times | the documented bounds; the harness of the machine's tests |
+//! | `client_script`, `server_script` | one machine, any order of calls | the oracle of the model tests |
 //! | `pair_script` | both machines with a network between them | what a connection promises to both ends |
 //! | `tls_text` | fingerprints, TLS modes, PEM | an obvious parser; round trips |
 #![allow(
@@ -26,7 +26,12 @@
 mod allow_list;
 mod choices;
 mod configuration;
+#[path = "../../pool-proto/tests/machine/harness/mod.rs"]
+#[allow(dead_code, reason = "the machine's tests use more of it")]
+mod harness;
 mod id_reader;
+#[path = "../../pool-proto/tests/oracle/mod.rs"]
+mod oracle;
 mod pair;
 mod script;
 #[cfg(feature = "tls")]

@@ -15,7 +15,7 @@ use pool_proto::{
 };
 
 use super::choices::Choices;
-use super::script::harness::{ip, ms};
+use super::harness::{ip, ms};
 use net::{CLIENT, Net, Packet, Place, SERVER, Side};
 use peer::{Peer, Want};
 
@@ -57,6 +57,7 @@ impl World {
             .max_dials(choices.within(1, 4))
             .max_connections(max + choices.within(0, 6))
             .tuning(tuning)
+            .interval(ms(100)..=ms(400))
             .reuse_delay(choices.of([ms(0), ms(70)]))
             .idle_timeout(choices.of([None, Some(ms(900))]))
             .max_lifetime(choices.of([None, Some(ms(1500))]))
@@ -67,7 +68,11 @@ impl World {
             .unwrap();
         let server = ServerConfig::builder()
             .capacity(max + choices.within(0, 3))
-            .max_handshakes(choices.within(1, 6))
+            .max_handshakes(match tuning {
+                // Its rounds would not make up for what is refused.
+                Tuning::Reference => 6,
+                _ => choices.within(1, 6),
+            })
             .reuse_delay(choices.of([ms(0), ms(70)]))
             .idle_timeout(choices.of([None, Some(ms(900))]))
             .max_lifetime(choices.of([None, Some(ms(1500))]))

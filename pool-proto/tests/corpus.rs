@@ -1,6 +1,8 @@
 //! The fuzz targets without a fuzzer: replays every input of `fuzz/corpus` and `fuzz/regressions`,
 //! and some thousand random ones.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 #[path = "../../fuzz/src/lib.rs"]
 mod fuzz;
 
