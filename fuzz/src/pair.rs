@@ -56,6 +56,7 @@ impl World {
             .capacity(min..=max)
             .max_dials(choices.within(1, 4))
             .max_connections(max + choices.within(0, 6))
+            .max_waiters(choices.within(1, 16))
             .tuning(tuning)
             .interval(ms(100)..=ms(400))
             .reuse_delay(choices.of([ms(0), ms(70)]))
@@ -68,6 +69,7 @@ impl World {
             .unwrap();
         let server = ServerConfig::builder()
             .capacity(max + choices.within(0, 3))
+            .max_waiters(choices.within(1, 16))
             .max_handshakes(match tuning {
                 // Its rounds would not make up for what is refused.
                 Tuning::Reference => 6,
