@@ -221,9 +221,10 @@ impl<C, R: Role> Machine<C, R> {
 
     // --- inside ---------------------------------------------------------------------------------
 
-    /// Time never goes back: an earlier `now` counts as the latest one seen.
+    /// Time never goes back: an earlier `now` counts as the latest one seen. Nor does it reach the
+    /// instant that does not come, at which everything would be due.
     pub(crate) fn advance(&mut self, now: Instant) -> Instant {
-        self.now = self.now.max(now);
+        self.now = self.now.max(now).min(Instant::LAST);
         self.now
     }
 
