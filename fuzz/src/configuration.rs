@@ -252,14 +252,25 @@ impl Settings {
                         pool.established(token, (self.ids != IdExchange::None).then_some(id));
                     }
                 }
-                80..90 => {
-                    if let Some(token) = pool.dialing().first().copied() {
-                        pool.dial_failed(token);
-                    }
-                }
+                80..90 => outage(&mut pool),
                 _ if choices.is_empty() => break,
                 _ => users(&mut pool, choices),
             }
+        }
+    }
+
+    /// More peers begin to use their connections than may, and nobody asks for any.
+    fn crowd(&self, pool: &mut ServerHarness) {
+        for _ in 0..70 {
+            let Ok(admission) = pool.admit("10.0.0.1") else { return };
+            pool.established(admission.token, None);
+            if pool.pooled().contains(&admission.token) {
+                pool.readable(admission.token);
+            }
+            while !pool.checks.is_empty() {
+                pool.checked(Finding::Data);
+            }
+            assert!(pool.stats().claimed <= self.capacity.1.saturating_mul(2).max(64));
         }
     }
 
@@ -277,11 +288,24 @@ impl Settings {
                         pool.established(token, None);
                     }
                 }
-                80..90 => pool.event(Event::AcceptEnded),
+                80..90 => self.crowd(&mut pool),
+                90..95 => pool.event(Event::AcceptEnded),
                 _ if choices.is_empty() => break,
                 _ => users(&mut pool, choices),
             }
         }
+    }
+}
+
+/// As many dials fail as a factor of 2⁶⁴ needs, each as soon as it may be begun.
+fn outage(pool: &mut ClientHarness) {
+    for _ in 0..70 {
+        if let Some(token) = pool.dialing().first().copied() {
+            pool.dial_failed(token);
+        }
+        let Some(due) = pool.machine.poll_timeout() else { return };
+        pool.now = due;
+        pool.timeout();
     }
 }
 
