@@ -14,7 +14,8 @@ mod oracle;
 use std::marker::PhantomData;
 use std::sync::OnceLock;
 
-use oracle::{Checked, Op, Setup, Side};
+use oracle::op::Op;
+use oracle::{Checked, Setup, Side};
 use pool_proto::{Accepting, Dialing};
 use proptest::array::UniformArrayStrategy;
 use proptest::prelude::*;

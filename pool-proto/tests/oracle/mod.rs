@@ -45,5 +45,4 @@ pub(crate) mod setup;
 
 pub(crate) use call::Side;
 pub(crate) use checked::Checked;
-pub(crate) use op::Op;
 pub(crate) use setup::Setup;
