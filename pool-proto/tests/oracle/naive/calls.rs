@@ -114,13 +114,11 @@ impl Naive {
                     self.end(token, CloseReason::HandshakeFailed);
                 }
             }
-            Event::Readable { token } => {
-                match self.state(token) {
-                    Some(Idle) => self.check(token, Purpose::Watch),
-                    Some(_) => self.get(token).stirred = true,
-                    None => self.totals.stale_events += 1,
-                }
-            }
+            Event::Readable { token } => match self.state(token) {
+                Some(Idle) => self.check(token, Purpose::Watch),
+                Some(_) => self.get(token).stirred = true,
+                None => self.totals.stale_events += 1,
+            },
             Event::Checked { token, connection, finding } => {
                 if self.fits(token, &[Checking], Some(connection)) {
                     self.checked(token, finding);
