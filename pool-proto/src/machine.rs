@@ -114,7 +114,7 @@ impl<C, R: Role> Machine<C, R> {
                 }
                 self.end(index, CloseReason::HandshakeFailed);
             }
-            Event::Readable { token } => return self.readable(token, now),
+            Event::Readable { token } => self.readable(token, now),
             Event::Checked { token, connection, finding } => {
                 self.checked(token, connection, finding, now);
             }

@@ -14,7 +14,9 @@ mod oracle;
 use std::marker::PhantomData;
 use std::sync::OnceLock;
 
-use oracle::{Checked, Op, Setup, Side};
+use oracle::op::Op;
+use oracle::pair::{Pair, PairOp};
+use oracle::{Checked, Setup, Side};
 use pool_proto::{Accepting, Dialing};
 use proptest::array::UniformArrayStrategy;
 use proptest::prelude::*;
@@ -30,6 +32,10 @@ fn reader<const N: usize>(bytes: [u8; N]) -> impl FnMut() -> u8 {
     move || bytes.next().unwrap_or(0)
 }
 
+fn setup() -> impl Strategy<Value = Setup> {
+    bytes::<{ Setup::BYTES }>().prop_map(|bytes| Setup::arbitrary(&mut reader(bytes)))
+}
+
 /// Scripts for one side.
 struct Script<R>(PhantomData<R>);
 
@@ -38,7 +44,7 @@ impl<R: Side> ReferenceStateMachine for Script<R> {
     type Transition = Op;
 
     fn init_state() -> BoxedStrategy<Setup> {
-        bytes::<{ Setup::BYTES }>().prop_map(|bytes| Setup::arbitrary(&mut reader(bytes))).boxed()
+        setup().boxed()
     }
 
     fn transitions(_setup: &Setup) -> BoxedStrategy<Op> {
@@ -73,6 +79,47 @@ impl<R: Side> StateMachineTest for Alone<R> {
     }
 }
 
+/// Scripts for a client and a server back to back.
+struct PairScript;
+
+impl ReferenceStateMachine for PairScript {
+    type State = (Setup, Setup);
+    type Transition = PairOp;
+
+    fn init_state() -> BoxedStrategy<(Setup, Setup)> {
+        (setup(), setup()).boxed()
+    }
+
+    fn transitions(_setups: &(Setup, Setup)) -> BoxedStrategy<PairOp> {
+        let bytes = bytes::<{ PairOp::BYTES }>();
+        bytes.prop_map(|bytes| PairOp::arbitrary(&mut reader(bytes))).boxed()
+    }
+
+    fn apply(setups: (Setup, Setup), _op: &PairOp) -> (Setup, Setup) {
+        setups
+    }
+}
+
+struct BackToBack;
+
+impl StateMachineTest for BackToBack {
+    type SystemUnderTest = Pair;
+    type Reference = PairScript;
+
+    fn init_test((client, server): &(Setup, Setup)) -> Pair {
+        Pair::new(client, server)
+    }
+
+    fn apply(mut pair: Pair, _setups: &(Setup, Setup), op: PairOp) -> Pair {
+        pair.apply(&op);
+        pair
+    }
+
+    fn teardown(pair: Pair, _setups: (Setup, Setup)) {
+        pair.bury();
+    }
+}
+
 /// The number of cases is proptest's (`PROPTEST_CASES`, 256 without). Nothing is persisted: a case
 /// that failed is printed as a script, to be kept as a test of its own.
 fn config() -> Config {
@@ -88,4 +135,7 @@ prop_state_machine! {
 
     #[test]
     fn a_server_does_what_the_oracle_says(sequential 1..100 => Alone<Accepting>);
+
+    #[test]
+    fn a_client_and_a_server_agree(sequential 1..100 => BackToBack);
 }

@@ -1,6 +1,6 @@
 //! A real machine with the naive pool and the laws at its side.
 
-use pool_proto::{Action, CloseReason, Instant, Machine, Stats};
+use pool_proto::{Action, CloseReason, Event, Finding, Instant, Machine, Stats, Token};
 
 use super::call::{Answer, Call, Did, Side};
 use super::driver::Driver;
@@ -69,6 +69,23 @@ impl<R: Side> Checked<R> {
         &self.stats
     }
 
+    pub(crate) const fn set_time(&mut self, now: Instant) {
+        self.driver.now = now;
+    }
+
+    /// What is being checked under this token comes back.
+    pub(crate) fn answer_check(&mut self, token: Token, finding: Finding) {
+        if let Some((token, connection)) = self.driver.take_check(token) {
+            self.make(Call::Event(Event::Checked { token, connection, finding }));
+        }
+    }
+
+    /// The holder of a lease closes it.
+    pub(crate) fn release(&mut self, token: Token) {
+        self.driver.take_lease(token);
+        self.make(Call::Event(Event::Closed { token }));
+    }
+
     /// Takes one step and checks it; `None` where the step had no subject.
     pub(crate) fn apply(&mut self, op: &Op) -> Option<Outcome> {
         let due = self.machine.poll_timeout();
@@ -129,10 +146,7 @@ impl<R: Side> Checked<R> {
     pub(crate) fn bury(mut self) {
         self.apply(&Op::Close);
         self.apply(&Op::Close);
-        while self
-            .apply(&Op::Checked(super::op::Whom::Nth(0), pool_proto::Finding::Quiet))
-            .is_some()
-        {}
+        while self.apply(&Op::Checked(super::op::Whom::Nth(0), Finding::Quiet)).is_some() {}
         while self.apply(&Op::Put(super::op::Whom::Nth(0))).is_some() {}
         while self.apply(&Op::Collect(super::op::Who::Nth(0))).is_some() {}
         assert!(self.driver.lives.is_empty());

@@ -49,7 +49,7 @@ pub(crate) struct Driver {
     /// What users hold, those included that the machine has ended.
     leases: Vec<(Token, u32)>,
     /// What is being checked, that included which the machine has ended.
-    checks: Vec<(Token, u32)>,
+    pub(crate) checks: Vec<(Token, u32)>,
     /// Those that have not collected their outcome.
     pub(crate) waiters: Vec<(WaiterId, Waits)>,
     pub(crate) over: Vec<WaiterId>,
@@ -263,8 +263,7 @@ impl Driver {
             Whom::Nth(number) => nth(&self.leases, number)?.0,
             other => self.token(other, &[])?,
         };
-        let held = self.leases.iter().position(|(lease, _)| *lease == token);
-        Some(held.map(|at| self.leases.remove(at)).unwrap_or_else(|| (token, self.connection())))
+        Some(self.take_lease(token).unwrap_or_else(|| (token, self.connection())))
     }
 
     fn check(&mut self, whom: Whom) -> Option<(Token, u32)> {
@@ -272,8 +271,17 @@ impl Driver {
             Whom::Nth(number) => nth(&self.checks, number)?.0,
             other => self.token(other, &[])?,
         };
-        let held = self.checks.iter().position(|(check, _)| *check == token);
-        Some(held.map(|at| self.checks.remove(at)).unwrap_or_else(|| (token, self.connection())))
+        Some(self.take_check(token).unwrap_or_else(|| (token, self.connection())))
+    }
+
+    pub(crate) fn take_lease(&mut self, token: Token) -> Option<(Token, u32)> {
+        let held = self.leases.iter().position(|(lease, _)| *lease == token)?;
+        Some(self.leases.remove(held))
+    }
+
+    pub(crate) fn take_check(&mut self, token: Token) -> Option<(Token, u32)> {
+        let held = self.checks.iter().position(|(check, _)| *check == token)?;
+        Some(self.checks.remove(held))
     }
 
     // --- what the machine says ------------------------------------------------------------------

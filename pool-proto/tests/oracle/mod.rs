@@ -10,6 +10,7 @@
 //! | `naive.rs`, `naive/` | the specification: plain `Vec`s, linear searches, recomputation |
 //! | `laws.rs` | what holds of every pool, seen from outside and without the naive pool |
 //! | `checked.rs` | a machine, the naive pool and the laws, side by side |
+//! | `pair.rs` | a client and a server, back to back |
 //!
 //! It depends on nothing but `std` and `pool_proto`, so a fuzzer can include it by its path and
 //! feed [`Checked`] with [`Op`]s that it [decodes](Op::arbitrary) from bytes.
@@ -41,9 +42,9 @@ pub(crate) mod driver;
 pub(crate) mod laws;
 pub(crate) mod naive;
 pub(crate) mod op;
+pub(crate) mod pair;
 pub(crate) mod setup;
 
 pub(crate) use call::Side;
 pub(crate) use checked::Checked;
-pub(crate) use op::Op;
 pub(crate) use setup::Setup;

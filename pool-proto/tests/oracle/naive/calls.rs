@@ -114,16 +114,11 @@ impl Naive {
                     self.end(token, CloseReason::HandshakeFailed);
                 }
             }
-            Event::Readable { token } => {
-                // A look takes a moment, and is no demand: what it takes out of the stock until
-                // then does not count for the tuner, which sees the stock when the pool settles.
-                match self.state(token) {
-                    Some(Idle) => self.check(token, Purpose::Watch),
-                    Some(_) => self.get(token).stirred = true,
-                    None => self.totals.stale_events += 1,
-                }
-                return Answer::Nothing;
-            }
+            Event::Readable { token } => match self.state(token) {
+                Some(Idle) => self.check(token, Purpose::Watch),
+                Some(_) => self.get(token).stirred = true,
+                None => self.totals.stale_events += 1,
+            },
             Event::Checked { token, connection, finding } => {
                 if self.fits(token, &[Checking], Some(connection)) {
                     self.checked(token, finding);
