@@ -3,7 +3,8 @@
 use pool_proto::{Accepting, Dialing};
 
 use super::choices::Choices;
-use super::oracle::{Checked, Op, Setup, Side};
+use super::oracle::op::Op;
+use super::oracle::{Checked, Setup, Side};
 
 /// A script is over after so many steps. Longer ones are slower and find no more: the machines are
 /// small.
