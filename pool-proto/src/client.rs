@@ -28,6 +28,7 @@ const SETTLING: Duration = Duration::from_secs(1);
 const RECOVERY: Duration = Duration::from_secs(10);
 
 /// The client role: connections come from dials.
+#[derive(Clone)]
 pub struct Dialing {
     tuner: Tuner,
     backoff: Backoff,

@@ -11,6 +11,7 @@ use crate::id::ConnId;
 use crate::slab::Key;
 
 /// Where the ids of live connections lead.
+#[derive(Clone)]
 pub(crate) enum Ids {
     /// This end makes the ids: they are the slots, permuted, and need no table.
     Issued(Permutation),
@@ -19,6 +20,7 @@ pub(crate) enum Ids {
 }
 
 /// Ids made by the peer: untrusted, hashed with a key of our own.
+#[derive(Clone)]
 pub(crate) struct Received {
     live: HashMap<ConnId, u32, FixedState>,
     /// The connections that ended last, oldest first. An id whose connection has ended on this end
@@ -94,6 +96,7 @@ impl Received {
 /// differ until its generation has wrapped. A balanced Feistel network of four rounds: by Luby and
 /// Rackoff (1988) a permutation whatever the round function is. It makes ids look drawn at random,
 /// as the reference's are; it is not a secret: whoever can guess 32 bits can guess an id.
+#[derive(Clone)]
 pub(crate) struct Permutation {
     keys: [u32; 4],
     slot_bits: u32,

@@ -20,6 +20,10 @@ use crate::waiters::{Standing, Waiters};
 
 /// The pool's state machine; [`Client`](crate::Client) and [`Server`](crate::Server) are its two
 /// forms. The [crate documentation](crate) has the contract and the driving loop.
+///
+/// `Clone` is for model checkers, which try one state in several ways: their connections are names.
+/// An adapter's are sockets, and cannot be cloned.
+#[derive(Clone)]
 pub struct Machine<C, R> {
     pub(crate) slots: Slots<C>,
     pub(crate) ids: Ids,
@@ -110,7 +114,7 @@ impl<C, R: Role> Machine<C, R> {
                 }
                 self.end(index, CloseReason::HandshakeFailed);
             }
-            Event::Readable { token } => return self.readable(token, now),
+            Event::Readable { token } => self.readable(token, now),
             Event::Checked { token, connection, finding } => {
                 self.checked(token, connection, finding, now);
             }
@@ -223,9 +227,10 @@ impl<C, R: Role> Machine<C, R> {
 
     // --- inside ---------------------------------------------------------------------------------
 
-    /// Time never goes back: an earlier `now` counts as the latest one seen.
+    /// Time never goes back: an earlier `now` counts as the latest one seen. Nor does it reach the
+    /// instant that does not come, at which everything would be due.
     pub(crate) fn advance(&mut self, now: Instant) -> Instant {
-        self.now = self.now.max(now);
+        self.now = self.now.max(now).min(Instant::LAST);
         self.now
     }
 

@@ -23,6 +23,7 @@ use crate::time::{Instant, Period};
 const SOURCES_LOOKED_AT: usize = 64;
 
 /// The server role: connections come from a listener.
+#[derive(Clone)]
 pub struct Accepting {
     sources: Sources,
     allow: AllowList,
@@ -123,18 +124,19 @@ impl<C> Server<C> {
         if held >= self.role.max_per_source {
             return Err(Rejected::SourceFull { source_address, limit: self.role.max_per_source });
         }
+        // More than the capacity is on its way only while what was put back for waiters is being
+        // drained; one eviction would not make room then.
+        let beyond = Rejected::CapacityReached { limit: self.role.capacity };
+        if self.supply() > self.role.capacity {
+            return Err(beyond);
+        }
         if self.slots.len(State::Handshaking) >= self.role.max_handshakes
             && !self.evict_handshake(source_address)
         {
             return Err(Rejected::HandshakesReached { limit: self.role.max_handshakes });
         }
-        // More than the capacity is on its way only while what was put back for waiters is being
-        // drained; one eviction would not make room then.
-        let supply = self.supply();
-        if supply > self.role.capacity
-            || supply == self.role.capacity && !self.evict_pooled(held, &SUPPLY)
-        {
-            return Err(Rejected::CapacityReached { limit: self.role.capacity });
+        if self.supply() == self.role.capacity && !self.evict_pooled(held, &SUPPLY) {
+            return Err(beyond);
         }
         if self.slots.total() >= self.max_connections && !self.evict_pooled(held, &POOLED) {
             return Err(full);

@@ -24,6 +24,7 @@ struct Link {
 
 const UNLINKED: Link = Link { previous: NIL, next: NIL };
 
+#[derive(Clone)]
 struct Entry<T, const LINKS: usize> {
     links: [Link; LINKS],
     generation: u32,
@@ -31,6 +32,7 @@ struct Entry<T, const LINKS: usize> {
 }
 
 /// A slab of `T`s, each of which can be in up to `LINKS` lists at once.
+#[derive(Clone)]
 pub(crate) struct Slab<T, const LINKS: usize> {
     entries: Vec<Entry<T, LINKS>>,
     /// Vacant entries, least recently vacated first: an index, and the id made from it, rests as

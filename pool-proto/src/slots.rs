@@ -52,6 +52,7 @@ pub(crate) const LIFETIME_STEPS: u8 = 16;
 const STEPS: usize = LIFETIME_STEPS as usize;
 
 /// One connection.
+#[derive(Clone)]
 pub(crate) struct Slot<C> {
     /// Present while the machine holds it: idle, claimed, granted, resting.
     pub(crate) connection: Option<C>,
@@ -87,6 +88,7 @@ struct Timed<const K: usize> {
 }
 
 /// All connections of a machine.
+#[derive(Clone)]
 pub(crate) struct Slots<C> {
     /// Link 0: the list of the state. Link 1: the list of the lifetime step. Link 2: the source's.
     pub(crate) slab: Slab<Slot<C>, 3>,

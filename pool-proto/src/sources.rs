@@ -20,6 +20,7 @@ pub(crate) fn source_of(address: IpAddr) -> IpAddr {
     }
 }
 
+#[derive(Clone)]
 struct Source {
     address: IpAddr,
     /// Its connections that are not leased, longest there first.
@@ -31,6 +32,7 @@ struct Source {
 }
 
 /// All sources with live connections, ranked by how many of them are not leased.
+#[derive(Clone)]
 pub(crate) struct Sources {
     slab: Slab<Source, 1>,
     by_address: HashMap<IpAddr, u32, FixedState>,

@@ -29,6 +29,9 @@ impl Instant {
     /// An instant that does not come: what a period that is switched off adds up to.
     pub(crate) const NEVER: Self = Self(u64::MAX);
 
+    /// The last instant that does come: the latest that a machine takes for now.
+    pub(crate) const LAST: Self = Self(u64::MAX - 1);
+
     /// The instant `nanos` nanoseconds after the epoch.
     #[must_use]
     pub const fn from_nanos(nanos: u64) -> Self {

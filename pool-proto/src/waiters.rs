@@ -32,6 +32,7 @@ pub(crate) struct Waiter {
     pub(crate) standing: Standing,
 }
 
+#[derive(Clone)]
 pub(crate) struct Waiters {
     /// Link 0: the queue of its kind. Link 1: everybody who waits.
     slab: Slab<Waiter, 2>,

@@ -118,3 +118,18 @@ fn time_never_goes_back() {
     assert_eq!(pool.stats().idle, 1);
     pool.release(lease);
 }
+
+#[test]
+fn at_the_end_of_time_only_what_has_a_deadline_ends() {
+    let end = Instant::from_nanos(u64::MAX);
+    let mut forever = filled(1, |config| config);
+    forever.now = end;
+    forever.timeout();
+    let lease = forever.take();
+    forever.release(lease);
+    let mut limited = filled(1, |config| config.max_lifetime(ms(1000)));
+    limited.now = end;
+    limited.timeout();
+    assert_eq!(limited.ended(CloseReason::Expired), 1);
+    assert!(limited.machine.poll_timeout().is_none_or(|due| due > end));
+}

@@ -375,3 +375,19 @@ fn one_source_cannot_lock_out_another_whatever_it_holds() {
     }
     assert_eq!(pool.stats().idle + pool.stats().handshaking, 6);
 }
+
+#[test]
+fn no_handshake_makes_room_for_a_peer_that_is_turned_away_all_the_same() {
+    let mut pool = ServerHarness::server(2, |config| config.max_handshakes(2));
+    pool.join("10.0.0.3");
+    let lease = pool.take();
+    pool.admit("10.0.0.1").unwrap();
+    pool.admit("10.0.0.1").unwrap();
+    pool.queue();
+    // It comes back for the waiter, beyond the capacity.
+    pool.put(lease).unwrap();
+    let admission = pool.admit("10.0.0.2");
+    assert_eq!(admission, Err(Rejected::CapacityReached { limit: 2 }));
+    assert_eq!(pool.did(), []);
+    assert_eq!(pool.stats().handshaking, 2);
+}

@@ -1,7 +1,7 @@
 //! The client's supply under the two tuning laws.
 
 use crate::harness::*;
-use pool_proto::{Acquire, Collected, HandshakeFailure, Refusal, Stock, Tuning, WaitReason};
+use pool_proto::{Acquire, Collected, Event, HandshakeFailure, Refusal, Stock, Tuning, WaitReason};
 
 fn client(min: u32, max: u32) -> ClientHarness {
     ClientHarness::client(min, max, |config| config)
@@ -43,6 +43,30 @@ fn what_is_taken_is_replaced_at_once() {
     assert_eq!(pool.dialing().len(), 1);
     pool.release(lease);
     assert_eq!(pool.dialing().len(), 1);
+}
+
+#[test]
+fn a_stale_event_does_not_show_the_tuner_what_it_had_not_seen() {
+    let capacity_after_a_round = |stale: bool| {
+        let mut pool = ClientHarness::client(1, 8, |config| config.interval(ms(100)..=ms(100)));
+        let _: Stock = pool.wait_ready(8);
+        pool.fill();
+        let lease = pool.take();
+        let ended = lease.token;
+        pool.release(lease);
+        pool.fill();
+        pool.pass(ms(100));
+        let before = pool.stats().capacity;
+        for token in pool.pooled() {
+            pool.readable(token);
+        }
+        if stale {
+            pool.event(Event::Closed { token: ended });
+        }
+        pool.pass(ms(100));
+        (before, pool.stats().capacity)
+    };
+    assert_eq!(capacity_after_a_round(true), capacity_after_a_round(false));
 }
 
 #[test]

@@ -209,7 +209,7 @@ impl<R: Role> Harness<R> {
 
     pub(crate) fn timeout(&mut self) {
         self.begin();
-        let now = self.clock.max(self.now);
+        let now = self.clock;
         for life in std::mem::take(&mut self.lives) {
             match life.held {
                 Held::Checking(until) if until <= now => {

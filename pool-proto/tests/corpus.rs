@@ -1,0 +1,62 @@
+//! The fuzz targets without a fuzzer: replays every input of `fuzz/corpus` and `fuzz/regressions`,
+//! and some thousand random ones.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+#[path = "../../fuzz/src/lib.rs"]
+mod fuzz;
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::{Path, PathBuf};
+
+use fastrand::Rng;
+use fuzz::{Body, TARGETS};
+
+/// Random inputs for each target. Most are short, as most bugs are.
+const RANDOM_INPUTS: u64 = 3000;
+const MOST_RANDOM_BYTES: usize = 512;
+
+/// Runs a target on an input; `name` is told if it fails.
+fn run(body: Body, input: &[u8], name: impl FnOnce() -> String) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| body(input))) {
+        eprintln!("this input failed: {}", name());
+        resume_unwind(panic);
+    }
+}
+
+/// The files of a directory of inputs, in the order of their names; none if it does not exist.
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn every_input_of_the_corpora_passes() {
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
+    for (target, body) in TARGETS {
+        let corpus = files(&fuzz.join("corpus").join(target));
+        assert!(!corpus.is_empty(), "{target} has no corpus in {}", fuzz.display());
+        let regressions = files(&fuzz.join("regressions").join(target));
+        for path in corpus.iter().chain(&regressions) {
+            run(*body, &fs::read(path).unwrap(), || path.display().to_string());
+        }
+        println!("{target}: {} inputs, {} regressions", corpus.len(), regressions.len());
+    }
+}
+
+#[test]
+fn random_inputs_pass() {
+    for (target, body) in TARGETS {
+        for seed in 0..RANDOM_INPUTS {
+            let mut random = Rng::with_seed(seed);
+            let most = random.usize(1..=MOST_RANDOM_BYTES);
+            let length = random.usize(..most);
+            let input: Vec<u8> = (0..length).map(|_| random.u8(..)).collect();
+            let hex = || input.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            run(*body, &input, || format!("{target}, seed {seed}, in hex {}", hex()));
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Random scripts, step by step compared with the oracle; what fails shrinks to a short script.
+//!
+//! The state machine of `proptest-state-machine` is the setup alone: an [`Op`] names its subjects by
+//! small numbers, so that any script is valid, and the naive pool runs next to the machine.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails"
+)]
+
+mod oracle;
+
+use std::marker::PhantomData;
+use std::sync::OnceLock;
+
+use oracle::op::Op;
+use oracle::pair::{Pair, PairOp};
+use oracle::{Checked, Setup, Side};
+use pool_proto::{Accepting, Dialing};
+use proptest::array::UniformArrayStrategy;
+use proptest::prelude::*;
+use proptest::test_runner::Config;
+use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
+
+fn bytes<const N: usize>() -> UniformArrayStrategy<proptest::num::u8::Any, [u8; N]> {
+    UniformArrayStrategy::new(any::<u8>())
+}
+
+fn reader<const N: usize>(bytes: [u8; N]) -> impl FnMut() -> u8 {
+    let mut bytes = bytes.into_iter();
+    move || bytes.next().unwrap_or(0)
+}
+
+fn setup() -> impl Strategy<Value = Setup> {
+    bytes::<{ Setup::BYTES }>().prop_map(|bytes| Setup::arbitrary(&mut reader(bytes)))
+}
+
+/// Scripts for one side.
+struct Script<R>(PhantomData<R>);
+
+impl<R: Side> ReferenceStateMachine for Script<R> {
+    type State = Setup;
+    type Transition = Op;
+
+    fn init_state() -> BoxedStrategy<Setup> {
+        setup().boxed()
+    }
+
+    fn transitions(_setup: &Setup) -> BoxedStrategy<Op> {
+        bytes::<{ Op::BYTES }>()
+            .prop_map(|bytes| Op::arbitrary(R::DIALS, &mut reader(bytes)))
+            .boxed()
+    }
+
+    fn apply(setup: Setup, _op: &Op) -> Setup {
+        setup
+    }
+}
+
+/// One machine under such a script.
+struct Alone<R>(PhantomData<R>);
+
+impl<R: Side> StateMachineTest for Alone<R> {
+    type SystemUnderTest = Checked<R>;
+    type Reference = Script<R>;
+
+    fn init_test(setup: &Setup) -> Checked<R> {
+        Checked::new(setup, true)
+    }
+
+    fn apply(mut checked: Checked<R>, _setup: &Setup, op: Op) -> Checked<R> {
+        checked.apply(&op);
+        checked
+    }
+
+    fn teardown(checked: Checked<R>, _setup: Setup) {
+        checked.bury();
+    }
+}
+
+/// Scripts for a client and a server back to back.
+struct PairScript;
+
+impl ReferenceStateMachine for PairScript {
+    type State = (Setup, Setup);
+    type Transition = PairOp;
+
+    fn init_state() -> BoxedStrategy<(Setup, Setup)> {
+        (setup(), setup()).boxed()
+    }
+
+    fn transitions(_setups: &(Setup, Setup)) -> BoxedStrategy<PairOp> {
+        let bytes = bytes::<{ PairOp::BYTES }>();
+        bytes.prop_map(|bytes| PairOp::arbitrary(&mut reader(bytes))).boxed()
+    }
+
+    fn apply(setups: (Setup, Setup), _op: &PairOp) -> (Setup, Setup) {
+        setups
+    }
+}
+
+struct BackToBack;
+
+impl StateMachineTest for BackToBack {
+    type SystemUnderTest = Pair;
+    type Reference = PairScript;
+
+    fn init_test((client, server): &(Setup, Setup)) -> Pair {
+        Pair::new(client, server)
+    }
+
+    fn apply(mut pair: Pair, _setups: &(Setup, Setup), op: PairOp) -> Pair {
+        pair.apply(&op);
+        pair
+    }
+
+    fn teardown(pair: Pair, _setups: (Setup, Setup)) {
+        pair.bury();
+    }
+}
+
+/// The number of cases is proptest's (`PROPTEST_CASES`, 256 without). Nothing is persisted: a case
+/// that failed is printed as a script, to be kept as a test of its own.
+fn config() -> Config {
+    static CONFIG: OnceLock<Config> = OnceLock::new();
+    CONFIG.get_or_init(|| Config { failure_persistence: None, ..Config::default() }).clone()
+}
+
+prop_state_machine! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn a_client_does_what_the_oracle_says(sequential 1..100 => Alone<Dialing>);
+
+    #[test]
+    fn a_server_does_what_the_oracle_says(sequential 1..100 => Alone<Accepting>);
+
+    #[test]
+    fn a_client_and_a_server_agree(sequential 1..100 => BackToBack);
+}
