@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use pool_proto::{CloseReason, Instant, Lease, Refusal, State, Stats, Tuning};
+use pool_proto::{
+    CloseReason, Finding, Instant, Lease, Purpose, Refusal, State, Stats, Token, Tuning,
+};
 
 use crate::end::{End, Life, Machine, on};
 use crate::options::Side;
@@ -19,6 +21,7 @@ impl End {
         }
         self.check_waiters(&stats)?;
         self.check_limits(&stats)?;
+        self.check_nothing_is_left_undone(&stats)?;
         self.check_tuning(&stats)?;
         self.check_backoff(&stats, tally)?;
         if !self.large || self.steps.is_multiple_of(u64::from(self.live / 4 + 1)) {
@@ -62,6 +65,12 @@ impl End {
         ] {
             ensure!(counted == told, "1: the counters count", "{name}: {told} for {counted}");
         }
+        let (promised, called) = (count(State::Granted), self.waiting.called());
+        ensure!(
+            promised as usize <= called,
+            "5: what is promised is somebody's",
+            "{promised} for {called}"
+        );
         let inside = [State::Idle, State::Claimed, State::Granted, State::Resting];
         let inside: u32 = inside.map(count).iter().sum();
         ensure!(inside == self.inside, "1: one owner", "{inside} for {}", self.inside);
@@ -109,6 +118,9 @@ impl End {
             "{any} wait, {} are idle",
             stats.idle
         );
+        let dried_up = self.accept_ended && !self.closed;
+        let supply = self.waiting.for_supply();
+        ensure!(!dried_up || supply == 0, "5: nobody waits in vain", "{supply} wait for peers");
         let all = self.waiting.all();
         // Those who had waited before come on top: they are let in again however many wait.
         let most = (self.bounds.max_waiters as usize).max(self.waiting.let_in());
@@ -128,6 +140,8 @@ impl End {
             "{all} for {}",
             bounds.max_connections
         );
+        let (idle, most) = (stats.idle, bounds.capacity.1);
+        ensure!(idle <= most, "2: stock within capacity", "{idle} for {most}");
         if self.side == Side::Server {
             let ready = stats.handshaking + stats.idle;
             let most = bounds.capacity.1;
@@ -146,6 +160,93 @@ impl End {
         let known = (self.dials, self.leases, self.admitted);
         let told = (totals.dials, totals.leases, totals.admitted);
         ensure!(known == told, "1: the counters count", "dials, leases, admitted: {told:?}");
+        Ok(())
+    }
+
+    /// 7: a client that may dial, and lacks connections, does, whatever its other dials are up to.
+    fn check_nothing_is_left_undone(&self, stats: &Stats) -> Checked {
+        let paced = self.side == Side::Server || self.bounds.tuning == Tuning::Reference;
+        if paced || self.closed || stats.failures_in_a_row > 0 {
+            return Ok(());
+        }
+        let in_flight = stats.dialing + stats.handshaking;
+        let ready = in_flight + stats.idle + stats.returning;
+        let all = ready + stats.claimed + stats.leased;
+        // What is promised counts as supply, and is told as leased.
+        let supply = ready as usize + self.waiting.called();
+        let may = in_flight < self.bounds.max_dials && all < self.bounds.max_connections;
+        ensure!(
+            !may || supply >= stats.capacity as usize,
+            "7: what can be dialled is dialled",
+            "{supply} of {}, {in_flight} in flight",
+            stats.capacity
+        );
+        Ok(())
+    }
+
+    /// 1: what was found decides what becomes of a connection.
+    pub(crate) fn check_finding(&mut self, token: Token, finding: Finding) -> Checked {
+        let purpose = self.life(token).and_then(|life| life.purpose);
+        let state = self.state(token);
+        let right = match (purpose, finding) {
+            (None, _) => true,
+            (Some(Purpose::Drain), Finding::Data) | (_, Finding::Closed) => state.is_none(),
+            (Some(Purpose::Watch), Finding::Data) => {
+                let open = matches!(state, Some(State::Idle | State::Checking));
+                let claims = on!(&self.machine, pool => pool.peer_claims());
+                !claims || !open
+            }
+            (_, Finding::Quiet) => true,
+        };
+        ensure!(right, "1: a finding has its consequence", "{purpose:?} {finding:?}: {state:?}");
+        Ok(())
+    }
+
+    /// 1: a connection ends for a reason that holds.
+    pub(crate) fn check_reason(&self, life: &Life, reason: CloseReason) -> Checked {
+        let due = self.bounds.period(life.state).map(|period| life.since + period);
+        let right = match reason {
+            _ if self.large => true,
+            CloseReason::DialTimeout
+            | CloseReason::HandshakeTimeout
+            | CloseReason::IdleTimeout
+            | CloseReason::DrainTimeout => due.is_some_and(|due| due <= self.seen),
+            CloseReason::Expired => {
+                let age = life.established.map(|established| self.seen.since(established));
+                let most = self.bounds.max_lifetime;
+                // A tenth of it is jitter.
+                age.is_some_and(|age| most.is_some_and(|most| age >= most.mul_f64(0.899)))
+            }
+            CloseReason::DuplicateId => {
+                life.id.is_some_and(|id| self.ids.get(&id).is_some_and(|of| *of != life.token))
+            }
+            CloseReason::PoolClosed => self.closed,
+            _ => true,
+        };
+        ensure!(right, "1: a connection ends for a reason", "{reason} in {:?}", life.state);
+        Ok(())
+    }
+
+    /// 2: whoever is turned away from a full server has no reason to complain of another source.
+    pub(crate) fn check_nobody_is_locked_out(&self, source: u16, held: usize) -> Checked {
+        let outside = |life: &&Life| matches!(life.state, State::Leased | State::Claimed);
+        let supply = self.lives.iter().flatten().filter(|life| !outside(life)).count();
+        if supply > self.bounds.capacity.1 as usize {
+            // What was put back for waiters, and is being drained, comes on top; one eviction would
+            // make no room then.
+            return Ok(());
+        }
+        let evictable = [State::Handshaking, State::Idle, State::Resting];
+        for heavy in self.lives.iter().flatten().filter(|life| evictable.contains(&life.state)) {
+            let theirs = |life: &&Life| life.source == heavy.source && life.state != State::Leased;
+            let count = self.lives.iter().flatten().filter(theirs).count();
+            ensure!(
+                count < held + 2,
+                "2: no source locks out another",
+                "{source} with {held} is turned away, {:?} has {count}",
+                heavy.source
+            );
+        }
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use pool_proto::{
     Acquire, Action, Admission, Client, CloseReason, Collected, ConnId, Event, Finding, Instant,
-    Lease, PutError, Rejected, Server, State, Stats, Stock, Token, WaitOutcome, WaiterId,
+    Lease, Purpose, PutError, Rejected, Server, State, Stats, Stock, Token, WaitOutcome, WaiterId,
 };
 
 use crate::options::{Bounds, Side};
@@ -39,6 +39,8 @@ pub(crate) struct Life {
     /// When it entered its state, by the end's own clock.
     pub(crate) since: Instant,
     pub(crate) established: Option<Instant>,
+    /// What it was last checked for.
+    pub(crate) purpose: Option<Purpose>,
     pub(crate) id: Option<ConnId>,
     /// Server: the number of its source.
     pub(crate) source: Option<u16>,
@@ -71,6 +73,8 @@ pub(crate) struct End {
     pub(crate) closed: bool,
     /// Whether a dial was begun in this step.
     pub(crate) dialled: bool,
+    /// The server's listener is gone.
+    pub(crate) accept_ended: bool,
     /// Whether a connection that was promised to somebody ended in this step.
     bereft: bool,
     pub(crate) dials: u64,
@@ -112,6 +116,7 @@ impl End {
             did: VecDeque::new(),
             closed: false,
             dialled: false,
+            accept_ended: false,
             bereft: false,
             dials: 0,
             leases: 0,
@@ -160,7 +165,7 @@ impl End {
 
     pub(crate) fn event(&mut self, now: u64, event: Event<u32>, tally: &mut Tally) -> Checked {
         let clock = self.step(now);
-        let mut named = None;
+        let (mut named, mut checked) = (None, None);
         match &event {
             Event::Established { token, connection, id } => {
                 self.give(*connection)?;
@@ -172,10 +177,12 @@ impl End {
                     named = id.map(|id| (*token, id));
                 }
             }
-            Event::Checked { connection, .. } => {
+            Event::Checked { token, connection, finding } => {
                 self.give(*connection)?;
                 self.checking -= 1;
+                checked = Some((*token, *finding));
             }
+            Event::AcceptEnded => self.accept_ended = true,
             Event::DialFailed { token } | Event::HandshakeFailed { token, .. } => {
                 let failing = match event {
                     Event::DialFailed { .. } => State::Dialing,
@@ -205,6 +212,9 @@ impl End {
         self.account(tally)?;
         if let Some((token, id)) = named.filter(|(token, _)| self.state(*token).is_some()) {
             self.name(token, id)?;
+        }
+        if let Some((token, finding)) = checked {
+            self.check_finding(token, finding)?;
         }
         self.settle(tally)
     }
@@ -364,9 +374,9 @@ impl End {
 
     pub(crate) fn close(&mut self, now: u64, tally: &mut Tally) -> Checked {
         let clock = self.step(now);
+        self.closed = true;
         self.end_checks(CloseReason::PoolClosed, tally, |_| true)?;
         on!(&mut self.machine, pool => pool.close(clock));
-        self.closed = true;
         self.settle(tally)?;
         let waiting = self.before.waiters;
         ensure!(waiting == 0, "8: waiters are answered by close", "{waiting} wait");
@@ -388,8 +398,8 @@ impl End {
         let [high, low] = source.to_be_bytes();
         let address = std::net::IpAddr::from([10, 0, high, low]);
         let of_source = |life: &&Life| life.source == Some(source) && life.state != State::Leased;
-        // Where nothing limits sources, and there are many to be counted, they are not.
-        let counted = self.bounds.max_per_source < u32::MAX;
+        // Where there are many to be counted, they are not.
+        let counted = !self.large;
         let held = if counted { self.lives.iter().flatten().filter(of_source).count() } else { 0 };
         let Machine::Server(server) = &mut self.machine else {
             return Ok(Err(Rejected::PoolClosed));
@@ -408,6 +418,9 @@ impl End {
                 self.account(tally)?;
                 self.enter(token, State::Handshaking, Some(source), tally)?;
                 self.name(token, id)?;
+            }
+            Err(Rejected::CapacityReached { .. }) if counted => {
+                self.check_nobody_is_locked_out(source, held)?;
             }
             Err(Rejected::SourceFull { .. }) => ensure!(
                 held >= self.bounds.max_per_source as usize,
@@ -460,7 +473,8 @@ impl End {
             self.lives.resize(token.slot() + 1, None);
         }
         let since = self.seen;
-        let life = Life { token, state, since, established: None, id: None, source };
+        let (established, purpose, id) = (None, None, None);
+        let life = Life { token, state, since, established, purpose, id, source };
         let former = self.lives[token.slot()].replace(life);
         ensure!(former.is_none(), "1: a token is not used twice", "{token:?}");
         self.live += 1;
@@ -537,7 +551,7 @@ impl End {
                 self.dialled = true;
                 self.enter(token, State::Dialing, None, tally)
             }
-            Action::Check { token, connection, .. } => {
+            Action::Check { token, connection, purpose } => {
                 ensure!(!self.closed, "8: no check after close", "{action:?}");
                 self.take(connection, Place::Driver)?;
                 self.checking += 1;
@@ -547,7 +561,7 @@ impl End {
                     return Ok(());
                 };
                 // Checked again, it enters its state again.
-                life.since = seen;
+                (life.since, life.purpose) = (seen, Some(purpose));
                 Ok(())
             }
             Action::Close { token, connection, reason } => {
@@ -585,6 +599,7 @@ impl End {
             ensure!(false, "1: a transport ends once", "{token:?}: {reason}");
             return Ok(());
         };
+        self.check_reason(&life, reason)?;
         self.live -= 1;
         self.bereft |= life.state == State::Granted;
         if let Some(id) = life.id

@@ -40,6 +40,11 @@ impl Waiting {
         self.queue.iter().filter(|(_, want)| *want == Want::Any).count()
     }
 
+    /// How many wait for any connection or for stock.
+    pub(crate) fn for_supply(&self) -> usize {
+        self.queue.iter().filter(|(_, want)| !matches!(want, Want::Id(_))).count()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.queue.len()
     }
