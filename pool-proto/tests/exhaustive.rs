@@ -217,6 +217,17 @@ const DIALS: [Op; 12] = [
     Op::Close,
 ];
 
+/// Failures, successes that do not last, and successes that have lasted.
+const RELAPSES: [Op; 7] = [
+    Op::Dialed(FIRST),
+    Op::DialFailed(FIRST),
+    Op::Established(FIRST, Given::Fresh),
+    Op::Closed(FIRST),
+    Op::Closed(SECOND),
+    Op::Timeout(When::Due),
+    Op::Pass(Span::Millis(11_000)),
+];
+
 /// A server's.
 const ADMISSIONS: [Op; 8] = [
     Op::Admit(0),
@@ -329,6 +340,7 @@ fn every_short_life_of_a_client_is_right() {
     for scripts in [
         scripts("dials", SMALL, &[], &DIALS[..], DEPTH),
         scripts("dials in rounds", reference, &[], &DIALS, DEPTH),
+        scripts("relapses", SMALL, &[], &RELAPSES, DEPTH),
         scripts("leases", SMALL, &[], &[&CONNECTED[..], &LEASES].concat(), DEPTH),
         scripts("leases of what rests", resting, &CONNECTED, &LEASES, DEPTH),
         scripts("queue", SMALL, &[], &[&CONNECTED[..], &QUEUE].concat(), DEPTH),
