@@ -331,6 +331,7 @@ fn assert_reached(seen: &Seen, other_side: &[Op], unreachable: &[CloseReason]) {
 #[test]
 fn every_short_life_of_a_client_is_right() {
     let mut seen = Seen::default();
+    let pair = Setup { capacity: (2, 2), ..SMALL };
     let reference =
         Setup { tuning: Tuning::Reference, interval: (seconds(1), seconds(1)), ..SMALL };
     let aging = Setup { idle_timeout: Some(seconds(3)), max_lifetime: Some(seconds(7)), ..SMALL };
@@ -340,7 +341,7 @@ fn every_short_life_of_a_client_is_right() {
     for scripts in [
         scripts("dials", SMALL, &[], &DIALS[..], DEPTH),
         scripts("dials in rounds", reference, &[], &DIALS, DEPTH),
-        scripts("relapses", SMALL, &[], &RELAPSES, DEPTH),
+        scripts("relapses", pair, &[], &RELAPSES, DEPTH),
         scripts("leases", SMALL, &[], &[&CONNECTED[..], &LEASES].concat(), DEPTH),
         scripts("leases of what rests", resting, &CONNECTED, &LEASES, DEPTH),
         scripts("queue", SMALL, &[], &[&CONNECTED[..], &QUEUE].concat(), DEPTH),
