@@ -34,7 +34,7 @@ impl Choices {
             Answer::Admitted(Ok(admission)) => choices.admitted = Some(*admission),
             Answer::Reason(Some(WaitReason::BackingOff { .. }))
             | Answer::Outcome(WaitOutcome::Waiting(WaitReason::BackingOff { .. })) => {
-                choices.backing_off = true
+                choices.backing_off = true;
             }
             _ => {}
         }
