@@ -217,6 +217,17 @@ const DIALS: [Op; 12] = [
     Op::Close,
 ];
 
+/// Failures, successes that do not last, and successes that have lasted.
+const RELAPSES: [Op; 7] = [
+    Op::Dialed(FIRST),
+    Op::DialFailed(FIRST),
+    Op::Established(FIRST, Given::Fresh),
+    Op::Closed(FIRST),
+    Op::Closed(SECOND),
+    Op::Timeout(When::Due),
+    Op::Pass(Span::Millis(11_000)),
+];
+
 /// A server's.
 const ADMISSIONS: [Op; 8] = [
     Op::Admit(0),
@@ -320,6 +331,7 @@ fn assert_reached(seen: &Seen, other_side: &[Op], unreachable: &[CloseReason]) {
 #[test]
 fn every_short_life_of_a_client_is_right() {
     let mut seen = Seen::default();
+    let pair = Setup { capacity: (2, 2), ..SMALL };
     let reference =
         Setup { tuning: Tuning::Reference, interval: (seconds(1), seconds(1)), ..SMALL };
     let aging = Setup { idle_timeout: Some(seconds(3)), max_lifetime: Some(seconds(7)), ..SMALL };
@@ -329,6 +341,7 @@ fn every_short_life_of_a_client_is_right() {
     for scripts in [
         scripts("dials", SMALL, &[], &DIALS[..], DEPTH),
         scripts("dials in rounds", reference, &[], &DIALS, DEPTH),
+        scripts("relapses", pair, &[], &RELAPSES, DEPTH),
         scripts("leases", SMALL, &[], &[&CONNECTED[..], &LEASES].concat(), DEPTH),
         scripts("leases of what rests", resting, &CONNECTED, &LEASES, DEPTH),
         scripts("queue", SMALL, &[], &[&CONNECTED[..], &QUEUE].concat(), DEPTH),

@@ -11,6 +11,7 @@
 
 mod oracle;
 
+use std::fmt;
 use std::marker::PhantomData;
 use std::sync::OnceLock;
 
@@ -36,24 +37,34 @@ fn setup() -> impl Strategy<Value = Setup> {
     bytes::<{ Setup::BYTES }>().prop_map(|bytes| Setup::arbitrary(&mut reader(bytes)))
 }
 
+/// Prints on one line, so that a script is read like one.
+#[derive(Clone, Copy)]
+struct Line<T>(T);
+
+impl<T: fmt::Debug> fmt::Debug for Line<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
 /// Scripts for one side.
 struct Script<R>(PhantomData<R>);
 
 impl<R: Side> ReferenceStateMachine for Script<R> {
-    type State = Setup;
-    type Transition = Op;
+    type State = Line<Setup>;
+    type Transition = Line<Op>;
 
-    fn init_state() -> BoxedStrategy<Setup> {
-        setup().boxed()
+    fn init_state() -> BoxedStrategy<Line<Setup>> {
+        setup().prop_map(Line).boxed()
     }
 
-    fn transitions(_setup: &Setup) -> BoxedStrategy<Op> {
+    fn transitions(_setup: &Line<Setup>) -> BoxedStrategy<Line<Op>> {
         bytes::<{ Op::BYTES }>()
-            .prop_map(|bytes| Op::arbitrary(R::DIALS, &mut reader(bytes)))
+            .prop_map(|bytes| Line(Op::arbitrary(R::DIALS, &mut reader(bytes))))
             .boxed()
     }
 
-    fn apply(setup: Setup, _op: &Op) -> Setup {
+    fn apply(setup: Line<Setup>, _op: &Line<Op>) -> Line<Setup> {
         setup
     }
 }
@@ -65,16 +76,16 @@ impl<R: Side> StateMachineTest for Alone<R> {
     type SystemUnderTest = Checked<R>;
     type Reference = Script<R>;
 
-    fn init_test(setup: &Setup) -> Checked<R> {
+    fn init_test(Line(setup): &Line<Setup>) -> Checked<R> {
         Checked::new(setup, true)
     }
 
-    fn apply(mut checked: Checked<R>, _setup: &Setup, op: Op) -> Checked<R> {
+    fn apply(mut checked: Checked<R>, _setup: &Line<Setup>, Line(op): Line<Op>) -> Checked<R> {
         checked.apply(&op);
         checked
     }
 
-    fn teardown(checked: Checked<R>, _setup: Setup) {
+    fn teardown(checked: Checked<R>, _setup: Line<Setup>) {
         checked.bury();
     }
 }
@@ -83,19 +94,19 @@ impl<R: Side> StateMachineTest for Alone<R> {
 struct PairScript;
 
 impl ReferenceStateMachine for PairScript {
-    type State = (Setup, Setup);
-    type Transition = PairOp;
+    type State = Line<(Setup, Setup)>;
+    type Transition = Line<PairOp>;
 
-    fn init_state() -> BoxedStrategy<(Setup, Setup)> {
-        (setup(), setup()).boxed()
+    fn init_state() -> BoxedStrategy<Line<(Setup, Setup)>> {
+        (setup(), setup()).prop_map(Line).boxed()
     }
 
-    fn transitions(_setups: &(Setup, Setup)) -> BoxedStrategy<PairOp> {
+    fn transitions(_setups: &Line<(Setup, Setup)>) -> BoxedStrategy<Line<PairOp>> {
         let bytes = bytes::<{ PairOp::BYTES }>();
-        bytes.prop_map(|bytes| PairOp::arbitrary(&mut reader(bytes))).boxed()
+        bytes.prop_map(|bytes| Line(PairOp::arbitrary(&mut reader(bytes)))).boxed()
     }
 
-    fn apply(setups: (Setup, Setup), _op: &PairOp) -> (Setup, Setup) {
+    fn apply(setups: Line<(Setup, Setup)>, _op: &Line<PairOp>) -> Line<(Setup, Setup)> {
         setups
     }
 }
@@ -106,16 +117,16 @@ impl StateMachineTest for BackToBack {
     type SystemUnderTest = Pair;
     type Reference = PairScript;
 
-    fn init_test((client, server): &(Setup, Setup)) -> Pair {
+    fn init_test(Line((client, server)): &Line<(Setup, Setup)>) -> Pair {
         Pair::new(client, server)
     }
 
-    fn apply(mut pair: Pair, _setups: &(Setup, Setup), op: PairOp) -> Pair {
+    fn apply(mut pair: Pair, _setups: &Line<(Setup, Setup)>, Line(op): Line<PairOp>) -> Pair {
         pair.apply(&op);
         pair
     }
 
-    fn teardown(pair: Pair, _setups: (Setup, Setup)) {
+    fn teardown(pair: Pair, _setups: Line<(Setup, Setup)>) {
         pair.bury();
     }
 }

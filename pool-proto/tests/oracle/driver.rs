@@ -3,16 +3,16 @@
 //! [`Call`] that it means to them now.
 
 use std::net::IpAddr;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use pool_proto::{
-    Acquire, Action, Admission, Client, ClientConfig, CloseReason, Collected, ConnId, Dialing,
-    Event, Instant, Lease, Machine, Stock, Token, WaitOutcome, WaiterId,
+    Acquire, Action, Admission, CloseReason, Collected, ConnId, Event, Instant, Lease, Stock,
+    Token, WaitOutcome, WaiterId,
 };
 
 use super::call::{Answer, Call, Did};
 use super::laws::{Place, assert_edge};
+use super::names::{foreign, made, nth, nth_last, peer};
 use super::op::{Given, Op, When, Who, Whom, WhoseId};
 use super::setup::Setup;
 
@@ -57,57 +57,6 @@ pub(crate) struct Driver {
     drain_timeout: Duration,
     connections: u32,
     ids: u32,
-}
-
-/// Names of another machine, whose slots no machine here has.
-fn foreign() -> (Token, WaiterId) {
-    static FOREIGN: OnceLock<(Token, WaiterId)> = OnceLock::new();
-    *FOREIGN.get_or_init(|| {
-        let config = ClientConfig::builder().capacity(300..=300).max_dials(300).build().unwrap();
-        let mut machine = Client::<u32>::new(&config, Instant::EPOCH);
-        let dials =
-            std::iter::from_fn(|| machine.poll_action()).filter_map(|action| match action {
-                Action::Dial { token } => Some(token),
-                _ => None,
-            });
-        let token = dials.last().unwrap();
-        let queue = |machine: &mut Machine<u32, Dialing>| match machine.acquire(Instant::EPOCH) {
-            Acquire::Queued(waiter) => waiter,
-            other => panic!("{other:?}"),
-        };
-        let waiters = (0..300).map(|_| queue(&mut machine));
-        (token, waiters.last().unwrap())
-    })
-}
-
-/// An id that no machine makes.
-const fn made(number: u8) -> ConnId {
-    ConnId::from_bytes([0xff, 0xff, 0xff, number])
-}
-
-const PEERS: [&str; 7] = [
-    "10.0.0.1",
-    "10.0.0.2",
-    "10.0.0.3",
-    "::ffff:10.0.0.1",
-    "2001:db8::1",
-    "2001:db8::2",
-    "192.0.2.1",
-];
-
-pub(crate) fn peer(number: u8) -> IpAddr {
-    static PARSED: OnceLock<[IpAddr; 7]> = OnceLock::new();
-    let parsed = PARSED.get_or_init(|| PEERS.map(|peer| peer.parse().unwrap()));
-    parsed[usize::from(number) % parsed.len()]
-}
-
-fn nth<T: Copy>(from: &[T], number: u8) -> Option<T> {
-    from.get(usize::from(number).checked_rem(from.len())?).copied()
-}
-
-fn nth_last<T: Copy>(from: &[T], number: u8) -> Option<T> {
-    let back = usize::from(number).checked_rem(from.len())?;
-    from.get(from.len() - 1 - back).copied()
 }
 
 impl Driver {

@@ -6,6 +6,7 @@
 //! | `setup.rs` | a configuration in plain numbers |
 //! | `op.rs` | one step of a script; it names its subjects by small ordinals |
 //! | `driver.rs` | who outside of the machine holds what; turns an [`Op`] into a [`Call`] |
+//! | `names.rs` | names that no machine at hand gave |
 //! | `call.rs` | every call of the public interface, with its answer |
 //! | `naive.rs`, `naive/` | the specification: plain `Vec`s, linear searches, recomputation |
 //! | `laws.rs` | what holds of every pool, seen from outside and without the naive pool |
@@ -41,6 +42,7 @@ pub(crate) mod checked;
 pub(crate) mod driver;
 pub(crate) mod laws;
 pub(crate) mod naive;
+pub(crate) mod names;
 pub(crate) mod op;
 pub(crate) mod pair;
 pub(crate) mod setup;

@@ -3,20 +3,21 @@
 //! What differs between the two sides is in [`client`] and [`server`].
 
 pub(crate) mod calls;
+pub(crate) mod choices;
 pub(crate) mod client;
 pub(crate) mod server;
 pub(crate) mod waiters;
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use pool_proto::{
-    Action, Admission, CloseReason, ConnId, Instant, Lease, Purpose, Refusal, Stats, TakeOrder,
-    Token, Totals, WaitReason, WaiterId,
+    Action, CloseReason, ConnId, Instant, Lease, Purpose, Refusal, Stats, TakeOrder, Token, Totals,
+    WaiterId,
 };
 
-use super::call::{Answer, Did};
+use super::call::Did;
 use super::setup::Setup;
+pub(crate) use choices::Choices;
 use client::Dialer;
 use server::Door;
 use waiters::{Standing, Waiter, Want};
@@ -64,52 +65,6 @@ pub(crate) struct Connection {
     /// Server: where it came from, and as which of all that joined the pool it did so last.
     source: Option<std::net::IpAddr>,
     joined: u64,
-}
-
-/// What the machine chose, of what is its to choose.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Choices {
-    pub(crate) dialled: VecDeque<Token>,
-    pub(crate) queued: Option<WaiterId>,
-    pub(crate) admitted: Option<Admission>,
-    pub(crate) leased: Option<(Token, ConnId)>,
-    pub(crate) evicted: Vec<Token>,
-    pub(crate) backing_off: bool,
-}
-
-impl Choices {
-    pub(crate) fn of(answer: &Answer, actions: &[Did]) -> Self {
-        use pool_proto::{Acquire, Collected, Stock};
-
-        let mut choices = Self::default();
-        match answer {
-            Answer::Acquire(Acquire::Ready(Lease { token, id, .. }))
-            | Answer::Collected(Collected::Ready(Lease { token, id, .. })) => {
-                choices.leased = Some((*token, *id));
-            }
-            Answer::Acquire(Acquire::Queued(waiter)) | Answer::Stock(Stock::Queued(waiter)) => {
-                choices.queued = Some(*waiter);
-            }
-            Answer::Admitted(Ok(admission)) => choices.admitted = Some(*admission),
-            Answer::Reason(Some(WaitReason::BackingOff { .. }))
-            | Answer::Outcome(pool_proto::WaitOutcome::Waiting(WaitReason::BackingOff {
-                ..
-            })) => choices.backing_off = true,
-            _ => {}
-        }
-        for action in actions {
-            match action {
-                Action::Dial { token } => choices.dialled.push_back(*token),
-                Action::Close { token, reason, .. } | Action::Abort { token, reason }
-                    if [CloseReason::Evicted, CloseReason::Unclaimed].contains(reason) =>
-                {
-                    choices.evicted.push(*token);
-                }
-                _ => {}
-            }
-        }
-        choices
-    }
 }
 
 #[derive(Clone, Debug)]

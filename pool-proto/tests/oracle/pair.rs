@@ -10,8 +10,8 @@ use pool_proto::{
 
 use super::call::{Answer, Call, Side};
 use super::checked::{Checked, Outcome};
-use super::driver::peer;
 use super::laws::Place;
+use super::names::{nth, peer};
 use super::op::{Op, Whom};
 use super::setup::Setup;
 
@@ -148,7 +148,7 @@ impl Pair {
         let lives = self.client.driver().lives.iter();
         let dials: Vec<Token> =
             lives.filter(|c| c.place == Place::Dialing).map(|c| c.token).collect();
-        let Some(token) = pick(&dials, number) else { return };
+        let Some(token) = nth(&dials, number) else { return };
         let admitted = self.server.make(Call::Admit(peer(from)));
         // It lets the peer connect, and closes at once if it does not want it.
         self.client.make(Call::Event(Event::Dialed { token }));
@@ -166,7 +166,7 @@ impl Pair {
 
     fn greet(&mut self, number: u8) {
         let open = self.links(|link| place(&self.server, link.server) == Some(Place::Handshaking));
-        let Some(at) = pick(&open, number) else { return };
+        let Some(at) = nth(&open, number) else { return };
         let (token, connection) = (self.links[at].server, self.connection());
         self.links[at].greeted = true;
         self.server.make(Call::Event(Event::Established { token, connection, id: None }));
@@ -176,7 +176,7 @@ impl Pair {
         let open = self.links(|link| {
             link.greeted && place(&self.client, link.client) == Some(Place::Handshaking)
         });
-        let Some(at) = pick(&open, number) else { return };
+        let Some(at) = nth(&open, number) else { return };
         let (Link { client: token, id, .. }, connection) = (self.links[at], self.connection());
         let id = Some(id);
         self.client.make(Call::Event(Event::Established { token, connection, id }));
@@ -186,7 +186,7 @@ impl Pair {
         let halves = self.links(|link| {
             place(&self.client, link.client).is_some() != place(&self.server, link.server).is_some()
         });
-        let Some(at) = pick(&halves, number) else { return };
+        let Some(at) = nth(&halves, number) else { return };
         let Link { client, server, .. } = self.links[at];
         notice(&mut self.client, client);
         notice(&mut self.server, server);
@@ -202,7 +202,7 @@ impl Pair {
         others: impl Fn(&Link) -> Token,
     ) -> bool {
         let Op::Checked(Whom::Nth(number), _) = *op else { return false };
-        let Some((checked, _)) = pick(&end.driver().checks, number) else { return false };
+        let Some((checked, _)) = nth(&end.driver().checks, number) else { return false };
         let link = self.links.iter().find(|link| token(link) == checked);
         link.is_none_or(|link| place(other, others(link)).is_none())
     }
@@ -245,10 +245,6 @@ impl Pair {
         self.client.set_time(now);
         self.server.set_time(now);
     }
-}
-
-fn pick<T: Copy>(from: &[T], number: u8) -> Option<T> {
-    from.get(usize::from(number).checked_rem(from.len())?).copied()
 }
 
 fn place<R: Side>(end: &Checked<R>, token: Token) -> Option<Place> {
