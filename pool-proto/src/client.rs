@@ -18,9 +18,9 @@ use crate::tuner::{Tuner, Tuning};
 /// The seed of a machine that was given none; the adapters always give one.
 pub(crate) const DEFAULT_SEED: u64 = 0x706f_6f6c;
 
-/// A connection that the peer closes this soon after it was established, unused, was no success: a
-/// full server of the reference completes the handshake, sends an id, and closes. A second is long
-/// against a round trip and short against the life of a useful connection.
+/// A connection that the peer closes this soon after it was established, unused by either end, was
+/// no success: a full server of the reference completes the handshake, sends an id, and closes. A
+/// second is long against a round trip and short against the life of a useful connection.
 const SETTLING: Duration = Duration::from_secs(1);
 
 /// A success after failures that has lasted this long is not proven wrong any more by what happens to
@@ -243,7 +243,9 @@ impl Role for Dialing {
             | CloseReason::HandshakeTimeout
             | CloseReason::DuplicateId
             | CloseReason::MissingId => client.failed(epoch, false, now),
-            CloseReason::PeerClosed if !slot.used && now.since(slot.established) < SETTLING => {
+            CloseReason::PeerClosed
+                if !slot.used && !slot.claimed && now.since(slot.established) < SETTLING =>
+            {
                 client.failed(epoch, true, now);
             }
             _ => {}

@@ -338,6 +338,19 @@ fn a_close_after_a_second_or_after_use_is_no_failure() {
 }
 
 #[test]
+fn a_close_of_what_the_peer_has_begun_to_use_is_no_failure() {
+    let mut pool = client(1, 4);
+    pool.fill();
+    let token = pool.pooled()[0];
+    pool.readable(token);
+    pool.checked(Finding::Data);
+    let Acquire::Ready(lease) = pool.acquire_by_id(id(1)) else { panic!() };
+    // Taken by its id just after the peer has closed it again.
+    pool.reject(lease, Finding::Closed);
+    assert_eq!(pool.stats().failures_in_a_row, 0);
+}
+
+#[test]
 fn once_an_attempt_has_succeeded_after_an_early_close_any_success_counts_again() {
     let mut pool = client(4, 4);
     let tokens = pool.dialing();

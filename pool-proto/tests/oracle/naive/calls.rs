@@ -441,8 +441,8 @@ impl Naive {
         }
         self.closed = true;
         let waiting = self.waiters.iter().filter(|waiter| waiter.standing == Standing::Waiting);
-        let mut waiting: Vec<_> = waiting.map(|waiter| (waiter.arrival, waiter.id)).collect();
-        waiting.sort_by_key(|(arrival, _)| *arrival);
+        let mut waiting: Vec<_> = waiting.map(|waiter| (waiter.place, waiter.id)).collect();
+        waiting.sort_by_key(|(place, _)| *place);
         for (_, waiter) in waiting {
             self.refuse(waiter, Refusal::PoolClosed);
         }

@@ -235,7 +235,7 @@ impl Naive {
             | CloseReason::HandshakeTimeout
             | CloseReason::DuplicateId
             | CloseReason::MissingId => false,
-            CloseReason::PeerClosed if !connection.used && young => true,
+            CloseReason::PeerClosed if !connection.used && !connection.claimed && young => true,
             _ => return,
         };
         let (base, cap) = self.setup.backoff;

@@ -26,9 +26,7 @@ pub(crate) struct Waiter {
     pub(super) want: Want,
     pub(super) standing: Standing,
     /// The smaller, the nearer to the front of its queue.
-    place: i64,
-    /// When it began to wait, of late, as which of all.
-    pub(super) arrival: u64,
+    pub(super) place: i64,
 }
 
 impl Naive {
@@ -84,11 +82,6 @@ impl Naive {
         }
     }
 
-    const fn arrival(&mut self) -> u64 {
-        self.entries += 1;
-        self.entries
-    }
-
     /// Queues somebody and settles.
     pub(super) fn queue(&mut self, want: Want, again: bool) -> Result<WaiterId, Refusal> {
         let limit = self.setup.max_waiters;
@@ -99,8 +92,8 @@ impl Naive {
         } else {
             let id = self.choices.queued.take().expect("the naive pool queues the caller");
             assert!(self.waiter(id).is_none(), "{id:?} names two waiters");
-            let (place, arrival) = (self.place(again), self.arrival());
-            self.waiters.push(Waiter { id, want, standing: Standing::Waiting, place, arrival });
+            let place = self.place(again);
+            self.waiters.push(Waiter { id, want, standing: Standing::Waiting, place });
             Ok(id)
         };
         self.settle();
@@ -131,10 +124,9 @@ impl Naive {
             _ if self.closed => Refusal::PoolClosed,
             Want::Id(id) => Refusal::Gone { id, reason },
             _ => {
-                let (place, arrival) = (self.place(true), self.arrival());
+                let place = self.place(true);
                 let waiter = self.waiter_mut(waiter);
                 (waiter.standing, waiter.place) = (Standing::Waiting, place);
-                waiter.arrival = arrival;
                 return;
             }
         };
