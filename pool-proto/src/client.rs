@@ -1,6 +1,5 @@
 //! The client's supply: dials, paced by the tuner and held back by the backoff.
 
-use core::fmt;
 use core::time::Duration;
 
 use crate::backoff::Backoff;
@@ -50,15 +49,6 @@ pub struct Dialing {
     lowest_idle: u32,
     /// Dials that the round may still begin, where rounds pace them.
     quota: u32,
-}
-
-impl fmt::Debug for Dialing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dialing")
-            .field("tuner", &self.tuner)
-            .field("backoff", &self.backoff)
-            .finish_non_exhaustive()
-    }
 }
 
 /// The client's machine: dials a peer and keeps connections ready.

@@ -1,7 +1,6 @@
 //! The server's supply: peers that connect, admitted within limits that nobody can use to lock
 //! others out.
 
-use core::fmt;
 use core::net::IpAddr;
 
 use crate::allow::AllowList;
@@ -39,15 +38,6 @@ impl Accepting {
     /// than its stock; twice that, and some for small pools, is room enough.
     fn max_claimed(&self) -> u32 {
         self.capacity.saturating_mul(2).max(64)
-    }
-}
-
-impl fmt::Debug for Accepting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Accepting")
-            .field("capacity", &self.capacity)
-            .field("allow", &self.allow)
-            .finish_non_exhaustive()
     }
 }
 

@@ -19,3 +19,4 @@ mod random;
 mod server;
 mod tuning;
 mod waiters;
+mod words;

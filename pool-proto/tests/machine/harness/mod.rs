@@ -136,8 +136,12 @@ impl ServerHarness {
         config: impl FnOnce(ServerConfigBuilder) -> ServerConfigBuilder,
     ) -> Self {
         let builder = ServerConfig::builder().seed(1).capacity(capacity);
-        let config = config(builder).build().unwrap();
-        let machine = Server::new(&config, Instant::EPOCH);
+        Self::of(&config(builder).build().unwrap(), capacity)
+    }
+
+    /// A server with this configuration, whose capacity is to be given again.
+    pub(crate) fn of(config: &ServerConfig, capacity: u32) -> Self {
+        let machine = Server::new(config, Instant::EPOCH);
         let mut harness = Self::new(machine, (capacity, capacity), true);
         harness.settle();
         harness

@@ -1,0 +1,123 @@
+//! What people read: reasons, states, and how things look in a log.
+
+use crate::harness::*;
+use pool_proto::{
+    ClientConfig, CloseReason, IdExchange, IdFormat, Instant, ServerConfig, State, WaitReason,
+};
+
+#[test]
+fn every_reason_for_an_end_completes_the_sentence_that_a_refusal_begins() {
+    use CloseReason::*;
+    let reasons = [
+        (DialFailed, "it could not be dialled"),
+        (DialTimeout, "it was not dialled in time"),
+        (HandshakeFailed, "its handshake failed"),
+        (HandshakeTimeout, "its handshake was not over in time"),
+        (DuplicateId, "the peer gave it the id of another live connection"),
+        (MissingId, "it came without an id"),
+        (PeerClosed, "the peer closed it"),
+        (IdleTimeout, "it was idle for too long"),
+        (Expired, "it reached its maximum lifetime"),
+        (Unclaimed, "the peer began to use it, but nobody here asked for it in time"),
+        (Overflow, "it was put back into a full pool"),
+        (Leftover, "it was put back with too much data unread or unsent"),
+        (DrainTimeout, "it was not drained in time"),
+        (Evicted, "it made room for a source with fewer connections"),
+        (Cleaned, "the pool was cleaned"),
+        (Flushed, "the pool was flushed"),
+        (PoolClosed, "the pool was closed"),
+        (Released, "its holder closed it"),
+        (Stale, "it was given up before it was ready"),
+    ];
+    for (reason, text) in reasons {
+        assert_eq!(reason.to_string(), text);
+    }
+}
+
+#[test]
+fn every_reason_to_wait_says_how_much_of_what() {
+    let reasons = [
+        (WaitReason::Dialing { in_flight: 3 }, "dials and handshakes under way: 3"),
+        (WaitReason::BackingOff { failures: 4 }, "dials or handshakes that failed in a row: 4"),
+        (
+            WaitReason::AllInUse { leased: 5, claimed: 6 },
+            "all connections allowed were in use (leased: 5, begun to be used by the peer: 6); raise \
+             max_connections, or return them sooner",
+        ),
+        (WaitReason::NextRound, "the next refill round had not begun"),
+        (
+            WaitReason::Returning { returning: 7 },
+            "connections on their way back into the pool, or promised to others: 7",
+        ),
+        (WaitReason::Handshaking { in_flight: 8 }, "peers in their handshakes: 8"),
+        (WaitReason::NoPeer, "no peer was connecting"),
+        (WaitReason::IdNotSeen, "no connection with this id had come"),
+        (WaitReason::IdHandshaking, "the connection was still in its handshake"),
+        (WaitReason::IdLeased, "the connection was in use at this end"),
+        (WaitReason::IdResting, "the connection was resting for its reuse delay"),
+        (WaitReason::IdChecking, "the connection was being drained"),
+        (
+            WaitReason::Stock { idle: 9, wanted: 10 },
+            "9 of the 10 connections waited for were ready",
+        ),
+    ];
+    for (reason, text) in reasons {
+        assert_eq!(reason.to_string(), text);
+    }
+}
+
+#[test]
+fn tokens_waiters_and_times_are_short_in_a_log() {
+    let mut pool = ClientHarness::client(1, 1, |config| config);
+    let token = pool.dialing()[0];
+    assert_eq!(format!("{token:?}"), "Token(0.0)");
+    let pool_proto::Acquire::Queued(waiter) = pool.acquire() else { panic!() };
+    assert_eq!(format!("{waiter:?}"), "WaiterId(0.0)");
+    assert_eq!(format!("{:?}", Instant::EPOCH + ms(1500)), "1.5s");
+}
+
+#[test]
+fn a_machine_shows_its_numbers_in_a_log() {
+    let pool = ClientHarness::client(2, 2, |config| config);
+    let text = format!("{:?}", pool.machine);
+    assert!(text.starts_with("Machine") && text.contains("dialing: 2"), "{text}");
+    let server = ServerHarness::server(7, |config| config);
+    let text = format!("{:?}", server.machine);
+    assert!(text.contains("capacity: 7"), "{text}");
+}
+
+#[test]
+fn the_state_of_a_connection_can_be_asked_for_until_it_has_ended() {
+    let mut pool = ClientHarness::client(1, 1, |config| config);
+    let token = pool.dialing()[0];
+    assert_eq!(pool.machine.state_of(token), Some(State::Dialing));
+    pool.dialed(token);
+    assert_eq!(pool.machine.state_of(token), Some(State::Handshaking));
+    pool.established(token, Some(id(1)));
+    assert_eq!(pool.machine.state_of(token), Some(State::Idle));
+    let lease = pool.take();
+    assert_eq!(pool.machine.state_of(token), Some(State::Leased));
+    pool.release(lease);
+    assert_eq!(pool.machine.state_of(token), None);
+}
+
+#[test]
+fn a_configuration_tells_how_ids_are_exchanged() {
+    let client = ClientConfig::builder().ids(IdExchange::Wire(IdFormat::Raw4)).build().unwrap();
+    assert_eq!(client.ids(), IdExchange::Wire(IdFormat::Raw4));
+    let server = ServerConfig::builder().id_format(IdFormat::Raw4).build().unwrap();
+    assert_eq!(server.id_format(), IdFormat::Raw4);
+}
+
+#[test]
+fn a_seed_that_was_set_is_not_overridden() {
+    let ids = |config: ServerConfig| -> Vec<_> {
+        let mut pool = ServerHarness::of(&config, 4);
+        (0..4).map(|_| pool.admit("10.0.0.1").unwrap().id).collect()
+    };
+    let config = || ServerConfig::builder().capacity(4);
+    let set = ids(config().seed(3).build().unwrap());
+    assert_eq!(ids(config().seed(3).build().unwrap().or_seed(4)), set);
+    assert_eq!(ids(config().build().unwrap().or_seed(3)), set);
+    assert_ne!(ids(config().build().unwrap().or_seed(4)), set);
+}
