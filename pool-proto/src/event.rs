@@ -176,7 +176,8 @@ pub enum Action<C> {
         /// Why.
         reason: CloseReason,
     },
-    /// Wake a waiter: its outcome is ready to be collected.
+    /// Wake a waiter: its outcome is ready to be collected. (It may have been collected already: when
+    /// what it was given expired just then, and it was given another.)
     Wake {
         /// The waiter.
         waiter: WaiterId,
