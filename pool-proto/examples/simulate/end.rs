@@ -1,4 +1,7 @@
-//! One end: a machine, the driver's account of what it holds, and the checks after every step.
+//! One end: a machine, whose every call is [accounted for](account) and [checked](audit).
+
+mod account;
+mod audit;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -24,26 +27,26 @@ pub(crate) enum Machine {
 macro_rules! on {
     ($machine:expr, $pool:ident => $call:expr) => {
         match $machine {
-            Machine::Client($pool) => $call,
-            Machine::Server($pool) => $call,
+            $crate::end::Machine::Client($pool) => $call,
+            $crate::end::Machine::Server($pool) => $call,
         }
     };
 }
-pub(crate) use on;
+use on;
 
 /// What the driver knows of a live connection.
 #[derive(Clone, Copy)]
-pub(crate) struct Life {
-    pub(crate) token: Token,
-    pub(crate) state: State,
+struct Life {
+    token: Token,
+    state: State,
     /// When it entered its state, by the end's own clock.
-    pub(crate) since: Instant,
-    pub(crate) established: Option<Instant>,
+    since: Instant,
+    established: Option<Instant>,
     /// What it was last checked for.
-    pub(crate) purpose: Option<Purpose>,
-    pub(crate) id: Option<ConnId>,
+    purpose: Option<Purpose>,
+    id: Option<ConnId>,
     /// Server: the number of its source.
-    pub(crate) source: Option<u16>,
+    source: Option<u16>,
 }
 
 /// Where a connection, which is a number here, is.
@@ -56,41 +59,41 @@ enum Place {
 
 /// A machine and the account kept of it.
 pub(crate) struct End {
-    pub(crate) side: Side,
+    side: Side,
     pub(crate) bounds: Bounds,
-    pub(crate) machine: Machine,
+    machine: Machine,
     /// What this end's clock shows beyond the simulation's, in nanoseconds.
     pub(crate) skew: i64,
     /// The latest time that the machine was told.
     pub(crate) seen: Instant,
     /// By the token's slot.
-    pub(crate) lives: Vec<Option<Life>>,
-    pub(crate) live: u32,
-    pub(crate) ids: HashMap<ConnId, Token, FixedState>,
+    lives: Vec<Option<Life>>,
+    live: u32,
+    ids: HashMap<ConnId, Token, FixedState>,
     pub(crate) waiting: Waiting,
     /// What the machine wants done, accounted for and not yet carried out.
     pub(crate) did: VecDeque<Action<u32>>,
-    pub(crate) closed: bool,
+    closed: bool,
     /// Whether a dial was begun in this step.
-    pub(crate) dialled: bool,
+    dialled: bool,
     /// The server's listener is gone.
-    pub(crate) accept_ended: bool,
+    accept_ended: bool,
     /// Whether a connection that was promised to somebody ended in this step.
     bereft: bool,
-    pub(crate) dials: u64,
-    pub(crate) leases: u64,
-    pub(crate) admitted: u64,
-    pub(crate) ends: Vec<(CloseReason, u64)>,
+    dials: u64,
+    leases: u64,
+    admitted: u64,
+    ends: Vec<(CloseReason, u64)>,
     pub(crate) before: Stats,
     /// Since when the client backs off, and for how long at the most.
-    pub(crate) backing_off: Option<(Instant, Duration)>,
-    pub(crate) steps: u64,
+    backing_off: Option<(Instant, Duration)>,
+    steps: u64,
     /// Connections that the machine holds.
-    pub(crate) inside: u32,
+    inside: u32,
     /// Connections that are with the driver to be checked.
     checking: u32,
     /// With many connections, a full look at all of them comes only now and then.
-    pub(crate) large: bool,
+    large: bool,
     places: HashMap<u32, Place, FixedState>,
 }
 
@@ -183,30 +186,10 @@ impl End {
                 checked = Some((*token, *finding));
             }
             Event::AcceptEnded => self.accept_ended = true,
-            Event::DialFailed { token } | Event::HandshakeFailed { token, .. } => {
-                let failing = match event {
-                    Event::DialFailed { .. } => State::Dialing,
-                    _ => State::Handshaking,
-                };
-                if self.state(*token) == Some(failing) {
-                    let reason = match event {
-                        Event::DialFailed { .. } => CloseReason::DialFailed,
-                        _ => CloseReason::HandshakeFailed,
-                    };
-                    self.ended(*token, reason, tally)?;
-                }
-            }
-            Event::Closed { token } => match self.state(*token) {
-                Some(State::Leased) => {
-                    self.ended(*token, CloseReason::Released, tally)?;
-                }
-                // It comes back from its check as stale.
-                Some(State::Checking) => {
-                    self.ended(*token, CloseReason::PeerClosed, tally)?;
-                }
-                _ => {}
-            },
             _ => {}
+        }
+        if let Some((token, reason)) = self.silent_end(&event) {
+            self.ended(token, reason, tally)?;
         }
         on!(&mut self.machine, pool => pool.handle_event(clock, event));
         self.account(tally)?;
@@ -217,6 +200,25 @@ impl End {
             self.check_finding(token, finding)?;
         }
         self.settle(tally)
+    }
+
+    /// Whom an event ends, of those that the driver has: no action will say so.
+    fn silent_end(&self, event: &Event<u32>) -> Option<(Token, CloseReason)> {
+        let (Event::DialFailed { token }
+        | Event::HandshakeFailed { token, .. }
+        | Event::Closed { token }) = *event
+        else {
+            return None;
+        };
+        let reason = match (event, self.state(token)?) {
+            (Event::DialFailed { .. }, State::Dialing) => CloseReason::DialFailed,
+            (Event::HandshakeFailed { .. }, State::Handshaking) => CloseReason::HandshakeFailed,
+            (Event::Closed { .. }, State::Leased) => CloseReason::Released,
+            // It comes back from its check as stale.
+            (Event::Closed { .. }, State::Checking) => CloseReason::PeerClosed,
+            _ => return None,
+        };
+        Some((token, reason))
     }
 
     /// An event that must change nothing but the counter of stale events.
@@ -435,203 +437,5 @@ impl End {
 
     pub(crate) fn stats(&self) -> Stats {
         on!(&self.machine, pool => pool.stats())
-    }
-
-    // --- the account ----------------------------------------------------------------------------
-
-    /// The id of a live connection, as far as it is known.
-    pub(crate) fn id(&self, token: Token) -> Option<ConnId> {
-        self.lives.get(token.slot())?.as_ref().filter(|life| life.token == token)?.id
-    }
-
-    fn step(&mut self, now: u64) -> Instant {
-        let clock = self.clock(now);
-        self.seen = self.seen.max(clock);
-        self.steps += 1;
-        (self.dialled, self.bereft) = (false, false);
-        clock
-    }
-
-    pub(crate) fn life(&mut self, token: Token) -> Option<&mut Life> {
-        let life = self.lives.get_mut(token.slot())?.as_mut()?;
-        (life.token == token).then_some(life)
-    }
-
-    /// The state of a connection; `None` if it has ended.
-    pub(crate) fn state(&self, token: Token) -> Option<State> {
-        on!(&self.machine, pool => pool.state_of(token))
-    }
-
-    pub(crate) fn enter(
-        &mut self,
-        token: Token,
-        state: State,
-        source: Option<u16>,
-        tally: &mut Tally,
-    ) -> Checked {
-        if self.lives.len() <= token.slot() {
-            self.lives.resize(token.slot() + 1, None);
-        }
-        let since = self.seen;
-        let (established, purpose, id) = (None, None, None);
-        let life = Life { token, state, since, established, purpose, id, source };
-        let former = self.lives[token.slot()].replace(life);
-        ensure!(former.is_none(), "1: a token is not used twice", "{token:?}");
-        self.live += 1;
-        tally.most = tally.most.max(self.live);
-        tally.edge(self.side, None, Some(state))
-    }
-
-    /// A live connection has this id from now on.
-    pub(crate) fn name(&mut self, token: Token, id: ConnId) -> Checked {
-        if let Some(life) = self.life(token) {
-            life.id = Some(id);
-        }
-        let former = self.ids.insert(id, token);
-        ensure!(former.is_none(), "4: ids are unique", "{former:?} and {token:?} have {id}");
-        Ok(())
-    }
-
-    /// The driver passes a connection to the machine.
-    fn give(&mut self, connection: u32) -> Checked {
-        let place = self.places.entry(connection).or_insert(Place::Driver);
-        ensure!(*place == Place::Driver, "1: one owner", "{connection} was not the driver's");
-        *place = Place::Machine;
-        self.inside += 1;
-        Ok(())
-    }
-
-    fn take(&mut self, connection: u32, to: Place) -> Checked {
-        let Some(place) = self.places.get_mut(&connection) else {
-            return Ok(());
-        };
-        ensure!(*place == Place::Machine, "1: one owner", "{connection} came out twice");
-        *place = to;
-        self.inside -= 1;
-        Ok(())
-    }
-
-    fn answered(&mut self, answer: &Acquire<u32>, want: Want, again: bool) -> Checked {
-        match answer {
-            Acquire::Ready(lease) => self.leased(lease, want),
-            Acquire::Queued(waiter) => {
-                self.waiting.queue(*waiter, want, again);
-                Ok(())
-            }
-            Acquire::Refused(refusal) => self.check_refusal(*refusal, want, false),
-        }
-    }
-
-    fn leased(&mut self, lease: &Lease<u32>, want: Want) -> Checked {
-        self.take(lease.connection, Place::Driver)?;
-        self.leases += 1;
-        self.check_lease(lease, want)
-    }
-
-    /// Carries the machine's actions into the account, and checks it.
-    fn settle(&mut self, tally: &mut Tally) -> Checked {
-        self.account(tally)?;
-        tally.steps += 1;
-        self.audit(tally)
-    }
-
-    fn account(&mut self, tally: &mut Tally) -> Checked {
-        while let Some(action) = on!(&mut self.machine, pool => pool.poll_action()) {
-            self.account_for(&action, tally)?;
-            self.did.push_back(action);
-        }
-        Ok(())
-    }
-
-    fn account_for(&mut self, action: &Action<u32>, tally: &mut Tally) -> Checked {
-        match *action {
-            Action::Dial { token } => {
-                ensure!(!self.closed, "8: no dial after close", "{action:?}");
-                self.dials += 1;
-                self.dialled = true;
-                self.enter(token, State::Dialing, None, tally)
-            }
-            Action::Check { token, connection, purpose } => {
-                ensure!(!self.closed, "8: no check after close", "{action:?}");
-                self.take(connection, Place::Driver)?;
-                self.checking += 1;
-                let seen = self.seen;
-                let Some(life) = self.life(token) else {
-                    ensure!(false, "1: no action names what has ended", "{action:?}");
-                    return Ok(());
-                };
-                // Checked again, it enters its state again.
-                (life.since, life.purpose) = (seen, Some(purpose));
-                Ok(())
-            }
-            Action::Close { token, connection, reason } => {
-                self.take(connection, Place::Ended)?;
-                if self.life(token).is_some() {
-                    return self.ended(token, reason, tally);
-                }
-                let late = matches!(reason, CloseReason::Stale | CloseReason::PoolClosed);
-                ensure!(late, "1: a transport ends once", "{action:?}");
-                Ok(())
-            }
-            Action::Abort { token, reason } => {
-                let state = self.life(token).map(|life| life.state);
-                let with_driver =
-                    matches!(state, Some(State::Dialing | State::Handshaking | State::Leased));
-                ensure!(
-                    with_driver || self.large,
-                    "1: only what the driver has is aborted",
-                    "{state:?}"
-                );
-                self.ended(token, reason, tally)
-            }
-            Action::Wake { waiter } => self.waiting.woken(waiter, self.bereft),
-        }
-    }
-
-    pub(crate) fn ended(
-        &mut self,
-        token: Token,
-        reason: CloseReason,
-        tally: &mut Tally,
-    ) -> Checked {
-        let life = self.lives.get_mut(token.slot()).and_then(Option::take);
-        let Some(life) = life.filter(|life| life.token == token) else {
-            ensure!(false, "1: a transport ends once", "{token:?}: {reason}");
-            return Ok(());
-        };
-        self.check_reason(&life, reason)?;
-        self.live -= 1;
-        self.bereft |= life.state == State::Granted;
-        if let Some(id) = life.id
-            && self.ids.get(&id) == Some(&token)
-        {
-            self.ids.remove(&id);
-        }
-        match self.ends.iter_mut().find(|(known, _)| *known == reason) {
-            Some((_, count)) => *count += 1,
-            None => self.ends.push((reason, 1)),
-        }
-        tally.end(self.side, reason);
-        // With many connections, states are looked at now and then only.
-        if self.large { Ok(()) } else { tally.edge(self.side, Some(life.state), None) }
-    }
-
-    /// What is being checked ends without an action, and comes back as stale.
-    fn end_checks(
-        &mut self,
-        reason: CloseReason,
-        tally: &mut Tally,
-        which: impl Fn(&Life) -> bool,
-    ) -> Checked {
-        if self.checking == 0 {
-            return Ok(());
-        }
-        let checking =
-            |life: &&Life| self.state(life.token) == Some(State::Checking) && which(life);
-        let tokens = self.lives.iter().flatten().filter(checking).map(|life| life.token);
-        for token in tokens.collect::<Vec<_>>() {
-            self.ended(token, reason, tally)?;
-        }
-        Ok(())
     }
 }

@@ -29,7 +29,6 @@
     reason = "the tables of a simulation are indexed by its own numbers; a panic is a violation"
 )]
 
-mod audit;
 mod end;
 mod faults;
 mod handshake;

@@ -6,14 +6,14 @@ use pool_proto::{
     CloseReason, Finding, Instant, Lease, Purpose, Refusal, State, Stats, Token, Tuning,
 };
 
-use crate::end::{End, Life, Machine, on};
+use super::{End, Life, on};
 use crate::options::Side;
 use crate::tally::Tally;
 use crate::violation::{Checked, ensure};
 use crate::waiting::Want;
 
 impl End {
-    pub(crate) fn audit(&mut self, tally: &mut Tally) -> Checked {
+    pub(super) fn audit(&mut self, tally: &mut Tally) -> Checked {
         let stats = self.stats();
         let waits = |waiter| on!(&self.machine, pool => pool.why(waiter)).is_some();
         if self.waiting.called() > 0 {
@@ -86,7 +86,7 @@ impl End {
     }
 
     /// 6: after a timeout, nothing is due.
-    pub(crate) fn check_nothing_is_overdue(&self) -> Checked {
+    pub(super) fn check_nothing_is_overdue(&self) -> Checked {
         let due = on!(&self.machine, pool => pool.poll_timeout());
         ensure!(
             due.is_none_or(|due| due > self.seen),
@@ -185,7 +185,7 @@ impl End {
     }
 
     /// 1: what was found decides what becomes of a connection.
-    pub(crate) fn check_finding(&mut self, token: Token, finding: Finding) -> Checked {
+    pub(super) fn check_finding(&mut self, token: Token, finding: Finding) -> Checked {
         let purpose = self.life(token).and_then(|life| life.purpose);
         let state = self.state(token);
         let right = match (purpose, finding) {
@@ -203,7 +203,7 @@ impl End {
     }
 
     /// 1: a connection ends for a reason that holds.
-    pub(crate) fn check_reason(&self, life: &Life, reason: CloseReason) -> Checked {
+    pub(super) fn check_reason(&self, life: &Life, reason: CloseReason) -> Checked {
         let due = self.bounds.period(life.state).map(|period| life.since + period);
         let right = match reason {
             _ if self.large => true,
@@ -228,7 +228,7 @@ impl End {
     }
 
     /// 2: whoever is turned away from a full server has no reason to complain of another source.
-    pub(crate) fn check_nobody_is_locked_out(&self, source: u16, held: usize) -> Checked {
+    pub(super) fn check_nobody_is_locked_out(&self, source: u16, held: usize) -> Checked {
         let outside = |life: &&Life| matches!(life.state, State::Leased | State::Claimed);
         let supply = self.lives.iter().flatten().filter(|life| !outside(life)).count();
         if supply > self.bounds.capacity.1 as usize {
@@ -299,7 +299,7 @@ impl End {
     }
 
     /// 4 and 5: a lease is what was asked for, fit to be handed out, and nobody else's.
-    pub(crate) fn check_lease(&mut self, lease: &Lease<u32>, want: Want) -> Checked {
+    pub(super) fn check_lease(&mut self, lease: &Lease<u32>, want: Want) -> Checked {
         ensure!(!self.closed, "8: no lease after close", "{lease:?}");
         let (seen, bounds, large) = (self.seen, self.bounds, self.large);
         let Some(life) = self.life(lease.token).copied() else {
@@ -335,7 +335,7 @@ impl End {
     }
 
     /// Each refusal has its condition. One that is `late` was decided when its waiter was woken.
-    pub(crate) fn check_refusal(&self, refusal: Refusal, want: Want, late: bool) -> Checked {
+    pub(super) fn check_refusal(&self, refusal: Refusal, want: Want, late: bool) -> Checked {
         let right = match refusal {
             Refusal::PoolClosed => self.closed,
             Refusal::UnknownId { id } | Refusal::Gone { id, .. } => {
