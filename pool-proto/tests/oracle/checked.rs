@@ -137,6 +137,9 @@ impl<R: Side> Checked<R> {
         let expected = naive.stats();
         assert_eq!(self.stats, expected, "left the machine, right the naive pool");
         assert_eq!(self.machine.error_count(), naive.errors());
+        for (token, state) in naive.states() {
+            assert_eq!(self.machine.state_of(token), Some(state), "left the machine's {token:?}");
+        }
         if let Err(wrong) = naive.accepts_timeout(due) {
             panic!("{wrong}");
         }

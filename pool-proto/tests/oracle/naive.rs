@@ -11,9 +11,11 @@ pub(crate) mod waiters;
 use std::time::Duration;
 
 use pool_proto::{
-    Action, CloseReason, ConnId, Instant, Lease, Purpose, Refusal, Stats, TakeOrder, Token, Totals,
-    WaiterId,
+    Action, CloseReason, ConnId, Instant, Lease, Purpose, Refusal, State, Stats, TakeOrder, Token,
+    Totals, WaiterId,
 };
+
+use pool_proto::State::*;
 
 use super::call::Did;
 use super::setup::Setup;
@@ -21,24 +23,6 @@ pub(crate) use choices::Choices;
 use client::Dialer;
 use server::Door;
 use waiters::{Standing, Waiter, Want};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum State {
-    Dialing,
-    Handshaking,
-    Idle,
-    Claimed,
-    Granted,
-    Leased,
-    Resting,
-    Checking,
-}
-
-use State::*;
-
-/// In the order in which a flush ends them.
-const STATES: [State; 8] =
-    [Dialing, Handshaking, Idle, Claimed, Granted, Leased, Resting, Checking];
 
 /// One live connection.
 #[derive(Clone, Debug)]
@@ -132,6 +116,11 @@ impl Naive {
     }
 
     // --- telling --------------------------------------------------------------------------------
+
+    /// Every live connection, and its state.
+    pub(crate) fn states(&self) -> impl Iterator<Item = (Token, State)> + '_ {
+        self.connections.iter().map(|connection| (connection.token, connection.state))
+    }
 
     pub(crate) fn stats(&self) -> Stats {
         let mut stats = Stats::default();
@@ -437,7 +426,7 @@ impl Naive {
     }
 
     fn close_everything(&mut self, reason: CloseReason) -> u32 {
-        STATES.map(|state| self.close_all(state, reason)).iter().sum()
+        State::ALL.map(|state| self.close_all(state, reason)).iter().sum()
     }
 
     /// After every call: serve or refuse those whose case has changed, and fill the pool.

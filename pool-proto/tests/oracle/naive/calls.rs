@@ -1,5 +1,6 @@
 //! Every call, step by step.
 
+use pool_proto::State::{self, *};
 use pool_proto::{
     Acquire, Action, CloseReason, Collected, ConnId, Event, Finding, HandshakeFailure, Instant,
     Purpose, PutError, Refusal, Stock, Token, WaitOutcome, WaitReason, WaiterId,
@@ -7,7 +8,7 @@ use pool_proto::{
 
 use super::super::call::{Answer, Call, Did};
 use super::waiters::{Standing, Want};
-use super::{Choices, Naive, State, State::*};
+use super::{Choices, Naive};
 
 impl Naive {
     /// What the pool answers, and what it does.

@@ -2,10 +2,11 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use pool_proto::State::{self, *};
 use pool_proto::{CloseReason, Rejected, Token};
 
 use super::super::call::Answer;
-use super::{Connection, Naive, State, State::*, Supply};
+use super::{Connection, Naive, Supply};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Door {
