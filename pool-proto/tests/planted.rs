@@ -16,7 +16,6 @@ mod bugs;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use bugs::{BUGS, Bug};
 
@@ -52,8 +51,8 @@ fn the_simulation_finds_every_planted_bug() {
         let began = clock();
         let found = run(&simulate, number, SEEDS);
         let took = began.elapsed();
-        assert!(took < Duration::from_secs(60), "{}: {took:?}", bug.name);
-        match found.lines().find(|line| line.starts_with("violation of ") || is_waits(line)) {
+        let broken = format!("violation of {}", bug.breaks);
+        match found.lines().find(|line| line.starts_with(&broken) || is_waits(line)) {
             Some(line) => println!("{:.1?} {}: {line}", took, bug.name),
             None => hidden.push(format!("{number} {}: {found}", bug.name)),
         }
@@ -100,7 +99,7 @@ fn plant(workspace: &Path) -> PathBuf {
 }
 
 fn swapped(text: &str, bug: &Bug, number: usize) -> String {
-    let Bug { name, file, sound, planted } = bug;
+    let Bug { name, file, sound, planted, .. } = bug;
     let count = text.matches(sound).count();
     assert_eq!(count, 1, "“{name}” fits {count} places of {file}; it has to be planted anew");
     text.replace(sound, &planted.replace("planted!()", &format!("crate::planted({number})")))

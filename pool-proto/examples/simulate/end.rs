@@ -271,12 +271,12 @@ impl End {
         let clock = self.step(now);
         let answer = on!(&mut self.machine, pool => pool.wait_ready(clock, ready));
         match answer {
-            Stock::Queued(waiter) => self.waiting.queue(waiter, Want::Stock, false),
+            Stock::Queued(waiter) => self.queued(waiter, Want::Stock(ready), false)?,
             Stock::Ready => {
                 let idle = self.before.idle;
                 ensure!(idle >= ready, "5: stock is there", "{idle} of {ready} are ready");
             }
-            Stock::Refused(refusal) => self.check_refusal(refusal, Want::Stock, false)?,
+            Stock::Refused(refusal) => self.check_refusal(refusal, Want::Stock(ready), false)?,
         }
         self.settle(tally)?;
         Ok(answer)
@@ -422,7 +422,15 @@ impl End {
                 self.name(token, id)?;
             }
             Err(Rejected::CapacityReached { .. }) if counted => {
-                self.check_nobody_is_locked_out(source, held)?;
+                let evictable = [State::Handshaking, State::Idle, State::Resting];
+                self.check_nobody_is_locked_out(source, held, &evictable)?;
+            }
+            Err(Rejected::ConnectionsReached { .. }) if counted => {
+                let evictable = [State::Handshaking, State::Idle, State::Resting, State::Claimed];
+                self.check_nobody_is_locked_out(source, held, &evictable)?;
+            }
+            Err(Rejected::HandshakesReached { .. }) if counted => {
+                self.check_no_door_is_blocked(source)?;
             }
             Err(Rejected::SourceFull { .. }) => ensure!(
                 held >= self.bounds.max_per_source as usize,

@@ -8,6 +8,7 @@ pub(crate) enum Fault {
     Loss,
     Reorder,
     Trickle,
+    Coalesce,
     PartitionToServer,
     PartitionToClient,
     Partition,
@@ -43,15 +44,16 @@ pub(crate) enum Fault {
     GiveUp,
     SloppyUse,
     StaleEvent,
-    IdleReadable,
+    EarlyReadable,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 36] = [
+    pub(crate) const ALL: [Self; 37] = [
         Self::Delay,
         Self::Loss,
         Self::Reorder,
         Self::Trickle,
+        Self::Coalesce,
         Self::PartitionToServer,
         Self::PartitionToClient,
         Self::Partition,
@@ -83,8 +85,31 @@ impl Fault {
         Self::GiveUp,
         Self::SloppyUse,
         Self::StaleEvent,
-        Self::IdleReadable,
+        Self::EarlyReadable,
     ];
+
+    /// Whether it comes at some time, rather than on some occasion.
+    pub(crate) const fn is_timed(self) -> bool {
+        matches!(
+            self,
+            Self::PartitionToServer
+                | Self::PartitionToClient
+                | Self::Partition
+                | Self::Reset
+                | Self::HalfOpen
+                | Self::ServerCrash
+                | Self::ClientCrash
+                | Self::ListenerLost
+                | Self::Strangers
+                | Self::ClockForward
+                | Self::ClockBackward
+                | Self::Flush
+                | Self::Clean
+                | Self::Close
+                | Self::StaleEvent
+                | Self::KnownDead
+        )
+    }
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -92,6 +117,7 @@ impl Fault {
             Self::Loss => "loss and retransmission",
             Self::Reorder => "reordering across connections",
             Self::Trickle => "trickled bytes",
+            Self::Coalesce => "id and data in one read",
             Self::PartitionToServer => "partition towards the server",
             Self::PartitionToClient => "partition towards the client",
             Self::Partition => "partition both ways",
@@ -123,7 +149,7 @@ impl Fault {
             Self::GiveUp => "user gave up",
             Self::SloppyUse => "put back with data unread",
             Self::StaleEvent => "stale event",
-            Self::IdleReadable => "readable without data",
+            Self::EarlyReadable => "readable before established",
         }
     }
 }

@@ -44,6 +44,9 @@ impl World {
     /// A transport has come to the server's host.
     pub(crate) fn admit(&mut self, transport: usize) -> Checked {
         let at = endpoint_of(transport, Side::Server);
+        if self.transports[transport].cut[Side::Server as usize] {
+            return Ok(());
+        }
         let refused = self.strikes(Fault::DialRefused);
         if refused || !self.up[Side::Server as usize] || !self.listening {
             self.answer_knock(transport, Segment::Refused);
@@ -175,8 +178,9 @@ impl World {
         let known = token.and_then(|token| self.end(Side::Server).id(token));
         let mut id = known.unwrap_or(ConnId::ZERO);
         if self.strikes(Fault::DuplicateId) {
-            let ids = self.ids_sent.clone();
-            id = self.random.choice(&ids).copied().unwrap_or(id);
+            let others: Vec<_> =
+                self.ids_sent.iter().copied().filter(|other| *other != id).collect();
+            id = self.random.choice(&others).copied().unwrap_or(id);
         } else if self.strikes(Fault::ForeignId) {
             id = ConnId::from_bytes(self.random.u32(..).to_be_bytes());
         }
@@ -274,7 +278,7 @@ impl World {
         self.endpoint(at).stage = Stage::Pooled;
         let side = side_of(at);
         self.note(|| format!("{side:?} has established {at} {id:?}"));
-        if self.strikes(Fault::IdleReadable) {
+        if self.strikes(Fault::EarlyReadable) {
             // A reactor may be quicker than the handshake's last step.
             self.event(side, Event::Readable { token })?;
         }

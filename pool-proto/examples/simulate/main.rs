@@ -2,7 +2,7 @@
 //! fails them in every way that the options of a seed allow, in virtual time.
 //!
 //! ```text
-//! cargo run --release -p pool-proto --example simulate                    40,000 seeds, half a minute
+//! cargo run --release -p pool-proto --example simulate                    25,000 seeds, half a minute
 //! cargo run --release -p pool-proto --example simulate -- --seed 4711     one again, with its log
 //! cargo run --release -p pool-proto --example simulate -- --help
 //! ```
@@ -22,7 +22,7 @@
 //! 7. Attempts back off while they fail; when faults stop, waiters are served and the stock fills up
 //!    within bounds.
 //! 8. After a close nothing begins and everything comes out; a flush ends all that is older.
-//! 9. Clocks jump, events come late, twice or for nothing; what is stale changes only a counter.
+//! 9. Clocks jump, events come late or for nothing; what is stale changes only a counter.
 //! 10. Waiters and connections are bounded; the same seed gives the same log.
 #![allow(
     clippy::indexing_slicing,
@@ -42,7 +42,8 @@ mod violation;
 mod waiting;
 mod world;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -60,7 +61,7 @@ use violation::Violation;
 #[derive(Parser)]
 struct Arguments {
     /// How many seeds to live through.
-    #[arg(long, default_value_t = 40_000)]
+    #[arg(long, default_value_t = 25_000)]
     seeds: u64,
     /// The first of them.
     #[arg(long, default_value_t = 1)]
@@ -71,7 +72,7 @@ struct Arguments {
     /// Lives through each seed twice, and compares the logs.
     #[arg(long)]
     twice: bool,
-    /// One seed with so many connections.
+    /// One seed with so many connections, whose states are looked at now and then only.
     #[arg(long, value_name = "CONNECTIONS", conflicts_with_all = ["seeds", "start", "seed", "twice"])]
     scale: Option<u32>,
     /// Fails unless each kind of fault and each edge occurred so often.
@@ -80,6 +81,11 @@ struct Arguments {
     /// Threads; by default as many as there are cores.
     #[arg(long)]
     threads: Option<usize>,
+}
+
+thread_local! {
+    /// Where this thread panicked last.
+    static PANIC: Cell<Option<String>> = const { Cell::new(None) };
 }
 
 /// What went wrong, and how to see it again.
@@ -92,12 +98,17 @@ struct Failure {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     // A panic is a violation like any other, and is told with its seed.
-    std::panic::set_hook(Box::new(|_| {}));
+    std::panic::set_hook(Box::new(|panic| PANIC.set(panic.location().map(Location::to_string))));
     let began = clock();
     let (tally, failures) = match (arguments.seed, arguments.scale) {
         (Some(seed), _) => replay(seed),
         (None, Some(connections)) => {
-            let outcome = live(Options::large(1, connections), false);
+            let mut outcome = live(Options::large(1, connections), false);
+            let most = outcome.tally.most;
+            if most < connections && outcome.violation.is_none() {
+                let seen = format!("{most} connections at a time, not {connections}");
+                outcome.violation = Some(Violation { invariant: "the simulation itself", seen });
+            }
             (outcome.tally, failure(1, format!("--scale {connections}"), outcome.violation))
         }
         (None, None) => many(&arguments),
@@ -125,7 +136,7 @@ fn live(options: Options, log: bool) -> Outcome {
     catch_unwind(AssertUnwindSafe(|| phases::live(options, log))).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        let seen = text.unwrap_or_default();
+        let seen = format!("{} at {}", text.unwrap_or_default(), PANIC.take().unwrap_or_default());
         let violation = Violation { invariant: "9: nothing panics", seen };
         Outcome { tally: Tally::default(), log: None, violation: Some(violation) }
     })

@@ -195,12 +195,14 @@ impl World {
         let end = self.endpoint(at);
         match (end.stage, segment) {
             // A host that knows nothing of it says so.
-            (Stage::Closed, Segment::Bytes(..)) => {
+            (Stage::Closed, Segment::Bytes(..) | Segment::Accepted) => {
                 self.send(at, Segment::End);
                 return Ok(());
             }
-            (Stage::Gone, Segment::Bytes(..)) => {
-                if self.up[side as usize] {
+            (Stage::Gone, Segment::Bytes(..) | Segment::Accepted) => {
+                // Strangers have hosts of their own, and say nothing.
+                let home = self.transports[transport_of(at)].source == HOME;
+                if home && self.up[side as usize] {
                     self.send(at, Segment::End);
                 }
                 return Ok(());
@@ -214,6 +216,11 @@ impl World {
             }
             (_, Segment::Bytes(bytes, len)) => end.inbox.extend(&bytes[..len.into()]),
             (_, Segment::End) => end.ended = true,
+        }
+        if self.endpoint(at).stage == Stage::AwaitId && self.strikes(Fault::Coalesce) {
+            let pause = self.random.u64(..200_000_000);
+            self.at(self.now + pause, What::Proceed(at));
+            return Ok(());
         }
         self.proceed(at)
     }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use pool_proto::{
-    ClientConfig, ConfigError, IdExchange, IdFormat, MAX_CONNECTIONS, MAX_HANDSHAKES, ServerConfig,
-    State, TakeOrder, Tuning,
+    ClientConfig, ConfigError, IdExchange, IdFormat, Instant, MAX_CONNECTIONS, MAX_HANDSHAKES,
+    ServerConfig, State, TakeOrder, Tuning,
 };
 
 use crate::faults::Fault;
@@ -65,6 +65,12 @@ impl Bounds {
             State::Checking => Some(self.drain_timeout),
             State::Granted | State::Leased => None,
         }
+    }
+
+    /// The latest end of the lifetime of a connection that is in the pool.
+    pub(crate) fn end_of(&self, established: Option<Instant>, state: State) -> Option<Instant> {
+        let most = self.max_lifetime.filter(|_| matches!(state, State::Idle | State::Resting));
+        Some(established? + most?)
     }
 
     pub(crate) fn client(&self, ids: IdExchange, seed: u64) -> Result<ClientConfig, ConfigError> {
@@ -293,26 +299,17 @@ fn draw_faults(random: &mut Rng) -> [u16; Fault::ALL.len()] {
             return 0;
         }
         match fault {
-            // So many times in a run.
-            Fault::PartitionToServer
-            | Fault::PartitionToClient
-            | Fault::Partition
-            | Fault::ServerCrash
-            | Fault::ClientCrash
-            | Fault::ListenerLost
-            | Fault::Close
-            | Fault::Flush
-            | Fault::Clean
-            | Fault::ClockForward
-            | Fault::ClockBackward => random.u16(1..4),
             Fault::Reset | Fault::HalfOpen | Fault::StaleEvent | Fault::KnownDead => {
                 random.u16(2..20)
             }
+            // Users give up whenever their patience ends.
+            Fault::GiveUp => 0,
             Fault::LateCheck | Fault::LateReadable => {
                 *random.choice(&[50, 200, 500]).unwrap_or(&50)
             }
             Fault::LateCollect => *random.choice(&[200, 500]).unwrap_or(&200),
             Fault::Strangers => random.u16(1..8),
+            fault if fault.is_timed() => random.u16(1..4),
             // So many of 1,000 times.
             _ => *random.choice(&[10, 50, 200]).unwrap_or(&50),
         }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use pool_proto::{Acquire, Event, Finding, Refusal, State, Tuning};
+use pool_proto::{Acquire, Event, Finding, HandshakeFailure, IdExchange, Refusal, State, Tuning};
 
 use crate::faults::Fault;
 use crate::handshake::dial_and_handshake;
-use crate::network::{Segment, Stage, endpoint_of, nanos};
-use crate::options::{Options, Side};
+use crate::network::{Segment, Stage, Transport, endpoint_of, nanos};
+use crate::options::{Options, Side, Takers};
 use crate::tally::Tally;
 use crate::violation::{Checked, Violation, ensure};
 use crate::world::{What, World};
@@ -48,6 +48,7 @@ impl World {
         self.stop_faults()?;
         self.serve_everybody()?;
         self.fill_up()?;
+        self.hold_a_conversation()?;
         for side in Side::BOTH {
             self.close(side)?;
         }
@@ -60,7 +61,7 @@ impl World {
     fn plan_faults(&mut self) {
         let end = nanos(self.options.duration);
         for fault in Fault::ALL {
-            if !is_timed(fault) {
+            if !fault.is_timed() {
                 continue;
             }
             for _ in 0..self.options.faults[fault as usize] {
@@ -79,9 +80,9 @@ impl World {
         let (now, up) = (self.now, self.up[side as usize]);
         self.note(|| format!("fault: {} ({side:?})", fault.name()));
         match fault {
-            Fault::PartitionToServer => self.part(&[Side::Server]),
-            Fault::PartitionToClient => self.part(&[Side::Client]),
-            Fault::Partition => self.part(&Side::BOTH),
+            Fault::PartitionToServer => self.cut_off(&[Side::Server]),
+            Fault::PartitionToClient => self.cut_off(&[Side::Client]),
+            Fault::Partition => self.cut_off(&Side::BOTH),
             Fault::Reset => {
                 let Some(transport) = self.some_transport() else { return Ok(()) };
                 self.reset(transport);
@@ -121,7 +122,7 @@ impl World {
             // The one without a listener is the one that has to go.
             Fault::Close if !self.listening => self.close_and_reopen(Side::Server)?,
             Fault::Close if up => self.close_and_reopen(side)?,
-            Fault::StaleEvent if up => self.stale_event(side)?,
+            Fault::StaleEvent if up => return self.stale_event(side),
             Fault::KnownDead if up => return self.known_dead(side),
             _ => return Ok(()),
         }
@@ -129,7 +130,7 @@ impl World {
         Ok(())
     }
 
-    fn part(&mut self, towards: &[Side]) {
+    fn cut_off(&mut self, towards: &[Side]) {
         let until =
             (self.now + self.random.u64(..20_000_000_000)).min(nanos(self.options.duration));
         for side in towards {
@@ -183,23 +184,27 @@ impl World {
         self.event(side, Event::Closed { token })
     }
 
-    /// Something is reported that is over, or that never was so.
+    /// Something is reported of a connection that has ended, or that does not fit one that lives.
     fn stale_event(&mut self, side: Side) -> Checked {
-        let over = |at: &u32| {
-            let end = &self.endpoints[*at as usize];
-            let gone = |token| self.ends[side as usize].state(token).is_none();
-            end.token.filter(|token| gone(*token)).is_some()
+        let state = |at: u32| {
+            let token = self.endpoints[at as usize].token?;
+            Some((token, self.ends[side as usize].state(token)))
         };
-        let all: Vec<u32> = self.endpoints_of(side).filter(over).collect();
-        let chosen = self.random.choice(&all).copied();
-        let Some(token) = chosen.and_then(|at| self.endpoint(at).token) else { return Ok(()) };
-        let event = match self.random.u8(..4) {
-            0 => Event::Dialed { token },
-            1 => Event::DialFailed { token },
-            2 => Event::Readable { token },
-            _ => Event::Closed { token },
+        let all: Vec<_> = self.endpoints_of(side).filter_map(state).collect();
+        let Some((token, state)) = self.random.choice(&all).copied() else { return Ok(()) };
+        let event = match (state, self.random.u8(..4)) {
+            (Some(State::Dialing), _) => {
+                Event::HandshakeFailed { token, failure: HandshakeFailure::Tls }
+            }
+            (_, 0) => Event::DialFailed { token },
+            (None, 1) => Event::Readable { token },
+            (None, 2) => Event::Closed { token },
+            (Some(State::Handshaking), 3) => Event::Closed { token },
+            _ => Event::Dialed { token },
         };
+        self.tally.fault(Fault::StaleEvent);
         let now = self.now;
+        self.note(|| format!("  {side:?} is told {event:?}, which is stale: {state:?}"));
         self.ends[side as usize].stale_event(now, event, &mut self.tally)?;
         self.carry_out(side)
     }
@@ -210,6 +215,17 @@ impl World {
     fn stop_faults(&mut self) -> Checked {
         self.faulty = false;
         self.partition = [0; 2];
+        // Whatever is stuck ends: keep-alive finds the half-open ones, and strangers go home.
+        for transport in 0..self.transports.len() {
+            let stages = Side::BOTH.map(|side| self.endpoint(endpoint_of(transport, side)).stage);
+            let Transport { cut, spoiled, .. } = self.transports[transport];
+            let idle = stages == [Stage::Pooled; 2] && cut == [false; 2] && !spoiled;
+            let over = stages.iter().all(|stage| matches!(stage, Stage::Closed | Stage::Gone));
+            self.transports[transport].endless = false;
+            if !idle && !over {
+                self.reset(transport);
+            }
+        }
         for side in Side::BOTH {
             self.open(side)?;
             // A clock that was set back catches up.
@@ -217,30 +233,22 @@ impl World {
             let end = self.end(side);
             let behind = end.seen.as_nanos().saturating_sub(end.clock(now).as_nanos());
             end.skew = end.skew.saturating_add_unsigned(behind);
+            self.carry_out(side)?;
         }
         if !self.listening {
             self.close_and_reopen(Side::Server)?;
             self.open(Side::Server)?;
         }
-        for side in Side::BOTH {
-            for part in self.open_parts(side) {
-                self.give_up(part)?;
+        // What is on its way arrives. It may be news that make users begin; they leave, too.
+        for _ in 0..3 {
+            for side in Side::BOTH {
+                for part in self.open_parts(side) {
+                    self.give_up(part)?;
+                }
             }
+            let until = self.all_arrived();
+            self.run(until, |_| false)?;
         }
-        // Whatever is stuck ends: keep-alive finds the half-open ones, and strangers go home.
-        for transport in 0..self.transports.len() {
-            let stages = Side::BOTH.map(|side| self.endpoint(endpoint_of(transport, side)).stage);
-            let idle = stages == [Stage::Pooled; 2] && self.transports[transport].cut == [false; 2];
-            let over = stages.iter().all(|stage| matches!(stage, Stage::Closed | Stage::Gone));
-            if !idle && !over {
-                self.reset(transport);
-            }
-        }
-        // What is on its way arrives, late timers and checks included; what is left of users' parts
-        // is over.
-        let grace = Duration::from_secs(20);
-        let until = self.now + nanos(grace);
-        self.run(until, |_| false)?;
         Ok(())
     }
 
@@ -259,7 +267,10 @@ impl World {
             _ => Duration::ZERO,
         };
         let rest = bounds.reuse_delay * 2 + bounds.drain_timeout;
-        backoff + interval + rest + one * rounds + Duration::from_millis(10)
+        let bound = backoff + interval + rest + one * rounds + Duration::from_millis(10);
+        // A narrow door lets few in at a time, and the rest back off.
+        let door = options.bounds[Side::Server as usize].max_handshakes;
+        if door < bounds.max_dials { bound * bounds.capacity.1 } else { bound }
     }
 
     /// 7: the first `capacity` waiters are served within the bound.
@@ -271,10 +282,7 @@ impl World {
         let places = theirs.max_connections.saturating_sub(server.claimed + server.leased);
         let most = client.capacity.min(room).min(places).min(theirs.capacity.1);
         let most = most.min(ours.max_waiters).min(theirs.max_waiters).min(theirs.max_per_source);
-        let narrow = theirs.max_per_source < client.capacity || theirs.capacity.1 < client.capacity;
-        if narrow {
-            // A server with less room than the client wants turns it away again and again, and the
-            // client backs off: what is ready depends on when.
+        if self.is_narrow() {
             return Ok(());
         }
         // What the server takes the client does not see: its stock may sink to the minimum meanwhile.
@@ -298,9 +306,14 @@ impl World {
             "{waiting} of {most} at the {side:?}'s end wait after {bound:?}: {stats:?}"
         );
         self.tally.served += u64::from(most);
+        self.tally.serving_seeds += u64::from(most > 0);
         for part in parts {
             self.give_up(part)?;
         }
+        // To the client, what the server's users took and closed without a word looks like a full
+        // server: it backs off again.
+        let until = self.all_arrived();
+        self.run(until, |_| false)?;
         Ok(())
     }
 
@@ -327,15 +340,48 @@ impl World {
         // Whatever is stale on one end is found out on the other meanwhile.
         let bound = bound * 3 + Duration::from_secs(2);
         let until = self.now + nanos(bound);
-        let full = move |world: &Self| {
-            let stats = world.ends[Side::Client as usize].before;
-            stats.dialing + stats.handshaking + stats.idle >= least
-        };
+        let full = move |world: &Self| world.ends[Side::Client as usize].before.idle >= least;
         let filled = self.run(until, full)?;
         let stats = self.brief();
         self.tally.filled += u64::from(filled);
         ensure!(filled, "7: the stock fills up", "not {least} within {bound:?}: {stats:?}");
         Ok(())
+    }
+
+    /// 4 and 7: one end takes any connection, the other is told its id and takes it, and all bytes
+    /// arrive. Now and then its lifetime ends just then; so several may try.
+    fn hold_a_conversation(&mut self) -> Checked {
+        if self.options.ids == IdExchange::None || self.is_narrow() {
+            return Ok(());
+        }
+        let side = match self.options.takers {
+            Takers::Server => Side::Server,
+            _ => Side::Client,
+        };
+        self.options.patience = 60_000..=60_000;
+        let before = self.tally.conversations;
+        for _ in 0..5 {
+            let bound = self.bound() + (self.options.delay + self.options.jitter) * 8;
+            let until = self.now + nanos(bound);
+            self.converse_once(side)?;
+            if self.run(until, |world| world.tally.conversations > before)? {
+                self.tally.last_conversations += 1;
+                return Ok(());
+            }
+        }
+        let stats = self.brief();
+        ensure!(false, "4: what is said is heard", "not in five conversations: {stats:?}");
+        Ok(())
+    }
+
+    /// Whether the server has less room than the client wants: it turns the client away again and
+    /// again, and the client backs off; what is ready depends on when.
+    fn is_narrow(&mut self) -> bool {
+        let capacity = self.end(Side::Client).stats().capacity;
+        let theirs = self.options.bounds[Side::Server as usize];
+        // What is claimed counts for its source until it is taken or given up.
+        let claimed = self.end(Side::Server).stats().claimed;
+        theirs.max_per_source.saturating_sub(claimed) < capacity || theirs.capacity.1 < capacity
     }
 
     fn brief(&self) -> [String; 2] {
@@ -399,27 +445,4 @@ impl World {
         self.up[side as usize] = false;
         Ok(())
     }
-}
-
-/// Whether a fault comes at some time, rather than on some occasion.
-const fn is_timed(fault: Fault) -> bool {
-    matches!(
-        fault,
-        Fault::PartitionToServer
-            | Fault::PartitionToClient
-            | Fault::Partition
-            | Fault::Reset
-            | Fault::HalfOpen
-            | Fault::ServerCrash
-            | Fault::ClientCrash
-            | Fault::ListenerLost
-            | Fault::Strangers
-            | Fault::ClockForward
-            | Fault::ClockBackward
-            | Fault::Flush
-            | Fault::Clean
-            | Fault::Close
-            | Fault::StaleEvent
-            | Fault::KnownDead
-    )
 }

@@ -34,7 +34,9 @@ pub(crate) fn print(tally: &Tally, took: Duration) {
         ("conversations cut short", tally.broken_conversations),
         ("bytes checked", tally.bytes),
         ("waiters served in time after the faults", tally.served),
+        ("seeds with waiters after the faults", tally.serving_seeds),
         ("stocks filled up in time after the faults", tally.filled),
+        ("conversations after the faults", tally.last_conversations),
         ("events per second", rounded(per_second)),
     ] {
         table.add_row([what.to_owned(), thousands(count)]);
@@ -87,6 +89,15 @@ pub(crate) fn rarer_than(times: u64, tally: &Tally) -> Vec<String> {
         let count = tally.edge_count(side, from, to);
         if count < times {
             rare.push(format!("edge {name} of the {side:?}: {count} times"));
+        }
+    }
+    for (what, count) in [
+        ("waiters were served after the faults", tally.serving_seeds),
+        ("the stock filled up after the faults", tally.filled),
+        ("a conversation was held after the faults", tally.last_conversations),
+    ] {
+        if times > 0 && 3 * count < tally.seeds {
+            rare.push(format!("{what}: in {count} of {} seeds", tally.seeds));
         }
     }
     if let Some(mean) = tally.mean_wait().filter(|mean| *mean < LEAST_MEAN_WAIT) {

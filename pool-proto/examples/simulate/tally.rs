@@ -94,6 +94,9 @@ pub(crate) struct Tally {
     /// Waiters of phase 2 that were served in time, and stocks that filled up.
     pub(crate) served: u64,
     pub(crate) filled: u64,
+    /// Seeds in whose phase 2 there were waiters to be served, and a conversation.
+    pub(crate) serving_seeds: u64,
+    pub(crate) last_conversations: u64,
 }
 
 impl Default for Tally {
@@ -114,6 +117,8 @@ impl Default for Tally {
             bytes: 0,
             served: 0,
             filled: 0,
+            serving_seeds: 0,
+            last_conversations: 0,
         }
     }
 }
@@ -166,6 +171,8 @@ impl Tally {
         self.bytes += other.bytes;
         self.served += other.served;
         self.filled += other.filled;
+        self.serving_seeds += other.serving_seeds;
+        self.last_conversations += other.last_conversations;
         for (mine, theirs) in self.faults.iter_mut().zip(other.faults) {
             *mine += theirs;
         }

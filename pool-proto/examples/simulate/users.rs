@@ -143,6 +143,11 @@ impl World {
         self.take_any(part, false)
     }
 
+    /// One conversation begins.
+    pub(crate) fn converse_once(&mut self, side: Side) -> Checked {
+        self.take(side, Kind::First)
+    }
+
     /// Somebody takes any connection, for the length of phase 2.
     pub(crate) fn take_and_hold(&mut self, side: Side) -> Checked<u32> {
         let conversation = self.new_conversation();
@@ -390,7 +395,9 @@ impl World {
         match state {
             State::Waiting(waiter) => {
                 let now = self.now;
-                self.tally.fault(Fault::GiveUp);
+                if self.faulty {
+                    self.tally.fault(Fault::GiveUp);
+                }
                 self.note(|| format!("  {side:?} part {part} gives up"));
                 self.parts[part as usize].state = State::Over;
                 self.ends[side as usize].cancel(now, waiter, &mut self.tally)?;

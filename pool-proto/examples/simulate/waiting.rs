@@ -8,7 +8,7 @@ use crate::violation::{Checked, ensure};
 pub(crate) enum Want {
     Any,
     Id(ConnId),
-    Stock,
+    Stock(u32),
 }
 
 /// The driver's account of the waiters of one machine.
@@ -21,15 +21,12 @@ pub(crate) struct Waiting {
     /// Whoever collected last. When what was promised to it expired, and it was promised another at
     /// once, a wake for it is on its way, which means nothing any more.
     last: Option<WaiterId>,
-    /// The most there were when one was let in beyond the limit.
-    let_in: usize,
 }
 
 impl Waiting {
     pub(crate) fn queue(&mut self, waiter: WaiterId, want: Want, front: bool) {
         if front {
             self.queue.insert(0, (waiter, want));
-            self.let_in = self.let_in.max(self.all());
         } else {
             self.queue.push((waiter, want));
         }
@@ -38,6 +35,20 @@ impl Waiting {
     /// How many wait for any connection.
     pub(crate) fn any(&self) -> usize {
         self.queue.iter().filter(|(_, want)| *want == Want::Any).count()
+    }
+
+    /// The smallest stock that somebody waits for.
+    pub(crate) fn least_stock(&self) -> Option<u32> {
+        let stocks = self.queue.iter().filter_map(|(_, want)| match want {
+            Want::Stock(ready) => Some(*ready),
+            _ => None,
+        });
+        stocks.min()
+    }
+
+    /// Whether somebody waits for this id.
+    pub(crate) fn wants(&self, id: ConnId) -> bool {
+        self.queue.iter().any(|(_, want)| *want == Want::Id(id))
     }
 
     /// How many wait for any connection or for stock.
@@ -54,16 +65,16 @@ impl Waiting {
         self.queue.len() + self.called.len()
     }
 
-    /// How many there may be because they had waited before, and were let in however many wait.
-    pub(crate) fn let_in(&self) -> usize {
-        self.let_in
+    /// A step begins: wakes that came for nothing in the last one are no excuse in this one.
+    pub(crate) fn step(&mut self) {
+        self.last = None;
     }
 
     pub(crate) fn called(&self) -> usize {
         self.called.len()
     }
 
-    /// The machine wakes a waiter: it must be the first of its kind (by stock: of any size).
+    /// The machine wakes a waiter: it must be the first of those who want the same.
     ///
     /// One that was `bereft` of what it was promised may have been promised another in the same
     /// step, and is woken for that again.
@@ -77,7 +88,7 @@ impl Waiting {
         };
         let (_, want) = self.queue[at];
         let first = self.queue.iter().position(|(_, other)| *other == want);
-        let in_turn = first == Some(at) || want == Want::Stock;
+        let in_turn = first == Some(at);
         ensure!(in_turn, "5: waiters are served in order", "{waiter:?} for {want:?}");
         self.called.push(self.queue.remove(at));
         Ok(())
@@ -114,7 +125,7 @@ impl Waiting {
             (Collected::Ready(_) | Collected::Refused(_) | Collected::Stocked, None, Some(at)) => {
                 let (_, want) = self.called.remove(at);
                 self.last = Some(waiter);
-                let stock = want == Want::Stock;
+                let stock = matches!(want, Want::Stock(_));
                 let fits = match answer {
                     Collected::Ready(_) => !stock,
                     Collected::Stocked => stock,

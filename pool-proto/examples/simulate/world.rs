@@ -25,6 +25,8 @@ pub(crate) enum What {
     /// A transport comes to the server's host.
     Knock(usize),
     Arrive(u32, Segment),
+    /// What has arrived is read at last.
+    Proceed(u32),
     ServerHello(usize),
     Trickle(usize),
     IdSent(usize),
@@ -181,6 +183,7 @@ impl World {
             What::Timer(side, epoch) => self.timer(side, epoch),
             What::Knock(transport) => self.admit(transport),
             What::Arrive(at, segment) => self.arrive(at, segment),
+            What::Proceed(at) => self.proceed(at),
             What::ServerHello(transport) => self.server_hello(transport),
             What::Trickle(transport) => self.trickle(transport),
             What::IdSent(transport) => self.id_sent(transport),
@@ -209,6 +212,24 @@ impl World {
         });
         checks.sort_unstable_by_key(|(number, ..)| *number);
         checks.into_iter().map(|(_, token, connection)| (token, connection)).collect()
+    }
+
+    /// When all that is on its way will have arrived.
+    pub(crate) fn all_arrived(&self) -> u64 {
+        let travels = |what: &What| {
+            matches!(
+                what,
+                What::Knock(_)
+                    | What::Arrive(..)
+                    | What::Proceed(_)
+                    | What::Checked(..)
+                    | What::Announce(..)
+                    | What::Collect(_)
+                    | What::Control(..)
+            )
+        };
+        let arrivals = self.queue.iter().filter(|Reverse(entry)| travels(&entry.what));
+        arrivals.map(|Reverse(entry)| entry.at).max().unwrap_or(self.now)
     }
 
     // --- the drivers ----------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 //! The driver's account of every connection of one end: what goes in, what comes out, who has it.
 
-use pool_proto::{Acquire, Action, CloseReason, ConnId, Instant, Lease, State, Token};
+use pool_proto::{Acquire, Action, CloseReason, ConnId, Instant, Lease, State, Token, WaiterId};
 
 use super::{End, Life, Place, on};
 use crate::tally::Tally;
@@ -18,6 +18,7 @@ impl End {
         self.seen = self.seen.max(clock);
         self.steps += 1;
         (self.dialled, self.bereft) = (false, false);
+        self.waiting.step();
         clock
     }
 
@@ -72,6 +73,7 @@ impl End {
 
     fn take(&mut self, connection: u32, to: Place) -> Checked {
         let Some(place) = self.places.get_mut(&connection) else {
+            ensure!(false, "1: one owner", "{connection} came out and never went in");
             return Ok(());
         };
         ensure!(*place == Place::Machine, "1: one owner", "{connection} came out twice");
@@ -83,10 +85,7 @@ impl End {
     pub(super) fn answered(&mut self, answer: &Acquire<u32>, want: Want, again: bool) -> Checked {
         match answer {
             Acquire::Ready(lease) => self.leased(lease, want),
-            Acquire::Queued(waiter) => {
-                self.waiting.queue(*waiter, want, again);
-                Ok(())
-            }
+            Acquire::Queued(waiter) => self.queued(*waiter, want, again),
             Acquire::Refused(refusal) => self.check_refusal(*refusal, want, false),
         }
     }
@@ -95,6 +94,14 @@ impl End {
         self.take(lease.connection, Place::Driver)?;
         self.leases += 1;
         self.check_lease(lease, want)
+    }
+
+    /// Somebody is let in to wait: within the limit, unless it had waited before.
+    pub(super) fn queued(&mut self, waiter: WaiterId, want: Want, again: bool) -> Checked {
+        let (all, most) = (self.waiting.all(), self.bounds.max_waiters as usize);
+        ensure!(again || all < most, "10: waiters are bounded", "{all} for {most}");
+        self.waiting.queue(waiter, want, again);
+        Ok(())
     }
 
     /// Carries the machine's actions into the account, and checks it.

@@ -49,6 +49,15 @@ impl End {
                 (life.state, life.since) = (state, self.seen);
             }
             counts[state as usize] += 1;
+            let ready = matches!(state, State::Idle | State::Claimed);
+            ensure!(
+                !ready || life.id.is_none_or(|id| !self.waiting.wants(id)),
+                "5: nobody waits for an id that is there",
+                "{:?} is {state:?}",
+                life.id
+            );
+            let end = self.bounds.end_of(life.established, state);
+            first_due = end.into_iter().chain(first_due).min();
             if let Some(period) = self.bounds.period(state) {
                 let due = life.since + period;
                 first_due = Some(first_due.map_or(due, |first: Instant| first.min(due)));
@@ -95,8 +104,9 @@ impl End {
             self.seen
         );
         let overdue = |life: &Life| {
-            let period = self.bounds.period(life.state);
-            period.is_some_and(|period| life.since + period <= self.seen)
+            let due = self.bounds.period(life.state).map(|period| life.since + period);
+            let end = self.bounds.end_of(life.established, life.state);
+            due.into_iter().chain(end).any(|due| due <= self.seen)
         };
         if !self.large {
             for life in self.lives.iter().flatten() {
@@ -121,10 +131,13 @@ impl End {
         let dried_up = self.accept_ended && !self.closed;
         let supply = self.waiting.for_supply();
         ensure!(!dried_up || supply == 0, "5: nobody waits in vain", "{supply} wait for peers");
-        let all = self.waiting.all();
-        // Those who had waited before come on top: they are let in again however many wait.
-        let most = (self.bounds.max_waiters as usize).max(self.waiting.let_in());
-        ensure!(all <= most, "10: waiters are bounded", "{all} for {most}");
+        let stock = self.waiting.least_stock();
+        ensure!(
+            stock.is_none_or(|wanted| wanted > stats.idle),
+            "5: nobody waits for stock that is there",
+            "{stock:?} of {}",
+            stats.idle
+        );
         Ok(())
     }
 
@@ -228,7 +241,32 @@ impl End {
     }
 
     /// 2: whoever is turned away from a full server has no reason to complain of another source.
-    pub(super) fn check_nobody_is_locked_out(&self, source: u16, held: usize) -> Checked {
+    /// From a server without a free handshake: nobody else has two more of them under way.
+    pub(super) fn check_no_door_is_blocked(&self, source: u16) -> Checked {
+        let handshakes = |of: Option<u16>| {
+            let theirs = |life: &&Life| life.source == of && life.state == State::Handshaking;
+            self.lives.iter().flatten().filter(theirs).count()
+        };
+        let own = handshakes(Some(source));
+        for heavy in self.lives.iter().flatten() {
+            let count = handshakes(heavy.source);
+            ensure!(
+                count < own + 2,
+                "2: no source locks out another",
+                "{source} with {own} handshakes is turned away, {:?} has {count}",
+                heavy.source
+            );
+        }
+        Ok(())
+    }
+
+    /// 2: likewise from one without a free place, where what is `evictable` could make room.
+    pub(super) fn check_nobody_is_locked_out(
+        &self,
+        source: u16,
+        held: usize,
+        evictable: &[State],
+    ) -> Checked {
         let outside = |life: &&Life| matches!(life.state, State::Leased | State::Claimed);
         let supply = self.lives.iter().flatten().filter(|life| !outside(life)).count();
         if supply > self.bounds.capacity.1 as usize {
@@ -236,7 +274,6 @@ impl End {
             // make no room then.
             return Ok(());
         }
-        let evictable = [State::Handshaking, State::Idle, State::Resting];
         for heavy in self.lives.iter().flatten().filter(|life| evictable.contains(&life.state)) {
             let theirs = |life: &&Life| life.source == heavy.source && life.state != State::Leased;
             let count = self.lives.iter().flatten().filter(theirs).count();
@@ -342,10 +379,12 @@ impl End {
                 let gone = late || !self.ids.contains_key(&id) || self.has_ended(id);
                 want == Want::Id(id) && gone
             }
-            Refusal::TooManyWaiters { limit } => self.waiting.all() >= limit as usize,
-            Refusal::AcceptEnded => self.side == Side::Server,
+            Refusal::TooManyWaiters { limit } => {
+                limit == self.bounds.max_waiters && self.waiting.all() >= limit as usize
+            }
+            Refusal::AcceptEnded => self.accept_ended,
             Refusal::StockBeyondCapacity { wanted, capacity } => {
-                want == Want::Stock && wanted > capacity
+                want == Want::Stock(wanted) && wanted > capacity
             }
             _ => false,
         };
