@@ -8,7 +8,7 @@ use crate::event::{Action, CloseReason, Token, WaitReason};
 use crate::id::IdExchange;
 use crate::ids::Ids;
 use crate::machine::Machine;
-use crate::role::{Role, sealed};
+use crate::role::{Role, max_claimed, sealed};
 use crate::slots::State;
 use crate::stats::Stats;
 use crate::time::Instant;
@@ -109,6 +109,13 @@ impl<C> Client<C> {
         }
     }
 
+    /// Whether one more connection is allowed. Each dial of a peer that speaks first, as none should
+    /// that sends ids, is a success that brings no stock: without a limit, it would go on and on.
+    fn has_room(&self) -> bool {
+        self.slots.total() < self.max_connections
+            && self.slots.len(State::Claimed) < max_claimed(self.role.tuner.max_capacity())
+    }
+
     fn dial(&mut self, now: Instant) -> bool {
         let Some(key) = self.slots.insert(State::Dialing, self.role.epoch, now) else {
             return false;
@@ -131,7 +138,7 @@ impl<C> Client<C> {
         let capacity = role.tuner.capacity();
         while self.supply() < capacity
             && self.in_flight() < max_dials
-            && self.slots.total() < self.max_connections
+            && self.has_room()
             && (!paced || self.role.quota > 0)
             && self.dial(now)
         {}
@@ -254,7 +261,7 @@ impl Role for Dialing {
             WaitReason::Dialing { in_flight }
         } else if client.role.retry_at.is_some() {
             WaitReason::BackingOff { failures: client.role.backoff.failures() }
-        } else if client.slots.total() >= client.max_connections {
+        } else if !client.has_room() {
             WaitReason::AllInUse {
                 leased: client.slots.len(State::Leased),
                 claimed: client.slots.len(State::Claimed),

@@ -11,6 +11,14 @@ pub(crate) mod sealed {
     pub trait Sealed {}
 }
 
+/// The most claimed connections of a pool of this capacity. They do not count as stock, but peers
+/// must not be able to pile them up. A claim lasts for about a round trip, in which an honest load
+/// does not use up more than its stock; twice that, and some for small pools, is room enough.
+pub(crate) const fn max_claimed(capacity: u32) -> u32 {
+    let twice = capacity.saturating_mul(2);
+    if twice > 64 { twice } else { 64 }
+}
+
 /// Where a machine's connections come from: [`Dialing`](crate::Dialing) or
 /// [`Accepting`](crate::Accepting). Sealed.
 pub trait Role: Sized + sealed::Sealed {

@@ -11,7 +11,7 @@ use crate::event::{CloseReason, Token, WaitReason};
 use crate::id::ConnId;
 use crate::ids::Ids;
 use crate::machine::Machine;
-use crate::role::{Role, sealed};
+use crate::role::{Role, max_claimed, sealed};
 use crate::slots::State;
 use crate::sources::{Sources, source_of};
 use crate::stats::Stats;
@@ -30,15 +30,6 @@ pub struct Accepting {
     max_handshakes: u32,
     max_per_source: u32,
     ended: bool,
-}
-
-impl Accepting {
-    /// The most claimed connections. They do not count as stock, but peers must not be able to pile
-    /// them up. A claim lasts for about a round trip, in which an honest load does not use up more
-    /// than its stock; twice that, and some for small pools, is room enough.
-    fn max_claimed(&self) -> u32 {
-        self.capacity.saturating_mul(2).max(64)
-    }
 }
 
 /// The server's machine: names the connections that peers make.
@@ -227,7 +218,7 @@ impl Role for Accepting {
     }
 
     fn surplus_claim<C>(server: &Server<C>) -> Option<u32> {
-        if server.slots.len(State::Claimed) <= server.role.max_claimed() {
+        if server.slots.len(State::Claimed) <= max_claimed(server.role.capacity) {
             return None;
         }
         let claimed = |index: &u32| server.state(*index) == Some(State::Claimed);

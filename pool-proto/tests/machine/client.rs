@@ -351,6 +351,24 @@ fn a_close_of_what_the_peer_has_begun_to_use_is_no_failure() {
 }
 
 #[test]
+fn a_peer_that_speaks_first_is_not_dialled_without_end() {
+    let mut pool = ClientHarness::client(1, 1, |config| config.claim_timeout(ms(5000)));
+    while let Some(token) = pool.dialing().first().copied() {
+        pool.connect(token);
+        pool.readable(token);
+        pool.checked(Finding::Data);
+        assert!(pool.stats().claimed <= 64);
+    }
+    assert_eq!(pool.stats().claimed, 64);
+    let Acquire::Queued(waiter) = pool.acquire() else { panic!() };
+    let why = WaitReason::AllInUse { leased: 0, claimed: 64 };
+    assert_eq!(pool.machine.why(waiter), Some(why));
+    pool.pass(ms(5000));
+    assert_eq!(pool.stats().claimed, 0);
+    assert!(!pool.dialing().is_empty());
+}
+
+#[test]
 fn once_an_attempt_has_succeeded_after_an_early_close_any_success_counts_again() {
     let mut pool = client(4, 4);
     let tokens = pool.dialing();

@@ -306,11 +306,12 @@ pub(crate) const BUGS: &[Bug] = &[
         "                && *wanted <= idle && !planted!()",
     ),
     bug(
-        "what the peer has begun to use cannot be taken by its id",
+        "what the peer has begun to use is kept from who waits for its id",
         "5",
-        "machine/take.rs",
-        "Some(State::Idle | State::Claimed))\n    }",
-        "Some(State::Idle)) || !planted!() && self.state(index) == Some(State::Claimed)\n    }",
+        "machine/step.rs",
+        "slot.id.and_then(|id| self.waiters.first_for(id, claimed));",
+        "slot.id.filter(|_| !(planted!() && claimed));\n        \
+         let waiter = waiter.and_then(|id| self.waiters.first_for(id, claimed));",
     ),
     bug(
         "lifetimes do not end by themselves",

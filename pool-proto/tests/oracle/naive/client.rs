@@ -191,7 +191,7 @@ impl Naive {
         let max_dials = if dialer.failures > 0 { 1 } else { self.setup.max_dials };
         self.stock() < dialer.tuner.capacity()
             && self.in_flight() < max_dials
-            && self.total() < self.setup.max_connections
+            && !self.is_full()
             && (!dialer.paced() || dialer.quota > 0)
     }
 
@@ -223,6 +223,13 @@ impl Naive {
             dialer.forgiven = dialer.failures;
             dialer.failures = 0;
         }
+    }
+
+    /// Whether no more connections are allowed: too many in all, or too many that peers have begun
+    /// to use, which bring no stock.
+    fn is_full(&self) -> bool {
+        let claimed = self.count(Claimed);
+        self.total() >= self.setup.max_connections || claimed >= (2 * self.setup.capacity.1).max(64)
     }
 
     /// What the end of a connection means for the next dials.
@@ -295,7 +302,7 @@ impl Naive {
 
     pub(super) fn wait_reason(&mut self) -> WaitReason {
         let in_flight = self.in_flight();
-        let full = self.total() >= self.setup.max_connections;
+        let full = self.is_full();
         let (leased, claimed, stock) = (self.count(Leased), self.count(Claimed), self.stock());
         let machine_waits = self.choices.backing_off;
         let Some(dialer) = self.dialer_mut() else {
