@@ -16,7 +16,7 @@ pub(crate) struct Setup {
     pub(crate) handshake_timeout: Duration,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) max_lifetime: Option<Duration>,
-    /// Without jitter lifetimes are exact; with it the naive pool is not asked.
+    /// Shortens lifetimes by chance, if there are any: see [`is_exact`](Self::is_exact).
     pub(crate) jitter_percent: u8,
     pub(crate) claim_timeout: Duration,
     pub(crate) reuse_delay: Duration,
@@ -84,7 +84,7 @@ impl Setup {
             handshake_timeout: ms(pick(&[10_000, 1000])),
             idle_timeout: optional(pick(&[0, 3000, 9000])),
             max_lifetime: optional(pick(&[0, 20_000, 4000])),
-            jitter_percent: u8::try_from(pick(&[0, 0, 0, 0, 0, 0, 10, 100])).unwrap(),
+            jitter_percent: u8::try_from(pick(&[0, 0, 0, 0, 0, 0, 0, 100])).unwrap(),
             claim_timeout: ms(pick(&[30_000, 2000])),
             reuse_delay: ms(pick(&[0, 500, 2000])),
             drain_timeout: ms(pick(&[1000, 20_000])),
@@ -105,6 +105,11 @@ impl Setup {
 
     /// How many bytes [`arbitrary`](Self::arbitrary) takes.
     pub(crate) const BYTES: usize = 24;
+
+    /// Whether lifetimes are exact. Where they are not, the naive pool is not asked.
+    pub(crate) const fn is_exact(&self) -> bool {
+        self.jitter_percent == 0 || self.max_lifetime.is_none()
+    }
 
     pub(crate) fn jitter(&self) -> f64 {
         f64::from(self.jitter_percent) / 100.0
