@@ -39,6 +39,24 @@ const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
+/// Sets what both builders have.
+macro_rules! common {
+    ($builder:expr, $settings:expr) => {
+        $builder
+            .seed($settings.seed)
+            .max_connections($settings.max_connections)
+            .max_waiters($settings.max_waiters)
+            .take_order($settings.take_order)
+            .handshake_timeout($settings.handshake_timeout)
+            .idle_timeout($settings.idle_timeout)
+            .max_lifetime($settings.max_lifetime)
+            .lifetime_jitter($settings.jitter())
+            .claim_timeout($settings.claim_timeout)
+            .reuse_delay($settings.reuse_delay)
+            .drain_timeout($settings.drain_timeout)
+    };
+}
+
 impl Setup {
     /// Small limits, and no timeout that ends a ready connection. Waits are so long that a random
     /// one of zero does not happen.
@@ -116,19 +134,8 @@ impl Setup {
     }
 
     pub(crate) fn client(&self) -> ClientConfig {
-        ClientConfig::builder()
-            .seed(self.seed)
+        common!(ClientConfig::builder(), self)
             .capacity(self.capacity.0..=self.capacity.1)
-            .max_connections(self.max_connections)
-            .max_waiters(self.max_waiters)
-            .take_order(self.take_order)
-            .handshake_timeout(self.handshake_timeout)
-            .idle_timeout(self.idle_timeout)
-            .max_lifetime(self.max_lifetime)
-            .lifetime_jitter(self.jitter())
-            .claim_timeout(self.claim_timeout)
-            .reuse_delay(self.reuse_delay)
-            .drain_timeout(self.drain_timeout)
             .ids(if self.ids_exchanged { IdExchange::default() } else { IdExchange::None })
             .tuning(self.tuning)
             .interval(self.interval.0..=self.interval.1)
@@ -140,19 +147,8 @@ impl Setup {
     }
 
     pub(crate) fn server(&self) -> ServerConfig {
-        let config = ServerConfig::builder()
-            .seed(self.seed)
+        let config = common!(ServerConfig::builder(), self)
             .capacity(self.capacity.1)
-            .max_connections(self.max_connections)
-            .max_waiters(self.max_waiters)
-            .take_order(self.take_order)
-            .handshake_timeout(self.handshake_timeout)
-            .idle_timeout(self.idle_timeout)
-            .max_lifetime(self.max_lifetime)
-            .lifetime_jitter(self.jitter())
-            .claim_timeout(self.claim_timeout)
-            .reuse_delay(self.reuse_delay)
-            .drain_timeout(self.drain_timeout)
             .max_handshakes(self.max_handshakes)
             .max_per_source(self.max_per_source);
         let config = match self.listed {
