@@ -321,6 +321,16 @@ fn handshakes_have_a_limit_of_their_own() {
 }
 
 #[test]
+fn a_handshake_makes_room_although_an_older_one_is_of_a_lighter_source() {
+    let mut pool = server(8, |config| config.max_handshakes(3));
+    pool.admit(B).unwrap();
+    let oldest = pool.admit(A).unwrap();
+    pool.admit(A).unwrap();
+    pool.admit(C).unwrap();
+    assert_eq!(evicted(&pool), [oldest.token]);
+}
+
+#[test]
 fn idle_connections_do_not_count_among_the_handshakes_of_a_source() {
     let mut pool = server(8, |config| config.max_handshakes(2));
     for _ in 0..3 {
