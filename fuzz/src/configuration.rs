@@ -106,6 +106,23 @@ fn instant(choices: &mut Choices<'_>) -> Instant {
     Instant::from_nanos(nanos)
 }
 
+/// Sets what both builders have.
+macro_rules! common {
+    ($builder:expr, $settings:expr) => {
+        $builder
+            .max_connections($settings.max_connections)
+            .max_waiters($settings.max_waiters)
+            .take_order($settings.take_order())
+            .handshake_timeout($settings.handshake_timeout)
+            .idle_timeout($settings.idle_timeout)
+            .max_lifetime($settings.max_lifetime)
+            .lifetime_jitter($settings.lifetime_jitter)
+            .claim_timeout($settings.claim_timeout)
+            .reuse_delay($settings.reuse_delay)
+            .drain_timeout($settings.drain_timeout)
+    };
+}
+
 impl Settings {
     fn new(choices: &mut Choices<'_>) -> Self {
         Self {
@@ -190,17 +207,7 @@ impl Settings {
         &self,
         builder: pool_proto::ClientConfigBuilder,
     ) -> pool_proto::ClientConfigBuilder {
-        builder
-            .max_connections(self.max_connections)
-            .max_waiters(self.max_waiters)
-            .take_order(self.take_order())
-            .handshake_timeout(self.handshake_timeout)
-            .idle_timeout(self.idle_timeout)
-            .max_lifetime(self.max_lifetime)
-            .lifetime_jitter(self.lifetime_jitter)
-            .claim_timeout(self.claim_timeout)
-            .reuse_delay(self.reuse_delay)
-            .drain_timeout(self.drain_timeout)
+        common!(builder, self)
             .interval(self.interval.0..=self.interval.1)
             .tuning(if self.reference { Tuning::Reference } else { Tuning::Demand })
             .ids(self.ids)
@@ -213,17 +220,7 @@ impl Settings {
         &self,
         builder: pool_proto::ServerConfigBuilder,
     ) -> pool_proto::ServerConfigBuilder {
-        builder
-            .max_connections(self.max_connections)
-            .max_waiters(self.max_waiters)
-            .take_order(self.take_order())
-            .handshake_timeout(self.handshake_timeout)
-            .idle_timeout(self.idle_timeout)
-            .max_lifetime(self.max_lifetime)
-            .lifetime_jitter(self.lifetime_jitter)
-            .claim_timeout(self.claim_timeout)
-            .reuse_delay(self.reuse_delay)
-            .drain_timeout(self.drain_timeout)
+        common!(builder, self)
             .max_handshakes(self.max_handshakes)
             .max_per_source(self.max_per_source)
     }

@@ -174,8 +174,8 @@ macro_rules! common_settings {
         }
 
         /// Closes a connection this long after it was established (while it is in use: when it is
-        /// put back). Default: never. On a server, more than a second, as
-        /// [`idle_timeout`](Self::idle_timeout).
+        /// put back). Default: never. On a server, more than a second even when shortened by
+        /// [`lifetime_jitter`](Self::lifetime_jitter), as [`idle_timeout`](Self::idle_timeout).
         pub fn max_lifetime(mut self, lifetime: impl Into<Option<Duration>>) -> Self {
             self.common.max_lifetime = lifetime.into();
             self

@@ -21,8 +21,8 @@ use crate::waiters::{Standing, Waiters};
 /// The pool's state machine; [`Client`](crate::Client) and [`Server`](crate::Server) are its two
 /// forms. The [crate documentation](crate) has the contract and the driving loop.
 ///
-/// `Clone` is for model checkers, which try one state in several ways: their connections are names.
-/// An adapter's are sockets, and cannot be cloned.
+/// A clone holds every connection a second time. Only for model checkers, whose connections are
+/// names; never clone a machine that drives I/O.
 #[derive(Clone)]
 pub struct Machine<C, R> {
     pub(crate) slots: Slots<C>,

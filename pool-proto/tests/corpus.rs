@@ -6,7 +6,9 @@
 #[path = "../../fuzz/src/lib.rs"]
 mod fuzz;
 
+use std::collections::HashSet;
 use std::fs;
+use std::iter;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 
@@ -17,6 +19,10 @@ use fuzz::{Body, TARGETS};
 const RANDOM_INPUTS: u64 = 3000;
 const MOST_RANDOM_BYTES: usize = 512;
 
+fn fuzz_directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz")
+}
+
 /// Runs a target on an input; `name` is told if it fails.
 fn run(body: Body, input: &[u8], name: impl FnOnce() -> String) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| body(input))) {
@@ -25,21 +31,34 @@ fn run(body: Body, input: &[u8], name: impl FnOnce() -> String) {
     }
 }
 
-/// The files of a directory of inputs, in the order of their names; none if it does not exist.
-fn files(directory: &Path) -> Vec<PathBuf> {
+/// What a directory has in it, in the order of the names; nothing if it does not exist.
+fn entries(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten();
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    files
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths
+}
+
+#[test]
+fn every_directory_of_inputs_belongs_to_a_target() {
+    // Whatever the features: its corpus is there without it too.
+    let tls_text = iter::once("tls_text");
+    let known: HashSet<&str> = TARGETS.iter().map(|(target, _)| *target).chain(tls_text).collect();
+    for inputs in ["corpus", "regressions"] {
+        for path in entries(&fuzz_directory().join(inputs)) {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            assert!(known.contains(name), "no target has the inputs of {}", path.display());
+        }
+    }
 }
 
 #[test]
 fn every_input_of_the_corpora_passes() {
-    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
+    let fuzz = fuzz_directory();
     for (target, body) in TARGETS {
-        let corpus = files(&fuzz.join("corpus").join(target));
+        let corpus = entries(&fuzz.join("corpus").join(target));
         assert!(!corpus.is_empty(), "{target} has no corpus in {}", fuzz.display());
-        let regressions = files(&fuzz.join("regressions").join(target));
+        let regressions = entries(&fuzz.join("regressions").join(target));
         for path in corpus.iter().chain(&regressions) {
             run(*body, &fs::read(path).unwrap(), || path.display().to_string());
         }

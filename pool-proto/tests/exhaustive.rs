@@ -115,7 +115,7 @@ impl Scripts<'_> {
         let pairs = Mutex::new(pairs.collect::<Vec<_>>());
         let explorer = || {
             let mut seen = Seen::default();
-            let mut start = Checked::<R>::new(setup, false);
+            let mut start = Checked::<R>::new(setup, true);
             assert!(prefix.iter().all(|op| seen.step(&mut start, op)), "{name} has a wrong prefix");
             loop {
                 let Some(pair) = pairs.lock().unwrap().pop() else { return seen };

@@ -69,6 +69,14 @@ fn ids_are_unique_never_zero_and_differ_between_lives() {
 }
 
 #[test]
+fn a_seed_gives_these_ids() {
+    // As the permutation made them when it was written: they tell when its arithmetic changes.
+    let mut pool = server(4, |config| config.seed(1));
+    let ids = [(); 4].map(|()| pool.admit(A).unwrap().id.to_string());
+    assert_eq!(ids, ["74efeb56", "d3de0f62", "20bca429", "48ac0b9c"]);
+}
+
+#[test]
 fn a_source_has_a_limit_that_leases_do_not_count_for() {
     let mut pool = server(8, |config| config.max_per_source(2));
     pool.max_per_source = Some(2);
@@ -310,6 +318,16 @@ fn handshakes_have_a_limit_of_their_own() {
     pool.established(third.token, None);
     pool.established(fourth.token, None);
     assert_eq!((pool.stats().handshaking, pool.stats().idle), (1, 3));
+}
+
+#[test]
+fn a_handshake_makes_room_although_an_older_one_is_of_a_lighter_source() {
+    let mut pool = server(8, |config| config.max_handshakes(3));
+    pool.admit(B).unwrap();
+    let oldest = pool.admit(A).unwrap();
+    pool.admit(A).unwrap();
+    pool.admit(C).unwrap();
+    assert_eq!(evicted(&pool), [oldest.token]);
 }
 
 #[test]

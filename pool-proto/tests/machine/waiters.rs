@@ -49,6 +49,17 @@ fn waiters_are_served_in_the_order_in_which_they_came() {
 }
 
 #[test]
+fn open_waiters_have_small_slots_of_their_own_that_are_used_again() {
+    let mut pool = server(1);
+    let waiters = [pool.queue(), pool.queue(), pool.queue()];
+    assert_eq!(waiters.map(WaiterId::slot), [0, 1, 2]);
+    pool.cancel(waiters[1]);
+    let next = pool.queue();
+    assert_eq!(next.slot(), 1);
+    assert_ne!(next, waiters[1]);
+}
+
+#[test]
 fn a_waiter_by_id_comes_before_one_for_any() {
     let mut pool = server(4);
     let any = pool.queue();

@@ -44,7 +44,7 @@ impl<R: Side> Checked<R> {
             twin
         });
         let choices = Choices::of(&Answer::Nothing, &actions);
-        let naive = (setup.jitter_percent == 0).then(|| {
+        let naive = setup.is_exact().then(|| {
             let (naive, did) = Naive::new(setup, R::DIALS, now, choices);
             assert_same(&naive, &actions, &did);
             naive

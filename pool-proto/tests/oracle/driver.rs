@@ -33,8 +33,8 @@ pub(crate) struct Life {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waits {
     ForAny,
-    ById,
-    ForStock,
+    ById(ConnId),
+    ForStock(u32),
 }
 
 #[derive(Clone, Debug)]
@@ -385,9 +385,9 @@ impl Driver {
             ) => {
                 let new = self.waiters.iter().all(|(other, _)| other != waiter);
                 assert!(new && !self.over.contains(waiter), "{waiter:?} is used again");
-                let waits = match call {
-                    Call::AcquireById(_) => Waits::ById,
-                    Call::WaitReady(_) => Waits::ForStock,
+                let waits = match *call {
+                    Call::AcquireById(id) => Waits::ById(id),
+                    Call::WaitReady(wanted) => Waits::ForStock(wanted),
                     _ => Waits::ForAny,
                 };
                 self.waiters.push((*waiter, waits));

@@ -10,11 +10,12 @@
 //! 3. The capacity stays within its bounds; under the law of the reference it moves by one at the
 //!    most, and the interval by 100 ms.
 //! 4. No two live connections have one id; who asks for an id gets that one.
-//! 5. A lease is of a connection that was in the pool and whose lifetime is not over; a waiter is
-//!    woken only while it is not over, and then has an outcome once; nobody waits for any connection
-//!    while one is idle.
+//! 5. A lease is of a connection that was in the pool and whose lifetime is not over. A waiter has an
+//!    outcome once, and is woken only while it is not over; a wake means something: who is woken waits
+//!    no longer, or has waited again since. Nobody waits for what is there: for any connection while
+//!    one is idle, for one by its id while it is idle or claimed, for stock while as many are idle.
 //! 6. There is no deadline when there is nothing to wait for, and none is left over by a timeout.
-//! 7. A wake means something: who is woken waits no longer, or has waited again since.
+//! 7. (Whether a pool gets on is not seen in one step: the simulation tells.)
 //! 8. A closed pool holds nothing, begins nothing and answers everybody; closing and flushing end
 //!    everything that there was, once.
 //! 9. What does not fit changes one counter and nothing else.
@@ -24,8 +25,8 @@
 use std::time::Duration;
 
 use pool_proto::{
-    Acquire, Action, Collected, ConnId, Event, Instant, Machine, Rejected, Stats, Stock, Token,
-    Tuning, WaitOutcome, WaiterId,
+    Acquire, Action, Collected, ConnId, Event, Instant, Machine, Rejected, State, Stats, Stock,
+    Token, Tuning, WaitOutcome, WaiterId,
 };
 
 use super::call::{Answer, Call, Did, Side};
@@ -87,8 +88,9 @@ impl<R: Side> Step<'_, R> {
         self.law_3();
         self.law_4();
         self.law_5();
+        self.law_5_of_what_is_there();
+        self.law_5_of_wakes();
         self.law_6();
-        self.law_7();
         self.law_8();
         self.law_9();
     }
@@ -223,15 +225,49 @@ impl<R: Side> Step<'_, R> {
                 assert!(open, "{waiter:?} waits, which is over");
             }
         }
-        let waits = |waiter| self.machine.why(waiter).is_some();
-        let waiting = self.driver.waiters.iter().filter(|(waiter, _)| waits(*waiter));
-        let any = waiting.clone().filter(|(_, waits)| *waits == Waits::ForAny).count();
-        assert!(any == 0 || self.after.idle == 0, "{any} wait: {:?}", self.after);
-        let waiting = waiting.count();
+        let waiting = self.waiting().count();
         assert_eq!(self.after.waiters as usize, waiting, "{:?}", self.after);
         // Each promised connection is promised to a waiter that has not collected it.
         let answered = self.driver.waiters.len() - waiting;
         assert!(self.granted() as usize <= answered, "{:?}", self.after);
+    }
+
+    fn law_5_of_what_is_there(&self) {
+        let idle = self.after.idle;
+        for (waiter, waits) in self.waiting() {
+            let there = match waits {
+                Waits::ForAny => idle > 0,
+                Waits::ForStock(wanted) => idle >= wanted,
+                Waits::ById(id) => self.is_ready(id),
+            };
+            assert!(!there, "{waiter:?} waits {waits:?}, which is there: {:?}", self.after);
+        }
+    }
+
+    fn law_5_of_wakes(&self) {
+        let collected = match self.call {
+            Call::Collect(waiter) | Call::Cancel(waiter) => Some(*waiter),
+            _ => None,
+        };
+        for waiter in self.woken() {
+            let open = self.driver.waiters.iter().any(|(other, _)| *other == waiter);
+            assert!(open || collected == Some(waiter), "{waiter:?} is woken, but is over");
+            let ended = self.actions.iter().any(|action| matches!(action, Action::Close { .. }));
+            let waits = self.machine.why(waiter).is_some();
+            assert!(!waits || ended, "{waiter:?} is woken, but waits");
+        }
+    }
+
+    /// Those who have no outcome yet.
+    fn waiting(&self) -> impl Iterator<Item = (WaiterId, Waits)> {
+        let waits = |(waiter, _): &(WaiterId, Waits)| self.machine.why(*waiter).is_some();
+        self.driver.waiters.iter().copied().filter(waits)
+    }
+
+    fn is_ready(&self, id: ConnId) -> bool {
+        let live = self.driver.lives.iter().find(|life| life.id == Some(id));
+        let state = live.and_then(|life| self.machine.state_of(life.token));
+        matches!(state, Some(State::Idle | State::Claimed))
     }
 
     fn law_6(&self) {
@@ -246,20 +282,6 @@ impl<R: Side> Step<'_, R> {
         }
         let past = |due: &Instant| *due > self.driver.latest + Duration::from_secs(1 << 20);
         assert!(!due.as_ref().is_some_and(past), "{due:?} is no deadline of this setup");
-    }
-
-    fn law_7(&self) {
-        let collected = match self.call {
-            Call::Collect(waiter) | Call::Cancel(waiter) => Some(*waiter),
-            _ => None,
-        };
-        for waiter in self.woken() {
-            let open = self.driver.waiters.iter().any(|(other, _)| *other == waiter);
-            assert!(open || collected == Some(waiter), "{waiter:?} is woken, but is over");
-            let ended = self.actions.iter().any(|action| matches!(action, Action::Close { .. }));
-            let waits = self.machine.why(waiter).is_some();
-            assert!(!waits || ended, "{waiter:?} is woken, but waits");
-        }
     }
 
     fn law_8(&self) {

@@ -26,8 +26,8 @@
 //! Three things are the machine's to choose, and the naive pool learns them by looking: the names
 //! (tokens, waiters, ids), which the laws check to be new; the random wait after a failure, of which
 //! the naive pool knows the bounds only ([`Retry`](naive::client::Retry)); and which of several
-//! sources that hold equally much makes room. Lifetimes are exact because there is no jitter; where a
-//! setup has some, only the laws are checked.
+//! sources that hold equally much makes room. Lifetimes are exact as long as there is no jitter;
+//! where a setup has both, only the laws are checked.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -213,7 +213,8 @@ impl Naive {
             Claimed => Some(self.setup.claim_timeout),
             Resting => Some(self.setup.reuse_delay),
             Checking => Some(self.setup.drain_timeout),
-            Granted | Leased => None,
+            // Granted, leased.
+            _ => None,
         }
     }
 
@@ -426,7 +427,7 @@ impl Naive {
     }
 
     fn close_everything(&mut self, reason: CloseReason) -> u32 {
-        State::ALL.map(|state| self.close_all(state, reason)).iter().sum()
+        State::ALL.iter().map(|state| self.close_all(*state, reason)).sum()
     }
 
     /// After every call: serve or refuse those whose case has changed, and fill the pool.

@@ -5,7 +5,8 @@
 //! ends of a connection live, they carry one id, and who takes it by that id takes this one.
 
 use pool_proto::{
-    Accepting, Acquire, ConnId, Dialing, Event, Finding, HandshakeFailure, Instant, Token,
+    Accepting, Acquire, ConnId, Dialing, Event, Finding, HandshakeFailure, Instant, Machine, State,
+    Token,
 };
 
 use super::call::{Answer, Call, Side};
@@ -87,8 +88,8 @@ impl Pair {
     pub(crate) fn new(client: &Setup, server: &Setup) -> Self {
         let client = Setup { ids_exchanged: true, ..*client };
         Self {
-            client: Checked::new(&client, false),
-            server: Checked::new(server, false),
+            client: Checked::new(&client, true),
+            server: Checked::new(server, true),
             links: Vec::new(),
             connections: 1 << 20,
         }
@@ -227,14 +228,16 @@ impl Pair {
         }
     }
 
+    /// Asks copies of the machines: they can be asked for every connection at once.
     fn assert_ids_agree(&self) {
+        let mut client = self.client.machine().clone();
+        let mut server = self.server.machine().clone();
         for link in &self.links {
-            let client = self.client.driver().life(link.client);
-            let server = self.server.driver().life(link.server);
-            if let (Some(client), Some(server)) = (client, server) {
-                assert_eq!(server.id, Some(link.id), "{link:?}");
-                let established = client.established.is_some();
-                assert_eq!(client.id, established.then_some(link.id), "{link:?}");
+            let [ours, theirs] =
+                [place(&self.client, link.client), place(&self.server, link.server)];
+            if ours.is_some() && theirs.is_some() {
+                assert_leads_to(&mut client, self.client.driver().now, link.id, link.client);
+                assert_leads_to(&mut server, self.server.driver().now, link.id, link.server);
             }
         }
     }
@@ -255,6 +258,18 @@ fn leased(outcome: &Outcome) -> Option<(Token, ConnId)> {
     match &outcome.answer {
         Answer::Acquire(Acquire::Ready(lease)) => Some((lease.token, lease.id)),
         _ => None,
+    }
+}
+
+/// Whoever asks this end for the id gets the connection if it can be had, and never another.
+fn assert_leads_to<R: Side>(machine: &mut Machine<u32, R>, now: Instant, id: ConnId, token: Token) {
+    match machine.acquire_by_id(now, id) {
+        Acquire::Ready(lease) => assert_eq!(lease.token, token, "{id} leads to another connection"),
+        // What was ready at the end of its lifetime has ended by now.
+        answer => {
+            let ready = matches!(machine.state_of(token), Some(State::Idle | State::Claimed));
+            assert!(!ready, "{token:?} is ready, but who asks for {id} gets {answer:?}");
+        }
     }
 }
 

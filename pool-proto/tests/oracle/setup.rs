@@ -16,7 +16,7 @@ pub(crate) struct Setup {
     pub(crate) handshake_timeout: Duration,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) max_lifetime: Option<Duration>,
-    /// Without jitter lifetimes are exact; with it the naive pool is not asked.
+    /// Shortens lifetimes by chance, if there are any: see [`is_exact`](Self::is_exact).
     pub(crate) jitter_percent: u8,
     pub(crate) claim_timeout: Duration,
     pub(crate) reuse_delay: Duration,
@@ -37,6 +37,24 @@ pub(crate) struct Setup {
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
+}
+
+/// Sets what both builders have.
+macro_rules! common {
+    ($builder:expr, $settings:expr) => {
+        $builder
+            .seed($settings.seed)
+            .max_connections($settings.max_connections)
+            .max_waiters($settings.max_waiters)
+            .take_order($settings.take_order)
+            .handshake_timeout($settings.handshake_timeout)
+            .idle_timeout($settings.idle_timeout)
+            .max_lifetime($settings.max_lifetime)
+            .lifetime_jitter($settings.jitter())
+            .claim_timeout($settings.claim_timeout)
+            .reuse_delay($settings.reuse_delay)
+            .drain_timeout($settings.drain_timeout)
+    };
 }
 
 impl Setup {
@@ -84,7 +102,7 @@ impl Setup {
             handshake_timeout: ms(pick(&[10_000, 1000])),
             idle_timeout: optional(pick(&[0, 3000, 9000])),
             max_lifetime: optional(pick(&[0, 20_000, 4000])),
-            jitter_percent: u8::try_from(pick(&[0, 0, 0, 0, 0, 0, 10, 100])).unwrap(),
+            jitter_percent: u8::try_from(pick(&[0, 0, 0, 0, 0, 0, 0, 100])).unwrap(),
             claim_timeout: ms(pick(&[30_000, 2000])),
             reuse_delay: ms(pick(&[0, 500, 2000])),
             drain_timeout: ms(pick(&[1000, 20_000])),
@@ -106,24 +124,18 @@ impl Setup {
     /// How many bytes [`arbitrary`](Self::arbitrary) takes.
     pub(crate) const BYTES: usize = 24;
 
+    /// Whether lifetimes are exact. Where they are not, the naive pool is not asked.
+    pub(crate) const fn is_exact(&self) -> bool {
+        self.jitter_percent == 0 || self.max_lifetime.is_none()
+    }
+
     pub(crate) fn jitter(&self) -> f64 {
         f64::from(self.jitter_percent) / 100.0
     }
 
     pub(crate) fn client(&self) -> ClientConfig {
-        ClientConfig::builder()
-            .seed(self.seed)
+        common!(ClientConfig::builder(), self)
             .capacity(self.capacity.0..=self.capacity.1)
-            .max_connections(self.max_connections)
-            .max_waiters(self.max_waiters)
-            .take_order(self.take_order)
-            .handshake_timeout(self.handshake_timeout)
-            .idle_timeout(self.idle_timeout)
-            .max_lifetime(self.max_lifetime)
-            .lifetime_jitter(self.jitter())
-            .claim_timeout(self.claim_timeout)
-            .reuse_delay(self.reuse_delay)
-            .drain_timeout(self.drain_timeout)
             .ids(if self.ids_exchanged { IdExchange::default() } else { IdExchange::None })
             .tuning(self.tuning)
             .interval(self.interval.0..=self.interval.1)
@@ -135,19 +147,8 @@ impl Setup {
     }
 
     pub(crate) fn server(&self) -> ServerConfig {
-        let config = ServerConfig::builder()
-            .seed(self.seed)
+        let config = common!(ServerConfig::builder(), self)
             .capacity(self.capacity.1)
-            .max_connections(self.max_connections)
-            .max_waiters(self.max_waiters)
-            .take_order(self.take_order)
-            .handshake_timeout(self.handshake_timeout)
-            .idle_timeout(self.idle_timeout)
-            .max_lifetime(self.max_lifetime)
-            .lifetime_jitter(self.jitter())
-            .claim_timeout(self.claim_timeout)
-            .reuse_delay(self.reuse_delay)
-            .drain_timeout(self.drain_timeout)
             .max_handshakes(self.max_handshakes)
             .max_per_source(self.max_per_source);
         let config = match self.listed {

@@ -175,12 +175,12 @@ impl<R: Side> Crowd<R> {
 
     /// Held connections that the pool has given up.
     fn aborted(&self) -> u32 {
-        let is_open = |held: &&Held<Fake>| {
+        let given_up = |held: &&Held<Fake>| {
             let number = held.get().expect("it is whole").number();
             let token = self.conns.iter().find(|conn| conn.number == number).map(|conn| conn.token);
             self.rig.aborted.iter().any(|(aborted, _)| Some(*aborted) == token)
         };
-        u32::try_from(self.held.iter().filter(is_open).count()).unwrap()
+        u32::try_from(self.held.iter().filter(given_up).count()).unwrap()
     }
 
     fn leave(mut self) {
