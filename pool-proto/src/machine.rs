@@ -346,7 +346,7 @@ impl<C, R: Role> Machine<C, R> {
     /// Something has arrived. An idle connection is looked at; any other once it becomes idle: until
     /// then it may still be drained, or be its holder's.
     fn readable(&mut self, token: Token, now: Instant) {
-        let Some(index) = self.resolve(token, &State::ALL) else { return };
+        let Some(index) = self.resolve(token, State::ALL) else { return };
         if self.state(index) == Some(State::Idle) {
             self.check(index, Purpose::Watch, now);
         } else if let Some(slot) = self.slots.get_mut(index) {

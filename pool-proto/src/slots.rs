@@ -7,6 +7,7 @@ use crate::time::{Instant, Period};
 
 /// The states of a connection. Closed is not one of them: the machine forgets what has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 #[repr(u8)]
 pub enum State {
     /// The driver connects the transport.
@@ -29,7 +30,10 @@ pub enum State {
 
 impl State {
     /// All of them, in the order of a connection's life.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: &'static [Self] = &Self::EACH;
+
+    /// [`ALL`](Self::ALL), with their number.
+    pub(crate) const EACH: [Self; 8] = [
         Self::Dialing,
         Self::Handshaking,
         Self::Idle,
@@ -41,7 +45,7 @@ impl State {
     ];
 }
 
-const STATES: usize = State::ALL.len();
+const STATES: usize = State::EACH.len();
 
 /// In [`Slot::waiter`]: no waiter's slab grows to this index.
 pub(crate) const NOBODY: u32 = u32::MAX;
@@ -128,7 +132,7 @@ impl<C> Slots<C> {
         };
         Self {
             slab: Slab::new(),
-            states: State::ALL.map(|state| Timed { list: List::new(), period: period(state) }),
+            states: State::EACH.map(|state| Timed { list: List::new(), period: period(state) }),
             lifetimes: core::array::from_fn(|step| Timed {
                 list: List::new(),
                 period: lifetime(step),

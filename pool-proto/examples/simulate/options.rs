@@ -63,7 +63,8 @@ impl Bounds {
             State::Claimed => Some(self.claim_timeout),
             State::Resting => Some(self.reuse_delay),
             State::Checking => Some(self.drain_timeout),
-            State::Granted | State::Leased => None,
+            // Granted, leased.
+            _ => None,
         }
     }
 

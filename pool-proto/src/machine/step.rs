@@ -77,7 +77,7 @@ impl<C, R: Role> Machine<C, R> {
     }
 
     pub(super) fn end_everything(&mut self, reason: CloseReason) {
-        for state in State::ALL {
+        for state in State::EACH {
             self.close_all(state, reason);
         }
     }

@@ -219,8 +219,8 @@ pub(crate) const BUGS: &[Bug] = &[
         "a flush spares what is in use",
         "8",
         "machine/step.rs",
-        "        for state in State::ALL {\n            self.close_all(state, reason);",
-        "        for state in State::ALL {\n            \
+        "        for state in State::EACH {\n            self.close_all(state, reason);",
+        "        for state in State::EACH {\n            \
          if planted!() && state == State::Leased {\n                continue;\n            }\n            \
          self.close_all(state, reason);",
     ),
