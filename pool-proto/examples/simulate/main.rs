@@ -2,7 +2,7 @@
 //! fails them in every way that the options of a seed allow, in virtual time.
 //!
 //! ```text
-//! cargo run --release -p pool-proto --example simulate                    25,000 seeds, half a minute
+//! cargo run --release -p pool-proto --example simulate                    25,000 seeds, twenty seconds
 //! cargo run --release -p pool-proto --example simulate -- --seed 4711     one again, with its log
 //! cargo run --release -p pool-proto --example simulate -- --help
 //! ```
