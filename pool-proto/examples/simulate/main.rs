@@ -61,7 +61,7 @@ use violation::Violation;
 #[derive(Parser)]
 struct Arguments {
     /// How many seeds to live through.
-    #[arg(long, default_value_t = 25_000)]
+    #[arg(long, default_value_t = 25_000, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// The first of them.
     #[arg(long, default_value_t = 1)]
