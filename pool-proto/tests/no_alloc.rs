@@ -237,3 +237,26 @@ fn a_server_in_its_steady_state_allocates_nothing() {
     assert!(totals.served_after_waiting > 1000, "{totals:?}");
     assert!(totals.expired > 100 && totals.unclaimed > 10, "{totals:?}");
 }
+
+/// Peers that come once and never again, each from an address of its own.
+fn visitors_cycle(driver: &mut Driver<pool_proto::Accepting>) {
+    driver.tick();
+    driver.next_id += 1;
+    let [_, a, b, c] = driver.next_id.to_be_bytes();
+    let Ok(admission) = driver.pool.admit(driver.now, Ipv4Addr::new(10, a, b, c).into()) else {
+        return;
+    };
+    let (token, connection, id) = (admission.token, 0, None);
+    driver.event(Event::Established { token, connection, id });
+    driver.event(Event::Closed { token });
+    driver.drain();
+}
+
+#[test]
+fn a_server_does_not_remember_sources_that_have_left() {
+    let config = ServerConfig::builder().capacity(8).seed(1).build().unwrap();
+    let mut driver = Driver::new(Server::new(&config, Instant::EPOCH));
+    assert_eq!(allocations(&mut driver, visitors_cycle), 0);
+    let totals = driver.pool.stats().totals;
+    assert_eq!(totals.admitted, u64::from(WARM_UP + CYCLES));
+}
