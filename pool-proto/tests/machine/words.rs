@@ -77,6 +77,12 @@ fn tokens_waiters_and_times_are_short_in_a_log() {
 }
 
 #[test]
+fn an_instant_is_its_nanoseconds() {
+    assert_eq!(Instant::from_nanos(7).as_nanos(), 7);
+    assert_eq!((Instant::EPOCH + ms(2)).as_nanos(), 2_000_000);
+}
+
+#[test]
 fn a_machine_shows_its_numbers_in_a_log() {
     let pool = ClientHarness::client(2, 2, |config| config);
     let text = format!("{:?}", pool.machine);
