@@ -38,8 +38,9 @@ async fn fails(client: &ClientPool, count: impl Fn(&Totals) -> u64, words: &str)
     stats
 }
 
-/// A client of a server that sends `id` on every connection, and closes if that was not all.
-async fn client_of_id(id: &'static [u8], close: bool, ids: IdExchange) -> (Fake, ClientPool) {
+/// A server that sends `id` on every connection, and closes if that was not all, gives no client a
+/// connection.
+async fn makes_no_connection(id: &'static [u8], close: bool, ids: IdExchange) {
     let fake = Fake::start(move |mut tcp, _| async move {
         send(&mut tcp, id).await;
         if !close {
@@ -48,44 +49,37 @@ async fn client_of_id(id: &'static [u8], close: bool, ids: IdExchange) -> (Fake,
     });
     let fake = fake.await;
     let client = dial(TlsMode::None, client_config().ids(ids), fake.address);
-    (fake, client)
+    fails(&client, |totals| totals.id_failures, "id").await;
 }
 
 #[tokio::test]
 async fn a_short_id_makes_no_connection() {
-    let (_fake, client) = client_of_id(b"0a1b2c", true, HEX8).await;
-    fails(&client, |totals| totals.id_failures, "id").await;
+    makes_no_connection(b"0a1b2c", true, HEX8).await;
 }
 
 #[tokio::test]
 async fn a_short_raw_id_makes_no_connection() {
-    let ids = IdExchange::Wire(IdFormat::Raw4);
-    let (_fake, client) = client_of_id(b"abc", true, ids).await;
-    fails(&client, |totals| totals.id_failures, "id").await;
+    makes_no_connection(b"abc", true, IdExchange::Wire(IdFormat::Raw4)).await;
 }
 
 #[tokio::test]
 async fn garbage_for_an_id_makes_no_connection() {
-    let (_fake, client) = client_of_id(b"SSH-2.0-x", false, HEX8).await;
-    fails(&client, |totals| totals.id_failures, "id").await;
+    makes_no_connection(b"SSH-2.0-x", false, HEX8).await;
 }
 
 #[tokio::test]
 async fn an_upper_case_id_makes_no_connection() {
-    let (_fake, client) = client_of_id(b"0A1B2C3D", false, HEX8).await;
-    fails(&client, |totals| totals.id_failures, "id").await;
+    makes_no_connection(b"0A1B2C3D", false, HEX8).await;
 }
 
 #[tokio::test]
 async fn a_binary_id_makes_no_connection() {
-    let (_fake, client) = client_of_id(b"\x00\xff\x80\x01\x02\x03\x04\x05", false, HEX8).await;
-    fails(&client, |totals| totals.id_failures, "id").await;
+    makes_no_connection(b"\x00\xff\x80\x01\x02\x03\x04\x05", false, HEX8).await;
 }
 
 #[tokio::test]
 async fn a_wrong_first_byte_fails_before_the_id_is_whole() {
-    let (_fake, client) = client_of_id(b"z", false, HEX8).await;
-    fails(&client, |totals| totals.id_failures, "id").await;
+    makes_no_connection(b"z", false, HEX8).await;
 }
 
 #[tokio::test]

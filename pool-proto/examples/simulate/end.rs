@@ -14,7 +14,7 @@ use pool_proto::{
 };
 
 use crate::options::{Bounds, Side};
-use crate::tally::Tally;
+use crate::tally::{Reasons, Tally};
 use crate::violation::{Checked, ensure};
 use crate::waiting::{Waiting, Want};
 
@@ -83,7 +83,7 @@ pub(crate) struct End {
     dials: u64,
     leases: u64,
     admitted: u64,
-    ends: Vec<(CloseReason, u64)>,
+    ends: Reasons,
     pub(crate) before: Stats,
     /// Since when the client backs off, and for how long at the most.
     backing_off: Option<(Instant, Duration)>,
@@ -124,7 +124,7 @@ impl End {
             dials: 0,
             leases: 0,
             admitted: 0,
-            ends: Vec::new(),
+            ends: Reasons::default(),
             backing_off: None,
             steps: 0,
             inside: 0,

@@ -53,6 +53,23 @@ pub(crate) struct Bounds {
     pub(crate) drain_timeout: Duration,
 }
 
+/// What both builders have.
+macro_rules! common {
+    ($builder:expr, $bounds:expr, $seed:expr) => {
+        $builder
+            .seed($seed)
+            .take_order($bounds.take_order)
+            .max_connections($bounds.max_connections)
+            .max_waiters($bounds.max_waiters)
+            .handshake_timeout($bounds.handshake_timeout)
+            .idle_timeout($bounds.idle_timeout)
+            .max_lifetime($bounds.max_lifetime)
+            .claim_timeout($bounds.claim_timeout)
+            .reuse_delay($bounds.reuse_delay)
+            .drain_timeout($bounds.drain_timeout)
+    };
+}
+
 impl Bounds {
     /// How long a connection may stay in a state; `None` if nothing limits it.
     pub(crate) fn period(&self, state: State) -> Option<Duration> {
@@ -74,44 +91,31 @@ impl Bounds {
         Some(established? + most?)
     }
 
+    /// The longest that a client may wait for its next attempt when one fails after so many failures.
+    pub(crate) fn longest_wait(&self, failures_before: u32) -> Duration {
+        let (base, cap) = self.backoff;
+        let factor = 1u32.checked_shl(failures_before).unwrap_or(u32::MAX);
+        base.saturating_mul(factor).min(cap)
+    }
+
     pub(crate) fn client(&self, ids: IdExchange, seed: u64) -> Result<ClientConfig, ConfigError> {
-        ClientConfig::builder()
-            .seed(seed)
+        common!(ClientConfig::builder(), self, seed)
             .ids(ids)
             .tuning(self.tuning)
-            .take_order(self.take_order)
             .capacity(self.capacity.0..=self.capacity.1)
             .interval(self.interval.0..=self.interval.1)
             .max_dials(self.max_dials)
-            .max_connections(self.max_connections)
-            .max_waiters(self.max_waiters)
             .backoff(self.backoff.0, self.backoff.1)
             .dial_timeout(self.dial_timeout)
-            .handshake_timeout(self.handshake_timeout)
-            .idle_timeout(self.idle_timeout)
-            .max_lifetime(self.max_lifetime)
-            .claim_timeout(self.claim_timeout)
-            .reuse_delay(self.reuse_delay)
-            .drain_timeout(self.drain_timeout)
             .build()
     }
 
     pub(crate) fn server(&self, format: IdFormat, seed: u64) -> Result<ServerConfig, ConfigError> {
-        ServerConfig::builder()
-            .seed(seed)
+        common!(ServerConfig::builder(), self, seed)
             .id_format(format)
-            .take_order(self.take_order)
             .capacity(self.capacity.1)
-            .max_connections(self.max_connections)
-            .max_waiters(self.max_waiters)
             .max_handshakes(self.max_handshakes)
             .max_per_source(self.max_per_source)
-            .handshake_timeout(self.handshake_timeout)
-            .idle_timeout(self.idle_timeout)
-            .max_lifetime(self.max_lifetime)
-            .claim_timeout(self.claim_timeout)
-            .reuse_delay(self.reuse_delay)
-            .drain_timeout(self.drain_timeout)
             .build()
     }
 }

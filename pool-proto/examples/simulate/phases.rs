@@ -9,6 +9,7 @@ use crate::handshake::dial_and_handshake;
 use crate::network::{Segment, Stage, Transport, endpoint_of, nanos};
 use crate::options::{Options, Side, Takers};
 use crate::tally::Tally;
+use crate::users::Kind;
 use crate::violation::{Checked, Violation, ensure};
 use crate::world::{What, World};
 
@@ -258,8 +259,7 @@ impl World {
         let one = dial_and_handshake(options.delay, options.jitter);
         let client = &self.ends[Side::Client as usize];
         let (stats, bounds) = (client.stats(), &client.bounds);
-        let factor = 1u32.checked_shl(stats.failures_in_a_row).unwrap_or(u32::MAX);
-        let backoff = bounds.backoff.0.saturating_mul(factor).min(bounds.backoff.1);
+        let backoff = bounds.longest_wait(stats.failures_in_a_row);
         let rounds = bounds.capacity.1.div_ceil(bounds.max_dials) + 2;
         let interval = match bounds.tuning {
             // Rounds begin no dial while one is missing from the last one.
@@ -363,7 +363,7 @@ impl World {
         for _ in 0..5 {
             let bound = self.bound() + (self.options.delay + self.options.jitter) * 8;
             let until = self.now + nanos(bound);
-            self.converse_once(side)?;
+            self.take(side, Kind::First)?;
             if self.run(until, |world| world.tally.conversations > before)? {
                 self.tally.last_conversations += 1;
                 return Ok(());

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
+use indicatif::HumanCount;
 use pool_proto::State;
 
 use crate::faults::Fault;
 use crate::options::Side;
-use crate::tally::{EDGES, Tally};
+use crate::tally::{EDGES, Reasons, Tally};
 
 /// The mean wait before a dial after a failure, as a part of its bound: half of it with full jitter,
 /// and more where the client was in no hurry.
@@ -63,13 +64,14 @@ pub(crate) fn print(tally: &Tally, took: Duration) {
 
     let mut table = new_table(&["why connections ended", "client", "server"]);
     let [client, server] = &tally.ends;
-    let mut reasons: Vec<_> = client.iter().chain(server).map(|(reason, _)| *reason).collect();
+    let mut reasons: Vec<_> =
+        client.iter().chain(server.iter()).map(|(reason, _)| reason).collect();
     reasons.sort_by_key(|reason| reason.to_string());
     reasons.dedup();
     for reason in reasons {
-        let count = |ends: &[(pool_proto::CloseReason, u64)]| {
-            let known = ends.iter().find(|(known, _)| *known == reason);
-            known.map_or(String::new(), |(_, count)| thousands(*count))
+        let count = |ends: &Reasons| match ends.of(reason) {
+            0 => String::new(),
+            count => thousands(count),
         };
         table.add_row([reason.to_string(), count(client), count(server)]);
     }
@@ -145,13 +147,5 @@ const fn rounded(number: f64) -> u64 {
 }
 
 fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    HumanCount(number).to_string()
 }

@@ -81,7 +81,7 @@ pub(crate) struct Tally {
     pub(crate) simulated: Duration,
     pub(crate) faults: [u64; Fault::ALL.len()],
     pub(crate) edges: [[[u64; PLACES]; PLACES]; 2],
-    pub(crate) ends: [Vec<(CloseReason, u64)>; 2],
+    pub(crate) ends: [Reasons; 2],
     /// Waits before a dial after a failure, each as a part of its bound.
     waits: u64,
     wait_parts: f64,
@@ -107,7 +107,7 @@ impl Default for Tally {
             simulated: Duration::ZERO,
             faults: [0; Fault::ALL.len()],
             edges: [[[0; PLACES]; PLACES]; 2],
-            ends: [Vec::new(), Vec::new()],
+            ends: <[Reasons; 2]>::default(),
             waits: 0,
             wait_parts: 0.0,
             connections: 0,
@@ -137,7 +137,7 @@ impl Tally {
     }
 
     pub(crate) fn end(&mut self, side: Side, reason: CloseReason) {
-        add(&mut self.ends[side as usize], reason, 1);
+        self.ends[side as usize].add(reason, 1);
     }
 
     pub(crate) fn fault(&mut self, fault: Fault) {
@@ -181,8 +181,8 @@ impl Tally {
             *mine += theirs;
         }
         for (mine, theirs) in self.ends.iter_mut().zip(&other.ends) {
-            for (reason, count) in theirs {
-                add(mine, *reason, *count);
+            for (reason, count) in theirs.iter() {
+                mine.add(reason, count);
             }
         }
     }
@@ -192,9 +192,23 @@ fn place(state: Option<State>) -> usize {
     state.map_or(NOWHERE, |state| state as usize)
 }
 
-fn add(counts: &mut Vec<(CloseReason, u64)>, reason: CloseReason, more: u64) {
-    match counts.iter_mut().find(|(known, _)| *known == reason) {
-        Some((_, count)) => *count += more,
-        None => counts.push((reason, more)),
+/// How many connections ended for which reason.
+#[derive(Clone, Default)]
+pub(crate) struct Reasons(Vec<(CloseReason, u64)>);
+
+impl Reasons {
+    pub(crate) fn add(&mut self, reason: CloseReason, more: u64) {
+        match self.0.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, count)) => *count += more,
+            None => self.0.push((reason, more)),
+        }
+    }
+
+    pub(crate) fn of(&self, reason: CloseReason) -> u64 {
+        self.iter().find(|(known, _)| *known == reason).map_or(0, |(_, count)| count)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (CloseReason, u64)> + '_ {
+        self.0.iter().copied()
     }
 }

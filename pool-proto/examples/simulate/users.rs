@@ -40,7 +40,7 @@ pub(crate) struct Part {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     /// Takes any connection, tells its id, and speaks first.
     First,
     /// Takes it by id, and answers.
@@ -114,16 +114,16 @@ impl World {
         Ok(())
     }
 
-    fn new_part(&mut self, side: Side, kind: Kind, conversation: u32) -> u32 {
+    fn add_part(&mut self, side: Side, kind: Kind, conversation: u32) -> u32 {
         let part = u32::try_from(self.parts.len()).unwrap_or(u32::MAX);
-        self.parts.push(Part {
-            side,
-            conversation,
-            kind,
-            state: State::Over,
-            served: false,
-            got: 0,
-        });
+        let (state, served, got) = (State::Over, false, 0);
+        self.parts.push(Part { side, conversation, kind, state, served, got });
+        part
+    }
+
+    /// A part whose user has so much patience and no more.
+    fn new_part(&mut self, side: Side, kind: Kind, conversation: u32) -> u32 {
+        let part = self.add_part(side, kind, conversation);
         let patience = self.random.u64(self.options.patience.clone()) * 1_000_000;
         self.at(self.now + patience, What::Deadline(part));
         part
@@ -137,29 +137,17 @@ impl World {
         conversation
     }
 
-    fn take(&mut self, side: Side, kind: Kind) -> Checked {
+    /// Somebody takes any connection.
+    pub(crate) fn take(&mut self, side: Side, kind: Kind) -> Checked {
         let conversation = self.new_conversation();
         let part = self.new_part(side, kind, conversation);
         self.take_any(part, false)
     }
 
-    /// One conversation begins.
-    pub(crate) fn converse_once(&mut self, side: Side) -> Checked {
-        self.take(side, Kind::First)
-    }
-
     /// Somebody takes any connection, for the length of phase 2.
     pub(crate) fn take_and_hold(&mut self, side: Side) -> Checked<u32> {
         let conversation = self.new_conversation();
-        let part = u32::try_from(self.parts.len()).unwrap_or(u32::MAX);
-        self.parts.push(Part {
-            side,
-            conversation,
-            kind: Kind::Alone,
-            state: State::Over,
-            served: false,
-            got: 0,
-        });
+        let part = self.add_part(side, Kind::Alone, conversation);
         self.take_any(part, false)?;
         Ok(part)
     }

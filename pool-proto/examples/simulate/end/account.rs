@@ -183,10 +183,7 @@ impl End {
         {
             self.ids.remove(&id);
         }
-        match self.ends.iter_mut().find(|(known, _)| *known == reason) {
-            Some((_, count)) => *count += 1,
-            None => self.ends.push((reason, 1)),
-        }
+        self.ends.add(reason, 1);
         tally.end(self.side, reason);
         // With many connections, states are looked at now and then only.
         if self.large { Ok(()) } else { tally.edge(self.side, Some(life.state), None) }

@@ -320,14 +320,12 @@ impl End {
         }
         if failures > before {
             ensure!(!self.dialled, "7: no dial without its backoff", "failure {failures}");
-            let (base, cap) = self.bounds.backoff;
-            let factor = 1u32.checked_shl(failures - 1).unwrap_or(u32::MAX);
             // Where nothing else holds the client back, the next dial tells how long the wait was.
             let supply = stats.dialing + stats.handshaking + stats.idle + stats.returning;
             let alone = stats.dialing + stats.handshaking == 0 && supply < stats.capacity;
             let free = supply + stats.claimed + stats.leased < self.bounds.max_connections;
             let paced = self.bounds.tuning == Tuning::Reference;
-            let bound = base.saturating_mul(factor).min(cap);
+            let bound = self.bounds.longest_wait(failures - 1);
             self.backing_off = (alone && free && !paced).then_some((self.seen, bound));
         } else if failures == 0 {
             self.backing_off = None;
@@ -408,10 +406,7 @@ impl End {
         let all = self.waiting.all();
         ensure!(all == 0, "8: waiters are answered by close", "{all} are left");
         let totals = self.stats().totals;
-        let ended = |reason| {
-            let known = self.ends.iter().find(|(known, _)| *known == reason);
-            known.map_or(0, |(_, count)| *count)
-        };
+        let ended = |reason| self.ends.of(reason);
         let failures = totals.tls_failures + totals.id_failures + totals.transport_failures;
         let handshakes = ended(CloseReason::HandshakeFailed) + ended(CloseReason::MissingId);
         let flushed = ended(CloseReason::Flushed) + ended(CloseReason::PoolClosed);
