@@ -1,19 +1,17 @@
 //! The pool that dials.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::sync::Arc;
 
-use pool_proto::shell::Ticket;
 use pool_proto::tls::ClientTls;
+use pool_proto::transport::{Failure, Handshake, Link, Shaken, dial_address};
 use pool_proto::{Client, ClientConfig, Dialing, IdExchange, KeepAlive, Token};
 use tokio::net::TcpStream;
 
-use crate::connection::Pooled;
-use crate::driver::{Job, Supply};
-use crate::handshake::{Failure, connect};
+use crate::driver::{PoolCrew, PoolTicket, Supply};
 use crate::pool::{BuildError, Pool, runtime};
-use crate::socket::Link;
+use crate::socket::Socket;
 
 /// A pool that dials a peer and keeps connections ready.
 pub type ClientPool = Pool<Dialing>;
@@ -61,11 +59,7 @@ impl ClientPoolBuilder {
     /// [`BuildError::Address`] for anything but "host:port", [`BuildError::NoRuntime`] outside a
     /// tokio runtime.
     pub fn connect(self, address: impl Into<String>) -> Result<ClientPool, BuildError> {
-        let address: Arc<str> = address.into().into();
-        let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-        if port.is_none_or(|port| port == 0) || address.starts_with(':') {
-            return Err(BuildError::Address { address: address.as_ref().to_owned() });
-        }
+        let address = dial_address(address)?;
         self.connect_with(move || {
             let address = Arc::clone(&address);
             async move {
@@ -108,19 +102,17 @@ impl ClientPoolBuilder {
             None => ClientConfig::builder().build()?,
         };
         let config = config.or_seed(fastrand::u64(..));
-        let supply = Dialer {
-            dial: Arc::new(dial),
-            tls: self.tls.map(Arc::new),
-            keep_alive: self.keep_alive,
-            ids: config.ids(),
-        };
+        let (tls, keep_alive, ids) = (self.tls, self.keep_alive, config.ids());
+        let supply = Dialer(Arc::new(DialSettings { dial, tls, keep_alive, ids }));
         Ok(Pool::start(&runtime, |now| Client::new(&config, now), supply, None))
     }
 }
 
-struct Dialer<D> {
-    dial: Arc<D>,
-    tls: Option<Arc<ClientTls>>,
+struct Dialer<D>(Arc<DialSettings<D>>);
+
+struct DialSettings<D> {
+    dial: D,
+    tls: Option<ClientTls>,
     keep_alive: Option<KeepAlive>,
     ids: IdExchange,
 }
@@ -132,28 +124,37 @@ where
 {
     fn dial(
         &self,
-        mut ticket: Ticket<Pooled, Dialing>,
-        job: Job<Dialing>,
+        mut ticket: PoolTicket<Dialing>,
+        crew: Arc<PoolCrew<Dialing>>,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let (dial, tls) = (Arc::clone(&self.dial), self.tls.clone());
-        let (keep_alive, ids) = (self.keep_alive, self.ids);
+        let settings = Arc::clone(&self.0);
         async move {
             let outcome = async {
                 // Called here, so that a dialer that panics costs its own dial only.
-                let tcp = dial().await.map_err(Failure::Dial)?;
+                let tcp = (settings.dial)().await.map_err(Failure::Dial)?;
                 ticket.dialed();
-                let link = Link::new(tcp, keep_alive).map_err(Failure::Options)?;
-                connect(link, tls.as_deref(), ids).await
+                let link = Socket::link(tcp, settings.keep_alive).map_err(Failure::Options)?;
+                let handshake = Handshake::client(settings.tls.as_ref(), settings.ids)?;
+                shake(link, handshake).await
             };
             let outcome = outcome.await;
-            job.report(ticket, outcome);
+            crew.report(ticket, outcome);
         }
     }
 
     async fn accept(
         &mut self,
-        _job: &Job<Dialing>,
+        _crew: &Arc<PoolCrew<Dialing>>,
     ) -> (Token, impl Future<Output = ()> + Send + 'static) {
         std::future::pending::<(Token, std::future::Ready<()>)>().await
     }
+}
+
+/// TLS and id, to the end.
+pub(crate) async fn shake(
+    link: Arc<Link<Socket>>,
+    mut handshake: Handshake,
+) -> Result<(Arc<Link<Socket>>, Shaken), Failure> {
+    poll_fn(|cx| handshake.advance(&mut link.socket().polled(cx))).await?;
+    Ok((link, handshake.finish()?))
 }

@@ -63,19 +63,18 @@
 //! | `pool.rs` | what both pools can do: the public API |
 //! | `client.rs`, `server.rs` | builders; dialling; accepting |
 //! | `driver.rs` | the one task of a pool |
-//! | `handshake.rs` | from a TCP stream to a connection with a name |
-//! | `connection.rs` | a connection in the pool: the look, the drain, early data |
 //! | `stream.rs` | a connection in the user's hands |
 //! | `clock.rs` | the one clock |
-//! | `socket.rs` | TCP: options, reading past the reactor, ending a lease |
+//! | `socket.rs` | TCP: options, reading by way of the reactor and past it, listening |
 //! | `balancer.rs` | several pools as one |
+//!
+//! What every adapter does alike (TLS, the id, the look at a connection, early data, leases) is in
+//! [`pool_proto::transport`] and [`pool_proto::shell`].
 
 mod balancer;
 mod client;
 mod clock;
-mod connection;
 mod driver;
-mod handshake;
 mod pool;
 mod server;
 mod socket;
@@ -85,10 +84,12 @@ pub use balancer::Balancer;
 pub use client::{ClientPool, ClientPoolBuilder};
 pub use pool::{BuildError, Pool};
 pub use pool_proto;
-pub use pool_proto::shell::AcquireError;
+pub use pool_proto::shell::{AcquireError, Handle};
+pub use pool_proto::tls::TlsFacts;
+pub use pool_proto::transport::Revoked;
 pub use rustls;
 pub use server::{ServerPool, ServerPoolBuilder};
-pub use stream::{PooledStream, Revoked, TlsFacts};
+pub use stream::PooledStream;
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

@@ -1,22 +1,19 @@
 //! The pool that accepts.
 
 use std::future::{Future, ready};
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use pool_proto::shell::Ticket;
 use pool_proto::tls::ServerTls;
-use pool_proto::{Accepting, Backoff, Event, IdFormat, KeepAlive, Server, ServerConfig, Token};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use pool_proto::transport::{AcceptFailure, AcceptPacer, Failure, Handshake};
+use pool_proto::{Accepting, ConnId, IdFormat, KeepAlive, Server, ServerConfig, Token};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
-use crate::connection::Pooled;
-use crate::driver::{Job, Supply};
-use crate::handshake::{Failure, accept};
+use crate::client::shake;
+use crate::driver::{PoolCrew, PoolTicket, Supply};
 use crate::pool::{BuildError, Pool, runtime};
-use crate::socket::Link;
+use crate::socket::{Socket, bind};
 
 /// A pool that accepts peers and names their connections.
 pub type ServerPool = Pool<Accepting>;
@@ -93,55 +90,23 @@ impl ServerPoolBuilder {
         let local_addr = listener.local_addr().ok();
         let supply = Listener {
             listener: Some(listener),
-            tls: self.tls.map(Arc::new),
+            tls: self.tls,
             keep_alive: self.keep_alive,
             format: config.id_format(),
-            backoff: Backoff::new(PAUSE, LONGEST_PAUSE, fastrand::u64(..)),
+            pacer: AcceptPacer::new(fastrand::u64(..)),
             resume_at: None,
         };
         Ok(Pool::start(&runtime, |now| Server::new(&config, now), supply, local_addr))
     }
 }
 
-/// Peers that may wait to be accepted. With tokio's 128, a few clients that fill their pools at the
-/// same time overflow it, and each connection that is dropped costs its client a second.
-const BACKLOG: u32 = 1024;
-
-/// Binds the first address of `name` that can be had.
-async fn bind(name: &str) -> io::Result<TcpListener> {
-    let nothing = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    let mut outcome = Err(nothing());
-    for address in tokio::net::lookup_host(name).await? {
-        outcome = listen_on(address);
-        if outcome.is_ok() {
-            break;
-        }
-    }
-    outcome
-}
-
-fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A server that restarts must not wait for the old connections' TIME-WAIT. (On Windows the
-    // option means something else: two listeners on one port.)
-    #[cfg(not(windows))]
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
-/// Pauses after accept failed for want of descriptors or memory: without them it fails millions of
-/// times a second. Short at first, because descriptors come back at any moment.
-const PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-
 struct Listener {
     /// `None` once it has failed for good.
     listener: Option<TcpListener>,
-    tls: Option<Arc<ServerTls>>,
+    tls: Option<ServerTls>,
     keep_alive: Option<KeepAlive>,
     format: IdFormat,
-    backoff: Backoff,
+    pacer: AcceptPacer,
     /// No accept before this.
     resume_at: Option<Instant>,
 }
@@ -149,8 +114,8 @@ struct Listener {
 impl Supply<Accepting> for Listener {
     fn dial(
         &self,
-        ticket: Ticket<Pooled, Accepting>,
-        _job: Job<Accepting>,
+        ticket: PoolTicket<Accepting>,
+        _crew: Arc<PoolCrew<Accepting>>,
     ) -> impl Future<Output = ()> + Send + 'static {
         // A server's machine orders no dials; a dropped ticket would report a failure.
         drop(ticket);
@@ -159,35 +124,33 @@ impl Supply<Accepting> for Listener {
 
     async fn accept(
         &mut self,
-        job: &Job<Accepting>,
+        crew: &Arc<PoolCrew<Accepting>>,
     ) -> (Token, impl Future<Output = ()> + Send + 'static) {
         loop {
-            let (tcp, peer) = self.next_peer(job).await;
-            let admission = match job.shell.admit(peer.ip()) {
-                Ok(admission) => admission,
-                Err(rejected) => {
-                    tracing::debug!(%peer, %rejected, "peer turned away");
-                    job.shell.note_failure(&format_args!("{peer} was turned away: {rejected}"));
-                    continue;
-                }
-            };
-            let ticket = Ticket::handshake(&job.shell, admission.token);
-            let (job, tls) = (job.clone(), self.tls.clone());
-            let (keep_alive, format) = (self.keep_alive, self.format);
-            let handshake = async move {
-                let outcome = match Link::new(tcp, keep_alive) {
-                    Ok(link) => accept(link, tls.as_deref(), format, admission.id).await,
-                    Err(error) => Err(Failure::Options(error)),
+            let (tcp, peer) = self.next_peer(crew).await;
+            let Some((ticket, id)) = crew.admit(peer) else { continue };
+            let (token, crew) = (ticket.token(), Arc::clone(crew));
+            let handshake = self.handshake(id);
+            let keep_alive = self.keep_alive;
+            let task = async move {
+                let outcome = async {
+                    let link = Socket::link(tcp, keep_alive).map_err(Failure::Options)?;
+                    shake(link, handshake?).await
                 };
-                job.report(ticket, outcome);
+                let outcome = outcome.await;
+                crew.report(ticket, outcome);
             };
-            return (admission.token, handshake);
+            return (token, task);
         }
     }
 }
 
 impl Listener {
-    async fn next_peer(&mut self, job: &Job<Accepting>) -> (TcpStream, SocketAddr) {
+    fn handshake(&self, id: ConnId) -> Result<Handshake, Failure> {
+        Handshake::server(self.tls.as_ref(), self.format, id)
+    }
+
+    async fn next_peer(&mut self, crew: &PoolCrew<Accepting>) -> (TcpStream, SocketAddr) {
         loop {
             if let Some(resume_at) = self.resume_at {
                 tokio::time::sleep_until(resume_at).await;
@@ -196,46 +159,18 @@ impl Listener {
             let Some(listener) = &self.listener else {
                 return std::future::pending().await;
             };
-            match listener.accept().await {
+            let error = match listener.accept().await {
                 Ok(peer) => {
-                    self.backoff.success();
+                    self.pacer.accepted();
                     return peer;
                 }
-                Err(error) if is_of_one_peer(&error) => {}
-                Err(error) if is_of_the_listener(&error) => {
-                    tracing::error!(%error, "the listener has failed; nobody can connect any more");
-                    self.listener = None;
-                    job.shell.note_failure(&format_args!("the listener has failed: {error}"));
-                    job.shell.event(Event::AcceptEnded);
-                }
-                Err(error) => {
-                    let pause = self.backoff.failure();
-                    tracing::warn!(%error, ?pause, "accept failed; trying again after a pause");
-                    job.shell.note_failure(&format_args!("accept failed: {error}"));
-                    self.resume_at = Some(Instant::now() + pause);
-                }
+                Err(error) => error,
+            };
+            match crew.accept_failed(&mut self.pacer, &error) {
+                AcceptFailure::OfOnePeer => {}
+                AcceptFailure::OfTheListener => self.listener = None,
+                AcceptFailure::Pause(pause) => self.resume_at = Some(Instant::now() + pause),
             }
         }
     }
-}
-
-/// The peer was gone before it was accepted; accept(2) lists more that Linux passes on.
-fn is_of_one_peer(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::Interrupted
-            | io::ErrorKind::TimedOut
-            | io::ErrorKind::HostUnreachable
-            | io::ErrorKind::NetworkUnreachable
-            | io::ErrorKind::NetworkDown
-    )
-}
-
-/// The descriptor does not listen (any more): EINVAL, or it is no socket at all: EBADF, ENOTSOCK.
-fn is_of_the_listener(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::InvalidInput
-        || matches!(error.raw_os_error(), Some(9 | 88) if cfg!(target_os = "linux"))
 }

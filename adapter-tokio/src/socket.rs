@@ -1,56 +1,81 @@
-//! A TCP stream that can be looked at without the reactor, and ended from elsewhere.
+//! TCP: options, and the socket as the reactor and as the kernel see it.
 
-use std::io::{self, Read};
+use std::io::{self, IoSlice, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use pool_proto::{ByToken, CloseReason, Finding, KeepAlive, Token};
+use pool_proto::KeepAlive;
+use pool_proto::transport::{self, BACKLOG, Link};
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::Interest;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-/// A connected TCP stream, shared between its holder and the driver that may have to end it.
+/// A connected TCP stream, as a pool holds it. Nothing outside of this crate can do anything with it.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub struct Socket {
     tcp: TcpStream,
     peer: SocketAddr,
-    /// Set once the pool has ended the connection under its holder.
-    revoked: OnceLock<CloseReason>,
 }
 
-impl Link {
+impl Socket {
     /// Sets the socket options that every connection of a pool has.
-    pub(crate) fn new(tcp: TcpStream, keep_alive: Option<KeepAlive>) -> io::Result<Arc<Self>> {
+    pub(crate) fn link(
+        tcp: TcpStream,
+        keep_alive: Option<KeepAlive>,
+    ) -> io::Result<Arc<Link<Self>>> {
         let peer = tcp.peer_addr()?;
         // Without it TLS and id cost a delayed acknowledgement: 45 ms instead of 0.9 ms.
         tcp.set_nodelay(true)?;
         if let Some(keep_alive) = keep_alive {
             apply(keep_alive, SockRef::from(&tcp))?;
         }
-        Ok(Arc::new(Self { tcp, peer, revoked: OnceLock::new() }))
+        Ok(Link::new(Self { tcp, peer }))
     }
 
-    pub(crate) const fn peer_addr(&self) -> SocketAddr {
+    /// For reads and writes that leave the waker of `cx` with the reactor where they would block.
+    pub(crate) const fn polled<'a, 'c>(&'a self, cx: &'a mut Context<'c>) -> Polled<'a, 'c> {
+        Polled { tcp: &self.tcp, cx }
+    }
+}
+
+impl transport::Socket for Socket {
+    fn peer_addr(&self) -> SocketAddr {
         self.peer
     }
 
-    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
         self.tcp.local_addr()
     }
 
-    pub(crate) fn revoked(&self) -> Option<CloseReason> {
-        self.revoked.get().copied()
+    fn now(&self) -> impl Read + Write + '_ {
+        Now(SockRef::from(&self.tcp))
     }
 
-    /// Ends the connection under its holder, whose pending reads and writes wake up.
-    fn revoke(&self, reason: CloseReason) {
-        if self.revoked.set(reason).is_ok() {
-            // It fails only when the peer has ended the connection already, which is as good.
-            let _ = SockRef::from(&self.tcp).shutdown(Shutdown::Both);
+    // 0.4 µs; the reactor would answer faster, and too late: it knows only after its next turn.
+    fn peek(&self) -> io::Result<()> {
+        SockRef::from(&self.tcp).peek(&mut [MaybeUninit::uninit()]).map(|_| ())
+    }
+
+    fn watch(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.tcp.poll_read_ready(cx))?;
+            // What the reactor knows may be of yesterday; this makes it forget.
+            match self.tcp.try_io(Interest::READABLE, || self.peek()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                _ => return Poll::Ready(Ok(())),
+            }
         }
+    }
+
+    fn shut_write(&self) -> io::Result<()> {
+        SockRef::from(&self.tcp).shutdown(Shutdown::Write)
+    }
+
+    fn shut_both(&self) {
+        // It fails only when the peer has ended the connection already, which is as good.
+        let _ = SockRef::from(&self.tcp).shutdown(Shutdown::Both);
     }
 }
 
@@ -66,143 +91,101 @@ fn apply(keep_alive: KeepAlive, socket: SockRef<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// The links of a pool, so that the driver can end a lease by its token.
-#[derive(Debug, Default)]
-pub(crate) struct Links(Mutex<ByToken<Weak<Link>>>);
+/// Past the reactor.
+struct Now<'a>(SockRef<'a>);
 
-impl Links {
-    pub(crate) fn insert(&self, token: Token, link: &Arc<Link>) {
-        let former = self.lock().insert(token, Arc::downgrade(link));
-        if let Some(former) = former.and_then(|former| former.upgrade()) {
-            // It has ended (only a flush ends what is alive), and the order to end it finds it no more.
-            former.revoke(CloseReason::Flushed);
-        }
-    }
-
-    pub(crate) fn revoke(&self, token: Token, reason: CloseReason) {
-        let link = self.lock().remove(token);
-        if let Some(link) = link.and_then(|link| link.upgrade()) {
-            link.revoke(reason);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, ByToken<Weak<Link>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl Read for Now<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&*self.0).read(buffer)
     }
 }
 
-/// What lies below TLS.
-#[derive(Debug)]
-pub(crate) struct Socket {
-    link: Arc<Link>,
-    /// How many bytes may be read from the kernel before asking the reactor, which may not have heard
-    /// of them yet. Such reads are outside tokio's cooperative budget, so they have one of their own.
-    eager: usize,
-}
-
-impl Socket {
-    pub(crate) const fn new(link: Arc<Link>) -> Self {
-        Self { link, eager: 0 }
+impl Write for Now<'_> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        (&*self.0).write(data)
     }
 
-    pub(crate) const fn link(&self) -> &Arc<Link> {
-        &self.link
+    fn write_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
+        (&*self.0).write_vectored(data)
     }
 
-    pub(crate) const fn set_eager(&mut self, bytes: usize) {
-        self.eager = bytes;
-    }
-
-    /// What the kernel has for us: `Quiet` is neither data nor the peer's close, `Data` one of them.
-    /// 0.4 µs; the reactor would answer faster, and too late: it knows only after its next turn.
-    pub(crate) fn peek(&self) -> Finding {
-        let mut byte = [MaybeUninit::uninit()];
-        match SockRef::from(&self.link.tcp).peek(&mut byte) {
-            Ok(_) => Finding::Data,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Finding::Quiet,
-            Err(_) => Finding::Closed,
-        }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
-impl AsyncRead for Socket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let tcp = &self.link.tcp;
-        if self.eager > 0 {
-            match (&*SockRef::from(tcp)).read(buffer.initialize_unfilled()) {
-                Ok(count) => {
-                    buffer.advance(count);
-                    let left = self.eager.saturating_sub(count);
-                    if left == 0 {
-                        return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
-                    }
-                    self.eager = left;
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
+/// By way of the reactor.
+pub(crate) struct Polled<'a, 'c> {
+    tcp: &'a TcpStream,
+    cx: &'a mut Context<'c>,
+}
+
+impl Polled<'_, '_> {
+    fn write_when_ready(
+        &mut self,
+        write: impl Fn(&TcpStream) -> io::Result<usize>,
+    ) -> io::Result<usize> {
         loop {
-            ready!(tcp.poll_read_ready(cx))?;
-            match tcp.try_read(buffer.initialize_unfilled()) {
-                Ok(count) => {
-                    buffer.advance(count);
-                    return Poll::Ready(Ok(()));
-                }
+            match self.tcp.poll_write_ready(self.cx) {
+                Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
+                Poll::Ready(ready) => ready?,
+            }
+            match write(self.tcp) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
+                result => return result,
             }
         }
     }
 }
 
-impl AsyncWrite for Socket {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        data: &[u8],
-    ) -> Poll<io::Result<usize>> {
+impl Read for Polled<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            ready!(self.link.tcp.poll_write_ready(cx))?;
-            match self.link.tcp.try_write(data) {
+            match self.tcp.poll_read_ready(self.cx) {
+                Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
+                Poll::Ready(ready) => ready?,
+            }
+            match self.tcp.try_read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
+                result => return result,
             }
         }
     }
+}
 
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        data: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.link.tcp.poll_write_ready(cx))?;
-            match self.link.tcp.try_write_vectored(data) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
-            }
+impl Write for Polled<'_, '_> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.write_when_ready(|tcp| tcp.try_write(data))
+    }
+
+    fn write_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.write_when_ready(|tcp| tcp.try_write_vectored(data))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Listens on the first address of `name` that can be had.
+pub(crate) async fn bind(name: &str) -> io::Result<TcpListener> {
+    let nothing = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    let mut outcome = Err(nothing());
+    for address in tokio::net::lookup_host(name).await? {
+        outcome = listen_on(address);
+        if outcome.is_ok() {
+            break;
         }
     }
+    outcome
+}
 
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match SockRef::from(&self.link.tcp).shutdown(Shutdown::Write) {
-            // The peer was faster.
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),
-            result => Poll::Ready(result),
-        }
-    }
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A server that restarts must not wait for the old connections' TIME-WAIT. (On Windows the
+    // option means something else: two listeners on one port.)
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }

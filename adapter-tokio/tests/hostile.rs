@@ -62,7 +62,7 @@ async fn a_flood_of_session_tickets_is_cut_off_and_holds_nobody_up() {
     let (ready, go) = std::sync::mpsc::channel();
     let server = thread::spawn(move || {
         let (mut tcp, _) = listener.accept().unwrap();
-        let tickets = shake_and_make_tickets(&mut tcp, 400);
+        let tickets = shake_and_make_tickets(&mut tcp, 1600);
         go.recv().unwrap();
         // It fails once the other end has had enough.
         tcp.write_all(&tickets)
@@ -81,8 +81,9 @@ async fn a_flood_of_session_tickets_is_cut_off_and_holds_nobody_up() {
         |closed| *closed == 1,
     )
     .await;
-    // One look reads half a megabyte at the most; the whole flood of 6 MB took seconds.
-    assert!(longest < Duration::from_secs(1), "the runtime was held up for {longest:?}");
+    // One look reads half a megabyte at the most, in a quarter of a second; the whole flood of 24 MB
+    // takes fifty times as long. In between there is room for a machine that is busy.
+    assert!(longest < Duration::from_secs(4), "the runtime was held up for {longest:?}");
     pool.close();
     drop(tokio::task::spawn_blocking(|| server.join()).await.unwrap().unwrap());
 }

@@ -157,11 +157,12 @@
 //! | `tuner.rs`, `backoff.rs` | the two pacing laws, as pure values |
 //! | `shell` (feature `std`) | what adapters share around a machine: mutex, wakers, futures, leases |
 //! | `tls` (feature `tls`) | rustls configurations for the TLS modes, certificates, pinning |
+//! | `transport` (feature `transport`) | what adapters share around a socket: TLS, ids, the look, early data |
 //!
 //! # Features
 //!
 //! None by default: `no_std` with `alloc`. `std` adds the shell; `tls` adds `std` and rustls
-//! configurations. Neither does I/O.
+//! configurations; `transport` adds `tls` and what adapters share around a socket. None does I/O.
 
 #![no_std]
 
@@ -191,6 +192,8 @@ mod stats;
 mod time;
 #[cfg(feature = "tls")]
 pub mod tls;
+#[cfg(feature = "transport")]
+pub mod transport;
 mod tuner;
 mod waiters;
 

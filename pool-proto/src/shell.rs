@@ -15,6 +15,8 @@
 //!   come nearer than the one that it sleeps towards.
 
 mod acquire;
+mod balance;
+mod handle;
 mod held;
 mod parker;
 mod ticket;
@@ -28,7 +30,9 @@ use core::net::IpAddr;
 use core::task::{Context, Poll, Waker};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub use acquire::{Acquire, AcquireError, WaitReady};
+pub use acquire::{Acquire, AcquireError, Expire, WaitReady};
+pub use balance::{FirstOf, Turns};
+pub use handle::Handle;
 pub use held::{Held, Watch};
 pub use parker::block_on;
 pub use ticket::Ticket;

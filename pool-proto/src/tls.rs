@@ -44,11 +44,13 @@ use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 mod error;
+mod facts;
 mod fingerprint;
 mod identity;
 mod verify;
 
 pub use error::{PemFault, TlsError};
+pub use facts::TlsFacts;
 pub use fingerprint::Fingerprint;
 pub use identity::{Identity, roots_from_pem};
 pub use verify::PinMismatch;

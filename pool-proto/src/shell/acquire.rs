@@ -44,6 +44,12 @@ impl fmt::Display for LastFailure<'_> {
     }
 }
 
+/// Something to wait for that can be told that the time is up: an adapter's timer does.
+pub trait Expire: Future + Unpin {
+    /// Says that the time is up: the next poll answers.
+    fn expire(&mut self);
+}
+
 /// A place in the queue; given up when dropped.
 struct Wait<C: Connection, R: Role> {
     shell: Arc<Shell<C, R>>,
@@ -168,6 +174,12 @@ impl<C: Connection, R: Role> Acquire<C, R> {
     }
 }
 
+impl<C: Connection, R: Role + Send + 'static> Expire for Acquire<C, R> {
+    fn expire(&mut self) {
+        Self::expire(self);
+    }
+}
+
 impl<C: Connection, R: Role + Send + 'static> Future for Acquire<C, R> {
     type Output = Result<Held<C>, AcquireError>;
 
@@ -240,6 +252,12 @@ impl<C: Connection, R: Role> WaitReady<C, R> {
     /// Says that the time is up: the next poll answers.
     pub const fn expire(&mut self) {
         self.wait.expired = true;
+    }
+}
+
+impl<C: Connection, R: Role> Expire for WaitReady<C, R> {
+    fn expire(&mut self) {
+        Self::expire(self);
     }
 }
 

@@ -1,0 +1,188 @@
+//! From a connected socket to a connection with a name: TLS, then the id.
+
+use core::task::{Poll, ready};
+use std::io::{self, ErrorKind, Read, Write};
+
+use bytes::{Buf, Bytes};
+use rustls::InvalidMessage;
+use thiserror::Error;
+
+use super::polled;
+use super::session::Session;
+use crate::event::HandshakeFailure;
+use crate::id::{ConnId, IdError, IdExchange, IdFormat, IdReader, IdWriter};
+use crate::tls::{ClientTls, ServerTls};
+
+/// The handshake of one connection.
+pub struct Handshake {
+    session: Session,
+    ids: Ids,
+}
+
+/// What this end does about the id, after TLS.
+enum Ids {
+    None,
+    Read(IdReader),
+    Write(IdWriter),
+}
+
+/// A connection that is ready, but for being handed to the machine.
+pub struct Shaken {
+    pub(super) session: Session,
+    /// `None` where this end makes the ids.
+    pub(super) id: Option<ConnId>,
+    /// What came with the id and belongs to the user.
+    pub(super) surplus: Bytes,
+}
+
+impl Handshake {
+    /// The client's side.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Tls`] if rustls makes no connection of the configuration.
+    pub fn client(tls: Option<&ClientTls>, ids: IdExchange) -> Result<Self, Failure> {
+        let session = Session::client(tls).map_err(Failure::of_rustls)?;
+        let ids = match ids {
+            IdExchange::None => Ids::None,
+            IdExchange::Wire(format) => Ids::Read(IdReader::new(format)),
+        };
+        Ok(Self { session, ids })
+    }
+
+    /// The server's side. The connection may be taken only after this: then the id has left.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Tls`] if rustls makes no connection of the configuration.
+    pub fn server(tls: Option<&ServerTls>, format: IdFormat, id: ConnId) -> Result<Self, Failure> {
+        let session = Session::server(tls).map_err(Failure::of_rustls)?;
+        Ok(Self { session, ids: Ids::Write(IdWriter::new(format, id)) })
+    }
+
+    /// Goes as far as the socket lets it; `Pending` when it has to wait for the socket.
+    pub fn advance(&mut self, socket: &mut (impl Read + Write)) -> Poll<Result<(), Failure>> {
+        ready!(polled(self.session.handshake(socket))).map_err(Failure::of_tls)?;
+        match &mut self.ids {
+            Ids::None => Poll::Ready(Ok(())),
+            Ids::Read(reader) => read_id(reader, &mut self.session, socket),
+            Ids::Write(writer) => {
+                while writer.has_remaining() {
+                    let written = self.session.write(socket, writer.chunk());
+                    writer.advance(ready!(polled(written)).map_err(Failure::of_id)?);
+                }
+                polled(self.session.flush(socket)).map_err(Failure::of_id)
+            }
+        }
+    }
+
+    /// Whether it waits for the socket to take something, and not for the peer to send.
+    #[must_use]
+    pub fn wants_write(&self) -> bool {
+        match self.ids {
+            Ids::Write(_) if self.session.is_plain() => true,
+            _ => self.session.wants_write(),
+        }
+    }
+
+    /// What came of it, once [`advance`](Self::advance) has said that it is over.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Id`] if it is not over.
+    pub fn finish(self) -> Result<Shaken, Failure> {
+        let Self { session, ids } = self;
+        let (id, surplus) = match ids {
+            Ids::None | Ids::Write(_) => (None, Bytes::new()),
+            Ids::Read(mut reader) => (Some(reader.end()?), reader.into_surplus()),
+        };
+        Ok(Shaken { session, id, surplus })
+    }
+}
+
+fn read_id(
+    reader: &mut IdReader,
+    session: &mut Session,
+    socket: &mut (impl Read + Write),
+) -> Poll<Result<(), Failure>> {
+    let mut chunk = [0; 256];
+    while reader.poll()?.is_none() {
+        match ready!(polled(session.read(socket, &mut chunk))) {
+            Ok(0) => {
+                reader.end()?;
+            }
+            Ok(count) => reader.feed(chunk.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                reader.end()?;
+            }
+            Err(error) => return Poll::Ready(Err(Failure::of_id(error))),
+        }
+    }
+    Poll::Ready(Ok(()))
+}
+
+/// Why there is no connection.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The transport could not be connected.
+    #[error("dialling failed: {0}")]
+    Dial(#[source] io::Error),
+    /// The operating system refused an option of the socket.
+    #[error("setting the socket's options failed: {0}")]
+    Options(#[source] io::Error),
+    /// Both speak TLS, and did not come to terms.
+    #[error("the TLS handshake failed: {0}")]
+    Tls(#[source] io::Error),
+    /// The peer's first bytes are no TLS.
+    #[error("the peer does not speak TLS ({0}); configure TLS on both ends or on neither")]
+    NoTls(#[source] io::Error),
+    /// The connection broke during the TLS handshake.
+    #[error(
+        "the transport failed during the TLS handshake: {0}; is the peer full, and does it admit this address?"
+    )]
+    TlsTransport(#[source] io::Error),
+    /// What came is no id.
+    #[error("{0}")]
+    Id(#[from] IdError),
+    /// The connection broke before the id was there.
+    #[error("the transport failed during the id exchange: {0}")]
+    IdTransport(#[source] io::Error),
+}
+
+impl Failure {
+    /// What the machine counts it as.
+    #[must_use]
+    pub const fn kind(&self) -> HandshakeFailure {
+        match self {
+            Self::Tls(_) | Self::NoTls(_) => HandshakeFailure::Tls,
+            Self::Id(_) => HandshakeFailure::Id,
+            Self::Dial(_) | Self::Options(_) | Self::TlsTransport(_) | Self::IdTransport(_) => {
+                HandshakeFailure::Transport
+            }
+        }
+    }
+
+    fn of_rustls(error: rustls::Error) -> Self {
+        Self::Tls(io::Error::new(ErrorKind::InvalidInput, error))
+    }
+
+    fn of_tls(error: io::Error) -> Self {
+        match by_rustls(&error) {
+            Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
+                Self::NoTls(error)
+            }
+            Some(_) => Self::Tls(error),
+            None => Self::TlsTransport(error),
+        }
+    }
+
+    /// In TLS 1.3 a server judges the client's certificate after the client's handshake is over.
+    fn of_id(error: io::Error) -> Self {
+        if by_rustls(&error).is_some() { Self::Tls(error) } else { Self::IdTransport(error) }
+    }
+}
+
+fn by_rustls(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
