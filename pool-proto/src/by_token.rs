@@ -41,6 +41,14 @@ impl<T> ByToken<T> {
         place.take_if(|(known, _)| *known == token).map(|(_, value)| value)
     }
 
+    /// What is known of it, to be changed; `None` for a token that is not (or no longer) there.
+    pub fn get_mut(&mut self, token: Token) -> Option<&mut T> {
+        match self.0.get_mut(token.slot())? {
+            Some((known, value)) if *known == token => Some(value),
+            _ => None,
+        }
+    }
+
     /// What is known of it; `None` for a token that is not (or no longer) there.
     #[must_use]
     pub fn get(&self, token: Token) -> Option<&T> {

@@ -266,6 +266,18 @@ impl ClientConfig {
         self.ids
     }
 
+    /// The most dials and handshakes at a time.
+    #[must_use]
+    pub const fn max_dials(&self) -> u32 {
+        self.max_dials
+    }
+
+    /// How long a dial may take.
+    #[must_use]
+    pub const fn dial_timeout(&self) -> Duration {
+        self.dial_timeout.duration()
+    }
+
     /// The same configuration with `seed`, unless one was set.
     pub fn or_seed(mut self, seed: u64) -> Self {
         self.common.seed.get_or_insert(seed);
