@@ -37,6 +37,9 @@ pub trait Adapter: Send + Sync {
     /// What the adapter's builder says.
     fn server(&self, setup: ServerSetup) -> Result<Arc<dyn Pool>, BuildFailure>;
 
+    /// Builds a balancer over pools of this adapter, at least one, all clients or all servers.
+    fn balancer(&self, pools: Vec<Arc<dyn Pool>>) -> Box<dyn Balancer>;
+
     /// What the adapter's `Revoked` says, if `error` holds one.
     fn revoked(&self, error: &io::Error) -> Option<Revoked>;
 }
@@ -95,7 +98,7 @@ pub enum BuildFailure {
 }
 
 /// A pool. Dropping the last handle drops the adapter's last clone.
-pub trait Pool: Send + Sync + fmt::Debug {
+pub trait Pool: Send + Sync + Any + fmt::Debug {
     /// Where a server listens; `None` for a client.
     fn local_addr(&self) -> Option<SocketAddr>;
 
@@ -178,6 +181,16 @@ pub trait Pool: Send + Sync + fmt::Debug {
 
     /// A clone of the adapter's pool.
     fn clone_handle(&self) -> Arc<dyn Pool>;
+}
+
+/// Several pools as one.
+pub trait Balancer: Send + Sync {
+    /// Takes a connection of any of them; returns it and the number of its pool, counted from zero.
+    ///
+    /// # Errors
+    ///
+    /// The balancer's own.
+    fn acquire(&self, timeout: Duration) -> Result<(Box<dyn Stream>, usize), AcquireError>;
 }
 
 /// A connection in the user's hands. Dropped, it drops the adapter's stream.

@@ -52,8 +52,8 @@ mod wait;
 
 pub use ends::Ends;
 pub use facade::{
-    Adapter, BuildFailure, ClientSetup, Dial, Halves, Listen, Pool, Revoked, ServerSetup, Stream,
-    TlsFacts,
+    Adapter, Balancer, BuildFailure, ClientSetup, Dial, Halves, Listen, Pool, Revoked, ServerSetup,
+    Stream, TlsFacts,
 };
 pub use scenarios::scenarios;
 

@@ -7,15 +7,16 @@ use std::fmt;
 use std::future::Future;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
+use std::ptr;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use adapter_tokio::pool_proto::conformance::{
-    Adapter, BuildFailure, ClientSetup, Dial, Halves, Listen, Pool, Revoked, ServerSetup, Stream,
-    TlsFacts,
+    Adapter, Balancer, BuildFailure, ClientSetup, Dial, Halves, Listen, Pool, Revoked, ServerSetup,
+    Stream, TlsFacts,
 };
 use adapter_tokio::pool_proto::shell::AcquireError;
-use adapter_tokio::pool_proto::{ConnId, PutError, Role, Stats};
+use adapter_tokio::pool_proto::{Accepting, ConnId, Dialing, PutError, Role, Stats};
 use adapter_tokio::{BuildError, ClientPool, PooledStream, ServerPool};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -86,9 +87,36 @@ impl Adapter for Tokio {
         Ok(Arc::new(Shared { pool, local_addr }))
     }
 
+    fn balancer(&self, pools: Vec<Arc<dyn Pool>>) -> Box<dyn Balancer> {
+        let clients = several::<Dialing>(&pools);
+        let servers = several::<Accepting>(&pools);
+        clients.or(servers).unwrap()
+    }
+
     fn revoked(&self, error: &io::Error) -> Option<Revoked> {
         let revoked: &adapter_tokio::Revoked = error.get_ref()?.downcast_ref()?;
         Some(Revoked { id: revoked.id, reason: revoked.reason })
+    }
+}
+
+/// A balancer, if the pools are of this role.
+fn several<R: Role + Send + 'static>(pools: &[Arc<dyn Pool>]) -> Option<Box<dyn Balancer>> {
+    let mut pools = pools.iter().map(|pool| {
+        let pool: &dyn Any = &**pool;
+        Some(pool.downcast_ref::<Shared<R>>()?.pool.clone())
+    });
+    let first = pools.next()??;
+    let others: Option<Vec<_>> = pools.collect();
+    Some(Box::new(Several(adapter_tokio::Balancer::new(first, others?))))
+}
+
+struct Several<R: Role + Send + 'static>(adapter_tokio::Balancer<R>);
+
+impl<R: Role + Send + 'static> Balancer for Several<R> {
+    fn acquire(&self, timeout: Duration) -> Result<(Box<dyn Stream>, usize), AcquireError> {
+        let (stream, pool) = wait(self.0.acquire(timeout))?;
+        let number = self.0.pools().iter().position(|candidate| ptr::eq(candidate, pool));
+        Ok((boxed(stream), number.unwrap()))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The list.
 
+mod balancer;
 mod exchange;
 
 use super::Scenario;
@@ -8,7 +9,7 @@ use super::prelude::*;
 /// All scenarios, those that must be alone first.
 #[must_use]
 pub fn scenarios() -> Vec<Scenario> {
-    let mut all = [exchange::SCENARIOS].concat();
+    let mut all = [balancer::SCENARIOS, exchange::SCENARIOS].concat();
     for scenario in &mut all {
         scenario.name = scenario.name.trim_start_matches(HERE);
     }
