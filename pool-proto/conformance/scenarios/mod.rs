@@ -1,15 +1,31 @@
 //! The list.
 
 mod balancer;
+mod early;
 mod exchange;
+mod handshakes;
+mod ids;
+mod trust;
+
+use std::time::Duration;
 
 use super::Scenario;
 use super::prelude::*;
+use crate::shell::AcquireError;
+use crate::{Stats, Totals};
 
 /// All scenarios, those that must be alone first.
 #[must_use]
 pub fn scenarios() -> Vec<Scenario> {
-    let mut all = [balancer::SCENARIOS, exchange::SCENARIOS].concat();
+    let mut all = [
+        balancer::SCENARIOS,
+        early::SCENARIOS,
+        exchange::SCENARIOS,
+        handshakes::SCENARIOS,
+        ids::SCENARIOS,
+        trust::SCENARIOS,
+    ]
+    .concat();
     for scenario in &mut all {
         scenario.name = scenario.name.trim_start_matches(HERE);
     }
@@ -36,3 +52,17 @@ macro_rules! topic {
     (@ alone) => { true };
 }
 use topic;
+
+/// Waits for a failure of the kind that `count` counts, and checks that nothing came of it, and that
+/// who waits is told.
+#[track_caller]
+fn fails(client: &dyn Pool, count: impl Fn(&Totals) -> u64, words: &str) -> Stats {
+    let stats = eventually(|| client.stats(), |stats| count(&stats.totals) > 0);
+    assert_eq!((stats.totals.established, stats.idle), (0, 0));
+    let says =
+        |failure: &Option<_>| failure.as_deref().is_some_and(|text: &str| text.contains(words));
+    eventually(|| client.last_failure(), says);
+    let error = client.acquire(Duration::ZERO).unwrap_err();
+    assert!(matches!(error, AcquireError::Timeout { .. }), "{error}");
+    stats
+}
