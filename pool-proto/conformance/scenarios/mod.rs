@@ -1,10 +1,13 @@
 //! The list.
 
 mod balancer;
+mod dead;
+mod dialing;
 mod early;
 mod exchange;
 mod handshakes;
 mod ids;
+mod reuse;
 mod trust;
 
 use std::time::Duration;
@@ -19,10 +22,13 @@ use crate::{Stats, Totals};
 pub fn scenarios() -> Vec<Scenario> {
     let mut all = [
         balancer::SCENARIOS,
+        dead::SCENARIOS,
+        dialing::SCENARIOS,
         early::SCENARIOS,
         exchange::SCENARIOS,
         handshakes::SCENARIOS,
         ids::SCENARIOS,
+        reuse::SCENARIOS,
         trust::SCENARIOS,
     ]
     .concat();
