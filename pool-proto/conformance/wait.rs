@@ -56,9 +56,12 @@ impl<T> Running<T> {
         }
     }
 
-    /// Whether it has not ended after this time.
-    pub(super) fn outlasts(&self, time: Duration) -> bool {
-        matches!(self.0.recv_timeout(time), Err(mpsc::RecvTimeoutError::Timeout))
+    /// Checks that it has not ended after this time.
+    #[track_caller]
+    pub(super) fn still_runs_after(self, time: Duration) -> Self {
+        let ended = self.0.recv_timeout(time);
+        assert!(matches!(ended, Err(mpsc::RecvTimeoutError::Timeout)), "it ended early");
+        self
     }
 }
 

@@ -1,14 +1,17 @@
 //! The list.
 
+mod admission;
 mod balancer;
 mod dead;
 mod dialing;
 mod early;
+mod endings;
 mod exchange;
 mod handshakes;
 mod ids;
 mod reuse;
 mod trust;
+mod waiters;
 
 use std::time::Duration;
 
@@ -21,15 +24,18 @@ use crate::{Stats, Totals};
 #[must_use]
 pub fn scenarios() -> Vec<Scenario> {
     let mut all = [
+        admission::SCENARIOS,
         balancer::SCENARIOS,
         dead::SCENARIOS,
         dialing::SCENARIOS,
         early::SCENARIOS,
+        endings::SCENARIOS,
         exchange::SCENARIOS,
         handshakes::SCENARIOS,
         ids::SCENARIOS,
         reuse::SCENARIOS,
         trust::SCENARIOS,
+        waiters::SCENARIOS,
     ]
     .concat();
     for scenario in &mut all {
