@@ -1,7 +1,7 @@
 //! The pool that dials.
 
 use std::collections::VecDeque;
-use std::io::{self, PipeReader, PipeWriter};
+use std::io::{self, PipeWriter};
 use std::net::TcpStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -123,6 +123,7 @@ impl ClientPoolBuilder {
             tls: self.tls,
             ids: config.ids(),
             limit: usize::try_from(config.max_dials()).unwrap_or(usize::MAX),
+            dialling: 0,
             queue: VecDeque::new(),
             threads: Threads { running: Vec::new(), end },
             dialled,
@@ -139,8 +140,9 @@ struct Dialer<D> {
     dial: Arc<D>,
     tls: Option<ClientTls>,
     ids: IdExchange,
-    /// The most threads.
+    /// How many dials may be under way, and are.
     limit: usize,
+    dialling: usize,
     /// Dials that wait for a thread: those before them were given up, and have not returned yet.
     queue: VecDeque<PoolTicket<Dialing>>,
     threads: Threads,
@@ -175,8 +177,7 @@ where
 {
     /// Gives those that wait a thread, as far as there may be more.
     fn begin(&mut self, crew: &PoolCrew<Dialing>) {
-        self.threads.running.retain(|thread| !thread.is_finished());
-        while self.threads.running.len() < self.limit {
+        while self.dialling < self.limit {
             let Some(ticket) = self.queue.pop_front() else { return };
             let (dial, dialled) = (Arc::clone(&self.dial), self.dialled.clone());
             let reactor = Arc::clone(&self.reactor);
@@ -187,7 +188,11 @@ where
                 reactor.wake();
             });
             match thread {
-                Ok(thread) => self.threads.running.push(thread),
+                Ok(thread) => {
+                    self.dialling += 1;
+                    self.threads.running.retain(|thread| !thread.is_finished());
+                    self.threads.running.push(thread);
+                }
                 Err(error) => crew
                     .shell()
                     .note_failure(&format_args!("no thread could be started to dial: {error}")),
@@ -211,6 +216,7 @@ where
 
     fn next(&mut self, crew: &PoolCrew<Dialing>, _now: Instant) -> Option<Newcomer<Dialing>> {
         while let Ok((mut ticket, dialled)) = self.inbox.try_recv() {
+            self.dialling = self.dialling.saturating_sub(1);
             match dialled {
                 Some(Ok(tcp)) => {
                     ticket.dialed();

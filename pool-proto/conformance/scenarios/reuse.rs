@@ -1,15 +1,19 @@
 //! Putting connections back.
 
 use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::SockRef;
+
 use super::topic;
-use crate::conformance::ends::{both_ends, client_config, server_config};
+use crate::conformance::ends::{both_ends, client_config, client_tls, server_config};
 use crate::conformance::prelude::*;
 use crate::conformance::wait::{assert_ends, expect, is_late, send, spawn};
 use crate::shell::AcquireError;
 use crate::tls::TlsMode;
-use crate::{PutError, WaitReason};
+use crate::{PutError, Tuning, WaitReason};
 
 topic! {
     beside both_ends_use_a_connection_again,
@@ -88,7 +92,10 @@ fn what_comes_after_the_put_is_for_the_next_holder(ends: &Ends) {
 
 fn a_put_with_a_silent_peer_takes_no_time_and_swallows_no_request(ends: &Ends) {
     Modes::both(|mode| {
-        let (server, client) = ends.hex_pair(mode);
+        // A law that makes no more for these takes, or the pool might be full at a put.
+        let config = client_config().capacity(1..=64).tuning(Tuning::Reference);
+        let server = ends.serve(mode, server_config());
+        let client = ends.dial(mode, config, server.address());
         let (mut ours, mut theirs) = both_ends(&server, &client);
         for round in 0..200_u32 {
             let before = now();
@@ -215,17 +222,25 @@ fn what_arrives_during_the_reuse_delay_is_thrown_away(ends: &Ends) {
 }
 
 fn what_tls_could_not_send_before_the_put_does_not_go_out_with_the_next_use(ends: &Ends) {
-    let (server, client) = ends.hex_pair(TlsMode::SelfSigned);
+    let server = ends.serve(TlsMode::SelfSigned, server_config());
+    let address = server.address();
+    let dial = Dial::With(Arc::new(move || {
+        let tcp = TcpStream::connect(address)?;
+        // Less than TLS holds back: what it could not send does not fit in here at the put, either.
+        SockRef::from(&tcp).set_send_buffer_size(4096)?;
+        Ok(tcp)
+    }));
+    let client = ends.dial_with(client_tls(TlsMode::SelfSigned), client_config(), dial);
     let (mut ours, mut theirs) = both_ends(&server, &client);
     // Nobody reads at the other end, so this is never done.
-    ours.set_timeout(Duration::from_millis(100)).unwrap();
-    let error = ours.write_all(&vec![0; 64 << 20]).unwrap_err();
+    theirs.set_timeout(Duration::from_millis(100)).unwrap();
+    let error = theirs.write_all(&vec![0; 64 << 20]).unwrap_err();
     assert!(is_late(&error), "{error}");
-    server.put(ours).unwrap();
-    eventually(|| server.stats().totals.leftover, |leftover| *leftover == 1);
+    client.put(theirs).unwrap();
+    eventually(|| client.stats().totals.leftover, |leftover| *leftover == 1);
     // What had been sent is there, and then the end.
     let end = loop {
-        match theirs.read(&mut [0; 64 * 1024]) {
+        match ours.read(&mut [0; 64 * 1024]) {
             Ok(0) => break ErrorKind::UnexpectedEof,
             Ok(_) => {}
             Err(error) => break error.kind(),

@@ -1,0 +1,268 @@
+//! The adapter, which blocks already.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic here is a failed scenario")]
+
+use std::any::Any;
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::ptr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use adapter_std::pool_proto::conformance::{
+    Adapter, Balancer, BuildFailure, ClientSetup, Dial, Halves, Listen, Pool, Revoked, ServerSetup,
+    Stream, TlsFacts,
+};
+use adapter_std::pool_proto::shell::AcquireError;
+use adapter_std::pool_proto::{Accepting, ConnId, Dialing, PutError, Role, Stats};
+use adapter_std::{BuildError, ClientPool, PooledStream, ServerPool};
+
+pub(crate) struct Std;
+
+impl Adapter for Std {
+    fn name(&self) -> &'static str {
+        "std"
+    }
+
+    fn client(&self, setup: ClientSetup) -> Result<Arc<dyn Pool>, BuildFailure> {
+        let mut builder = ClientPool::builder().tls(setup.tls);
+        if let Some(config) = setup.config {
+            builder = builder.config(config);
+        }
+        if let Some(keep_alive) = setup.keep_alive {
+            builder = builder.keep_alive(keep_alive);
+        }
+        let pool = match setup.dial {
+            Dial::Address(address) => builder.connect(address),
+            Dial::With(dial) => builder.connect_with(move || dial()),
+        };
+        Ok(Arc::new(Shared { pool: pool.map_err(failure)?, local_addr: None }))
+    }
+
+    fn server(&self, setup: ServerSetup) -> Result<Arc<dyn Pool>, BuildFailure> {
+        let mut builder = ServerPool::builder().tls(setup.tls);
+        if let Some(config) = setup.config {
+            builder = builder.config(config);
+        }
+        if let Some(keep_alive) = setup.keep_alive {
+            builder = builder.keep_alive(keep_alive);
+        }
+        let pool = match setup.listen {
+            Listen::Address(address) => builder.bind(&address),
+            Listen::On(listener) => builder.listen(listener),
+        };
+        let pool = pool.map_err(failure)?;
+        let local_addr = pool.local_addr();
+        Ok(Arc::new(Shared { pool, local_addr }))
+    }
+
+    fn balancer(&self, pools: Vec<Arc<dyn Pool>>) -> Box<dyn Balancer> {
+        let clients = several::<Dialing>(&pools);
+        let servers = several::<Accepting>(&pools);
+        clients.or(servers).unwrap()
+    }
+
+    fn revoked(&self, error: &io::Error) -> Option<Revoked> {
+        let revoked: &adapter_std::Revoked = error.get_ref()?.downcast_ref()?;
+        Some(Revoked { id: revoked.id, reason: revoked.reason })
+    }
+}
+
+/// A balancer, if the pools are of this role.
+fn several<R: Role + Send + 'static>(pools: &[Arc<dyn Pool>]) -> Option<Box<dyn Balancer>> {
+    let mut pools = pools.iter().map(|pool| {
+        let pool: &dyn Any = &**pool;
+        Some(pool.downcast_ref::<Shared<R>>()?.pool.clone())
+    });
+    let first = pools.next()??;
+    let others: Option<Vec<_>> = pools.collect();
+    Some(Box::new(Several(adapter_std::Balancer::new(first, others?))))
+}
+
+struct Several<R: Role + Send + 'static>(adapter_std::Balancer<R>);
+
+impl<R: Role + Send + 'static> Balancer for Several<R> {
+    fn acquire(&self, timeout: Duration) -> Result<(Box<dyn Stream>, usize), AcquireError> {
+        let (stream, pool) = self.0.acquire(timeout)?;
+        let number = self.0.pools().iter().position(|candidate| ptr::eq(candidate, pool));
+        Ok((boxed(stream), number.unwrap()))
+    }
+}
+
+fn failure(error: BuildError) -> BuildFailure {
+    match error {
+        BuildError::Address { .. } => BuildFailure::Address(error.to_string()),
+        BuildError::Bind { .. } => BuildFailure::Bind(error.to_string()),
+        _ => BuildFailure::Other(error.to_string()),
+    }
+}
+
+struct Shared<R: Role + Send + 'static> {
+    pool: adapter_std::Pool<R>,
+    local_addr: Option<SocketAddr>,
+}
+
+impl<R: Role + Send + 'static> fmt::Debug for Shared<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.pool.fmt(f)
+    }
+}
+
+fn boxed(stream: PooledStream) -> Box<dyn Stream> {
+    Box::new(Held(stream))
+}
+
+impl<R: Role + Send + 'static> Pool for Shared<R> {
+    fn local_addr(&self) -> Option<SocketAddr> {
+        self.local_addr
+    }
+
+    fn acquire(&self, timeout: Duration) -> Result<Box<dyn Stream>, AcquireError> {
+        self.pool.acquire(timeout).map(boxed)
+    }
+
+    fn acquire_by_id(
+        &self,
+        id: ConnId,
+        timeout: Duration,
+    ) -> Result<Box<dyn Stream>, AcquireError> {
+        self.pool.acquire_by_id(id, timeout).map(boxed)
+    }
+
+    fn give_up_acquire(&self, id: Option<ConnId>, after: Duration) -> Option<Box<dyn Stream>> {
+        let taken = match id {
+            Some(id) => self.pool.acquire_by_id(id, after),
+            None => self.pool.acquire(after),
+        };
+        taken.ok().map(boxed)
+    }
+
+    fn wait_ready(&self, ready: u32, timeout: Duration) -> Result<(), AcquireError> {
+        self.pool.wait_ready(ready, timeout)
+    }
+
+    fn put(&self, stream: Box<dyn Stream>) -> Result<(), PutError> {
+        let stream: Box<dyn Any> = stream;
+        self.pool.put(stream.downcast::<Held>().unwrap().0)
+    }
+
+    fn clean(&self) -> u32 {
+        self.pool.clean()
+    }
+
+    fn flush(&self) -> u32 {
+        self.pool.flush()
+    }
+
+    fn close(&self) {
+        self.pool.close();
+    }
+
+    fn closed(&self, timeout: Duration) -> bool {
+        self.pool.closed(timeout)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.pool.is_closed()
+    }
+
+    fn is_ready(&self) -> bool {
+        self.pool.is_ready()
+    }
+
+    fn idle(&self) -> u32 {
+        self.pool.idle()
+    }
+
+    fn capacity(&self) -> u32 {
+        self.pool.capacity()
+    }
+
+    fn interval(&self) -> Duration {
+        self.pool.interval()
+    }
+
+    fn stats(&self) -> Stats {
+        self.pool.stats()
+    }
+
+    fn last_failure(&self) -> Option<Arc<str>> {
+        self.pool.last_failure()
+    }
+
+    fn add_error(&self) {
+        self.pool.add_error();
+    }
+
+    fn error_count(&self) -> u64 {
+        self.pool.error_count()
+    }
+
+    fn reset_error(&self) {
+        self.pool.reset_error();
+    }
+
+    fn clone_handle(&self) -> Arc<dyn Pool> {
+        Arc::new(Self { pool: self.pool.clone(), local_addr: self.local_addr })
+    }
+}
+
+/// The adapter's stream.
+#[derive(Debug)]
+struct Held(PooledStream);
+
+impl Read for Held {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Write for Held {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.0.write(data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl Stream for Held {
+    fn id(&self) -> ConnId {
+        self.0.id()
+    }
+
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.0.peer_addr()
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+
+    fn tls(&self) -> Option<TlsFacts> {
+        let facts = self.0.tls()?;
+        Some(TlsFacts {
+            version: facts.version,
+            cipher_suite: facts.cipher_suite,
+            alpn: facts.alpn,
+            peer_certificate: facts.peer_certificate,
+        })
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        self.0.shutdown()
+    }
+
+    fn set_timeout(&mut self, timeout: Duration) -> io::Result<()> {
+        self.0.set_read_timeout(Some(timeout));
+        self.0.set_write_timeout(Some(timeout));
+        Ok(())
+    }
+
+    fn split(self: Box<Self>) -> Halves {
+        let (reader, writer) = self.0.split();
+        (Box::new(reader), Box::new(writer))
+    }
+}
