@@ -154,7 +154,9 @@ fn is_not_handed_out(ends: &Ends, by_id: bool) {
             assert!(answer.is_err(), "a dead connection: {answer:?}");
             drop(kept);
         }
-        assert_eq!(stage.client.stats().totals.peer_closed, ROUNDS);
+        // The pool may just be looking at the last one.
+        let look = || stage.client.stats().totals.peer_closed;
+        eventually(look, |closed| *closed == ROUNDS);
     });
 }
 
