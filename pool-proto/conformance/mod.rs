@@ -43,6 +43,7 @@
     reason = "a panic here is a failed scenario"
 )]
 
+mod census;
 mod certificates;
 mod ends;
 mod facade;
