@@ -23,13 +23,13 @@ fn count(directory: &str) -> Option<usize> {
     Some(std::fs::read_dir(directory).unwrap().count())
 }
 
-/// Processor time, in steps of 10 ms.
-pub(super) fn processor_time() -> Option<Duration> {
+/// Processor time of a process, in steps of 10 ms.
+pub(super) fn processor_time(process: u32) -> Option<Duration> {
     if !cfg!(target_os = "linux") {
         println!("skipped: processor time is read on Linux only");
         return None;
     }
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
     let after_name = stat.rsplit_once(')').unwrap().1;
     let fields: Vec<&str> = after_name.split_whitespace().collect();
     // Fields 14 and 15 of proc(5), counted from 1, in hundredths of a second.

@@ -32,7 +32,8 @@
 //! | `facade.rs` | what an adapter implements |
 //! | `scenarios/` | the scenarios, by topic |
 //! | `ends.rs` | what they begin with: servers, clients, both ends of a connection |
-//! | `kit.rs` | peers by hand, certificates |
+//! | `kit.rs`, `certificates.rs`, `tickets.rs` | peers by hand, certificates of every kind, a flood |
+//! | `census.rs`, `starving.rs` | descriptors, threads, processor time; a server without descriptors |
 //! | `wait.rs` | the clock, and waiting for what cannot be awaited |
 
 #![allow(
@@ -50,6 +51,8 @@ mod facade;
 mod kit;
 mod prelude;
 mod scenarios;
+mod starving;
+mod tickets;
 mod wait;
 
 pub use ends::Ends;
@@ -58,6 +61,7 @@ pub use facade::{
     Stream, TlsFacts,
 };
 pub use scenarios::scenarios;
+pub use tickets::shake_and_make_tickets;
 
 use std::process::ExitCode;
 use std::sync::{PoisonError, RwLock};
@@ -86,6 +90,9 @@ pub fn main(label: &str, ends: Ends) -> ExitCode {
 /// Runs all scenarios on one pair of adapters; says whether all have passed.
 #[must_use]
 pub fn run(label: &str, ends: Ends) -> bool {
+    if starving::starves(&ends) {
+        return true;
+    }
     let arguments = Arguments::from_args();
     let scenarios = scenarios();
     if !arguments.list {

@@ -45,6 +45,7 @@ fn a_refused_dial_is_repeated_within_the_backoff(ends: &Ends) {
     };
     let waits = matches!(why, WaitReason::BackingOff { .. } | WaitReason::Dialing { .. });
     assert!(waits && failure.contains("refused"), "{error}");
+    assert!(error.to_string().contains(&format!("the last failure was: {failure}")), "{error}");
     let stats = client.stats();
     // Four at first, then one every 50 ms on average; a client that spins makes thousands.
     assert!((5..60).contains(&stats.totals.dials), "{stats:#?}");

@@ -13,8 +13,11 @@ use super::topic;
 use crate::conformance::census::{descriptors, processor_time, settled, threads};
 use crate::conformance::ends::{both_ends, client_config, listener, nobody, server_config, single};
 use crate::conformance::facade::Listen;
-use crate::conformance::kit::{Fake, connect_from, identity, tls_connect, until_end};
+use crate::conformance::kit::{
+    Fake, connect, connect_from, identity, read_id, tls_connect, until_end,
+};
 use crate::conformance::prelude::*;
+use crate::conformance::starving::Starving;
 use crate::conformance::wait::{assert_ends, send, spawn};
 use crate::tls::TlsMode;
 use crate::{IdExchange, IdFormat, PutError};
@@ -29,6 +32,7 @@ topic! {
     alone a_pool_whose_peer_is_down_costs_nothing,
     alone idle_connections_cost_no_thread,
     alone waiting_takes_no_time,
+    beside a_server_out_of_descriptors_takes_no_time_and_recovers,
 }
 
 /// Checks that `act` leaves behind as many descriptors and threads as it has found.
@@ -224,10 +228,15 @@ const LITTLE: Duration = Duration::from_millis(60);
 
 #[track_caller]
 fn assert_quiet(what: &str) {
-    let Some(before) = processor_time() else { return };
+    assert_process_quiet(what, std::process::id());
+}
+
+#[track_caller]
+fn assert_process_quiet(what: &str, process: u32) {
+    let Some(before) = processor_time(process) else { return };
     // Nobody asks for anything meanwhile: there is nothing to await.
     thread::sleep(QUIET);
-    let took = processor_time().unwrap_or(before).saturating_sub(before);
+    let took = processor_time(process).unwrap_or(before).saturating_sub(before);
     assert!(took < LITTLE, "{what}: {took:?} of processor time in {QUIET:?}");
 }
 
@@ -285,4 +294,21 @@ fn waiting_takes_no_time(ends: &Ends) {
         eventually(|| deaf.last_failure(), Option::is_some);
         assert_quiet("a server whose listener died");
     }
+}
+
+fn a_server_out_of_descriptors_takes_no_time_and_recovers(ends: &Ends) {
+    if !cfg!(target_os = "linux") {
+        return println!("skipped: descriptors are limited with a Linux shell");
+    }
+    let mut server = Starving::start(ends, 40);
+    let address = server.says("address").parse().unwrap();
+    let peers: Vec<_> = (0..60).map(|_| connect(address)).collect();
+    server.says("starving");
+    assert_process_quiet("a server without descriptors", server.child.id());
+    drop(peers);
+    server.says("empty");
+    let mut late = connect(address);
+    read_id(&mut late);
+    server.says("served");
+    assert!(server.child.wait().unwrap().success());
 }
