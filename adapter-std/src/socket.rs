@@ -4,7 +4,7 @@ use std::io::{self, PipeReader, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,7 +22,8 @@ use crate::reactor::{Reactor, Waiting};
 pub struct Socket {
     tcp: TcpStream,
     peer: SocketAddr,
-    reactor: Arc<Reactor>,
+    /// Gone with the driver, and with it its descriptors, even while there are leases.
+    reactor: Weak<Reactor>,
     place: usize,
 }
 
@@ -40,13 +41,14 @@ impl Socket {
         if let Some(keep_alive) = keep_alive {
             apply(keep_alive, SockRef::from(&tcp))?;
         }
-        let (reactor, place) = (Arc::clone(reactor), reactor.enter(tcp.as_raw_fd()));
+        let (reactor, place) = (Arc::downgrade(reactor), reactor.enter(tcp.as_raw_fd()));
         Ok(Link::new(Self { tcp, peer, reactor, place }))
     }
 
     /// Has `waiting` told of what happens.
     pub(crate) fn tell(&self, waiting: Waiting) -> io::Result<()> {
-        self.reactor.tell(self.place, waiting)
+        let reactor = self.reactor.upgrade().ok_or(io::ErrorKind::NotConnected)?;
+        reactor.tell(self.place, waiting)
     }
 
     /// Does `act` again whenever the socket is ready for it, until it does not block, or `timeout` is
@@ -73,7 +75,9 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        self.reactor.leave(self.place);
+        if let Some(reactor) = self.reactor.upgrade() {
+            reactor.leave(self.place);
+        }
     }
 }
 
