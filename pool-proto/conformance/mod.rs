@@ -23,7 +23,8 @@
 //! ```
 //!
 //! `cargo test --test conformance` then takes filters and options as for other tests. For a pair of
-//! two adapters, [`Ends`] has two different ones; [`run`] runs one pair after another in one process.
+//! two adapters, [`Ends`] has two different ones; [`run`] runs one pair after another in one process,
+//! and [`run_pairs`] what concerns both ends on each pair of several adapters.
 //!
 //! # Where to look
 //!
@@ -90,15 +91,31 @@ pub fn main(label: &str, ends: Ends) -> ExitCode {
 /// Runs all scenarios on one pair of adapters; says whether all have passed.
 #[must_use]
 pub fn run(label: &str, ends: Ends) -> bool {
-    if starving::starves(&ends) {
-        return true;
+    run_each(scenarios().into_iter().map(|scenario| (label.to_owned(), ends, scenario)).collect())
+}
+
+/// Runs the scenarios in which two pools meet on each pair of these adapters, those of one with
+/// itself included; says whether all have passed.
+#[must_use]
+pub fn run_pairs(adapters: &[&'static dyn Adapter]) -> bool {
+    let mut all = Vec::new();
+    for client in adapters {
+        for server in adapters {
+            let label = format!("{} client, {} server", client.name(), server.name());
+            let ends = Ends { client: *client, server: *server };
+            let meeting = scenarios().into_iter().filter(Scenario::is_meeting);
+            all.extend(meeting.map(|scenario| (label.clone(), ends, scenario)));
+        }
     }
+    run_each(all)
+}
+
+fn run_each(all: Vec<(String, Ends, Scenario)>) -> bool {
     let arguments = Arguments::from_args();
-    let scenarios = scenarios();
     if !arguments.list {
-        println!("conformance: {} scenarios", scenarios.len());
+        println!("conformance: {} scenarios", all.len());
     }
-    let trials = scenarios.into_iter().map(|scenario| {
+    let trials = all.into_iter().map(|(label, ends, scenario)| {
         let trial = Trial::test(scenario.name, move || {
             scenario.run_beside_others(&ends);
             Ok(())
@@ -111,7 +128,14 @@ pub fn run(label: &str, ends: Ends) -> bool {
 /// Held for writing by a scenario that must be alone.
 static ALONE: RwLock<()> = RwLock::new(());
 
+/// The topics in which it matters who is at the other end.
+const MEETINGS: [&str; 4] = ["early::", "exchange::", "reuse::", "trust::"];
+
 impl Scenario {
+    fn is_meeting(&self) -> bool {
+        MEETINGS.iter().any(|topic| self.name.starts_with(topic))
+    }
+
     fn run_beside_others(&self, ends: &Ends) {
         if self.exclusive {
             let _alone = ALONE.write().unwrap_or_else(PoisonError::into_inner);
