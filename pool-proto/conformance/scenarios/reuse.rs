@@ -13,7 +13,7 @@ use crate::conformance::prelude::*;
 use crate::conformance::wait::{assert_ends, expect, is_late, send, spawn};
 use crate::shell::AcquireError;
 use crate::tls::TlsMode;
-use crate::{PutError, Tuning, WaitReason};
+use crate::{PutError, WaitReason};
 
 topic! {
     beside both_ends_use_a_connection_again,
@@ -33,9 +33,18 @@ topic! {
     beside what_tls_could_not_send_before_the_put_does_not_go_out_with_the_next_use,
 }
 
+/// A server and a client with a stock: where each take is one of the last connection, capacity grows
+/// until what is put back is one too many.
+fn stocked_pair(ends: &Ends, mode: TlsMode) -> (Arc<dyn Pool>, Arc<dyn Pool>) {
+    let (server, client) = ends.hex_pair(mode);
+    server.wait_ready(4, SOON).unwrap();
+    client.wait_ready(4, SOON).unwrap();
+    (server, client)
+}
+
 fn both_ends_use_a_connection_again(ends: &Ends) {
     Modes::both(|mode| {
-        let (server, client) = ends.hex_pair(mode);
+        let (server, client) = stocked_pair(ends, mode);
         let (mut ours, mut theirs) = both_ends(&server, &client);
         for round in 0..20_u32 {
             let id = ours.id();
@@ -92,10 +101,7 @@ fn what_comes_after_the_put_is_for_the_next_holder(ends: &Ends) {
 
 fn a_put_with_a_silent_peer_takes_no_time_and_swallows_no_request(ends: &Ends) {
     Modes::both(|mode| {
-        // A law that makes no more for these takes, or the pool might be full at a put.
-        let config = client_config().capacity(1..=64).tuning(Tuning::Reference);
-        let server = ends.serve(mode, server_config());
-        let client = ends.dial(mode, config, server.address());
+        let (server, client) = stocked_pair(ends, mode);
         let (mut ours, mut theirs) = both_ends(&server, &client);
         for round in 0..200_u32 {
             let before = now();
