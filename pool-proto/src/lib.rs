@@ -156,6 +156,7 @@
 //! | [`allow`] | who may connect |
 //! | `tuner.rs`, `backoff.rs` | the two pacing laws, as pure values |
 //! | `shell` (feature `std`) | what adapters share around a machine: mutex, wakers, futures, leases |
+//! | `conformance` (feature `conformance`, outside of `src`) | what every adapter must do, as scenarios; with I/O |
 //! | `tls` (feature `tls`) | rustls configurations for the TLS modes, certificates, pinning |
 //! | `transport` (feature `transport`) | what adapters share around a socket: TLS, ids, the look, early data |
 //!
@@ -163,6 +164,7 @@
 //!
 //! None by default: `no_std` with `alloc`. `std` adds the shell; `tls` adds `std` and rustls
 //! configurations; `transport` adds `tls` and what adapters share around a socket. None does I/O.
+//! `conformance` is for the tests of adapters, and does.
 
 #![no_std]
 
@@ -175,6 +177,9 @@ mod backoff;
 mod by_token;
 mod client;
 mod config;
+#[cfg(feature = "conformance")]
+#[path = "../conformance/mod.rs"]
+pub mod conformance;
 mod error;
 mod event;
 pub mod id;

@@ -1,0 +1,116 @@
+//! What every adapter must do, as scenarios that are written once and run on each: two pools over
+//! loopback, of one adapter or of two, and peers that are no pools. Feature `conformance`; for the
+//! tests of adapters only.
+//!
+//! An adapter implements [`Adapter`], [`Pool`] and [`Stream`] (some 150 lines; what is async runs in
+//! its runtime's `block_on`), and calls [`main`] from a test without the usual harness:
+//!
+//! ```toml
+//! [dev-dependencies]
+//! pool-proto = { version = "0.1", features = ["conformance"] }
+//!
+//! [[test]]
+//! name = "conformance"
+//! harness = false
+//! ```
+//!
+//! ```ignore
+//! static MINE: MyAdapter = MyAdapter;
+//!
+//! fn main() -> ExitCode {
+//!     conformance::main("mine", Ends { client: &MINE, server: &MINE })
+//! }
+//! ```
+//!
+//! `cargo test --test conformance` then takes filters and options as for other tests. For a pair of
+//! two adapters, [`Ends`] has two different ones; [`run`] runs one pair after another in one process.
+//!
+//! # Where to look
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `facade.rs` | what an adapter implements |
+//! | `scenarios/` | the scenarios, by topic |
+//! | `ends.rs` | what they begin with: servers, clients, both ends of a connection |
+//! | `kit.rs` | peers by hand, certificates |
+//! | `wait.rs` | the clock, and waiting for what cannot be awaited |
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic here is a failed scenario"
+)]
+
+mod certificates;
+mod ends;
+mod facade;
+mod kit;
+mod prelude;
+mod scenarios;
+mod wait;
+
+pub use ends::Ends;
+pub use facade::{
+    Adapter, Balancer, BuildFailure, ClientSetup, Dial, Halves, Listen, Pool, Revoked, ServerSetup,
+    Stream, TlsFacts,
+};
+pub use scenarios::scenarios;
+
+use std::process::ExitCode;
+use std::sync::{PoisonError, RwLock};
+
+use libtest_mimic::{Arguments, Trial};
+use prelude::*;
+
+/// Something that must be so on every adapter.
+#[derive(Clone, Copy)]
+pub struct Scenario {
+    /// The behaviour, behind its topic.
+    pub name: &'static str,
+    /// It counts descriptors or threads, or measures time, so that no other may run beside it.
+    pub exclusive: bool,
+    /// Panics when it is not so.
+    pub run: fn(&Ends),
+}
+
+/// Runs all scenarios on one pair of adapters, as the `main` of a test; `label` is put before their
+/// names. Takes the arguments of the process as other tests do.
+#[must_use]
+pub fn main(label: &str, ends: Ends) -> ExitCode {
+    if run(label, ends) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs all scenarios on one pair of adapters; says whether all have passed.
+#[must_use]
+pub fn run(label: &str, ends: Ends) -> bool {
+    let arguments = Arguments::from_args();
+    let scenarios = scenarios();
+    if !arguments.list {
+        println!("conformance: {} scenarios", scenarios.len());
+    }
+    let trials = scenarios.into_iter().map(|scenario| {
+        let trial = Trial::test(scenario.name, move || {
+            scenario.run_beside_others(&ends);
+            Ok(())
+        });
+        trial.with_kind(label)
+    });
+    !libtest_mimic::run(&arguments, trials.collect()).has_failed()
+}
+
+/// Held for writing by a scenario that must be alone.
+static ALONE: RwLock<()> = RwLock::new(());
+
+impl Scenario {
+    fn run_beside_others(&self, ends: &Ends) {
+        if self.exclusive {
+            let _alone = ALONE.write().unwrap_or_else(PoisonError::into_inner);
+            (self.run)(ends);
+        } else {
+            let _beside = ALONE.read().unwrap_or_else(PoisonError::into_inner);
+            (self.run)(ends);
+        }
+    }
+}
