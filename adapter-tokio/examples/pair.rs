@@ -13,6 +13,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
+/// On the control channel: the number of a request, the id of its connection.
+type Message = (u32, ConnId);
+
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Long enough for anything on loopback.
@@ -53,11 +56,7 @@ async fn run() -> Outcome {
 }
 
 /// Takes any connection, tells its id, sends a request.
-async fn ask(
-    pool: &ServerPool,
-    tell: Sender<(u32, ConnId)>,
-    mut finished: Receiver<()>,
-) -> Outcome {
+async fn ask(pool: &ServerPool, tell: Sender<Message>, mut finished: Receiver<()>) -> Outcome {
     for number in 1..=10 {
         let mut stream = pool.acquire(SOON).await?;
         let id = stream.id();
@@ -78,11 +77,7 @@ async fn ask(
 }
 
 /// Takes the connection whose id it is told, answers the request.
-async fn answer(
-    pool: ClientPool,
-    mut told: Receiver<(u32, ConnId)>,
-    finish: Sender<()>,
-) -> Outcome {
+async fn answer(pool: ClientPool, mut told: Receiver<Message>, finish: Sender<()>) -> Outcome {
     while let Some((number, id)) = told.recv().await {
         let mut stream = pool.acquire_by_id(id, SOON).await?;
         let mut request = [0; 10];
