@@ -156,6 +156,13 @@ impl Ends {
     pub(super) fn hex_pair(&self, mode: TlsMode) -> (Arc<dyn Pool>, Arc<dyn Pool>) {
         self.pair(mode, IdFormat::Hex8)
     }
+
+    /// A server and a client that keeps four connections, neither more nor fewer.
+    pub(super) fn steady_pair(&self, mode: TlsMode) -> (Arc<dyn Pool>, Arc<dyn Pool>) {
+        let server = self.serve(mode, server_config());
+        let client = self.dial(mode, client_config().capacity(4..=4), server.address());
+        (server, client)
+    }
 }
 
 impl dyn Pool {

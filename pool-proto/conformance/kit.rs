@@ -189,3 +189,24 @@ pub(super) fn ping_pong(ours: &mut dyn Stream, theirs: &mut dyn Stream) {
 pub(super) fn half_close(tcp: &TcpStream) {
     tcp.shutdown(Shutdown::Write).unwrap();
 }
+
+/// A second handle of the socket in this process that is connected to `peer`. Linux only: `None`
+/// elsewhere.
+#[cfg(target_os = "linux")]
+pub(super) fn socket_to(peer: SocketAddr) -> Option<Socket> {
+    use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+    let own = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
+    let names = std::fs::read_dir("/proc/self/fd").unwrap();
+    let socket = names
+        .filter_map(|name| name.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(|fd: i32| pidfd_getfd(&own, fd, PidfdGetfdFlags::empty()).ok())
+        .map(Socket::from)
+        .find(|socket| socket.peer_addr().is_ok_and(|at| at.as_socket() == Some(peer)));
+    assert!(socket.is_some(), "no socket is connected to {peer}");
+    socket
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn socket_to(_peer: SocketAddr) -> Option<Socket> {
+    None
+}

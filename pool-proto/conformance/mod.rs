@@ -32,7 +32,8 @@
 //! | `facade.rs` | what an adapter implements |
 //! | `scenarios/` | the scenarios, by topic |
 //! | `ends.rs` | what they begin with: servers, clients, both ends of a connection |
-//! | `kit.rs` | peers by hand, certificates |
+//! | `kit.rs`, `certificates.rs`, `tickets.rs` | peers by hand, certificates of every kind, a flood |
+//! | `census.rs`, `starving.rs` | descriptors, threads, processor time; a server without descriptors |
 //! | `wait.rs` | the clock, and waiting for what cannot be awaited |
 
 #![allow(
@@ -43,12 +44,15 @@
     reason = "a panic here is a failed scenario"
 )]
 
+mod census;
 mod certificates;
 mod ends;
 mod facade;
 mod kit;
 mod prelude;
 mod scenarios;
+mod starving;
+mod tickets;
 mod wait;
 
 pub use ends::Ends;
@@ -57,6 +61,7 @@ pub use facade::{
     Stream, TlsFacts,
 };
 pub use scenarios::scenarios;
+pub use tickets::shake_and_make_tickets;
 
 use std::process::ExitCode;
 use std::sync::{PoisonError, RwLock};
@@ -85,6 +90,9 @@ pub fn main(label: &str, ends: Ends) -> ExitCode {
 /// Runs all scenarios on one pair of adapters; says whether all have passed.
 #[must_use]
 pub fn run(label: &str, ends: Ends) -> bool {
+    if starving::starves(&ends) {
+        return true;
+    }
     let arguments = Arguments::from_args();
     let scenarios = scenarios();
     if !arguments.list {

@@ -22,6 +22,7 @@ topic! {
     beside ten_mute_clients_do_not_keep_an_honest_one_out,
     beside equal_sources_share_the_capacity,
     beside a_full_server_turns_away_before_the_handshake,
+    beside connections_in_use_count_towards_all_that_there_may_be,
     beside a_client_of_a_full_server_backs_off,
     beside a_peer_that_leaves_during_its_handshake_is_forgotten,
     beside a_half_open_peer_is_forgotten,
@@ -148,6 +149,22 @@ fn a_full_server_turns_away_before_the_handshake(ends: &Ends) {
     let _ = third.read_to_end(&mut read);
     assert!(read.is_empty(), "a full server sent an id: {read:?}");
     assert_eq!(server.stats().totals.rejected_full, 1);
+}
+
+fn connections_in_use_count_towards_all_that_there_may_be(ends: &Ends) {
+    let server = ends.serve(TlsMode::None, server_config().capacity(2).max_connections(2));
+    let mut peers = many_from(HERE, server.address(), 2);
+    let leases = [server.take(), server.take()];
+    let mut third = connect(server.address());
+    assert_ends(&mut third);
+    let limit = |told: &Option<_>| {
+        told.as_deref().is_some_and(|text: &str| text.contains("max_connections"))
+    };
+    eventually(|| server.last_failure(), limit);
+    assert_eq!(server.stats().totals.rejected_full, 1);
+    drop((leases, peers.pop()));
+    eventually(|| server.stats(), |stats| stats.leased == 0);
+    read_id(&mut connect(server.address()));
 }
 
 fn a_client_of_a_full_server_backs_off(ends: &Ends) {

@@ -140,7 +140,7 @@ fn one_that_has_died_leaves_the_pool_by_itself(ends: &Ends) {
 
 /// The pool may not have heard of it yet: nothing is awaited between the close and the acquire.
 fn is_not_handed_out(ends: &Ends, by_id: bool) {
-    const ROUNDS: u64 = 60;
+    const ROUNDS: u64 = 40;
     each(&DEATHS, |(mode, death)| {
         let mut stage = Stage::with_ids(ends, *mode);
         for _ in 0..ROUNDS {

@@ -2,7 +2,7 @@
 
 use super::topic;
 use crate::conformance::ends::{both_ends, client_config, server_config, single};
-use crate::conformance::kit::{Fake, echo, hex_id, identity, ping_pong, tls_accept};
+use crate::conformance::kit::{Fake, echo, identity, ping_pong, tls_accept};
 use crate::conformance::prelude::*;
 use crate::conformance::wait::{expect, payload, read_all, send, spawn};
 use crate::tls::TlsMode;
@@ -17,6 +17,7 @@ topic! {
     beside a_request_and_half_close_before_the_take_by_id_are_delivered,
     beside without_ids_a_plain_server_may_speak_first,
     beside without_ids_a_tls_server_may_speak_first,
+    beside without_ids_a_connection_has_a_name_at_this_end,
     beside a_stream_tells_what_tls_agreed_on,
     beside a_plain_stream_tells_of_no_tls,
     beside the_stock_is_what_was_configured,
@@ -124,6 +125,21 @@ fn without_ids_a_tls_server_may_speak_first(ends: &Ends) {
     greets(ends, TlsMode::Verified, &fake);
 }
 
+fn without_ids_a_connection_has_a_name_at_this_end(ends: &Ends) {
+    let fake = Fake::start(|mut tcp, _| echo(&mut tcp));
+    let config = client_config().ids(IdExchange::None);
+    let client = ends.dial(TlsMode::None, config, fake.address);
+    let mut stream = client.take();
+    let (id, port) = (stream.id(), stream.local_addr().unwrap());
+    send(&mut stream, b"once");
+    expect(&mut stream, b"once");
+    client.put(stream).unwrap();
+    let mut stream = client.take_id(id);
+    send(&mut stream, b"again");
+    expect(&mut stream, b"again");
+    assert_eq!(stream.local_addr().unwrap(), port);
+}
+
 fn a_stream_tells_what_tls_agreed_on(ends: &Ends) {
     let (server, client) = ends.hex_pair(TlsMode::Verified);
     let (ours, theirs) = both_ends(&server, &client);
@@ -163,5 +179,4 @@ fn ids_are_new_for_each_connection(ends: &Ends) {
         assert!(seen.insert(stream.id()), "{} came twice", stream.id());
     }
     assert!(!seen.contains(&ConnId::ZERO));
-    assert_ne!(hex_id(0).parse(), Ok(ConnId::ZERO));
 }

@@ -9,7 +9,12 @@ mod endings;
 mod exchange;
 mod handshakes;
 mod ids;
+mod listening;
+mod options;
+mod refusals;
+mod resources;
 mod reuse;
+mod settings;
 mod trust;
 mod waiters;
 
@@ -33,7 +38,12 @@ pub fn scenarios() -> Vec<Scenario> {
         exchange::SCENARIOS,
         handshakes::SCENARIOS,
         ids::SCENARIOS,
+        listening::SCENARIOS,
+        options::SCENARIOS,
+        refusals::SCENARIOS,
+        resources::SCENARIOS,
         reuse::SCENARIOS,
+        settings::SCENARIOS,
         trust::SCENARIOS,
         waiters::SCENARIOS,
     ]

@@ -1,0 +1,145 @@
+//! Runtimes that are not there, go away, or are not the caller's.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic here is a failed test")]
+
+mod common;
+
+use std::io;
+use std::task::Poll;
+use std::time::Duration;
+
+use adapter_tokio::pool_proto::shell::{Clock, block_on};
+use adapter_tokio::pool_proto::tls::TlsMode;
+use adapter_tokio::pool_proto::{CloseReason, ConnId, IdFormat, Instant, PutError, Refusal};
+use adapter_tokio::{AcquireError, BuildError, ClientPool, Revoked, ServerPool};
+use common::{
+    SOON, client_config, dial, eventually, expect, pair, send, serve, server_config, soon,
+};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+#[track_caller]
+fn assert_revoked<T: std::fmt::Debug>(result: io::Result<T>, id: ConnId, reason: CloseReason) {
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+    let revoked = error.get_ref().and_then(|inner| inner.downcast_ref::<Revoked>());
+    assert_eq!(revoked, Some(&Revoked { id, reason }));
+}
+
+#[test]
+fn without_its_runtime_a_pool_refuses() {
+    let runtime = Runtime::new().unwrap();
+    let (server, client) = runtime.block_on(async {
+        let (server, client) = pair(TlsMode::SelfSigned, IdFormat::Hex8).await;
+        client.wait_ready(4, SOON).await.unwrap();
+        (server, client)
+    });
+    let held = runtime.block_on(client.acquire(SOON)).unwrap();
+    let id = held.id();
+    drop(runtime);
+    let other = Runtime::new().unwrap();
+    let closed = Err(AcquireError::Refused(Refusal::PoolClosed));
+    other.block_on(async {
+        assert_eq!(soon(client.acquire(SOON)).await.map(|_| ()), closed);
+        assert_eq!(soon(server.acquire(Duration::MAX)).await.map(|_| ()), closed);
+        assert_eq!(soon(server.wait_ready(1, Duration::MAX)).await, closed);
+        soon(client.closed()).await;
+        let mut held = held;
+        assert_revoked(soon(held.read_u8()).await, id, CloseReason::PoolClosed);
+        assert_eq!(client.put(held), Err(PutError::PoolClosed));
+    });
+}
+
+#[test]
+fn a_pool_whose_runtime_goes_before_it_has_run_refuses() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let pool = runtime.block_on(async { ClientPool::builder().connect("127.0.0.1:1").unwrap() });
+    drop(runtime);
+    assert!(pool.is_closed());
+    let refused = Runtime::new().unwrap().block_on(pool.acquire(Duration::MAX)).unwrap_err();
+    assert_eq!(refused, AcquireError::Refused(Refusal::PoolClosed));
+}
+
+#[test]
+fn who_waits_while_the_runtime_goes_is_refused() {
+    let runtime = Runtime::new().unwrap();
+    let (server, _) = runtime.block_on(serve(TlsMode::None, server_config()));
+    let waiter = server.clone();
+    let waits = std::thread::spawn(move || {
+        let other = Runtime::new().unwrap();
+        other.block_on(soon(waiter.acquire(Duration::MAX))).map(|_| ())
+    });
+    runtime.block_on(eventually(|| server.stats(), |stats| stats.waiters == 1));
+    drop(runtime);
+    assert_eq!(waits.join().unwrap(), Err(AcquireError::Refused(Refusal::PoolClosed)));
+}
+
+#[test]
+fn a_pool_serves_another_thread_and_runtime() {
+    let runtime = Runtime::new().unwrap();
+    let (server, client) = runtime.block_on(pair(TlsMode::SelfSigned, IdFormat::Hex8));
+    let taker = client.clone();
+    let other = std::thread::spawn(move || {
+        let other = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        other.block_on(async {
+            let mut stream = taker.acquire(SOON).await.unwrap();
+            send(&mut stream, b"from elsewhere").await;
+            stream.id()
+        })
+    });
+    let id = other.join().unwrap();
+    runtime.block_on(async {
+        let mut ours = server.acquire_by_id(id, SOON).await.unwrap();
+        expect(&mut ours, b"from elsewhere").await;
+    });
+}
+
+#[test]
+fn a_client_built_outside_a_runtime_is_an_error() {
+    let answer = ClientPool::builder().connect("127.0.0.1:1");
+    assert!(matches!(answer, Err(BuildError::NoRuntime)));
+}
+
+#[test]
+fn a_server_built_outside_a_runtime_is_an_error() {
+    let runtime = Runtime::new().unwrap();
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let answer = ServerPool::builder().listen(listener);
+    assert!(matches!(answer, Err(BuildError::NoRuntime)));
+}
+
+#[test]
+fn binding_outside_a_runtime_is_an_error() {
+    let clock = Ticks(tokio::time::Instant::now());
+    let mut bound = Box::pin(ServerPool::builder().bind("127.0.0.1:0"));
+    let Poll::Ready(bound) = block_on(&mut bound, &clock, SOON) else { panic!("it hangs") };
+    assert!(matches!(bound, Err(BuildError::NoRuntime)));
+}
+
+/// Time for a thread without a runtime.
+struct Ticks(tokio::time::Instant);
+
+impl Clock for Ticks {
+    fn now(&self) -> Instant {
+        Instant::EPOCH + self.0.elapsed()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thread_without_a_runtime_can_take_and_wait_and_time_out() {
+    let (server, address) = serve(TlsMode::None, server_config()).await;
+    let waiting = server.clone();
+    let thread = std::thread::spawn(move || {
+        let clock = Ticks(tokio::time::Instant::now());
+        let moment = Duration::from_millis(20);
+        let timeout = block_on(&mut Box::pin(waiting.acquire(moment)), &clock, SOON);
+        let served = block_on(&mut Box::pin(waiting.acquire(SOON)), &clock, SOON);
+        (timeout, served)
+    });
+    eventually(|| server.stats().totals.cancelled, |cancelled| *cancelled == 1).await;
+    let _client = dial(TlsMode::None, client_config(), address);
+    let (timeout, served) = tokio::task::spawn_blocking(|| thread.join()).await.unwrap().unwrap();
+    assert!(matches!(timeout, Poll::Ready(Err(AcquireError::Timeout { .. }))), "{timeout:?}");
+    assert!(matches!(served, Poll::Ready(Ok(_))), "{served:?}");
+}

@@ -1,0 +1,55 @@
+//! Descriptors, threads and processor time of this process, as Linux tells them.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use super::prelude::*;
+
+/// Open descriptors.
+pub(super) fn descriptors() -> Option<usize> {
+    count("/proc/self/fd")
+}
+
+/// Threads.
+pub(super) fn threads() -> Option<usize> {
+    count("/proc/self/task")
+}
+
+fn count(directory: &str) -> Option<usize> {
+    if !cfg!(target_os = "linux") {
+        println!("skipped: what a process holds is counted on Linux only");
+        return None;
+    }
+    Some(std::fs::read_dir(directory).unwrap().count())
+}
+
+/// Processor time of a process, in steps of 10 ms.
+pub(super) fn processor_time(process: u32) -> Option<Duration> {
+    if !cfg!(target_os = "linux") {
+        println!("skipped: processor time is read on Linux only");
+        return None;
+    }
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let after_name = stat.rsplit_once(')').unwrap().1;
+    let fields: Vec<&str> = after_name.split_whitespace().collect();
+    // Fields 14 and 15 of proc(5), counted from 1, in hundredths of a second.
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    Some(Duration::from_millis(ticks * 10))
+}
+
+/// What `look` sees once it has not changed for a while: what is behind us may still be tidied up.
+pub(super) fn settled<T: PartialEq + Debug>(look: impl Fn() -> T) -> T {
+    let quiet = Duration::from_millis(50);
+    let mut last = (look(), now());
+    eventually(
+        || {
+            let seen = look();
+            if seen != last.0 {
+                last = (seen, now());
+            }
+            last.1.elapsed() > quiet
+        },
+        |settled| *settled,
+    );
+    look()
+}
