@@ -1,4 +1,4 @@
-//! The adapter in blocking style.
+//! The adapter in blocking style, on any executor.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic here is a failed scenario")]
 
@@ -6,43 +6,56 @@ use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::io::{self, Read, Write};
+use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::ptr;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use adapter_tokio::pool_proto::conformance::{
+use adapter_smol::pool_proto::conformance::{
     Adapter, Balancer, BuildFailure, ClientSetup, Dial, Halves, Listen, Pool, Revoked, ServerSetup,
     Stream, TlsFacts,
 };
-use adapter_tokio::pool_proto::shell::AcquireError;
-use adapter_tokio::pool_proto::{Accepting, ConnId, Dialing, PutError, Role, Stats};
-use adapter_tokio::{BuildError, ClientPool, PooledStream, ServerPool};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Runtime;
-use tokio::task::spawn_blocking;
+use adapter_smol::pool_proto::shell::AcquireError;
+use adapter_smol::pool_proto::{Accepting, ConnId, Dialing, PutError, Role, Stats};
+use adapter_smol::{BuildError, ClientPool, PooledStream, ServerPool};
+use smol::future::FutureExt;
+use smol::io::{AsyncReadExt, AsyncWriteExt};
+use smol::{Async, Timer, unblock};
 
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+use crate::executors::Executor;
 
 /// Time enough for what a scenario gives up.
 const LONG: Duration = Duration::from_secs(600);
 
-/// Dropping a pool may not need the runtime; all else is run in it.
-fn wait<F: Future>(future: F) -> F::Output {
-    RUNTIME.block_on(future)
+/// `None` when the time is up first.
+async fn timeout<T>(limit: Duration, act: impl Future<Output = T>) -> Option<T> {
+    let time_is_up = async {
+        // Ready at once after zero, where a timer would still take a millisecond.
+        if !limit.is_zero() {
+            Timer::after(limit).await;
+        }
+        None
+    };
+    async { Some(act.await) }.or(time_is_up).await
 }
 
-pub(crate) struct Tokio;
+pub(crate) struct Smol<E>(PhantomData<E>);
 
-impl Adapter for Tokio {
+impl<E: Executor> Smol<E> {
+    pub(crate) const ADAPTER: Self = Self(PhantomData);
+}
+
+impl<E: Executor> Adapter for Smol<E> {
     fn name(&self) -> &'static str {
-        "tokio"
+        E::NAME
     }
 
     fn client(&self, setup: ClientSetup) -> Result<Arc<dyn Pool>, BuildFailure> {
-        let _entered = RUNTIME.enter();
         let mut builder = ClientPool::builder().tls(setup.tls);
+        if let Some(spawn) = E::SPAWN {
+            builder = builder.spawn_with(spawn);
+        }
         if let Some(config) = setup.config {
             builder = builder.config(config);
         }
@@ -53,22 +66,17 @@ impl Adapter for Tokio {
             Dial::Address(address) => builder.connect(address),
             Dial::With(dial) => builder.connect_with(move || {
                 let dial = Arc::clone(&dial);
-                async move {
-                    let dialled = spawn_blocking(move || dial()).await;
-                    let tcp = dialled.unwrap_or_else(|panic| {
-                        std::panic::resume_unwind(panic.into_panic());
-                    })?;
-                    tcp.set_nonblocking(true)?;
-                    TcpStream::from_std(tcp)
-                }
+                async move { Async::new(unblock(move || dial()).await?) }
             }),
         };
-        Ok(Arc::new(Shared { pool: pool.map_err(failure)?, local_addr: None }))
+        Ok(Arc::new(Shared::<_, E>::new(pool.map_err(failure)?, None)))
     }
 
     fn server(&self, setup: ServerSetup) -> Result<Arc<dyn Pool>, BuildFailure> {
-        let _entered = RUNTIME.enter();
         let mut builder = ServerPool::builder().tls(setup.tls);
+        if let Some(spawn) = E::SPAWN {
+            builder = builder.spawn_with(spawn);
+        }
         if let Some(config) = setup.config {
             builder = builder.config(config);
         }
@@ -76,47 +84,47 @@ impl Adapter for Tokio {
             builder = builder.keep_alive(keep_alive);
         }
         let pool = match setup.listen {
-            Listen::Address(address) => wait(builder.bind(&address)),
-            Listen::On(listener) => {
-                listener.set_nonblocking(true).unwrap();
-                builder.listen(TcpListener::from_std(listener).unwrap())
-            }
+            Listen::Address(address) => E::block_on(builder.bind(&address)),
+            Listen::On(listener) => builder.listen(Async::new(listener).unwrap()),
         };
         let pool = pool.map_err(failure)?;
         let local_addr = pool.local_addr();
-        Ok(Arc::new(Shared { pool, local_addr }))
+        Ok(Arc::new(Shared::<_, E>::new(pool, local_addr)))
     }
 
     fn balancer(&self, pools: Vec<Arc<dyn Pool>>) -> Box<dyn Balancer> {
-        let clients = several::<Dialing>(&pools);
-        let servers = several::<Accepting>(&pools);
+        let clients = several::<Dialing, E>(&pools);
+        let servers = several::<Accepting, E>(&pools);
         clients.or(servers).unwrap()
     }
 
     fn revoked(&self, error: &io::Error) -> Option<Revoked> {
-        let revoked: &adapter_tokio::Revoked = error.get_ref()?.downcast_ref()?;
+        let revoked: &adapter_smol::Revoked = error.get_ref()?.downcast_ref()?;
         Some(Revoked { id: revoked.id, reason: revoked.reason })
     }
 }
 
 /// A balancer, if the pools are of this role.
-fn several<R: Role + Send + 'static>(pools: &[Arc<dyn Pool>]) -> Option<Box<dyn Balancer>> {
+fn several<R: Role + Send + 'static, E: Executor>(
+    pools: &[Arc<dyn Pool>],
+) -> Option<Box<dyn Balancer>> {
     let mut pools = pools.iter().map(|pool| {
         let pool: &dyn Any = &**pool;
-        Some(pool.downcast_ref::<Shared<R>>()?.pool.clone())
+        Some(pool.downcast_ref::<Shared<R, E>>()?.pool.clone())
     });
     let first = pools.next()??;
     let others: Option<Vec<_>> = pools.collect();
-    Some(Box::new(Several(adapter_tokio::Balancer::new(first, others?))))
+    let balancer = adapter_smol::Balancer::new(first, others?);
+    Some(Box::new(Several::<_, E>(balancer, PhantomData)))
 }
 
-struct Several<R: Role + Send + 'static>(adapter_tokio::Balancer<R>);
+struct Several<R: Role + Send + 'static, E>(adapter_smol::Balancer<R>, PhantomData<E>);
 
-impl<R: Role + Send + 'static> Balancer for Several<R> {
+impl<R: Role + Send + 'static, E: Executor> Balancer for Several<R, E> {
     fn acquire(&self, timeout: Duration) -> Result<(Box<dyn Stream>, usize), AcquireError> {
-        let (stream, pool) = wait(self.0.acquire(timeout))?;
+        let (stream, pool) = E::block_on(self.0.acquire(timeout))?;
         let number = self.0.pools().iter().position(|candidate| ptr::eq(candidate, pool));
-        Ok((boxed(stream), number.unwrap()))
+        Ok((boxed::<E>(stream), number.unwrap()))
     }
 }
 
@@ -128,28 +136,35 @@ fn failure(error: BuildError) -> BuildFailure {
     }
 }
 
-struct Shared<R: Role + Send + 'static> {
-    pool: adapter_tokio::Pool<R>,
+struct Shared<R: Role + Send + 'static, E> {
+    pool: adapter_smol::Pool<R>,
     local_addr: Option<SocketAddr>,
+    executor: PhantomData<E>,
 }
 
-impl<R: Role + Send + 'static> fmt::Debug for Shared<R> {
+impl<R: Role + Send + 'static, E> Shared<R, E> {
+    const fn new(pool: adapter_smol::Pool<R>, local_addr: Option<SocketAddr>) -> Self {
+        Self { pool, local_addr, executor: PhantomData }
+    }
+}
+
+impl<R: Role + Send + 'static, E> fmt::Debug for Shared<R, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.pool.fmt(f)
     }
 }
 
-fn boxed(stream: PooledStream) -> Box<dyn Stream> {
-    Box::new(Limited { stream, limit: None })
+fn boxed<E: Executor>(stream: PooledStream) -> Box<dyn Stream> {
+    Box::new(Limited::<_, E> { stream, limit: None, executor: PhantomData })
 }
 
-impl<R: Role + Send + 'static> Pool for Shared<R> {
+impl<R: Role + Send + 'static, E: Executor> Pool for Shared<R, E> {
     fn local_addr(&self) -> Option<SocketAddr> {
         self.local_addr
     }
 
     fn acquire(&self, timeout: Duration) -> Result<Box<dyn Stream>, AcquireError> {
-        wait(self.pool.acquire(timeout)).map(boxed)
+        E::block_on(self.pool.acquire(timeout)).map(boxed::<E>)
     }
 
     fn acquire_by_id(
@@ -157,38 +172,28 @@ impl<R: Role + Send + 'static> Pool for Shared<R> {
         id: ConnId,
         timeout: Duration,
     ) -> Result<Box<dyn Stream>, AcquireError> {
-        wait(self.pool.acquire_by_id(id, timeout)).map(boxed)
+        E::block_on(self.pool.acquire_by_id(id, timeout)).map(boxed::<E>)
     }
 
     fn give_up_acquire(&self, id: Option<ConnId>, after: Duration) -> Option<Box<dyn Stream>> {
-        wait(async {
+        E::block_on(async {
             let taken = async {
                 match id {
                     Some(id) => self.pool.acquire_by_id(id, LONG).await,
                     None => self.pool.acquire(LONG).await,
                 }
             };
-            let given_up = async {
-                // A timer of zero would still take a millisecond.
-                if !after.is_zero() {
-                    tokio::time::sleep(after).await;
-                }
-            };
-            tokio::select! {
-                biased;
-                taken = taken => taken.ok().map(boxed),
-                () = given_up => None,
-            }
+            timeout(after, taken).await?.ok().map(boxed::<E>)
         })
     }
 
     fn wait_ready(&self, ready: u32, timeout: Duration) -> Result<(), AcquireError> {
-        wait(self.pool.wait_ready(ready, timeout))
+        E::block_on(self.pool.wait_ready(ready, timeout))
     }
 
     fn put(&self, stream: Box<dyn Stream>) -> Result<(), PutError> {
         let stream: Box<dyn Any> = stream;
-        self.pool.put(stream.downcast::<Limited<PooledStream>>().unwrap().stream)
+        self.pool.put(stream.downcast::<Limited<PooledStream, E>>().unwrap().stream)
     }
 
     fn clean(&self) -> u32 {
@@ -204,7 +209,7 @@ impl<R: Role + Send + 'static> Pool for Shared<R> {
     }
 
     fn closed(&self, timeout: Duration) -> bool {
-        wait(async { tokio::time::timeout(timeout, self.pool.closed()).await.is_ok() })
+        E::block_on(self::timeout(timeout, self.pool.closed())).is_some()
     }
 
     fn is_closed(&self) -> bool {
@@ -248,43 +253,56 @@ impl<R: Role + Send + 'static> Pool for Shared<R> {
     }
 
     fn clone_handle(&self) -> Arc<dyn Pool> {
-        Arc::new(Self { pool: self.pool.clone(), local_addr: self.local_addr })
+        Arc::new(Self::new(self.pool.clone(), self.local_addr))
     }
 }
 
 /// A stream, or half of one, whose reads and writes may be limited in time.
-#[derive(Debug)]
-struct Limited<S> {
+struct Limited<S, E> {
     stream: S,
     limit: Option<Duration>,
+    executor: PhantomData<E>,
 }
 
-fn within<T>(limit: Option<Duration>, act: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    wait(async {
-        match limit {
-            Some(limit) => tokio::time::timeout(limit, act).await?,
-            None => act.await,
-        }
-    })
-}
-
-impl<S: AsyncReadExt + Unpin> Read for Limited<S> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        within(self.limit, self.stream.read(buffer))
+impl<S: fmt::Debug, E> fmt::Debug for Limited<S, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.stream.fmt(f)
     }
 }
 
-impl<S: AsyncWriteExt + Unpin> Write for Limited<S> {
+impl<S, E: Executor> Limited<S, E> {
+    fn within<T>(
+        limit: Option<Duration>,
+        act: impl Future<Output = io::Result<T>>,
+    ) -> io::Result<T> {
+        E::block_on(async {
+            match limit {
+                Some(limit) => {
+                    timeout(limit, act).await.unwrap_or(Err(io::ErrorKind::TimedOut.into()))
+                }
+                None => act.await,
+            }
+        })
+    }
+}
+
+impl<S: AsyncReadExt + Unpin, E: Executor> Read for Limited<S, E> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Self::within(self.limit, self.stream.read(buffer))
+    }
+}
+
+impl<S: AsyncWriteExt + Unpin, E: Executor> Write for Limited<S, E> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        within(self.limit, self.stream.write(data))
+        Self::within(self.limit, self.stream.write(data))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        within(self.limit, self.stream.flush())
+        Self::within(self.limit, self.stream.flush())
     }
 }
 
-impl Stream for Limited<PooledStream> {
+impl<E: Executor> Stream for Limited<PooledStream, E> {
     fn id(&self) -> ConnId {
         self.stream.id()
     }
@@ -308,7 +326,7 @@ impl Stream for Limited<PooledStream> {
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {
-        within(self.limit, self.stream.shutdown())
+        Self::within(self.limit, self.stream.close())
     }
 
     fn set_timeout(&mut self, timeout: Duration) -> io::Result<()> {
@@ -317,8 +335,11 @@ impl Stream for Limited<PooledStream> {
     }
 
     fn split(self: Box<Self>) -> Halves {
-        let Self { stream, limit } = *self;
-        let (reader, writer): (ReadHalf<_>, WriteHalf<_>) = tokio::io::split(stream);
-        (Box::new(Limited { stream: reader, limit }), Box::new(Limited { stream: writer, limit }))
+        let (reader, writer) = smol::io::split(self.stream);
+        let (limit, executor) = (self.limit, self.executor);
+        (
+            Box::new(Limited::<_, E> { stream: reader, limit, executor }),
+            Box::new(Limited::<_, E> { stream: writer, limit, executor }),
+        )
     }
 }
