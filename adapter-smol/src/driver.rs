@@ -49,18 +49,25 @@ struct Engine {
 struct Tasks {
     engine: Arc<Engine>,
     handles: ByToken<smol::Task<()>>,
-    /// Each task has a sender, and tells at its end whether it has panicked.
-    over: (Sender<(Token, bool)>, Receiver<(Token, bool)>),
+    /// Each task has one, and tells when it is over.
+    tell: Sender<Over>,
+    told: Receiver<Over>,
+}
+
+/// A task has ended, but not by being dropped.
+struct Over {
+    token: Token,
+    panicked: bool,
 }
 
 impl Tasks {
     fn spawn(&mut self, token: Token, task: impl Future<Output = ()> + Send + 'static) {
-        let over = self.over.0.clone();
+        let tell = self.tell.clone();
         let handle = self.engine.executor.spawn(async move {
             // What a task shares with others is behind mutexes that do not mind.
             let panicked = AssertUnwindSafe(task).catch_unwind().await.is_err();
             // It fails when the driver has ended: then nobody wants to know.
-            let _ = over.try_send((token, panicked));
+            let _ = tell.try_send(Over { token, panicked });
         });
         // Ends a task that was evicted to make room for this one; the order to end it finds it no
         // more.
@@ -74,8 +81,8 @@ impl Tasks {
     /// Forgets the next task that has ended; a handle that is kept would keep the task's memory.
     /// Returns whether it has panicked: then the user's dialer has.
     async fn reap(&mut self) -> bool {
-        match self.over.1.recv().await {
-            Ok((token, panicked)) => {
+        match self.told.recv().await {
+            Ok(Over { token, panicked }) => {
                 self.handles.remove(token);
                 panicked
             }
@@ -85,9 +92,9 @@ impl Tasks {
 
     /// Ends all, and waits until that is done.
     async fn shutdown(self) {
-        let Self { handles, over: (sender, receiver), engine: _engine } = self;
-        drop((handles, sender));
-        while receiver.recv().await.is_ok() {}
+        let Self { handles, tell, told, engine: _engine } = self;
+        drop((handles, tell));
+        while told.recv().await.is_ok() {}
     }
 }
 
@@ -116,7 +123,8 @@ pub(crate) fn start<R: Role + Send + 'static>(
 ) {
     let engine = Arc::new(Engine { executor: Executor::new(), _alive: alive });
     let (driving, driven) = bounded(1);
-    let tasks = Tasks { engine: Arc::clone(&engine), handles: ByToken::new(), over: unbounded() };
+    let (tell, told) = unbounded();
+    let tasks = Tasks { engine: Arc::clone(&engine), handles: ByToken::new(), tell, told };
     let driver = drive(Finally { crew, _driving: driving }, clock, supply, tasks);
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
     for _ in 1..processors {
@@ -135,7 +143,7 @@ pub(crate) async fn gone(receiver: &Receiver<Infallible>) {
 enum News<H> {
     /// There is work, or the time has come.
     Due,
-    Over {
+    Ended {
         panicked: bool,
     },
     Came(Token, H),
@@ -166,7 +174,7 @@ async fn drive<R: Role + Send + 'static>(
             return tasks.shutdown().await;
         }
         // The first that is ready wins. What is due comes last, as each turn sees to it anyway.
-        let over = async { News::Over { panicked: tasks.reap().await } };
+        let ended = async { News::Ended { panicked: tasks.reap().await } };
         let came = async {
             let (token, handshake) = supply.accept(crew).await;
             News::Came(token, handshake)
@@ -175,10 +183,10 @@ async fn drive<R: Role + Send + 'static>(
             poll_fn(|cx| shell.poll_work(cx)).or(sleep(&clock, due)).await;
             News::Due
         };
-        let news = over.or(came).or(due).await;
+        let news = ended.or(came).or(due).await;
         match news {
             News::Due => {}
-            News::Over { panicked } => {
+            News::Ended { panicked } => {
                 if panicked {
                     shell.note_failure(&"the dialer panicked");
                 }
