@@ -1,5 +1,7 @@
 //! What the pools run on, and what waits for them.
 
+#![allow(clippy::unwrap_used, reason = "a panic here is a failed scenario")]
+
 use std::future::Future;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::task::{Context, Wake, Waker};
