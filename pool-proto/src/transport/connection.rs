@@ -37,6 +37,8 @@ pub struct Connection<S: Socket> {
     /// Arrived before there was a holder.
     early: BytesMut,
     watch: Arc<Watch<Pooled<S>>>,
+    /// Of that watch. Made once, so that a reactor that holds it already knows it again.
+    waker: Waker,
     /// Whether a peer that has spoken has taken the connection. Otherwise it may speak first, and
     /// its data does not make a close less of a close.
     peer_claims: bool,
@@ -50,7 +52,8 @@ impl<S: Socket> Connection<S> {
         watch: Arc<Watch<Pooled<S>>>,
         peer_claims: bool,
     ) -> Pooled<S> {
-        Box::new(Self { session, link, early: early.into(), watch, peer_claims })
+        let waker = Waker::from(Arc::clone(&watch));
+        Box::new(Self { session, link, early: early.into(), watch, waker, peer_claims })
     }
 
     pub(super) const fn link(&self) -> &Arc<Link<S>> {
@@ -111,9 +114,8 @@ impl<S: Socket> Connection<S> {
     /// Reads all that has arrived, whether the reactor has heard of it or not, until nothing is
     /// left, and leaves the watch with the reactor. `keep` says whether to go on.
     fn pull(&mut self, mut keep: impl FnMut(&mut BytesMut, &[u8]) -> bool) -> Pulled {
-        let Self { session, link, early, watch, .. } = self;
-        let waker = Waker::from(Arc::clone(watch));
-        let mut context = Context::from_waker(&waker);
+        let Self { session, link, early, watch, waker, .. } = self;
+        let mut context = Context::from_waker(waker);
         let mut socket = Limited { inner: link.socket().now(), left: PULL_LIMIT };
         let mut chunk = [0; 4096];
         // Before the look: what wakes it during the look must not be lost.

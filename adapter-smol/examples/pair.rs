@@ -1,0 +1,97 @@
+//! Ten requests from one end to the other, over connections that were ready before they were needed.
+//!
+//! `cargo run -p adapter-smol --example pair`; every adapter has this example, and a diff of two
+//! shows what is different about them.
+
+use std::error::Error;
+use std::time::Duration;
+
+use adapter_smol::pool_proto::tls::{ClientTls, ServerTls};
+use adapter_smol::pool_proto::{ClientConfig, ConnId};
+use adapter_smol::{ClientPool, ServerPool};
+use smol::channel::{Receiver, Sender, bounded as channel};
+use smol::io::{AsyncReadExt, AsyncWriteExt};
+
+/// On the control channel: the number of a request, the id of its connection.
+type Message = (u32, ConnId);
+
+type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// Long enough for anything on loopback.
+const SOON: Duration = Duration::from_secs(5);
+
+fn main() -> Outcome {
+    smol::block_on(run())
+}
+
+async fn run() -> Outcome {
+    let tls = ServerTls::self_signed()?;
+    let pin = tls.fingerprint().ok_or("the server has no certificate")?;
+    let server = ServerPool::builder().tls(tls).bind("127.0.0.1:0").await?;
+    let address = server.local_addr().ok_or("the listener has no address")?;
+
+    let config = ClientConfig::builder().capacity(2..=4).build()?;
+    let tls = ClientTls::self_signed()?.pinned(pin)?;
+    let client = ClientPool::builder().config(config).tls(tls).connect(address.to_string())?;
+    client.wait_ready(2, SOON).await?;
+
+    // Stands for a control channel of the user's own between the two ends.
+    let (tell, told) = channel(1);
+    let (finish, finished) = channel(1);
+    let answering = smol::spawn(answer(client.clone(), told, finish));
+    ask(&server, tell, finished).await?;
+    answering.await?;
+
+    for (name, stats) in [("server", server.stats()), ("client", client.stats())] {
+        let totals = stats.totals;
+        let (made, taken, again) = (totals.established, totals.leases, totals.reused);
+        println!("{name}: {made} connections made, taken {taken} times, {again} of them again");
+    }
+    client.close();
+    client.closed().await;
+    server.close();
+    server.closed().await;
+    Ok(())
+}
+
+/// Takes any connection, tells its id, sends a request.
+async fn ask(pool: &ServerPool, tell: Sender<Message>, finished: Receiver<()>) -> Outcome {
+    for number in 1..=10 {
+        let mut stream = pool.acquire(SOON).await?;
+        let id = stream.id();
+        tell.send((number, id)).await?;
+        stream.write_all(format!("request {number:02}").as_bytes()).await?;
+        stream.flush().await?;
+        let mut echo = [0; 10];
+        stream.read_exact(&mut echo).await?;
+        // It may be taken again only after the other end has put it back.
+        finished.recv().await?;
+        let end = if is_last_use(number) { "dropped" } else { "put back" };
+        println!("{} came back over {id}, {end}", String::from_utf8_lossy(&echo));
+        if !is_last_use(number) {
+            pool.put(stream)?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes the connection whose id it is told, answers the request.
+async fn answer(pool: ClientPool, told: Receiver<Message>, finish: Sender<()>) -> Outcome {
+    while let Ok((number, id)) = told.recv().await {
+        let mut stream = pool.acquire_by_id(id, SOON).await?;
+        let mut request = [0; 10];
+        stream.read_exact(&mut request).await?;
+        stream.write_all(&request).await?;
+        stream.flush().await?;
+        if !is_last_use(number) {
+            pool.put(stream)?;
+        }
+        finish.send(()).await?;
+    }
+    Ok(())
+}
+
+/// Connections are used again, or once.
+fn is_last_use(number: u32) -> bool {
+    number.is_multiple_of(5)
+}

@@ -1,0 +1,69 @@
+//! Several pools as one.
+
+use std::time::Duration;
+
+use pool_proto::shell::{AcquireError, Turns};
+use pool_proto::transport::Stream;
+use pool_proto::{Refusal, Role};
+
+use crate::pool::Pool;
+use crate::stream::PooledStream;
+
+/// Spreads acquires over several pools: to several servers, or behind several listeners.
+///
+/// A pool with a ready connection serves at once, in turn; when none has one, the caller waits at
+/// all of them, and the first connection wins. A pool that is closed, or whose peer is down, is
+/// passed over by itself.
+///
+/// The other end must be told the id by way of the pool that the connection came from, which is why
+/// [`acquire`](Self::acquire) returns that too.
+///
+/// ```
+/// # async fn example(a: adapter_smol::ClientPool, b: adapter_smol::ClientPool)
+/// # -> Result<(), Box<dyn std::error::Error>> {
+/// use adapter_smol::Balancer;
+/// use std::time::Duration;
+///
+/// let balancer = Balancer::new(a, [b]);
+/// let (stream, pool) = balancer.acquire(Duration::from_secs(1)).await?;
+/// // … use it …
+/// pool.put(stream)?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct Balancer<R: Role + Send + 'static> {
+    pools: Vec<Pool<R>>,
+    turns: Turns,
+}
+
+impl<R: Role + Send + 'static> Balancer<R> {
+    /// A balancer over at least one pool.
+    pub fn new(first: Pool<R>, others: impl IntoIterator<Item = Pool<R>>) -> Self {
+        let pools = std::iter::once(first).chain(others).collect();
+        Self { pools, turns: Turns::default() }
+    }
+
+    /// The pools, in the order in which they were given.
+    #[must_use]
+    pub fn pools(&self) -> &[Pool<R>] {
+        &self.pools
+    }
+
+    /// Takes a ready connection of any pool, or waits up to `timeout` at all of them; returns the
+    /// connection and its pool. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// When every pool refuses or the time is up: the error of the pool that refused last.
+    pub async fn acquire(
+        &self,
+        timeout: Duration,
+    ) -> Result<(PooledStream, &Pool<R>), AcquireError> {
+        let closed = || AcquireError::Refused(Refusal::PoolClosed);
+        let timer = self.pools.first().ok_or_else(closed)?;
+        let first = self.turns.acquire(self.pools.iter().map(Pool::shell));
+        let (index, held) = timer.within(timeout, first).await?;
+        let pool = self.pools.get(index).ok_or_else(closed)?;
+        Ok((PooledStream::new(Stream::new(held)), pool))
+    }
+}

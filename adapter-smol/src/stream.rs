@@ -1,0 +1,109 @@
+//! A connection in the user's hands.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use pool_proto::tls::TlsFacts;
+use pool_proto::transport::{Stream, polled};
+use pool_proto::{ConnId, PutError, Role};
+use smol::io::{AsyncRead, AsyncWrite};
+
+use crate::driver::PoolCrew;
+use crate::socket::Socket;
+
+/// A connection taken from a pool: reads and writes like any stream, and knows its id.
+///
+/// What the peer sent before the connection was taken is read first. Dropping it closes the
+/// connection at once; to close in good order, `close` it first.
+/// [`ClientPool::put`](crate::ClientPool::put) returns it to its pool.
+///
+/// When the pool is flushed or closed, the next read or write fails with
+/// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted), and the error holds a
+/// [`Revoked`](crate::Revoked) that says why.
+#[must_use = "dropping a stream closes its connection"]
+pub struct PooledStream(Stream<Socket>);
+
+impl PooledStream {
+    pub(crate) const fn new(stream: Stream<Socket>) -> Self {
+        Self(stream)
+    }
+
+    pub(crate) fn put<R: Role + Send + 'static>(self, crew: &PoolCrew<R>) -> Result<(), PutError> {
+        self.0.put(crew)
+    }
+
+    /// The id, equal on both ends where ids are exchanged.
+    #[must_use]
+    pub const fn id(&self) -> ConnId {
+        self.0.id()
+    }
+
+    /// The address of the peer.
+    ///
+    /// # Errors
+    ///
+    /// [`NotConnected`](io::ErrorKind::NotConnected) never happens while the stream is held.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.0.peer_addr()
+    }
+
+    /// The address of this end.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+
+    /// What TLS has agreed on; `None` without TLS.
+    #[must_use]
+    pub fn tls(&self) -> Option<TlsFacts> {
+        self.0.tls()
+    }
+}
+
+impl AsyncRead for PooledStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        polled(self.0.read(|socket| socket.polled(cx), buffer))
+    }
+}
+
+impl AsyncWrite for PooledStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[io::IoSlice::new(data)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        polled(self.0.write(|socket| socket.polled(cx), data))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        polled(self.0.flush(|socket| socket.polled(cx)))
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        polled(self.0.shut(|socket| socket.polled(cx)))
+    }
+}
+
+impl fmt::Debug for PooledStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

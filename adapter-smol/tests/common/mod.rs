@@ -1,0 +1,110 @@
+//! What the tests of smol's own share: pools over loopback, and one way to wait.
+
+#![allow(dead_code, reason = "each test binary uses a part of this")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic here is a failed test")]
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::panic::Location;
+use std::time::Duration;
+
+use adapter_smol::pool_proto::tls::{ClientTls, ServerTls, TlsMode};
+use adapter_smol::pool_proto::{
+    ClientConfig, ClientConfigBuilder, IdExchange, IdFormat, ServerConfig, ServerConfigBuilder,
+};
+use adapter_smol::{ClientPool, ServerPool};
+use smol::Timer;
+use smol::future::FutureExt;
+use smol::io::{AsyncReadExt, AsyncWriteExt};
+use smol::net::TcpListener;
+
+/// The most that anything on loopback may take, on a loaded machine.
+pub(crate) const SOON: Duration = Duration::from_secs(10);
+
+/// Looks until what it sees fits, and returns that; on timeout tells what it saw last.
+#[track_caller]
+pub(crate) fn eventually<T: Debug>(
+    mut look: impl FnMut() -> T,
+    fits: impl Fn(&T) -> bool,
+) -> impl Future<Output = T> {
+    let caller = Location::caller();
+    async move {
+        let looks = SOON.as_millis() / 2;
+        for _ in 0..looks {
+            let seen = look();
+            if fits(&seen) {
+                return seen;
+            }
+            Timer::after(Duration::from_millis(2)).await;
+        }
+        panic!("{caller}: not so within {SOON:?}: {:#?}", look());
+    }
+}
+
+/// Waits for what is sure to come.
+#[track_caller]
+pub(crate) fn soon<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    let caller = Location::caller();
+    future.or(async move {
+        Timer::after(SOON).await;
+        panic!("{caller}: did not end within {SOON:?}")
+    })
+}
+
+pub(crate) fn client_config() -> ClientConfigBuilder {
+    ClientConfig::builder()
+}
+
+pub(crate) fn server_config() -> ServerConfigBuilder {
+    ServerConfig::builder()
+}
+
+/// A client that keeps one connection, and loses no time when that fails.
+pub(crate) fn single() -> ClientConfigBuilder {
+    let ms = Duration::from_millis(1);
+    client_config().capacity(1..=1).backoff(ms, ms)
+}
+
+/// In mode 0, or 1.
+pub(crate) async fn serve(mode: TlsMode, config: ServerConfigBuilder) -> (ServerPool, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let tls = (mode != TlsMode::None).then(|| ServerTls::self_signed().unwrap());
+    let builder = ServerPool::builder().config(config.build().unwrap()).tls(tls);
+    (builder.listen(listener).unwrap(), address)
+}
+
+/// In mode 0, or 1.
+pub(crate) fn dial(mode: TlsMode, config: ClientConfigBuilder, address: SocketAddr) -> ClientPool {
+    let tls = (mode != TlsMode::None).then(|| ClientTls::self_signed().unwrap());
+    let builder = ClientPool::builder().config(config.build().unwrap()).tls(tls);
+    builder.connect(address.to_string()).unwrap()
+}
+
+/// A server and its client.
+pub(crate) async fn pair(mode: TlsMode, format: IdFormat) -> (ServerPool, ClientPool) {
+    let (server, address) = serve(mode, server_config().id_format(format)).await;
+    let ids = IdExchange::Wire(format);
+    (server, dial(mode, client_config().ids(ids), address))
+}
+
+pub(crate) async fn send(stream: &mut (impl AsyncWriteExt + Unpin), data: &[u8]) {
+    stream.write_all(data).await.unwrap();
+    stream.flush().await.unwrap();
+}
+
+/// Reads exactly as much as `data` and compares.
+#[track_caller]
+pub(crate) fn expect<'a>(
+    stream: &'a mut (impl AsyncReadExt + Unpin),
+    data: &'a [u8],
+) -> impl Future<Output = ()> + 'a {
+    let caller = Location::caller();
+    async move {
+        let mut read = vec![0; data.len()];
+        let outcome = soon(stream.read_exact(&mut read)).await;
+        assert!(outcome.is_ok(), "{caller}: {outcome:?}");
+        assert!(read == data, "{caller}: other data came than was sent");
+    }
+}

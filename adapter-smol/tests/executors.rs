@@ -1,0 +1,177 @@
+//! Executors of the user's: of one thread, never run, and dropped under a pool.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic here is a failed test")]
+
+mod common;
+
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use adapter_smol::pool_proto::tls::{ClientTls, ServerTls};
+use adapter_smol::pool_proto::{CloseReason, PutError, Refusal};
+use adapter_smol::{AcquireError, ClientPool, PooledStream, Revoked, ServerPool};
+use common::{SOON, eventually, expect, send, soon};
+use smol::channel::{Sender, bounded};
+use smol::future::Boxed;
+use smol::io::AsyncReadExt;
+use smol::net::TcpStream;
+use smol::{Executor, block_on};
+
+/// An executor on threads of its own. Dropped, it is gone, with all that it was to run.
+struct Threads {
+    executor: Arc<Executor<'static>>,
+    stop: Option<Sender<()>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Threads {
+    fn new(number: usize) -> Self {
+        let executor = Arc::new(Executor::new());
+        let (stop, stopped) = bounded(1);
+        let run = |_| {
+            let (executor, stopped) = (Arc::clone(&executor), stopped.clone());
+            thread::spawn(move || drop(block_on(executor.run(stopped.recv()))))
+        };
+        let threads = (0..number).map(run).collect();
+        Self { executor, stop: Some(stop), threads }
+    }
+
+    fn spawn(&self) -> impl Fn(Boxed<()>) + Send + Sync + 'static {
+        let executor = Arc::clone(&self.executor);
+        move |future| executor.spawn(future).detach()
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        self.threads.drain(..).for_each(|thread| thread.join().unwrap());
+        assert_eq!(Arc::strong_count(&self.executor), 1, "somebody keeps the executor");
+    }
+}
+
+async fn pair_on(threads: &Threads) -> (ServerPool, ClientPool) {
+    let tls = ServerTls::self_signed().unwrap();
+    let server = ServerPool::builder().tls(tls).spawn_with(threads.spawn());
+    let server = server.bind("127.0.0.1:0").await.unwrap();
+    let tls = ClientTls::self_signed().unwrap();
+    let client = ClientPool::builder().tls(tls).spawn_with(threads.spawn());
+    let client = client.connect(server.local_addr().unwrap().to_string()).unwrap();
+    (server, client)
+}
+
+async fn both_ends(server: &ServerPool, client: &ClientPool) -> (PooledStream, PooledStream) {
+    let ours = server.acquire(SOON).await.unwrap();
+    let theirs = client.acquire_by_id(ours.id(), SOON).await.unwrap();
+    (ours, theirs)
+}
+
+const CLOSED: AcquireError = AcquireError::Refused(Refusal::PoolClosed);
+
+#[test]
+fn one_thread_is_enough() {
+    let threads = Threads::new(1);
+    block_on(async {
+        let (server, client) = pair_on(&threads).await;
+        for _ in 0..20 {
+            let (mut ours, mut theirs) = both_ends(&server, &client).await;
+            send(&mut ours, b"there").await;
+            expect(&mut theirs, b"there").await;
+            client.put(theirs).unwrap();
+            server.put(ours).unwrap();
+        }
+    });
+}
+
+#[test]
+fn the_callers_own_thread_is_enough() {
+    let executor = Arc::new(Executor::new());
+    let threads = Threads { executor: Arc::clone(&executor), stop: None, threads: Vec::new() };
+    block_on(executor.run(async {
+        let (server, client) = pair_on(&threads).await;
+        let (mut ours, mut theirs) = both_ends(&server, &client).await;
+        send(&mut ours, b"there").await;
+        expect(&mut theirs, b"there").await;
+        client.close();
+        server.close();
+        soon(client.closed()).await;
+        soon(server.closed()).await;
+        assert!(executor.is_empty(), "a closed pool still runs something");
+    }));
+    drop(executor);
+}
+
+#[test]
+fn without_its_executor_a_pool_refuses() {
+    let threads = Threads::new(2);
+    let (server, client) = block_on(pair_on(&threads));
+    block_on(client.wait_ready(4, SOON)).unwrap();
+    let mut held = block_on(client.acquire(SOON)).unwrap();
+    let id = held.id();
+    drop(threads);
+    block_on(async {
+        assert_eq!(soon(client.acquire(SOON)).await.map(|_| ()), Err(CLOSED));
+        assert_eq!(soon(server.acquire(Duration::MAX)).await.map(|_| ()), Err(CLOSED));
+        assert_eq!(soon(server.wait_ready(1, Duration::MAX)).await, Err(CLOSED));
+        soon(client.closed()).await;
+        soon(server.closed()).await;
+        let error = soon(held.read(&mut [0])).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+        let revoked = error.get_ref().and_then(|inner| inner.downcast_ref::<Revoked>());
+        assert_eq!(revoked, Some(&Revoked { id, reason: CloseReason::PoolClosed }));
+        assert_eq!(client.put(held), Err(PutError::PoolClosed));
+    });
+}
+
+#[test]
+fn a_pool_whose_executor_goes_before_it_has_run_refuses() {
+    let threads = Threads::new(0);
+    let (server, client) = block_on(pair_on(&threads));
+    assert!(!server.is_closed() && !client.is_closed());
+    drop(threads);
+    assert!(server.is_closed() && client.is_closed());
+    let refused = block_on(soon(client.acquire(Duration::MAX)));
+    assert_eq!(refused.map(|_| ()), Err(CLOSED));
+    block_on(soon(async { (server.closed().await, client.closed().await) }));
+}
+
+#[test]
+fn a_pool_whose_futures_are_dropped_at_once_is_closed() {
+    let pool = ClientPool::builder().spawn_with(drop).connect("127.0.0.1:1").unwrap();
+    assert!(pool.is_closed());
+    block_on(soon(pool.closed()));
+}
+
+#[test]
+fn who_waits_while_the_executor_goes_is_refused() {
+    let threads = Threads::new(1);
+    let server = ServerPool::builder().spawn_with(threads.spawn());
+    let server = block_on(server.bind("127.0.0.1:0")).unwrap();
+    let waiter = server.clone();
+    let waits = thread::spawn(move || block_on(soon(waiter.acquire(Duration::MAX))).map(|_| ()));
+    block_on(eventually(|| server.stats(), |stats| stats.waiters == 1));
+    drop(threads);
+    assert_eq!(waits.join().unwrap(), Err(CLOSED));
+}
+
+#[test]
+fn dials_go_with_the_executor() {
+    let threads = Threads::new(2);
+    let alive = Arc::new(());
+    let guard = Arc::clone(&alive);
+    let client = ClientPool::builder().spawn_with(threads.spawn()).connect_with(move || {
+        let guard = Arc::clone(&guard);
+        async move {
+            let _guard = guard;
+            std::future::pending::<io::Result<TcpStream>>().await
+        }
+    });
+    let client = client.unwrap();
+    // The test's, the dialer's, and four dials'.
+    block_on(eventually(|| Arc::strong_count(&alive), |count| *count == 6));
+    drop(threads);
+    block_on(soon(client.closed()));
+    assert_eq!(Arc::strong_count(&alive), 1);
+}
