@@ -1,0 +1,238 @@
+package main
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/NodePassProject/pool"
+)
+
+// held is a pool of the module and what it runs on.
+type held struct {
+	*pool.Pool
+	listener net.Listener
+	dials    atomic.Int64
+}
+
+// Stats is what a pool says of itself; Dials counts the calls of a client's dialer.
+type Stats struct {
+	Active     int   `json:"active"`
+	Capacity   int   `json:"capacity"`
+	IntervalMs int64 `json:"interval_ms"`
+	Dials      int64 `json:"dials"`
+}
+
+// Sample is a change of the stats.
+type Sample struct {
+	AtMs int64 `json:"at_ms"`
+	Stats
+}
+
+// table hands out numbers for what the test is to name.
+type table[T any] struct {
+	lock sync.Mutex
+	last int
+	all  map[int]T
+}
+
+func (t *table[T]) add(value T) int {
+	t.lock.Lock()
+	defer t.lock.Unlock()
+	if t.all == nil {
+		t.all = map[int]T{}
+	}
+	t.last++
+	t.all[t.last] = value
+	return t.last
+}
+
+func (t *table[T]) get(number int) (T, error) {
+	t.lock.Lock()
+	defer t.lock.Unlock()
+	value, ok := t.all[number]
+	if !ok {
+		return value, errors.New("no such number")
+	}
+	return value, nil
+}
+
+func (t *table[T]) remove(number int) {
+	t.lock.Lock()
+	defer t.lock.Unlock()
+	delete(t.all, number)
+}
+
+var pools table[*held]
+
+func client(request Request) (Answer, error) {
+	here := &held{}
+	dial := func() (net.Conn, error) {
+		here.dials.Add(1)
+		if request.Odd {
+			end, _ := net.Pipe()
+			return end, nil
+		}
+		return net.DialTimeout("tcp", request.Address, 5*time.Second)
+	}
+	made, err := newClient(request, dial)
+	if err != nil {
+		return Answer{}, err
+	}
+	here.Pool = made
+	go made.ClientManager()
+	return Answer{Pool: pools.add(here)}, nil
+}
+
+func server(request Request) (Answer, error) {
+	var config *tls.Config
+	if request.Certificate != "" {
+		pair, err := tls.X509KeyPair([]byte(request.Certificate), []byte(request.Key))
+		if err != nil {
+			return Answer{}, err
+		}
+		config = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS13}
+	}
+	listener, err := net.Listen("tcp", request.Address)
+	if err != nil {
+		return Answer{}, err
+	}
+	made, err := newServer(request, config, listener)
+	if err != nil {
+		return Answer{}, errors.Join(err, listener.Close())
+	}
+	go made.ServerManager()
+	number := pools.add(&held{Pool: made, listener: listener})
+	return Answer{Pool: number, Address: listener.Addr().String()}, nil
+}
+
+// takeAny takes any connection. A release that cannot be told how long is not waited for beyond
+// that.
+func takeAny(request Request) (Answer, error) {
+	from, err := pools.get(request.Pool)
+	if err != nil {
+		return Answer{}, err
+	}
+	timeout := time.Duration(request.Ms) * time.Millisecond
+	type outcome struct {
+		taken
+		err error
+	}
+	outcomes := make(chan outcome, 1)
+	go func() {
+		got, err := take(from.Pool, anyNames, timeout)
+		outcomes <- outcome{got, err}
+	}()
+	select {
+	case got := <-outcomes:
+		if err := errors.Join(got.err, got.taken.err); err != nil {
+			return Answer{}, err
+		}
+		return Answer{ID: got.id, Conn: conns.add(got.conn)}, nil
+	case <-time.After(timeout + 2*time.Second):
+		return Answer{}, errors.New("the module does not answer")
+	}
+}
+
+// takeByID takes the connection with an id. A release that answers at once is asked again until the
+// time is over: a connection is at one end a little earlier than at the other.
+func takeByID(request Request) (Answer, error) {
+	from, err := pools.get(request.Pool)
+	if err != nil {
+		return Answer{}, err
+	}
+	timeout := time.Duration(request.Ms) * time.Millisecond
+	deadline := time.Now().Add(timeout)
+	for {
+		got, err := take(from.Pool, byIDNames, request.ID, timeout)
+		if err != nil {
+			return Answer{}, err
+		}
+		if got.err == nil {
+			return Answer{ID: request.ID, Conn: conns.add(got.conn)}, nil
+		}
+		if time.Now().After(deadline) {
+			return Answer{}, got.err
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+func put(request Request) (Answer, error) {
+	into, err := pools.get(request.Pool)
+	if err != nil {
+		return Answer{}, err
+	}
+	conn, err := conns.get(request.Conn)
+	if err != nil {
+		return Answer{}, err
+	}
+	conns.remove(request.Conn)
+	return Answer{}, call(into.Pool, "Put", request.ID, conn)
+}
+
+func named(name string) func(Request) (Answer, error) {
+	return func(request Request) (Answer, error) {
+		which, err := pools.get(request.Pool)
+		if err != nil {
+			return Answer{}, err
+		}
+		return Answer{}, call(which.Pool, name)
+	}
+}
+
+var (
+	clean = named("Clean")
+	flush = named("Flush")
+)
+
+// closePool closes a pool, and the listener that its user owns.
+func closePool(request Request) (Answer, error) {
+	which, err := pools.get(request.Pool)
+	if err != nil {
+		return Answer{}, err
+	}
+	if which.listener != nil {
+		err = which.listener.Close()
+	}
+	which.Close()
+	pools.remove(request.Pool)
+	return Answer{}, err
+}
+
+func (h *held) stats() Stats {
+	return Stats{
+		Active: h.Active(), Capacity: h.Capacity(),
+		IntervalMs: h.Interval().Milliseconds(), Dials: h.dials.Load(),
+	}
+}
+
+func stats(request Request) (Answer, error) {
+	which, err := pools.get(request.Pool)
+	if err != nil {
+		return Answer{}, err
+	}
+	now := which.stats()
+	return Answer{Stats: &now}, nil
+}
+
+// watch looks at the stats every millisecond and tells the changes.
+func watch(request Request) (Answer, error) {
+	which, err := pools.get(request.Pool)
+	if err != nil {
+		return Answer{}, err
+	}
+	start := time.Now()
+	samples := []Sample{{0, which.stats()}}
+	for time.Since(start) < time.Duration(request.Ms)*time.Millisecond {
+		time.Sleep(time.Millisecond)
+		now := which.stats()
+		if now != samples[len(samples)-1].Stats {
+			samples = append(samples, Sample{time.Since(start).Milliseconds(), now})
+		}
+	}
+	return Answer{Samples: samples}, nil
+}
