@@ -111,7 +111,8 @@ fn build(release: &str) -> Result<PathBuf, String> {
         let file = file.unwrap();
         fs::copy(file.path(), place.join(file.file_name())).unwrap();
     }
-    let require = format!("-require={MODULE}@{}", if directory.is_some() { "v0.0.0" } else { name });
+    let require =
+        format!("-require={MODULE}@{}", if directory.is_some() { "v0.0.0" } else { name });
     let replace = format!("-replace={MODULE}={}", directory.unwrap_or_default());
     run(go_command(&["mod", "edit", &require]).current_dir(&place)).unwrap();
     match directory {

@@ -32,6 +32,8 @@ type Request struct {
 	ClientIP    string `json:"client_ip"`
 	Certificate string `json:"certificate"`
 	Key         string `json:"key"`
+	// client, server: the manager is not started
+	Late bool `json:"late"`
 	// client: what its dialer returns is no TCP connection
 	Odd bool `json:"odd"`
 
@@ -99,6 +101,7 @@ func carryOut(request Request) (answer Answer) {
 		"facts":       facts,
 		"client":      client,
 		"server":      server,
+		"manage":      manage,
 		"any":         takeAny,
 		"by_id":       takeByID,
 		"put":         put,

@@ -16,6 +16,31 @@ type held struct {
 	*pool.Pool
 	listener net.Listener
 	dials    atomic.Int64
+	manager  func()
+	// Closed when the manager has begun: it has dialled or accepted for the first time.
+	begun chan struct{}
+	once  sync.Once
+}
+
+func (h *held) begin() {
+	h.once.Do(func() { close(h.begun) })
+}
+
+// manage starts the manager. A take that begins before it has begun fails, or panics.
+func (h *held) manage() {
+	go h.manager()
+	<-h.begun
+}
+
+// watched tells when the manager accepts for the first time.
+type watched struct {
+	net.Listener
+	here *held
+}
+
+func (w watched) Accept() (net.Conn, error) {
+	w.here.begin()
+	return w.Listener.Accept()
 }
 
 // Stats is what a pool says of itself; Dials counts the calls of a client's dialer.
@@ -69,9 +94,10 @@ func (t *table[T]) remove(number int) {
 var pools table[*held]
 
 func client(request Request) (Answer, error) {
-	here := &held{}
+	here := &held{begun: make(chan struct{})}
 	dial := func() (net.Conn, error) {
 		here.dials.Add(1)
+		here.begin()
 		if request.Odd {
 			end, _ := net.Pipe()
 			return end, nil
@@ -82,8 +108,10 @@ func client(request Request) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	here.Pool = made
-	go made.ClientManager()
+	here.Pool, here.manager = made, made.ClientManager
+	if !request.Late {
+		here.manage()
+	}
 	return Answer{Pool: pools.add(here)}, nil
 }
 
@@ -100,13 +128,25 @@ func server(request Request) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	made, err := newServer(request, config, listener)
+	here := &held{listener: listener, begun: make(chan struct{})}
+	made, err := newServer(request, config, watched{listener, here})
 	if err != nil {
 		return Answer{}, errors.Join(err, listener.Close())
 	}
-	go made.ServerManager()
-	number := pools.add(&held{Pool: made, listener: listener})
-	return Answer{Pool: number, Address: listener.Addr().String()}, nil
+	here.Pool, here.manager = made, made.ServerManager
+	if !request.Late {
+		here.manage()
+	}
+	return Answer{Pool: pools.add(here), Address: listener.Addr().String()}, nil
+}
+
+// manage starts the manager of a pool that was made without it.
+func manage(request Request) (Answer, error) {
+	which, err := pools.get(request.Pool)
+	if err == nil {
+		which.manage()
+	}
+	return Answer{}, err
 }
 
 // takeAny takes any connection. A release that cannot be told how long is not waited for beyond
