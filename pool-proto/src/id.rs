@@ -88,8 +88,10 @@ impl IdFormat {
 pub struct ConnId(u32);
 
 impl ConnId {
-    /// The id `00000000`. Some users of the reference implementation reserve it for their control
-    /// connection, so a machine never makes it; as an id that a peer sends it is like any other.
+    /// The id `00000000`. Newer releases of the reference give it to the first connection, and their
+    /// users take that one as their control connection. A machine does so only where
+    /// [asked](crate::ServerConfigBuilder::control_connection), and else never makes it; as an id
+    /// that a peer sends it is like any other.
     pub const ZERO: Self = Self(0);
 
     /// The id made of these 4 bytes; the first one is the first in the text and on the wire.
