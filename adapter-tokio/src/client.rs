@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use pool_proto::shell::Ticket;
 use pool_proto::tls::ClientTls;
-use pool_proto::{Client, ClientConfig, Dialing, IdExchange, KeepAlive, Token};
+use pool_proto::{Client, ClientConfig, Dialing, FormatWatch, IdExchange, KeepAlive, Token};
 use tokio::net::TcpStream;
 
 use crate::connection::Pooled;
@@ -113,6 +113,7 @@ impl ClientPoolBuilder {
             tls: self.tls.map(Arc::new),
             keep_alive: self.keep_alive,
             ids: config.ids(),
+            watch: Arc::new(FormatWatch::new()),
         };
         Ok(Pool::start(&runtime, |now| Client::new(&config, now), supply, None))
     }
@@ -123,6 +124,7 @@ struct Dialer<D> {
     tls: Option<Arc<ClientTls>>,
     keep_alive: Option<KeepAlive>,
     ids: IdExchange,
+    watch: Arc<FormatWatch>,
 }
 
 impl<D, F> Supply<Dialing> for Dialer<D>
@@ -136,14 +138,14 @@ where
         job: Job<Dialing>,
     ) -> impl Future<Output = ()> + Send + 'static {
         let (dial, tls) = (Arc::clone(&self.dial), self.tls.clone());
-        let (keep_alive, ids) = (self.keep_alive, self.ids);
+        let (keep_alive, ids, watch) = (self.keep_alive, self.ids, Arc::clone(&self.watch));
         async move {
             let outcome = async {
                 // Called here, so that a dialer that panics costs its own dial only.
                 let tcp = dial().await.map_err(Failure::Dial)?;
                 ticket.dialed();
                 let link = Link::new(tcp, keep_alive).map_err(Failure::Options)?;
-                connect(link, tls.as_deref(), ids).await
+                connect(link, tls.as_deref(), ids, &watch).await
             };
             let outcome = outcome.await;
             job.report(ticket, outcome);

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pool_proto::tls::{ClientTls, ServerTls};
-use pool_proto::{ConnId, HandshakeFailure, IdError, IdExchange, IdFormat, IdReader, IdWriter};
+use pool_proto::{
+    ConnId, FormatWatch, HandshakeFailure, IdError, IdExchange, IdFormat, IdReader, IdWriter,
+};
 use rustls::InvalidMessage;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
@@ -80,6 +82,7 @@ pub(crate) async fn connect(
     link: Arc<Link>,
     tls: Option<&ClientTls>,
     ids: IdExchange,
+    watch: &FormatWatch,
 ) -> Result<Shaken, Failure> {
     let socket = Socket::new(link);
     let mut layer = match tls {
@@ -93,7 +96,7 @@ pub(crate) async fn connect(
     let (id, surplus) = match ids {
         IdExchange::None => (None, Bytes::new()),
         IdExchange::Wire(format) => {
-            let (id, surplus) = read_id(&mut layer, format).await?;
+            let (id, surplus) = read_id(&mut layer, format, watch).await?;
             (Some(id), surplus)
         }
     };
@@ -103,10 +106,12 @@ pub(crate) async fn connect(
 async fn read_id(
     stream: &mut (impl AsyncRead + Unpin),
     format: IdFormat,
+    watch: &FormatWatch,
 ) -> Result<(ConnId, Bytes), Failure> {
     let mut reader = IdReader::new(format);
     loop {
         if let Some(id) = reader.poll()? {
+            watch.judge(&reader)?;
             return Ok((id, reader.into_surplus()));
         }
         let read = stream.read_buf(reader.buffer_mut()).await;

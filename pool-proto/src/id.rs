@@ -25,6 +25,10 @@ use core::str::FromStr;
 
 use bytes::{Buf, Bytes, BytesMut};
 
+mod watch;
+
+pub use watch::FormatWatch;
+
 /// Bytes of an id: the wire protocol names a connection by 4 random bytes.
 const ID_BYTES: usize = 4;
 
@@ -51,8 +55,9 @@ impl Default for IdExchange {
 /// How an id is written on the wire.
 ///
 /// A reader of `Hex8` nearly always notices a peer that sends `Raw4` (4 random bytes are hex
-/// characters by chance once in 65 536 connections). A reader of `Raw4` cannot notice a peer that
-/// sends `Hex8`: any 4 bytes are an id, and the other 4 characters then come out as user data.
+/// characters by chance once in 65 536 connections). A reader of `Raw4` cannot notice by one
+/// connection that its peer sends `Hex8`: any 4 bytes are an id, and the other 4 characters then come
+/// out as user data. By several it can: [`FormatWatch`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum IdFormat {
     /// 8 ASCII characters, the lower-case hex of the id.
@@ -350,6 +355,13 @@ pub enum IdError {
         /// The wrong byte.
         byte: u8,
     },
+    /// The format is [`IdFormat::Raw4`], and connection after connection begins with 8 characters of
+    /// `0-9a-f`: see [`FormatWatch`].
+    #[error(
+        "the last connections all began with 8 characters 0-9a-f, of which 4 were taken for an id: \
+         the peer sends Hex8 ids, configure IdFormat::Hex8"
+    )]
+    HalfOfHex8,
 }
 
 /// Why a text is not a [`ConnId`].
@@ -406,6 +418,10 @@ fn short_hint(got: &usize) -> &'static str {
             "it refuses this connection (an allow list or a limit of its own), or it sends no ids \
              at all and IdExchange::None is to be configured, or it waits for TLS"
         }
+        4 => {
+            "4 bytes are a whole Raw4 id: configure IdFormat::Raw4 if the peer sends those, else \
+             the connection was cut"
+        }
         _ => "the connection was cut, or the peer writes its ids in another format",
     }
 }
@@ -419,8 +435,8 @@ fn not_hex_hint(offset: &usize, byte: &u8) -> &'static str {
              configure TLS on both ends or on neither"
         }
         (_, b' '..=b'~' | b'\t' | b'\r' | b'\n') => {
-            "the peer sends text that is no id: check the address, or configure IdExchange::None \
-             if it sends no ids"
+            "the peer sends text that is no id, or Raw4 ids that look like text by chance: check \
+             the address, or configure IdFormat::Raw4, or IdExchange::None if it sends no ids"
         }
         _ => {
             "not even text, the peer may send Raw4 ids: configure IdFormat::Raw4 if so, else check \

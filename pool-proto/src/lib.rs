@@ -207,7 +207,9 @@ pub use event::{
     Acquire, Action, CloseReason, Collected, Event, Finding, HandshakeFailure, Lease, Purpose,
     Stock, Token, WaitOutcome, WaitReason, WaiterId,
 };
-pub use id::{ConnId, IdError, IdExchange, IdFormat, IdReader, IdWriter, ParseIdError};
+pub use id::{
+    ConnId, FormatWatch, IdError, IdExchange, IdFormat, IdReader, IdWriter, ParseIdError,
+};
 pub use ipnet;
 pub use keep_alive::KeepAlive;
 pub use machine::Machine;
