@@ -13,7 +13,10 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod control;
+mod formats;
 mod matrix;
 mod peer;
 mod release;
+mod tuning;
 mod work;
