@@ -14,6 +14,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod control;
+mod faults;
 mod formats;
 mod matrix;
 mod peer;

@@ -25,7 +25,7 @@ const STOCK: u32 = 20;
 /// Room beyond the stock. Older Go ends lose track of a connection now and then, where a taker by id
 /// and the pool's loop race: it must not take another's place, nor may their queue of ids be filled
 /// by what the loop adds meanwhile, or the taker blocks for ever.
-const CAPACITY: u32 = 4 * STOCK;
+pub(crate) const CAPACITY: u32 = 4 * STOCK;
 
 const PAYLOAD: usize = 64 * 1024;
 
@@ -35,7 +35,7 @@ fn connections() -> usize {
 
 /// Where a server can come back: on an address of its own, where no dial of another test can happen
 /// to use the port meanwhile.
-fn fresh_address() -> String {
+pub(crate) fn fresh_address() -> String {
     static LAST: AtomicU8 = AtomicU8::new(0);
     let process = u8::try_from(std::process::id() % 200).unwrap();
     let server = LAST.fetch_add(1, Ordering::Relaxed);
@@ -128,6 +128,23 @@ impl Theirs {
         let millis = u64::try_from(wait.as_millis()).unwrap();
         let request = json!({ "do": "by_id", "pool": self.pool, "id": id, "ms": millis });
         Ok(self.peer.call(request).await?["conn"].clone())
+    }
+
+    /// What it says is ready.
+    pub(crate) async fn active(&self) -> u64 {
+        self.ask("stats").await.unwrap()["stats"]["active"].as_u64().unwrap()
+    }
+
+    pub(crate) async fn stocked(&self, stock: u64) {
+        let deadline = tokio::time::Instant::now() + SOON;
+        loop {
+            let active = self.active().await;
+            if active >= stock {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{active} of {stock} are ready");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 }
 

@@ -88,10 +88,9 @@ impl Peer {
         self.call(request).await.unwrap_or_else(|error| panic!("{shown}: {error}"))
     }
 
-    /// Ends it as an unplugged machine would: no farewell from its sockets but what its kernel says.
-    pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+    /// Whether it has ended, by itself.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.reader.as_ref().is_none_or(JoinHandle::is_finished)
     }
 }
 

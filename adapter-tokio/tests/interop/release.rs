@@ -205,7 +205,7 @@ impl Release {
         self.facts.get(function) == Some(&Value::Bool(true))
     }
 
-    fn function(&self, what: &str) -> &str {
+    pub(crate) fn function(&self, what: &str) -> &str {
         self.facts.get(what).and_then(Value::as_str).unwrap_or_default()
     }
 }

@@ -37,7 +37,7 @@ type Request struct {
 	// client: what its dialer returns is no TCP connection
 	Odd bool `json:"odd"`
 
-	// any, by_id, watch
+	// any, by_id
 	Ms int `json:"ms"`
 	// write, send, echo
 	Bytes int    `json:"bytes"`
@@ -61,9 +61,8 @@ type Answer struct {
 
 	Bytes int `json:"bytes,omitempty"`
 
-	Facts   *Facts   `json:"facts,omitempty"`
-	Stats   *Stats   `json:"stats,omitempty"`
-	Samples []Sample `json:"samples,omitempty"`
+	Facts *Facts `json:"facts,omitempty"`
+	Stats *Stats `json:"stats,omitempty"`
 }
 
 func main() {
@@ -98,25 +97,25 @@ func carryOut(request Request) (answer Answer) {
 		}
 	}()
 	do, ok := map[string]func(Request) (Answer, error){
-		"facts":       facts,
-		"client":      client,
-		"server":      server,
-		"manage":      manage,
-		"any":         takeAny,
-		"by_id":       takeByID,
-		"put":         put,
-		"clean":       clean,
-		"flush":       flush,
-		"close_pool":  closePool,
-		"stats":       stats,
-		"watch":       watch,
-		"authority":   authority,
-		"write":       write,
-		"send":        send,
-		"echo":        echo,
-		"close_write": closeWrite,
-		"read_to_end": readToEnd,
-		"close":       closeConn,
+		"facts":          facts,
+		"client":         client,
+		"server":         server,
+		"manage":         manage,
+		"any":            takeAny,
+		"by_id":          takeByID,
+		"put":            put,
+		"clean":          clean,
+		"flush":          flush,
+		"close_pool":     closePool,
+		"close_listener": closeListener,
+		"stats":          stats,
+		"authority":      authority,
+		"write":          write,
+		"send":           send,
+		"echo":           echo,
+		"close_write":    closeWrite,
+		"read_to_end":    readToEnd,
+		"close":          closeConn,
 	}[request.Do]
 	if !ok {
 		return Answer{Error: "no such request: " + request.Do}

@@ -16,6 +16,7 @@ type held struct {
 	*pool.Pool
 	listener net.Listener
 	dials    atomic.Int64
+	accepts  atomic.Int64
 	manager  func()
 	// Closed when the manager has begun: it has dialled or accepted for the first time.
 	begun chan struct{}
@@ -39,22 +40,19 @@ type watched struct {
 }
 
 func (w watched) Accept() (net.Conn, error) {
+	w.here.accepts.Add(1)
 	w.here.begin()
 	return w.Listener.Accept()
 }
 
-// Stats is what a pool says of itself; Dials counts the calls of a client's dialer.
+// Stats is what a pool says of itself; Dials counts the calls of a client's dialer, Accepts those of
+// the listener.
 type Stats struct {
 	Active     int   `json:"active"`
 	Capacity   int   `json:"capacity"`
 	IntervalMs int64 `json:"interval_ms"`
 	Dials      int64 `json:"dials"`
-}
-
-// Sample is a change of the stats.
-type Sample struct {
-	AtMs int64 `json:"at_ms"`
-	Stats
+	Accepts    int64 `json:"accepts"`
 }
 
 // table hands out numbers for what the test is to name.
@@ -243,10 +241,19 @@ func closePool(request Request) (Answer, error) {
 	return Answer{}, err
 }
 
+// closeListener closes what a server accepts on, and leaves the pool.
+func closeListener(request Request) (Answer, error) {
+	which, err := pools.get(request.Pool)
+	if err != nil {
+		return Answer{}, err
+	}
+	return Answer{}, which.listener.Close()
+}
+
 func (h *held) stats() Stats {
 	return Stats{
 		Active: h.Active(), Capacity: h.Capacity(),
-		IntervalMs: h.Interval().Milliseconds(), Dials: h.dials.Load(),
+		IntervalMs: h.Interval().Milliseconds(), Dials: h.dials.Load(), Accepts: h.accepts.Load(),
 	}
 }
 
@@ -257,22 +264,4 @@ func stats(request Request) (Answer, error) {
 	}
 	now := which.stats()
 	return Answer{Stats: &now}, nil
-}
-
-// watch looks at the stats every millisecond and tells the changes.
-func watch(request Request) (Answer, error) {
-	which, err := pools.get(request.Pool)
-	if err != nil {
-		return Answer{}, err
-	}
-	start := time.Now()
-	samples := []Sample{{0, which.stats()}}
-	for time.Since(start) < time.Duration(request.Ms)*time.Millisecond {
-		time.Sleep(time.Millisecond)
-		now := which.stats()
-		if now != samples[len(samples)-1].Stats {
-			samples = append(samples, Sample{time.Since(start).Milliseconds(), now})
-		}
-	}
-	return Answer{Samples: samples}, nil
 }
