@@ -346,7 +346,8 @@ pub enum IdError {
     },
     /// The format is [`IdFormat::Hex8`] and a byte is not one of `0-9a-f`.
     #[error(
-        "expected a connection id of 8 characters 0-9a-f, but byte {} came at offset {offset}: {}",
+        "expected a connection id of 8 characters 0-9a-f, but byte {} came at offset {offset}: {}; \
+         if the peer sends Raw4 ids, configure IdFormat::Raw4",
         ShownByte(*byte), not_hex_hint(.offset, .byte)
     )]
     NotHex {
@@ -435,13 +436,10 @@ fn not_hex_hint(offset: &usize, byte: &u8) -> &'static str {
              configure TLS on both ends or on neither"
         }
         (_, b' '..=b'~' | b'\t' | b'\r' | b'\n') => {
-            "the peer sends text that is no id, or Raw4 ids that look like text by chance: check \
-             the address, or configure IdFormat::Raw4, or IdExchange::None if it sends no ids"
+            "the peer sends text that is no id: check the address, or configure IdExchange::None \
+             if it sends no ids"
         }
-        _ => {
-            "not even text, the peer may send Raw4 ids: configure IdFormat::Raw4 if so, else check \
-             the address"
-        }
+        _ => "not even text, check the address",
     }
 }
 

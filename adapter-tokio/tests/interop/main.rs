@@ -9,7 +9,12 @@
 //! Without a Go toolchain these tests say `skipped: no go toolchain` and pass, unless `CI=true`. A
 //! release that cannot be downloaded is skipped in the same way, unless it was asked for by name.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic here is a failed test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic here is a failed test"
+)]
 
 #[path = "../common/mod.rs"]
 mod common;

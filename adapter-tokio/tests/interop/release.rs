@@ -116,7 +116,7 @@ fn build(release: &str) -> Result<PathBuf, String> {
     let replace = format!("-replace={MODULE}={}", directory.unwrap_or_default());
     run(go_command(&["mod", "edit", &require]).current_dir(&place)).unwrap();
     match directory {
-        Some(_) => drop(run(go_command(&["mod", "edit", &replace]).current_dir(&place)).unwrap()),
+        Some(_) => run(go_command(&["mod", "edit", &replace]).current_dir(&place)).unwrap(),
         // Apart from the build: a release that is not to be had is no failure of ours.
         None => download(&place)?,
     }

@@ -113,7 +113,7 @@ async fn fault_13_a_duplicate_id_from_the_server_overwrites() {
     for _ in 0..5 {
         soon(ends.recv()).await.unwrap();
     }
-    client.acquire(SOON).await.unwrap().id();
+    drop(client.acquire(SOON).await.unwrap());
 
     let Some(peer) = reference() else { return };
     let fake = Fake::start(|mut tcp, _| async move {

@@ -49,13 +49,14 @@ async fn fault_08_take_by_id_pops_another_connections_token() {
     let Some(peer) = reference() else { return };
     let (theirs, address) = go_server(&peer, TlsMode::None).await;
     let first = our_client(TlsMode::None, 1, address);
+    theirs.stocked(1).await;
     let second = our_client(TlsMode::None, 1, address);
-    first.wait_ready(1, SOON).await.unwrap();
     theirs.stocked(2).await;
     let _first = first.acquire(SOON).await.unwrap();
     let second = second.acquire(SOON).await.unwrap();
-    // Both clients have dialled anew by now; so there are more, but the queue is one behind.
+    // Both clients dial anew, so that there are four.
     theirs.stocked(4).await;
+    // The token that goes is that of the first.
     theirs.by_id(&second.id().to_string(), SOON).await.unwrap();
     for _ in 0..2 {
         theirs.ask("any").await.unwrap();
@@ -98,7 +99,7 @@ async fn fault_10_a_taker_waiting_across_flush_never_sees_new_connections() {
     eventually(|| server.stats().waiters, |waiters| *waiters == 1).await;
     server.flush();
     let _client = our_client(TlsMode::None, 4, address);
-    soon(taker).await.unwrap().unwrap();
+    drop(soon(taker).await.unwrap().unwrap());
 
     let Some(peer) = reference() else { return };
     let (theirs, address) = go_server(&peer, TlsMode::None).await;
@@ -187,7 +188,7 @@ async fn fault_18_takes_begun_before_the_manager() {
     sleep(A_WHILE).await;
     assert!(!early.is_finished(), "it waits");
     let server = adapter_tokio::ServerPool::builder().bind(&reserved.to_string()).await.unwrap();
-    early.await.unwrap().unwrap();
+    drop(early.await.unwrap().unwrap());
     drop(server);
 
     let Some(peer) = reference() else { return };
