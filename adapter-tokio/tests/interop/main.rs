@@ -7,7 +7,8 @@
 //! | `POOL_INTEROP_CONNECTIONS` | connections in each cell of the matrix, 100 without it |
 //!
 //! Without a Go toolchain these tests say `skipped: no go toolchain` and pass, unless `CI=true`. A
-//! release that cannot be downloaded is skipped in the same way, unless it was asked for by name.
+//! release that cannot be downloaded is skipped in the same way, unless it was asked for by name; in
+//! its place a program of our own with an older release's functions and format takes part.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,5 +25,6 @@ mod formats;
 mod matrix;
 mod peer;
 mod release;
+mod table;
 mod tuning;
 mod work;

@@ -160,7 +160,7 @@ async fn scripted(format: IdFormat) -> Fake {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn go_clients_and_ours_follow_the_same_law() {
     let Some(go) = go() else { return };
-    for release in &go.releases {
+    for release in go.releases.iter().filter(|release| release.is_reference()) {
         let (theirs, ours) = (scripted(release.format).await, scripted(release.format).await);
         let go_client = GoClient::start(release, theirs.address).await;
         let ms = Duration::from_millis;

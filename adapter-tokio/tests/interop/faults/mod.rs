@@ -37,7 +37,7 @@ fn reference() -> Option<Arc<Peer>> {
 /// Programs on the older releases, which take connections one after another, if there are any.
 fn older() -> impl Iterator<Item = &'static Release> {
     let releases = go().map(|go| go.releases.iter()).into_iter().flatten();
-    releases.filter(|release| release.function("any") == "ServerGet")
+    releases.filter(|release| release.is_reference() && release.function("any") == "ServerGet")
 }
 
 /// A plain server of the reference, in its format.

@@ -48,8 +48,8 @@ func (w watched) Accept() (net.Conn, error) {
 // Stats is what a pool says of itself; Dials counts the calls of a client's dialer, Accepts those of
 // the listener.
 type Stats struct {
-	Active     int   `json:"active"`
-	Capacity   int   `json:"capacity"`
+	Active     int64 `json:"active"`
+	Capacity   int64 `json:"capacity"`
 	IntervalMs int64 `json:"interval_ms"`
 	Dials      int64 `json:"dials"`
 	Accepts    int64 `json:"accepts"`
@@ -100,7 +100,14 @@ func client(request Request) (Answer, error) {
 			end, _ := net.Pipe()
 			return end, nil
 		}
-		return net.DialTimeout("tcp", request.Address, 5*time.Second)
+		conn, err := net.DialTimeout("tcp", request.Address, 5*time.Second)
+		if err == nil && request.TLS != "0" && !takes[string](pool.NewClientPool) {
+			conn = tls.Client(conn, &tls.Config{
+				MinVersion: tls.VersionTLS13, ServerName: request.Host,
+				InsecureSkipVerify: request.TLS == "1",
+			})
+		}
+		return conn, err
 	}
 	made, err := newClient(request, dial)
 	if err != nil {
@@ -127,7 +134,11 @@ func server(request Request) (Answer, error) {
 		return Answer{}, err
 	}
 	here := &held{listener: listener, begun: make(chan struct{})}
-	made, err := newServer(request, config, watched{listener, here})
+	var accepts net.Listener = watched{listener, here}
+	if config != nil && !takes[*tls.Config](pool.NewServerPool) {
+		accepts = tls.NewListener(accepts, config)
+	}
+	made, err := newServer(request, config, accepts)
 	if err != nil {
 		return Answer{}, errors.Join(err, listener.Close())
 	}
@@ -252,8 +263,11 @@ func closeListener(request Request) (Answer, error) {
 
 func (h *held) stats() Stats {
 	return Stats{
-		Active: h.Active(), Capacity: h.Capacity(),
-		IntervalMs: h.Interval().Milliseconds(), Dials: h.dials.Load(), Accepts: h.accepts.Load(),
+		Active:     reading(h.Pool, "Active"),
+		Capacity:   reading(h.Pool, "Capacity"),
+		IntervalMs: reading(h.Pool, "Interval") / int64(time.Millisecond),
+		Dials:      h.dials.Load(),
+		Accepts:    h.accepts.Load(),
 	}
 }
 

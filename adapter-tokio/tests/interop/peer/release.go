@@ -49,6 +49,27 @@ func facts(Request) (Answer, error) {
 	}}, nil
 }
 
+// takes says whether a function has a parameter of type T. One that knows nothing of TLS leaves it to
+// its user's dialer and listener.
+func takes[T any](function any) bool {
+	signature := reflect.TypeOf(function)
+	for i := range signature.NumIn() {
+		if signature.In(i) == reflect.TypeFor[T]() {
+			return true
+		}
+	}
+	return false
+}
+
+// reading is what a method without parameters says; 0 where a release has none of that name.
+func reading(p *pool.Pool, name string) int64 {
+	method := reflect.ValueOf(p).MethodByName(name)
+	if !method.IsValid() {
+		return 0
+	}
+	return method.Call(nil)[0].Int()
+}
+
 // fill chooses an argument for each parameter of function: by its type, and where there are several
 // of a type, in their order, which no release has changed.
 func fill(function any, given ...any) ([]reflect.Value, error) {
