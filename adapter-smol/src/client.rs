@@ -6,8 +6,8 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use pool_proto::tls::ClientTls;
-use pool_proto::transport::{Failure, Handshake, Link, Shaken, dial_address};
-use pool_proto::{Client, ClientConfig, Dialing, IdExchange, KeepAlive, Token};
+use pool_proto::transport::{ClientSide, Failure, Handshake, Link, Shaken, dial_address};
+use pool_proto::{Client, ClientConfig, Dialing, KeepAlive, Token};
 use smol::Async;
 use smol::future::Boxed;
 
@@ -121,8 +121,8 @@ impl ClientPoolBuilder {
             None => ClientConfig::builder().build()?,
         };
         let config = config.or_seed(fastrand::u64(..));
-        let (tls, keep_alive, ids) = (self.tls, self.keep_alive, config.ids());
-        let supply = Dialer(Arc::new(DialSettings { dial, tls, keep_alive, ids }));
+        let (side, keep_alive) = (ClientSide::new(self.tls, config.ids()), self.keep_alive);
+        let supply = Dialer(Arc::new(DialSettings { dial, side, keep_alive }));
         Ok(Pool::start(&self.spawn, |now| Client::new(&config, now), supply, None))
     }
 }
@@ -131,9 +131,8 @@ struct Dialer<D>(Arc<DialSettings<D>>);
 
 struct DialSettings<D> {
     dial: D,
-    tls: Option<ClientTls>,
+    side: ClientSide,
     keep_alive: Option<KeepAlive>,
-    ids: IdExchange,
 }
 
 impl<D, F, T> Supply<Dialing> for Dialer<D>
@@ -154,8 +153,7 @@ where
                 let tcp = (settings.dial)().await.map_err(Failure::Dial)?;
                 ticket.dialed();
                 let link = Socket::link(tcp, settings.keep_alive).map_err(Failure::Options)?;
-                let handshake = Handshake::client(settings.tls.as_ref(), settings.ids)?;
-                shake(link, handshake).await
+                shake(link, settings.side.begin()?).await
             };
             let outcome = outcome.await;
             crew.report(ticket, outcome);

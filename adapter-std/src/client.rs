@@ -10,8 +10,8 @@ use std::task::Wake as _;
 use std::thread::{Builder, JoinHandle};
 
 use pool_proto::tls::ClientTls;
-use pool_proto::transport::{BuildError, Failure, Handshake, dial_address};
-use pool_proto::{Client, ClientConfig, Dialing, IdExchange, Instant, KeepAlive, Token};
+use pool_proto::transport::{BuildError, ClientSide, Failure, dial_address};
+use pool_proto::{Client, ClientConfig, Dialing, Instant, KeepAlive, Token};
 
 use crate::driver::{Newcomer, PoolCrew, PoolTicket, Supply};
 use crate::pool::{Pool, start_error};
@@ -120,8 +120,7 @@ impl ClientPoolBuilder {
         let (dialled, inbox) = mpsc::channel();
         let supply = Dialer {
             dial: Arc::new(dial),
-            tls: self.tls,
-            ids: config.ids(),
+            side: ClientSide::new(self.tls, config.ids()),
             limit: usize::try_from(config.max_dials()).unwrap_or(usize::MAX),
             dialling: 0,
             queue: VecDeque::new(),
@@ -138,8 +137,7 @@ impl ClientPoolBuilder {
 /// Dials on threads of their own, as calls of `dial` may block.
 struct Dialer<D> {
     dial: Arc<D>,
-    tls: Option<ClientTls>,
-    ids: IdExchange,
+    side: ClientSide,
     /// How many dials may be under way, and are.
     limit: usize,
     dialling: usize,
@@ -220,7 +218,7 @@ where
             match dialled {
                 Some(Ok(tcp)) => {
                     ticket.dialed();
-                    let handshake = Handshake::client(self.tls.as_ref(), self.ids);
+                    let handshake = self.side.begin();
                     return Some(Newcomer { ticket, tcp, handshake });
                 }
                 Some(Err(error)) => crew.report(ticket, Err(Failure::Dial(error))),

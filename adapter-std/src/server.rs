@@ -7,8 +7,8 @@ use std::os::fd::AsRawFd;
 use mio::Interest;
 use mio::unix::SourceFd;
 use pool_proto::tls::ServerTls;
-use pool_proto::transport::{AcceptFailure, AcceptPacer, BuildError, Handshake};
-use pool_proto::{Accepting, IdFormat, Instant, KeepAlive, Server, ServerConfig, Token};
+use pool_proto::transport::{AcceptFailure, AcceptPacer, BuildError, ServerSide};
+use pool_proto::{Accepting, Instant, KeepAlive, Server, ServerConfig, Token};
 
 use crate::driver::{Newcomer, PoolCrew, PoolTicket, Supply};
 use crate::pool::{Pool, start_error};
@@ -94,8 +94,7 @@ impl ServerPoolBuilder {
         registered.map_err(start_error)?;
         let supply = Listener {
             listener: Some(listener),
-            tls: self.tls,
-            format: config.id_format(),
+            side: ServerSide::new(self.tls, config.id_format()),
             pacer: AcceptPacer::new(fastrand::u64(..)),
             resume_at: None,
         };
@@ -107,8 +106,7 @@ impl ServerPoolBuilder {
 struct Listener {
     /// `None` once it has failed for good.
     listener: Option<TcpListener>,
-    tls: Option<ServerTls>,
-    format: IdFormat,
+    side: ServerSide,
     pacer: AcceptPacer,
     /// No accept before this.
     resume_at: Option<Instant>,
@@ -132,7 +130,7 @@ impl Supply<Accepting> for Listener {
                 Ok((tcp, peer)) => {
                     self.pacer.accepted();
                     let Some((ticket, id)) = crew.admit(peer) else { continue };
-                    let handshake = Handshake::server(self.tls.as_ref(), self.format, id);
+                    let handshake = self.side.begin(id);
                     return Some(Newcomer { ticket, tcp, handshake });
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,

@@ -56,6 +56,11 @@
 //! once more at the moment at which it is handed out, with a system call of 0.4 µs: one that the
 //! peer has closed by then is replaced by another, and its taker keeps its turn.
 //!
+//! # Speaking with Go ends
+//!
+//! The [`interop`] page: which setting for which release of the Go package, what a wrong one looks
+//! like, and the faults of that package which are tests here.
+//!
 //! # Where to look
 //!
 //! | file | what is in it |
@@ -90,6 +95,9 @@ pub use pool_proto::transport::Revoked;
 pub use rustls;
 pub use server::{ServerPool, ServerPoolBuilder};
 pub use stream::PooledStream;
+
+#[doc = include_str!("../docs/interop.md")]
+pub mod interop {}
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use pool_proto::tls::ServerTls;
-use pool_proto::transport::{AcceptFailure, AcceptPacer, Failure, Handshake};
-use pool_proto::{Accepting, ConnId, IdFormat, KeepAlive, Server, ServerConfig, Token};
+use pool_proto::transport::{AcceptFailure, AcceptPacer, Failure, ServerSide};
+use pool_proto::{Accepting, KeepAlive, Server, ServerConfig, Token};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
@@ -90,9 +90,8 @@ impl ServerPoolBuilder {
         let local_addr = listener.local_addr().ok();
         let supply = Listener {
             listener: Some(listener),
-            tls: self.tls,
+            side: ServerSide::new(self.tls, config.id_format()),
             keep_alive: self.keep_alive,
-            format: config.id_format(),
             pacer: AcceptPacer::new(fastrand::u64(..)),
             resume_at: None,
         };
@@ -103,9 +102,8 @@ impl ServerPoolBuilder {
 struct Listener {
     /// `None` once it has failed for good.
     listener: Option<TcpListener>,
-    tls: Option<ServerTls>,
+    side: ServerSide,
     keep_alive: Option<KeepAlive>,
-    format: IdFormat,
     pacer: AcceptPacer,
     /// No accept before this.
     resume_at: Option<Instant>,
@@ -130,7 +128,7 @@ impl Supply<Accepting> for Listener {
             let (tcp, peer) = self.next_peer(crew).await;
             let Some((ticket, id)) = crew.admit(peer) else { continue };
             let (token, crew) = (ticket.token(), Arc::clone(crew));
-            let handshake = self.handshake(id);
+            let handshake = self.side.begin(id);
             let keep_alive = self.keep_alive;
             let task = async move {
                 let outcome = async {
@@ -146,10 +144,6 @@ impl Supply<Accepting> for Listener {
 }
 
 impl Listener {
-    fn handshake(&self, id: ConnId) -> Result<Handshake, Failure> {
-        Handshake::server(self.tls.as_ref(), self.format, id)
-    }
-
     async fn next_peer(&mut self, crew: &PoolCrew<Accepting>) -> (TcpStream, SocketAddr) {
         loop {
             if let Some(resume_at) = self.resume_at {

@@ -40,6 +40,7 @@ pub(crate) struct Common {
     pub(crate) claim_timeout: Period,
     pub(crate) reuse_delay: Period,
     pub(crate) drain_timeout: Period,
+    pub(crate) control_connection: bool,
     pub(crate) seed: Option<u64>,
 }
 
@@ -56,6 +57,7 @@ struct Draft {
     claim_timeout: Duration,
     reuse_delay: Duration,
     drain_timeout: Duration,
+    control_connection: bool,
     seed: Option<u64>,
 }
 
@@ -72,6 +74,7 @@ impl Default for Draft {
             claim_timeout: Duration::from_secs(30),
             reuse_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(1),
+            control_connection: false,
             seed: None,
         }
     }
@@ -95,6 +98,7 @@ impl Draft {
             claim_timeout: positive("claim_timeout", self.claim_timeout)?,
             reuse_delay: representable("reuse_delay", self.reuse_delay)?,
             drain_timeout: positive("drain_timeout", self.drain_timeout)?,
+            control_connection: self.control_connection,
             seed: self.seed,
         })
     }
@@ -208,6 +212,21 @@ macro_rules! common_settings {
         /// ends only what was lost). Default 1 s.
         pub fn drain_timeout(mut self, timeout: Duration) -> Self {
             self.common.drain_timeout = timeout;
+            self
+        }
+
+        /// Whether one connection is the control connection, known by the id
+        /// [`00000000`](crate::ConnId::ZERO): as with releases of the reference whose server names
+        /// its first connection so. It is taken by that id only, never by an acquire of any; it is
+        /// no part of the stock; and who asks for it before it is there waits for it. A server
+        /// names the next connection so that comes when none has the name. Like any other that a
+        /// peer has begun to use, it is kept for the [`claim_timeout`](Self::claim_timeout).
+        /// Default: no; then a server never makes that id, and to a client it is one like any other.
+        ///
+        /// Whoever connects first gets it. Where strangers can connect, let the
+        /// [allow list](ServerConfigBuilder::allow) or client certificates keep them out.
+        pub fn control_connection(mut self, wanted: bool) -> Self {
+            self.common.control_connection = wanted;
             self
         }
 

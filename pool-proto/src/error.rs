@@ -15,7 +15,7 @@ pub enum Refusal {
     #[error("the pool is closed; build a new one")]
     PoolClosed,
     /// No live connection has this id, and none can come with it.
-    #[error("no connection has the id {id}: it has ended, or the id belongs to another pool")]
+    #[error("no connection has the id {id}: it has ended, or the id belongs to another pool{}", half_hint(*.id))]
     UnknownId {
         /// The id asked for.
         id: ConnId,
@@ -163,4 +163,14 @@ pub enum ConfigError {
         /// What limits it.
         bound: &'static str,
     },
+}
+
+/// A peer that reads `Raw4` from a server that writes `Hex8` takes the first 4 characters for the
+/// 4 bytes of an id, and tells their hex.
+fn half_hint(id: ConnId) -> &'static str {
+    if id.to_bytes().iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        ", or the other end reads Raw4 ids where Hex8 ones are sent: it names half an id then"
+    } else {
+        ""
+    }
 }

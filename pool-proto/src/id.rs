@@ -25,6 +25,10 @@ use core::str::FromStr;
 
 use bytes::{Buf, Bytes, BytesMut};
 
+mod watch;
+
+pub use watch::FormatWatch;
+
 /// Bytes of an id: the wire protocol names a connection by 4 random bytes.
 const ID_BYTES: usize = 4;
 
@@ -51,8 +55,9 @@ impl Default for IdExchange {
 /// How an id is written on the wire.
 ///
 /// A reader of `Hex8` nearly always notices a peer that sends `Raw4` (4 random bytes are hex
-/// characters by chance once in 65 536 connections). A reader of `Raw4` cannot notice a peer that
-/// sends `Hex8`: any 4 bytes are an id, and the other 4 characters then come out as user data.
+/// characters by chance once in 65 536 connections). A reader of `Raw4` cannot notice by one
+/// connection that its peer sends `Hex8`: any 4 bytes are an id, and the other 4 characters then come
+/// out as user data. By several it can: [`FormatWatch`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum IdFormat {
     /// 8 ASCII characters, the lower-case hex of the id.
@@ -88,8 +93,10 @@ impl IdFormat {
 pub struct ConnId(u32);
 
 impl ConnId {
-    /// The id `00000000`. Some users of the reference implementation reserve it for their control
-    /// connection, so a machine never makes it; as an id that a peer sends it is like any other.
+    /// The id `00000000`. Newer releases of the reference give it to the first connection, and their
+    /// users take that one as their control connection. A machine does so only where
+    /// [asked](crate::ServerConfigBuilder::control_connection), and else never makes it; as an id
+    /// that a peer sends it is like any other.
     pub const ZERO: Self = Self(0);
 
     /// The id made of these 4 bytes; the first one is the first in the text and on the wire.
@@ -339,7 +346,8 @@ pub enum IdError {
     },
     /// The format is [`IdFormat::Hex8`] and a byte is not one of `0-9a-f`.
     #[error(
-        "expected a connection id of 8 characters 0-9a-f, but byte {} came at offset {offset}: {}",
+        "expected a connection id of 8 characters 0-9a-f, but byte {} came at offset {offset}: {}; \
+         if the peer sends Raw4 ids, configure IdFormat::Raw4",
         ShownByte(*byte), not_hex_hint(.offset, .byte)
     )]
     NotHex {
@@ -348,6 +356,13 @@ pub enum IdError {
         /// The wrong byte.
         byte: u8,
     },
+    /// The format is [`IdFormat::Raw4`], and connection after connection begins with 8 characters of
+    /// `0-9a-f`: see [`FormatWatch`].
+    #[error(
+        "the last connections all began with 8 characters 0-9a-f, of which 4 were taken for an id: \
+         the peer sends Hex8 ids, configure IdFormat::Hex8"
+    )]
+    HalfOfHex8,
 }
 
 /// Why a text is not a [`ConnId`].
@@ -404,6 +419,10 @@ fn short_hint(got: &usize) -> &'static str {
             "it refuses this connection (an allow list or a limit of its own), or it sends no ids \
              at all and IdExchange::None is to be configured, or it waits for TLS"
         }
+        4 => {
+            "4 bytes are a whole Raw4 id: configure IdFormat::Raw4 if the peer sends those, else \
+             the connection was cut"
+        }
         _ => "the connection was cut, or the peer writes its ids in another format",
     }
 }
@@ -420,10 +439,7 @@ fn not_hex_hint(offset: &usize, byte: &u8) -> &'static str {
             "the peer sends text that is no id: check the address, or configure IdExchange::None \
              if it sends no ids"
         }
-        _ => {
-            "not even text, the peer may send Raw4 ids: configure IdFormat::Raw4 if so, else check \
-             the address"
-        }
+        _ => "not even text, check the address",
     }
 }
 

@@ -13,8 +13,13 @@ use crate::slab::Key;
 /// Where the ids of live connections lead.
 #[derive(Clone)]
 pub(crate) enum Ids {
-    /// This end makes the ids: they are the slots, permuted, and need no table.
-    Issued(Permutation),
+    /// This end makes the ids: they are the slots, permuted, and need no table; but for the zero id,
+    /// which is given to one connection at a time, or to none.
+    Issued {
+        permutation: Permutation,
+        /// The slot of the connection that has the zero id.
+        zero: Option<u32>,
+    },
     /// The peer makes the ids.
     Received(Received),
 }
@@ -35,7 +40,7 @@ const REMEMBERED: usize = 256;
 impl Ids {
     /// Ids made here, for slots below `slots`.
     pub(crate) fn issued(slots: u32, random: &mut fastrand::Rng) -> Self {
-        Self::Issued(Permutation::new(slots, random))
+        Self::Issued { permutation: Permutation::new(slots, random), zero: None }
     }
 
     /// Ids made by the peer.
@@ -50,7 +55,8 @@ impl Ids {
     /// id of a former use, or one never issued, leads to a slot too.
     pub(crate) fn find(&self, id: ConnId) -> Option<u32> {
         match self {
-            Self::Issued(permutation) => Some(permutation.slot(id)),
+            Self::Issued { zero, .. } if id == ConnId::ZERO => *zero,
+            Self::Issued { permutation, .. } => Some(permutation.slot(id)),
             Self::Received(received) => received.live.get(&id).copied(),
         }
     }
@@ -58,7 +64,7 @@ impl Ids {
     /// Why no connection with an id that leads nowhere can come any more, if so.
     pub(crate) fn refusal(&self, id: ConnId) -> Option<Refusal> {
         match self {
-            Self::Issued(_) => Some(Refusal::UnknownId { id }),
+            Self::Issued { .. } => Some(Refusal::UnknownId { id }),
             Self::Received(received) => {
                 let (_, reason) = received.ended.iter().rev().find(|(ended, _)| *ended == id)?;
                 Some(Refusal::Gone { id, reason: *reason })
@@ -67,14 +73,16 @@ impl Ids {
     }
 
     pub(crate) fn ended(&mut self, id: ConnId, index: u32, reason: CloseReason) {
-        if let Self::Received(received) = self
-            && received.live.get(&id) == Some(&index)
-        {
-            received.live.remove(&id);
-            if received.ended.len() >= REMEMBERED {
-                received.ended.pop_front();
+        match self {
+            Self::Issued { zero, .. } if id == ConnId::ZERO => *zero = None,
+            Self::Received(received) if received.live.get(&id) == Some(&index) => {
+                received.live.remove(&id);
+                if received.ended.len() >= REMEMBERED {
+                    received.ended.pop_front();
+                }
+                received.ended.push_back((id, reason));
             }
-            received.ended.push_back((id, reason));
+            _ => {}
         }
     }
 }

@@ -39,7 +39,9 @@
 //! *Claimed* is a connection on which the peer's user has already sent something: the peer has
 //! taken it and is about to tell its id. It is no longer anybody's to take but by that id; so when
 //! both ends take connections at the same time, they do not take the same one. (Without id exchange
-//! the peer is no pool and may speak first: then early data changes nothing.) Between *idle* and
+//! the peer is no pool and may speak first: then early data changes nothing.) The
+//! [control connection](ServerConfigBuilder::control_connection), if there is to be one, is claimed
+//! from the beginning. Between *idle* and
 //! *leased* a connection can be promised to a waiter that has not collected it; it counts as leased.
 //!
 //! # Words
@@ -215,7 +217,9 @@ pub use event::{
     Acquire, Action, CloseReason, Collected, Event, Finding, HandshakeFailure, Lease, Purpose,
     Stock, Token, WaitOutcome, WaitReason, WaiterId,
 };
-pub use id::{ConnId, IdError, IdExchange, IdFormat, IdReader, IdWriter, ParseIdError};
+pub use id::{
+    ConnId, FormatWatch, IdError, IdExchange, IdFormat, IdReader, IdWriter, ParseIdError,
+};
 pub use ipnet;
 pub use keep_alive::KeepAlive;
 pub use machine::Machine;

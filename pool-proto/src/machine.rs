@@ -39,6 +39,8 @@ pub struct Machine<C, R> {
     /// Whether data that arrives in the pool means that the peer has taken the connection. Without
     /// ids the peer is no pool, and may speak first.
     peer_claims: bool,
+    /// Whether the zero id names the control connection.
+    control: bool,
     reuse_delay: Period,
     errors: u64,
 }
@@ -81,6 +83,7 @@ impl<C, R: Role> Machine<C, R> {
             random,
             take_order: common.take_order,
             peer_claims,
+            control: common.control_connection,
             reuse_delay: common.reuse_delay,
             errors: 0,
         }
@@ -246,23 +249,34 @@ impl<C, R: Role> Machine<C, R> {
         self.slots.len(State::Dialing).saturating_add(self.slots.len(State::Handshaking))
     }
 
-    /// Gives a new connection its id, where this end makes the ids. The zero id is never made: some
-    /// users of the reference reserve it for a connection of their own.
+    /// Gives a new connection its id, where this end makes the ids. The zero id is made for the
+    /// control connection only, if there is to be one: users of the reference know it by that.
     pub(crate) fn name(&mut self, mut key: Key) -> Key {
-        let Ids::Issued(permutation) = &self.ids else {
+        let Ids::Issued { permutation, zero } = &mut self.ids else {
             return key;
         };
         let mut id = permutation.id(key);
-        while id == ConnId::ZERO
-            && let Some(next) = self.slots.slab.renew(key.index)
-        {
-            key = next;
-            id = permutation.id(key);
+        if self.control && zero.is_none() {
+            *zero = Some(key.index);
+            id = ConnId::ZERO;
+        } else {
+            while id == ConnId::ZERO
+                && let Some(next) = self.slots.slab.renew(key.index)
+            {
+                key = next;
+                id = permutation.id(key);
+            }
         }
         if let Some(slot) = self.slots.get_mut(key.index) {
             slot.id = Some(id);
         }
         key
+    }
+
+    /// Whether this id names the control connection: nobody takes that but by its id, and after one
+    /// has ended another may come.
+    pub(crate) fn is_control(&self, id: Option<ConnId>) -> bool {
+        self.control && id == Some(ConnId::ZERO)
     }
 
     pub(crate) fn state(&self, index: u32) -> Option<State> {

@@ -40,7 +40,7 @@ pub use accept::{AcceptFailure, AcceptPacer, BACKLOG};
 pub use build::{BuildError, dial_address};
 pub use connection::{Connection, Pooled};
 pub use crew::{Crew, Task};
-pub use handshake::{Failure, Handshake, Shaken};
+pub use handshake::{ClientSide, Failure, Handshake, ServerSide, Shaken};
 pub use stream::{Revoked, Stream};
 
 use crate::event::CloseReason;

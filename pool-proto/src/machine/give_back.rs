@@ -69,7 +69,9 @@ impl<C, R: Role> Machine<C, R> {
         slot.connection = Some(connection);
         slot.used = true;
         slot.claimed = false;
-        let wanted = slot.id.is_some_and(|id| self.waiters.first_for(id, false).is_some());
+        let id = slot.id;
+        let wanted =
+            self.is_control(id) || id.is_some_and(|id| self.waiters.first_for(id, false).is_some());
         if let Some(reason) = self.slots.expiry(index, now) {
             self.close_one(index, reason);
         } else if !wanted && self.supply() >= self.role.limit() {

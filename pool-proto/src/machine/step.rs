@@ -16,10 +16,11 @@ impl<C, R: Role> Machine<C, R> {
         if let Some(reason) = self.slots.expiry(index, now) {
             return self.close_one(index, reason);
         }
+        let control = self.is_control(self.slots.get(index).and_then(|slot| slot.id));
         let Some(slot) = self.slots.get_mut(index) else {
             return;
         };
-        let (claimed, stirred) = (slot.claimed, slot.stirred);
+        let (claimed, stirred) = (slot.claimed || control, slot.stirred);
         slot.waiter = NOBODY;
         let waiter = slot.id.and_then(|id| self.waiters.first_for(id, claimed));
         if waiter.is_some() {
@@ -105,7 +106,9 @@ impl<C, R: Role> Machine<C, R> {
         self.totals.count(reason);
         if let Some(id) = slot.id {
             self.ids.ended(id, index, reason);
-            while let Some(waiter) = self.waiters.first_by_id(id) {
+            while !self.is_control(Some(id))
+                && let Some(waiter) = self.waiters.first_by_id(id)
+            {
                 self.refuse(waiter, Refusal::Gone { id, reason });
             }
         }
@@ -119,7 +122,7 @@ impl<C, R: Role> Machine<C, R> {
     pub(super) fn bereave(&mut self, waiter: u32, reason: CloseReason) {
         let refusal = match self.waiters.want(waiter) {
             _ if self.closed => Refusal::PoolClosed,
-            Some(Want::Id(id)) => Refusal::Gone { id, reason },
+            Some(Want::Id(id)) if !self.is_control(Some(id)) => Refusal::Gone { id, reason },
             _ => return self.waiters.requeue(waiter),
         };
         self.totals.refused += 1;

@@ -63,7 +63,11 @@ impl<C, R: Role> Machine<C, R> {
             return self.refused(Refusal::PoolClosed);
         }
         let Some(index) = self.lookup(id) else {
-            return match self.ids.refusal(id) {
+            let refusal = match self.is_control(Some(id)) {
+                true => self.role.dried_up(),
+                false => self.ids.refusal(id),
+            };
+            return match refusal {
                 Some(refusal) => self.refused(refusal),
                 None => self.queue(Want::Id(id), false, now),
             };

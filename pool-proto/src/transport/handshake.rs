@@ -1,5 +1,6 @@
 //! From a connected socket to a connection with a name: TLS, then the id.
 
+use alloc::sync::Arc;
 use core::task::{Poll, ready};
 use std::io::{self, ErrorKind, Read, Write};
 
@@ -10,8 +11,64 @@ use thiserror::Error;
 use super::polled;
 use super::session::Session;
 use crate::event::HandshakeFailure;
-use crate::id::{ConnId, IdError, IdExchange, IdFormat, IdReader, IdWriter};
+use crate::id::{ConnId, FormatWatch, IdError, IdExchange, IdFormat, IdReader, IdWriter};
 use crate::tls::{ClientTls, ServerTls};
+
+/// How a client shakes hands: one for all its connections.
+#[derive(Clone, Debug)]
+pub struct ClientSide {
+    tls: Option<ClientTls>,
+    ids: IdExchange,
+    watch: Arc<FormatWatch>,
+}
+
+impl ClientSide {
+    /// With these settings.
+    #[must_use]
+    pub fn new(tls: Option<ClientTls>, ids: IdExchange) -> Self {
+        Self { tls, ids, watch: Arc::default() }
+    }
+
+    /// The handshake of a new connection.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Tls`] if rustls makes no connection of the configuration.
+    pub fn begin(&self) -> Result<Handshake, Failure> {
+        let session = Session::client(self.tls.as_ref()).map_err(Failure::of_rustls)?;
+        let ids = match self.ids {
+            IdExchange::None => Ids::None,
+            IdExchange::Wire(format) => Ids::Read(IdReader::new(format), Arc::clone(&self.watch)),
+        };
+        Ok(Handshake { session, ids })
+    }
+}
+
+/// How a server shakes hands: one for all its connections.
+#[derive(Clone, Debug)]
+pub struct ServerSide {
+    tls: Option<ServerTls>,
+    format: IdFormat,
+}
+
+impl ServerSide {
+    /// With these settings.
+    #[must_use]
+    pub const fn new(tls: Option<ServerTls>, format: IdFormat) -> Self {
+        Self { tls, format }
+    }
+
+    /// The handshake of a new connection, which sends it this id. The connection may be taken only
+    /// after it: then the id has left.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Tls`] if rustls makes no connection of the configuration.
+    pub fn begin(&self, id: ConnId) -> Result<Handshake, Failure> {
+        let session = Session::server(self.tls.as_ref()).map_err(Failure::of_rustls)?;
+        Ok(Handshake { session, ids: Ids::Write(IdWriter::new(self.format, id)) })
+    }
+}
 
 /// The handshake of one connection.
 pub struct Handshake {
@@ -22,7 +79,7 @@ pub struct Handshake {
 /// What this end does about the id, after TLS.
 enum Ids {
     None,
-    Read(IdReader),
+    Read(IdReader, Arc<FormatWatch>),
     Write(IdWriter),
 }
 
@@ -36,36 +93,16 @@ pub struct Shaken {
 }
 
 impl Handshake {
-    /// The client's side.
-    ///
-    /// # Errors
-    ///
-    /// [`Failure::Tls`] if rustls makes no connection of the configuration.
-    pub fn client(tls: Option<&ClientTls>, ids: IdExchange) -> Result<Self, Failure> {
-        let session = Session::client(tls).map_err(Failure::of_rustls)?;
-        let ids = match ids {
-            IdExchange::None => Ids::None,
-            IdExchange::Wire(format) => Ids::Read(IdReader::new(format)),
-        };
-        Ok(Self { session, ids })
-    }
-
-    /// The server's side. The connection may be taken only after this: then the id has left.
-    ///
-    /// # Errors
-    ///
-    /// [`Failure::Tls`] if rustls makes no connection of the configuration.
-    pub fn server(tls: Option<&ServerTls>, format: IdFormat, id: ConnId) -> Result<Self, Failure> {
-        let session = Session::server(tls).map_err(Failure::of_rustls)?;
-        Ok(Self { session, ids: Ids::Write(IdWriter::new(format, id)) })
-    }
-
     /// Goes as far as the socket lets it; `Pending` when it has to wait for the socket.
     pub fn advance(&mut self, socket: &mut (impl Read + Write)) -> Poll<Result<(), Failure>> {
         ready!(polled(self.session.handshake(socket))).map_err(Failure::of_tls)?;
         match &mut self.ids {
             Ids::None => Poll::Ready(Ok(())),
-            Ids::Read(reader) => read_id(reader, &mut self.session, socket),
+            Ids::Read(reader, watch) => {
+                ready!(read_id(reader, &mut self.session, socket))?;
+                watch.judge(reader)?;
+                Poll::Ready(Ok(()))
+            }
             Ids::Write(writer) => {
                 while writer.has_remaining() {
                     let written = self.session.write(socket, writer.chunk());
@@ -94,7 +131,7 @@ impl Handshake {
         let Self { session, ids } = self;
         let (id, surplus) = match ids {
             Ids::None | Ids::Write(_) => (None, Bytes::new()),
-            Ids::Read(mut reader) => (Some(reader.end()?), reader.into_surplus()),
+            Ids::Read(mut reader, _) => (Some(reader.end()?), reader.into_surplus()),
         };
         Ok(Shaken { session, id, surplus })
     }

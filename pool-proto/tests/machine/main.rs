@@ -13,6 +13,7 @@ mod harness;
 mod arrivals;
 mod client;
 mod config;
+mod control;
 mod endings;
 mod lease;
 mod random;

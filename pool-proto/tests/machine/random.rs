@@ -19,6 +19,8 @@ struct Life<R: Role> {
     /// Ids that were seen once.
     ids: Vec<ConnId>,
     tokens: Vec<Token>,
+    /// Whether the zero id is the control connection's.
+    control: bool,
 }
 
 impl<R: Role> Life<R> {
@@ -29,6 +31,7 @@ impl<R: Role> Life<R> {
             leases: Vec::new(),
             ids: vec![id(0)],
             tokens: Vec::new(),
+            control: false,
         }
     }
 
@@ -74,6 +77,9 @@ impl<R: Role> Life<R> {
         match self.random.u8(..100) {
             0..15 => {
                 let answer = self.pool.acquire();
+                if let Acquire::Ready(lease) = &answer {
+                    assert!(!self.control || lease.id != id(0), "the control connection");
+                }
                 self.acquired(answer);
             }
             15..20 => {
@@ -203,6 +209,8 @@ fn client_life(seed: u64, steps: u32) -> ClientHarness {
     let (max_dials, max_connections) = (random.u32(1..5), random.u32(6..16));
     let ids = *random.choice(&[IdExchange::default(), IdExchange::None]).unwrap();
     let tuning = *random.choice(&[Tuning::Demand, Tuning::Reference]).unwrap();
+    // Its ids are made at random here, and may come to zero.
+    let control = ids != IdExchange::None && random.bool();
     let pool = ClientHarness::client(min, max, |config| {
         config
             .ids(ids)
@@ -215,11 +223,13 @@ fn client_life(seed: u64, steps: u32) -> ClientHarness {
             .idle_timeout(random.bool().then_some(ms(900)))
             .max_lifetime(random.bool().then_some(ms(1500)))
             .claim_timeout(ms(300))
+            .control_connection(control)
             .backoff(ms(20), ms(300))
             .seed(seed)
     });
     let mut life = Life::new(pool, seed);
     life.pool.max_dials = max_dials;
+    life.control = control;
     for _ in 0..steps {
         let (dialing, handshaking) = (life.pool.dialing(), life.pool.handshaking());
         match life.random.u8(..100) {
@@ -258,6 +268,7 @@ fn server_life(seed: u64, steps: u32) -> ServerHarness {
     let mut random = Rng::with_seed(seed);
     let (capacity, max_connections) = (random.u32(1..7), random.u32(7..14));
     let max_per_source = random.bool().then_some(random.u32(2..6));
+    let control = random.bool();
     let mut pool = ServerHarness::server(capacity, |config| {
         config
             .max_connections(max_connections)
@@ -267,10 +278,12 @@ fn server_life(seed: u64, steps: u32) -> ServerHarness {
             .idle_timeout(random.bool().then_some(ms(900)))
             .max_lifetime(random.bool().then_some(ms(1500)))
             .claim_timeout(ms(300))
+            .control_connection(control)
             .seed(seed)
     });
     pool.max_per_source = max_per_source.map(|limit| limit as usize);
     let mut life = Life::new(pool, seed);
+    life.control = control;
     for step in 0..steps {
         let handshaking = life.pool.handshaking();
         match life.random.u8(..100) {

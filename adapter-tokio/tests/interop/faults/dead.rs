@@ -1,0 +1,162 @@
+//! Connections that are dead, or have the name of another.
+
+use std::time::Duration;
+
+use adapter_tokio::ServerPool;
+use adapter_tokio::pool_proto::tls::TlsMode;
+use adapter_tokio::pool_proto::{IdFormat, Refusal};
+use adapter_tokio::{AcquireError, ClientPool};
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
+use tokio::time::sleep;
+
+use super::{A_WHILE, our_client, our_server, reference, send_id};
+use crate::common::{
+    Fake, SOON, ends, eventually, expect, is_timeout, send, server_config, server_tls, soon,
+};
+use crate::matrix::{Theirs, fresh_address};
+
+const MODES: [TlsMode; 2] = [TlsMode::None, TlsMode::SelfSigned];
+
+async fn gone(server: ServerPool) {
+    server.close();
+    soon(server.closed()).await;
+}
+
+/// 1: 100 of 100 dead connections were handed out, plain and TLS, take any and by id.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fault_01_dead_connections_are_handed_out() {
+    for mode in MODES {
+        for by_id in [false, true] {
+            let (server, address) = our_server(mode, 20).await;
+            let client = our_client(mode, 10, address);
+            client.wait_ready(10, SOON).await.unwrap();
+            let known = server.acquire(SOON).await.unwrap().id();
+            gone(server).await;
+            // At once, before anything can have told the pool.
+            let taken = match by_id {
+                true => client.acquire_by_id(known, Duration::ZERO).await,
+                false => client.acquire(Duration::ZERO).await,
+            };
+            let error = taken.unwrap_err();
+            let gone = matches!(error, AcquireError::Refused(Refusal::Gone { .. }));
+            assert!(is_timeout(&error) || (by_id && gone), "{mode}: {error}");
+        }
+    }
+
+    let Some(peer) = reference() else { return };
+    let (server, address) = our_server(TlsMode::None, 20).await;
+    let theirs = Theirs::client(&peer, TlsMode::None, address, 4).await;
+    eventually(|| server.idle(), |idle| *idle >= 4).await;
+    gone(server).await;
+    let dead = theirs.ask("any").await.unwrap();
+    let read = peer.must(json!({ "do": "read_to_end", "conn": dead["conn"] })).await;
+    assert_eq!(read["bytes"], Value::Null, "the reference handed out a dead connection");
+}
+
+async fn back_at(address: std::net::SocketAddr, mode: TlsMode) -> ServerPool {
+    let config = server_config().capacity(40).id_format(IdFormat::Raw4).build().unwrap();
+    let builder = ServerPool::builder().config(config).tls(server_tls(mode));
+    builder.bind(&address.to_string()).await.unwrap()
+}
+
+/// 2: after a server restart the pool stayed full of dead connections for the rest of the run.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fault_02_idle_dead_ones_are_never_removed() {
+    for mode in MODES {
+        let server = back_at(fresh_address().parse().unwrap(), mode).await;
+        let address = server.local_addr().unwrap();
+        let client = our_client(mode, 10, address);
+        client.wait_ready(10, SOON).await.unwrap();
+        gone(server).await;
+        eventually(|| client.idle(), |idle| *idle == 0).await;
+        let server = back_at(address, mode).await;
+        client.wait_ready(10, SOON).await.unwrap();
+        for _ in 0..50 {
+            let (mut ours, mut theirs) = ends(&server, &client).await;
+            send(&mut ours, b"alive").await;
+            expect(&mut theirs, b"alive").await;
+        }
+    }
+
+    let Some(peer) = reference() else { return };
+    let server = back_at(fresh_address().parse().unwrap(), TlsMode::None).await;
+    let address = server.local_addr().unwrap();
+    let theirs = Theirs::client(&peer, TlsMode::None, address, 4).await;
+    eventually(|| server.idle(), |idle| *idle >= 4).await;
+    gone(server).await;
+    let server = back_at(address, TlsMode::None).await;
+    sleep(A_WHILE).await;
+    assert!(theirs.active().await >= 4, "the reference keeps its dead connections");
+    // Its capacity may have risen by one.
+    assert!(server.stats().totals.admitted <= 1, "and dials no others");
+}
+
+/// 13: of ten connections with the same id ten were counted, one was stored, nine were orphaned.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fault_13_a_duplicate_id_from_the_server_overwrites() {
+    let (ended, mut ends) = tokio::sync::mpsc::unbounded_channel();
+    let fake = Fake::start(move |mut tcp, _| {
+        let ended = ended.clone();
+        async move {
+            send_id(&mut tcp, 0).await;
+            let mut rest = Vec::new();
+            // By a FIN or a reset.
+            let _ = tcp.read_to_end(&mut rest).await;
+            let _ = ended.send(());
+        }
+    });
+    let fake = fake.await;
+    let client = our_client(TlsMode::None, 4, fake.address);
+    let stats = eventually(|| client.stats(), |stats| stats.totals.duplicate_ids >= 5).await;
+    assert!(stats.idle <= 1, "{stats:?}");
+    for _ in 0..5 {
+        soon(ends.recv()).await.unwrap();
+    }
+    drop(client.acquire(SOON).await.unwrap());
+
+    let Some(peer) = reference() else { return };
+    let fake = Fake::start(|mut tcp, _| async move {
+        send_id(&mut tcp, 0).await;
+        std::future::pending::<()>().await;
+    });
+    let fake = fake.await;
+    let theirs = Theirs::client(&peer, TlsMode::None, fake.address, 4).await;
+    theirs.stocked(4).await;
+    theirs.by_id("00000001", SOON).await.unwrap();
+    let second = theirs.by_id("00000001", Duration::ZERO).await;
+    assert!(second.is_err(), "the reference counts four, and has one");
+}
+
+/// 14: a full server sends an id and closes; its client then held 5 of 5 dead connections.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fault_14_a_full_server_sends_an_id_then_closes() {
+    // Our server turns away before it sends anything.
+    let (server, address) = our_server(TlsMode::None, 1).await;
+    let first = our_client(TlsMode::None, 1, address);
+    first.wait_ready(1, SOON).await.unwrap();
+    let mut second = tokio::net::TcpStream::connect(address).await.unwrap();
+    let mut read = Vec::new();
+    let _ = soon(second.read_to_end(&mut read)).await;
+    assert!(read.is_empty(), "a full server sent {read:?}");
+    drop(server);
+
+    // Our client of one that does not.
+    let full = || {
+        Fake::start(|mut tcp, number| async move {
+            send_id(&mut tcp, number).await;
+        })
+    };
+    let fake = full().await;
+    let client: ClientPool = our_client(TlsMode::None, 5, fake.address);
+    eventually(|| client.stats(), |stats| stats.totals.peer_closed >= 5).await;
+    assert!(is_timeout(&client.acquire(Duration::ZERO).await.unwrap_err()));
+
+    let Some(peer) = reference() else { return };
+    let fake = full().await;
+    let theirs = Theirs::client(&peer, TlsMode::None, fake.address, 5).await;
+    theirs.stocked(5).await;
+    let dead = theirs.ask("any").await.unwrap();
+    let read = peer.must(json!({ "do": "read_to_end", "conn": dead["conn"] })).await;
+    assert_eq!(read["bytes"], Value::Null, "the reference handed out a dead connection");
+}

@@ -1,0 +1,142 @@
+//! Filling the pool: what stops it, and what it must not do.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use adapter_tokio::ClientPool;
+use adapter_tokio::pool_proto::Stats;
+use adapter_tokio::pool_proto::tls::TlsMode;
+use serde_json::json;
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+use super::{A_WHILE, our_client, reference, send_id};
+use crate::common::{Fake, SOON, client_config, eventually, send, tls_accept};
+use crate::matrix::Theirs;
+
+/// The first connection is accepted and never answered; all others are served.
+async fn first_is_silent(tls: bool) -> Fake {
+    let serve = move |mut tcp: TcpStream, number: usize| async move {
+        if number == 0 {
+            // Kept open.
+        } else if tls {
+            let mut stream = tls_accept(tcp).await.unwrap();
+            send(&mut stream, &u32::try_from(number).unwrap().to_be_bytes()).await;
+            return std::future::pending::<()>().await;
+        } else {
+            send_id(&mut tcp, number).await;
+        }
+        std::future::pending::<()>().await;
+        drop(tcp);
+    };
+    Fake::start(serve).await
+}
+
+/// 3: one silent handshake stopped all refill, for 60 s in plaintext and for ever under TLS.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fault_03_one_silent_handshake_stops_all_refill() {
+    for (mode, tls) in [(TlsMode::None, false), (TlsMode::SelfSigned, true)] {
+        let fake = first_is_silent(tls).await;
+        let client = our_client(mode, 4, fake.address);
+        // Many more than could be there before the refill.
+        for _ in 0..20 {
+            drop(client.acquire(SOON).await.unwrap());
+        }
+        let refilled = |stats: &Stats| (stats.idle, stats.handshaking) == (3, 1);
+        let stats = eventually(|| client.stats(), refilled).await;
+        assert_eq!(stats.totals.handshake_timeouts, 0, "the silent one is still waited for");
+    }
+
+    let Some(peer) = reference() else { return };
+    let fake = first_is_silent(false).await;
+    let theirs = Theirs::client(&peer, TlsMode::None, fake.address, 4).await;
+    theirs.stocked(3).await;
+    for _ in 0..3 {
+        theirs.ask("any").await.unwrap();
+    }
+    // Six of its intervals.
+    sleep(A_WHILE).await;
+    assert_eq!(theirs.active().await, 0, "the reference has not refilled");
+}
+
+/// 4: without a backoff there were 50 dials a second to a server that was down, or 20,000.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fault_04_no_dial_backoff() {
+    const ONE_SECOND: Duration = Duration::from_secs(1);
+    let dials = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&dials);
+    let config = client_config().capacity(5..=5).build().unwrap();
+    let client = ClientPool::builder().config(config).connect_with(move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        async { Err(io::Error::from(io::ErrorKind::ConnectionRefused)) }
+    });
+    let client = client.unwrap();
+    sleep(ONE_SECOND).await;
+    // Five at first, all at once; then one at a time, after waits of up to 0.2, 0.4, 0.8 s that are
+    // drawn at random: more than 15 of them in a second happen once in billions of times.
+    let dials = dials.load(Ordering::Relaxed);
+    assert!(dials <= 20, "{dials} dials in a second");
+    assert!(client.stats().failures_in_a_row > 0);
+
+    let Some(peer) = reference() else { return };
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let theirs = Theirs::client(&peer, TlsMode::None, nobody, 5).await;
+    sleep(ONE_SECOND).await;
+    let stats = theirs.ask("stats").await.unwrap();
+    let dials = stats["stats"]["dials"].as_u64().unwrap();
+    assert!(dials > 40, "the reference dials {dials} times a second");
+}
+
+/// 19: a dialer that returned something else than a TCP connection was a panic, and the end of the
+/// program. Here that does not compile; a dialer that panics costs its own dial.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fault_19_a_dialer_that_returns_no_tcp_connection() {
+    let fake = Fake::start(|mut tcp, number| async move {
+        send(&mut tcp, crate::common::hex_id(number).as_bytes()).await;
+        std::future::pending::<()>().await;
+    });
+    let fake = fake.await;
+    let (target, calls) = (fake.address, AtomicUsize::new(0));
+    let ms = Duration::from_millis(1);
+    let config = client_config().capacity(2..=2).backoff(ms, ms).build().unwrap();
+    let client = ClientPool::builder().config(config).connect_with(move || {
+        assert!(calls.fetch_add(1, Ordering::Relaxed) != 0, "the first dial of the test panics");
+        TcpStream::connect(target)
+    });
+    let client = client.unwrap();
+    client.wait_ready(2, SOON).await.unwrap();
+    assert_eq!(client.stats().totals.dial_failures, 1);
+
+    let Some(peer) = reference() else { return };
+    let odd = peer.call(json!({
+        "do": "client", "min": 1, "max": 1, "min_ms": 50, "max_ms": 50, "tls": "0", "odd": true,
+    }));
+    // It ends before or after it has answered.
+    let _ = odd.await;
+    eventually(|| peer.has_ended(), |ended| *ended).await;
+}
+
+/// 17: an unknown TLS mode, such as "7", meant plaintext.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fault_17_an_unknown_tls_mode_means_plaintext() {
+    for unknown in ["7", "", "tls", "Verified"] {
+        let error = unknown.parse::<TlsMode>().unwrap_err();
+        assert!(error.to_string().contains(&format!("{unknown:?}")), "{error}");
+    }
+
+    let Some(peer) = reference() else { return };
+    let fake = Fake::start(|mut tcp, number| async move {
+        send_id(&mut tcp, number).await;
+        std::future::pending::<()>().await;
+    });
+    let fake = fake.await;
+    let made = peer.must(json!({
+        "do": "client", "address": fake.address.to_string(), "min": 1, "max": 1, "min_ms": 50,
+        "max_ms": 50, "keep_alive_ms": 15_000, "tls": "7",
+    }));
+    let theirs = Theirs { pool: made.await["pool"].clone(), peer };
+    // Our fake speaks no TLS.
+    theirs.stocked(1).await;
+}

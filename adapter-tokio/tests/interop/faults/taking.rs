@@ -1,0 +1,208 @@
+//! Taking connections: who gets which, and when.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use adapter_tokio::ClientPool;
+use adapter_tokio::pool_proto::ConnId;
+use adapter_tokio::pool_proto::tls::TlsMode;
+use serde_json::json;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use super::{A_WHILE, go_server, our_client, our_server, reference, send_id};
+use crate::common::{Fake, SOON, client_config, ends, eventually, expect, is_timeout, send, soon};
+use crate::matrix::Theirs;
+
+/// 8: a take by id removed another connection's token: with both directions mixed connections were
+/// stranded, and descriptors piled up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fault_08_take_by_id_pops_another_connections_token() {
+    let (server, address) = our_server(TlsMode::None, 40).await;
+    let client = our_client(TlsMode::None, 20, address);
+    let mut uses = JoinSet::new();
+    for _ in 0..1000 {
+        // Either end takes any, and the other the same by its id; many are in use at a time.
+        let (mut one, mut other) = if fastrand::bool() {
+            ends(&server, &client).await
+        } else {
+            let one = client.acquire(SOON).await.unwrap();
+            let other = server.acquire_by_id(one.id(), SOON).await.unwrap();
+            (one, other)
+        };
+        uses.spawn(async move {
+            send(&mut one, b"request").await;
+            expect(&mut other, b"request").await;
+        });
+    }
+    while let Some(used) = uses.join_next().await {
+        used.unwrap();
+    }
+    // Nothing is stranded: what one end has, the other has.
+    let look = || (client.stats(), server.stats());
+    let (client, server) = eventually(look, |(client, server)| {
+        client.idle == 20 && server.idle == 20 && client.leased + server.leased == 0
+    })
+    .await;
+    assert_eq!((client.claimed, server.claimed), (0, 0));
+
+    let Some(peer) = reference() else { return };
+    let (theirs, address) = go_server(&peer, TlsMode::None).await;
+    let first = our_client(TlsMode::None, 1, address);
+    theirs.stocked(1).await;
+    let second = our_client(TlsMode::None, 1, address);
+    theirs.stocked(2).await;
+    let _first = first.acquire(SOON).await.unwrap();
+    let second = second.acquire(SOON).await.unwrap();
+    // Both clients dial anew, so that there are four.
+    theirs.stocked(4).await;
+    // The token that goes is that of the first.
+    theirs.by_id(&second.id().to_string(), SOON).await.unwrap();
+    for _ in 0..2 {
+        theirs.ask("any").await.unwrap();
+    }
+    let short = json!({ "do": "any", "pool": theirs.pool, "ms": 300 });
+    assert!(peer.call(short).await.is_err(), "the reference has one more, but its token is gone");
+}
+
+/// 9: an id was queued before its connection was stored, and a waiting taker lost both.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fault_09_an_id_is_queued_before_its_connection_is_stored() {
+    const TAKERS: usize = 2000;
+    let (server, address) = our_server(TlsMode::None, 64).await;
+    let mut takers = JoinSet::new();
+    for _ in 0..TAKERS {
+        let server = server.clone();
+        takers.spawn(async move { server.acquire(SOON).await.unwrap().id() });
+    }
+    eventually(|| server.stats().waiters, |waiters| *waiters as usize == TAKERS).await;
+    let client = our_client(TlsMode::None, 32, address);
+    while let Some(taken) = takers.join_next().await {
+        taken.unwrap();
+    }
+    let stats = server.stats();
+    assert_eq!(stats.totals.leases, TAKERS as u64);
+    // Each that was ready has been taken, or is still there, or was closed by its client.
+    let kept = u64::from(stats.idle) + stats.totals.peer_closed;
+    assert!(stats.totals.established <= TAKERS as u64 + kept, "{stats:?}");
+    drop(client);
+}
+
+/// 10: a taker that waited across a flush never saw the new connections.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fault_10_a_taker_waiting_across_flush_never_sees_new_connections() {
+    let (server, address) = our_server(TlsMode::None, 20).await;
+    let taker = tokio::spawn({
+        let server = server.clone();
+        async move { server.acquire(SOON).await }
+    });
+    eventually(|| server.stats().waiters, |waiters| *waiters == 1).await;
+    server.flush();
+    let _client = our_client(TlsMode::None, 4, address);
+    drop(soon(taker).await.unwrap().unwrap());
+
+    let Some(peer) = reference() else { return };
+    let (theirs, address) = go_server(&peer, TlsMode::None).await;
+    let waits = peer.call(json!({ "do": "any", "pool": theirs.pool, "ms": 1000 }));
+    let flush = async {
+        sleep(Duration::from_millis(50)).await;
+        theirs.ask("flush").await.unwrap();
+        let client = our_client(TlsMode::None, 4, address);
+        theirs.stocked(4).await;
+        client
+    };
+    let (waited, _client) = tokio::join!(waits, flush);
+    assert!(waited.is_err(), "the reference's taker sees nothing of four connections");
+}
+
+/// How long after its connection arrives a taker by id has it. It asks some milliseconds earlier.
+async fn delay(take: impl Future<Output = ()>, arrive: impl FnOnce() -> Instant) -> Duration {
+    let arrives = async {
+        sleep(Duration::from_millis(5)).await;
+        arrive()
+    };
+    let taken = async {
+        take.await;
+        Instant::now()
+    };
+    let (taken, arrived) = tokio::join!(taken, arrives);
+    taken.duration_since(arrived)
+}
+
+/// A server that sends an id when it is told to.
+async fn on_command() -> (Fake, impl Fn() -> Instant) {
+    let now = Arc::new(tokio::sync::Semaphore::new(0));
+    let told = Arc::clone(&now);
+    let fake = Fake::start(move |mut tcp, number| {
+        let told = Arc::clone(&told);
+        async move {
+            told.acquire().await.unwrap().forget();
+            send_id(&mut tcp, number).await;
+            std::future::pending::<()>().await;
+        }
+    });
+    let tell = move || {
+        now.add_permits(1);
+        Instant::now()
+    };
+    (fake.await, tell)
+}
+
+/// 16: a take by id asked again every 50 ms; in the older releases it looked through all there were.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fault_16_by_id_take() {
+    let first: ConnId = "00000001".parse().unwrap();
+    // The best of some: this machine may be busy, but it cannot be that each time.
+    let mut best = Duration::MAX;
+    for _ in 0..5 {
+        let (fake, arrive) = on_command().await;
+        let client = our_client(TlsMode::None, 1, fake.address);
+        eventually(|| fake.accepted(), |accepted| *accepted == 1).await;
+        let take = async { drop(client.acquire_by_id(first, SOON).await.unwrap()) };
+        best = best.min(delay(take, arrive).await);
+    }
+    assert!(best < Duration::from_millis(20), "{best:?}");
+
+    let Some(peer) = reference() else { return };
+    let mut best = Duration::MAX;
+    for _ in 0..5 {
+        let (fake, arrive) = on_command().await;
+        let theirs = Theirs::client(&peer, TlsMode::None, fake.address, 1).await;
+        eventually(|| fake.accepted(), |accepted| *accepted == 1).await;
+        let take = async { drop(theirs.by_id("00000001", SOON).await.unwrap()) };
+        best = best.min(delay(take, arrive).await);
+    }
+    assert!(best > Duration::from_millis(20), "the reference polls, but took {best:?}");
+}
+
+/// 18: a take begun before the manager failed when that started, or panicked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fault_18_takes_begun_before_the_manager() {
+    // There is no manager to start; the earliest that a take can begin is when nothing listens yet.
+    let address = crate::matrix::fresh_address();
+    let reserved = std::net::TcpListener::bind(&address).unwrap().local_addr().unwrap();
+    let ms = Duration::from_millis(10);
+    let config = client_config().capacity(1..=1).backoff(ms, ms).build().unwrap();
+    let client = ClientPool::builder().config(config).connect(reserved.to_string()).unwrap();
+    let early = tokio::spawn(async move { client.acquire(SOON).await });
+    sleep(A_WHILE).await;
+    assert!(!early.is_finished(), "it waits");
+    let server = adapter_tokio::ServerPool::builder().bind(&reserved.to_string()).await.unwrap();
+    drop(early.await.unwrap().unwrap());
+    drop(server);
+
+    let Some(peer) = reference() else { return };
+    let made = peer.must(json!({
+        "do": "server", "address": "127.0.0.1:0", "max": 4, "keep_alive_ms": 15_000, "late": true,
+    }));
+    let made = made.await;
+    let start = Instant::now();
+    let take = peer.call(json!({ "do": "any", "pool": made["pool"], "ms": 5000 }));
+    let manage = async {
+        sleep(Duration::from_millis(50)).await;
+        peer.must(json!({ "do": "manage", "pool": made["pool"] })).await;
+    };
+    let (taken, ()) = tokio::join!(take, manage);
+    assert!(taken.is_err() && start.elapsed() < SOON / 3, "the reference fails long before 5 s");
+    assert!(is_timeout(&our_client(TlsMode::None, 1, reserved).acquire(ms).await.unwrap_err()));
+}

@@ -1,0 +1,103 @@
+//! Ends that are configured for different id formats: what that looks like, and what is said of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use adapter_tokio::pool_proto::tls::TlsMode;
+use adapter_tokio::pool_proto::{ConnId, IdExchange, IdFormat, Refusal};
+use adapter_tokio::{AcquireError, ClientPool};
+
+use crate::common::{SOON, client_config, dial, eventually, serve, server_config};
+use crate::matrix::Theirs;
+use crate::release::go;
+
+const fn other(format: IdFormat) -> IdFormat {
+    match format {
+        IdFormat::Hex8 => IdFormat::Raw4,
+        IdFormat::Raw4 => IdFormat::Hex8,
+    }
+}
+
+fn client(mode: TlsMode, format: IdFormat, address: std::net::SocketAddr) -> ClientPool {
+    let ms = Duration::from_millis(5);
+    let config = client_config().capacity(2..=2).ids(IdExchange::Wire(format)).backoff(ms, ms);
+    dial(mode, config, address)
+}
+
+/// Waits until the client says what is to be configured, and returns all that it says.
+async fn told(client: &ClientPool, server_sends: IdFormat) -> Arc<str> {
+    let wanted = match server_sends {
+        IdFormat::Hex8 => "configure IdFormat::Hex8",
+        IdFormat::Raw4 => "configure IdFormat::Raw4",
+    };
+    let says = |failure: &Option<Arc<str>>| {
+        failure.as_ref().is_some_and(|failure| failure.contains(wanted))
+    };
+    eventually(|| client.last_failure(), says).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_in_the_wrong_format_says_which_is_right() {
+    for mode in [TlsMode::None, TlsMode::SelfSigned] {
+        for format in [IdFormat::Hex8, IdFormat::Raw4] {
+            let (server, address) = serve(mode, server_config().id_format(format)).await;
+            let client = client(mode, other(format), address);
+            told(&client, format).await;
+            let error = client.acquire(Duration::from_millis(50)).await.unwrap_err();
+            assert!(matches!(error, AcquireError::Timeout { .. }), "{error}");
+            assert!(error.to_string().contains("configure IdFormat"), "{error}");
+            drop(server);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_in_the_wrong_format_for_a_go_server_says_which_is_right() {
+    let Some(go) = go() else { return };
+    for release in &go.releases {
+        for mode in [TlsMode::None, TlsMode::SelfSigned] {
+            let peer = Arc::new(release.start());
+            let (server, address) = Theirs::server(&peer, mode, "127.0.0.1:0", &go.authority).await;
+            let client = client(mode, other(release.format), address);
+            let told = told(&client, release.format).await;
+            println!("{}, mode {mode}: {told}", release.name);
+            drop(server);
+        }
+    }
+}
+
+/// A Go client that reads `Raw4` of our `Hex8` server names half an id.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_an_id_that_a_go_client_tells_is_refused_with_a_hint() {
+    let Some(go) = go() else { return };
+    for release in go.releases.iter().filter(|release| release.format == IdFormat::Raw4) {
+        let (server, address) =
+            serve(TlsMode::None, server_config().id_format(IdFormat::Hex8)).await;
+        let client = Theirs::client(&Arc::new(release.start()), TlsMode::None, address, 2).await;
+        let half = client.ask("any").await.unwrap()["id"].as_str().unwrap().to_owned();
+        let half: ConnId = half.parse().unwrap();
+        let error = server.acquire_by_id(half, SOON).await.unwrap_err();
+        assert!(matches!(&error, AcquireError::Refused(Refusal::UnknownId { .. })), "{error}");
+        assert!(error.to_string().contains("half an id"), "{error}");
+    }
+}
+
+/// What three in a row are for: a peer whose ids are all of hex characters and whose user begins
+/// with hex is served, as long as it is chance.
+#[tokio::test]
+async fn two_connections_that_look_like_the_wrong_format_are_served() {
+    use crate::common::{Fake, send};
+    let wire: [&[u8]; 3] = [b"cafe1234", b"beef5678", b"\x01\x02\x03\x04"];
+    let fake = Fake::start(move |mut tcp, number| async move {
+        send(&mut tcp, wire[number % 3]).await;
+        std::future::pending::<()>().await;
+    });
+    let fake = fake.await;
+    let client = client(TlsMode::None, IdFormat::Raw4, fake.address);
+    // Their users have begun to use them, so they are there by id only.
+    for (id, early) in [(b"cafe", b"1234"), (b"beef", b"5678")] {
+        let mut stream = client.acquire_by_id(ConnId::from_bytes(*id), SOON).await.unwrap();
+        crate::common::expect(&mut stream, early).await;
+    }
+    assert_eq!(client.stats().totals.id_failures, 0);
+}

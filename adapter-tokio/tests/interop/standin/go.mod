@@ -1,0 +1,3 @@
+module github.com/NodePassProject/pool
+
+go 1.25.0

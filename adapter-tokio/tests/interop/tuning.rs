@@ -1,0 +1,177 @@
+//! The tuning law, side by side: a Go client and ours, at the same server, taken from in the same
+//! way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use adapter_tokio::ClientPool;
+use adapter_tokio::pool_proto::tls::TlsMode;
+use adapter_tokio::pool_proto::{ConnId, IdExchange, IdFormat, Tuner, Tuning};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use crate::common::{Fake, SOON, client_config, dial, hex_id, send};
+use crate::peer::Peer;
+use crate::release::{Release, go};
+
+const CAPACITY: (u32, u32) = (2, 12);
+
+/// Long against what a take lasts, so that takes never meet a round.
+const INTERVAL: (u64, u64) = (300, 600);
+
+/// Rounds after each of which all ready connections are taken.
+const BUSY_ROUNDS: usize = 6;
+
+/// Nothing is taken then; both ends come to rest.
+const QUIET: Duration = Duration::from_millis(4500);
+
+/// The capacities and the intervals that a pool goes through. Apart from each other: a Go client
+/// shows the capacity that a round has led to when the round ends, ours when the next begins.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Course {
+    capacities: Vec<u32>,
+    intervals: Vec<u64>,
+}
+
+impl Course {
+    fn note(&mut self, capacity: u32, interval: u64) {
+        self.capacities.push(capacity);
+        self.capacities.dedup();
+        self.intervals.push(interval);
+        self.intervals.dedup();
+    }
+}
+
+fn tuner() -> Tuner {
+    let interval = Duration::from_millis(INTERVAL.0)..=Duration::from_millis(INTERVAL.1);
+    Tuner::new(Tuning::Reference, CAPACITY.0..=CAPACITY.1, interval)
+}
+
+fn millis(interval: Duration) -> u64 {
+    u64::try_from(interval.as_millis()).unwrap()
+}
+
+/// What the law says.
+fn law() -> Course {
+    let (mut course, mut tuner) = (Course::default(), tuner());
+    let mut idle = 0;
+    for round in 0..BUSY_ROUNDS + 20 {
+        course.note(tuner.capacity(), millis(tuner.interval()));
+        let created = tuner.capacity().saturating_sub(idle);
+        tuner.round(idle, created);
+        idle = if round + 1 < BUSY_ROUNDS { 0 } else { idle + created };
+    }
+    course
+}
+
+/// A client of either make.
+trait Tuned {
+    /// Ready connections, capacity, interval.
+    async fn look(&self) -> (u32, u32, u64);
+    async fn take(&self);
+}
+
+impl Tuned for ClientPool {
+    async fn look(&self) -> (u32, u32, u64) {
+        (self.idle(), self.capacity(), millis(self.interval()))
+    }
+
+    async fn take(&self) {
+        drop(self.acquire(SOON).await.unwrap());
+    }
+}
+
+struct GoClient {
+    peer: Arc<Peer>,
+    pool: Value,
+}
+
+impl GoClient {
+    async fn start(release: &Release, address: std::net::SocketAddr) -> Self {
+        let peer = Arc::new(release.start());
+        let made = peer.must(json!({
+            "do": "client", "address": address.to_string(), "tls": "0", "keep_alive_ms": 15_000,
+            "min": CAPACITY.0, "max": CAPACITY.1, "min_ms": INTERVAL.0, "max_ms": INTERVAL.1,
+        }));
+        let pool = made.await["pool"].clone();
+        Self { peer, pool }
+    }
+}
+
+impl Tuned for GoClient {
+    async fn look(&self) -> (u32, u32, u64) {
+        let stats = self.peer.must(json!({ "do": "stats", "pool": self.pool })).await;
+        let number = |name: &str| stats["stats"][name].as_u64().unwrap();
+        let count = |name| u32::try_from(number(name)).unwrap();
+        (count("active"), count("capacity"), number("interval_ms"))
+    }
+
+    async fn take(&self) {
+        self.peer.must(json!({ "do": "any", "pool": self.pool, "ms": 1000 })).await;
+    }
+}
+
+/// Takes all after each of the busy rounds but the last, then nothing; and tells the course.
+async fn course_of(client: &impl Tuned) -> Course {
+    let mut course = Course::default();
+    course.note(CAPACITY.0, INTERVAL.0);
+    let script = async {
+        for _ in 1..BUSY_ROUNDS {
+            let deadline = Instant::now() + SOON;
+            while client.look().await.0 == 0 {
+                assert!(Instant::now() < deadline, "no round has created anything");
+                sleep(Duration::from_millis(3)).await;
+            }
+            // The round is over by then.
+            sleep(Duration::from_millis(60)).await;
+            for _ in 0..client.look().await.0 {
+                client.take().await;
+            }
+        }
+        sleep(QUIET).await;
+    };
+    let watch = async {
+        loop {
+            let (_, capacity, interval) = client.look().await;
+            course.note(capacity, interval);
+            sleep(Duration::from_millis(3)).await;
+        }
+    };
+    tokio::select! {
+        () = script => {}
+        () = watch => {}
+    }
+    course
+}
+
+/// A server that names connections one after another and keeps them.
+async fn scripted(format: IdFormat) -> Fake {
+    let serve = move |mut tcp, number| async move {
+        let id: ConnId = hex_id(number).parse().unwrap();
+        match format {
+            IdFormat::Hex8 => send(&mut tcp, id.to_string().as_bytes()).await,
+            IdFormat::Raw4 => send(&mut tcp, &id.to_bytes()).await,
+        }
+        std::future::pending::<()>().await;
+    };
+    Fake::start(serve).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn go_clients_and_ours_follow_the_same_law() {
+    let Some(go) = go() else { return };
+    for release in go.releases.iter().filter(|release| release.is_reference()) {
+        let (theirs, ours) = (scripted(release.format).await, scripted(release.format).await);
+        let go_client = GoClient::start(release, theirs.address).await;
+        let ms = Duration::from_millis;
+        let config = client_config()
+            .tuning(Tuning::Reference)
+            .capacity(CAPACITY.0..=CAPACITY.1)
+            .interval(ms(INTERVAL.0)..=ms(INTERVAL.1))
+            .ids(IdExchange::Wire(release.format));
+        let our_client = dial(TlsMode::None, config, ours.address);
+        let (go_course, our_course) = tokio::join!(course_of(&go_client), course_of(&our_client));
+        assert_eq!(our_course, law(), "our client and the law");
+        assert_eq!(go_course, law(), "{} and the law", release.name);
+    }
+}

@@ -1,0 +1,115 @@
+//! Notices a peer that writes its ids as `Hex8` to a reader of `Raw4`.
+
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use super::{ID_BYTES, IdError, IdFormat, IdReader, State, hex_value};
+
+/// One for all connections to a peer: notices when it writes `Hex8` ids and `Raw4` is configured.
+///
+/// To a reader of `Raw4` any 4 bytes are an id, also the first half of a `Hex8` one. The other half
+/// comes with it, as if the user's data had begun. One such connection proves nothing: 4 random
+/// bytes are hex characters once in 65,536 times, and a user may send hex at once. But
+/// [three in a row](Self::IN_A_ROW) are no chance: a peer of random `Raw4` ids does it once in 2.8 ×
+/// 10¹⁴ times, and only if its user sends hex. Then the third and all after it fail, and say why.
+#[derive(Debug, Default)]
+pub struct FormatWatch {
+    in_a_row: AtomicU32,
+}
+
+impl FormatWatch {
+    /// How many connections in a row have to look like it.
+    pub const IN_A_ROW: u32 = 3;
+
+    /// Nothing seen yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { in_a_row: AtomicU32::new(0) }
+    }
+
+    /// To be asked once for each connection, when its reader has the id and before
+    /// [`into_surplus`](IdReader::into_surplus).
+    ///
+    /// # Errors
+    ///
+    /// [`IdError::HalfOfHex8`] when the peer writes its ids as `Hex8`.
+    pub fn judge(&self, reader: &IdReader) -> Result<(), IdError> {
+        if !is_half_of_hex8(reader) {
+            self.in_a_row.store(0, Ordering::Relaxed);
+            return Ok(());
+        }
+        // It stays at the limit: connections without end must not bring it back to zero.
+        let seen = self.in_a_row.load(Ordering::Relaxed).saturating_add(1);
+        let seen = seen.min(Self::IN_A_ROW);
+        self.in_a_row.store(seen, Ordering::Relaxed);
+        if seen < Self::IN_A_ROW { Ok(()) } else { Err(IdError::HalfOfHex8) }
+    }
+}
+
+/// Whether this `Raw4` id and what came with it could be a `Hex8` id.
+fn is_half_of_hex8(reader: &IdReader) -> bool {
+    let (IdFormat::Raw4, State::Whole(id)) = (reader.format, &reader.state) else {
+        return false;
+    };
+    let rest = reader.buffer.get(..ID_BYTES).unwrap_or_default();
+    let is_hex = |bytes: &[u8]| bytes.iter().all(|byte| hex_value(*byte).is_some());
+    is_hex(&id.to_bytes()) && rest.len() == ID_BYTES && is_hex(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ConnId;
+
+    fn read(format: IdFormat, wire: &[u8]) -> IdReader {
+        let mut reader = IdReader::new(format);
+        reader.feed(wire);
+        assert!(reader.poll().unwrap().is_some());
+        reader
+    }
+
+    #[test]
+    fn the_third_half_of_a_hex8_id_in_a_row_fails_and_all_after_it() {
+        let watch = FormatWatch::new();
+        let half = || watch.judge(&read(IdFormat::Raw4, b"0a1b2c3d"));
+        assert_eq!([half(), half()], [Ok(()), Ok(())]);
+        for _ in 0..10 {
+            assert_eq!(half(), Err(IdError::HalfOfHex8));
+        }
+    }
+
+    #[test]
+    fn one_that_is_none_starts_the_count_again() {
+        let watch = FormatWatch::new();
+        // Ids that are hex by chance, alone; with other data; with too little; and other ids.
+        let others: [&[u8]; 5] =
+            [b"0a1b", b"0a1bGET ", b"0a1b2c3", b"\x00\x00\x00\x002c3d", b"\xf7\x1b2c3d2c3d"];
+        for other in others {
+            for _ in 1..FormatWatch::IN_A_ROW {
+                assert_eq!(watch.judge(&read(IdFormat::Raw4, b"0a1b2c3dhello")), Ok(()));
+            }
+            assert_eq!(watch.judge(&read(IdFormat::Raw4, other)), Ok(()), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_reader_of_hex8_is_never_suspected() {
+        let watch = FormatWatch::new();
+        for _ in 0..10 {
+            assert_eq!(watch.judge(&read(IdFormat::Hex8, b"0a1b2c3d0a1b2c3d")), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_peer_of_random_ids_whose_user_sends_hex_is_not_taken_for_another() {
+        let watch = FormatWatch::new();
+        let mut random = fastrand::Rng::with_seed(5);
+        let mut alone = 0;
+        for _ in 0..1_000_000 {
+            let id = ConnId::from_bytes(random.u32(..).to_be_bytes());
+            let reader = read(IdFormat::Raw4, &[&id.to_bytes(), b"cafe".as_slice()].concat());
+            alone += u32::from(is_half_of_hex8(&reader));
+            assert_eq!(watch.judge(&reader), Ok(()));
+        }
+        assert!(alone > 0, "the test has not met what it is about");
+    }
+}

@@ -1,0 +1,131 @@
+//! The control connection: the one that both ends know by the zero id.
+
+use std::collections::HashSet;
+
+use crate::harness::*;
+use pool_proto::{
+    Acquire, CloseReason, ConnId, Event, HandshakeFailure, Refusal, State, Stock, WaitReason,
+};
+
+const A: &str = "10.0.0.1";
+
+fn server(capacity: u32) -> ServerHarness {
+    ServerHarness::server(capacity, |config| config.control_connection(true))
+}
+
+#[test]
+fn the_first_connection_has_the_zero_id_and_the_others_have_not() {
+    let mut pool = server(8);
+    assert_eq!(pool.join(A).id, ConnId::ZERO);
+    let mut seen = HashSet::new();
+    for _ in 0..8 {
+        assert!(seen.insert(pool.join(A).id), "an id twice");
+    }
+    assert!(!seen.contains(&ConnId::ZERO));
+}
+
+#[test]
+fn without_the_option_no_connection_has_the_zero_id() {
+    let mut pool = ServerHarness::server(8, |config| config);
+    assert_ne!(pool.join(A).id, ConnId::ZERO);
+    let refused = Acquire::Refused(Refusal::UnknownId { id: ConnId::ZERO });
+    assert_eq!(pool.acquire_by_id(ConnId::ZERO), refused);
+}
+
+#[test]
+fn only_an_acquire_by_its_id_takes_it() {
+    let mut pool = server(8);
+    pool.join(A);
+    let any = pool.queue();
+    let Acquire::Ready(control) = pool.acquire_by_id(ConnId::ZERO) else { panic!() };
+    assert_eq!(control.id, ConnId::ZERO);
+    // Nor once it is back.
+    pool.put(control).unwrap();
+    pool.checked(pool_proto::Finding::Quiet);
+    assert_eq!(pool.machine.why(any), Some(WaitReason::NoPeer));
+    let other = pool.join(A);
+    assert_eq!(pool.collect_lease(any).id, other.id);
+}
+
+#[test]
+fn it_is_no_part_of_the_stock() {
+    let mut pool = server(1);
+    pool.join(A);
+    assert!(matches!(pool.wait_ready(1), Stock::Queued(_)));
+    // It takes up no capacity either.
+    pool.join(A);
+    assert_eq!((pool.stats().idle, pool.stats().claimed), (1, 1));
+    assert_eq!(pool.clean(), 1);
+    assert!(matches!(pool.acquire_by_id(ConnId::ZERO), Acquire::Ready(_)));
+}
+
+#[test]
+fn who_asks_early_waits_for_it() {
+    let mut pool = server(8);
+    let waiter = pool.queue_by_id(ConnId::ZERO);
+    assert_eq!(pool.machine.why(waiter), Some(WaitReason::IdNotSeen));
+    pool.join(A);
+    assert_eq!(pool.collect_lease(waiter).id, ConnId::ZERO);
+}
+
+#[test]
+fn after_one_has_failed_or_ended_the_next_connection_is_it() {
+    let mut pool = server(8);
+    let waiter = pool.queue_by_id(ConnId::ZERO);
+    let failing = pool.admit(A).unwrap();
+    assert_eq!(failing.id, ConnId::ZERO);
+    pool.handshake_failed(failing.token, HandshakeFailure::Tls);
+    // The waiter is still there: another may come.
+    assert_eq!(pool.join(A).id, ConnId::ZERO);
+    let control = pool.collect_lease(waiter);
+    assert_ne!(pool.join(A).id, ConnId::ZERO);
+    pool.release(control);
+    assert_eq!(pool.join(A).id, ConnId::ZERO);
+}
+
+#[test]
+fn a_waiter_that_has_been_given_it_waits_for_the_next_when_it_ends() {
+    let mut pool = server(8);
+    let waiter = pool.queue_by_id(ConnId::ZERO);
+    let first = pool.join(A);
+    assert_eq!(pool.machine.state_of(first.token), Some(State::Granted));
+    pool.closed(first.token);
+    let second = pool.join(A);
+    assert_eq!(second.id, ConnId::ZERO);
+    assert_eq!(pool.collect_lease(waiter).token, second.token);
+}
+
+#[test]
+fn nobody_waits_for_it_when_no_peer_can_come() {
+    let mut pool = server(8);
+    pool.event(Event::AcceptEnded);
+    let refused = Acquire::Refused(Refusal::AcceptEnded);
+    assert_eq!(pool.acquire_by_id(ConnId::ZERO), refused);
+}
+
+#[test]
+fn one_that_nobody_takes_ends_and_the_next_takes_its_name() {
+    let mut pool =
+        ServerHarness::server(8, |config| config.control_connection(true).claim_timeout(ms(300)));
+    pool.join(A);
+    pool.pass(ms(300));
+    assert_eq!(pool.ended(CloseReason::Unclaimed), 1);
+    assert_eq!(pool.join(A).id, ConnId::ZERO);
+}
+
+#[test]
+fn a_client_keeps_it_for_its_id_too() {
+    let mut pool = ClientHarness::client(2, 2, |config| config.control_connection(true));
+    let waiter = pool.queue_by_id(ConnId::ZERO);
+    let tokens = pool.dialing();
+    for (token, given) in tokens.into_iter().zip([ConnId::ZERO, id(7)]) {
+        pool.dialed(token);
+        pool.established(token, Some(given));
+    }
+    assert_eq!(pool.take().id, id(7));
+    let control = pool.collect_lease(waiter);
+    assert_eq!(control.id, ConnId::ZERO);
+    pool.release(control);
+    // It is waited for again, not refused as gone.
+    pool.queue_by_id(ConnId::ZERO);
+}
