@@ -172,6 +172,7 @@ extern crate std;
 pub mod allow;
 mod backoff;
 mod by_token;
+mod canon;
 mod client;
 mod config;
 mod error;
@@ -197,6 +198,7 @@ mod waiters;
 pub use allow::{AllowList, AllowListError};
 pub use backoff::Backoff;
 pub use by_token::ByToken;
+pub use canon::Names;
 pub use client::{Client, Dialing};
 pub use config::{
     ClientConfig, ClientConfigBuilder, MAX_CONNECTIONS, MAX_HANDSHAKES, ServerConfig,
