@@ -1,5 +1,6 @@
 //! Exponential backoff with full jitter.
 
+use core::hash::{Hash, Hasher};
 use core::time::Duration;
 
 use crate::time::Period;
@@ -42,6 +43,11 @@ impl Backoff {
             forgiven: 0,
             random: fastrand::Rng::with_seed(seed),
         }
+    }
+
+    /// Feeds a model checker's hasher with what the next waits depend on.
+    pub(crate) fn hash_state<H: Hasher>(&self, hasher: &mut H) {
+        (self.failures, self.forgiven, self.random.get_seed()).hash(hasher);
     }
 
     /// Failures since the last success.

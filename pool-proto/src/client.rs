@@ -1,8 +1,10 @@
 //! The client's supply: dials, paced by the tuner and held back by the backoff.
 
+use core::hash::{Hash, Hasher};
 use core::time::Duration;
 
 use crate::backoff::Backoff;
+use crate::canon::Names;
 use crate::config::ClientConfig;
 use crate::event::{Action, CloseReason, Token, WaitReason};
 use crate::id::IdExchange;
@@ -271,6 +273,33 @@ impl Role for Dialing {
         } else {
             WaitReason::Returning { returning: client.supply() }
         }
+    }
+
+    fn hash_slot<C, H: Hasher>(client: &Client<C>, index: u32, hasher: &mut H) {
+        let Some(slot) = client.slots.get(index) else {
+            return;
+        };
+        // An epoch that is over does not come back.
+        (slot.origin == client.role.epoch).hash(hasher);
+        let fresh = !matches!(slot.state, State::Dialing | State::Handshaking);
+        if fresh && !slot.used && !slot.claimed {
+            client.now.since(slot.established).min(SETTLING).hash(hasher);
+        }
+    }
+
+    fn hash_state<C, N: Names<C>, H: Hasher>(client: &Client<C>, _names: &N, hasher: &mut H) {
+        let (role, now) = (&client.role, client.now);
+        let distance = |at: Option<Instant>| at.and_then(|at| at.distance(now));
+        role.tuner.hash(hasher);
+        role.backoff.hash_state(hasher);
+        (distance(role.retry_at), distance(role.next_round), role.relapsed).hash(hasher);
+        // One more than it takes not to count.
+        now.since(role.recovered_at).min(RECOVERY + Duration::from_nanos(1)).hash(hasher);
+        let created = match role.tuner.tuning() {
+            Tuning::Reference => role.created,
+            Tuning::Demand => role.created.min(1),
+        };
+        (created, role.lowest_idle, role.quota).hash(hasher);
     }
 
     fn report(&self, stats: &mut Stats) {

@@ -1,10 +1,13 @@
 //! From id to connection, in O(1).
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
+use crate::canon::Names;
 use crate::error::Refusal;
 use crate::event::CloseReason;
 use crate::id::ConnId;
@@ -70,6 +73,28 @@ impl Ids {
                 Some(Refusal::Gone { id, reason: *reason })
             }
         }
+    }
+
+    /// Whether an id leads to this slot.
+    pub(crate) fn leads_to(&self, id: ConnId, index: u32) -> bool {
+        self.find(id) == Some(index)
+    }
+
+    /// Feeds a model checker's hasher with the ids that lead nowhere any more and may still be asked
+    /// for.
+    pub(crate) fn hash_state<C, N: Names<C>, H: Hasher>(&self, names: &N, hasher: &mut H) {
+        let Self::Received(received) = self else { return };
+        let live = |id| received.live.contains_key(id);
+        let named = received.ended.iter().rev().filter(|(id, _)| !live(id));
+        let named = named.filter_map(|(id, reason)| Some((names.id(*id)?, reason)));
+        let mut ended: Vec<(u32, &CloseReason)> = Vec::new();
+        for (name, reason) in named {
+            if ended.iter().all(|(other, _)| *other != name) {
+                ended.push((name, reason));
+            }
+        }
+        ended.sort_unstable_by_key(|(name, _)| *name);
+        (received.live.len(), ended).hash(hasher);
     }
 
     pub(crate) fn ended(&mut self, id: ConnId, index: u32, reason: CloseReason) {

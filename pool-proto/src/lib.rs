@@ -177,6 +177,7 @@ extern crate std;
 pub mod allow;
 mod backoff;
 mod by_token;
+mod canon;
 mod client;
 mod config;
 #[cfg(feature = "conformance")]
@@ -207,6 +208,7 @@ mod waiters;
 pub use allow::{AllowList, AllowListError};
 pub use backoff::Backoff;
 pub use by_token::ByToken;
+pub use canon::Names;
 pub use client::{Client, Dialing};
 pub use config::{
     ClientConfig, ClientConfigBuilder, MAX_CONNECTIONS, MAX_HANDSHAKES, ServerConfig,

@@ -230,6 +230,11 @@ impl<C, R: Role> Machine<C, R> {
 
     // --- inside ---------------------------------------------------------------------------------
 
+    /// Where the random steps of the lifetimes come from.
+    pub(crate) fn random(&self) -> u64 {
+        self.random.get_seed()
+    }
+
     /// Time never goes back: an earlier `now` counts as the latest one seen. Nor does it reach the
     /// instant that does not come, at which everything would be due.
     pub(crate) fn advance(&mut self, now: Instant) -> Instant {

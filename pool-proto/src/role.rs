@@ -1,5 +1,8 @@
 //! What a client and a server differ in.
 
+use core::hash::Hasher;
+
+use crate::canon::Names;
 use crate::error::Refusal;
 use crate::event::{CloseReason, WaitReason};
 use crate::machine::Machine;
@@ -87,6 +90,14 @@ pub trait Role: Sized + sealed::Sealed {
     /// What a waiter for any connection waits for.
     #[doc(hidden)]
     fn wait_reason<C>(machine: &Machine<C, Self>) -> WaitReason;
+
+    /// Feeds a model checker's hasher with what only the role knows of a connection.
+    #[doc(hidden)]
+    fn hash_slot<C, H: Hasher>(machine: &Machine<C, Self>, index: u32, hasher: &mut H);
+
+    /// Feeds a model checker's hasher with what only the role knows.
+    #[doc(hidden)]
+    fn hash_state<C, N: Names<C>, H: Hasher>(machine: &Machine<C, Self>, names: &N, hasher: &mut H);
 
     /// Fills in what only the role knows.
     #[doc(hidden)]

@@ -1,9 +1,11 @@
 //! The server's supply: peers that connect, admitted within limits that nobody can use to lock
 //! others out.
 
+use core::hash::{Hash, Hasher};
 use core::net::IpAddr;
 
 use crate::allow::AllowList;
+use crate::canon::Names;
 use crate::client::DEFAULT_SEED;
 use crate::config::ServerConfig;
 use crate::error::{Refusal, Rejected};
@@ -250,6 +252,21 @@ impl Role for Accepting {
             0 => WaitReason::NoPeer,
             in_flight => WaitReason::Handshaking { in_flight },
         }
+    }
+
+    fn hash_slot<C, H: Hasher>(server: &Server<C>, index: u32, hasher: &mut H) {
+        let source =
+            server.slots.get(index).and_then(|slot| server.role.sources.address(slot.origin));
+        source.hash(hasher);
+    }
+
+    fn hash_state<C, N: Names<C>, H: Hasher>(server: &Server<C>, names: &N, hasher: &mut H) {
+        let name = |key| names.connection(Token(key));
+        server.role.ended.hash(hasher);
+        server
+            .role
+            .sources
+            .hash_state(|list, hasher| list.hash_ends(&server.slots.slab, &name, hasher), hasher);
     }
 
     fn report(&self, stats: &mut Stats) {

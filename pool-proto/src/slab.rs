@@ -5,9 +5,13 @@
 //! working size nothing allocates.
 
 use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
 
 /// "No entry": no slab ever grows to this index.
 const NIL: u32 = u32::MAX;
+
+/// In place of a name: an entry that is vacant.
+const VACANT: u32 = u32::MAX - 1;
 
 /// Names one life of one entry; stale after the entry is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -107,6 +111,34 @@ impl<T, const LINKS: usize> Slab<T, LINKS> {
         self.entries.get_mut(index as usize)?.value.as_mut()
     }
 
+    /// Every entry in use.
+    pub(crate) fn live(&self) -> impl Iterator<Item = (u32, Key)> + '_ {
+        (0..)
+            .map_while(|index| ((index as usize) < self.entries.len()).then_some(index))
+            .filter_map(|index| self.key(index).map(|key| (index, key)))
+    }
+
+    /// What a model checker calls an index: the name of its entry, or one of two that are no name.
+    pub(crate) fn label(&self, index: u32, name: &impl Fn(Key) -> u32) -> u32 {
+        match self.key(index) {
+            Some(key) => name(key),
+            None if index == NIL => NIL,
+            None => VACANT,
+        }
+    }
+
+    pub(crate) fn hash_links<H: Hasher>(
+        &self,
+        index: u32,
+        name: &impl Fn(Key) -> u32,
+        hasher: &mut H,
+    ) {
+        let links = self.entries.get(index as usize).map(|entry| &entry.links);
+        for link in links.into_iter().flatten() {
+            (self.label(link.previous, name), self.label(link.next, name)).hash(hasher);
+        }
+    }
+
     fn link<const K: usize>(&mut self, index: u32) -> Option<&mut Link> {
         self.entries.get_mut(index as usize)?.links.get_mut(K)
     }
@@ -139,6 +171,15 @@ impl<const K: usize> List<K> {
 
     pub(crate) fn back(&self) -> Option<u32> {
         (self.tail != NIL).then_some(self.tail)
+    }
+
+    pub(crate) fn hash_ends<T, const L: usize, H: Hasher>(
+        &self,
+        slab: &Slab<T, L>,
+        name: &impl Fn(Key) -> u32,
+        hasher: &mut H,
+    ) {
+        (slab.label(self.head, name), slab.label(self.tail, name), self.len).hash(hasher);
     }
 
     pub(crate) fn next<T, const L: usize>(&self, slab: &Slab<T, L>, index: u32) -> Option<u32> {

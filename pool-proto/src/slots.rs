@@ -1,5 +1,9 @@
 //! Every connection, in exactly one state; the lists that order each state double as its timers.
 
+use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
+
+use crate::canon::Names;
 use crate::event::{CloseReason, Purpose, Token};
 use crate::id::ConnId;
 use crate::slab::{Key, List, Slab};
@@ -310,6 +314,63 @@ impl<C> Slots<C> {
             Some(CloseReason::IdleTimeout)
         } else {
             None
+        }
+    }
+
+    /// Whether it matters which of the lifetime's steps is drawn.
+    pub(crate) fn is_jittered(&self) -> bool {
+        let [first, .., last] = &self.lifetimes;
+        first.period != last.period
+    }
+
+    /// Feeds a model checker's hasher with one connection, but for what the machine, its role and its
+    /// waiters know of it.
+    pub(crate) fn hash_slot<N: Names<C>, H: Hasher>(
+        &self,
+        index: u32,
+        names: &N,
+        now: Instant,
+        hasher: &mut H,
+    ) {
+        let (Some(slot), Some(token)) = (self.get(index), self.token(index)) else {
+            return;
+        };
+        let name = |key| names.connection(Token(key));
+        let held = slot.connection.as_ref().map(|held| names.held(token, held));
+        (slot.state, held, slot.ageing, slot.used, slot.claimed, slot.stirred).hash(hasher);
+        if self.states[slot.state as usize].period != Period::NEVER {
+            slot.since.distance(now).hash(hasher);
+        }
+        let lifetime = self.lifetimes[usize::from(slot.lifetime_step)].period;
+        if lifetime != Period::NEVER {
+            (lifetime, slot.established.distance(now)).hash(hasher);
+        }
+        if slot.state == State::Checking {
+            slot.purpose.hash(hasher);
+        }
+        self.slab.hash_links(index, &name, hasher);
+    }
+
+    /// Feeds a model checker's hasher with the lists and deadlines.
+    pub(crate) fn hash_lists<H: Hasher>(
+        &self,
+        name: &impl Fn(Key) -> u32,
+        now: Instant,
+        hasher: &mut H,
+    ) {
+        (self.slab.len(), self.next_lifetime_due.distance(now)).hash(hasher);
+        for (timed, due) in self.states.iter().zip(&self.state_due) {
+            timed.list.hash_ends(&self.slab, name, hasher);
+            due.distance(now).hash(hasher);
+        }
+        // By their first entries: which list of equal periods it is does not matter.
+        let label = |timed: &Timed<1>| timed.list.front().map(|first| self.slab.label(first, name));
+        let mut lifetimes: Vec<_> = self.lifetimes.iter().zip(&self.lifetime_due).collect();
+        lifetimes.retain(|(timed, due)| !timed.list.is_empty() || **due != Instant::NEVER);
+        lifetimes.sort_by_key(|(timed, _)| label(timed));
+        for (timed, due) in lifetimes {
+            timed.list.hash_ends(&self.slab, name, hasher);
+            (timed.period, due.distance(now)).hash(hasher);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Which peer address holds how much of a server's pool, and who holds most.
 
 use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
 use core::net::{IpAddr, Ipv6Addr};
 
 use foldhash::fast::FixedState;
@@ -50,6 +51,40 @@ impl Sources {
             ranks: Vec::new(),
             highest: 0,
         }
+    }
+
+    pub(crate) fn address(&self, source: u32) -> Option<IpAddr> {
+        self.slab.get(source).map(|source| source.address)
+    }
+
+    /// Feeds a model checker's hasher with the sources, each named by its address.
+    pub(crate) fn hash_state<H: Hasher>(
+        &self,
+        hash_pooled: impl Fn(&List<2>, &mut H),
+        hasher: &mut H,
+    ) {
+        let mut live: Vec<(IpAddr, u32)> = self
+            .slab
+            .live()
+            .filter_map(|(index, _)| self.address(index).map(|address| (address, index)))
+            .collect();
+        live.sort_unstable();
+        for (address, index) in &live {
+            let Some(source) = self.slab.get(*index) else { continue };
+            hash_pooled(&source.pooled, hasher);
+            let known = self.number(*address) == Some(*index);
+            (address, known, source.handshakes, source.live).hash(hasher);
+        }
+        (live.len(), self.by_address.len()).hash(hasher);
+        // Ranks that are empty are as good as none.
+        for (rank, sources) in self.ranks.iter().enumerate().filter(|(_, rank)| !rank.is_empty()) {
+            let next = |at: &u32| sources.next(&self.slab, *at);
+            rank.hash(hasher);
+            for source in core::iter::successors(sources.front(), next) {
+                self.address(source).hash(hasher);
+            }
+        }
+        self.highest.hash(hasher);
     }
 
     /// Connections of `address` that are not leased.

@@ -54,6 +54,11 @@ impl Instant {
         Self(self.0.saturating_add(period.0))
     }
 
+    /// How far it is from `now`, on either side.
+    pub(crate) fn distance(self, now: Self) -> Option<u64> {
+        self.finite().map(|at| at.0.wrapping_sub(now.0))
+    }
+
     /// `None` for the instant that does not come.
     pub(crate) fn finite(self) -> Option<Self> {
         (self != Self::NEVER).then_some(self)
@@ -76,7 +81,7 @@ impl fmt::Debug for Instant {
 }
 
 /// A configured span of time in nanoseconds, checked once; the machine's own form of `Duration`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Period(u64);
 
 impl Period {

@@ -40,7 +40,7 @@ const INTERVAL_STEP: u64 = 100_000_000;
 /// // An empty pool of capacity 5 that creates 5 connections: one more next time.
 /// assert_eq!(tuner.round(0, 5), (6, ms(100)));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Tuner {
     tuning: Tuning,
     min_capacity: u32,

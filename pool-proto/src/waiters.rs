@@ -1,8 +1,13 @@
 //! Who waits for what, in order; a connection is handed to its waiter directly.
 
+use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
+use core::mem::discriminant;
+
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
+use crate::canon::{Names, hash_id, waiter_name};
 use crate::error::Refusal;
 use crate::event::WaiterId;
 use crate::id::ConnId;
@@ -53,6 +58,54 @@ impl Waiters {
             by_id: HashMap::with_hasher(FixedState::with_seed(random.u64(..))),
             limit,
         }
+    }
+
+    pub(crate) const fn slab(&self) -> &Slab<Waiter, 2> {
+        &self.slab
+    }
+
+    /// Feeds a model checker's hasher with everybody who waits and with the queues.
+    pub(crate) fn hash_state<C, N: Names<C>, H: Hasher>(
+        &self,
+        names: &N,
+        connection: impl Fn(u32) -> u32,
+        hasher: &mut H,
+    ) {
+        let name = waiter_name(names);
+        let mut live: Vec<(u32, u32)> =
+            self.slab.live().map(|(index, key)| (name(key), index)).collect();
+        live.sort_unstable();
+        live.len().hash(hasher);
+        for (_, index) in live {
+            let Some(waiter) = self.slab.get(index) else { continue };
+            discriminant(&waiter.want).hash(hasher);
+            match waiter.want {
+                Want::Any => {}
+                Want::Stock(ready) => ready.hash(hasher),
+                Want::Id(id) => {
+                    hash_id(names, Some(id), hasher);
+                    if let Some(list) = self.by_id.get(&id) {
+                        list.hash_ends(&self.slab, &name, hasher);
+                    }
+                }
+            }
+            discriminant(&waiter.standing).hash(hasher);
+            match waiter.standing {
+                Standing::Waiting | Standing::Stocked => {}
+                Standing::Granted(index) => connection(index).hash(hasher),
+                Standing::Refused(refusal) => {
+                    discriminant(&refusal).hash(hasher);
+                    if let Refusal::Gone { id, reason } = refusal {
+                        (names.id(id), reason).hash(hasher);
+                    }
+                }
+            }
+            self.slab.hash_links(index, &name, hasher);
+        }
+        self.everybody.hash_ends(&self.slab, &name, hasher);
+        self.any.hash_ends(&self.slab, &name, hasher);
+        self.stock.hash_ends(&self.slab, &name, hasher);
+        self.by_id.len().hash(hasher);
     }
 
     /// How many wait.

@@ -61,6 +61,10 @@ impl<R: Side> Checked<R> {
         &self.machine
     }
 
+    pub(crate) const fn naive(&self) -> Option<&Naive> {
+        self.naive.as_ref()
+    }
+
     pub(crate) const fn driver(&self) -> &Driver {
         &self.driver
     }

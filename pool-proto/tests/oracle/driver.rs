@@ -2,6 +2,8 @@
 //! with their leases and waiters. Knows only what the machine has said, and turns an [`Op`] into the
 //! [`Call`] that it means to them now.
 
+mod canon;
+
 use std::net::IpAddr;
 use std::time::Duration;
 

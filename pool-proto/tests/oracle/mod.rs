@@ -38,6 +38,7 @@
 #![allow(dead_code, reason = "not every test that includes this uses all of it")]
 
 pub(crate) mod call;
+pub(crate) mod canon;
 pub(crate) mod checked;
 pub(crate) mod driver;
 pub(crate) mod laws;

@@ -3,6 +3,7 @@
 //! What differs between the two sides is in [`client`] and [`server`].
 
 pub(crate) mod calls;
+pub(crate) mod canon;
 pub(crate) mod choices;
 pub(crate) mod client;
 pub(crate) mod server;

@@ -1,5 +1,6 @@
 //! Where a client's connections come from: dials, paced by the tuner and held back after failures.
 
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use pool_proto::State::*;
@@ -64,6 +65,17 @@ impl Dialer {
         stats.capacity = self.tuner.capacity();
         stats.interval = self.tuner.interval();
         stats.failures_in_a_row = self.failures;
+    }
+
+    /// All but names and counters: of what follows from how long ago, no more than matters.
+    pub(super) fn hash_state(&self, now: Instant, hasher: &mut impl Hasher) {
+        let distance = |at: Instant| at.as_nanos().wrapping_sub(now.as_nanos());
+        self.tuner.hash(hasher);
+        let created = if self.paced() { self.created } else { self.created.min(1) };
+        (created, self.lowest_idle, self.quota, self.failures, self.forgiven).hash(hasher);
+        let retry = self.retry.map(|r| (distance(r.from), distance(r.to), r.perhaps_over));
+        (self.next_round.map(distance), retry, self.relapsed).hash(hasher);
+        now.since(self.recovered_at).min(RECOVERY + Duration::from_nanos(1)).hash(hasher);
     }
 
     const fn paced(&self) -> bool {
@@ -230,6 +242,14 @@ impl Naive {
     fn is_full(&self) -> bool {
         let claimed = self.count(Claimed);
         self.total() >= self.setup.max_connections || claimed >= (2 * self.setup.capacity.1).max(64)
+    }
+
+    /// What its end could mean for the next dials.
+    pub(super) fn hash_supply_of(&self, connection: &Connection, hasher: &mut impl Hasher) {
+        (connection.epoch == self.epoch()).hash(hasher);
+        let unused = connection.established.filter(|_| !connection.used && !connection.claimed);
+        let dials = matches!(self.supply, Supply::Dialer(_));
+        unused.filter(|_| dials).map(|at| self.now.since(at).min(SETTLING)).hash(hasher);
     }
 
     /// What the end of a connection means for the next dials.

@@ -8,7 +8,7 @@ use pool_proto::{CloseReason, Rejected, Token};
 use super::super::call::Answer;
 use super::{Connection, Naive, Supply};
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Door {
     /// Whether the listener is gone.
     ended: bool,

@@ -1,0 +1,192 @@
+//! Every script up to a length, from the start: pools of at most three connections, two ready ones
+//! and two waiters, each step compared with the oracle.
+//!
+//! A script is a sequence of steps of an alphabet: mostly [all there are](steps), on every subject.
+//!
+//! # Why not every script is run
+//!
+//! Most scripts come to states that others have come to before, in which other names are all the
+//! difference. The exploration goes breadth first over states, and on from each state once, from
+//! where it is reached in the fewest steps. Two states are one if they have one key. Into it goes, of
+//! the machine, of the naive pool and of the world outside, everything that a later step could read
+//! ([`Machine::hash_state`](pool_proto::Machine::hash_state), `oracle/canon.rs`), but
+//!
+//! - *names*: tokens, ids, waiters and connections. They are compared for being equal, and nothing
+//!   else; a new one differs from all before. In a key each connection is called by its place among
+//!   those of its state, each waiter by its place in the queue. A step may choose any subject, so
+//!   under which number it finds it makes no difference to the set of all steps.
+//! - *the time*: all that is read of it is how far apart two instants are. A key holds the distances
+//!   from now, no further back than is read; those of deadlines that are switched off not at all.
+//! - *counters*: nothing reads them but who asks for them. The oracle compares them step by step.
+//! - *what is over*: of an ended connection or waiter only whether there is one, of an ended id only
+//!   what a step could still name: every other is as stale as the next.
+//! - *random draws that choose between equals*: the step of a lifetime that is not jittered, and the
+//!   keys of hash tables. The generator of the waits after failures is in the key.
+//!
+//! Equal keys thus mean: one future, in other names. [`same`] looks whether that is true. A step that
+//! has no subject does not reach the machine, and steps that must not change anything (stale events,
+//! unknown waiters, counters) are taken from every state one after the other: the key stays the same.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails"
+)]
+
+mod explore;
+#[path = "../oracle/mod.rs"]
+mod oracle;
+mod same;
+mod steps;
+
+use std::time::Duration;
+
+use explore::{Scripts, Seen};
+use oracle::op::{Given, KINDS, Op, Span, When, Whom};
+use oracle::{Setup, Side};
+use pool_proto::{Accepting, CloseReason, Dialing, Tuning};
+use steps::Alphabet;
+
+/// The length of the scripts of all steps.
+const DEPTH: u8 = 8;
+
+const FIRST: Whom = Whom::Nth(0);
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const SMALL: Setup = Setup::SMALL;
+const AGING: Setup = Setup {
+    idle_timeout: Some(seconds(3)),
+    max_lifetime: Some(seconds(7)),
+    claim_timeout: seconds(2),
+    ..SMALL
+};
+const RESTING: Setup = Setup { capacity: (1, 1), reuse_delay: seconds(2), ..AGING };
+
+/// A connection of a client that is ready.
+const CONNECTED: [Op; 2] = [Op::Dialed(FIRST), Op::Established(FIRST, Given::Fresh)];
+
+/// A connection of a server that is ready.
+const JOINED: [Op; 2] = [Op::Admit(0), Op::Established(FIRST, Given::Fresh)];
+
+/// Failures, successes that do not last, and successes that have lasted.
+fn relapses() -> Alphabet {
+    let of_dials = |op: &Op| {
+        matches!(op, Op::Dialed(_) | Op::DialFailed(_) | Op::Closed(_) | Op::Timeout(When::Due))
+            || matches!(op, Op::Established(_, Given::Fresh))
+    };
+    let mut alphabet = Alphabet::whole(true);
+    alphabet.steps.retain(of_dials);
+    alphabet.steps.push(Op::Pass(Span::Millis(11_000)));
+    alphabet.futile.clear();
+    alphabet
+}
+
+fn whole<R: Side>(
+    name: &'static str,
+    setup: Setup,
+    prefix: &'static [Op],
+    depth: u8,
+) -> Scripts<'static> {
+    Scripts { name, setup, prefix, alphabet: Alphabet::whole(R::DIALS), depth }
+}
+
+/// That not little was gone through: every kind of step was taken, and connections ended for every
+/// reason but those of the other side.
+fn assert_reached(seen: &Seen, other_side: &[Op], unreachable: &[CloseReason]) {
+    use CloseReason::*;
+
+    let others: Vec<usize> = other_side.iter().map(Op::kind).collect();
+    for kind in 0..KINDS {
+        assert_eq!(seen.kinds[kind] > 0, !others.contains(&kind), "whether {kind} was reached");
+    }
+    let all = [
+        DialFailed,
+        DialTimeout,
+        HandshakeFailed,
+        HandshakeTimeout,
+        DuplicateId,
+        MissingId,
+        PeerClosed,
+        IdleTimeout,
+        Expired,
+        Unclaimed,
+        Overflow,
+        Leftover,
+        DrainTimeout,
+        Evicted,
+        Cleaned,
+        Flushed,
+        PoolClosed,
+        Released,
+        Stale,
+    ];
+    for reason in all {
+        let expected = !unreachable.contains(&reason);
+        assert_eq!(seen.ends.contains(&reason), expected, "whether {reason:?} was reached");
+    }
+}
+
+/// One after the other: each takes all cores.
+#[test]
+fn every_short_life_is_right() {
+    every_short_life_of_a_server_is_right();
+    every_short_life_of_a_client_is_right();
+}
+
+fn every_short_life_of_a_client_is_right() {
+    let mut seen = Seen::default();
+    let pair = Setup { capacity: (2, 2), ..SMALL };
+    let reference =
+        Setup { tuning: Tuning::Reference, interval: (seconds(1), seconds(1)), ..SMALL };
+    for scripts in [
+        whole::<Dialing>("client", AGING, &[], DEPTH),
+        Scripts {
+            alphabet: Alphabet::whole(true).to_the_nanosecond(),
+            ..whole::<Dialing>("client, to the nanosecond", AGING, &[], 6)
+        },
+        whole::<Dialing>("client, rounds", reference, &[], 5),
+        whole::<Dialing>("client, resting", RESTING, &CONNECTED, 5),
+        Scripts { name: "relapses", setup: pair, prefix: &[], alphabet: relapses(), depth: 10 },
+    ] {
+        scripts.explore::<Dialing>(&mut seen);
+    }
+    assert_reached(&seen, &[Op::Admit(0)], &[CloseReason::Evicted]);
+}
+
+fn every_short_life_of_a_server_is_right() {
+    let mut seen = Seen::default();
+    let few = Setup { max_handshakes: 1, max_per_source: Some(1), ..SMALL };
+    for scripts in [
+        whole::<Accepting>("server", AGING, &[], DEPTH),
+        Scripts {
+            alphabet: Alphabet::whole(false).to_the_nanosecond(),
+            ..whole::<Accepting>("server, to the nanosecond", AGING, &[], 6)
+        },
+        whole::<Accepting>("server, few", few, &[], 6),
+        whole::<Accepting>("server, resting", RESTING, &JOINED, 6),
+    ] {
+        scripts.explore::<Accepting>(&mut seen);
+    }
+    let of_dials = [
+        CloseReason::DialFailed,
+        CloseReason::DialTimeout,
+        CloseReason::DuplicateId,
+        CloseReason::MissingId,
+    ];
+    assert_reached(&seen, &[], &of_dials);
+}
+
+#[test]
+fn states_with_one_key_have_one_future() {
+    let exact = |dials| Alphabet::whole(dials).to_the_nanosecond();
+    let clients = Scripts { alphabet: exact(true), ..whole::<Dialing>("clients", AGING, &[], 6) };
+    let servers =
+        Scripts { alphabet: exact(false), ..whole::<Accepting>("servers", AGING, &[], 6) };
+    let clients = clients.assert_sameness::<Dialing>();
+    let servers = servers.assert_sameness::<Accepting>();
+    println!("compared: {clients} pairs of clients, {servers} of servers");
+    assert!(clients > 100 && servers > 30, "{clients} and {servers} pairs");
+}

@@ -1,0 +1,147 @@
+//! That states with one key have one future: what the exploration rests on.
+//!
+//! Of states that several scripts lead to, the pools at the ends of two such scripts are put side by
+//! side. Each step that one can take the other can, too, perhaps under another number; both answer
+//! and do the same in other names, count the same, have the same deadlines, and come to states with
+//! one key. Then both go on with one of these steps, chosen at random.
+
+use std::collections::HashSet;
+use std::fmt::Write;
+
+use pool_proto::{Acquire, Action, Collected, Instant, Names, Refusal, Stats, Stock, WaitOutcome};
+
+use crate::explore::{Scripts, Seen};
+use crate::oracle::call::Answer;
+use crate::oracle::canon::Naming;
+use crate::oracle::checked::Outcome;
+use crate::oracle::op::Op;
+use crate::oracle::{Checked, Side};
+use crate::steps::has_subject;
+
+/// How many steps each pair goes on.
+const ROUNDS: usize = 4;
+
+impl Scripts<'_> {
+    /// Compares pairs, and returns how many.
+    pub(crate) fn assert_sameness<R: Side + Clone + Sync>(&self) -> usize {
+        let (states, again) = self.explore::<R>(&mut Seen::default());
+        for (at, (key, script)) in again.iter().enumerate() {
+            let other = states[key];
+            assert_ne!(*script, other);
+            let mut pair = [self.replay::<R>(*script), self.replay::<R>(other)];
+            for round in 0..ROUNDS {
+                let [ours, theirs] = pair.each_ref().map(|checked| self.futures(checked));
+                let texts = |futures: &[(String, Checked<R>)]| -> Vec<String> {
+                    futures.iter().map(|(text, _)| text.clone()).collect()
+                };
+                assert_eq!(texts(&ours), texts(&theirs), "after {script:?} and {other:?}");
+                // Any will do, and the same in every run.
+                let chosen = (at * 31 + round * 17) % ours.len();
+                pair = [ours, theirs].map(|futures| futures.into_iter().nth(chosen).unwrap().1);
+            }
+        }
+        let keys = states.values().map(|script| {
+            let checked = self.replay::<R>(*script);
+            [checked.key_of(true, false), checked.key_of(false, true), checked.key()]
+        });
+        let keys: Vec<_> = keys.collect();
+        let count =
+            |which: usize| keys.iter().map(|keys| keys[which]).collect::<HashSet<_>>().len();
+        println!("machine {}, naive {}, both {}", count(0), count(1), count(2));
+        again.len()
+    }
+
+    /// Every step from here: what it comes to, in words without names, in the order of these words.
+    fn futures<R: Side + Clone>(&self, here: &Checked<R>) -> Vec<(String, Checked<R>)> {
+        let mut futures = Vec::new();
+        for op in self.alphabet.steps.iter().chain(&self.alphabet.futile) {
+            if !has_subject(here, op) {
+                continue;
+            }
+            let mut next = here.clone();
+            let outcome = next.apply(op);
+            if outcome.is_some() || matches!(op, Op::Pass(_) | Op::Back(_)) {
+                futures.push((tell(here, op, outcome.as_ref(), &next), next));
+            }
+        }
+        futures.sort_by(|(ours, _), (theirs, _)| ours.cmp(theirs));
+        futures
+    }
+}
+
+/// Everything that is seen of a step, and the key of the state it leads to.
+fn tell<R: Side>(
+    here: &Checked<R>,
+    op: &Op,
+    outcome: Option<&Outcome>,
+    next: &Checked<R>,
+) -> String {
+    let (before, after) = (here.naming(), next.naming());
+    let mut text = format!("{}: ", op.kind());
+    if let Some(outcome) = outcome {
+        text += &answer(&outcome.answer, &before, &after);
+        let mut actions: Vec<String> =
+            outcome.actions.iter().map(|did| action(did, &before, &after)).collect();
+        // Which of several sources makes room, and which connections end first, is not promised.
+        actions.sort_unstable();
+        let _ = write!(text, "; {actions:?}");
+    }
+    let due = next.machine().poll_timeout().map(|due| distance(due, next.driver().latest));
+    let _ =
+        write!(text, "; due {due:?}; {:?}; {:x}", counted(here.stats(), next.stats()), next.key());
+    text
+}
+
+const fn distance(at: Instant, from: Instant) -> i128 {
+    at.as_nanos() as i128 - from.as_nanos() as i128
+}
+
+/// How each number of the statistics has changed.
+fn counted(before: &Stats, after: &Stats) -> Vec<i128> {
+    let numbers = |stats: &Stats| -> Vec<i128> {
+        let mut stats = *stats;
+        // It prints in various units.
+        let interval = std::mem::take(&mut stats.interval).as_nanos();
+        let text = format!("{stats:?} {interval}");
+        let words = text.split(|other: char| !other.is_ascii_digit());
+        words.filter_map(|word| word.parse().ok()).collect()
+    };
+    numbers(before).iter().zip(numbers(after)).map(|(before, after)| after - before).collect()
+}
+
+fn answer(answer: &Answer, before: &Naming, after: &Naming) -> String {
+    match answer {
+        Answer::Acquire(Acquire::Ready(lease)) | Answer::Collected(Collected::Ready(lease)) => {
+            format!("the lease of {}", before.connection(lease.token))
+        }
+        Answer::Acquire(Acquire::Queued(waiter)) | Answer::Stock(Stock::Queued(waiter)) => {
+            format!("{} waits", after.waiter(*waiter))
+        }
+        Answer::Acquire(Acquire::Refused(refusal))
+        | Answer::Stock(Stock::Refused(refusal))
+        | Answer::Collected(Collected::Refused(refusal))
+        | Answer::Outcome(WaitOutcome::Refused(refusal)) => match refusal {
+            Refusal::Gone { id, reason } => format!("{:?} is gone: {reason:?}", before.id(*id)),
+            Refusal::UnknownId { id } => format!("nobody knows {:?}", before.id(*id)),
+            other => format!("{other:?}"),
+        },
+        Answer::Admitted(Ok(admission)) => format!("{} joins", after.connection(admission.token)),
+        other => format!("{other:?}"),
+    }
+}
+
+fn action(action: &Action<u32>, before: &Naming, after: &Naming) -> String {
+    match action {
+        Action::Dial { token } => format!("dial {}", after.connection(*token)),
+        Action::Check { token, purpose, .. } => {
+            format!("check {} {purpose:?}", before.connection(*token))
+        }
+        Action::Close { token, reason, .. } => {
+            format!("close {} {reason:?}", before.connection(*token))
+        }
+        Action::Abort { token, reason } => {
+            format!("abort {} {reason:?}", before.connection(*token))
+        }
+        Action::Wake { waiter } => format!("wake {}", before.waiter(*waiter)),
+    }
+}
