@@ -39,8 +39,9 @@ async fn a_flood_of_session_tickets_holds_nobody_up() {
         |closed| *closed == 1,
     )
     .await;
-    // One look reads half a megabyte at the most; the whole flood of 6 MB took seconds.
-    assert!(longest < Duration::from_secs(1), "the runtime was held up for {longest:?}");
+    // One look reads half a megabyte at the most; the whole flood of 6 MB takes twelve times as long:
+    // 13 s where this takes one, on two cores with ten times the work that they can do.
+    assert!(longest < Duration::from_secs(2), "the runtime was held up for {longest:?}");
     pool.close();
     drop(tokio::task::spawn_blocking(|| server.join()).await.unwrap().unwrap());
 }
