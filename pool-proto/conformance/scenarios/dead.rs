@@ -234,7 +234,7 @@ fn one_that_closes_at_any_moment_of_its_birth_leaves(ends: &Ends) {
     let ms = Duration::from_millis(1);
     let config = client_config().capacity(8..=8).backoff(ms, ms);
     let client = ends.dial(TlsMode::None, config, fake.address);
-    eventually(|| fake.accepted(), |accepted| *accepted > 600);
+    eventually(|| fake.accepted(), |accepted| *accepted > 300);
     drop(fake);
     eventually(|| client.stats(), |stats| stats.idle == 0);
 }

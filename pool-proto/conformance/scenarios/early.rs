@@ -12,7 +12,7 @@ use crate::conformance::prelude::*;
 use crate::conformance::wait::{assert_ends, expect, payload, send, spawn};
 use crate::shell::AcquireError;
 use crate::tls::TlsMode;
-use crate::{ConnId, IdFormat, WaitReason};
+use crate::{ConnId, IdFormat, Refusal, WaitReason};
 
 topic! {
     beside a_connection_that_the_peer_uses_is_kept_for_its_id,
@@ -133,7 +133,8 @@ fn what_the_peer_uses_and_nobody_asks_for_ends_in_time(ends: &Ends) {
     send(&mut peer, b"x");
     assert_ends(&mut peer);
     assert_eq!(server.stats().totals.unclaimed, 1);
-    assert!(server.acquire_by_id(id, Duration::MAX).is_err());
+    let gone = Err(AcquireError::Refused(Refusal::UnknownId { id }));
+    assert_eq!(server.acquire_by_id(id, SOON).map(drop), gone);
 }
 
 fn that_the_peer_has_begun_to_use_all_is_told_to_who_waits(ends: &Ends) {

@@ -36,7 +36,7 @@ fn a_closed_pool_says_so(ends: &Ends) {
     let (server, client) = ends.hex_pair(TlsMode::None);
     for pool in [server, client] {
         pool.close();
-        let answer = pool.acquire(Duration::MAX);
+        let answer = pool.acquire(SOON);
         assert_refused(answer, Refusal::PoolClosed, &["closed", "build a new one"]);
     }
 }
@@ -45,7 +45,7 @@ fn an_unknown_id_is_refused_by_a_server_at_once(ends: &Ends) {
     let (server, client) = ends.hex_pair(TlsMode::None);
     let (_ours, _theirs) = both_ends(&server, &client);
     let id = "00000000".parse().unwrap();
-    let answer = server.acquire_by_id(id, Duration::MAX);
+    let answer = server.acquire_by_id(id, SOON);
     assert_refused(answer, Refusal::UnknownId { id }, &["00000000", "no connection"]);
 }
 
@@ -61,7 +61,7 @@ fn the_id_of_a_connection_that_has_ended_is_refused_at_once(ends: &Ends) {
         (client, gone, "its holder closed it"),
     ] {
         eventually(|| pool.stats(), |stats| stats.totals.released == 1);
-        let answer = pool.acquire_by_id(id, Duration::MAX);
+        let answer = pool.acquire_by_id(id, SOON);
         assert_refused(answer, refusal, &[&id.to_string(), words]);
     }
 }
@@ -85,13 +85,13 @@ fn an_id_of_another_pool_is_refused_by_a_server(ends: &Ends) {
     let (_server, client) = ends.hex_pair(TlsMode::None);
     let other = ends.serve(TlsMode::None, server_config());
     let id = client.take().id();
-    let answer = other.acquire_by_id(id, Duration::MAX);
+    let answer = other.acquire_by_id(id, SOON);
     assert_refused(answer, Refusal::UnknownId { id }, &["another pool"]);
 
     let fake = Fake::greeting("");
     let config = client_config().ids(crate::IdExchange::None);
     let nameless = ends.dial(TlsMode::None, config, fake.address);
-    let answer = nameless.acquire_by_id(id, Duration::MAX);
+    let answer = nameless.acquire_by_id(id, SOON);
     assert_refused(answer, Refusal::UnknownId { id }, &["another pool"]);
 }
 
