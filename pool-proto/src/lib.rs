@@ -131,7 +131,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! `examples/by_hand.rs` does the same over real sockets, with both machines.
+//! `examples/by_hand.rs` does the same over real sockets, with both machines. `examples/event_loop`
+//! does so without blocking, for many connections at the same time in one loop.
 //!
 //! # Timers
 //!

@@ -1,0 +1,405 @@
+//! One end: its machine, and what the loop does for it with each connection.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Buf;
+use mio::net::TcpStream;
+use mio::{Interest, Registry};
+use pool_proto::{
+    Accepting, Acquire, Action, Collected, ConnId, Event, Finding, HandshakeFailure, IdFormat,
+    IdReader, IdWriter, Lease, Machine, Purpose, Role, Token, WaiterId,
+};
+
+use crate::talk::{Progress, Talk, read_up_to};
+use crate::{Outcome, REQUESTS, check, now};
+
+const FORMAT: IdFormat = IdFormat::Hex8;
+
+/// Bytes of an id that are written at a time, so that ids come in pieces. A socket would take all 8.
+const PIECE: usize = 3;
+
+/// Reads that drain a connection. A peer that goes on for longer is not to hold up the loop.
+const READS: usize = 16;
+
+/// The two ends share one `Poll`, so the side is part of a socket's name there: its lowest bit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Side {
+    Client = 0,
+    Server = 1,
+}
+
+impl Side {
+    /// Whose connection an event is about, and in which slot it is.
+    pub(crate) fn of(event: mio::Token) -> (Self, usize) {
+        (if event.0 & 1 == 0 { Self::Client } else { Self::Server }, event.0 >> 1)
+    }
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Client => "client",
+            Self::Server => "server",
+        })
+    }
+}
+
+/// What the loop does with a connection; while it does, the socket is here.
+enum Work {
+    Connect(TcpStream),
+    ReadId(TcpStream, IdReader),
+    WriteId(TcpStream, IdWriter),
+    Talk(Talk),
+    /// Nothing: the machine has the socket. What happens on it is passed on.
+    Pooled,
+}
+
+pub(crate) struct End<R> {
+    side: Side,
+    pub(crate) machine: Machine<TcpStream, R>,
+    registry: Registry,
+    peer: SocketAddr,
+    /// By slot: an event of the operating system has no room for a whole token.
+    work: BTreeMap<usize, (Token, Work)>,
+    /// Requests that wait for their turn.
+    waiting: Vec<(WaiterId, u32)>,
+    /// Requests whose connection the loop is to pick up.
+    pub(crate) taken: VecDeque<(u32, Lease<TcpStream>)>,
+    /// Whether the stock that was waited for is there.
+    pub(crate) stocked: bool,
+    /// How many requests are over, how many of them ended their connection, how many had to queue;
+    /// and how many deadlines came.
+    pub(crate) over: u32,
+    pub(crate) dropped: u32,
+    pub(crate) queued: u32,
+    pub(crate) deadlines: u32,
+}
+
+impl<R: Role> End<R> {
+    pub(crate) fn new(
+        side: Side,
+        machine: Machine<TcpStream, R>,
+        registry: Registry,
+        peer: SocketAddr,
+    ) -> Self {
+        Self {
+            side,
+            machine,
+            registry,
+            peer,
+            work: BTreeMap::new(),
+            waiting: Vec::new(),
+            taken: VecDeque::new(),
+            stocked: false,
+            over: 0,
+            dropped: 0,
+            queued: 0,
+            deadlines: 0,
+        }
+    }
+
+    // --- the contract ---------------------------------------------------------------------------
+
+    pub(crate) fn tell(&mut self, event: Event<TcpStream>) -> Outcome {
+        self.machine.handle_event(now(), event);
+        self.carry_out()
+    }
+
+    /// Lets the machine do what has come due.
+    pub(crate) fn be_on_time(&mut self) -> Outcome {
+        let now = now();
+        if self.machine.poll_timeout().is_some_and(|due| due <= now) {
+            println!("{}: a deadline of its machine has come", self.side);
+            self.deadlines += 1;
+            self.machine.handle_timeout(now);
+        }
+        self.carry_out()
+    }
+
+    /// Carries out what the machine wants, in order, until it wants nothing more.
+    pub(crate) fn carry_out(&mut self) -> Outcome {
+        while let Some(action) = self.machine.poll_action() {
+            match action {
+                Action::Dial { token } => self.dial(token)?,
+                Action::Check { token, connection, purpose } => {
+                    let finding = look(&connection, purpose);
+                    println!("{}: {token:?} is looked at ({purpose:?}): {finding:?}", self.side);
+                    let event = Event::Checked { token, connection, finding };
+                    self.machine.handle_event(now(), event);
+                }
+                Action::Close { token, connection, reason } => {
+                    println!("{}: {token:?} is closed: {reason}", self.side);
+                    self.forget(token);
+                    drop(connection);
+                }
+                Action::Abort { token, reason } => {
+                    println!("{}: {token:?} is given up: {reason}", self.side);
+                    self.forget(token);
+                }
+                Action::Wake { waiter } => self.collect(waiter)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins to connect. The socket becomes writable when it is decided how that ends.
+    fn dial(&mut self, token: Token) -> Outcome {
+        println!("{}: {token:?} is dialled", self.side);
+        let Ok(stream) = TcpStream::connect(self.peer) else {
+            self.machine.handle_event(now(), Event::DialFailed { token });
+            return Ok(());
+        };
+        self.watch(token, stream, Work::Connect)
+    }
+
+    fn collect(&mut self, waiter: WaiterId) -> Outcome {
+        match self.machine.collect(now(), waiter) {
+            Collected::Ready(lease) => {
+                let place = self.waiting.iter().position(|(known, _)| *known == waiter);
+                let (_, request) = self.waiting.swap_remove(place.ok_or("nobody waits")?);
+                println!("{}: request {request} has waited, and is served", self.side);
+                self.taken.push_back((request, lease));
+            }
+            Collected::Stocked => self.stocked = true,
+            other => return Err(format!("woken for nothing: {other:?}").into()),
+        }
+        Ok(())
+    }
+
+    /// What came of an acquire. The lease, if there is one, is for the loop to pick up.
+    pub(crate) fn take(&mut self, request: u32, answer: Acquire<TcpStream>) -> Outcome {
+        match answer {
+            Acquire::Ready(lease) => self.taken.push_back((request, lease)),
+            Acquire::Queued(waiter) => {
+                let why = self.machine.why(waiter);
+                let why = why.map_or("its turn has come".into(), |why| why.to_string());
+                println!("{}: request {request} has to wait: {why}", self.side);
+                self.waiting.push((waiter, request));
+                self.queued += 1;
+            }
+            Acquire::Refused(refusal) => return Err(refusal.into()),
+        }
+        self.carry_out()
+    }
+
+    // --- sockets --------------------------------------------------------------------------------
+
+    fn name(&self, token: Token) -> mio::Token {
+        mio::Token(token.slot() << 1 | self.side as usize)
+    }
+
+    /// Has the loop told of what happens on a new socket, which ends with the socket.
+    fn watch(
+        &mut self,
+        token: Token,
+        mut stream: TcpStream,
+        work: impl FnOnce(TcpStream) -> Work,
+    ) -> Outcome {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        self.registry.register(&mut stream, self.name(token), both)?;
+        self.keep(token, work(stream));
+        Ok(())
+    }
+
+    /// Has the loop told again of what is still there, at once. An edge is told once: who has not
+    /// used it up, or passes the socket on, would wait for another one that does not come.
+    fn remind(&self, token: Token, stream: &mut TcpStream) -> io::Result<()> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        self.registry.reregister(stream, self.name(token), both)
+    }
+
+    fn keep(&mut self, token: Token, work: Work) {
+        self.work.insert(token.slot(), (token, work));
+    }
+
+    /// Ends the work on a connection, but not that on a later one in its slot.
+    fn forget(&mut self, token: Token) {
+        if self.work.get(&token.slot()).is_some_and(|(known, _)| *known == token) {
+            self.work.remove(&token.slot());
+        }
+    }
+
+    /// Goes on with a connection as far as its socket lets it. The event may be of a former socket
+    /// in the same slot: whatever it says is tried, not believed.
+    pub(crate) fn ready(&mut self, slot: usize, event: &mio::event::Event) -> Outcome {
+        let Some((token, work)) = self.work.remove(&slot) else { return Ok(()) };
+        match work {
+            Work::Connect(stream) => self.connect(token, stream),
+            Work::ReadId(stream, reader) => self.read_id(token, stream, reader),
+            Work::WriteId(stream, writer) => self.write_id(token, stream, writer),
+            Work::Talk(talk) => self.talk(token, talk),
+            Work::Pooled => {
+                self.keep(token, Work::Pooled);
+                if event.is_readable() || event.is_read_closed() {
+                    self.tell(Event::Readable { token })?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn connect(&mut self, token: Token, stream: TcpStream) -> Outcome {
+        match stream.take_error().and_then(|error| error.map_or(Ok(()), Err)) {
+            Err(_) => return self.tell(Event::DialFailed { token }),
+            Ok(()) if stream.peer_addr().is_err() => self.keep(token, Work::Connect(stream)),
+            Ok(()) => {
+                self.tell(Event::Dialed { token })?;
+                // The event may have told of the id already.
+                return self.read_id(token, stream, IdReader::new(FORMAT));
+            }
+        }
+        Ok(())
+    }
+
+    fn read_id(&mut self, token: Token, mut stream: TcpStream, mut reader: IdReader) -> Outcome {
+        // Not a byte more than is missing: what follows the id is the user's.
+        let mut bytes = Vec::new();
+        let ended = read_up_to(reader.missing(), &stream, &mut bytes);
+        reader.feed(&bytes);
+        let failure = match (reader.poll(), ended) {
+            (Ok(Some(id)), _) => {
+                println!("{}: {token:?} has the id {id}", self.side);
+                self.remind(token, &mut stream)?;
+                return self.establish(token, stream, Some(id));
+            }
+            (Ok(None), Ok(false)) => {
+                let missing = reader.missing();
+                println!("{}: {token:?} waits for {missing} more bytes of its id", self.side);
+                self.keep(token, Work::ReadId(stream, reader));
+                return Ok(());
+            }
+            (Err(_), _) | (_, Ok(true)) => HandshakeFailure::Id,
+            (_, Err(_)) => HandshakeFailure::Transport,
+        };
+        self.tell(Event::HandshakeFailed { token, failure })
+    }
+
+    fn write_id(&mut self, token: Token, mut stream: TcpStream, mut writer: IdWriter) -> Outcome {
+        let piece = writer.chunk().get(..PIECE).unwrap_or(writer.chunk());
+        match stream.write(piece) {
+            Ok(count) => writer.advance(count),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.keep(token, Work::WriteId(stream, writer));
+                return Ok(());
+            }
+            Err(_) => {
+                let failure = HandshakeFailure::Id;
+                return self.tell(Event::HandshakeFailed { token, failure });
+            }
+        }
+        self.remind(token, &mut stream)?;
+        if writer.has_remaining() {
+            self.keep(token, Work::WriteId(stream, writer));
+            return Ok(());
+        }
+        self.establish(token, stream, None)
+    }
+
+    fn establish(&mut self, token: Token, connection: TcpStream, id: Option<ConnId>) -> Outcome {
+        self.keep(token, Work::Pooled);
+        self.tell(Event::Established { token, connection, id })
+    }
+
+    // --- requests -------------------------------------------------------------------------------
+
+    pub(crate) fn begin(
+        &mut self,
+        request: u32,
+        lease: Lease<TcpStream>,
+        question: Option<Vec<u8>>,
+    ) -> Outcome {
+        let talk = Talk::new(request, lease.connection, question);
+        // Tried at once: what has arrived on it was told while it was in the pool.
+        self.talk(lease.token, talk)
+    }
+
+    fn talk(&mut self, token: Token, mut talk: Talk) -> Outcome {
+        let progress = talk.advance()?;
+        if !matches!(progress, Progress::Over) {
+            if matches!(progress, Progress::Paused) {
+                println!("{}: {talk}", self.side);
+                self.remind(token, &mut talk.stream)?;
+            }
+            self.keep(token, Work::Talk(talk));
+            return Ok(());
+        }
+        let Talk { request, stream, question, heard, .. } = talk;
+        self.over += 1;
+        if question.is_some() {
+            check(question == Some(heard), &format!("the echo of request {request} is right"))?;
+            if request % 2 == 1 {
+                println!("{}: request {request} is over, its connection is dropped", self.side);
+                self.dropped += 1;
+                drop(stream);
+                return self.tell(Event::Closed { token });
+            }
+        }
+        println!("{}: request {request} is over, its connection is put back", self.side);
+        self.keep(token, Work::Pooled);
+        self.machine.put(now(), token, stream)?;
+        self.carry_out()
+    }
+
+    /// Checks at the end that nothing is left, and that nothing was lost or told twice.
+    pub(crate) fn judge(&self) -> Outcome {
+        let stats = self.machine.stats();
+        let (side, totals, requests) = (self.side, stats.totals, u64::from(REQUESTS));
+        println!(
+            "{side}: dialled {}, admitted {}, ready {}; taken {}, again {}, at once {}, after \
+             waiting {}; put back {}, dropped {}; closed by the peer {}, cleaned {}, closed with \
+             the pool {}; deadlines {}",
+            totals.dials,
+            totals.admitted,
+            totals.established,
+            totals.leases,
+            totals.reused,
+            totals.served_at_once,
+            totals.served_after_waiting,
+            totals.put,
+            totals.released,
+            totals.peer_closed,
+            totals.cleaned,
+            totals.flushed,
+            self.deadlines,
+        );
+        let coming = stats.dialing + stats.handshaking;
+        let left = coming + stats.idle + stats.claimed + stats.leased + stats.returning;
+        check(left + stats.waiters == 0 && self.work.is_empty(), "nothing is left")?;
+        check(totals.leases == requests, "each request had one connection")?;
+        check(totals.put + totals.released == requests, "each was given back once")?;
+        check(totals.stale_events == 0, "the machine was told nothing that was out of date")
+    }
+}
+
+impl End<Accepting> {
+    /// Reserves a place for a peer that has connected. Its id leaves when the socket says so.
+    pub(crate) fn admit(&mut self, stream: TcpStream, peer: IpAddr) -> Outcome {
+        let admission = self.machine.admit(now(), peer)?;
+        self.carry_out()?;
+        println!("{}: {:?} gets the id {}", self.side, admission.token, admission.id);
+        let writer = IdWriter::new(FORMAT, admission.id);
+        self.watch(admission.token, stream, |stream| Work::WriteId(stream, writer))
+    }
+}
+
+/// Looks at a socket without blocking, and throws away what has arrived if it is to be drained. The
+/// look ends where the next arrival is told of again.
+fn look(mut stream: &TcpStream, purpose: Purpose) -> Finding {
+    let mut bytes = [0; 4096];
+    for _ in 0..READS {
+        let result = match purpose {
+            Purpose::Watch => stream.peek(&mut bytes),
+            Purpose::Drain => stream.read(&mut bytes),
+        };
+        match result {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Finding::Quiet,
+            Err(_) | Ok(0) => return Finding::Closed,
+            Ok(_) if purpose == Purpose::Watch => return Finding::Data,
+            Ok(_) => {}
+        }
+    }
+    Finding::Data
+}
