@@ -6,14 +6,16 @@ use std::boxed::Box;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::ops::Deref;
 use std::string::String;
 use std::sync::Arc;
 use std::time::Duration;
 use std::vec::Vec;
 
-use crate::shell::AcquireError;
-use crate::tls::{ClientTls, Fingerprint, ServerTls};
-use crate::{ClientConfig, CloseReason, ConnId, KeepAlive, PutError, ServerConfig, Stats};
+use crate::shell::{self, AcquireError};
+use crate::tls::{ClientTls, ServerTls, TlsFacts};
+use crate::transport::BuildError;
+use crate::{ClientConfig, ConnId, KeepAlive, PutError, Role, ServerConfig, Stats};
 
 /// An adapter, as far as the scenarios have to know it.
 ///
@@ -28,20 +30,17 @@ pub trait Adapter: Send + Sync {
     /// # Errors
     ///
     /// What the adapter's builder says.
-    fn client(&self, setup: ClientSetup) -> Result<Arc<dyn Pool>, BuildFailure>;
+    fn client(&self, setup: ClientSetup) -> Result<Arc<dyn Pool>, BuildError>;
 
     /// Builds a server pool.
     ///
     /// # Errors
     ///
     /// What the adapter's builder says.
-    fn server(&self, setup: ServerSetup) -> Result<Arc<dyn Pool>, BuildFailure>;
+    fn server(&self, setup: ServerSetup) -> Result<Arc<dyn Pool>, BuildError>;
 
     /// Builds a balancer over pools of this adapter, at least one, all clients or all servers.
     fn balancer(&self, pools: Vec<Arc<dyn Pool>>) -> Box<dyn Balancer>;
-
-    /// What the adapter's `Revoked` says, if `error` holds one.
-    fn revoked(&self, error: &io::Error) -> Option<Revoked>;
 }
 
 /// What a client pool is built from.
@@ -86,17 +85,6 @@ pub enum Listen {
     On(TcpListener),
 }
 
-/// Why a pool could not be built: the adapter's error, by its variant, as text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BuildFailure {
-    /// `BuildError::Address`.
-    Address(String),
-    /// `BuildError::Bind`.
-    Bind(String),
-    /// Any other; no scenario provokes one.
-    Other(String),
-}
-
 /// A pool. Dropping the last handle drops the adapter's last clone.
 pub trait Pool: Send + Sync + Any + fmt::Debug {
     /// Where a server listens; `None` for a client.
@@ -136,51 +124,119 @@ pub trait Pool: Send + Sync + Any + fmt::Debug {
     /// The pool's own.
     fn put(&self, stream: Box<dyn Stream>) -> Result<(), PutError>;
 
-    /// Closes the idle connections.
-    fn clean(&self) -> u32;
-
-    /// Ends all connections.
-    fn flush(&self) -> u32;
-
-    /// Ends the pool.
-    fn close(&self);
+    /// What the pool does without waiting.
+    fn handle(&self) -> &(dyn Handle + 'static);
 
     /// Waits up to `timeout` until the pool is closed and all that runs for it has ended; returns
     /// whether that was so.
     fn closed(&self, timeout: Duration) -> bool;
 
-    /// Whether the pool was closed.
-    fn is_closed(&self) -> bool;
-
-    /// Whether at least one connection is ready.
-    fn is_ready(&self) -> bool;
-
-    /// Ready connections.
-    fn idle(&self) -> u32;
-
-    /// Ready connections aimed at.
-    fn capacity(&self) -> u32;
-
-    /// Time between two rounds of the tuner.
-    fn interval(&self) -> Duration;
-
-    /// All states and counters.
-    fn stats(&self) -> Stats;
-
-    /// Why the last dial or handshake failed.
-    fn last_failure(&self) -> Option<Arc<str>>;
-
-    /// Adds one to the user's error counter.
-    fn add_error(&self);
-
-    /// The user's error counter.
-    fn error_count(&self) -> u64;
-
-    /// Sets the user's error counter to zero.
-    fn reset_error(&self);
-
     /// A clone of the adapter's pool.
     fn clone_handle(&self) -> Arc<dyn Pool>;
+}
+
+/// [`shell::Handle`], to which an adapter's pool dereferences, whatever its type.
+pub trait Handle {
+    /// [`shell::Handle::clean`].
+    fn clean(&self) -> u32;
+
+    /// [`shell::Handle::flush`].
+    fn flush(&self) -> u32;
+
+    /// [`shell::Handle::close`].
+    fn close(&self);
+
+    /// [`shell::Handle::is_closed`].
+    fn is_closed(&self) -> bool;
+
+    /// [`shell::Handle::is_ready`].
+    fn is_ready(&self) -> bool;
+
+    /// [`shell::Handle::idle`].
+    fn idle(&self) -> u32;
+
+    /// [`shell::Handle::capacity`].
+    fn capacity(&self) -> u32;
+
+    /// [`shell::Handle::interval`].
+    fn interval(&self) -> Duration;
+
+    /// [`shell::Handle::stats`].
+    fn stats(&self) -> Stats;
+
+    /// [`shell::Handle::last_failure`].
+    fn last_failure(&self) -> Option<Arc<str>>;
+
+    /// [`shell::Handle::add_error`].
+    fn add_error(&self);
+
+    /// [`shell::Handle::error_count`].
+    fn error_count(&self) -> u64;
+
+    /// [`shell::Handle::reset_error`].
+    fn reset_error(&self);
+}
+
+impl<C: shell::Connection, R: Role> Handle for shell::Handle<C, R> {
+    fn clean(&self) -> u32 {
+        self.clean()
+    }
+
+    fn flush(&self) -> u32 {
+        self.flush()
+    }
+
+    fn close(&self) {
+        self.close();
+    }
+
+    fn is_closed(&self) -> bool {
+        self.is_closed()
+    }
+
+    fn is_ready(&self) -> bool {
+        self.is_ready()
+    }
+
+    fn idle(&self) -> u32 {
+        self.idle()
+    }
+
+    fn capacity(&self) -> u32 {
+        self.capacity()
+    }
+
+    fn interval(&self) -> Duration {
+        self.interval()
+    }
+
+    fn stats(&self) -> Stats {
+        self.stats()
+    }
+
+    fn last_failure(&self) -> Option<Arc<str>> {
+        self.last_failure()
+    }
+
+    fn add_error(&self) {
+        self.add_error();
+    }
+
+    fn error_count(&self) -> u64 {
+        self.error_count()
+    }
+
+    fn reset_error(&self) {
+        self.reset_error();
+    }
+}
+
+impl Deref for dyn Pool {
+    type Target = dyn Handle;
+
+    fn deref(&self) -> &Self::Target {
+        self.handle()
+    }
 }
 
 /// Several pools as one.
@@ -237,25 +293,3 @@ pub trait Stream: Read + Write + Send + Any + fmt::Debug {
 
 /// The reading and the writing half of a stream.
 pub type Halves = (Box<dyn Read + Send>, Box<dyn Write + Send>);
-
-/// The adapter's `TlsFacts`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFacts {
-    /// The protocol version.
-    pub version: Option<rustls::ProtocolVersion>,
-    /// The cipher suite.
-    pub cipher_suite: Option<rustls::CipherSuite>,
-    /// The protocol chosen by ALPN.
-    pub alpn: Option<Vec<u8>>,
-    /// SHA-256 of the peer's certificate.
-    pub peer_certificate: Option<Fingerprint>,
-}
-
-/// The adapter's `Revoked`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Revoked {
-    /// The connection that its pool has ended.
-    pub id: ConnId,
-    /// Why.
-    pub reason: CloseReason,
-}

@@ -59,8 +59,7 @@ mod wait;
 
 pub use ends::Ends;
 pub use facade::{
-    Adapter, Balancer, BuildFailure, ClientSetup, Dial, Halves, Listen, Pool, Revoked, ServerSetup,
-    Stream, TlsFacts,
+    Adapter, Balancer, ClientSetup, Dial, Halves, Handle, Listen, Pool, ServerSetup, Stream,
 };
 pub use scenarios::scenarios;
 pub use tickets::shake_and_make_tickets;

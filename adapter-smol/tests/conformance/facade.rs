@@ -13,12 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adapter_smol::pool_proto::conformance::{
-    Adapter, Balancer, BuildFailure, ClientSetup, Dial, Halves, Listen, Pool, Revoked, ServerSetup,
-    Stream, TlsFacts,
+    Adapter, Balancer, ClientSetup, Dial, Halves, Handle, Listen, Pool, ServerSetup, Stream,
 };
 use adapter_smol::pool_proto::shell::AcquireError;
-use adapter_smol::pool_proto::{Accepting, ConnId, Dialing, PutError, Role, Stats};
-use adapter_smol::{BuildError, ClientPool, PooledStream, ServerPool};
+use adapter_smol::pool_proto::{Accepting, ConnId, Dialing, PutError, Role};
+use adapter_smol::{BuildError, ClientPool, PooledStream, ServerPool, TlsFacts};
 use smol::future::FutureExt;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::{Async, Timer, unblock};
@@ -51,7 +50,7 @@ impl<E: Executor> Adapter for Smol<E> {
         E::NAME
     }
 
-    fn client(&self, setup: ClientSetup) -> Result<Arc<dyn Pool>, BuildFailure> {
+    fn client(&self, setup: ClientSetup) -> Result<Arc<dyn Pool>, BuildError> {
         let mut builder = ClientPool::builder().tls(setup.tls);
         if let Some(spawn) = E::SPAWN {
             builder = builder.spawn_with(spawn);
@@ -69,10 +68,10 @@ impl<E: Executor> Adapter for Smol<E> {
                 async move { Async::new(unblock(move || dial()).await?) }
             }),
         };
-        Ok(Arc::new(Shared::<_, E>::new(pool.map_err(failure)?, None)))
+        Ok(Arc::new(Shared::<_, E>::new(pool?, None)))
     }
 
-    fn server(&self, setup: ServerSetup) -> Result<Arc<dyn Pool>, BuildFailure> {
+    fn server(&self, setup: ServerSetup) -> Result<Arc<dyn Pool>, BuildError> {
         let mut builder = ServerPool::builder().tls(setup.tls);
         if let Some(spawn) = E::SPAWN {
             builder = builder.spawn_with(spawn);
@@ -87,7 +86,7 @@ impl<E: Executor> Adapter for Smol<E> {
             Listen::Address(address) => E::block_on(builder.bind(&address)),
             Listen::On(listener) => builder.listen(Async::new(listener).unwrap()),
         };
-        let pool = pool.map_err(failure)?;
+        let pool = pool?;
         let local_addr = pool.local_addr();
         Ok(Arc::new(Shared::<_, E>::new(pool, local_addr)))
     }
@@ -96,11 +95,6 @@ impl<E: Executor> Adapter for Smol<E> {
         let clients = several::<Dialing, E>(&pools);
         let servers = several::<Accepting, E>(&pools);
         clients.or(servers).unwrap()
-    }
-
-    fn revoked(&self, error: &io::Error) -> Option<Revoked> {
-        let revoked: &adapter_smol::Revoked = error.get_ref()?.downcast_ref()?;
-        Some(Revoked { id: revoked.id, reason: revoked.reason })
     }
 }
 
@@ -125,14 +119,6 @@ impl<R: Role + Send + 'static, E: Executor> Balancer for Several<R, E> {
         let (stream, pool) = E::block_on(self.0.acquire(timeout))?;
         let number = self.0.pools().iter().position(|candidate| ptr::eq(candidate, pool));
         Ok((boxed::<E>(stream), number.unwrap()))
-    }
-}
-
-fn failure(error: BuildError) -> BuildFailure {
-    match error {
-        BuildError::Address { .. } => BuildFailure::Address(error.to_string()),
-        BuildError::Bind { .. } => BuildFailure::Bind(error.to_string()),
-        _ => BuildFailure::Other(error.to_string()),
     }
 }
 
@@ -196,60 +182,12 @@ impl<R: Role + Send + 'static, E: Executor> Pool for Shared<R, E> {
         self.pool.put(stream.downcast::<Limited<PooledStream, E>>().unwrap().stream)
     }
 
-    fn clean(&self) -> u32 {
-        self.pool.clean()
-    }
-
-    fn flush(&self) -> u32 {
-        self.pool.flush()
-    }
-
-    fn close(&self) {
-        self.pool.close();
+    fn handle(&self) -> &(dyn Handle + 'static) {
+        &*self.pool
     }
 
     fn closed(&self, timeout: Duration) -> bool {
         E::block_on(self::timeout(timeout, self.pool.closed())).is_some()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.pool.is_closed()
-    }
-
-    fn is_ready(&self) -> bool {
-        self.pool.is_ready()
-    }
-
-    fn idle(&self) -> u32 {
-        self.pool.idle()
-    }
-
-    fn capacity(&self) -> u32 {
-        self.pool.capacity()
-    }
-
-    fn interval(&self) -> Duration {
-        self.pool.interval()
-    }
-
-    fn stats(&self) -> Stats {
-        self.pool.stats()
-    }
-
-    fn last_failure(&self) -> Option<Arc<str>> {
-        self.pool.last_failure()
-    }
-
-    fn add_error(&self) {
-        self.pool.add_error();
-    }
-
-    fn error_count(&self) -> u64 {
-        self.pool.error_count()
-    }
-
-    fn reset_error(&self) {
-        self.pool.reset_error();
     }
 
     fn clone_handle(&self) -> Arc<dyn Pool> {
@@ -316,13 +254,7 @@ impl<E: Executor> Stream for Limited<PooledStream, E> {
     }
 
     fn tls(&self) -> Option<TlsFacts> {
-        let facts = self.stream.tls()?;
-        Some(TlsFacts {
-            version: facts.version,
-            cipher_suite: facts.cipher_suite,
-            alpn: facts.alpn,
-            peer_certificate: facts.peer_certificate,
-        })
+        self.stream.tls()
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {

@@ -11,12 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adapter_std::pool_proto::conformance::{
-    Adapter, Balancer, BuildFailure, ClientSetup, Dial, Halves, Listen, Pool, Revoked, ServerSetup,
-    Stream, TlsFacts,
+    Adapter, Balancer, ClientSetup, Dial, Halves, Handle, Listen, Pool, ServerSetup, Stream,
 };
 use adapter_std::pool_proto::shell::AcquireError;
-use adapter_std::pool_proto::{Accepting, ConnId, Dialing, PutError, Role, Stats};
-use adapter_std::{BuildError, ClientPool, PooledStream, ServerPool};
+use adapter_std::pool_proto::{Accepting, ConnId, Dialing, PutError, Role};
+use adapter_std::{BuildError, ClientPool, PooledStream, ServerPool, TlsFacts};
 
 pub(crate) struct Std;
 
@@ -25,7 +24,7 @@ impl Adapter for Std {
         "std"
     }
 
-    fn client(&self, setup: ClientSetup) -> Result<Arc<dyn Pool>, BuildFailure> {
+    fn client(&self, setup: ClientSetup) -> Result<Arc<dyn Pool>, BuildError> {
         let mut builder = ClientPool::builder().tls(setup.tls);
         if let Some(config) = setup.config {
             builder = builder.config(config);
@@ -37,10 +36,10 @@ impl Adapter for Std {
             Dial::Address(address) => builder.connect(address),
             Dial::With(dial) => builder.connect_with(move || dial()),
         };
-        Ok(Arc::new(Shared { pool: pool.map_err(failure)?, local_addr: None }))
+        Ok(Arc::new(Shared { pool: pool?, local_addr: None }))
     }
 
-    fn server(&self, setup: ServerSetup) -> Result<Arc<dyn Pool>, BuildFailure> {
+    fn server(&self, setup: ServerSetup) -> Result<Arc<dyn Pool>, BuildError> {
         let mut builder = ServerPool::builder().tls(setup.tls);
         if let Some(config) = setup.config {
             builder = builder.config(config);
@@ -52,7 +51,7 @@ impl Adapter for Std {
             Listen::Address(address) => builder.bind(&address),
             Listen::On(listener) => builder.listen(listener),
         };
-        let pool = pool.map_err(failure)?;
+        let pool = pool?;
         let local_addr = pool.local_addr();
         Ok(Arc::new(Shared { pool, local_addr }))
     }
@@ -61,11 +60,6 @@ impl Adapter for Std {
         let clients = several::<Dialing>(&pools);
         let servers = several::<Accepting>(&pools);
         clients.or(servers).unwrap()
-    }
-
-    fn revoked(&self, error: &io::Error) -> Option<Revoked> {
-        let revoked: &adapter_std::Revoked = error.get_ref()?.downcast_ref()?;
-        Some(Revoked { id: revoked.id, reason: revoked.reason })
     }
 }
 
@@ -87,14 +81,6 @@ impl<R: Role + Send + 'static> Balancer for Several<R> {
         let (stream, pool) = self.0.acquire(timeout)?;
         let number = self.0.pools().iter().position(|candidate| ptr::eq(candidate, pool));
         Ok((boxed(stream), number.unwrap()))
-    }
-}
-
-fn failure(error: BuildError) -> BuildFailure {
-    match error {
-        BuildError::Address { .. } => BuildFailure::Address(error.to_string()),
-        BuildError::Bind { .. } => BuildFailure::Bind(error.to_string()),
-        _ => BuildFailure::Other(error.to_string()),
     }
 }
 
@@ -147,60 +133,12 @@ impl<R: Role + Send + 'static> Pool for Shared<R> {
         self.pool.put(stream.downcast::<Held>().unwrap().0)
     }
 
-    fn clean(&self) -> u32 {
-        self.pool.clean()
-    }
-
-    fn flush(&self) -> u32 {
-        self.pool.flush()
-    }
-
-    fn close(&self) {
-        self.pool.close();
+    fn handle(&self) -> &(dyn Handle + 'static) {
+        &*self.pool
     }
 
     fn closed(&self, timeout: Duration) -> bool {
         self.pool.closed(timeout)
-    }
-
-    fn is_closed(&self) -> bool {
-        self.pool.is_closed()
-    }
-
-    fn is_ready(&self) -> bool {
-        self.pool.is_ready()
-    }
-
-    fn idle(&self) -> u32 {
-        self.pool.idle()
-    }
-
-    fn capacity(&self) -> u32 {
-        self.pool.capacity()
-    }
-
-    fn interval(&self) -> Duration {
-        self.pool.interval()
-    }
-
-    fn stats(&self) -> Stats {
-        self.pool.stats()
-    }
-
-    fn last_failure(&self) -> Option<Arc<str>> {
-        self.pool.last_failure()
-    }
-
-    fn add_error(&self) {
-        self.pool.add_error();
-    }
-
-    fn error_count(&self) -> u64 {
-        self.pool.error_count()
-    }
-
-    fn reset_error(&self) {
-        self.pool.reset_error();
     }
 
     fn clone_handle(&self) -> Arc<dyn Pool> {
@@ -242,13 +180,7 @@ impl Stream for Held {
     }
 
     fn tls(&self) -> Option<TlsFacts> {
-        let facts = self.0.tls()?;
-        Some(TlsFacts {
-            version: facts.version,
-            cipher_suite: facts.cipher_suite,
-            alpn: facts.alpn,
-            peer_certificate: facts.peer_certificate,
-        })
+        self.0.tls()
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {

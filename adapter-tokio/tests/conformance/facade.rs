@@ -12,12 +12,11 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use adapter_tokio::pool_proto::conformance::{
-    Adapter, Balancer, BuildFailure, ClientSetup, Dial, Halves, Listen, Pool, Revoked, ServerSetup,
-    Stream, TlsFacts,
+    Adapter, Balancer, ClientSetup, Dial, Halves, Handle, Listen, Pool, ServerSetup, Stream,
 };
 use adapter_tokio::pool_proto::shell::AcquireError;
-use adapter_tokio::pool_proto::{Accepting, ConnId, Dialing, PutError, Role, Stats};
-use adapter_tokio::{BuildError, ClientPool, PooledStream, ServerPool};
+use adapter_tokio::pool_proto::{Accepting, ConnId, Dialing, PutError, Role};
+use adapter_tokio::{BuildError, ClientPool, PooledStream, ServerPool, TlsFacts};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
@@ -40,7 +39,7 @@ impl Adapter for Tokio {
         "tokio"
     }
 
-    fn client(&self, setup: ClientSetup) -> Result<Arc<dyn Pool>, BuildFailure> {
+    fn client(&self, setup: ClientSetup) -> Result<Arc<dyn Pool>, BuildError> {
         let _entered = RUNTIME.enter();
         let mut builder = ClientPool::builder().tls(setup.tls);
         if let Some(config) = setup.config {
@@ -63,10 +62,10 @@ impl Adapter for Tokio {
                 }
             }),
         };
-        Ok(Arc::new(Shared { pool: pool.map_err(failure)?, local_addr: None }))
+        Ok(Arc::new(Shared { pool: pool?, local_addr: None }))
     }
 
-    fn server(&self, setup: ServerSetup) -> Result<Arc<dyn Pool>, BuildFailure> {
+    fn server(&self, setup: ServerSetup) -> Result<Arc<dyn Pool>, BuildError> {
         let _entered = RUNTIME.enter();
         let mut builder = ServerPool::builder().tls(setup.tls);
         if let Some(config) = setup.config {
@@ -82,7 +81,7 @@ impl Adapter for Tokio {
                 builder.listen(TcpListener::from_std(listener).unwrap())
             }
         };
-        let pool = pool.map_err(failure)?;
+        let pool = pool?;
         let local_addr = pool.local_addr();
         Ok(Arc::new(Shared { pool, local_addr }))
     }
@@ -91,11 +90,6 @@ impl Adapter for Tokio {
         let clients = several::<Dialing>(&pools);
         let servers = several::<Accepting>(&pools);
         clients.or(servers).unwrap()
-    }
-
-    fn revoked(&self, error: &io::Error) -> Option<Revoked> {
-        let revoked: &adapter_tokio::Revoked = error.get_ref()?.downcast_ref()?;
-        Some(Revoked { id: revoked.id, reason: revoked.reason })
     }
 }
 
@@ -117,14 +111,6 @@ impl<R: Role + Send + 'static> Balancer for Several<R> {
         let (stream, pool) = wait(self.0.acquire(timeout))?;
         let number = self.0.pools().iter().position(|candidate| ptr::eq(candidate, pool));
         Ok((boxed(stream), number.unwrap()))
-    }
-}
-
-fn failure(error: BuildError) -> BuildFailure {
-    match error {
-        BuildError::Address { .. } => BuildFailure::Address(error.to_string()),
-        BuildError::Bind { .. } => BuildFailure::Bind(error.to_string()),
-        _ => BuildFailure::Other(error.to_string()),
     }
 }
 
@@ -191,60 +177,12 @@ impl<R: Role + Send + 'static> Pool for Shared<R> {
         self.pool.put(stream.downcast::<Limited<PooledStream>>().unwrap().stream)
     }
 
-    fn clean(&self) -> u32 {
-        self.pool.clean()
-    }
-
-    fn flush(&self) -> u32 {
-        self.pool.flush()
-    }
-
-    fn close(&self) {
-        self.pool.close();
+    fn handle(&self) -> &(dyn Handle + 'static) {
+        &*self.pool
     }
 
     fn closed(&self, timeout: Duration) -> bool {
         wait(async { tokio::time::timeout(timeout, self.pool.closed()).await.is_ok() })
-    }
-
-    fn is_closed(&self) -> bool {
-        self.pool.is_closed()
-    }
-
-    fn is_ready(&self) -> bool {
-        self.pool.is_ready()
-    }
-
-    fn idle(&self) -> u32 {
-        self.pool.idle()
-    }
-
-    fn capacity(&self) -> u32 {
-        self.pool.capacity()
-    }
-
-    fn interval(&self) -> Duration {
-        self.pool.interval()
-    }
-
-    fn stats(&self) -> Stats {
-        self.pool.stats()
-    }
-
-    fn last_failure(&self) -> Option<Arc<str>> {
-        self.pool.last_failure()
-    }
-
-    fn add_error(&self) {
-        self.pool.add_error();
-    }
-
-    fn error_count(&self) -> u64 {
-        self.pool.error_count()
-    }
-
-    fn reset_error(&self) {
-        self.pool.reset_error();
     }
 
     fn clone_handle(&self) -> Arc<dyn Pool> {
@@ -298,13 +236,7 @@ impl Stream for Limited<PooledStream> {
     }
 
     fn tls(&self) -> Option<TlsFacts> {
-        let facts = self.stream.tls()?;
-        Some(TlsFacts {
-            version: facts.version,
-            cipher_suite: facts.cipher_suite,
-            alpn: facts.alpn,
-            peer_certificate: facts.peer_certificate,
-        })
+        self.stream.tls()
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {

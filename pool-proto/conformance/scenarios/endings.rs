@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use super::topic;
 use crate::conformance::ends::{both_ends, client_config, server_config};
-use crate::conformance::facade::Revoked;
 use crate::conformance::kit::connect;
 use crate::conformance::prelude::*;
 use crate::conformance::wait::{assert_ends, expect, read_all, send, spawn};
 use crate::shell::AcquireError;
 use crate::tls::TlsMode;
+use crate::transport::Revoked;
 use crate::{CloseReason, ConnId, PutError, Refusal};
 
 topic! {
@@ -34,17 +34,11 @@ topic! {
 }
 
 #[track_caller]
-fn assert_revoked<T: std::fmt::Debug>(
-    ends: &Ends,
-    result: io::Result<T>,
-    id: ConnId,
-    reason: CloseReason,
-) {
+fn assert_revoked<T: std::fmt::Debug>(result: io::Result<T>, id: ConnId, reason: CloseReason) {
     let error = result.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted, "{error:?}");
-    // The streams here are of either adapter.
-    let revoked = ends.client.revoked(&error).or_else(|| ends.server.revoked(&error));
-    assert_eq!(revoked, Some(Revoked { id, reason }));
+    let revoked = error.get_ref().and_then(|error| error.downcast_ref());
+    assert_eq!(revoked, Some(&Revoked { id, reason }));
     let text = error.to_string();
     assert!(text.contains(&id.to_string()) && text.contains(&reason.to_string()), "{text}");
 }
@@ -61,7 +55,7 @@ fn after_a_flush_the_next_read_says_so(ends: &Ends) {
         // The driver has carried it out once it has dialled again.
         client.wait_ready(1, SOON).unwrap();
         let id = theirs.id();
-        assert_revoked(ends, read_one(&mut *theirs), id, CloseReason::Flushed);
+        assert_revoked(read_one(&mut *theirs), id, CloseReason::Flushed);
     });
 }
 
@@ -73,8 +67,8 @@ fn after_a_flush_the_next_write_says_so(ends: &Ends) {
         // The driver has carried it out once it has dialled again.
         client.wait_ready(1, SOON).unwrap();
         let id = theirs.id();
-        assert_revoked(ends, theirs.write_all(&[1]), id, CloseReason::Flushed);
-        assert_revoked(ends, theirs.flush(), id, CloseReason::Flushed);
+        assert_revoked(theirs.write_all(&[1]), id, CloseReason::Flushed);
+        assert_revoked(theirs.flush(), id, CloseReason::Flushed);
     });
 }
 
@@ -89,7 +83,7 @@ fn read_ends(ends: &Ends, at_server: bool, reason: CloseReason, end: impl Fn(&dy
         let read = spawn(move || read_one(&mut *reading));
         let read = read.still_runs_after(Duration::from_millis(50));
         end(&*pool);
-        assert_revoked(ends, read.soon(), id, reason);
+        assert_revoked(read.soon(), id, reason);
     });
 }
 
@@ -122,7 +116,7 @@ fn a_write_that_is_blocked_ends_at_a_flush(ends: &Ends) {
         });
         let write = write.still_runs_after(Duration::from_millis(100));
         client.flush();
-        assert_revoked(ends, Err::<(), _>(write.soon()), id, CloseReason::Flushed);
+        assert_revoked(Err::<(), _>(write.soon()), id, CloseReason::Flushed);
     });
 }
 
@@ -133,7 +127,7 @@ fn a_flush_at_a_server_revokes_its_leases(ends: &Ends) {
         let id = ours.id();
         server.flush();
         assert_ends(&mut theirs);
-        assert_revoked(ends, read_one(&mut *ours), id, CloseReason::Flushed);
+        assert_revoked(read_one(&mut *ours), id, CloseReason::Flushed);
     });
 }
 
@@ -199,7 +193,7 @@ fn a_close_revokes_the_leases(ends: &Ends) {
         let (mut ours, mut theirs) = both_ends(&server, &client);
         let id = theirs.id();
         client.end();
-        assert_revoked(ends, read_one(&mut *theirs), id, CloseReason::PoolClosed);
+        assert_revoked(read_one(&mut *theirs), id, CloseReason::PoolClosed);
         assert_ends(&mut ours);
         let error = client.put(theirs).unwrap_err();
         assert_eq!(error, PutError::PoolClosed);
@@ -263,7 +257,7 @@ fn the_last_handle_that_is_dropped_closes_the_pool(ends: &Ends) {
     clone.wait_ready(1, SOON).unwrap();
     drop(clone);
     let id = theirs.id();
-    assert_revoked(ends, read_one(&mut *theirs), id, CloseReason::PoolClosed);
+    assert_revoked(read_one(&mut *theirs), id, CloseReason::PoolClosed);
     assert_ends(&mut ours);
     eventually(|| server.stats(), |stats| stats.idle == 0);
 }

@@ -1,0 +1,25 @@
+//! All nine pairs of a client and a server of the three adapters, in what concerns both ends.
+//!
+//! It takes the facades of the other adapters from their tests, so it is left out of the package.
+
+#[allow(dead_code, reason = "the others are for smol's own tests")]
+#[path = "../../../adapter-smol/tests/conformance/executors.rs"]
+mod executors;
+#[path = "../../../adapter-smol/tests/conformance/facade.rs"]
+mod smol;
+#[path = "../conformance/facade.rs"]
+mod std;
+#[path = "../../../adapter-tokio/tests/conformance/facade.rs"]
+mod tokio;
+
+use ::std::process::ExitCode;
+
+use adapter_std::pool_proto::conformance;
+use executors::Global;
+
+fn main() -> ExitCode {
+    static STD: std::Std = std::Std;
+    static TOKIO: tokio::Tokio = tokio::Tokio;
+    let adapters = [&TOKIO as _, &smol::Smol::<Global>::ADAPTER as _, &STD as _];
+    if conformance::run_pairs(&adapters) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
