@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::facade::{Adapter, ClientSetup, Listen, ServerSetup};
 use super::kit::identity;
@@ -97,9 +98,24 @@ pub(super) fn listener() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
+/// A listener at a loopback address of its own, where there is more than one (Linux): its port can be
+/// free for a while, and no connection of somebody else's will take it.
+pub(super) fn own_listener() -> (TcpListener, SocketAddr) {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    if !cfg!(target_os = "linux") {
+        return listener();
+    }
+    // Another process, such as the same scenarios of another adapter, has another address.
+    let [_, _, a, b] = std::process::id().to_be_bytes();
+    let next = NEXT.fetch_add(1, Ordering::Relaxed);
+    let listener = TcpListener::bind((Ipv4Addr::new(127, 64 | (a & 63), b, next), 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
 /// An address at which nobody listens.
 pub(super) fn nobody() -> SocketAddr {
-    listener().1
+    own_listener().1
 }
 
 impl Ends {

@@ -2,8 +2,9 @@
 //! loopback, of one adapter or of two, and peers that are no pools. Feature `conformance`; for the
 //! tests of adapters only.
 //!
-//! An adapter implements [`Adapter`], [`Pool`] and [`Stream`] (some 150 lines; what is async runs in
-//! its runtime's `block_on`), and calls [`main`] from a test without the usual harness:
+//! An adapter implements [`Adapter`], [`Pool`], [`Stream`] and [`Balancer`] (some 300 lines, most of
+//! them forwarding; what is async runs in its runtime's `block_on`), and calls [`main`] from a test
+//! without the usual harness:
 //!
 //! ```toml
 //! [dev-dependencies]

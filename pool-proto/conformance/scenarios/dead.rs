@@ -154,7 +154,8 @@ fn is_not_handed_out(ends: &Ends, by_id: bool) {
             assert!(answer.is_err(), "a dead connection: {answer:?}");
             drop(kept);
         }
-        assert_eq!(stage.client.stats().totals.peer_closed, ROUNDS);
+        // The pool itself may have been looking just then.
+        eventually(|| stage.client.stats().totals.peer_closed, |closed| *closed == ROUNDS);
     });
 }
 
@@ -211,10 +212,13 @@ fn without_ids_a_server_that_spoke_and_left_is_never_taken(ends: &Ends) {
         peer.send(b"220 ready\r\n");
         // Taken in by the pool before the server leaves, or not: both must do.
         thread::yield_now();
+        let dead = peer.tcp().peer_addr().unwrap();
         peer.die(Death::Fin);
-        let answer = stage.client.acquire(Duration::ZERO);
-        assert!(answer.is_err(), "a dead connection: {answer:?}");
-        assert_eq!(stage.client.stats().totals.peer_closed, 1);
+        // Without TLS and id the next connection may already be there.
+        if let Ok(stream) = stage.client.acquire(Duration::ZERO) {
+            assert_ne!(stream.local_addr().unwrap(), dead, "a dead connection: {stream:?}");
+        }
+        eventually(|| stage.client.stats().totals.peer_closed, |closed| *closed == 1);
     });
 }
 
@@ -230,7 +234,7 @@ fn one_that_closes_at_any_moment_of_its_birth_leaves(ends: &Ends) {
     let ms = Duration::from_millis(1);
     let config = client_config().capacity(8..=8).backoff(ms, ms);
     let client = ends.dial(TlsMode::None, config, fake.address);
-    eventually(|| fake.accepted(), |accepted| *accepted > 600);
+    eventually(|| fake.accepted(), |accepted| *accepted > 300);
     drop(fake);
     eventually(|| client.stats(), |stats| stats.idle == 0);
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::{fails, topic};
 use crate::conformance::ends::{
-    both_ends, client_config, client_tls, nobody, server_config, single,
+    both_ends, client_config, client_tls, nobody, own_listener, server_config, single,
 };
 use crate::conformance::facade::Listen;
 use crate::conformance::kit::{Fake, hex_id, reset, tls_accept};
@@ -65,8 +65,8 @@ fn a_server_that_comes_back_is_found(ends: &Ends) {
 }
 
 fn after_an_outage_the_pool_is_filled_again(ends: &Ends) {
-    let server = ends.serve(TlsMode::None, server_config());
-    let address = server.address();
+    let (listener, address) = own_listener();
+    let server = ends.serve_on(Listen::On(listener), None, server_config());
     let wait = Duration::from_millis(20);
     let client = ends.dial(TlsMode::None, client_config().backoff(wait, wait), address);
     client.wait_ready(4, SOON).unwrap();

@@ -8,7 +8,7 @@ use socket2::SockRef;
 
 use super::topic;
 use crate::Refusal;
-use crate::conformance::ends::{both_ends, client_config, listener, server_config};
+use crate::conformance::ends::{both_ends, client_config, listener, own_listener, server_config};
 use crate::conformance::facade::{BuildFailure, Listen, ServerSetup};
 use crate::conformance::prelude::*;
 use crate::conformance::wait::{expect, send, spawn};
@@ -65,9 +65,9 @@ fn ipv6_addresses_work_at_both_ends(ends: &Ends) {
 }
 
 fn when_a_server_has_closed_its_port_is_free(ends: &Ends) {
-    let server = ends.serve(TlsMode::None, server_config());
-    let address = server.address().to_string();
-    server.end();
+    let (listener, address) = own_listener();
+    let address = address.to_string();
+    ends.serve_on(Listen::On(listener), None, server_config()).end();
     for _ in 0..100 {
         bind(ends, &address).unwrap().end();
     }

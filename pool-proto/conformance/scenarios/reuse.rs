@@ -1,6 +1,7 @@
 //! Putting connections back.
 
 use std::io::{ErrorKind, Read, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::topic;
@@ -29,9 +30,18 @@ topic! {
     beside what_tls_could_not_send_before_the_put_does_not_go_out_with_the_next_use,
 }
 
+/// A server and a client with a stock: where each take is one of the last connection, capacity grows
+/// until what is put back is one too many.
+fn stocked_pair(ends: &Ends, mode: TlsMode) -> (Arc<dyn Pool>, Arc<dyn Pool>) {
+    let (server, client) = ends.hex_pair(mode);
+    server.wait_ready(4, SOON).unwrap();
+    client.wait_ready(4, SOON).unwrap();
+    (server, client)
+}
+
 fn both_ends_use_a_connection_again(ends: &Ends) {
     Modes::both(|mode| {
-        let (server, client) = ends.hex_pair(mode);
+        let (server, client) = stocked_pair(ends, mode);
         let (mut ours, mut theirs) = both_ends(&server, &client);
         for round in 0..20_u32 {
             let id = ours.id();
@@ -88,7 +98,7 @@ fn what_comes_after_the_put_is_for_the_next_holder(ends: &Ends) {
 
 fn a_put_with_a_silent_peer_takes_no_time_and_swallows_no_request(ends: &Ends) {
     Modes::both(|mode| {
-        let (server, client) = ends.hex_pair(mode);
+        let (server, client) = stocked_pair(ends, mode);
         let (mut ours, mut theirs) = both_ends(&server, &client);
         for round in 0..200_u32 {
             let before = now();
