@@ -202,7 +202,9 @@ async fn drive<R: Role + Send + 'static>(
 
 async fn sleep(clock: &MonotonicClock, due: Option<Instant>) {
     match due.and_then(|due| clock.deadline(due)) {
-        Some(deadline) => drop(Timer::at(deadline).await),
+        Some(deadline) => {
+            Timer::at(deadline).await;
+        }
         None => std::future::pending().await,
     }
 }

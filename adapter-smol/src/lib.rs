@@ -1,4 +1,4 @@
-//! The tokio adapter of `pool`: two ends keep a stock of connections that are already dialled,
+//! The smol adapter of `pool`: two ends keep a stock of connections that are already dialled,
 //! already through TLS 1.3 and already named by an id, so that a request never waits for a
 //! handshake.
 //!
@@ -12,11 +12,11 @@
 //!
 //! use adapter_smol::pool_proto::tls::{ClientTls, ServerTls};
 //! use adapter_smol::{ClientPool, ServerPool};
-//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//! use smol::io::{AsyncReadExt, AsyncWriteExt};
 //!
-//! #[tokio::main]
-//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! smol::block_on(async {
+//!     let listener = smol::net::TcpListener::bind("127.0.0.1:0").await?;
 //!     let address = listener.local_addr()?.to_string();
 //!
 //!     let server = ServerPool::builder().tls(ServerTls::self_signed()?).listen(listener)?;
@@ -38,16 +38,39 @@
 //!     client.put(theirs)?;
 //!     server.put(ours)?;
 //!     Ok(())
-//! }
+//! })
+//! # }
 //! ```
 //!
 //! # What runs
 //!
-//! Each pool has one task, its driver. It owns every dial and handshake of the pool; dropping the
-//! pool (its last clone), closing it, or shutting the runtime down ends them all. There is no task
-//! and no timer per connection: an idle connection leaves a waker with tokio's reactor, which tells
-//! the driver when something arrives on it. All decisions are made by the state machine of
-//! [`pool_proto`]; what is here is sockets, TLS and a timer.
+//! Each pool has a driver, and an executor of its own for its dials and handshakes, which the driver
+//! owns; dropping the pool (its last clone), closing it, or dropping the executor that it runs on
+//! ends them all. There is no task and no timer per connection: an idle connection leaves a waker
+//! with the reactor of `async-io`, which tells the driver when something arrives on it. All
+//! decisions are made by the state machine of [`pool_proto`]; what is here is sockets, TLS and a
+//! timer. Names are resolved on the threads of `blocking`; nothing else blocks.
+//!
+//! # On which executor
+//!
+//! On smol's global one (a single thread, unless `SMOL_THREADS` says otherwise), or on one of the
+//! user's, given to [`spawn_with`](ClientPoolBuilder::spawn_with): it gets as many futures as there
+//! are processors, so that handshakes can go on side by side, and has nothing to do but run them.
+//! Sockets and timers are those of `async-io`, which brings its own thread where nobody runs its
+//! `block_on`; so any executor will do, as will any `block_on` for the calls of a pool:
+//!
+//! ```
+//! # use adapter_smol::ClientPool;
+//! # use std::sync::Arc;
+//! # fn example(ours: Arc<smol::Executor<'static>>) -> Result<(), Box<dyn std::error::Error>> {
+//! let pool = ClientPool::builder()
+//!     .spawn_with(move |future| ours.spawn(future).detach())
+//!     .connect("tunnel.example:9000")?;
+//! # Ok(()) }
+//! ```
+//!
+//! For async-std (which is discontinued), it is
+//! `spawn_with(|future| drop(async_std::task::spawn(future)))`.
 //!
 //! # Never a dead connection
 //!
@@ -62,7 +85,7 @@
 //! |---|---|
 //! | `pool.rs` | what both pools can do: the public API |
 //! | `client.rs`, `server.rs` | builders; dialling; accepting |
-//! | `driver.rs` | the one task of a pool |
+//! | `driver.rs` | what a pool runs |
 //! | `stream.rs` | a connection in the user's hands |
 //! | `clock.rs` | the one clock |
 //! | `socket.rs` | TCP: options, reading by way of the reactor and past it, listening |
@@ -90,7 +113,3 @@ pub use pool_proto::transport::Revoked;
 pub use rustls;
 pub use server::{ServerPool, ServerPoolBuilder};
 pub use stream::PooledStream;
-
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;

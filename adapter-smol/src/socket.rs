@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use pool_proto::KeepAlive;
 use pool_proto::transport::{self, BACKLOG, Link};
@@ -57,15 +57,10 @@ impl transport::Socket for Socket {
         self.tcp.get_ref().peek(&mut [0]).map(|_| ())
     }
 
+    // What the reactor says may be of yesterday, but it says that once: asked again after a look that
+    // finds nothing, it takes the waker.
     fn watch(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
-            ready!(self.tcp.poll_readable(cx))?;
-            // What the reactor says may be of yesterday, and it says it once.
-            match self.peek() {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                _ => return Poll::Ready(Ok(())),
-            }
-        }
+        self.tcp.poll_readable(cx)
     }
 
     fn shut_write(&self) -> io::Result<()> {

@@ -107,7 +107,7 @@ fn a_dialer_that_panics_costs_its_own_dial_only() {
         let _stream = client.acquire(SOON).await.unwrap();
         assert_eq!(client.stats().totals.dial_failures, 2);
         // What runs the one pool runs the other, too.
-        server.acquire(SOON).await.unwrap();
+        let _stream = server.acquire(SOON).await.unwrap();
     });
 }
 

@@ -10,14 +10,14 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use adapter_smol::pool_proto::tls::{ClientTls, ServerTls};
-use adapter_smol::pool_proto::{CloseReason, PutError, Refusal};
+use adapter_smol::pool_proto::{CloseReason, PutError, Refusal, ServerConfigBuilder, Totals};
 use adapter_smol::{AcquireError, ClientPool, PooledStream, Revoked, ServerPool};
-use common::{SOON, eventually, expect, send, soon};
+use common::{SOON, eventually, expect, send, server_config, soon};
 use smol::channel::{Sender, bounded};
-use smol::future::Boxed;
+use smol::future::{Boxed, yield_now};
 use smol::io::AsyncReadExt;
 use smol::net::TcpStream;
-use smol::{Executor, block_on};
+use smol::{Async, Executor, block_on};
 
 /// An executor on threads of its own. Dropped, it is gone, with all that it was to run.
 struct Threads {
@@ -32,7 +32,8 @@ impl Threads {
         let (stop, stopped) = bounded(1);
         let run = |_| {
             let (executor, stopped) = (Arc::clone(&executor), stopped.clone());
-            thread::spawn(move || drop(block_on(executor.run(stopped.recv()))))
+            // It fails when there is nobody left who could tell it to go on.
+            thread::spawn(move || block_on(executor.run(stopped.recv())).unwrap_or_default())
         };
         let threads = (0..number).map(run).collect();
         Self { executor, stop: Some(stop), threads }
@@ -174,4 +175,40 @@ fn dials_go_with_the_executor() {
     drop(threads);
     block_on(soon(client.closed()));
     assert_eq!(Arc::strong_count(&alive), 1);
+}
+
+/// How many of a hundred peers, who come while the only thread is busy, are seen to in one go.
+fn in_one_go(config: ServerConfigBuilder, seen: fn(&Totals) -> u64) -> u64 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let peers: Vec<_> = (0..100).map(|_| std::net::TcpStream::connect(address)).collect();
+    let executor = Arc::new(Executor::new());
+    let spawner = Arc::clone(&executor);
+    let server = ServerPool::builder()
+        .config(config.build().unwrap())
+        .spawn_with(move |future| spawner.spawn(future).detach())
+        .listen(Async::new(listener).unwrap())
+        .unwrap();
+    let others = executor.spawn(async move {
+        let (mut last, mut most) = (0, 0);
+        while last < 100 {
+            let now = seen(&server.stats().totals);
+            most = most.max(now - last);
+            last = now;
+            yield_now().await;
+        }
+        most
+    });
+    let most = block_on(executor.run(soon(others)));
+    drop(peers);
+    most
+}
+
+#[test]
+fn a_queue_of_peers_does_not_hold_up_the_thread() {
+    let most = in_one_go(server_config().capacity(100), |totals| totals.admitted);
+    assert!(most < 10, "{most} peers were admitted in one go");
+    let nobody = server_config().allow("192.0.2.1".parse().unwrap());
+    let most = in_one_go(nobody, |totals| totals.rejected_address);
+    assert!(most < 10, "{most} peers were turned away in one go");
 }

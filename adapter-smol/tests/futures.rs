@@ -79,7 +79,7 @@ async fn give_up_at_random<R: Role + Send + 'static>(pool: Pool<R>, seed: u64, r
         };
         let take = async {
             let taken = match last {
-                Some(id) if seed % 4 == 0 => pool.acquire_by_id(id, SOON).await,
+                Some(id) if seed.is_multiple_of(4) => pool.acquire_by_id(id, SOON).await,
                 _ => pool.acquire(SOON).await,
             };
             taken.ok()

@@ -1,6 +1,6 @@
 //! Ten requests from one end to the other, over connections that were ready before they were needed.
 //!
-//! `cargo run -p adapter-tokio --example pair`; every adapter has this example, and a diff of two
+//! `cargo run --example pair-tokio`; every adapter has this example, and a diff of two
 //! shows what is different about them.
 
 use std::error::Error;
