@@ -26,5 +26,6 @@ mod matrix;
 mod peer;
 mod release;
 mod table;
+mod trust;
 mod tuning;
 mod work;

@@ -30,8 +30,11 @@ const FAULTY: &str = "v1.0.50";
 
 /// A program on the release in which the newer faults were found, if it is among those to test.
 fn reference() -> Option<Arc<Peer>> {
-    let release = go()?.releases.iter().find(|release| release.name == FAULTY)?;
-    Some(Arc::new(release.start()))
+    Some(Arc::new(faulty()?.start()))
+}
+
+fn faulty() -> Option<&'static Release> {
+    go()?.releases.iter().find(|release| release.name == FAULTY)
 }
 
 /// Programs on the older releases, which take connections one after another, if there are any.

@@ -68,7 +68,7 @@ async fn fault_08_take_by_id_pops_another_connections_token() {
 /// 9: an id was queued before its connection was stored, and a waiting taker lost both.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_09_an_id_is_queued_before_its_connection_is_stored() {
-    const TAKERS: usize = 2000;
+    const TAKERS: usize = 1000;
     let (server, address) = our_server(TlsMode::None, 64).await;
     let mut takers = JoinSet::new();
     for _ in 0..TAKERS {
@@ -151,28 +151,32 @@ async fn on_command() -> (Fake, impl Fn() -> Instant) {
 /// 16: a take by id asked again every 50 ms; in the older releases it looked through all there were.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_16_by_id_take() {
+    const TRIES: usize = 9;
+    /// The reference's.
+    const POLL: Duration = Duration::from_millis(50);
     let first: ConnId = "00000001".parse().unwrap();
-    // The best of some: this machine may be busy, but it cannot be that each time.
-    let mut best = Duration::MAX;
-    for _ in 0..5 {
+    let mut ours = Vec::new();
+    for _ in 0..TRIES {
         let (fake, arrive) = on_command().await;
         let client = our_client(TlsMode::None, 1, fake.address);
         eventually(|| fake.accepted(), |accepted| *accepted == 1).await;
         let take = async { drop(client.acquire_by_id(first, SOON).await.unwrap()) };
-        best = best.min(delay(take, arrive).await);
+        ours.push(delay(take, arrive).await);
     }
-    assert!(best < Duration::from_millis(20), "{best:?}");
+    // This machine may be busy, but it cannot be that each time.
+    assert!(ours.iter().any(|delay| *delay < POLL / 2), "{ours:?}");
 
     let Some(peer) = reference() else { return };
-    let mut best = Duration::MAX;
-    for _ in 0..5 {
+    let mut theirs_took = Vec::new();
+    for _ in 0..TRIES {
         let (fake, arrive) = on_command().await;
         let theirs = Theirs::client(&peer, TlsMode::None, fake.address, 1).await;
         eventually(|| fake.accepted(), |accepted| *accepted == 1).await;
         let take = async { drop(theirs.by_id("00000001", SOON).await.unwrap()) };
-        best = best.min(delay(take, arrive).await);
+        theirs_took.push(delay(take, arrive).await);
     }
-    assert!(best > Duration::from_millis(20), "the reference polls, but took {best:?}");
+    let slow = theirs_took.iter().filter(|delay| **delay > POLL / 2);
+    assert!(slow.count() > TRIES / 2, "the reference polls, but took {theirs_took:?}");
 }
 
 /// 18: a take begun before the manager failed when that started, or panicked.
