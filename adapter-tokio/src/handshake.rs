@@ -111,8 +111,9 @@ async fn read_id(
     let mut reader = IdReader::new(format);
     loop {
         if let Some(id) = reader.poll()? {
-            watch.judge(&reader)?;
-            return Ok((id, reader.into_surplus()));
+            let surplus = reader.into_surplus();
+            watch.judge(format, id, &surplus)?;
+            return Ok((id, surplus));
         }
         let read = stream.read_buf(reader.buffer_mut()).await;
         match read {

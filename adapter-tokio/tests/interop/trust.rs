@@ -6,10 +6,10 @@ use adapter_tokio::pool_proto::tls::{ClientTls, Identity, ServerTls, TlsMode};
 use adapter_tokio::pool_proto::{IdExchange, Stats};
 use adapter_tokio::{ClientPool, ServerPool};
 
-use crate::common::{client_config, eventually, identity, server_config};
 use crate::matrix::Theirs;
 use crate::peer::Peer;
 use crate::release::go;
+use crate::rig::{client_config, eventually, identity, server_config};
 
 const NOBODY: u64 = 0;
 

@@ -10,9 +10,9 @@ use adapter_tokio::pool_proto::{ConnId, IdExchange, IdFormat, Tuner, Tuning};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::common::{Fake, SOON, client_config, dial, hex_id, send};
 use crate::peer::Peer;
 use crate::release::{Release, go};
+use crate::rig::{Fake, SOON, client_config, dial, hex_id, send};
 
 const CAPACITY: (u32, u32) = (2, 12);
 

@@ -15,11 +15,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{A_WHILE, go_server, older, our_client, our_server, reference, send_id};
-use crate::common::{
+use crate::matrix::Theirs;
+use crate::rig::{
     Fake, SOON, client_config, dial, ended, ends, eventually, expect, send, serve, server_config,
     soon,
 };
-use crate::matrix::Theirs;
 
 /// 11: flush against take and refill crashed the process in 12 of 15 runs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

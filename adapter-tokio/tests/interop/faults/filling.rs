@@ -13,9 +13,9 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use super::{A_WHILE, faulty, our_client, reference, send_id};
-use crate::common::{Fake, SOON, client_config, eventually, send, tls_accept};
 use crate::matrix::Theirs;
 use crate::peer::Peer;
+use crate::rig::{Fake, SOON, client_config, eventually, send, tls_accept};
 
 /// The first connection is accepted and never answered; all others are served.
 async fn first_is_silent(tls: bool) -> Fake {
@@ -95,7 +95,7 @@ async fn fault_04_no_dial_backoff() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_19_a_dialer_that_returns_no_tcp_connection() {
     let fake = Fake::start(|mut tcp, number| async move {
-        send(&mut tcp, crate::common::hex_id(number).as_bytes()).await;
+        send(&mut tcp, crate::rig::hex_id(number).as_bytes()).await;
         std::future::pending::<()>().await;
     });
     let fake = fake.await;

@@ -17,10 +17,10 @@ use adapter_tokio::pool_proto::{ConnId, IdExchange, IdFormat};
 use adapter_tokio::{ClientPool, ServerPool};
 use tokio::net::TcpStream;
 
-use crate::common::{client_config, dial, hex_id, send, serve, server_config};
 use crate::matrix::Theirs;
 use crate::peer::Peer;
 use crate::release::{Release, go};
+use crate::rig::{client_config, dial, hex_id, send, serve, server_config};
 
 /// Long enough to see that something does not happen.
 const A_WHILE: Duration = Duration::from_millis(300);

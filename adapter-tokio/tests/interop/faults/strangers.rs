@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{A_WHILE, go_server, older, our_client, our_server, reference};
-use crate::common::{SOON, connect_from, ended, eventually, is_timeout, serve, server_config};
+use crate::rig::{SOON, connect_from, ended, eventually, is_timeout, serve, server_config};
 
 const STRANGER: &str = "127.0.0.2";
 
