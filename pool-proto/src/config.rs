@@ -215,16 +215,11 @@ macro_rules! common_settings {
             self
         }
 
-        /// Whether one connection is the control connection, known by the id
-        /// [`00000000`](crate::ConnId::ZERO): as with releases of the reference whose server names
-        /// its first connection so. It is taken by that id only, never by an acquire of any; it is
-        /// no part of the stock; and who asks for it before it is there waits for it. A server
-        /// names the next connection so that comes when none has the name. Like any other that a
-        /// peer has begun to use, it is kept for the [`claim_timeout`](Self::claim_timeout).
-        /// Default: no; then a server never makes that id, and to a client it is one like any other.
-        ///
-        /// Whoever connects first gets it. Where strangers can connect, let the
-        /// [allow list](ServerConfigBuilder::allow) or client certificates keep them out.
+        /// Whether one connection, known by [`00000000`](crate::ConnId::ZERO), is the control
+        /// connection, as the first of newer releases of the reference. Only an acquire by that id
+        /// takes it, and waits until it is there; it is no part of the stock. A server names the
+        /// next one so that comes when none has the name. Kept for the
+        /// [`claim_timeout`](Self::claim_timeout). Default: no; a server then never makes that id.
         pub fn control_connection(mut self, wanted: bool) -> Self {
             self.common.control_connection = wanted;
             self

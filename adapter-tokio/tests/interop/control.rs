@@ -7,9 +7,9 @@ use std::time::Duration;
 use adapter_tokio::pool_proto::tls::TlsMode;
 use adapter_tokio::pool_proto::{ConnId, IdExchange, IdFormat};
 
-use crate::common::{SOON, client_config, dial, is_timeout, serve, server_config};
 use crate::matrix::Theirs;
 use crate::release::{go, newest};
+use crate::rig::{SOON, client_config, dial, is_timeout, serve, server_config};
 use crate::work::Ends;
 
 const ZERO: &str = "00000000";

@@ -7,9 +7,9 @@ use adapter_tokio::pool_proto::tls::TlsMode;
 use adapter_tokio::pool_proto::{ConnId, IdExchange, IdFormat, Refusal};
 use adapter_tokio::{AcquireError, ClientPool};
 
-use crate::common::{SOON, client_config, dial, eventually, serve, server_config};
 use crate::matrix::Theirs;
 use crate::release::go;
+use crate::rig::{SOON, client_config, dial, eventually, serve, server_config};
 
 const fn other(format: IdFormat) -> IdFormat {
     match format {
@@ -86,7 +86,7 @@ async fn half_an_id_that_a_go_client_tells_is_refused_with_a_hint() {
 /// with hex is served, as long as it is chance.
 #[tokio::test]
 async fn two_connections_that_look_like_the_wrong_format_are_served() {
-    use crate::common::{Fake, send};
+    use crate::rig::{Fake, send};
     let wire: [&[u8]; 3] = [b"cafe1234", b"beef5678", b"\x01\x02\x03\x04"];
     let fake = Fake::start(move |mut tcp, number| async move {
         send(&mut tcp, wire[number % 3]).await;
@@ -97,7 +97,7 @@ async fn two_connections_that_look_like_the_wrong_format_are_served() {
     // Their users have begun to use them, so they are there by id only.
     for (id, early) in [(b"cafe", b"1234"), (b"beef", b"5678")] {
         let mut stream = client.acquire_by_id(ConnId::from_bytes(*id), SOON).await.unwrap();
-        crate::common::expect(&mut stream, early).await;
+        crate::rig::expect(&mut stream, early).await;
     }
     assert_eq!(client.stats().totals.id_failures, 0);
 }

@@ -17,14 +17,14 @@
     reason = "a panic here is a failed test"
 )]
 
-#[path = "../common/mod.rs"]
-mod common;
 mod control;
 mod faults;
 mod formats;
 mod matrix;
 mod peer;
 mod release;
+mod rig;
 mod table;
+mod trust;
 mod tuning;
 mod work;

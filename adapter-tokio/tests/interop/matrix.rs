@@ -14,9 +14,9 @@ use adapter_tokio::{ClientPool, Pool, PooledStream, ServerPool};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::common::{SOON, client_config, eventually, server_config, soon};
 use crate::peer::Peer;
 use crate::release::{Authority, Release, go};
+use crate::rig::{SOON, client_config, eventually, server_config, soon};
 use crate::work::Ends;
 
 /// Ready connections: much fewer than are used, so that both ends refill.

@@ -32,6 +32,17 @@ impl Peer {
         if let Some(authority) = authority {
             command.env("SSL_CERT_FILE", &authority.root_file);
         }
+        Self::run(command)
+    }
+
+    /// One that is to panic, and whose last words would only alarm.
+    pub(crate) fn start_muted(program: &Path) -> Self {
+        let mut command = Command::new(program);
+        command.stderr(Stdio::null());
+        Self::run(command)
+    }
+
+    fn run(mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (input, output) = (child.stdin.take(), child.stdout.take().unwrap());
         let waiting = Arc::new(Mutex::new(HashMap::<u64, oneshot::Sender<Value>>::new()));

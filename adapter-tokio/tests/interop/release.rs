@@ -202,7 +202,7 @@ fn look_at(release: &str, program: PathBuf, authority: &Authority) -> Release {
 fn first_bytes(address: &str) -> Vec<u8> {
     use std::io::Read;
     let mut tcp = std::net::TcpStream::connect(address).unwrap();
-    tcp.set_read_timeout(Some(crate::common::SOON)).unwrap();
+    tcp.set_read_timeout(Some(crate::rig::SOON)).unwrap();
     let mut bytes = [0; 64];
     let mut count = tcp.read(&mut bytes).unwrap();
     let silence = std::time::Duration::from_millis(100);

@@ -6,8 +6,8 @@ use adapter_tokio::PooledStream;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::common::soon;
 use crate::peer::Peer;
+use crate::rig::soon;
 
 /// 64-bit FNV-1a, which Go has in its library: both ends compute it for themselves.
 fn sum(data: &[u8]) -> String {

@@ -264,7 +264,8 @@ fn message_for_an_upper_case_letter() {
     assert_eq!(
         message_for(b"0A"),
         "expected a connection id of 8 characters 0-9a-f, but byte 0x41 ('A') came at offset \
-         1: an upper-case letter, the peer must write its ids in lower case"
+         1: an upper-case letter, the peer must write its ids in lower case; if the peer sends \
+         Raw4 ids, configure IdFormat::Raw4"
     );
 }
 
@@ -280,7 +281,8 @@ fn message_for_a_tls_peer_on_a_plaintext_port() {
 
 #[test]
 fn message_for_bytes_of_a_raw_id() {
-    for bytes in [&b"\xc3"[..], b"\x00", b"\x7f", b"ab\x15", b"\x17"] {
+    // Also where they look like something else by chance.
+    for bytes in [&b"\xc3"[..], b"\x00", b"\x7f", b"ab\x15", b"\x17", b"\x16", b"A", b"~"] {
         let message = message_for(bytes);
         assert!(message.contains("configure IdFormat::Raw4"), "{message}");
     }

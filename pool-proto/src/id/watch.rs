@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use super::{ID_BYTES, IdError, IdFormat, IdReader, State, hex_value};
+use super::{ConnId, ID_BYTES, IdError, IdFormat, hex_value};
 
 /// One for all connections to a peer: notices when it writes `Hex8` ids and `Raw4` is configured.
 ///
@@ -26,14 +26,14 @@ impl FormatWatch {
         Self { in_a_row: AtomicU32::new(0) }
     }
 
-    /// To be asked once for each connection, when its reader has the id and before
-    /// [`into_surplus`](IdReader::into_surplus).
+    /// To be asked once for each connection, with the format that is configured, the id, and what
+    /// came with it (see [`into_surplus`](super::IdReader::into_surplus)).
     ///
     /// # Errors
     ///
     /// [`IdError::HalfOfHex8`] when the peer writes its ids as `Hex8`.
-    pub fn judge(&self, reader: &IdReader) -> Result<(), IdError> {
-        if !is_half_of_hex8(reader) {
+    pub fn judge(&self, format: IdFormat, id: ConnId, surplus: &[u8]) -> Result<(), IdError> {
+        if format != IdFormat::Raw4 || !are_halves_of_hex8(id, surplus) {
             self.in_a_row.store(0, Ordering::Relaxed);
             return Ok(());
         }
@@ -46,31 +46,27 @@ impl FormatWatch {
 }
 
 /// Whether this `Raw4` id and what came with it could be a `Hex8` id.
-fn is_half_of_hex8(reader: &IdReader) -> bool {
-    let (IdFormat::Raw4, State::Whole(id)) = (reader.format, &reader.state) else {
-        return false;
-    };
-    let rest = reader.buffer.get(..ID_BYTES).unwrap_or_default();
+fn are_halves_of_hex8(id: ConnId, surplus: &[u8]) -> bool {
     let is_hex = |bytes: &[u8]| bytes.iter().all(|byte| hex_value(*byte).is_some());
-    is_hex(&id.to_bytes()) && rest.len() == ID_BYTES && is_hex(rest)
+    is_hex(&id.to_bytes()) && surplus.get(..ID_BYTES).is_some_and(is_hex)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ConnId;
+    use crate::IdReader;
 
-    fn read(format: IdFormat, wire: &[u8]) -> IdReader {
+    fn judge(watch: &FormatWatch, format: IdFormat, wire: &[u8]) -> Result<(), IdError> {
         let mut reader = IdReader::new(format);
         reader.feed(wire);
-        assert!(reader.poll().unwrap().is_some());
-        reader
+        let id = reader.poll().unwrap().unwrap();
+        watch.judge(format, id, &reader.into_surplus())
     }
 
     #[test]
     fn the_third_half_of_a_hex8_id_in_a_row_fails_and_all_after_it() {
         let watch = FormatWatch::new();
-        let half = || watch.judge(&read(IdFormat::Raw4, b"0a1b2c3d"));
+        let half = || judge(&watch, IdFormat::Raw4, b"0a1b2c3d");
         assert_eq!([half(), half()], [Ok(()), Ok(())]);
         for _ in 0..10 {
             assert_eq!(half(), Err(IdError::HalfOfHex8));
@@ -85,9 +81,9 @@ mod tests {
             [b"0a1b", b"0a1bGET ", b"0a1b2c3", b"\x00\x00\x00\x002c3d", b"\xf7\x1b2c3d2c3d"];
         for other in others {
             for _ in 1..FormatWatch::IN_A_ROW {
-                assert_eq!(watch.judge(&read(IdFormat::Raw4, b"0a1b2c3dhello")), Ok(()));
+                assert_eq!(judge(&watch, IdFormat::Raw4, b"0a1b2c3dhello"), Ok(()));
             }
-            assert_eq!(watch.judge(&read(IdFormat::Raw4, other)), Ok(()), "{other:?}");
+            assert_eq!(judge(&watch, IdFormat::Raw4, other), Ok(()), "{other:?}");
         }
     }
 
@@ -95,7 +91,7 @@ mod tests {
     fn a_reader_of_hex8_is_never_suspected() {
         let watch = FormatWatch::new();
         for _ in 0..10 {
-            assert_eq!(watch.judge(&read(IdFormat::Hex8, b"0a1b2c3d0a1b2c3d")), Ok(()));
+            assert_eq!(judge(&watch, IdFormat::Hex8, b"0a1b2c3d0a1b2c3d"), Ok(()));
         }
     }
 
@@ -106,9 +102,8 @@ mod tests {
         let mut alone = 0;
         for _ in 0..1_000_000 {
             let id = ConnId::from_bytes(random.u32(..).to_be_bytes());
-            let reader = read(IdFormat::Raw4, &[&id.to_bytes(), b"cafe".as_slice()].concat());
-            alone += u32::from(is_half_of_hex8(&reader));
-            assert_eq!(watch.judge(&reader), Ok(()));
+            alone += u32::from(are_halves_of_hex8(id, b"cafe"));
+            assert_eq!(watch.judge(IdFormat::Raw4, id, b"cafe"), Ok(()));
         }
         assert!(alone > 0, "the test has not met what it is about");
     }

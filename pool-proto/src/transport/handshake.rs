@@ -38,7 +38,9 @@ impl ClientSide {
         let session = Session::client(self.tls.as_ref()).map_err(Failure::of_rustls)?;
         let ids = match self.ids {
             IdExchange::None => Ids::None,
-            IdExchange::Wire(format) => Ids::Read(IdReader::new(format), Arc::clone(&self.watch)),
+            IdExchange::Wire(format) => {
+                Ids::Read(IdReader::new(format), format, Arc::clone(&self.watch))
+            }
         };
         Ok(Handshake { session, ids })
     }
@@ -79,7 +81,7 @@ pub struct Handshake {
 /// What this end does about the id, after TLS.
 enum Ids {
     None,
-    Read(IdReader, Arc<FormatWatch>),
+    Read(IdReader, IdFormat, Arc<FormatWatch>),
     Write(IdWriter),
 }
 
@@ -98,11 +100,7 @@ impl Handshake {
         ready!(polled(self.session.handshake(socket))).map_err(Failure::of_tls)?;
         match &mut self.ids {
             Ids::None => Poll::Ready(Ok(())),
-            Ids::Read(reader, watch) => {
-                ready!(read_id(reader, &mut self.session, socket))?;
-                watch.judge(reader)?;
-                Poll::Ready(Ok(()))
-            }
+            Ids::Read(reader, ..) => read_id(reader, &mut self.session, socket),
             Ids::Write(writer) => {
                 while writer.has_remaining() {
                     let written = self.session.write(socket, writer.chunk());
@@ -126,12 +124,16 @@ impl Handshake {
     ///
     /// # Errors
     ///
-    /// [`Failure::Id`] if it is not over.
+    /// [`Failure::Id`] if it is not over, or if the peer writes its ids in another format.
     pub fn finish(self) -> Result<Shaken, Failure> {
         let Self { session, ids } = self;
         let (id, surplus) = match ids {
             Ids::None | Ids::Write(_) => (None, Bytes::new()),
-            Ids::Read(mut reader, _) => (Some(reader.end()?), reader.into_surplus()),
+            Ids::Read(mut reader, format, watch) => {
+                let (id, surplus) = (reader.end()?, reader.into_surplus());
+                watch.judge(format, id, &surplus)?;
+                (Some(id), surplus)
+            }
         };
         Ok(Shaken { session, id, surplus })
     }

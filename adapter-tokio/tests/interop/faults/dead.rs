@@ -11,10 +11,10 @@ use tokio::io::AsyncReadExt;
 use tokio::time::sleep;
 
 use super::{A_WHILE, our_client, our_server, reference, send_id};
-use crate::common::{
+use crate::matrix::{Theirs, fresh_address};
+use crate::rig::{
     Fake, SOON, ends, eventually, expect, is_timeout, send, server_config, server_tls, soon,
 };
-use crate::matrix::{Theirs, fresh_address};
 
 const MODES: [TlsMode; 2] = [TlsMode::None, TlsMode::SelfSigned];
 
@@ -121,7 +121,12 @@ async fn fault_13_a_duplicate_id_from_the_server_overwrites() {
         std::future::pending::<()>().await;
     });
     let fake = fake.await;
-    let theirs = Theirs::client(&peer, TlsMode::None, fake.address, 4).await;
+    // It is not to dial again before the test is over.
+    let made = peer.must(json!({
+        "do": "client", "address": fake.address.to_string(), "min": 4, "max": 4, "tls": "0",
+        "min_ms": 60_000, "max_ms": 60_000, "keep_alive_ms": 15_000,
+    }));
+    let theirs = Theirs { pool: made.await["pool"].clone(), peer };
     theirs.stocked(4).await;
     theirs.by_id("00000001", SOON).await.unwrap();
     let second = theirs.by_id("00000001", Duration::ZERO).await;

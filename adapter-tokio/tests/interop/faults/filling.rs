@@ -12,9 +12,10 @@ use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use super::{A_WHILE, our_client, reference, send_id};
-use crate::common::{Fake, SOON, client_config, eventually, send, tls_accept};
+use super::{A_WHILE, faulty, our_client, reference, send_id};
 use crate::matrix::Theirs;
+use crate::peer::Peer;
+use crate::rig::{Fake, SOON, client_config, eventually, send, tls_accept};
 
 /// The first connection is accepted and never answered; all others are served.
 async fn first_is_silent(tls: bool) -> Fake {
@@ -94,7 +95,7 @@ async fn fault_04_no_dial_backoff() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_19_a_dialer_that_returns_no_tcp_connection() {
     let fake = Fake::start(|mut tcp, number| async move {
-        send(&mut tcp, crate::common::hex_id(number).as_bytes()).await;
+        send(&mut tcp, crate::rig::hex_id(number).as_bytes()).await;
         std::future::pending::<()>().await;
     });
     let fake = fake.await;
@@ -109,7 +110,8 @@ async fn fault_19_a_dialer_that_returns_no_tcp_connection() {
     client.wait_ready(2, SOON).await.unwrap();
     assert_eq!(client.stats().totals.dial_failures, 1);
 
-    let Some(peer) = reference() else { return };
+    let Some(release) = faulty() else { return };
+    let peer = Peer::start_muted(&release.program);
     let odd = peer.call(json!({
         "do": "client", "min": 1, "max": 1, "min_ms": 50, "max_ms": 50, "tls": "0", "odd": true,
     }));

@@ -17,10 +17,10 @@ use adapter_tokio::pool_proto::{ConnId, IdExchange, IdFormat};
 use adapter_tokio::{ClientPool, ServerPool};
 use tokio::net::TcpStream;
 
-use crate::common::{client_config, dial, hex_id, send, serve, server_config};
 use crate::matrix::Theirs;
 use crate::peer::Peer;
 use crate::release::{Release, go};
+use crate::rig::{client_config, dial, hex_id, send, serve, server_config};
 
 /// Long enough to see that something does not happen.
 const A_WHILE: Duration = Duration::from_millis(300);
@@ -30,8 +30,11 @@ const FAULTY: &str = "v1.0.50";
 
 /// A program on the release in which the newer faults were found, if it is among those to test.
 fn reference() -> Option<Arc<Peer>> {
-    let release = go()?.releases.iter().find(|release| release.name == FAULTY)?;
-    Some(Arc::new(release.start()))
+    Some(Arc::new(faulty()?.start()))
+}
+
+fn faulty() -> Option<&'static Release> {
+    go()?.releases.iter().find(|release| release.name == FAULTY)
 }
 
 /// Programs on the older releases, which take connections one after another, if there are any.

@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::{A_WHILE, go_server, our_client, our_server, reference, send_id};
-use crate::common::{Fake, SOON, client_config, ends, eventually, expect, is_timeout, send, soon};
 use crate::matrix::Theirs;
+use crate::rig::{Fake, SOON, client_config, ends, eventually, expect, is_timeout, send, soon};
 
 /// 8: a take by id removed another connection's token: with both directions mixed connections were
 /// stranded, and descriptors piled up.
@@ -68,24 +68,26 @@ async fn fault_08_take_by_id_pops_another_connections_token() {
 /// 9: an id was queued before its connection was stored, and a waiting taker lost both.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_09_an_id_is_queued_before_its_connection_is_stored() {
-    const TAKERS: usize = 2000;
-    let (server, address) = our_server(TlsMode::None, 64).await;
-    let mut takers = JoinSet::new();
-    for _ in 0..TAKERS {
-        let server = server.clone();
-        takers.spawn(async move { server.acquire(SOON).await.unwrap().id() });
+    const TAKERS: u32 = 100;
+    let (server, address) = our_server(TlsMode::None, TAKERS).await;
+    // Each round's connections are kept until its end: who closes them at once is taken for a full
+    // server, and dialled less and less.
+    for round in 1..=5 {
+        let mut takers = JoinSet::new();
+        for _ in 0..TAKERS {
+            let server = server.clone();
+            takers.spawn(async move { server.acquire(SOON).await });
+        }
+        eventually(|| server.stats().waiters, |waiters| *waiters == TAKERS).await;
+        let client = our_client(TlsMode::None, TAKERS, address);
+        let mut taken = Vec::new();
+        while let Some(stream) = takers.join_next().await {
+            taken.push(stream.unwrap().unwrap());
+        }
+        assert_eq!(server.stats().totals.leases, u64::from(round * TAKERS));
+        client.close();
+        eventually(|| server.idle(), |idle| *idle == 0).await;
     }
-    eventually(|| server.stats().waiters, |waiters| *waiters as usize == TAKERS).await;
-    let client = our_client(TlsMode::None, 32, address);
-    while let Some(taken) = takers.join_next().await {
-        taken.unwrap();
-    }
-    let stats = server.stats();
-    assert_eq!(stats.totals.leases, TAKERS as u64);
-    // Each that was ready has been taken, or is still there, or was closed by its client.
-    let kept = u64::from(stats.idle) + stats.totals.peer_closed;
-    assert!(stats.totals.established <= TAKERS as u64 + kept, "{stats:?}");
-    drop(client);
 }
 
 /// 10: a taker that waited across a flush never saw the new connections.
@@ -151,28 +153,32 @@ async fn on_command() -> (Fake, impl Fn() -> Instant) {
 /// 16: a take by id asked again every 50 ms; in the older releases it looked through all there were.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_16_by_id_take() {
+    const TRIES: usize = 9;
+    /// The reference's.
+    const POLL: Duration = Duration::from_millis(50);
     let first: ConnId = "00000001".parse().unwrap();
-    // The best of some: this machine may be busy, but it cannot be that each time.
-    let mut best = Duration::MAX;
-    for _ in 0..5 {
+    let mut ours = Vec::new();
+    for _ in 0..TRIES {
         let (fake, arrive) = on_command().await;
         let client = our_client(TlsMode::None, 1, fake.address);
         eventually(|| fake.accepted(), |accepted| *accepted == 1).await;
         let take = async { drop(client.acquire_by_id(first, SOON).await.unwrap()) };
-        best = best.min(delay(take, arrive).await);
+        ours.push(delay(take, arrive).await);
     }
-    assert!(best < Duration::from_millis(20), "{best:?}");
+    // This machine may be busy, but it cannot be that each time.
+    assert!(ours.iter().any(|delay| *delay < POLL / 2), "{ours:?}");
 
     let Some(peer) = reference() else { return };
-    let mut best = Duration::MAX;
-    for _ in 0..5 {
+    let mut theirs_took = Vec::new();
+    for _ in 0..TRIES {
         let (fake, arrive) = on_command().await;
         let theirs = Theirs::client(&peer, TlsMode::None, fake.address, 1).await;
         eventually(|| fake.accepted(), |accepted| *accepted == 1).await;
         let take = async { drop(theirs.by_id("00000001", SOON).await.unwrap()) };
-        best = best.min(delay(take, arrive).await);
+        theirs_took.push(delay(take, arrive).await);
     }
-    assert!(best > Duration::from_millis(20), "the reference polls, but took {best:?}");
+    let slow = theirs_took.iter().filter(|delay| **delay > POLL / 2);
+    assert!(slow.count() > TRIES / 2, "the reference polls, but took {theirs_took:?}");
 }
 
 /// 18: a take begun before the manager failed when that started, or panicked.
