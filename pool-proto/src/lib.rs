@@ -157,6 +157,7 @@
 //! | `time.rs`, `keep_alive.rs`, `by_token.rs` | small values: instants, keep-alive settings, a driver's table |
 //! | [`id`] | the wire format of ids: reader and writer |
 //! | [`allow`] | who may connect |
+//! | `canon.rs` | what a machine's future depends on: for model checkers |
 //! | `tuner.rs`, `backoff.rs` | the two pacing laws, as pure values |
 //! | `shell` (feature `std`) | what adapters share around a machine: mutex, wakers, futures, leases |
 //! | `conformance` (feature `conformance`, outside of `src`) | what every adapter must do, as scenarios; with I/O |

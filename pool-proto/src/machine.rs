@@ -22,7 +22,8 @@ use crate::waiters::{Standing, Waiters};
 /// forms. The [crate documentation](crate) has the contract and the driving loop.
 ///
 /// A clone holds every connection a second time. Only for model checkers, whose connections are
-/// names; never clone a machine that drives I/O.
+/// names, and which tell states apart by [`hash_state`](Self::hash_state); never clone a machine that
+/// drives I/O.
 #[derive(Clone)]
 pub struct Machine<C, R> {
     pub(crate) slots: Slots<C>,

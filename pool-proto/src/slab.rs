@@ -113,9 +113,8 @@ impl<T, const LINKS: usize> Slab<T, LINKS> {
 
     /// Every entry in use.
     pub(crate) fn live(&self) -> impl Iterator<Item = (u32, Key)> + '_ {
-        (0..)
-            .map_while(|index| ((index as usize) < self.entries.len()).then_some(index))
-            .filter_map(|index| self.key(index).map(|key| (index, key)))
+        let indices = (0..).take(self.entries.len());
+        indices.filter_map(|index| Some((index, self.key(index)?)))
     }
 
     /// What a model checker calls an index: the name of its entry, or one of two that are no name.

@@ -98,6 +98,7 @@ fn whole<R: Side>(
 fn assert_reached(seen: &Seen, other_side: &[Op], unreachable: &[CloseReason]) {
     use CloseReason::*;
 
+    assert!(seen.steps > 1_000_000, "{} steps", seen.steps);
     let others: Vec<usize> = other_side.iter().map(Op::kind).collect();
     for kind in 0..KINDS {
         assert_eq!(seen.kinds[kind] > 0, !others.contains(&kind), "whether {kind} was reached");
@@ -144,7 +145,7 @@ fn every_short_life_of_a_client_is_right() {
     for scripts in [
         whole::<Dialing>("client", AGING, &[], DEPTH),
         Scripts {
-            alphabet: Alphabet::whole(true).to_the_nanosecond(),
+            alphabet: Alphabet::whole(true).by_the_nanosecond(),
             ..whole::<Dialing>("client, to the nanosecond", AGING, &[], 6)
         },
         whole::<Dialing>("client, rounds", reference, &[], 5),
@@ -162,7 +163,7 @@ fn every_short_life_of_a_server_is_right() {
     for scripts in [
         whole::<Accepting>("server", AGING, &[], DEPTH),
         Scripts {
-            alphabet: Alphabet::whole(false).to_the_nanosecond(),
+            alphabet: Alphabet::whole(false).by_the_nanosecond(),
             ..whole::<Accepting>("server, to the nanosecond", AGING, &[], 6)
         },
         whole::<Accepting>("server, few", few, &[], 6),
@@ -181,7 +182,7 @@ fn every_short_life_of_a_server_is_right() {
 
 #[test]
 fn states_with_one_key_have_one_future() {
-    let exact = |dials| Alphabet::whole(dials).to_the_nanosecond();
+    let exact = |dials| Alphabet::whole(dials).by_the_nanosecond();
     let clients = Scripts { alphabet: exact(true), ..whole::<Dialing>("clients", AGING, &[], 6) };
     let servers =
         Scripts { alphabet: exact(false), ..whole::<Accepting>("servers", AGING, &[], 6) };

@@ -44,7 +44,7 @@ impl Alphabet {
 
     /// Timeouts a nanosecond before the deadline and after it as well. Without them all happens at
     /// whole seconds, which makes for fewer states.
-    pub(crate) fn to_the_nanosecond(mut self) -> Self {
+    pub(crate) fn by_the_nanosecond(mut self) -> Self {
         self.steps.extend([When::Early, When::Late(Span::Nanosecond)].map(Op::Timeout));
         self
     }

@@ -30,6 +30,16 @@ fn what_is_put_back_is_drained_and_then_idle_again() {
     assert_eq!(pool.take().token, token);
     let totals = pool.stats().totals;
     assert_eq!((totals.leases, totals.reused, totals.put), (2, 1, 1));
+    assert_eq!((totals.served_at_once, totals.served_after_waiting), (2, 0));
+}
+
+#[test]
+fn every_connection_of_another_pool_is_counted() {
+    let mut pool = server(|config| config);
+    for count in 1..=2 {
+        assert_eq!(pool.machine.put_foreign(), PutError::Foreign);
+        assert_eq!(pool.stats().totals.put_unknown, count);
+    }
 }
 
 #[test]
@@ -391,6 +401,7 @@ fn who_gives_up_a_claimed_connection_leaves_it_claimed() {
     let waiter = pool.queue_by_id(peer.id);
     pool.checked(Finding::Data);
     pool.cancel(waiter);
+    assert!(pool.machine.peer_claims());
     assert_eq!((pool.stats().claimed, pool.stats().idle), (1, 0));
 }
 

@@ -144,6 +144,7 @@ fn a_handshake_that_fails_refuses_those_who_wait_for_its_id() {
     let (id, reason) = (peer.id, CloseReason::HandshakeFailed);
     let gone = Collected::Refused(Refusal::Gone { id, reason });
     assert_eq!(pool.collect(waiter), gone);
+    assert_eq!(pool.stats().totals.refused, 1);
 }
 
 // --- giving up ----------------------------------------------------------------------------------
@@ -238,6 +239,7 @@ fn a_waiter_by_id_whose_connection_ended_is_refused() {
     let (id, reason) = (peer.id, CloseReason::Flushed);
     let gone = Collected::Refused(Refusal::Gone { id, reason });
     assert_eq!(pool.collect(waiter), gone);
+    assert_eq!(pool.stats().totals.refused, 1);
 }
 
 #[test]

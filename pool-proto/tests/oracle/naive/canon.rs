@@ -2,11 +2,12 @@
 
 use std::hash::{Hash, Hasher};
 
-use pool_proto::{CloseReason, Instant, Names, Refusal, State, Token, WaiterId};
+use pool_proto::State::{Checking, Leased};
+use pool_proto::{CloseReason, Instant, Names, Refusal, Token, WaiterId};
 
 use super::super::canon::Naming;
 use super::waiters::{Standing, Waiter, Want};
-use super::{Naive, Supply};
+use super::{Connection, Naive, Supply};
 
 impl Naive {
     /// Connections and waiters in an order that is the same whatever they are called.
@@ -53,12 +54,14 @@ impl Naive {
             self.patience(c.state).map(|_| distance(c.since)).hash(hasher);
             let age = c.established.filter(|_| self.setup.max_lifetime.is_some());
             age.map(distance).hash(hasher);
-            (c.state == State::Checking).then_some(c.purpose).hash(hasher);
+            (c.state == Checking).then_some(c.purpose).hash(hasher);
             self.hash_supply_of(c, hasher);
-            let joined = self.connections.iter().filter(|other| {
-                other.source == c.source && other.state != State::Leased && other.joined < c.joined
-            });
-            (c.source, joined.count()).hash(hasher);
+            // Who is leased joins anew when it comes back.
+            let before = |other: &&Connection| {
+                other.source == c.source && other.state != Leased && other.joined < c.joined
+            };
+            let joined = self.connections.iter().filter(before).count();
+            (c.source, (c.state != Leased).then_some(joined)).hash(hasher);
         }
         for waiter in &naming.waiters {
             let Some(Waiter { want, standing, .. }) = self.waiter(*waiter) else { continue };
