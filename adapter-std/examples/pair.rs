@@ -1,6 +1,6 @@
 //! Ten requests from one end to the other, over connections that were ready before they were needed.
 //!
-//! `cargo run -p adapter-std --example pair`; every adapter has this example, and a diff of two
+//! `cargo run --example pair-std`; every adapter has this example, and a diff of two
 //! shows what is different about them.
 
 use std::error::Error;
