@@ -113,7 +113,8 @@ impl<R: Role + Send + 'static> Drop for Finally<R> {
 }
 
 /// Gives `spawn` what is to be run until the pool is closed: the driver, and for each further
-/// processor a runner of dials and handshakes. `alive` is dropped when all has ended.
+/// processor a runner of dials and handshakes. `alive` is dropped when all has ended. Nothing of
+/// `spawn` is kept: an executor that its own futures hold would never be dropped.
 pub(crate) fn start<R: Role + Send + 'static>(
     spawn: impl Fn(Boxed<()>),
     crew: Arc<PoolCrew<R>>,
@@ -143,9 +144,9 @@ pub(crate) async fn gone(receiver: &Receiver<Infallible>) {
 enum News<H> {
     /// There is work, or the time has come.
     Due,
-    Ended {
-        panicked: bool,
-    },
+    /// A task has ended.
+    Ended { panicked: bool },
+    /// A peer, and its handshake.
     Came(Token, H),
 }
 
