@@ -87,9 +87,12 @@ async fn half_an_id_that_a_go_client_tells_is_refused_with_a_hint() {
 #[tokio::test]
 async fn two_connections_that_look_like_the_wrong_format_are_served() {
     use crate::rig::{Fake, send};
-    let wire: [&[u8]; 3] = [b"cafe1234", b"beef5678", b"\x01\x02\x03\x04"];
     let fake = Fake::start(move |mut tcp, number| async move {
-        send(&mut tcp, wire[number % 3]).await;
+        match number {
+            0 => send(&mut tcp, b"cafe1234").await,
+            1 => send(&mut tcp, b"beef5678").await,
+            _ => send(&mut tcp, &[1, 2, 3, u8::try_from(number).unwrap()]).await,
+        }
         std::future::pending::<()>().await;
     });
     let fake = fake.await;

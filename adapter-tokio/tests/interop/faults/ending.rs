@@ -26,6 +26,7 @@ use crate::rig::{
 async fn fault_11_flush_against_take_and_refill() {
     let (server, address) = our_server(TlsMode::None, 40).await;
     let client = our_client(TlsMode::None, 20, address);
+    client.wait_ready(20, SOON).await.unwrap();
     let over = Arc::new(AtomicBool::new(false));
     let mut hammers = JoinSet::new();
     for _ in 0..4 {
