@@ -74,6 +74,10 @@
 //!   [`Event::Closed`] of a lease); no action names it afterwards, unless you hand it in again. What you report of it later is stale, and
 //!   changes nothing but a counter; if a connection comes with it, it goes out again to be closed.
 //!   That is also how a connection ends that is given up while you check it: when it comes back.
+//! - **What the pool holds is watched.** Hand a connection in with its readiness armed: with
+//!   [`Event::Established`], with the answer to a check, and with a put. Whatever has arrived by then
+//!   and was not read, or arrives later, must lead to [`Event::Readable`]; an edge that was used up
+//!   before the id was whole may have been the peer's close. A spurious one costs a look.
 //! - **Deadlines are the machine's**: dial, handshake with id, idle, lifetime, claim, reuse, drain,
 //!   backoff, rounds. The deadline of an acquire is the caller's: [`cancel`](Machine::cancel).
 //! - **Time only moves forward.** A `now` before the latest one counts as that.
@@ -210,6 +214,7 @@ mod waiters;
 pub use allow::{AllowList, AllowListError};
 pub use backoff::Backoff;
 pub use by_token::ByToken;
+pub use bytes;
 pub use canon::Names;
 pub use client::{Client, Dialing};
 pub use config::{

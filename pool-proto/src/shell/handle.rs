@@ -23,6 +23,9 @@ impl<C: Connection, R: Role> Handle<C, R> {
     }
 
     /// Closes the idle connections and returns how many there were; the rest is left alone.
+    ///
+    /// To a client, connections less than a second old that its server cleans look like those that a
+    /// full server turns away: it backs off for a moment before it dials again.
     pub fn clean(&self) -> u32 {
         self.shell.run(|machine, now| machine.clean(now))
     }
