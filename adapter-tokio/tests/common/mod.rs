@@ -1,33 +1,25 @@
-//! What the integration tests share: real sockets on loopback, real TLS, and one way to wait.
+//! What the tests of tokio's own share: pools over loopback, and one way to wait.
 
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic here is a failed test")]
 
 use std::fmt::Debug;
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::panic::Location;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use adapter_tokio::pool_proto::shell::AcquireError;
-use adapter_tokio::pool_proto::tls::{ClientTls, Identity, ServerTls, TlsMode};
+use adapter_tokio::pool_proto::tls::{ClientTls, ServerTls, TlsMode};
 use adapter_tokio::pool_proto::{
     ClientConfig, ClientConfigBuilder, IdExchange, IdFormat, ServerConfig, ServerConfigBuilder,
 };
-use adapter_tokio::{ClientPool, PooledStream, ServerPool};
+use adapter_tokio::{ClientPool, ServerPool};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::net::TcpListener;
 use tokio::time::Instant;
-use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 /// The most that anything on loopback may take, on a loaded machine.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
-
-pub(crate) const HEX8: IdExchange = IdExchange::Wire(IdFormat::Hex8);
 
 /// Looks until what it sees fits, and returns that; on timeout tells what it saw last.
 #[track_caller]
@@ -61,29 +53,6 @@ pub(crate) fn soon<F: Future>(future: F) -> impl Future<Output = F::Output> {
     }
 }
 
-/// One for all tests: making a key is the slowest part of them.
-static IDENTITY: LazyLock<Identity> =
-    LazyLock::new(|| Identity::self_signed(["localhost", "127.0.0.1"]).unwrap());
-
-pub(crate) fn identity() -> Identity {
-    IDENTITY.clone()
-}
-
-pub(crate) fn server_tls(mode: TlsMode) -> Option<ServerTls> {
-    (mode != TlsMode::None).then(|| ServerTls::new(identity()).unwrap())
-}
-
-pub(crate) fn client_tls(mode: TlsMode) -> Option<ClientTls> {
-    match mode {
-        TlsMode::None => None,
-        TlsMode::SelfSigned => Some(ClientTls::self_signed().unwrap()),
-        TlsMode::Verified => {
-            let pem = identity().certificate_pem();
-            Some(ClientTls::verified_pem("localhost", pem.as_bytes()).unwrap())
-        }
-    }
-}
-
 pub(crate) fn client_config() -> ClientConfigBuilder {
     ClientConfig::builder()
 }
@@ -98,21 +67,19 @@ pub(crate) fn single() -> ClientConfigBuilder {
     client_config().capacity(1..=1).backoff(ms, ms)
 }
 
+/// In mode 0, or 1.
 pub(crate) async fn serve(mode: TlsMode, config: ServerConfigBuilder) -> (ServerPool, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let mut builder = ServerPool::builder().config(config.build().unwrap());
-    if let Some(tls) = server_tls(mode) {
-        builder = builder.tls(tls);
-    }
+    let tls = (mode != TlsMode::None).then(|| ServerTls::self_signed().unwrap());
+    let builder = ServerPool::builder().config(config.build().unwrap()).tls(tls);
     (builder.listen(listener).unwrap(), address)
 }
 
+/// In mode 0, or 1.
 pub(crate) fn dial(mode: TlsMode, config: ClientConfigBuilder, address: SocketAddr) -> ClientPool {
-    let mut builder = ClientPool::builder().config(config.build().unwrap());
-    if let Some(tls) = client_tls(mode) {
-        builder = builder.tls(tls);
-    }
+    let tls = (mode != TlsMode::None).then(|| ClientTls::self_signed().unwrap());
+    let builder = ClientPool::builder().config(config.build().unwrap()).tls(tls);
     builder.connect(address.to_string()).unwrap()
 }
 
@@ -121,13 +88,6 @@ pub(crate) async fn pair(mode: TlsMode, format: IdFormat) -> (ServerPool, Client
     let (server, address) = serve(mode, server_config().id_format(format)).await;
     let ids = IdExchange::Wire(format);
     (server, dial(mode, client_config().ids(ids), address))
-}
-
-/// The two ends of one connection: taken at the server, then by its id at the client.
-pub(crate) async fn ends(server: &ServerPool, client: &ClientPool) -> (PooledStream, PooledStream) {
-    let ours = server.acquire(SOON).await.unwrap();
-    let theirs = client.acquire_by_id(ours.id(), SOON).await.unwrap();
-    (ours, theirs)
 }
 
 pub(crate) async fn send(stream: &mut (impl AsyncWriteExt + Unpin), data: &[u8]) {
@@ -148,94 +108,4 @@ pub(crate) fn expect<'a>(
         assert!(matches!(outcome, Ok(Ok(_))), "{caller}: {outcome:?}");
         assert!(read == data, "{caller}: other data came than was sent");
     }
-}
-
-/// Whether the stream ends, by FIN or by reset, after any data.
-pub(crate) async fn ended(stream: &mut (impl AsyncReadExt + Unpin)) -> bool {
-    let mut rest = Vec::new();
-    let ended = tokio::time::timeout(SOON, stream.read_to_end(&mut rest)).await;
-    ended.is_ok()
-}
-
-pub(crate) fn is_timeout(error: &AcquireError) -> bool {
-    matches!(error, AcquireError::Timeout { .. })
-}
-
-/// A TCP connection from this source address.
-pub(crate) async fn connect_from(source: &str, address: SocketAddr) -> TcpStream {
-    let socket = TcpSocket::new_v4().unwrap();
-    let source: IpAddr = source.parse().unwrap();
-    socket.bind(SocketAddr::new(source, 0)).unwrap();
-    socket.connect(address).await.unwrap()
-}
-
-pub(crate) async fn tls_connect(tcp: TcpStream) -> client::TlsStream<TcpStream> {
-    let tls = client_tls(TlsMode::SelfSigned).unwrap();
-    let connector = TlsConnector::from(Arc::clone(tls.config()));
-    let stream = connector.connect(tls.server_name().clone(), tcp).await;
-    stream.unwrap()
-}
-
-pub(crate) async fn tls_accept(tcp: TcpStream) -> std::io::Result<server::TlsStream<TcpStream>> {
-    let tls = server_tls(TlsMode::SelfSigned).unwrap();
-    TlsAcceptor::from(Arc::clone(tls.config())).accept(tcp).await
-}
-
-/// A server that does what a test wants with each connection; `serve` also gets its number.
-pub(crate) struct Fake {
-    pub(crate) address: SocketAddr,
-    accepted: Arc<AtomicUsize>,
-    task: JoinHandle<()>,
-}
-
-impl Fake {
-    pub(crate) async fn start<F>(serve: impl Fn(TcpStream, usize) -> F + Send + 'static) -> Self
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let accepted = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&accepted);
-        let task = tokio::spawn(async move {
-            let mut tasks = tokio::task::JoinSet::new();
-            loop {
-                let (tcp, _) = listener.accept().await.unwrap();
-                tcp.set_nodelay(true).unwrap();
-                tasks.spawn(serve(tcp, count.fetch_add(1, Ordering::Relaxed)));
-            }
-        });
-        Self { address, accepted, task }
-    }
-
-    /// A plain server whose connections are handed to the test, untouched.
-    pub(crate) async fn by_hand() -> (Self, mpsc::UnboundedReceiver<TcpStream>) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let fake = Self::start(move |tcp, _| {
-            // The test may have ended.
-            let _ = sender.send(tcp);
-            std::future::ready(())
-        });
-        (fake.await, receiver)
-    }
-
-    pub(crate) fn accepted(&self) -> usize {
-        self.accepted.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Fake {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// The `number`-th id, as text.
-pub(crate) fn hex_id(number: usize) -> String {
-    format!("{:08x}", number + 1)
-}
-
-/// Open descriptors of this process.
-pub(crate) fn descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
