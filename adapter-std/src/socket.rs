@@ -51,17 +51,18 @@ impl Socket {
         reactor.tell(self.place, waiting)
     }
 
-    /// Does `act` again whenever the socket is ready for it, until it does not block, or `timeout` is
-    /// over: then it is an error of the kind [`TimedOut`](io::ErrorKind::TimedOut).
+    /// Does `act` again whenever the socket is `ready` for it, which it may change, until it does not
+    /// block, or `timeout` is over: then it is an error of the kind
+    /// [`TimedOut`](io::ErrorKind::TimedOut).
     pub(crate) fn wait<T>(
         &self,
-        ready: PollFlags,
+        mut ready: PollFlags,
         timeout: Option<Duration>,
-        mut act: impl FnMut() -> io::Result<T>,
+        mut act: impl FnMut(&mut PollFlags) -> io::Result<T>,
     ) -> io::Result<T> {
         let mut patience = None;
         loop {
-            match act() {
+            match act(&mut ready) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return result,
             }

@@ -89,7 +89,8 @@ impl PooledStream {
 
     /// How long a write, flush or shutdown may wait for the peer to take in what was sent; `None`, the
     /// default, for ever. Afterwards it fails with [`TimedOut`](io::ErrorKind::TimedOut); a write that
-    /// has taken something by then returns how much, and the next call goes on sending it.
+    /// has taken something by then returns how much, and the next call, be it a read, goes on sending
+    /// it.
     pub const fn set_write_timeout(&mut self, timeout: Option<Duration>) {
         self.timeouts.write = timeout;
     }
@@ -181,18 +182,25 @@ impl Shared {
         &self,
         ready: PollFlags,
         timeout: Option<Duration>,
-        mut act: impl FnMut(&mut Stream<Socket>) -> io::Result<T>,
+        mut act: impl FnMut(&mut Stream<Socket>, &mut PollFlags) -> io::Result<T>,
     ) -> io::Result<T> {
         let link = Arc::clone(self.lock().link()?);
-        link.socket().wait(ready, timeout, || act(&mut self.lock()))
+        link.socket().wait(ready, timeout, |ready| act(&mut self.lock(), ready))
     }
 
     fn read(&self, timeouts: Timeouts, buffer: &mut [u8]) -> io::Result<usize> {
-        self.wait(PollFlags::IN, timeouts.read, |stream| stream.read(Socket::now, buffer))
+        self.wait(PollFlags::IN, timeouts.read, |stream, ready| {
+            let read = stream.read(Socket::now, buffer);
+            if blocks(&read) {
+                // The peer may wait for what a write has left when its time was up, and answer then.
+                ready.set(PollFlags::OUT, blocks(&stream.flush(Socket::now)));
+            }
+            read
+        })
     }
 
     fn write(&self, timeouts: Timeouts, data: &[IoSlice<'_>]) -> io::Result<usize> {
-        let taken = self.wait(PollFlags::OUT, timeouts.write, |stream| {
+        let taken = self.wait(PollFlags::OUT, timeouts.write, |stream, _| {
             // What an earlier call has left goes first.
             stream.flush(Socket::now)?;
             stream.write(Socket::now, data)
@@ -205,12 +213,16 @@ impl Shared {
     }
 
     fn flush(&self, timeouts: Timeouts) -> io::Result<()> {
-        self.wait(PollFlags::OUT, timeouts.write, |stream| stream.flush(Socket::now))
+        self.wait(PollFlags::OUT, timeouts.write, |stream, _| stream.flush(Socket::now))
     }
 
     fn shutdown(&self, timeouts: Timeouts) -> io::Result<()> {
-        self.wait(PollFlags::OUT, timeouts.write, |stream| stream.shut(Socket::now))
+        self.wait(PollFlags::OUT, timeouts.write, |stream, _| stream.shut(Socket::now))
     }
+}
+
+fn blocks<T>(result: &io::Result<T>) -> bool {
+    matches!(result, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
 macro_rules! reads {
