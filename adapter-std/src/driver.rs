@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::TcpStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -164,14 +165,22 @@ impl<R: Role + Send + 'static> Floor<'_, R> {
     /// Goes on with a handshake, as far as its socket lets it.
     fn advance(&mut self, token: Token) {
         let Some(Shaking { link, handshake, .. }) = self.shaking.get_mut(token) else { return };
-        let Poll::Ready(advanced) =
-            handshake.advance(&mut pool_proto::transport::Socket::now(link.socket()))
-        else {
+        let mut socket = pool_proto::transport::Socket::now(link.socket());
+        // What the user has put into rustls' configuration may panic, which must cost this handshake
+        // and not the pool. The handshake is dropped then.
+        let advanced = catch_unwind(AssertUnwindSafe(|| handshake.advance(&mut socket)));
+        drop(socket);
+        if matches!(advanced, Ok(Poll::Pending)) {
             return;
-        };
+        }
         let Some(Shaking { ticket, link, handshake }) = self.shaking.remove(token) else { return };
-        let outcome = advanced.and_then(|()| Ok((link, handshake.finish()?)));
-        self.crew.report(ticket, outcome);
+        if let Ok(Poll::Ready(advanced)) = advanced {
+            let outcome = advanced.and_then(|()| Ok((link, handshake.finish()?)));
+            self.crew.report(ticket, outcome);
+        } else {
+            drop(ticket);
+            self.crew.shell().note_failure(&"the handshake panicked");
+        }
     }
 }
 
