@@ -23,8 +23,9 @@ pub(crate) type PoolTicket<R> = Ticket<Pooled<Socket>, R>;
 /// Events taken from the operating system at a time.
 const EVENTS: usize = 256;
 
-/// Newcomers taken in between two looks at what else there is to do.
-const BURST: usize = 64;
+/// Newcomers taken in, or turned away one after the other, between two looks at what else there is to
+/// do.
+pub(crate) const BURST: usize = 64;
 
 /// Where connections come from.
 pub(crate) trait Supply<R: Role>: Send + 'static {
