@@ -128,6 +128,10 @@ fn apply(keep_alive: KeepAlive, socket: SockRef<'_>) -> io::Result<()> {
     Ok(())
 }
 
+/// Where there is no ppoll(2), as on macOS, more than 24 days are refused: longer times are waited for
+/// in parts.
+const LONGEST_POLL: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// How long a call waits.
 struct Patience {
     clock: MonotonicClock,
@@ -144,9 +148,11 @@ impl Patience {
     fn poll(&self, sockets: &mut [PollFd<'_>]) -> io::Result<bool> {
         loop {
             let left = self.until.map(|until| until.since(self.clock.now()));
-            // A time that no timespec holds is for ever.
-            let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+            let (timeout, rest) = left.map_or((None, false), |left| {
+                (Timespec::try_from(left.min(LONGEST_POLL)).ok(), left > LONGEST_POLL)
+            });
             match poll(sockets, timeout.as_ref()) {
+                Ok(0) if rest => {}
                 Ok(ready) => return Ok(ready > 0),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
