@@ -53,14 +53,14 @@ impl Socket {
 
     /// Does `act` again whenever the socket is `ready` for it, which it may change, until it does not
     /// block, or `timeout` is over: then it is an error of the kind
-    /// [`TimedOut`](io::ErrorKind::TimedOut).
+    /// [`TimedOut`](io::ErrorKind::TimedOut). The time begins with the first wait of this `patience`.
     pub(crate) fn wait<T>(
         &self,
         mut ready: PollFlags,
         timeout: Option<Duration>,
+        patience: &mut Option<Patience>,
         mut act: impl FnMut(&mut PollFlags) -> io::Result<T>,
     ) -> io::Result<T> {
-        let mut patience = None;
         loop {
             match act(&mut ready) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -133,7 +133,7 @@ fn apply(keep_alive: KeepAlive, socket: SockRef<'_>) -> io::Result<()> {
 const LONGEST_POLL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long a call waits.
-struct Patience {
+pub(crate) struct Patience {
     clock: MonotonicClock,
     until: Option<Instant>,
 }

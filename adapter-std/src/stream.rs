@@ -12,7 +12,7 @@ use pool_proto::{ConnId, PutError, Role};
 use rustix::event::PollFlags;
 
 use crate::driver::PoolCrew;
-use crate::socket::Socket;
+use crate::socket::{Patience, Socket};
 
 /// A connection taken from a pool: reads and writes like any stream, and knows its id.
 ///
@@ -182,14 +182,15 @@ impl Shared {
         &self,
         ready: PollFlags,
         timeout: Option<Duration>,
+        patience: &mut Option<Patience>,
         mut act: impl FnMut(&mut Stream<Socket>, &mut PollFlags) -> io::Result<T>,
     ) -> io::Result<T> {
         let link = Arc::clone(self.lock().link()?);
-        link.socket().wait(ready, timeout, |ready| act(&mut self.lock(), ready))
+        link.socket().wait(ready, timeout, patience, |ready| act(&mut self.lock(), ready))
     }
 
     fn read(&self, timeouts: Timeouts, buffer: &mut [u8]) -> io::Result<usize> {
-        self.wait(PollFlags::IN, timeouts.read, |stream, ready| {
+        self.wait(PollFlags::IN, timeouts.read, &mut None, |stream, ready| {
             let read = stream.read(Socket::now, buffer);
             if blocks(&read) {
                 // The peer may wait for what a write has left when its time was up, and answer then.
@@ -200,24 +201,25 @@ impl Shared {
     }
 
     fn write(&self, timeouts: Timeouts, data: &[IoSlice<'_>]) -> io::Result<usize> {
-        let taken = self.wait(PollFlags::OUT, timeouts.write, |stream, _| {
+        let mut patience = None;
+        let taken = self.wait(PollFlags::OUT, timeouts.write, &mut patience, |stream, _| {
             // What an earlier call has left goes first.
             stream.flush(Socket::now)?;
             stream.write(Socket::now, data)
         })?;
-        match self.flush(timeouts) {
+        match self.flush(timeouts, &mut patience) {
             // It was taken; the next call goes on sending it.
             Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(taken),
             flushed => flushed.map(|()| taken),
         }
     }
 
-    fn flush(&self, timeouts: Timeouts) -> io::Result<()> {
-        self.wait(PollFlags::OUT, timeouts.write, |stream, _| stream.flush(Socket::now))
+    fn flush(&self, timeouts: Timeouts, patience: &mut Option<Patience>) -> io::Result<()> {
+        self.wait(PollFlags::OUT, timeouts.write, patience, |stream, _| stream.flush(Socket::now))
     }
 
     fn shutdown(&self, timeouts: Timeouts) -> io::Result<()> {
-        self.wait(PollFlags::OUT, timeouts.write, |stream, _| stream.shut(Socket::now))
+        self.wait(PollFlags::OUT, timeouts.write, &mut None, |stream, _| stream.shut(Socket::now))
     }
 }
 
@@ -247,7 +249,7 @@ macro_rules! writes {
             }
 
             fn flush(&mut self) -> io::Result<()> {
-                self.shared.flush(self.timeouts)
+                self.shared.flush(self.timeouts, &mut None)
             }
         }
     };
