@@ -20,6 +20,9 @@ use crate::socket::Socket;
 /// connection at once; to close in good order, `close` it first.
 /// [`ClientPool::put`](crate::ClientPool::put) returns it to its pool.
 ///
+/// With TLS, what was written may not have left before it is flushed: flush before waiting for an
+/// answer.
+///
 /// When the pool is flushed or closed, the next read or write fails with
 /// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted), and the error holds a
 /// [`Revoked`](crate::Revoked) that says why.

@@ -11,7 +11,7 @@ use std::thread::{Builder, JoinHandle};
 
 use pool_proto::tls::ClientTls;
 use pool_proto::transport::{BuildError, ClientSide, Failure, dial_address};
-use pool_proto::{Client, ClientConfig, Dialing, Instant, KeepAlive, Token};
+use pool_proto::{ByToken, Client, ClientConfig, Dialing, Instant, KeepAlive, Token};
 
 use crate::driver::{Newcomer, PoolCrew, PoolTicket, Supply};
 use crate::pool::{Pool, start_error};
@@ -123,6 +123,7 @@ impl ClientPoolBuilder {
             side: ClientSide::new(self.tls, config.ids()),
             limit: usize::try_from(config.max_dials()).unwrap_or(usize::MAX),
             dialling: 0,
+            wanted: ByToken::new(),
             queue: VecDeque::new(),
             threads: Threads { running: Vec::new(), end },
             dialled,
@@ -141,6 +142,9 @@ struct Dialer<D> {
     /// How many dials may be under way, and are.
     limit: usize,
     dialling: usize,
+    /// Dials that were not given up. With the connection of another nothing would be begun: nobody
+    /// would end its handshake.
+    wanted: ByToken<()>,
     /// Dials that wait for a thread: those before them were given up, and have not returned yet.
     queue: VecDeque<PoolTicket<Dialing>>,
     threads: Threads,
@@ -204,18 +208,22 @@ where
     D: Fn() -> io::Result<TcpStream> + Send + Sync + 'static,
 {
     fn dial(&mut self, ticket: PoolTicket<Dialing>, crew: &PoolCrew<Dialing>) {
+        self.wanted.insert(ticket.token(), ());
         self.queue.push_back(ticket);
         self.begin(crew);
     }
 
     fn abort(&mut self, token: Token) {
+        self.wanted.remove(token);
         self.queue.retain(|ticket| ticket.token() != token);
     }
 
     fn next(&mut self, crew: &PoolCrew<Dialing>, _now: Instant) -> Option<Newcomer<Dialing>> {
         while let Ok((mut ticket, dialled)) = self.inbox.try_recv() {
             self.dialling = self.dialling.saturating_sub(1);
+            let wanted = self.wanted.remove(ticket.token()).is_some();
             match dialled {
+                Some(Ok(_)) if !wanted => {}
                 Some(Ok(tcp)) => {
                     ticket.dialed();
                     let handshake = self.side.begin();

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::TcpStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -22,8 +23,9 @@ pub(crate) type PoolTicket<R> = Ticket<Pooled<Socket>, R>;
 /// Events taken from the operating system at a time.
 const EVENTS: usize = 256;
 
-/// Newcomers taken in between two looks at what else there is to do.
-const BURST: usize = 64;
+/// Newcomers taken in, or turned away one after the other, between two looks at what else there is to
+/// do.
+pub(crate) const BURST: usize = 64;
 
 /// Where connections come from.
 pub(crate) trait Supply<R: Role>: Send + 'static {
@@ -164,14 +166,22 @@ impl<R: Role + Send + 'static> Floor<'_, R> {
     /// Goes on with a handshake, as far as its socket lets it.
     fn advance(&mut self, token: Token) {
         let Some(Shaking { link, handshake, .. }) = self.shaking.get_mut(token) else { return };
-        let Poll::Ready(advanced) =
-            handshake.advance(&mut pool_proto::transport::Socket::now(link.socket()))
-        else {
+        let mut socket = pool_proto::transport::Socket::now(link.socket());
+        // What the user has put into rustls' configuration may panic, which must cost this handshake
+        // and not the pool. The handshake is dropped then.
+        let advanced = catch_unwind(AssertUnwindSafe(|| handshake.advance(&mut socket)));
+        drop(socket);
+        if matches!(advanced, Ok(Poll::Pending)) {
             return;
-        };
+        }
         let Some(Shaking { ticket, link, handshake }) = self.shaking.remove(token) else { return };
-        let outcome = advanced.and_then(|()| Ok((link, handshake.finish()?)));
-        self.crew.report(ticket, outcome);
+        if let Ok(Poll::Ready(advanced)) = advanced {
+            let outcome = advanced.and_then(|()| Ok((link, handshake.finish()?)));
+            self.crew.report(ticket, outcome);
+        } else {
+            drop(ticket);
+            self.crew.shell().note_failure(&"the handshake panicked");
+        }
     }
 }
 

@@ -173,7 +173,8 @@ impl<R: Role + Send + 'static> Pool<R> {
     }
 
     /// Waits up to `timeout` until the pool is closed and its threads have ended, and says whether
-    /// they have. A dialer of the user's that does not return holds its thread.
+    /// they have. A name that is being looked up, or a dialer of the user's that does not return,
+    /// holds its thread.
     #[must_use]
     pub fn closed(&self, timeout: Duration) -> bool {
         let ended = self.inner.ended.wait(timeout);

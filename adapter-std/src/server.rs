@@ -10,7 +10,7 @@ use pool_proto::tls::ServerTls;
 use pool_proto::transport::{AcceptFailure, AcceptPacer, BuildError, ServerSide};
 use pool_proto::{Accepting, Instant, KeepAlive, Server, ServerConfig, Token};
 
-use crate::driver::{Newcomer, PoolCrew, PoolTicket, Supply};
+use crate::driver::{BURST, Newcomer, PoolCrew, PoolTicket, Supply};
 use crate::pool::{Pool, start_error};
 use crate::reactor::{LISTENER, Reactor};
 use crate::socket::bind;
@@ -125,7 +125,7 @@ impl Supply<Accepting> for Listener {
             return None;
         }
         self.resume_at = None;
-        loop {
+        for _ in 0..BURST {
             let error = match self.listener.as_ref()?.accept() {
                 Ok((tcp, peer)) => {
                     self.pacer.accepted();
@@ -145,6 +145,9 @@ impl Supply<Accepting> for Listener {
                 }
             }
         }
+        // Peers that are turned away come as fast as they like: the driver sees to the rest first.
+        self.resume_at = Some(now);
+        None
     }
 
     fn due(&self) -> Option<Instant> {

@@ -51,17 +51,18 @@ impl Socket {
         reactor.tell(self.place, waiting)
     }
 
-    /// Does `act` again whenever the socket is ready for it, until it does not block, or `timeout` is
-    /// over: then it is an error of the kind [`TimedOut`](io::ErrorKind::TimedOut).
+    /// Does `act` again whenever the socket is `ready` for it, which it may change, until it does not
+    /// block, or `timeout` is over: then it is an error of the kind
+    /// [`TimedOut`](io::ErrorKind::TimedOut). The time begins with the first wait of this `patience`.
     pub(crate) fn wait<T>(
         &self,
-        ready: PollFlags,
+        mut ready: PollFlags,
         timeout: Option<Duration>,
-        mut act: impl FnMut() -> io::Result<T>,
+        patience: &mut Option<Patience>,
+        mut act: impl FnMut(&mut PollFlags) -> io::Result<T>,
     ) -> io::Result<T> {
-        let mut patience = None;
         loop {
-            match act() {
+            match act(&mut ready) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return result,
             }
@@ -127,8 +128,12 @@ fn apply(keep_alive: KeepAlive, socket: SockRef<'_>) -> io::Result<()> {
     Ok(())
 }
 
+/// Where there is no ppoll(2), as on macOS, more than 24 days are refused: longer times are waited for
+/// in parts.
+const LONGEST_POLL: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// How long a call waits.
-struct Patience {
+pub(crate) struct Patience {
     clock: MonotonicClock,
     until: Option<Instant>,
 }
@@ -143,9 +148,11 @@ impl Patience {
     fn poll(&self, sockets: &mut [PollFd<'_>]) -> io::Result<bool> {
         loop {
             let left = self.until.map(|until| until.since(self.clock.now()));
-            // A time that no timespec holds is for ever.
-            let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+            let (timeout, rest) = left.map_or((None, false), |left| {
+                (Timespec::try_from(left.min(LONGEST_POLL)).ok(), left > LONGEST_POLL)
+            });
             match poll(sockets, timeout.as_ref()) {
+                Ok(0) if rest => {}
                 Ok(ready) => return Ok(ready > 0),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),

@@ -12,7 +12,7 @@ use pool_proto::{ConnId, PutError, Role};
 use rustix::event::PollFlags;
 
 use crate::driver::PoolCrew;
-use crate::socket::Socket;
+use crate::socket::{Patience, Socket};
 
 /// A connection taken from a pool: reads and writes like any stream, and knows its id.
 ///
@@ -89,7 +89,8 @@ impl PooledStream {
 
     /// How long a write, flush or shutdown may wait for the peer to take in what was sent; `None`, the
     /// default, for ever. Afterwards it fails with [`TimedOut`](io::ErrorKind::TimedOut); a write that
-    /// has taken something by then returns how much, and the next call goes on sending it.
+    /// has taken something by then returns how much, and the next call, be it a read, goes on sending
+    /// it.
     pub const fn set_write_timeout(&mut self, timeout: Option<Duration>) {
         self.timeouts.write = timeout;
     }
@@ -181,36 +182,49 @@ impl Shared {
         &self,
         ready: PollFlags,
         timeout: Option<Duration>,
-        mut act: impl FnMut(&mut Stream<Socket>) -> io::Result<T>,
+        patience: &mut Option<Patience>,
+        mut act: impl FnMut(&mut Stream<Socket>, &mut PollFlags) -> io::Result<T>,
     ) -> io::Result<T> {
         let link = Arc::clone(self.lock().link()?);
-        link.socket().wait(ready, timeout, || act(&mut self.lock()))
+        link.socket().wait(ready, timeout, patience, |ready| act(&mut self.lock(), ready))
     }
 
     fn read(&self, timeouts: Timeouts, buffer: &mut [u8]) -> io::Result<usize> {
-        self.wait(PollFlags::IN, timeouts.read, |stream| stream.read(Socket::now, buffer))
+        self.wait(PollFlags::IN, timeouts.read, &mut None, |stream, ready| {
+            let read = stream.read(Socket::now, buffer);
+            if blocks(&read) {
+                // The peer may wait for what a write has left when its time was up, and answer then.
+                ready.set(PollFlags::OUT, blocks(&stream.flush(Socket::now)));
+            }
+            read
+        })
     }
 
     fn write(&self, timeouts: Timeouts, data: &[IoSlice<'_>]) -> io::Result<usize> {
-        let taken = self.wait(PollFlags::OUT, timeouts.write, |stream| {
+        let mut patience = None;
+        let taken = self.wait(PollFlags::OUT, timeouts.write, &mut patience, |stream, _| {
             // What an earlier call has left goes first.
             stream.flush(Socket::now)?;
             stream.write(Socket::now, data)
         })?;
-        match self.flush(timeouts) {
+        match self.flush(timeouts, &mut patience) {
             // It was taken; the next call goes on sending it.
             Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(taken),
             flushed => flushed.map(|()| taken),
         }
     }
 
-    fn flush(&self, timeouts: Timeouts) -> io::Result<()> {
-        self.wait(PollFlags::OUT, timeouts.write, |stream| stream.flush(Socket::now))
+    fn flush(&self, timeouts: Timeouts, patience: &mut Option<Patience>) -> io::Result<()> {
+        self.wait(PollFlags::OUT, timeouts.write, patience, |stream, _| stream.flush(Socket::now))
     }
 
     fn shutdown(&self, timeouts: Timeouts) -> io::Result<()> {
-        self.wait(PollFlags::OUT, timeouts.write, |stream| stream.shut(Socket::now))
+        self.wait(PollFlags::OUT, timeouts.write, &mut None, |stream, _| stream.shut(Socket::now))
     }
+}
+
+fn blocks<T>(result: &io::Result<T>) -> bool {
+    matches!(result, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
 macro_rules! reads {
@@ -235,7 +249,7 @@ macro_rules! writes {
             }
 
             fn flush(&mut self) -> io::Result<()> {
-                self.shared.flush(self.timeouts)
+                self.shared.flush(self.timeouts, &mut None)
             }
         }
     };

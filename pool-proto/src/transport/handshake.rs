@@ -111,15 +111,6 @@ impl Handshake {
         }
     }
 
-    /// Whether it waits for the socket to take something, and not for the peer to send.
-    #[must_use]
-    pub fn wants_write(&self) -> bool {
-        match self.ids {
-            Ids::Write(_) if self.session.is_plain() => true,
-            _ => self.session.wants_write(),
-        }
-    }
-
     /// What came of it, once [`advance`](Self::advance) has said that it is over.
     ///
     /// # Errors

@@ -43,15 +43,6 @@ impl Session {
         self.shut
     }
 
-    pub(crate) const fn is_plain(&self) -> bool {
-        self.tls.is_none()
-    }
-
-    /// Whether something waits to be sent: when a call would block, it waits for that.
-    pub(crate) fn wants_write(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| tls.wants_write())
-    }
-
     /// Goes through the TLS handshake, until all of this end's part has been sent.
     pub(crate) fn handshake(&mut self, socket: &mut (impl Read + Write)) -> io::Result<()> {
         let Some(tls) = &mut self.tls else { return Ok(()) };

@@ -1,0 +1,62 @@
+//! What comes late.
+
+use std::error::Error;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+use adapter_std::pool_proto::ClientConfig;
+use adapter_std::pool_proto::tls::{ClientTls, ServerTls};
+use adapter_std::{ClientPool, ServerPool};
+
+const SOON: Duration = Duration::from_secs(5);
+
+#[test]
+fn a_dial_that_was_given_up_shakes_no_hands() -> Result<(), Box<dyn Error>> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let config = ClientConfig::builder().dial_timeout(Duration::from_millis(50)).build()?;
+    let pool = ClientPool::builder().config(config).tls(ClientTls::self_signed()?).connect_with(
+        move || {
+            std::thread::sleep(Duration::from_millis(300));
+            TcpStream::connect(address)
+        },
+    )?;
+    // It does not answer: a handshake with it would not come to an end.
+    let (mut peer, _) = listener.accept()?;
+    peer.set_read_timeout(Some(SOON))?;
+    let mut hello = Vec::new();
+    let ended = peer.read_to_end(&mut hello);
+    assert!(ended.is_ok() && hello.is_empty(), "{ended:?}, {} bytes of a hello", hello.len());
+    drop(pool);
+    Ok(())
+}
+
+#[test]
+fn a_read_goes_on_with_what_a_write_has_left() -> Result<(), Box<dyn Error>> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?.to_string();
+    let server = ServerPool::builder().tls(ServerTls::self_signed()?).listen(listener)?;
+    let client = ClientPool::builder().tls(ClientTls::self_signed()?).connect(address)?;
+    let mut ours = client.acquire(SOON)?;
+    let mut theirs = server.acquire_by_id(ours.id(), SOON)?;
+
+    // Until the kernel takes no more, and TLS holds what it has taken.
+    ours.set_write_timeout(Some(Duration::from_millis(100)));
+    let (mut sent, chunk) = (0, [7; 16 * 1024]);
+    while let Ok(count) = ours.write(&chunk) {
+        sent += count;
+    }
+    let peer = std::thread::spawn(move || {
+        let mut question = vec![0; sent];
+        theirs.set_read_timeout(Some(SOON));
+        let read = theirs.read_exact(&mut question);
+        read.and_then(|()| theirs.write_all(b"answer")).map(|()| theirs)
+    });
+    let mut answer = [0; 6];
+    ours.set_read_timeout(Some(SOON));
+    let read = ours.read_exact(&mut answer);
+    let peer = peer.join().map_err(|_| "the peer panicked")?;
+    assert!(read.is_ok() && peer.is_ok(), "{read:?}, {peer:?}");
+    Ok(())
+}
