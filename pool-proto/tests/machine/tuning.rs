@@ -28,8 +28,9 @@ fn who_waited_has_missed_once_whatever_is_left_when_it_collects() {
     let mut pool = client(1, 4);
     let waiter = pool.queue();
     assert_eq!(pool.stats().capacity, 2);
-    pool.connect(pool.dialing()[0]);
-    pool.collect_lease(waiter);
+    let token = pool.dialing()[0];
+    pool.connect(token);
+    assert_eq!(pool.collect_lease(waiter).token, token);
     assert_eq!((pool.stats().idle, pool.stats().capacity), (0, 2));
 }
 
