@@ -24,6 +24,17 @@ fn a_miss_raises_the_capacity_and_dials_at_once() {
 }
 
 #[test]
+fn who_waited_has_missed_once_whatever_is_left_when_it_collects() {
+    let mut pool = client(1, 4);
+    let waiter = pool.queue();
+    assert_eq!(pool.stats().capacity, 2);
+    let token = pool.dialing()[0];
+    pool.connect(token);
+    assert_eq!(pool.collect_lease(waiter).token, token);
+    assert_eq!((pool.stats().idle, pool.stats().capacity), (0, 2));
+}
+
+#[test]
 fn a_miss_that_finds_the_queue_full_dials_all_the_same() {
     let mut pool = ClientHarness::client(1, 4, |config| config.max_waiters(1));
     pool.queue();

@@ -287,6 +287,8 @@ fn the_queue_has_a_limit_but_not_for_those_who_wait_again() {
     assert!(matches!(pool.acquire_again(), Acquire::Queued(_)));
     pool.cancel(first);
     assert_eq!(pool.acquire(), Acquire::Refused(full));
+    let totals = pool.stats().totals;
+    assert_eq!((totals.refused, totals.cancelled), (3, 1));
 }
 
 // --- stock --------------------------------------------------------------------------------------

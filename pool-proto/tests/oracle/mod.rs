@@ -11,6 +11,7 @@
 //! | `naive.rs`, `naive/` | the specification: plain `Vec`s, linear searches, recomputation |
 //! | `laws.rs` | what holds of every pool, seen from outside and without the naive pool |
 //! | `checked.rs` | a machine, the naive pool and the laws, side by side |
+//! | `canon.rs`, `*/canon.rs` | what tells two states apart, whatever their connections are called |
 //! | `pair.rs` | a client and a server, back to back |
 //!
 //! It depends on nothing but `std` and `pool_proto`, so a fuzzer can include it by its path and
