@@ -79,7 +79,8 @@ impl Tasks {
     }
 
     /// Forgets the next task that has ended; a handle that is kept would keep the task's memory.
-    /// Returns whether it has panicked: then the user's dialer has.
+    /// Returns whether it has panicked: the user's dialer has, or the user's part of rustls'
+    /// configuration.
     async fn reap(&mut self) -> bool {
         match self.told.recv().await {
             Ok(Over { token, panicked }) => {
@@ -189,7 +190,7 @@ async fn drive<R: Role + Send + 'static>(
             News::Due => {}
             News::Ended { panicked } => {
                 if panicked {
-                    shell.note_failure(&"the dialer panicked");
+                    shell.note_failure(&"a dial or a handshake panicked");
                 }
             }
             News::Came(token, handshake) => {

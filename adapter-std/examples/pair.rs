@@ -27,7 +27,7 @@ fn main() -> Outcome {
     let server = ServerPool::builder().tls(tls).bind("127.0.0.1:0")?;
     let address = server.local_addr().ok_or("the listener has no address")?;
 
-    let config = ClientConfig::builder().capacity(2..=4).build()?;
+    let config = ClientConfig::builder().capacity(2..=16).build()?;
     let tls = ClientTls::self_signed()?.pinned(pin)?;
     let client = ClientPool::builder().config(config).tls(tls).connect(address.to_string())?;
     client.wait_ready(2, SOON)?;

@@ -77,7 +77,8 @@ impl ClientPoolBuilder {
     /// Each dial has a thread of its own while it lasts, at most
     /// [`max_dials`](pool_proto::ClientConfigBuilder::max_dials) at a time. Nothing can end it from
     /// outside, so `dial` should have a deadline: until it returns, the next has to wait in its
-    /// place, and [`closed`](Pool::closed) waits for it, too.
+    /// place, and [`closed`](Pool::closed) waits for it, too (which `dial` itself must not call). The
+    /// stream must be its only handle: it is set to non-blocking mode.
     ///
     /// ```
     /// # use adapter_std::ClientPool;

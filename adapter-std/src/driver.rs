@@ -15,7 +15,7 @@ use pool_proto::{ByToken, Instant, KeepAlive, Role, Token};
 
 use crate::clock::MonotonicClock;
 use crate::reactor::{Reactor, Waiting};
-use crate::socket::Socket;
+use crate::socket::{LONGEST_POLL, Socket};
 
 pub(crate) type PoolCrew<R> = Crew<Socket, R>;
 pub(crate) type PoolTicket<R> = Ticket<Pooled<Socket>, R>;
@@ -98,7 +98,7 @@ pub(crate) fn drive<R: Role + Send + 'static>(driver: Driver<R, impl Supply<R>>)
             continue;
         }
         let due = [due, supply.due()].into_iter().flatten().min();
-        match poll.poll(&mut events, due.map(|due| rounded_up(due.since(clock.now())))) {
+        match poll.poll(&mut events, due.map(|due| due.since(clock.now()).min(LONGEST_POLL))) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => {
@@ -110,17 +110,13 @@ pub(crate) fn drive<R: Role + Send + 'static>(driver: Driver<R, impl Supply<R>>)
         for event in &events {
             match reactor.told(event.token()) {
                 Waiting::Nobody => {}
-                Waiting::Handshake(token) => floor.advance(token),
+                // It was over when the event came: the connection has a holder, who does not ask.
+                Waiting::Handshake(token) if !floor.advance(token) => reactor.forget(event.token()),
+                Waiting::Handshake(_) => {}
                 Waiting::Watch(waker) => waker.wake(),
             }
         }
     }
-}
-
-/// To the next millisecond, in which the system counts: or it would be asked again and again until
-/// the rest of one is over.
-fn rounded_up(time: Duration) -> Duration {
-    Duration::from_millis(u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX))
 }
 
 /// Closes the pool when its driver ends, however that happens.
@@ -163,18 +159,22 @@ impl<R: Role + Send + 'static> Floor<'_, R> {
         }
     }
 
-    /// Goes on with a handshake, as far as its socket lets it.
-    fn advance(&mut self, token: Token) {
-        let Some(Shaking { link, handshake, .. }) = self.shaking.get_mut(token) else { return };
+    /// Goes on with a handshake, as far as its socket lets it; says whether there is one.
+    fn advance(&mut self, token: Token) -> bool {
+        let Some(Shaking { link, handshake, .. }) = self.shaking.get_mut(token) else {
+            return false;
+        };
         let mut socket = pool_proto::transport::Socket::now(link.socket());
         // What the user has put into rustls' configuration may panic, which must cost this handshake
         // and not the pool. The handshake is dropped then.
         let advanced = catch_unwind(AssertUnwindSafe(|| handshake.advance(&mut socket)));
         drop(socket);
         if matches!(advanced, Ok(Poll::Pending)) {
-            return;
+            return true;
         }
-        let Some(Shaking { ticket, link, handshake }) = self.shaking.remove(token) else { return };
+        let Some(Shaking { ticket, link, handshake }) = self.shaking.remove(token) else {
+            return false;
+        };
         if let Ok(Poll::Ready(advanced)) = advanced {
             let outcome = advanced.and_then(|()| Ok((link, handshake.finish()?)));
             self.crew.report(ticket, outcome);
@@ -182,6 +182,7 @@ impl<R: Role + Send + 'static> Floor<'_, R> {
             drop(ticket);
             self.crew.shell().note_failure(&"the handshake panicked");
         }
+        true
     }
 }
 

@@ -59,8 +59,9 @@
 //! could write meanwhile. Here the session is held only for what does not block, and the waiting is
 //! done outside; that is what makes [`PooledStream::split`] possible.
 //!
-//! One thread shakes all hands of a pool: some thousand in a second. Who needs more opens several
-//! pools and a [`Balancer`], or takes an adapter for async code.
+//! One thread shakes all hands of a pool, so what a user puts into rustls' configuration (a verifier, a
+//! resolver of certificates) must not block. Who needs more than one core's worth of handshakes opens
+//! several pools and a [`Balancer`], or takes an adapter for async code.
 //!
 //! # Never a dead connection
 //!

@@ -93,8 +93,7 @@ impl Reactor {
         let Some(place) = places.get_mut(token.0) else { return Waiting::Nobody };
         match std::mem::replace(&mut place.waiting, Waiting::Nobody) {
             Waiting::Nobody => {
-                // It fails where that has been done already.
-                let _ = self.registry.deregister(&mut SourceFd(&place.socket));
+                self.stop_listening(place);
                 Waiting::Nobody
             }
             Waiting::Handshake(token) => {
@@ -103,6 +102,22 @@ impl Reactor {
             }
             watch @ Waiting::Watch(_) => watch,
         }
+    }
+
+    /// Nobody waits for a socket any more, unless a watch has begun.
+    pub(crate) fn forget(&self, token: mio::Token) {
+        let mut places = self.places();
+        if let Some(place) = places.get_mut(token.0)
+            && matches!(place.waiting, Waiting::Handshake(_))
+        {
+            place.waiting = Waiting::Nobody;
+            self.stop_listening(place);
+        }
+    }
+
+    fn stop_listening(&self, place: &Place) {
+        // It fails where that has been done already.
+        let _ = self.registry.deregister(&mut SourceFd(&place.socket));
     }
 
     pub(crate) fn registry(&self) -> &Registry {

@@ -130,7 +130,7 @@ fn apply(keep_alive: KeepAlive, socket: SockRef<'_>) -> io::Result<()> {
 
 /// Where there is no ppoll(2), as on macOS, more than 24 days are refused: longer times are waited for
 /// in parts.
-const LONGEST_POLL: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const LONGEST_POLL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long a call waits.
 pub(crate) struct Patience {
@@ -161,13 +161,14 @@ impl Patience {
     }
 }
 
-/// Connects to the first address of `name` that answers in time. Ends when the other end of `ended`
-/// is dropped; looking the name up does not.
+/// Connects to the first address of `name` that answers in time; one that does not leaves the others
+/// their share of it. Ends when the other end of `ended` is dropped; looking the name up does not.
 pub(crate) fn connect(name: &str, timeout: Duration, ended: &PipeReader) -> io::Result<TcpStream> {
-    let patience = Patience::begin(Some(timeout));
+    let addresses: Vec<_> = name.to_socket_addrs()?.collect();
+    let share = timeout / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
     let mut outcome = Err(nothing());
-    for address in name.to_socket_addrs()? {
-        outcome = connect_to(address, &patience, ended);
+    for address in addresses {
+        outcome = connect_to(address, &Patience::begin(Some(share)), ended);
         if outcome.is_ok() {
             break;
         }

@@ -55,7 +55,8 @@ impl Tasks {
     }
 
     /// Forgets the next task that has ended; a handle that is kept would keep the task's memory.
-    /// Returns whether it has panicked: then the user's dialer has.
+    /// Returns whether it has panicked: the user's dialer has, or the user's part of rustls'
+    /// configuration.
     async fn reap(&mut self) -> bool {
         match self.set.join_next().await {
             Some(Ok(token)) => {
@@ -111,7 +112,7 @@ pub(crate) async fn drive<R: Role + Send + 'static>(
             () = poll_fn(|cx| shell.poll_work(cx)) => {}
             () = sleep(&clock, due) => {}
             panicked = tasks.reap() => if panicked {
-                shell.note_failure(&"the dialer panicked");
+                shell.note_failure(&"a dial or a handshake panicked");
             },
             (token, handshake) = supply.accept(crew) => tasks.spawn(token, handshake),
         }

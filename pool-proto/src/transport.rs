@@ -18,6 +18,7 @@
 //! | `handshake.rs` | from a connected socket to a connection with a name |
 //! | `connection.rs` | a connection in the pool: the look, the drain, early data |
 //! | `stream.rs` | a connection in its holder's hands |
+//! | `limited.rs` | a bound on what one look may take |
 //! | `crew.rs` | what the driver and its tasks do alike on every runtime |
 //! | `accept.rs` | what a failed accept means |
 //! | `build.rs` | why a pool cannot be built |
@@ -33,6 +34,7 @@ mod build;
 mod connection;
 mod crew;
 mod handshake;
+mod limited;
 mod session;
 mod stream;
 

@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind, IoSlice, Read, Write};
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use super::limited::Limited;
 use super::session::Session;
 use super::{Link, Socket};
 use crate::event::Finding;
@@ -24,11 +25,6 @@ const EARLY_LIMIT: usize = 16 * 1024;
 /// Data thrown away when a connection is put back, at the most: what can have arrived by then on an
 /// ordinary path, and little enough to read in a moment. With more, the connection is closed.
 const DRAIN_LIMIT: usize = 256 * 1024;
-
-/// Bytes read from the socket in one look, at the most. TLS can consume records without giving data
-/// (tickets, key updates), which the limits above do not see; a peer that sends more of them than
-/// there may be data wants to keep us busy, and is cut off.
-const PULL_LIMIT: usize = 2 * DRAIN_LIMIT;
 
 /// A connection that is ready for use.
 pub struct Connection<S: Socket> {
@@ -116,7 +112,7 @@ impl<S: Socket> Connection<S> {
     fn pull(&mut self, mut keep: impl FnMut(&mut BytesMut, &[u8]) -> bool) -> Pulled {
         let Self { session, link, early, watch, waker, .. } = self;
         let mut context = Context::from_waker(waker);
-        let mut socket = Limited { inner: link.socket().now(), left: PULL_LIMIT };
+        let mut socket = Limited::new(link.socket().now());
         let mut chunk = [0; 4096];
         // Before the look: what wakes it during the look must not be lost.
         watch.arm();
@@ -201,33 +197,5 @@ impl<S: Socket> shell::Connection for Pooled<S> {
             Pulled::Enough => Finding::Data,
             Pulled::End | Pulled::Failed => Finding::Closed,
         }
-    }
-}
-
-/// A socket of which only so much may be read.
-struct Limited<T> {
-    inner: T,
-    left: usize,
-}
-
-impl<T: Read> Read for Limited<T> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.left = self.left.saturating_sub(count);
-        if self.left == 0 { Err(ErrorKind::QuotaExceeded.into()) } else { Ok(count) }
-    }
-}
-
-impl<T: Write> Write for Limited<T> {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.inner.write(data)
-    }
-
-    fn write_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.inner.write_vectored(data)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
     }
 }

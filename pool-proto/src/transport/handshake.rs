@@ -8,6 +8,7 @@ use bytes::{Buf, Bytes};
 use rustls::InvalidMessage;
 use thiserror::Error;
 
+use super::limited::Limited;
 use super::polled;
 use super::session::Session;
 use crate::event::HandshakeFailure;
@@ -136,8 +137,9 @@ fn read_id(
     socket: &mut (impl Read + Write),
 ) -> Poll<Result<(), Failure>> {
     let mut chunk = [0; 256];
+    let mut socket = Limited::new(socket);
     while reader.poll()?.is_none() {
-        match ready!(polled(session.read(socket, &mut chunk))) {
+        match ready!(polled(session.read(&mut socket, &mut chunk))) {
             Ok(0) => {
                 reader.end()?;
             }
