@@ -119,7 +119,7 @@ fn a_dialer_that_panics_is_named_as_the_last_failure() {
     });
     let client = client.unwrap();
     let seen = eventually(|| client.last_failure(), Option::is_some);
-    assert_eq!(block_on(seen).as_deref(), Some("the dialer panicked"));
+    assert_eq!(block_on(seen).as_deref(), Some("a dial or a handshake panicked"));
 }
 
 #[allow(clippy::panic, reason = "the panic that a test is about")]
