@@ -77,6 +77,14 @@ fn a_client_does_not_resume_even_where_the_server_offers_it() {
 }
 
 #[test]
+fn the_debug_text_of_a_server_says_whether_it_requires_client_certificates() {
+    let server = ServerTls::self_signed().unwrap();
+    assert!(format!("{server:?}").contains("client_certificates: false"));
+    let demanding = server.require_client_certificates(Authority::new().roots()).unwrap();
+    assert!(format!("{demanding:?}").contains("client_certificates: true"));
+}
+
+#[test]
 fn a_server_which_requires_client_certificates_accepts_a_known_one() {
     let authority = Authority::new();
     let server = ServerTls::new(authority.issue("server.example"))
