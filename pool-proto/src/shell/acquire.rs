@@ -46,7 +46,9 @@ impl fmt::Display for LastFailure<'_> {
 
 /// Something to wait for that can be told that the time is up: an adapter's timer does.
 pub trait Expire: Future + Unpin {
-    /// Says that the time is up: the next poll answers.
+    /// Says that the time is up: the next poll answers, with what there is or with
+    /// [`AcquireError::Timeout`]. (By id, when the connection is just being looked at, it still waits
+    /// for that look, which never blocks.)
     fn expire(&mut self);
 }
 
@@ -165,18 +167,11 @@ impl<C: Connection, R: Role> Acquire<C, R> {
     pub(super) fn new(shell: &Arc<Shell<C, R>>, wanted: Option<ConnId>) -> Self {
         Self { wait: Wait::new(shell), wanted, again: false }
     }
-
-    /// Says that the time is up: the next poll answers with a connection or
-    /// [`AcquireError::Timeout`]. (By id, when the connection is just being looked at, it still
-    /// waits for that look, which never blocks.)
-    pub const fn expire(&mut self) {
-        self.wait.expired = true;
-    }
 }
 
 impl<C: Connection, R: Role + Send + 'static> Expire for Acquire<C, R> {
     fn expire(&mut self) {
-        Self::expire(self);
+        self.wait.expired = true;
     }
 }
 
@@ -248,16 +243,11 @@ impl<C: Connection, R: Role> WaitReady<C, R> {
     pub(super) fn new(shell: &Arc<Shell<C, R>>, ready: u32) -> Self {
         Self { wait: Wait::new(shell), ready }
     }
-
-    /// Says that the time is up: the next poll answers.
-    pub const fn expire(&mut self) {
-        self.wait.expired = true;
-    }
 }
 
 impl<C: Connection, R: Role> Expire for WaitReady<C, R> {
     fn expire(&mut self) {
-        Self::expire(self);
+        self.wait.expired = true;
     }
 }
 

@@ -38,7 +38,7 @@ pub struct FirstOf<C: Connection, R: Role>(Vec<(usize, Option<Acquire<C, R>>)>);
 
 impl<C: Connection, R: Role + Send + 'static> Expire for FirstOf<C, R> {
     fn expire(&mut self) {
-        self.0.iter_mut().filter_map(|(_, wait)| wait.as_mut()).for_each(Acquire::expire);
+        self.0.iter_mut().filter_map(|(_, wait)| wait.as_mut()).for_each(Expire::expire);
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Wake, Waker};
 
 use pool_proto::ConnId;
-use pool_proto::shell::{Acquire, AcquireError, Held, Shell, WaitReady};
+use pool_proto::shell::{Acquire, AcquireError, Expire, Held, Shell, WaitReady};
 
 use super::{Fake, Guard, Rig, Side};
 
@@ -92,7 +92,7 @@ impl<R: Side> Taker<R> {
         }
     }
 
-    const fn expire(&mut self) {
+    fn expire(&mut self) {
         match self {
             Self::Acquire(acquire) => acquire.expire(),
             Self::Stock(wait) => wait.expire(),
