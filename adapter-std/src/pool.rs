@@ -4,12 +4,11 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Deref;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
-
-use std::pin::Pin;
 
 use pool_proto::shell::{AcquireError, Clock as _, Expire, Handle, Shell, block_on};
 use pool_proto::transport::{BuildError, Crew, Pooled, Stream};

@@ -1,5 +1,6 @@
 //! A connection in its holder's hands.
 
+use alloc::sync::Arc;
 use core::fmt;
 use core::net::SocketAddr;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
@@ -85,7 +86,7 @@ impl<S: Socket> Stream<S> {
     /// # Errors
     ///
     /// [`NotConnected`](ErrorKind::NotConnected) never happens while the stream is held.
-    pub fn link(&self) -> io::Result<&alloc::sync::Arc<Link<S>>> {
+    pub fn link(&self) -> io::Result<&Arc<Link<S>>> {
         self.held.get().map(|connection| connection.link()).ok_or(ErrorKind::NotConnected.into())
     }
 
@@ -146,7 +147,7 @@ impl<S: Socket> Stream<S> {
     ) -> io::Result<T> {
         let id = self.held.id();
         let connection = self.held.get_mut().ok_or(ErrorKind::NotConnected)?;
-        let link = alloc::sync::Arc::clone(connection.link());
+        let link = Arc::clone(connection.link());
         let revoked = || {
             link.revoked().map_or(Ok(()), |reason| {
                 Err(io::Error::new(ErrorKind::ConnectionAborted, Revoked { id, reason }))
