@@ -13,8 +13,8 @@ use std::time::Duration;
 use adapter_smol::ClientPool;
 use adapter_smol::pool_proto::tls::TlsMode;
 use common::{SOON, client_config, eventually, serve, server_config, single, soon};
+use smol::block_on;
 use smol::net::TcpStream;
-use smol::{Async, block_on};
 
 #[test]
 fn an_async_closure_can_be_the_dialer() {
@@ -32,7 +32,7 @@ fn an_async_closure_can_be_the_dialer() {
 fn a_stream_of_the_standard_library_can_be_dialled() {
     block_on(async {
         let (_server, address) = serve(TlsMode::None, server_config()).await;
-        let dial = move || async move { Async::new(std::net::TcpStream::connect(address)?) };
+        let dial = move || async move { std::net::TcpStream::connect(address)?.try_into() };
         let client = ClientPool::builder().connect_with(dial).unwrap();
         client.wait_ready(1, SOON).await.unwrap();
     });

@@ -180,6 +180,9 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+#[cfg(feature = "adapter")]
+#[path = "../adapter/mod.rs"]
+pub mod adapter;
 pub mod allow;
 mod backoff;
 mod by_token;

@@ -17,10 +17,10 @@ use adapter_smol::pool_proto::conformance::{
 };
 use adapter_smol::pool_proto::shell::AcquireError;
 use adapter_smol::pool_proto::{Accepting, ConnId, Dialing, PutError, Role};
-use adapter_smol::{BuildError, ClientPool, PooledStream, ServerPool, TlsFacts};
+use adapter_smol::{BuildError, ClientPool, PooledStream, ServerPool, Spawner, TlsFacts};
 use smol::future::FutureExt;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
-use smol::{Async, Timer, unblock};
+use smol::{Timer, unblock};
 
 use crate::executors::Executor;
 
@@ -53,7 +53,7 @@ impl<E: Executor> Adapter for Smol<E> {
     fn client(&self, setup: ClientSetup) -> Result<Arc<dyn Pool>, BuildError> {
         let mut builder = ClientPool::builder().tls(setup.tls);
         if let Some(spawn) = E::SPAWN {
-            builder = builder.spawn_with(spawn);
+            builder = builder.on(Spawner::new(spawn));
         }
         if let Some(config) = setup.config {
             builder = builder.config(config);
@@ -65,7 +65,7 @@ impl<E: Executor> Adapter for Smol<E> {
             Dial::Address(address) => builder.connect(address),
             Dial::With(dial) => builder.connect_with(move || {
                 let dial = Arc::clone(&dial);
-                async move { Async::new(unblock(move || dial()).await?) }
+                async move { unblock(move || dial()).await?.try_into() }
             }),
         };
         Ok(Arc::new(Shared::<_, E>::new(pool?, None)))
@@ -74,7 +74,7 @@ impl<E: Executor> Adapter for Smol<E> {
     fn server(&self, setup: ServerSetup) -> Result<Arc<dyn Pool>, BuildError> {
         let mut builder = ServerPool::builder().tls(setup.tls);
         if let Some(spawn) = E::SPAWN {
-            builder = builder.spawn_with(spawn);
+            builder = builder.on(Spawner::new(spawn));
         }
         if let Some(config) = setup.config {
             builder = builder.config(config);
@@ -84,7 +84,7 @@ impl<E: Executor> Adapter for Smol<E> {
         }
         let pool = match setup.listen {
             Listen::Address(address) => E::block_on(builder.bind(&address)),
-            Listen::On(listener) => builder.listen(Async::new(listener).unwrap()),
+            Listen::On(listener) => builder.listen(listener.try_into().unwrap()),
         };
         let pool = pool?;
         let local_addr = pool.local_addr();

@@ -1,0 +1,145 @@
+//! The pool that dials.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::future::{Future, Ready, pending};
+use std::io;
+
+use super::driver::{PoolCrew, PoolTicket, Supply, shake};
+use super::{Pool, Runtime};
+use crate::client::{Client, Dialing};
+use crate::config::ClientConfig;
+use crate::event::Token;
+use crate::keep_alive::KeepAlive;
+use crate::tls::ClientTls;
+use crate::transport::{BuildError, ClientSide, Failure, dial_address};
+
+/// Builds a pool that dials.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct ClientPoolBuilder<N: Runtime> {
+    config: Option<ClientConfig>,
+    tls: Option<ClientTls>,
+    keep_alive: Option<KeepAlive>,
+    place: Option<N::Place>,
+}
+
+impl<N: Runtime> Pool<N, Dialing> {
+    /// A builder: default configuration, no TLS, keep-alive every 15 s, on the runtime of whoever
+    /// builds the pool.
+    pub fn builder() -> ClientPoolBuilder<N> {
+        let keep_alive = Some(KeepAlive::default());
+        ClientPoolBuilder { config: None, tls: None, keep_alive, place: None }
+    }
+}
+
+impl<N: Runtime> ClientPoolBuilder<N> {
+    /// Capacity, timeouts, tuning, ids: everything that is not I/O.
+    pub fn config(mut self, config: ClientConfig) -> Self {
+        self.config = Some(config);
+        self
+    }
+
+    /// TLS with these settings; `None`, the default, is plain TCP.
+    pub fn tls(mut self, tls: impl Into<Option<ClientTls>>) -> Self {
+        self.tls = tls.into();
+        self
+    }
+
+    /// TCP keep-alive; `None` leaves it off.
+    pub fn keep_alive(mut self, keep_alive: impl Into<Option<KeepAlive>>) -> Self {
+        self.keep_alive = keep_alive.into();
+        self
+    }
+
+    /// Runs the pool there. The pool does not keep that place alive: when it goes, the pool closes.
+    pub fn on(mut self, place: impl Into<N::Place>) -> Self {
+        self.place = Some(place.into());
+        self
+    }
+
+    /// Builds a pool that dials `address` ("host:port"), resolved anew at every dial. It begins at
+    /// once.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Address`] for anything but "host:port", [`BuildError::NoRuntime`] where there is
+    /// nothing to run on.
+    pub fn connect(self, address: impl Into<String>) -> Result<Pool<N, Dialing>, BuildError> {
+        let address = dial_address(address)?;
+        self.connect_with(move || {
+            let address = Arc::clone(&address);
+            async move {
+                let connected = N::connect(&address).await;
+                connected
+                    .map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))
+            }
+        })
+    }
+
+    /// Builds a pool whose connections `dial` makes: through a proxy, from a certain address, in a
+    /// network namespace… TLS, id and socket options are the pool's part. A dial is dropped when
+    /// its deadline is over or the pool closes. The stream must not be in use anywhere else.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::NoRuntime`] where there is nothing to run on.
+    pub fn connect_with<D, F>(self, dial: D) -> Result<Pool<N, Dialing>, BuildError>
+    where
+        D: Fn() -> F + Send + Sync + 'static,
+        F: Future<Output = io::Result<N::Dialled>> + Send + 'static,
+    {
+        let config = match self.config {
+            Some(config) => config,
+            None => ClientConfig::builder().build()?,
+        };
+        let config = config.or_seed(fastrand::u64(..));
+        let (side, keep_alive) = (ClientSide::new(self.tls, config.ids()), self.keep_alive);
+        let supply = Dialer(Arc::new(Settings { dial, side, keep_alive }));
+        Pool::start(self.place, |now| Client::new(&config, now), supply, None)
+    }
+}
+
+struct Dialer<D>(Arc<Settings<D>>);
+
+struct Settings<D> {
+    dial: D,
+    side: ClientSide,
+    keep_alive: Option<KeepAlive>,
+}
+
+impl<N, D, F> Supply<N, Dialing> for Dialer<D>
+where
+    N: Runtime,
+    D: Fn() -> F + Send + Sync + 'static,
+    F: Future<Output = io::Result<N::Dialled>> + Send + 'static,
+{
+    fn dial(
+        &self,
+        runtime: &N,
+        mut ticket: PoolTicket<N, Dialing>,
+        crew: Arc<PoolCrew<N, Dialing>>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let (settings, runtime) = (Arc::clone(&self.0), runtime.clone());
+        async move {
+            let Settings { dial, side, keep_alive } = &*settings;
+            let outcome = async {
+                // Called here, so that a dialer that panics costs its own dial only.
+                let dialled = dial().await.map_err(Failure::Dial)?;
+                ticket.dialed();
+                shake(&runtime, dialled, *keep_alive, || side.begin()).await
+            };
+            let outcome = outcome.await;
+            crew.report(ticket, outcome);
+        }
+    }
+
+    async fn accept(
+        &mut self,
+        _runtime: &N,
+        _crew: &Arc<PoolCrew<N, Dialing>>,
+    ) -> (Token, impl Future<Output = ()> + Send + 'static) {
+        pending::<(Token, Ready<()>)>().await
+    }
+}
