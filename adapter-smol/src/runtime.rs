@@ -108,12 +108,8 @@ impl Runtime for Smol {
         smol::net::resolve(name).await
     }
 
-    async fn connect(name: &str) -> io::Result<TcpStream> {
+    async fn connect(&self, name: &str, _timeout: Duration) -> io::Result<TcpStream> {
         TcpStream::connect(name).await
-    }
-
-    fn register(&self, dialled: TcpStream) -> io::Result<Self::Tcp> {
-        Ok(dialled.into())
     }
 
     fn listener(listener: std::net::TcpListener) -> io::Result<TcpListener> {

@@ -79,26 +79,27 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `pool.rs` | what both pools can do: the public API |
-//! | `client.rs`, `server.rs` | builders; dialling; accepting |
-//! | `driver.rs` | the one thread of a pool |
-//! | `reactor.rs` | who is told of what happens on a socket |
+//! | `client.rs`, `server.rs` | builders |
+//! | `runtime.rs` | threads and sockets, as [`pool_proto::adapter`] wants them |
+//! | `reactor.rs` | what the driver's thread waits for |
+//! | `dials.rs` | the threads that look names up and call a user's dialer |
 //! | `stream.rs` | a connection in the user's hands |
-//! | `clock.rs` | the one clock |
-//! | `socket.rs` | TCP: options, waiting for one socket, connecting, listening |
+//! | `wait.rs` | waiting for one socket |
 //! | `balancer.rs` | several pools as one |
 //!
-//! What every adapter does alike (TLS, the id, the look at a connection, early data, leases) is in
-//! [`pool_proto::transport`] and [`pool_proto::shell`].
+//! What every adapter does alike (the pool, its builders and its driver, TLS, the id, the look at a
+//! connection, early data, leases) is in [`pool_proto::adapter`], [`pool_proto::transport`] and
+//! [`pool_proto::shell`].
 
 mod balancer;
 mod client;
-mod clock;
-mod driver;
+mod dials;
 mod pool;
 mod reactor;
+mod runtime;
 mod server;
-mod socket;
 mod stream;
+mod wait;
 
 pub use balancer::Balancer;
 pub use client::{ClientPool, ClientPoolBuilder};
@@ -107,6 +108,7 @@ pub use pool_proto;
 pub use pool_proto::shell::{AcquireError, Handle};
 pub use pool_proto::tls::TlsFacts;
 pub use pool_proto::transport::{BuildError, Revoked};
+pub use runtime::Threads;
 pub use rustls;
 pub use server::{ServerPool, ServerPoolBuilder};
 pub use stream::{PooledStream, ReadHalf, WriteHalf};

@@ -66,12 +66,8 @@ impl Runtime for Tokio {
         Ok(lookup_host(name).await?.collect())
     }
 
-    async fn connect(name: &str) -> io::Result<TcpStream> {
+    async fn connect(&self, name: &str, _timeout: Duration) -> io::Result<TcpStream> {
         TcpStream::connect(name).await
-    }
-
-    fn register(&self, dialled: TcpStream) -> io::Result<TcpStream> {
-        Ok(dialled)
     }
 
     fn listener(listener: std::net::TcpListener) -> io::Result<TcpListener> {

@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::future::{Future, Ready, pending};
+use core::time::Duration;
 use std::io;
 
 use super::driver::{PoolCrew, PoolTicket, Supply, shake};
@@ -68,14 +69,8 @@ impl<N: Runtime> ClientPoolBuilder<N> {
     /// nothing to run on.
     pub fn connect(self, address: impl Into<String>) -> Result<Pool<N, Dialing>, BuildError> {
         let address = dial_address(address)?;
-        self.connect_with(move || {
-            let address = Arc::clone(&address);
-            async move {
-                let connected = N::connect(&address).await;
-                connected
-                    .map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))
-            }
-        })
+        let config = self.config.clone().map_or_else(|| ClientConfig::builder().build(), Ok)?;
+        self.connect_by(ToAddress { address, timeout: config.dial_timeout() })
     }
 
     /// Builds a pool whose connections `dial` makes: through a proxy, from a certain address, in a
@@ -90,14 +85,52 @@ impl<N: Runtime> ClientPoolBuilder<N> {
         D: Fn() -> F + Send + Sync + 'static,
         F: Future<Output = io::Result<N::Dialled>> + Send + 'static,
     {
-        let config = match self.config {
-            Some(config) => config,
-            None => ClientConfig::builder().build()?,
-        };
+        self.connect_by(ByCall(dial))
+    }
+
+    /// As [`connect_with`](Self::connect_with), for dialers that need the runtime.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`connect_with`](Self::connect_with).
+    pub fn connect_by(self, dial: impl Dial<N>) -> Result<Pool<N, Dialing>, BuildError> {
+        let config = self.config.map_or_else(|| ClientConfig::builder().build(), Ok)?;
         let config = config.or_seed(fastrand::u64(..));
         let (side, keep_alive) = (ClientSide::new(self.tls, config.ids()), self.keep_alive);
         let supply = Dialer(Arc::new(Settings { dial, side, keep_alive }));
         Pool::start(self.place, |now| Client::new(&config, now), supply, None)
+    }
+}
+
+/// How transports are connected.
+pub trait Dial<N: Runtime>: Send + Sync + 'static {
+    /// Connects one. Dropped, it ends.
+    fn dial(&self, runtime: &N) -> impl Future<Output = io::Result<N::Dialled>> + Send;
+}
+
+struct ToAddress {
+    address: Arc<str>,
+    timeout: Duration,
+}
+
+impl<N: Runtime> Dial<N> for ToAddress {
+    async fn dial(&self, runtime: &N) -> io::Result<N::Dialled> {
+        let Self { address, timeout } = self;
+        let connected = runtime.connect(address, *timeout).await;
+        connected.map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))
+    }
+}
+
+struct ByCall<D>(D);
+
+impl<N, D, F> Dial<N> for ByCall<D>
+where
+    N: Runtime,
+    D: Fn() -> F + Send + Sync + 'static,
+    F: Future<Output = io::Result<N::Dialled>> + Send + 'static,
+{
+    fn dial(&self, _runtime: &N) -> impl Future<Output = io::Result<N::Dialled>> + Send {
+        (self.0)()
     }
 }
 
@@ -109,12 +142,7 @@ struct Settings<D> {
     keep_alive: Option<KeepAlive>,
 }
 
-impl<N, D, F> Supply<N, Dialing> for Dialer<D>
-where
-    N: Runtime,
-    D: Fn() -> F + Send + Sync + 'static,
-    F: Future<Output = io::Result<N::Dialled>> + Send + 'static,
-{
+impl<N: Runtime, D: Dial<N>> Supply<N, Dialing> for Dialer<D> {
     fn dial(
         &self,
         runtime: &N,
@@ -126,9 +154,9 @@ where
             let Settings { dial, side, keep_alive } = &*settings;
             let outcome = async {
                 // Called here, so that a dialer that panics costs its own dial only.
-                let dialled = dial().await.map_err(Failure::Dial)?;
+                let dialled = dial.dial(&runtime).await.map_err(Failure::Dial)?;
                 ticket.dialed();
-                shake(&runtime, dialled, *keep_alive, || side.begin()).await
+                shake(dialled, *keep_alive, || side.begin()).await
             };
             let outcome = outcome.await;
             crew.report(ticket, outcome);

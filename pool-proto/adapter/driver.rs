@@ -193,13 +193,11 @@ async fn sleep<N: Runtime>(runtime: &N, clock: &MonotonicClock, due: Option<Inst
 
 /// Options, TLS and id, to the end.
 pub(super) async fn shake<N: Runtime>(
-    runtime: &N,
     dialled: N::Dialled,
     keep_alive: Option<KeepAlive>,
     handshake: impl FnOnce() -> Result<Handshake, Failure>,
 ) -> Result<(Arc<Link<Socket<N>>>, Shaken), Failure> {
-    let tcp = runtime.register(dialled);
-    let link = tcp.and_then(|tcp| Socket::link(tcp, keep_alive)).map_err(Failure::Options)?;
+    let link = Socket::link(dialled.into(), keep_alive).map_err(Failure::Options)?;
     let mut handshake = handshake()?;
     poll_fn(|cx| handshake.advance(&mut link.socket().polled(cx))).await?;
     Ok((link, handshake.finish()?))

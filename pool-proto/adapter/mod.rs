@@ -36,7 +36,7 @@ mod server;
 mod socket;
 
 pub use balancer::Balancer;
-pub use client::ClientPoolBuilder;
+pub use client::{ClientPoolBuilder, Dial};
 pub use clock::MonotonicClock;
 pub use pool::Pool;
 pub use runtime::{Direction, Runtime};

@@ -79,7 +79,7 @@ impl<N: Runtime, R: Role + Send + 'static> Pool<N, R> {
             let answer = async { Some((&mut wait).await) };
             // Made only when it is needed: most answers are there at once.
             let time_is_up = async {
-                self.inner.runtime.sleep(timeout).await;
+                self.runtime().sleep(timeout).await;
                 None
             };
             if let Some(answer) = answer.or(time_is_up).await {
@@ -92,6 +92,12 @@ impl<N: Runtime, R: Role + Send + 'static> Pool<N, R> {
 
     pub(super) fn listening_on(&self) -> Option<SocketAddr> {
         self.inner.listening_on
+    }
+
+    /// What the pool runs on.
+    #[must_use]
+    pub fn runtime(&self) -> &N {
+        &self.inner.runtime
     }
 
     /// What adapters that wait in another way wait at.

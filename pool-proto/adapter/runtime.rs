@@ -22,8 +22,8 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     type Executor: Send + Sync + 'static;
     /// A task. Dropped, it ends.
     type Task: Send + 'static;
-    /// What a dialer of the user's makes: a connected stream.
-    type Dialled: Send + 'static;
+    /// What a dialer makes, and an accept: a connected stream.
+    type Dialled: Into<Self::Tcp> + Send + 'static;
     /// A connected stream in non-blocking mode, known to the reactor.
     type Tcp: fmt::Debug + Send + Sync + 'static;
     /// A listener in non-blocking mode.
@@ -59,18 +59,15 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     /// Waits for this long.
     fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send;
 
-    /// The addresses of "host:port".
+    /// The addresses of "host:port", for a listener.
     fn resolve(name: &str) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send;
 
-    /// Connects to "host:port".
-    fn connect(name: &str) -> impl Future<Output = io::Result<Self::Dialled>> + Send;
-
-    /// Registers a stream with the reactor, if that was not done when it was connected.
-    ///
-    /// # Errors
-    ///
-    /// What the operating system says.
-    fn register(&self, dialled: Self::Dialled) -> io::Result<Self::Tcp>;
+    /// Connects to "host:port", which may take `timeout`.
+    fn connect(
+        &self,
+        name: &str,
+        timeout: Duration,
+    ) -> impl Future<Output = io::Result<Self::Dialled>> + Send;
 
     /// Makes a listener of the standard library's, in non-blocking mode, one of this runtime's.
     ///

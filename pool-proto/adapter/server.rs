@@ -92,10 +92,7 @@ impl<N: Runtime> ServerPoolBuilder<N> {
     ///
     /// [`BuildError::NoRuntime`] where there is nothing to run on.
     pub fn listen(self, listener: N::Listener) -> Result<Pool<N, Accepting>, BuildError> {
-        let config = match self.config {
-            Some(config) => config,
-            None => ServerConfig::builder().build()?,
-        };
+        let config = self.config.map_or_else(|| ServerConfig::builder().build(), Ok)?;
         let config = config.or_seed(fastrand::u64(..));
         let local_addr = N::local_addr(&listener).ok();
         let supply = Listener::<N> {
@@ -146,10 +143,10 @@ impl<N: Runtime> Supply<N, Accepting> for Listener<N> {
                 yield_now().await;
                 continue;
             };
-            let (token, crew, runtime) = (ticket.token(), Arc::clone(crew), runtime.clone());
+            let (token, crew) = (ticket.token(), Arc::clone(crew));
             let (handshake, keep_alive) = (self.side.begin(id), self.keep_alive);
             let task = async move {
-                let outcome = shake(&runtime, dialled, keep_alive, || handshake).await;
+                let outcome = shake::<N>(dialled, keep_alive, || handshake).await;
                 crew.report(ticket, outcome);
             };
             return (token, task);
