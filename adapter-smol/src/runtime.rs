@@ -145,4 +145,10 @@ impl Runtime for Smol {
             })?;
         }
     }
+
+    // What the reactor says may be of yesterday, but it says that once: asked again after a read that
+    // finds nothing, it takes the waker.
+    fn poll_readable(tcp: &Self::Tcp, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        tcp.poll_readable(cx)
+    }
 }

@@ -92,13 +92,14 @@ impl Reactor {
     fn tell(&self, event: &mio::event::Event) {
         let mut sockets = lock(&self.sockets);
         let Some(waiting) = sockets.get_mut(event.token().0) else { return };
+        if waiting.read.is_none() && waiting.write.is_none() {
+            // It fails where that has been done already.
+            let _ = self.registry.deregister(&mut SourceFd(&waiting.socket));
+            return;
+        }
         let over = event.is_error() || event.is_read_closed() || event.is_write_closed();
         let reader = waiting.read.take_if(|_| event.is_readable() || over);
         let writer = waiting.write.take_if(|_| event.is_writable() || over);
-        if reader.is_none() && writer.is_none() {
-            // It fails where that has been done already.
-            let _ = self.registry.deregister(&mut SourceFd(&waiting.socket));
-        }
         drop(sockets);
         // Outside the mutex: who is woken may come back here.
         reader.into_iter().chain(writer).for_each(Waker::wake);
@@ -120,7 +121,7 @@ impl Reactor {
         due.into_values().for_each(Waker::wake);
     }
 
-    /// A timer.
+    /// A timer for a task of this thread, which looks at the timers before it waits.
     pub(crate) fn timer(self: &Arc<Self>, time: Duration) -> Timer {
         let mut timers = lock(&self.timers);
         timers.count += 1;

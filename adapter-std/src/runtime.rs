@@ -238,6 +238,11 @@ impl Runtime for Threads {
     ) -> Poll<io::Result<T>> {
         poll_at(&tcp.place, cx, direction, act)
     }
+
+    fn poll_readable(tcp: &Tcp, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        tcp.place.wait(cx, Direction::Read)?;
+        Poll::Pending
+    }
 }
 
 fn poll_at<T>(

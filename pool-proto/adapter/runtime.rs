@@ -104,6 +104,14 @@ pub trait Runtime: Clone + Send + Sync + 'static {
         direction: Direction,
         act: impl FnMut() -> io::Result<T>,
     ) -> Poll<io::Result<T>>;
+
+    /// Leaves the waker of `cx` with the reactor, to be woken when something arrives; `Ready` if
+    /// something may have arrived already. It is asked after a read that has found nothing.
+    ///
+    /// # Errors
+    ///
+    /// When nothing can be waited for any more, as when the reactor is gone.
+    fn poll_readable(tcp: &Self::Tcp, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
 /// What a task waits for on a socket.

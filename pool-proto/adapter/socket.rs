@@ -59,12 +59,11 @@ impl<N: Runtime> transport::Socket for Socket<N> {
 
     // 0.4 µs; the reactor would answer faster, and too late: it knows only after its next turn.
     fn peek(&self) -> io::Result<()> {
-        peek(&N::socket(&self.tcp))
+        N::socket(&self.tcp).peek(&mut [MaybeUninit::uninit()]).map(|_| ())
     }
 
-    // What the reactor knows may be of yesterday: asked about the kernel's answer, it takes that in.
     fn watch(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        N::poll_io(&self.tcp, cx, Direction::Read, || peek(&N::socket(&self.tcp))).map(|_| Ok(()))
+        N::poll_readable(&self.tcp, cx)
     }
 
     fn shut_write(&self) -> io::Result<()> {
@@ -81,10 +80,6 @@ impl<N: Runtime> fmt::Debug for Socket<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Socket").field("tcp", &self.tcp).field("peer", &self.peer).finish()
     }
-}
-
-fn peek(socket: &SockRef<'_>) -> io::Result<()> {
-    socket.peek(&mut [MaybeUninit::uninit()]).map(|_| ())
 }
 
 fn internet(address: socket2::SockAddr) -> io::Result<SocketAddr> {
