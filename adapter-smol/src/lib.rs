@@ -96,6 +96,7 @@ mod runtime;
 mod stream;
 
 pub use pool_proto;
+use pool_proto::adapter::PoolBuilder;
 pub use pool_proto::shell::{AcquireError, Handle};
 pub use pool_proto::tls::TlsFacts;
 pub use pool_proto::transport::{BuildError, Revoked};
@@ -125,13 +126,13 @@ pub type Pool<R> = pool_proto::adapter::Pool<Smol, R>;
 pub type ClientPool = Pool<Dialing>;
 
 /// Builds a [`ClientPool`].
-pub type ClientPoolBuilder = pool_proto::adapter::ClientPoolBuilder<Smol>;
+pub type ClientPoolBuilder = PoolBuilder<Smol, Dialing>;
 
 /// A pool that accepts peers and names their connections.
 pub type ServerPool = Pool<Accepting>;
 
 /// Builds a [`ServerPool`].
-pub type ServerPoolBuilder = pool_proto::adapter::ServerPoolBuilder<Smol>;
+pub type ServerPoolBuilder = PoolBuilder<Smol, Accepting>;
 
 /// Several pools as one.
 ///

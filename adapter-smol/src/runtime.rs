@@ -71,6 +71,7 @@ impl Runtime for Smol {
     /// The driver, and for each further processor a runner of dials and handshakes, which ends with it.
     fn start<F>(
         place: &Spawner,
+        _max_dials: u32,
         driver: impl FnOnce(Self, Self::Executor) -> F,
     ) -> Result<Self, BuildError>
     where

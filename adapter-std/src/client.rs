@@ -4,46 +4,20 @@ use std::io;
 use std::net::TcpStream;
 use std::sync::Arc;
 
-use pool_proto::adapter::{self, Dial};
-use pool_proto::tls::ClientTls;
+use pool_proto::Dialing;
+use pool_proto::adapter::Dial;
 use pool_proto::transport::BuildError;
-use pool_proto::{ClientConfig, Dialing, KeepAlive};
 
-use crate::pool::Pool;
-use crate::runtime::{Names, Tcp, Threads};
+use crate::pool::{Pool, PoolBuilder};
+use crate::runtime::{Tcp, Threads};
 
 /// A pool that dials a peer and keeps connections ready.
 pub type ClientPool = Pool<Dialing>;
 
 /// Builds a [`ClientPool`].
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct ClientPoolBuilder(adapter::ClientPoolBuilder<Threads>);
-
-impl ClientPool {
-    /// A builder: default configuration, no TLS, keep-alive every 15 s.
-    pub fn builder() -> ClientPoolBuilder {
-        ClientPoolBuilder(adapter::Pool::<_, Dialing>::builder())
-    }
-}
+pub type ClientPoolBuilder = PoolBuilder<Dialing>;
 
 impl ClientPoolBuilder {
-    /// Capacity, timeouts, tuning, ids: everything that is not I/O.
-    pub fn config(self, config: ClientConfig) -> Self {
-        let names = Names { driver: "pool-client", max_dials: config.max_dials() };
-        Self(self.0.on(names).config(config))
-    }
-
-    /// TLS with these settings; `None`, the default, is plain TCP.
-    pub fn tls(self, tls: impl Into<Option<ClientTls>>) -> Self {
-        Self(self.0.tls(tls))
-    }
-
-    /// TCP keep-alive; `None` leaves it off.
-    pub fn keep_alive(self, keep_alive: impl Into<Option<KeepAlive>>) -> Self {
-        Self(self.0.keep_alive(keep_alive))
-    }
-
     /// Builds a pool that dials `address` ("host:port"), resolved anew at every dial. It begins at
     /// once.
     ///

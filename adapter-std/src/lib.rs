@@ -79,7 +79,7 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `pool.rs` | what both pools can do: the public API |
-//! | `client.rs`, `server.rs` | builders |
+//! | `client.rs`, `server.rs` | building each |
 //! | `runtime.rs` | threads and sockets, as [`pool_proto::adapter`] wants them |
 //! | `reactor.rs` | what the driver's thread waits for |
 //! | `dials.rs` | the threads that look names up and call a user's dialer |
@@ -103,7 +103,7 @@ mod wait;
 
 pub use balancer::Balancer;
 pub use client::{ClientPool, ClientPoolBuilder};
-pub use pool::Pool;
+pub use pool::{Pool, PoolBuilder};
 pub use pool_proto;
 pub use pool_proto::shell::{AcquireError, Handle};
 pub use pool_proto::tls::TlsFacts;

@@ -6,10 +6,10 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use pool_proto::adapter::{self, MonotonicClock, Socket};
+use pool_proto::adapter::{self, Buildable, MonotonicClock, Socket};
 use pool_proto::shell::{AcquireError, Expire, Handle, block_on};
 use pool_proto::transport::{Pooled, Stream};
-use pool_proto::{ConnId, PutError, Role};
+use pool_proto::{ConnId, KeepAlive, PutError, Role};
 
 use crate::runtime::Threads;
 use crate::stream::PooledStream;
@@ -141,5 +141,35 @@ impl<R: Role + Send + 'static> Deref for Pool<R> {
 impl<R: Role + Send + 'static> fmt::Debug for Pool<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// Builds a pool; [`ClientPoolBuilder`](crate::ClientPoolBuilder) and
+/// [`ServerPoolBuilder`](crate::ServerPoolBuilder) are its two forms.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct PoolBuilder<R: Buildable>(pub(crate) adapter::PoolBuilder<Threads, R>);
+
+impl<R: Buildable> Pool<R> {
+    /// A builder: default configuration, no TLS, keep-alive every 15 s.
+    pub fn builder() -> PoolBuilder<R> {
+        PoolBuilder(adapter::Pool::builder())
+    }
+}
+
+impl<R: Buildable> PoolBuilder<R> {
+    /// Capacity, limits, timeouts, ids, and what else only one role has: everything that is not I/O.
+    pub fn config(self, config: R::Config) -> Self {
+        Self(self.0.config(config))
+    }
+
+    /// TLS with these settings; `None`, the default, is plain TCP.
+    pub fn tls(self, tls: impl Into<Option<R::Tls>>) -> Self {
+        Self(self.0.tls(tls))
+    }
+
+    /// TCP keep-alive; `None` leaves it off.
+    pub fn keep_alive(self, keep_alive: impl Into<Option<KeepAlive>>) -> Self {
+        Self(self.0.keep_alive(keep_alive))
     }
 }

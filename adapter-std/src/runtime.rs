@@ -12,7 +12,6 @@ use std::time::Duration;
 use async_channel::{Receiver, Sender, bounded};
 use async_executor::Executor;
 use futures_lite::FutureExt;
-use pool_proto::ClientConfig;
 use pool_proto::adapter::{Direction, Runtime};
 use pool_proto::transport::BuildError;
 use socket2::{Domain, Protocol, SockRef, Type};
@@ -36,13 +35,6 @@ struct Driver {
     ended: Receiver<()>,
     /// `None` once it was joined.
     thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// How a pool's threads are called, and how many it may have to dial.
-#[derive(Clone, Copy, Debug)]
-pub struct Names {
-    pub(crate) driver: &'static str,
-    pub(crate) max_dials: u32,
 }
 
 /// A stream in non-blocking mode, which its pool's thread can wait for.
@@ -123,7 +115,7 @@ fn is_connected(tcp: &Tcp) -> io::Result<()> {
 }
 
 impl Runtime for Threads {
-    type Place = Names;
+    type Place = ();
     type Executor = Arc<Executor<'static>>;
     type Task = async_executor::Task<()>;
     type Dialled = Tcp;
@@ -131,13 +123,13 @@ impl Runtime for Threads {
     type Listener = Listener;
     type Stream = PooledStream;
 
-    fn here() -> Result<Names, BuildError> {
-        let max_dials = ClientConfig::builder().build()?.max_dials();
-        Ok(Names { driver: "pool", max_dials })
+    fn here() -> Result<(), BuildError> {
+        Ok(())
     }
 
     fn start<F>(
-        place: &Names,
+        _place: &(),
+        max_dials: u32,
         driver: impl FnOnce(Self, Self::Executor) -> F,
     ) -> Result<Self, BuildError>
     where
@@ -145,13 +137,14 @@ impl Runtime for Threads {
     {
         let (poll, reactor) = Reactor::new().map_err(start_error)?;
         let (alive, ended) = bounded(1);
-        let dials = Dials::new(place.max_dials);
+        let dials = Dials::new(max_dials);
         let running = Running { dials: Arc::clone(&dials), _alive: alive };
         let driver_thread = Arc::new(Driver { ended, thread: Mutex::default() });
         let threads = Self { reactor: Arc::downgrade(&reactor), dials, driver: driver_thread };
         let executor = Arc::new(Executor::new());
+        let name = if max_dials > 0 { "pool-client" } else { "pool-server" };
         let driver = driver(threads.clone(), Arc::clone(&executor));
-        let thread = Builder::new().name(place.driver.to_owned()).spawn(move || {
+        let thread = Builder::new().name(name.to_owned()).spawn(move || {
             let _running = running;
             // Dropped before that.
             let (reactor, executor) = (reactor, executor);

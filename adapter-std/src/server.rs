@@ -3,28 +3,20 @@
 use std::net::{SocketAddr, TcpListener};
 
 use futures_lite::future::block_on;
-use pool_proto::adapter::{self, Runtime as _};
-use pool_proto::tls::ServerTls;
+use pool_proto::Accepting;
+use pool_proto::adapter::Runtime as _;
 use pool_proto::transport::BuildError;
-use pool_proto::{Accepting, KeepAlive, ServerConfig};
 
-use crate::pool::Pool;
+use crate::pool::{Pool, PoolBuilder};
 use crate::runtime::{Threads, start_error};
 
 /// A pool that accepts peers and names their connections.
 pub type ServerPool = Pool<Accepting>;
 
 /// Builds a [`ServerPool`].
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct ServerPoolBuilder(adapter::ServerPoolBuilder<Threads>);
+pub type ServerPoolBuilder = PoolBuilder<Accepting>;
 
 impl ServerPool {
-    /// A builder: default configuration, no TLS, keep-alive every 15 s.
-    pub fn builder() -> ServerPoolBuilder {
-        ServerPoolBuilder(adapter::Pool::<_, Accepting>::builder())
-    }
-
     /// Where it listens: after binding port 0, with the port that the system chose. `None` only if
     /// the listener could not tell.
     #[must_use]
@@ -34,21 +26,6 @@ impl ServerPool {
 }
 
 impl ServerPoolBuilder {
-    /// Capacity, limits, allow list, timeouts, ids: everything that is not I/O.
-    pub fn config(self, config: ServerConfig) -> Self {
-        Self(self.0.config(config))
-    }
-
-    /// TLS with these settings; `None`, the default, is plain TCP.
-    pub fn tls(self, tls: impl Into<Option<ServerTls>>) -> Self {
-        Self(self.0.tls(tls))
-    }
-
-    /// TCP keep-alive; `None` leaves it off.
-    pub fn keep_alive(self, keep_alive: impl Into<Option<KeepAlive>>) -> Self {
-        Self(self.0.keep_alive(keep_alive))
-    }
-
     /// Binds `address` ("host:port") and builds a pool on it.
     ///
     /// # Errors

@@ -76,6 +76,7 @@ mod runtime;
 mod stream;
 
 pub use pool_proto;
+use pool_proto::adapter::PoolBuilder;
 pub use pool_proto::shell::{AcquireError, Handle};
 pub use pool_proto::tls::TlsFacts;
 pub use pool_proto::transport::{BuildError, Revoked};
@@ -105,13 +106,13 @@ pub type Pool<R> = pool_proto::adapter::Pool<Tokio, R>;
 pub type ClientPool = Pool<Dialing>;
 
 /// Builds a [`ClientPool`].
-pub type ClientPoolBuilder = pool_proto::adapter::ClientPoolBuilder<Tokio>;
+pub type ClientPoolBuilder = PoolBuilder<Tokio, Dialing>;
 
 /// A pool that accepts peers and names their connections.
 pub type ServerPool = Pool<Accepting>;
 
 /// Builds a [`ServerPool`].
-pub type ServerPoolBuilder = pool_proto::adapter::ServerPoolBuilder<Tokio>;
+pub type ServerPoolBuilder = PoolBuilder<Tokio, Accepting>;
 
 /// Several pools as one.
 ///

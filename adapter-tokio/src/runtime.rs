@@ -44,7 +44,11 @@ impl Runtime for Tokio {
         Handle::try_current().map_err(|_| BuildError::NoRuntime)
     }
 
-    fn start<F>(place: &Handle, driver: impl FnOnce(Self, Handle) -> F) -> Result<Self, BuildError>
+    fn start<F>(
+        place: &Handle,
+        _max_dials: u32,
+        driver: impl FnOnce(Self, Handle) -> F,
+    ) -> Result<Self, BuildError>
     where
         F: Future<Output = ()> + Send + 'static,
     {

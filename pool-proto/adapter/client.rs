@@ -8,58 +8,14 @@ use core::time::Duration;
 use std::io;
 
 use super::driver::{PoolCrew, PoolTicket, Supply, shake};
-use super::{Pool, Runtime};
+use super::{Pool, PoolBuilder, Runtime};
 use crate::client::{Client, Dialing};
 use crate::config::ClientConfig;
 use crate::event::Token;
 use crate::keep_alive::KeepAlive;
-use crate::tls::ClientTls;
 use crate::transport::{BuildError, ClientSide, Failure, dial_address};
 
-/// Builds a pool that dials.
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct ClientPoolBuilder<N: Runtime> {
-    config: Option<ClientConfig>,
-    tls: Option<ClientTls>,
-    keep_alive: Option<KeepAlive>,
-    place: Option<N::Place>,
-}
-
-impl<N: Runtime> Pool<N, Dialing> {
-    /// A builder: default configuration, no TLS, keep-alive every 15 s, on the runtime of whoever
-    /// builds the pool.
-    pub fn builder() -> ClientPoolBuilder<N> {
-        let keep_alive = Some(KeepAlive::default());
-        ClientPoolBuilder { config: None, tls: None, keep_alive, place: None }
-    }
-}
-
-impl<N: Runtime> ClientPoolBuilder<N> {
-    /// Capacity, timeouts, tuning, ids: everything that is not I/O.
-    pub fn config(mut self, config: ClientConfig) -> Self {
-        self.config = Some(config);
-        self
-    }
-
-    /// TLS with these settings; `None`, the default, is plain TCP.
-    pub fn tls(mut self, tls: impl Into<Option<ClientTls>>) -> Self {
-        self.tls = tls.into();
-        self
-    }
-
-    /// TCP keep-alive; `None` leaves it off.
-    pub fn keep_alive(mut self, keep_alive: impl Into<Option<KeepAlive>>) -> Self {
-        self.keep_alive = keep_alive.into();
-        self
-    }
-
-    /// Runs the pool there. The pool does not keep that place alive: when it goes, the pool closes.
-    pub fn on(mut self, place: impl Into<N::Place>) -> Self {
-        self.place = Some(place.into());
-        self
-    }
-
+impl<N: Runtime> PoolBuilder<N, Dialing> {
     /// Builds a pool that dials `address` ("host:port"), resolved anew at every dial. It begins at
     /// once.
     ///
@@ -98,7 +54,8 @@ impl<N: Runtime> ClientPoolBuilder<N> {
         let config = config.or_seed(fastrand::u64(..));
         let (side, keep_alive) = (ClientSide::new(self.tls, config.ids()), self.keep_alive);
         let supply = Dialer(Arc::new(Settings { dial, side, keep_alive }));
-        Pool::start(self.place, |now| Client::new(&config, now), supply, None)
+        let max_dials = config.max_dials();
+        Pool::start(self.place, max_dials, |now| Client::new(&config, now), supply, None)
     }
 }
 

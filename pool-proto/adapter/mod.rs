@@ -6,18 +6,19 @@
 //! outside of `src` because it touches the operating system, which the rest of this crate never does.
 //!
 //! ```text
-//!   ClientPoolBuilder ─┐                   ┌─ Dialer ───┐
-//!                      ├─► Pool ──► drive ─┤            ├─► handshake ──► Crew::report
-//!   ServerPoolBuilder ─┘    ▲              └─ Listener ─┘    (a task)
-//!                           │ acquire, put
-//!                          user
+//!                                  ┌─ Dialer ───┐
+//!   PoolBuilder ──► Pool ──► drive ┤            ├──► handshake ──► Crew::report
+//!                    ▲             └─ Listener ─┘     (a task)
+//!                    │ acquire, put
+//!                   user
 //! ```
 //!
 //! | file | what is in it |
 //! |---|---|
 //! | `runtime.rs` | what a runtime has to bring |
 //! | `pool.rs` | what both pools can do |
-//! | `client.rs`, `server.rs` | builders; dialling; accepting |
+//! | `builder.rs` | what both builders can be told |
+//! | `client.rs`, `server.rs` | building; dialling; accepting |
 //! | `driver.rs` | the one task of a pool that owns all others |
 //! | `socket.rs` | TCP: options, reading by way of the reactor and past it, listening |
 //! | `balancer.rs` | several pools as one |
@@ -27,6 +28,7 @@
 //! builders and a pool cost more: what was mended in one stayed broken in the other.
 
 mod balancer;
+mod builder;
 mod client;
 mod clock;
 mod driver;
@@ -36,9 +38,9 @@ mod server;
 mod socket;
 
 pub use balancer::Balancer;
-pub use client::{ClientPoolBuilder, Dial};
+pub use builder::{Buildable, PoolBuilder};
+pub use client::Dial;
 pub use clock::MonotonicClock;
 pub use pool::Pool;
 pub use runtime::{Direction, Runtime};
-pub use server::ServerPoolBuilder;
 pub use socket::{Polled, Socket};

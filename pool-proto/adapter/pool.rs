@@ -56,6 +56,7 @@ impl<N: Runtime, R: Role + Send + 'static> Pool<N, R> {
     /// Starts the driver.
     pub(super) fn start(
         place: Option<N::Place>,
+        max_dials: u32,
         machine: impl FnOnce(Instant) -> Machine<Pooled<Socket<N>>, R>,
         supply: impl Supply<N, R>,
         listening_on: Option<SocketAddr>,
@@ -67,8 +68,9 @@ impl<N: Runtime, R: Role + Send + 'static> Pool<N, R> {
         let crew = Crew::new(shell);
         let (alive, ended) = bounded(1);
         let finally = Finally { crew: Arc::clone(&crew), alive };
-        let runtime =
-            N::start(&place, |runtime, executor| drive(finally, clock, supply, runtime, executor))?;
+        let runtime = N::start(&place, max_dials, |runtime, executor| {
+            drive(finally, clock, supply, runtime, executor)
+        })?;
         Ok(Self { inner: Arc::new(Inner { handle, crew, ended, runtime, listening_on }) })
     }
 

@@ -39,12 +39,14 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     fn here() -> Result<Self::Place, BuildError>;
 
     /// Runs a driver at `place`, to its end or until that place is gone: then the driver is dropped.
+    /// There will be `max_dials` dials at a time, at the most; a pool that accepts has none.
     ///
     /// # Errors
     ///
     /// [`BuildError::Start`] if the system refuses what it takes.
     fn start<F>(
         place: &Self::Place,
+        max_dials: u32,
         driver: impl FnOnce(Self, Self::Executor) -> F,
     ) -> Result<Self, BuildError>
     where

@@ -9,34 +9,16 @@ use futures_lite::future::yield_now;
 
 use super::driver::{PoolCrew, PoolTicket, Supply, shake};
 use super::socket::listen_on_first;
-use super::{MonotonicClock, Pool, Runtime};
+use super::{MonotonicClock, Pool, PoolBuilder, Runtime};
 use crate::config::ServerConfig;
 use crate::event::Token;
 use crate::keep_alive::KeepAlive;
 use crate::server::{Accepting, Server};
 use crate::shell::Clock;
 use crate::time::Instant;
-use crate::tls::ServerTls;
 use crate::transport::{AcceptFailure, AcceptPacer, BuildError, ServerSide};
 
-/// Builds a pool that accepts.
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct ServerPoolBuilder<N: Runtime> {
-    config: Option<ServerConfig>,
-    tls: Option<ServerTls>,
-    keep_alive: Option<KeepAlive>,
-    place: Option<N::Place>,
-}
-
 impl<N: Runtime> Pool<N, Accepting> {
-    /// A builder: default configuration, no TLS, keep-alive every 15 s, on the runtime of whoever
-    /// builds the pool.
-    pub fn builder() -> ServerPoolBuilder<N> {
-        let keep_alive = Some(KeepAlive::default());
-        ServerPoolBuilder { config: None, tls: None, keep_alive, place: None }
-    }
-
     /// Where it listens: after binding port 0, with the port that the system chose. `None` only if
     /// the listener could not tell.
     #[must_use]
@@ -45,31 +27,7 @@ impl<N: Runtime> Pool<N, Accepting> {
     }
 }
 
-impl<N: Runtime> ServerPoolBuilder<N> {
-    /// Capacity, limits, allow list, timeouts, ids: everything that is not I/O.
-    pub fn config(mut self, config: ServerConfig) -> Self {
-        self.config = Some(config);
-        self
-    }
-
-    /// TLS with these settings; `None`, the default, is plain TCP.
-    pub fn tls(mut self, tls: impl Into<Option<ServerTls>>) -> Self {
-        self.tls = tls.into();
-        self
-    }
-
-    /// TCP keep-alive; `None` leaves it off.
-    pub fn keep_alive(mut self, keep_alive: impl Into<Option<KeepAlive>>) -> Self {
-        self.keep_alive = keep_alive.into();
-        self
-    }
-
-    /// Runs the pool there. The pool does not keep that place alive: when it goes, the pool closes.
-    pub fn on(mut self, place: impl Into<N::Place>) -> Self {
-        self.place = Some(place.into());
-        self
-    }
-
+impl<N: Runtime> PoolBuilder<N, Accepting> {
     /// Binds `address` ("host:port") and builds a pool on it.
     ///
     /// # Errors
@@ -103,7 +61,7 @@ impl<N: Runtime> ServerPoolBuilder<N> {
             clock: MonotonicClock::start(),
             resume_at: None,
         };
-        Pool::start(self.place, |now| Server::new(&config, now), supply, local_addr)
+        Pool::start(self.place, 0, |now| Server::new(&config, now), supply, local_addr)
     }
 }
 
