@@ -6,32 +6,22 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
-use async_channel::{Receiver, Sender, bounded};
+use async_channel::bounded;
+use async_lock::Semaphore;
 
 /// The threads under way.
 #[derive(Debug)]
 pub(crate) struct Dials {
-    /// Full when there are as many as there may be.
-    taken: Sender<()>,
-    taking: Receiver<()>,
+    /// How many more there may be.
+    places: Arc<Semaphore>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-}
-
-/// A thread's place among those that there may be.
-struct Taken(Receiver<()>);
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        // What was put in when the place was taken is still there.
-        let _ = self.0.try_recv();
-    }
 }
 
 impl Dials {
     /// At most `limit` threads at a time.
     pub(crate) fn new(limit: u32) -> Arc<Self> {
-        let (taken, taking) = bounded(usize::try_from(limit.max(1)).unwrap_or(usize::MAX));
-        Arc::new(Self { taken, taking, threads: Mutex::default() })
+        let places = Semaphore::new(usize::try_from(limit).unwrap_or(usize::MAX));
+        Arc::new(Self { places: Arc::new(places), threads: Mutex::default() })
     }
 
     /// Calls `act` on a thread of its own, as soon as there may be one more. Dropped, it is not called
@@ -40,9 +30,7 @@ impl Dials {
         &self,
         act: impl FnOnce() -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
-        let closing = || io::Error::new(io::ErrorKind::Interrupted, "the pool is closing");
-        self.taken.send(()).await.map_err(|_| closing())?;
-        let place = Taken(self.taking.clone());
+        let place = self.places.acquire_arc().await;
         let (tell, told) = bounded(1);
         let thread = Builder::new().name("pool-dial".to_owned()).spawn(move || {
             let outcome = catch_unwind(AssertUnwindSafe(act));
@@ -56,9 +44,10 @@ impl Dials {
             io::Error::new(error.kind(), text)
         })?;
         self.keep(thread);
-        match told.recv().await.map_err(|_| closing())? {
-            Ok(outcome) => outcome,
-            Err(panic) => resume_unwind(panic),
+        match told.recv().await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(panic)) => resume_unwind(panic),
+            Err(gone) => Err(io::Error::other(gone)),
         }
     }
 

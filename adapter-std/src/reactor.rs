@@ -81,10 +81,10 @@ impl Reactor {
         Ok(())
     }
 
-    /// A place for a socket, which is to be given back before the socket is closed.
-    pub(crate) fn enter(self: &Arc<Self>, socket: RawFd) -> Place {
+    /// Takes a socket in, which is not to be closed before what this returns is dropped.
+    pub(crate) fn enter(self: &Arc<Self>, socket: RawFd) -> Registration {
         let index = lock(&self.sockets).insert(Waiting { socket, ..Waiting::default() });
-        Place { reactor: Arc::downgrade(self), index }
+        Registration { reactor: Arc::downgrade(self), index }
     }
 
     /// Wakes who waits for what has happened. A socket that nobody waits for is no longer listened to:
@@ -146,14 +146,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A socket's place with its reactor.
+/// Says that a reactor knows a socket.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Registration {
     reactor: Weak<Reactor>,
     index: usize,
 }
 
-impl Place {
+impl Registration {
     /// Has the waker of `cx` woken when something happens on the socket, or has happened already.
     pub(crate) fn wait(&self, cx: &Context<'_>, direction: Direction) -> io::Result<()> {
         let reactor = self.reactor.upgrade().ok_or(io::ErrorKind::NotConnected)?;
@@ -180,7 +180,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Registration {
     fn drop(&mut self) {
         if let Some(reactor) = self.reactor.upgrade() {
             let left = lock(&reactor.sockets).try_remove(self.index);

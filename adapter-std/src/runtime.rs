@@ -17,7 +17,7 @@ use pool_proto::transport::BuildError;
 use socket2::{Domain, Protocol, SockRef, Type};
 
 use crate::dials::Dials;
-use crate::reactor::{Place, Reactor};
+use crate::reactor::{Reactor, Registration};
 use crate::stream::PooledStream;
 
 /// The threads of a pool.
@@ -40,7 +40,7 @@ struct Driver {
 /// A stream in non-blocking mode, which its pool's thread can wait for.
 #[derive(Debug)]
 pub struct Tcp {
-    place: Place,
+    registration: Registration,
     pub(crate) stream: TcpStream,
 }
 
@@ -48,7 +48,7 @@ pub struct Tcp {
 #[derive(Debug)]
 pub struct Listener {
     /// From the first accept on.
-    place: OnceLock<Place>,
+    registration: OnceLock<Registration>,
     listener: TcpListener,
 }
 
@@ -59,7 +59,7 @@ impl Threads {
 
     fn enter(&self, stream: TcpStream) -> io::Result<Tcp> {
         stream.set_nonblocking(true)?;
-        Ok(Tcp { place: self.reactor()?.enter(stream.as_raw_fd()), stream })
+        Ok(Tcp { registration: self.reactor()?.enter(stream.as_raw_fd()), stream })
     }
 
     /// Dials on a thread of its own.
@@ -202,7 +202,7 @@ impl Runtime for Threads {
 
     fn listener(listener: TcpListener) -> io::Result<Listener> {
         listener.set_nonblocking(true)?;
-        Ok(Listener { place: OnceLock::new(), listener })
+        Ok(Listener { registration: OnceLock::new(), listener })
     }
 
     fn local_addr(listener: &Listener) -> io::Result<SocketAddr> {
@@ -210,12 +210,12 @@ impl Runtime for Threads {
     }
 
     async fn accept(&self, listener: &Listener) -> io::Result<(Tcp, SocketAddr)> {
-        let Listener { place, listener } = listener;
+        let Listener { registration, listener } = listener;
         let reactor = self.reactor()?;
-        let place = place.get_or_init(|| reactor.enter(listener.as_raw_fd()));
+        let registration = registration.get_or_init(|| reactor.enter(listener.as_raw_fd()));
         drop(reactor);
         let (stream, peer) =
-            poll_fn(|cx| poll_at(place, cx, Direction::Read, || listener.accept())).await?;
+            poll_fn(|cx| poll_at(registration, cx, Direction::Read, || listener.accept())).await?;
         Ok((self.enter(stream)?, peer))
     }
 
@@ -229,17 +229,17 @@ impl Runtime for Threads {
         direction: Direction,
         act: impl FnMut() -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
-        poll_at(&tcp.place, cx, direction, act)
+        poll_at(&tcp.registration, cx, direction, act)
     }
 
     fn poll_readable(tcp: &Tcp, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        tcp.place.wait(cx, Direction::Read)?;
+        tcp.registration.wait(cx, Direction::Read)?;
         Poll::Pending
     }
 }
 
 fn poll_at<T>(
-    place: &Place,
+    registration: &Registration,
     cx: &mut Context<'_>,
     direction: Direction,
     mut act: impl FnMut() -> io::Result<T>,
@@ -249,7 +249,7 @@ fn poll_at<T>(
         result => return Poll::Ready(result),
     }
     // What has happened since is an event, too.
-    place.wait(cx, direction)?;
+    registration.wait(cx, direction)?;
     Poll::Pending
 }
 
