@@ -34,7 +34,7 @@
 //! | `facade.rs` | what an adapter implements |
 //! | `futures.rs` | that, for adapters whose calls are futures |
 //! | `scenarios/` | the scenarios, by topic |
-//! | `polls.rs` | what only futures can do: be polled by hand, and be dropped |
+//! | `polls.rs`, `dialers.rs` | what only futures can do: be polled by hand, and be dropped |
 //! | `ends.rs` | what they begin with: servers, clients, both ends of a connection |
 //! | `kit.rs`, `certificates.rs`, `tickets.rs` | peers by hand, certificates of every kind, a flood |
 //! | `census.rs`, `starving.rs` | descriptors, threads, processor time; a server without descriptors |
@@ -50,6 +50,7 @@
 
 mod census;
 mod certificates;
+pub mod dialers;
 mod ends;
 mod facade;
 mod futures;

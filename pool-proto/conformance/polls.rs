@@ -24,9 +24,9 @@ use crate::{
     WaitReason,
 };
 
-type PoolOf<H, R> = adapter::Pool<<H as Harness>::Runtime, R>;
+pub(super) type PoolOf<H, R> = adapter::Pool<<H as Harness>::Runtime, R>;
 
-fn serve<H: Harness>(
+pub(super) fn serve<H: Harness>(
     mode: TlsMode,
     config: ServerConfigBuilder,
 ) -> (PoolOf<H, Accepting>, SocketAddr) {
