@@ -310,4 +310,16 @@ mod tests {
             }
         }
     }
+    #[test]
+    fn an_entry_is_called_by_its_name_and_what_is_none_by_none() {
+        let mut slab = Slab::<char, 1>::new();
+        let (a, b) = (slab.insert('a').unwrap(), slab.insert('b').unwrap());
+        slab.remove(a.index);
+        let name = |key: Key| if key == b { 17 } else { panic!("{key:?}") };
+        assert_eq!(slab.label(b.index, &name), 17);
+        let none = [slab.label(a.index, &name), slab.label(NIL, &name)];
+        assert_ne!(none[0], none[1]);
+        // Names are below `Names::LIMIT`.
+        assert!(none.iter().all(|label| *label >= u32::MAX - 1));
+    }
 }
