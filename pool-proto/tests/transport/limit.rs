@@ -1,16 +1,14 @@
 //! How much one look at a connection reads, of what gives it no data.
 
-use pool_proto::Finding;
-use pool_proto::shell::Connection;
-use rustls::crypto::cipher::{MessageEncrypter, OutboundChunks, OutboundPlainMessage};
-use rustls::{ConnectionTrafficSecrets, ContentType, ProtocolVersion, ServerConfig};
-
 use std::sync::Arc;
 use std::task::Poll;
 
+use pool_proto::shell::{Connection, Held};
 use pool_proto::tls::ServerTls;
-use pool_proto::transport::{Failure, Link, Socket};
-use pool_proto::{Dialing, HandshakeFailure, IdExchange};
+use pool_proto::transport::{Failure, Link, Pooled, Socket};
+use pool_proto::{Dialing, Finding, HandshakeFailure, IdExchange};
+use rustls::crypto::cipher::{MessageEncrypter, OutboundChunks, OutboundPlainMessage};
+use rustls::{ConnectionTrafficSecrets, ContentType, ProtocolVersion, ServerConfig};
 
 use crate::peer::{Peer, SERVER_TLS, shake};
 use crate::rig::{Pool, Side, client_side, take};
@@ -85,48 +83,54 @@ fn server_tls() -> ServerTls {
     ServerTls::custom(Arc::new(config))
 }
 
-/// What a look finds where so many bytes without data have come, and then a byte of data.
-fn look_behind(length: usize) -> Finding {
-    let mut pool = Pool::<Dialing>::new(true);
-    let (near, far) = End::pair();
-    let (ticket, handshake) = Dialing::begin(&mut pool);
-    let mut peer = Peer::tls_server(far.clone(), &server_tls());
-    peer.say(b"0a1b2c3d");
-    let shaken = pool.shaken(handshake, &near, &mut peer);
-    pool.crew.report(ticket, Ok((Link::new(near.clone()), shaken)));
-    let Poll::Ready(Ok(mut held)) = take(pool.shell().acquire()) else { panic!("none is ready") };
-    let mut sealer = Sealer::new(peer);
-    far.send(&sealer.tickets(length));
-    let finding = held.get_mut().unwrap().check();
-    assert_eq!(finding == Finding::Quiet, near.unread() == 0 && finding != Finding::Closed);
-    finding
+/// A connection that was taken from a client's pool, and what its peer goes on with.
+struct Lent {
+    held: Held<Pooled<End>>,
+    near: End,
+    far: End,
+    sealer: Sealer,
+}
+
+impl Lent {
+    fn new() -> Self {
+        let mut pool = Pool::<Dialing>::new(true);
+        let (near, far) = End::pair();
+        let (ticket, handshake) = Dialing::begin(&mut pool);
+        let mut peer = Peer::tls_server(far.clone(), &server_tls());
+        peer.say(b"0a1b2c3d");
+        let shaken = pool.shaken(handshake, &near, &mut peer);
+        pool.crew.report(ticket, Ok((Link::new(near.clone()), shaken)));
+        let Poll::Ready(Ok(held)) = take(pool.shell().acquire()) else { panic!("none is ready") };
+        Self { held, near, far, sealer: Sealer::new(peer) }
+    }
+
+    /// What a look finds behind so many bytes that are no data.
+    fn look_behind(&mut self, length: usize) -> Finding {
+        self.far.set(|kernel| kernel.room = 2 * LIMIT);
+        self.far.send(&self.sealer.tickets(length));
+        self.held.get_mut().unwrap().check()
+    }
 }
 
 #[test]
 fn a_look_reads_a_byte_less_than_the_limit_and_gives_up_at_it() {
-    assert_eq!(look_behind(LIMIT - 1), Finding::Quiet);
-    assert_eq!(look_behind(LIMIT), Finding::Closed);
-    assert_eq!(look_behind(LIMIT + 100_000), Finding::Closed);
+    for (length, expected) in
+        [(LIMIT - 1, Finding::Quiet), (LIMIT, Finding::Closed), (LIMIT + 100_000, Finding::Closed)]
+    {
+        let mut lent = Lent::new();
+        assert_eq!(lent.look_behind(length), expected, "{length}");
+        assert_eq!(lent.near.unread(), length.saturating_sub(LIMIT), "{length}");
+    }
 }
 
 #[test]
 fn each_look_has_a_limit_of_its_own() {
-    let mut pool = Pool::<Dialing>::new(true);
-    let (near, far) = End::pair();
-    let (ticket, handshake) = Dialing::begin(&mut pool);
-    let mut peer = Peer::tls_server(far.clone(), &server_tls());
-    peer.say(b"0a1b2c3d");
-    let shaken = pool.shaken(handshake, &near, &mut peer);
-    pool.crew.report(ticket, Ok((Link::new(near), shaken)));
-    let Poll::Ready(Ok(mut held)) = take(pool.shell().acquire()) else { panic!("none is ready") };
-    let mut sealer = Sealer::new(peer);
-    for _ in 0..2 {
-        far.send(&sealer.tickets(LIMIT - 1));
-        assert_eq!(held.get_mut().unwrap().check(), Finding::Quiet);
-        far.set(|kernel| kernel.room = 2 * LIMIT);
+    let mut lent = Lent::new();
+    for _ in 0..3 {
+        assert_eq!(lent.look_behind(LIMIT - 1), Finding::Quiet);
     }
-    far.send(&sealer.seal(ContentType::ApplicationData, b"x"));
-    assert_eq!(held.get_mut().unwrap().check(), Finding::Data);
+    lent.far.send(&lent.sealer.seal(ContentType::ApplicationData, b"x"));
+    assert_eq!(lent.look_behind(100), Finding::Data);
 }
 
 #[test]
@@ -134,7 +138,7 @@ fn a_peer_that_sends_no_id_but_tickets_for_ever_is_cut_off() {
     let (near, far) = End::pair();
     let mut handshake = client_side(true, IdExchange::default()).begin().unwrap();
     let mut peer = Peer::tls_server(far.clone(), &server_tls());
-    while handshake.advance(&mut near.now()).is_pending() && peer.session().is_handshaking() {
+    while handshake.advance(&mut near.now()).is_pending() && peer.is_shaking() {
         peer.pump().unwrap();
     }
     let mut sealer = Sealer::new(peer);

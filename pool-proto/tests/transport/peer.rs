@@ -40,6 +40,10 @@ impl Peer {
         self.tls.as_mut().expect("it speaks TLS")
     }
 
+    pub(crate) fn is_shaking(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
+    }
+
     /// Hands the session over, to be used by hand.
     pub(crate) fn into_session(self) -> Connection {
         self.tls.expect("it speaks TLS")
