@@ -119,7 +119,9 @@ fn a_look_reads_a_byte_less_than_the_limit_and_gives_up_at_it() {
     {
         let mut lent = Lent::new();
         assert_eq!(lent.look_behind(length), expected, "{length}");
-        assert_eq!(lent.near.unread(), length.saturating_sub(LIMIT), "{length}");
+        // Up to what its last read took.
+        let beyond = length.saturating_sub(LIMIT);
+        assert!((beyond.saturating_sub(5000)..=beyond).contains(&lent.near.unread()), "{length}");
     }
 }
 
