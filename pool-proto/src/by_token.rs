@@ -85,11 +85,23 @@ mod tests {
         assert_eq!((table.remove(token(1)), table.remove(token(2))), (None, Some('b')));
         assert_eq!(table.remove(token(2)), None);
     }
+
+    #[test]
+    fn what_is_known_can_be_changed() {
+        let mut table = ByToken::new();
+        table.insert(token(0, 1), 'a');
+        *table.get_mut(token(0, 1)).unwrap() = 'b';
+        assert_eq!(table.get(token(0, 1)), Some(&'b'));
+        assert_eq!(table.get_mut(token(0, 0)), None);
+        assert_eq!(table.get_mut(token(0, 2)), None);
+    }
+
     #[test]
     fn an_empty_table_knows_nobody() {
         let mut table = ByToken::<char>::default();
         for token in [token(0, 0), token(9, 0)] {
             assert_eq!(table.get(token), None);
+            assert_eq!(table.get_mut(token), None);
             assert_eq!(table.remove(token), None);
         }
     }

@@ -310,4 +310,15 @@ mod tests {
             }
         }
     }
+    #[test]
+    fn an_entry_is_called_by_its_name_and_what_is_none_by_none() {
+        let mut slab = Slab::<char, 1>::new();
+        let (a, b) = (slab.insert('a').unwrap(), slab.insert('b').unwrap());
+        slab.remove(a.index);
+        let name = |key: Key| if key == b { 17 } else { panic!("{key:?}") };
+        assert_eq!(slab.label(b.index, &name), 17);
+        let none = [slab.label(a.index, &name), slab.label(NIL, &name)];
+        // Both are no names: those are below `Names::LIMIT`.
+        assert_eq!(none, [u32::MAX - 1, u32::MAX]);
+    }
 }

@@ -1,6 +1,6 @@
 //! A bound on what one look at a socket may take.
 
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 
 /// Bytes read from a socket in one go, at the most: twice what is thrown away when a connection is put
 /// back. TLS can consume records without giving data (tickets, key updates), which the limits of data
@@ -28,13 +28,10 @@ impl<T: Read> Read for Limited<T> {
     }
 }
 
+/// For alerts, which TLS sends while it reads.
 impl<T: Write> Write for Limited<T> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         self.inner.write(data)
-    }
-
-    fn write_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.inner.write_vectored(data)
     }
 
     fn flush(&mut self) -> io::Result<()> {

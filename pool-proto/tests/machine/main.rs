@@ -11,6 +11,7 @@
 mod harness;
 
 mod arrivals;
+mod canon;
 mod client;
 mod config;
 mod control;

@@ -2,7 +2,8 @@
 
 use crate::harness::*;
 use pool_proto::{
-    ClientConfig, CloseReason, IdExchange, IdFormat, Instant, ServerConfig, State, WaitReason,
+    ClientConfig, CloseReason, ConnId, IdError, IdExchange, IdFormat, Instant, Refusal,
+    ServerConfig, State, WaitReason,
 };
 
 #[test]
@@ -67,6 +68,31 @@ fn every_reason_to_wait_says_how_much_of_what() {
 }
 
 #[test]
+fn an_id_that_may_be_half_of_one_is_said_to_be() {
+    let hint = "the other end reads Raw4 ids where Hex8 ones are sent";
+    for (id, is_half) in [(*b"0a1b", true), (*b"9f9f", true), (*b"0a1g", false), ([7; 4], false)] {
+        let id = ConnId::from_bytes(id);
+        let text = Refusal::UnknownId { id }.to_string();
+        assert!(text.contains(&format!("no connection has the id {id}")), "{text}");
+        assert!(text.ends_with("another pool") != is_half, "{text}");
+        assert_eq!(text.contains(hint), is_half, "{text}");
+    }
+}
+
+#[test]
+fn an_id_that_is_too_short_says_what_it_may_be() {
+    for (got, hint) in [
+        (0, "it refuses this connection"),
+        (1, "the connection was cut, or the peer writes its ids in another format"),
+        (4, "4 bytes are a whole Raw4 id"),
+        (5, "the connection was cut, or"),
+    ] {
+        let text = IdError::Short { got, expected: 8 }.to_string();
+        assert!(text.contains(&format!("after {got}: {hint}")), "{text}");
+    }
+}
+
+#[test]
 fn tokens_waiters_and_times_are_short_in_a_log() {
     let mut pool = ClientHarness::client(1, 1, |config| config);
     let token = pool.dialing()[0];
@@ -108,8 +134,10 @@ fn the_state_of_a_connection_can_be_asked_for_until_it_has_ended() {
 }
 
 #[test]
-fn a_configuration_tells_how_ids_are_exchanged() {
-    let client = ClientConfig::builder().ids(IdExchange::Wire(IdFormat::Raw4)).build().unwrap();
+fn a_configuration_tells_what_its_driver_has_to_know() {
+    let client = ClientConfig::builder().ids(IdExchange::Wire(IdFormat::Raw4)).max_dials(7);
+    let client = client.dial_timeout(ms(70)).build().unwrap();
+    assert_eq!((client.max_dials(), client.dial_timeout()), (7, ms(70)));
     assert_eq!(client.ids(), IdExchange::Wire(IdFormat::Raw4));
     let server = ServerConfig::builder().id_format(IdFormat::Raw4).build().unwrap();
     assert_eq!(server.id_format(), IdFormat::Raw4);

@@ -13,12 +13,14 @@
 mod rig;
 
 mod acquire;
+mod balance;
 mod block_on;
 mod cancel;
 mod driver;
 mod errands;
 mod failures;
 mod hammer;
+mod handle;
 mod held;
 mod ticket;
 mod watch;

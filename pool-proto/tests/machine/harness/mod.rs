@@ -479,6 +479,11 @@ impl<R: Role> Harness<R> {
         self.tokens(Held::Machine)
     }
 
+    /// Tokens of all connections, oldest first.
+    pub(crate) fn live(&self) -> Vec<Token> {
+        self.lives.iter().map(|life| life.token).collect()
+    }
+
     pub(crate) fn ended(&self, reason: CloseReason) -> u64 {
         self.ends.get(&reason).copied().unwrap_or(0)
     }
