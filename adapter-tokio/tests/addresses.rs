@@ -1,0 +1,142 @@
+//! A name with several addresses: on a runtime of the test's own, which is tokio but for what a name
+//! means, and where nobody answers.
+
+#![allow(clippy::unwrap_used, reason = "a panic here is a failed test")]
+
+mod common;
+
+use std::future::{Future, pending};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use adapter_tokio::pool_proto::adapter::{Direction, Pool, Runtime, Socket};
+use adapter_tokio::pool_proto::tls::TlsMode;
+use adapter_tokio::pool_proto::transport::Stream;
+use adapter_tokio::pool_proto::{Dialing, ServerConfig};
+use adapter_tokio::{BuildError, Tokio};
+use common::{SOON, client_config, serve};
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
+
+/// What "detour.example:9" means.
+static ADDRESSES: Mutex<Vec<SocketAddr>> = Mutex::new(Vec::new());
+/// Connects to the one that never answers.
+static UNANSWERED: AtomicUsize = AtomicUsize::new(0);
+/// Documentation addresses (RFC 5737): nobody is sent anything.
+const SILENT: &str = "192.0.2.1:9";
+
+#[derive(Clone)]
+struct Detour(Tokio);
+
+struct Taken(Stream<Socket<Detour>>);
+
+impl From<Stream<Socket<Detour>>> for Taken {
+    fn from(stream: Stream<Socket<Detour>>) -> Self {
+        Self(stream)
+    }
+}
+
+impl From<Taken> for Stream<Socket<Detour>> {
+    fn from(taken: Taken) -> Self {
+        taken.0
+    }
+}
+
+impl Runtime for Detour {
+    type Place = Handle;
+    type Executor = Handle;
+    type Task = <Tokio as Runtime>::Task;
+    type Dialled = TcpStream;
+    type Tcp = TcpStream;
+    type Listener = TcpListener;
+    type Stream = Taken;
+
+    fn here() -> Result<Handle, BuildError> {
+        Tokio::here()
+    }
+
+    fn start<F>(
+        place: &Handle,
+        max_dials: u32,
+        driver: impl FnOnce(Self, Handle) -> F,
+    ) -> Result<Self, BuildError>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Tokio::start(place, max_dials, |tokio, handle| driver(Self(tokio), handle)).map(Self)
+    }
+
+    fn spawn(
+        executor: &Handle,
+        future: impl Future<Output = ()> + Send + 'static,
+    ) -> <Tokio as Runtime>::Task {
+        Tokio::spawn(executor, future)
+    }
+
+    fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send {
+        self.0.sleep(time)
+    }
+
+    async fn resolve(&self, _name: &str) -> io::Result<Vec<SocketAddr>> {
+        Ok(ADDRESSES.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        if address == SILENT.parse().unwrap() {
+            UNANSWERED.fetch_add(1, Ordering::Relaxed);
+            return pending().await;
+        }
+        self.0.connect(address).await
+    }
+
+    async fn bind(place: &Handle, name: &str) -> io::Result<TcpListener> {
+        Tokio::bind(place, name).await
+    }
+
+    fn local_addr(listener: &TcpListener) -> io::Result<SocketAddr> {
+        listener.local_addr()
+    }
+
+    async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+        self.0.accept(listener).await
+    }
+
+    fn socket(tcp: &TcpStream) -> SockRef<'_> {
+        Tokio::socket(tcp)
+    }
+
+    fn poll_io<T>(
+        tcp: &TcpStream,
+        cx: &mut Context<'_>,
+        direction: Direction,
+        act: impl FnMut() -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        Tokio::poll_io(tcp, cx, direction, act)
+    }
+
+    fn poll_readable(tcp: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Tokio::poll_readable(tcp, cx)
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_does_not_answer_leaves_the_others_their_share() {
+    let (server, last) = serve(TlsMode::None, ServerConfig::builder()).await;
+    // The second refuses at once: nobody listens there any more.
+    let refused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    *ADDRESSES.lock().unwrap() = vec![SILENT.parse().unwrap(), refused, last];
+    let limit = Duration::from_millis(300);
+    let config = client_config().capacity(1..=1).dial_timeout(limit).build().unwrap();
+    let builder = Pool::<Detour, Dialing>::builder().config(config);
+    let client = builder.connect("detour.example:9").unwrap();
+    let taken = client.acquire(SOON).await.unwrap();
+    let totals = client.stats().totals;
+    assert_eq!((totals.dial_timeouts, totals.dial_failures), (0, 0), "{totals:?}");
+    assert!(UNANSWERED.load(Ordering::Relaxed) > 0);
+    drop((taken, server));
+}
