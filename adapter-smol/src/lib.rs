@@ -54,23 +54,25 @@
 //! # On which executor
 //!
 //! On smol's global one (a single thread, unless `SMOL_THREADS` says otherwise), or on one of the
-//! user's, given to [`spawn_with`](ClientPoolBuilder::spawn_with): it gets as many futures as there
-//! are processors, so that handshakes can go on side by side, and has nothing to do but run them.
+//! user's, given to the builder as a [`Spawner`]: it gets as many futures as there are processors, so
+//! that handshakes can go on side by side, and has nothing to do but run them. The pool does not keep
+//! the executor: when it is dropped, the pool closes.
 //! Sockets and timers are those of `async-io`, which brings its own thread where nobody runs its
 //! `block_on`; so any executor will do, as will any `block_on` for the calls of a pool:
 //!
 //! ```
-//! # use adapter_smol::ClientPool;
 //! # use std::sync::Arc;
+//! use adapter_smol::{ClientPool, Spawner};
+//!
 //! # fn example(ours: Arc<smol::Executor<'static>>) -> Result<(), Box<dyn std::error::Error>> {
 //! let pool = ClientPool::builder()
-//!     .spawn_with(move |future| ours.spawn(future).detach())
+//!     .on(Spawner::new(move |future| ours.spawn(future).detach()))
 //!     .connect("tunnel.example:9000")?;
 //! # Ok(()) }
 //! ```
 //!
 //! For async-std (which is discontinued), it is
-//! `spawn_with(|future| drop(async_std::task::spawn(future)))`.
+//! `Spawner::new(|future| drop(async_std::task::spawn(future)))`.
 //!
 //! # Never a dead connection
 //!
@@ -83,33 +85,67 @@
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | `pool.rs` | what both pools can do: the public API |
-//! | `client.rs`, `server.rs` | builders; dialling; accepting |
-//! | `driver.rs` | what a pool runs |
+//! | `runtime.rs` | sockets, timers and tasks, as [`pool_proto::adapter`] wants them |
 //! | `stream.rs` | a connection in the user's hands |
-//! | `clock.rs` | the one clock |
-//! | `socket.rs` | TCP: options, reading by way of the reactor and past it, listening |
-//! | `balancer.rs` | several pools as one |
 //!
-//! What every adapter does alike (TLS, the id, the look at a connection, early data, leases) is in
-//! [`pool_proto::transport`] and [`pool_proto::shell`].
+//! What every adapter does alike (the pool, its builders and its driver, TLS, the id, the look at a
+//! connection, early data, leases) is in [`pool_proto::adapter`], [`pool_proto::transport`] and
+//! [`pool_proto::shell`].
 
-mod balancer;
-mod client;
-mod clock;
-mod driver;
-mod pool;
-mod server;
-mod socket;
+mod runtime;
 mod stream;
 
-pub use balancer::Balancer;
-pub use client::{ClientPool, ClientPoolBuilder};
-pub use pool::{BuildError, Pool};
 pub use pool_proto;
+use pool_proto::adapter::PoolBuilder;
 pub use pool_proto::shell::{AcquireError, Handle};
 pub use pool_proto::tls::TlsFacts;
-pub use pool_proto::transport::Revoked;
+pub use pool_proto::transport::{BuildError, Revoked};
+use pool_proto::{Accepting, Dialing};
+pub use runtime::{Smol, Spawner};
 pub use rustls;
-pub use server::{ServerPool, ServerPoolBuilder};
 pub use stream::PooledStream;
+
+/// A pool on smol: what a [`ClientPool`] and a [`ServerPool`] have in common.
+pub type Pool<R> = pool_proto::adapter::Pool<Smol, R>;
+
+/// A pool that dials a peer and keeps connections ready.
+///
+/// ```
+/// # use adapter_smol::ClientPool;
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use smol::net::TcpStream;
+///
+/// let gateway = String::from("gateway.example:9000");
+/// // The closure is called for each dial, so each call clones what its future takes along.
+/// let pool = ClientPool::builder().connect_with(move || {
+///     let gateway = gateway.clone();
+///     async move { TcpStream::connect(gateway).await }
+/// })?;
+/// # drop(pool); Ok(()) }
+/// ```
+pub type ClientPool = Pool<Dialing>;
+
+/// Builds a [`ClientPool`].
+pub type ClientPoolBuilder = PoolBuilder<Smol, Dialing>;
+
+/// A pool that accepts peers and names their connections.
+pub type ServerPool = Pool<Accepting>;
+
+/// Builds a [`ServerPool`].
+pub type ServerPoolBuilder = PoolBuilder<Smol, Accepting>;
+
+/// Several pools as one.
+///
+/// ```
+/// # async fn example(a: adapter_smol::ClientPool, b: adapter_smol::ClientPool)
+/// # -> Result<(), Box<dyn std::error::Error>> {
+/// use adapter_smol::Balancer;
+/// use std::time::Duration;
+///
+/// let balancer = Balancer::new(a, [b]);
+/// let (stream, pool) = balancer.acquire(Duration::from_secs(1)).await?;
+/// // … use it …
+/// pool.put(stream)?;
+/// # Ok(()) }
+/// ```
+pub type Balancer<R> = pool_proto::adapter::Balancer<Smol, R>;

@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use adapter_smol::pool_proto::tls::{ClientTls, ServerTls};
 use adapter_smol::pool_proto::{CloseReason, PutError, Refusal, ServerConfigBuilder, Totals};
-use adapter_smol::{AcquireError, ClientPool, PooledStream, Revoked, ServerPool};
+use adapter_smol::{AcquireError, ClientPool, PooledStream, Revoked, ServerPool, Spawner};
 use common::{SOON, eventually, expect, send, server_config, soon};
 use smol::channel::{Sender, bounded};
-use smol::future::{Boxed, yield_now};
+use smol::future::yield_now;
 use smol::io::AsyncReadExt;
 use smol::net::TcpStream;
-use smol::{Async, Executor, block_on};
+use smol::{Executor, block_on};
 
 /// An executor on threads of its own. Dropped, it is gone, with all that it was to run.
 struct Threads {
@@ -39,9 +39,9 @@ impl Threads {
         Self { executor, stop: Some(stop), threads }
     }
 
-    fn spawn(&self) -> impl Fn(Boxed<()>) + Send + Sync + 'static {
+    fn spawner(&self) -> Spawner {
         let executor = Arc::clone(&self.executor);
-        move |future| executor.spawn(future).detach()
+        Spawner::new(move |future| executor.spawn(future).detach())
     }
 }
 
@@ -55,10 +55,10 @@ impl Drop for Threads {
 
 async fn pair_on(threads: &Threads) -> (ServerPool, ClientPool) {
     let tls = ServerTls::self_signed().unwrap();
-    let server = ServerPool::builder().tls(tls).spawn_with(threads.spawn());
+    let server = ServerPool::builder().tls(tls).on(threads.spawner());
     let server = server.bind("127.0.0.1:0").await.unwrap();
     let tls = ClientTls::self_signed().unwrap();
-    let client = ClientPool::builder().tls(tls).spawn_with(threads.spawn());
+    let client = ClientPool::builder().tls(tls).on(threads.spawner());
     let client = client.connect(server.local_addr().unwrap().to_string()).unwrap();
     (server, client)
 }
@@ -140,7 +140,7 @@ fn a_pool_whose_executor_goes_before_it_has_run_refuses() {
 
 #[test]
 fn a_pool_whose_futures_are_dropped_at_once_is_closed() {
-    let pool = ClientPool::builder().spawn_with(drop).connect("127.0.0.1:1").unwrap();
+    let pool = ClientPool::builder().on(Spawner::new(drop)).connect("127.0.0.1:1").unwrap();
     assert!(pool.is_closed());
     block_on(soon(pool.closed()));
 }
@@ -148,7 +148,7 @@ fn a_pool_whose_futures_are_dropped_at_once_is_closed() {
 #[test]
 fn who_waits_while_the_executor_goes_is_refused() {
     let threads = Threads::new(1);
-    let server = ServerPool::builder().spawn_with(threads.spawn());
+    let server = ServerPool::builder().on(threads.spawner());
     let server = block_on(server.bind("127.0.0.1:0")).unwrap();
     let waiter = server.clone();
     let waits = thread::spawn(move || block_on(soon(waiter.acquire(Duration::MAX))).map(|_| ()));
@@ -162,7 +162,7 @@ fn dials_go_with_the_executor() {
     let threads = Threads::new(2);
     let alive = Arc::new(());
     let guard = Arc::clone(&alive);
-    let client = ClientPool::builder().spawn_with(threads.spawn()).connect_with(move || {
+    let client = ClientPool::builder().on(threads.spawner()).connect_with(move || {
         let guard = Arc::clone(&guard);
         async move {
             let _guard = guard;
@@ -186,8 +186,8 @@ fn in_one_go(config: ServerConfigBuilder, seen: fn(&Totals) -> u64) -> u64 {
     let spawner = Arc::clone(&executor);
     let server = ServerPool::builder()
         .config(config.build().unwrap())
-        .spawn_with(move |future| spawner.spawn(future).detach())
-        .listen(Async::new(listener).unwrap())
+        .on(Spawner::new(move |future| spawner.spawn(future).detach()))
+        .listen(listener.try_into().unwrap())
         .unwrap();
     let others = executor.spawn(async move {
         let (mut last, mut most) = (0, 0);

@@ -58,9 +58,9 @@ impl<R: Role + Send + 'static> Balancer<R> {
     pub fn acquire(&self, timeout: Duration) -> Result<(PooledStream, &Pool<R>), AcquireError> {
         let closed = || AcquireError::Refused(Refusal::PoolClosed);
         let timer = self.pools.first().ok_or_else(closed)?;
-        let first = self.turns.acquire(self.pools.iter().map(Pool::shell));
+        let first = self.turns.acquire(self.pools.iter().map(|pool| pool.0.shell()));
         let (index, held) = timer.within(timeout, first)?;
         let pool = self.pools.get(index).ok_or_else(closed)?;
-        Ok((PooledStream::new(Stream::new(held)), pool))
+        Ok((Stream::new(held).into(), pool))
     }
 }

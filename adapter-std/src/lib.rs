@@ -44,11 +44,12 @@
 //! # What runs
 //!
 //! Each pool has one thread, its driver: it accepts, goes on with handshakes as their sockets let it,
-//! watches over the idle connections and keeps the deadlines. A dial has a thread of its own while it
-//! lasts, because a user's dialer may block: there are at most
+//! watches over the idle connections and keeps the deadlines. What may block has a thread of its own
+//! while it lasts: the look-up of a name, and the call of a user's dialer; there are at most
 //! [`max_dials`](pool_proto::ClientConfigBuilder::max_dials) of them. Nothing else has a thread: not
-//! an idle connection, not a lease, not a handshake. Dropping the pool (its last clone) or closing it
-//! ends them all; [`Pool::closed`] waits for that and joins the driver, which has joined the dials.
+//! an idle connection, not a lease, not a handshake, not a dial to an address. Dropping the pool (its
+//! last clone) or closing it ends them all; [`Pool::closed`] waits for that and joins the driver, which
+//! has joined the others.
 //!
 //! Every call that waits has a deadline: taking a connection by its argument, reads and writes by
 //! [`set_read_timeout`](PooledStream::set_read_timeout) and
@@ -79,34 +80,37 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `pool.rs` | what both pools can do: the public API |
-//! | `client.rs`, `server.rs` | builders; dialling; accepting |
-//! | `driver.rs` | the one thread of a pool |
-//! | `reactor.rs` | who is told of what happens on a socket |
+//! | `client.rs`, `server.rs` | building each |
+//! | `runtime.rs` | threads and sockets, as [`pool_proto::adapter`] wants them |
+//! | `reactor.rs` | what the driver's thread waits for |
+//! | `dials.rs` | the threads that look names up and call a user's dialer |
 //! | `stream.rs` | a connection in the user's hands |
-//! | `clock.rs` | the one clock |
-//! | `socket.rs` | TCP: options, waiting for one socket, connecting, listening |
+//! | `wait.rs` | waiting for one socket |
 //! | `balancer.rs` | several pools as one |
 //!
-//! What every adapter does alike (TLS, the id, the look at a connection, early data, leases) is in
-//! [`pool_proto::transport`] and [`pool_proto::shell`].
+//! This adapter is larger than the others because threads have no executor, reactor or timer that it
+//! could use, and because blocking calls need deadlines of their own. What every adapter does alike
+//! (the pool, its builders and its driver, TLS, the id, the look at a connection, early data, leases)
+//! is in [`pool_proto::adapter`], [`pool_proto::transport`] and [`pool_proto::shell`].
 
 mod balancer;
 mod client;
-mod clock;
-mod driver;
+mod dials;
 mod pool;
 mod reactor;
+mod runtime;
 mod server;
-mod socket;
 mod stream;
+mod wait;
 
 pub use balancer::Balancer;
 pub use client::{ClientPool, ClientPoolBuilder};
-pub use pool::Pool;
+pub use pool::{Pool, PoolBuilder};
 pub use pool_proto;
 pub use pool_proto::shell::{AcquireError, Handle};
 pub use pool_proto::tls::TlsFacts;
 pub use pool_proto::transport::{BuildError, Revoked};
+pub use runtime::Threads;
 pub use rustls;
 pub use server::{ServerPool, ServerPoolBuilder};
 pub use stream::{PooledStream, ReadHalf, WriteHalf};

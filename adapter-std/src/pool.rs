@@ -1,23 +1,17 @@
 //! What a client pool and a server pool have in common: all but where connections come from.
 
 use std::fmt;
-use std::io;
-use std::net::SocketAddr;
 use std::ops::Deref;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
-use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use pool_proto::shell::{AcquireError, Clock as _, Expire, Handle, Shell, block_on};
-use pool_proto::transport::{BuildError, Crew, Pooled, Stream};
-use pool_proto::{ConnId, Instant, KeepAlive, Machine, PutError, Role};
+use pool_proto::adapter::{self, Buildable, MonotonicClock, Socket};
+use pool_proto::shell::{AcquireError, Expire, Handle, block_on};
+use pool_proto::transport::{Pooled, Stream};
+use pool_proto::{ConnId, KeepAlive, PutError, Role};
 
-use crate::clock::MonotonicClock;
-use crate::driver::{Driver, Ended, PoolCrew, Supply, drive};
-use crate::reactor::Reactor;
-use crate::socket::Socket;
+use crate::runtime::Threads;
 use crate::stream::PooledStream;
 
 /// A pool of ready connections; [`ClientPool`](crate::ClientPool) and
@@ -28,58 +22,15 @@ use crate::stream::PooledStream;
 /// Cheap to clone; all clones are the same pool. When the last one is dropped, the pool closes as
 /// with [`close`](Handle::close). All methods may be called from any thread. Those that wait have a
 /// deadline, and give up their place in the queue when it is over.
-pub struct Pool<R: Role + Send + 'static> {
-    inner: Arc<Inner<R>>,
-}
-
-struct Inner<R: Role + Send + 'static> {
-    handle: Handle<Pooled<Socket>, R>,
-    crew: Arc<PoolCrew<R>>,
-    clock: MonotonicClock,
-    ended: Arc<Ended>,
-    /// `None` once it was joined.
-    driver: Mutex<Option<JoinHandle<()>>>,
-    listening_on: Option<SocketAddr>,
-}
-
-impl<R: Role + Send + 'static> Drop for Inner<R> {
-    fn drop(&mut self) {
-        self.handle.close();
-    }
-}
+pub struct Pool<R: Role + Send + 'static>(pub(crate) adapter::Pool<Threads, R>);
 
 impl<R: Role + Send + 'static> Clone for Pool<R> {
     fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner) }
+        Self(self.0.clone())
     }
 }
 
 impl<R: Role + Send + 'static> Pool<R> {
-    /// Starts the driver's thread.
-    pub(crate) fn start(
-        name: &str,
-        machine: impl FnOnce(Instant) -> Machine<Pooled<Socket>, R>,
-        supply: impl Supply<R>,
-        poll: mio::Poll,
-        reactor: Arc<Reactor>,
-        keep_alive: Option<KeepAlive>,
-        listening_on: Option<SocketAddr>,
-    ) -> Result<Self, BuildError> {
-        let clock = MonotonicClock::start();
-        let shell = Shell::new(machine(clock.now()), clock);
-        let handle = Handle::new(Arc::clone(&shell));
-        let crew = Crew::new(shell);
-        let ended = Arc::new(Ended::default());
-        let driver = Driver { crew: Arc::clone(&crew), clock, poll, reactor, keep_alive, supply };
-        let finally = Finally(Arc::clone(&ended));
-        let thread = Builder::new().name(name.to_owned()).spawn(move || {
-            let _finally = finally;
-            drive(driver);
-        });
-        let driver = Mutex::new(Some(thread.map_err(start_error)?));
-        Ok(Self { inner: Arc::new(Inner { handle, crew, clock, ended, driver, listening_on }) })
-    }
-
     /// Waits for `wait`; when the time is up, it is told so and gives its answer.
     pub(crate) fn within<W: Expire>(&self, timeout: Duration, mut wait: W) -> W::Output {
         // Mostly the answer is there at once, and nothing has to be set up for waiting.
@@ -87,25 +38,18 @@ impl<R: Role + Send + 'static> Pool<R> {
         if let Poll::Ready(answer) = Pin::new(&mut wait).poll(&mut at_once) {
             return answer;
         }
+        let clock = MonotonicClock::start();
         let mut timeout = timeout;
         loop {
             if timeout.is_zero() {
                 wait.expire();
                 timeout = Duration::MAX;
             }
-            if let Poll::Ready(answer) = block_on(&mut wait, &self.inner.clock, timeout) {
+            if let Poll::Ready(answer) = block_on(&mut wait, &clock, timeout) {
                 return answer;
             }
             timeout = Duration::ZERO;
         }
-    }
-
-    pub(crate) fn listening_on(&self) -> Option<SocketAddr> {
-        self.inner.listening_on
-    }
-
-    pub(crate) fn shell(&self) -> &Arc<Shell<Pooled<Socket>, R>> {
-        self.inner.crew.shell()
     }
 
     /// Takes any ready connection, or waits up to `timeout` for one. Callers are served in the order
@@ -120,8 +64,8 @@ impl<R: Role + Send + 'static> Pool<R> {
     /// [`AcquireError::Timeout`] says what the wait was waiting for, and what failed last;
     /// [`AcquireError::Refused`] says why there is nothing to wait for.
     pub fn acquire(&self, timeout: Duration) -> Result<PooledStream, AcquireError> {
-        let answer = self.within(timeout, self.shell().acquire());
-        answer.map(|held| PooledStream::new(Stream::new(held)))
+        let answer = self.within(timeout, self.0.shell().acquire());
+        answer.map(|held| Stream::new(held).into())
     }
 
     /// Takes the connection with this id, or waits up to `timeout` for it: until it comes (client),
@@ -140,8 +84,8 @@ impl<R: Role + Send + 'static> Pool<R> {
         id: ConnId,
         timeout: Duration,
     ) -> Result<PooledStream, AcquireError> {
-        let answer = self.within(timeout, self.shell().acquire_by_id(id));
-        answer.map(|held| PooledStream::new(Stream::new(held)))
+        let answer = self.within(timeout, self.0.shell().acquire_by_id(id));
+        answer.map(|held| Stream::new(held).into())
     }
 
     /// Waits up to `timeout` until `ready` connections are in the pool at once. It takes none.
@@ -150,7 +94,7 @@ impl<R: Role + Send + 'static> Pool<R> {
     ///
     /// As [`acquire`](Self::acquire); more than the pool may ever hold are refused at once.
     pub fn wait_ready(&self, ready: u32, timeout: Duration) -> Result<(), AcquireError> {
-        self.within(timeout, self.shell().wait_ready(ready))
+        self.within(timeout, self.0.shell().wait_ready(ready))
     }
 
     /// Puts a connection back for reuse, without blocking.
@@ -168,7 +112,7 @@ impl<R: Role + Send + 'static> Pool<R> {
     /// [`PutError`] when the pool was closed or flushed meanwhile, or the stream belongs to another
     /// pool. The connection is closed then.
     pub fn put(&self, stream: PooledStream) -> Result<(), PutError> {
-        stream.put(&self.inner.crew)
+        self.0.put(stream)
     }
 
     /// Waits up to `timeout` until the pool is closed and its threads have ended, and says whether
@@ -176,39 +120,56 @@ impl<R: Role + Send + 'static> Pool<R> {
     /// holds its thread.
     #[must_use]
     pub fn closed(&self, timeout: Duration) -> bool {
-        let ended = self.inner.ended.wait(timeout);
+        let threads = self.0.runtime();
+        let mut ended = pin!(threads.ended());
+        let ended = block_on(&mut ended, &MonotonicClock::start(), timeout).is_ready();
         if ended {
-            let driver = self.inner.driver.lock().unwrap_or_else(PoisonError::into_inner).take();
-            // It has nothing left to do but to go. A panic of its was reported when it happened.
-            driver.map(JoinHandle::join).into_iter().for_each(drop);
+            threads.join();
         }
         ended
     }
 }
 
 impl<R: Role + Send + 'static> Deref for Pool<R> {
-    type Target = Handle<Pooled<Socket>, R>;
+    type Target = Handle<Pooled<Socket<Threads>>, R>;
 
     fn deref(&self) -> &Self::Target {
-        &self.inner.handle
+        &self.0
     }
 }
 
 impl<R: Role + Send + 'static> fmt::Debug for Pool<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.handle.fmt(f)
+        self.0.fmt(f)
     }
 }
 
-/// Tells that the driver's thread has ended, however that happens.
-struct Finally(Arc<Ended>);
+/// Builds a pool; [`ClientPoolBuilder`](crate::ClientPoolBuilder) and
+/// [`ServerPoolBuilder`](crate::ServerPoolBuilder) are its two forms.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct PoolBuilder<R: Buildable>(pub(crate) adapter::PoolBuilder<Threads, R>);
 
-impl Drop for Finally {
-    fn drop(&mut self) {
-        self.0.tell();
+impl<R: Buildable> Pool<R> {
+    /// A builder: default configuration, no TLS, keep-alive every 15 s.
+    pub fn builder() -> PoolBuilder<R> {
+        PoolBuilder(adapter::Pool::builder())
     }
 }
 
-pub(crate) const fn start_error(source: io::Error) -> BuildError {
-    BuildError::Start { source }
+impl<R: Buildable> PoolBuilder<R> {
+    /// Capacity, limits, timeouts, ids, and what else only one role has: everything that is not I/O.
+    pub fn config(self, config: R::Config) -> Self {
+        Self(self.0.config(config))
+    }
+
+    /// TLS with these settings; `None`, the default, is plain TCP.
+    pub fn tls(self, tls: impl Into<Option<R::Tls>>) -> Self {
+        Self(self.0.tls(tls))
+    }
+
+    /// TCP keep-alive; `None` leaves it off.
+    pub fn keep_alive(self, keep_alive: impl Into<Option<KeepAlive>>) -> Self {
+        Self(self.0.keep_alive(keep_alive))
+    }
 }

@@ -1,127 +1,131 @@
-//! Who is to be told when something happens on a socket. The driver's thread waits; whatever thread
-//! holds a socket says what it waits for.
+//! What the thread of a pool waits for when its tasks can do nothing: sockets, timers, and being woken.
 
+use std::collections::BTreeMap;
+use std::future::Future;
 use std::io;
 use std::os::fd::RawFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Wake, Waker};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use mio::unix::SourceFd;
-use mio::{Interest, Poll, Registry};
-use pool_proto::Token;
+use mio::{Events, Interest, Registry};
+use pool_proto::Instant;
+use pool_proto::adapter::{Direction, MonotonicClock};
+use pool_proto::shell::Clock as _;
 use slab::Slab;
 
-/// The event that wakes the driver for other things than sockets.
-const WAKE: mio::Token = mio::Token(usize::MAX);
-/// The event of a server's listener.
-pub(crate) const LISTENER: mio::Token = mio::Token(usize::MAX - 1);
+use crate::wait::LONGEST_POLL;
 
-/// Shared by all sockets of a pool.
+/// The event that wakes the thread for other things than sockets.
+const WAKE: mio::Token = mio::Token(usize::MAX);
+
+/// Events taken from the operating system at a time.
+const EVENTS: usize = 256;
+
+/// Shared by all sockets of a pool. Its thread alone keeps it: it is gone with that, and with it its
+/// descriptors, even while there are leases.
 #[derive(Debug)]
 pub(crate) struct Reactor {
     registry: Registry,
     waker: mio::Waker,
-    places: Mutex<Slab<Place>>,
+    clock: MonotonicClock,
+    sockets: Mutex<Slab<Waiting>>,
+    timers: Mutex<Timers>,
 }
 
-/// What is known of a socket.
-#[derive(Debug)]
-struct Place {
+/// Who waits for a socket: a task, or the watch over an idle connection.
+#[derive(Debug, Default)]
+struct Waiting {
     socket: RawFd,
-    waiting: Waiting,
+    read: Option<Waker>,
+    write: Option<Waker>,
 }
 
-/// Who waits for a socket.
-#[derive(Debug)]
-pub(crate) enum Waiting {
-    /// Nobody: its holder reads by himself.
-    Nobody,
-    /// The driver, to go on with a handshake.
-    Handshake(Token),
-    /// The watch over an idle connection.
-    Watch(Waker),
+#[derive(Debug, Default)]
+struct Timers {
+    /// Tells timers of the same instant apart.
+    count: u64,
+    waiting: BTreeMap<(Instant, u64), Waker>,
 }
 
 impl Reactor {
-    pub(crate) fn new() -> io::Result<(Poll, Arc<Self>)> {
-        let poll = Poll::new()?;
+    pub(crate) fn new() -> io::Result<(mio::Poll, Arc<Self>)> {
+        let poll = mio::Poll::new()?;
         let registry = poll.registry().try_clone()?;
         let waker = mio::Waker::new(poll.registry(), WAKE)?;
-        Ok((poll, Arc::new(Self { registry, waker, places: Mutex::default() })))
+        let clock = MonotonicClock::start();
+        let (sockets, timers) = (Mutex::default(), Mutex::default());
+        Ok((poll, Arc::new(Self { registry, waker, clock, sockets, timers })))
     }
 
-    fn places(&self) -> MutexGuard<'_, Slab<Place>> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A place for a socket, which is to be given back before the socket is closed.
-    pub(crate) fn enter(&self, socket: RawFd) -> usize {
-        self.places().insert(Place { socket, waiting: Waiting::Nobody })
-    }
-
-    pub(crate) fn leave(&self, place: usize) {
-        let left = self.places().try_remove(place);
-        // Outside the mutex: a waker may be the last hold on more.
-        drop(left);
-    }
-
-    /// Tells `waiting` of what happens on the socket from now on, and of what has happened.
-    pub(crate) fn tell(&self, place: usize, waiting: Waiting) -> io::Result<()> {
-        let interest = match waiting {
-            Waiting::Handshake(_) => Interest::READABLE | Interest::WRITABLE,
-            Waiting::Nobody | Waiting::Watch(_) => Interest::READABLE,
-        };
-        let mut places = self.places();
-        let Some(known) = places.get_mut(place) else { return Ok(()) };
-        let former = std::mem::replace(&mut known.waiting, waiting);
-        let (mut socket, token) = (SourceFd(&known.socket), mio::Token(place));
-        let told = match self.registry.reregister(&mut socket, token, interest) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.registry.register(&mut socket, token, interest)
+    /// Runs `future` on this thread, to its end.
+    pub(crate) fn run(
+        self: &Arc<Self>,
+        mut poll: mio::Poll,
+        future: impl Future<Output = ()>,
+    ) -> io::Result<()> {
+        let waker = Waker::from(Arc::clone(self));
+        let mut context = Context::from_waker(&waker);
+        let mut events = Events::with_capacity(EVENTS);
+        let mut future = pin!(future);
+        while future.as_mut().poll(&mut context).is_pending() {
+            match poll.poll(&mut events, self.time_left()) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => {}
             }
-            result => result,
-        };
-        drop(places);
-        drop(former);
-        told
-    }
-
-    /// Who is to be told of an event. A watch is told once; a socket that nobody waits for is no
-    /// longer listened to: its holder reads a lot, and each packet would wake the driver.
-    pub(crate) fn told(&self, token: mio::Token) -> Waiting {
-        let mut places = self.places();
-        let Some(place) = places.get_mut(token.0) else { return Waiting::Nobody };
-        match std::mem::replace(&mut place.waiting, Waiting::Nobody) {
-            Waiting::Nobody => {
-                self.stop_listening(place);
-                Waiting::Nobody
-            }
-            Waiting::Handshake(token) => {
-                place.waiting = Waiting::Handshake(token);
-                Waiting::Handshake(token)
-            }
-            watch @ Waiting::Watch(_) => watch,
+            events.iter().for_each(|event| self.tell(event));
+            self.ring();
         }
+        Ok(())
     }
 
-    /// Nobody waits for a socket any more, unless a watch has begun.
-    pub(crate) fn forget(&self, token: mio::Token) {
-        let mut places = self.places();
-        if let Some(place) = places.get_mut(token.0)
-            && matches!(place.waiting, Waiting::Handshake(_))
-        {
-            place.waiting = Waiting::Nobody;
-            self.stop_listening(place);
+    /// Takes a socket in, which is not to be closed before what this returns is dropped.
+    pub(crate) fn enter(self: &Arc<Self>, socket: RawFd) -> Registration {
+        let index = lock(&self.sockets).insert(Waiting { socket, ..Waiting::default() });
+        Registration { reactor: Arc::downgrade(self), index }
+    }
+
+    /// Wakes who waits for what has happened. A socket that nobody waits for is no longer listened to:
+    /// its holder reads a lot, and each packet would wake the thread.
+    fn tell(&self, event: &mio::event::Event) {
+        let mut sockets = lock(&self.sockets);
+        let Some(waiting) = sockets.get_mut(event.token().0) else { return };
+        if waiting.read.is_none() && waiting.write.is_none() {
+            // It fails where that has been done already.
+            let _ = self.registry.deregister(&mut SourceFd(&waiting.socket));
+            return;
         }
+        let over = event.is_error() || event.is_read_closed() || event.is_write_closed();
+        let reader = waiting.read.take_if(|_| event.is_readable() || over);
+        let writer = waiting.write.take_if(|_| event.is_writable() || over);
+        drop(sockets);
+        // Outside the mutex: who is woken may come back here.
+        reader.into_iter().chain(writer).for_each(Waker::wake);
     }
 
-    fn stop_listening(&self, place: &Place) {
-        // It fails where that has been done already.
-        let _ = self.registry.deregister(&mut SourceFd(&place.socket));
+    fn time_left(&self) -> Option<Duration> {
+        let timers = lock(&self.timers);
+        let (due, _) = *timers.waiting.first_key_value()?.0;
+        Some(due.since(self.clock.now()).min(LONGEST_POLL))
     }
 
-    pub(crate) fn registry(&self) -> &Registry {
-        &self.registry
+    /// Wakes whose time has come.
+    fn ring(&self) {
+        let now = self.clock.now();
+        let mut timers = lock(&self.timers);
+        let later = timers.waiting.split_off(&(now, u64::MAX));
+        let due = std::mem::replace(&mut timers.waiting, later);
+        drop(timers);
+        due.into_values().for_each(Waker::wake);
+    }
+
+    /// A timer for a task of this thread, which looks at the timers before it waits.
+    pub(crate) fn timer(self: &Arc<Self>, time: Duration) -> Timer {
+        let mut timers = lock(&self.timers);
+        timers.count += 1;
+        Timer { reactor: Arc::downgrade(self), key: (self.clock.now() + time, timers.count) }
     }
 }
 
@@ -132,8 +136,87 @@ impl Wake for Reactor {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if let Err(error) = self.waker.wake() {
-            // Its deadlines still wake the driver.
+            // Its deadlines still wake the thread.
             tracing::error!(%error, "the driver could not be woken");
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Says that a reactor knows a socket.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    reactor: Weak<Reactor>,
+    index: usize,
+}
+
+impl Registration {
+    /// Has the waker of `cx` woken when something happens on the socket, or has happened already.
+    pub(crate) fn wait(&self, cx: &Context<'_>, direction: Direction) -> io::Result<()> {
+        let reactor = self.reactor.upgrade().ok_or(io::ErrorKind::NotConnected)?;
+        let mut sockets = lock(&reactor.sockets);
+        let Some(waiting) = sockets.get_mut(self.index) else { return Ok(()) };
+        let former = match direction {
+            Direction::Read => waiting.read.replace(cx.waker().clone()),
+            Direction::Write => waiting.write.replace(cx.waker().clone()),
+        };
+        let interest = match waiting.write {
+            Some(_) => Interest::READABLE | Interest::WRITABLE,
+            None => Interest::READABLE,
+        };
+        let (mut socket, token) = (SourceFd(&waiting.socket), mio::Token(self.index));
+        let told = match reactor.registry.reregister(&mut socket, token, interest) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                reactor.registry.register(&mut socket, token, interest)
+            }
+            result => result,
+        };
+        drop(sockets);
+        drop(former);
+        told
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        if let Some(reactor) = self.reactor.upgrade() {
+            let left = lock(&reactor.sockets).try_remove(self.index);
+            // Outside the mutex: a waker may be the last hold on more.
+            drop(left);
+        }
+    }
+}
+
+/// Over when its time has come.
+#[derive(Debug)]
+pub(crate) struct Timer {
+    reactor: Weak<Reactor>,
+    key: (Instant, u64),
+}
+
+impl Future for Timer {
+    type Output = ();
+
+    fn poll(self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // Without a reactor there is no pool to wait for.
+        let Some(reactor) = self.reactor.upgrade() else { return Poll::Ready(()) };
+        if reactor.clock.now() >= self.key.0 {
+            return Poll::Ready(());
+        }
+        let former = lock(&reactor.timers).waiting.insert(self.key, cx.waker().clone());
+        drop(former);
+        Poll::Pending
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        if let Some(reactor) = self.reactor.upgrade() {
+            let left = lock(&reactor.timers).waiting.remove(&self.key);
+            drop(left);
         }
     }
 }

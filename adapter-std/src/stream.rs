@@ -6,19 +6,20 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use pool_proto::ConnId;
+use pool_proto::adapter::Socket;
 use pool_proto::tls::TlsFacts;
 use pool_proto::transport::{Socket as _, Stream};
-use pool_proto::{ConnId, PutError, Role};
 use rustix::event::PollFlags;
 
-use crate::driver::PoolCrew;
-use crate::socket::{Patience, Socket};
+use crate::runtime::Threads;
+use crate::wait::{Patience, wait};
 
 /// A connection taken from a pool: reads and writes like any stream, and knows its id.
 ///
 /// What the peer sent before the connection was taken is read first. Dropping it closes the
 /// connection at once; to close in good order, [`shutdown`](Self::shutdown) it first.
-/// [`ClientPool::put`](crate::ClientPool::put) returns it to its pool.
+/// [`Pool::put`](crate::Pool::put) returns it to its pool.
 ///
 /// A write sends what it takes before it returns; nothing has to be flushed. [`split`](Self::split)
 /// it to read and write from two threads at the same time.
@@ -39,18 +40,20 @@ struct Timeouts {
     write: Option<Duration>,
 }
 
+impl From<Stream<Socket<Threads>>> for PooledStream {
+    fn from(stream: Stream<Socket<Threads>>) -> Self {
+        let shared = Shared { id: stream.id(), stream: Mutex::new(stream) };
+        Self { shared, timeouts: Timeouts::default() }
+    }
+}
+
+impl From<PooledStream> for Stream<Socket<Threads>> {
+    fn from(stream: PooledStream) -> Self {
+        stream.shared.stream.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl PooledStream {
-    pub(crate) const fn new(stream: Stream<Socket>) -> Self {
-        let id = stream.id();
-        let timeouts = Timeouts { read: None, write: None };
-        Self { shared: Shared { id, stream: Mutex::new(stream) }, timeouts }
-    }
-
-    pub(crate) fn put<R: Role + Send + 'static>(self, crew: &PoolCrew<R>) -> Result<(), PutError> {
-        let stream = self.shared.stream.into_inner();
-        stream.unwrap_or_else(PoisonError::into_inner).put(crew)
-    }
-
     /// The id, equal on both ends where ids are exchanged.
     #[must_use]
     pub const fn id(&self) -> ConnId {
@@ -169,11 +172,11 @@ impl WriteHalf {
 /// wait does so outside.
 struct Shared {
     id: ConnId,
-    stream: Mutex<Stream<Socket>>,
+    stream: Mutex<Stream<Socket<Threads>>>,
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Stream<Socket>> {
+    fn lock(&self) -> MutexGuard<'_, Stream<Socket<Threads>>> {
         self.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -183,10 +186,11 @@ impl Shared {
         ready: PollFlags,
         timeout: Option<Duration>,
         patience: &mut Option<Patience>,
-        mut act: impl FnMut(&mut Stream<Socket>, &mut PollFlags) -> io::Result<T>,
+        mut act: impl FnMut(&mut Stream<Socket<Threads>>, &mut PollFlags) -> io::Result<T>,
     ) -> io::Result<T> {
         let link = Arc::clone(self.lock().link()?);
-        link.socket().wait(ready, timeout, patience, |ready| act(&mut self.lock(), ready))
+        let tcp = &link.socket().tcp().stream;
+        wait(tcp, ready, timeout, patience, |ready| act(&mut self.lock(), ready))
     }
 
     fn read(&self, timeouts: Timeouts, buffer: &mut [u8]) -> io::Result<usize> {

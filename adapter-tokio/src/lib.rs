@@ -65,36 +65,70 @@
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | `pool.rs` | what both pools can do: the public API |
-//! | `client.rs`, `server.rs` | builders; dialling; accepting |
-//! | `driver.rs` | the one task of a pool |
+//! | `runtime.rs` | tasks, timers and sockets of tokio, as [`pool_proto::adapter`] wants them |
 //! | `stream.rs` | a connection in the user's hands |
-//! | `clock.rs` | the one clock |
-//! | `socket.rs` | TCP: options, reading by way of the reactor and past it, listening |
-//! | `balancer.rs` | several pools as one |
 //!
-//! What every adapter does alike (TLS, the id, the look at a connection, early data, leases) is in
-//! [`pool_proto::transport`] and [`pool_proto::shell`].
+//! What every adapter does alike (the pool, its builders and its driver, TLS, the id, the look at a
+//! connection, early data, leases) is in [`pool_proto::adapter`], [`pool_proto::transport`] and
+//! [`pool_proto::shell`].
 
-mod balancer;
-mod client;
-mod clock;
-mod driver;
-mod pool;
-mod server;
-mod socket;
+mod runtime;
 mod stream;
 
-pub use balancer::Balancer;
-pub use client::{ClientPool, ClientPoolBuilder};
-pub use pool::{BuildError, Pool};
 pub use pool_proto;
+use pool_proto::adapter::PoolBuilder;
 pub use pool_proto::shell::{AcquireError, Handle};
 pub use pool_proto::tls::TlsFacts;
-pub use pool_proto::transport::Revoked;
+pub use pool_proto::transport::{BuildError, Revoked};
+use pool_proto::{Accepting, Dialing};
+pub use runtime::Tokio;
 pub use rustls;
-pub use server::{ServerPool, ServerPoolBuilder};
 pub use stream::PooledStream;
+
+/// A pool on tokio: what a [`ClientPool`] and a [`ServerPool`] have in common.
+pub type Pool<R> = pool_proto::adapter::Pool<Tokio, R>;
+
+/// A pool that dials a peer and keeps connections ready.
+///
+/// ```
+/// # use adapter_tokio::ClientPool;
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use tokio::net::TcpStream;
+///
+/// let gateway = String::from("gateway.example:9000");
+/// // The closure is called for each dial, so each call clones what its future takes along.
+/// let pool = ClientPool::builder().connect_with(move || {
+///     let gateway = gateway.clone();
+///     async move { TcpStream::connect(gateway).await }
+/// })?;
+/// # drop(pool); Ok(()) }
+/// ```
+pub type ClientPool = Pool<Dialing>;
+
+/// Builds a [`ClientPool`].
+pub type ClientPoolBuilder = PoolBuilder<Tokio, Dialing>;
+
+/// A pool that accepts peers and names their connections.
+pub type ServerPool = Pool<Accepting>;
+
+/// Builds a [`ServerPool`].
+pub type ServerPoolBuilder = PoolBuilder<Tokio, Accepting>;
+
+/// Several pools as one.
+///
+/// ```
+/// # async fn example(a: adapter_tokio::ClientPool, b: adapter_tokio::ClientPool)
+/// # -> Result<(), Box<dyn std::error::Error>> {
+/// use adapter_tokio::Balancer;
+/// use std::time::Duration;
+///
+/// let balancer = Balancer::new(a, [b]);
+/// let (stream, pool) = balancer.acquire(Duration::from_secs(1)).await?;
+/// // … use it …
+/// pool.put(stream)?;
+/// # Ok(()) }
+/// ```
+pub type Balancer<R> = pool_proto::adapter::Balancer<Tokio, R>;
 
 #[doc = include_str!("../docs/interop.md")]
 pub mod interop {}

@@ -6,19 +6,19 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use pool_proto::ConnId;
+use pool_proto::adapter::Socket;
 use pool_proto::tls::TlsFacts;
 use pool_proto::transport::{Stream, polled};
-use pool_proto::{ConnId, PutError, Role};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::driver::PoolCrew;
-use crate::socket::Socket;
+use crate::runtime::Tokio;
 
 /// A connection taken from a pool: reads and writes like any stream, and knows its id.
 ///
 /// What the peer sent before the connection was taken is read first. Dropping it closes the
 /// connection at once; to close in good order, `shutdown` it first.
-/// [`ClientPool::put`](crate::ClientPool::put) returns it to its pool.
+/// [`Pool::put`](crate::Pool::put) returns it to its pool.
 ///
 /// With TLS, what was written may not have left before it is flushed: flush before waiting for an
 /// answer.
@@ -27,17 +27,21 @@ use crate::socket::Socket;
 /// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted), and the error holds a
 /// [`Revoked`](crate::Revoked) that says why.
 #[must_use = "dropping a stream closes its connection"]
-pub struct PooledStream(Stream<Socket>);
+pub struct PooledStream(Stream<Socket<Tokio>>);
 
-impl PooledStream {
-    pub(crate) const fn new(stream: Stream<Socket>) -> Self {
+impl From<Stream<Socket<Tokio>>> for PooledStream {
+    fn from(stream: Stream<Socket<Tokio>>) -> Self {
         Self(stream)
     }
+}
 
-    pub(crate) fn put<R: Role + Send + 'static>(self, crew: &PoolCrew<R>) -> Result<(), PutError> {
-        self.0.put(crew)
+impl From<PooledStream> for Stream<Socket<Tokio>> {
+    fn from(stream: PooledStream) -> Self {
+        stream.0
     }
+}
 
+impl PooledStream {
     /// The id, equal on both ends where ids are exchanged.
     #[must_use]
     pub const fn id(&self) -> ConnId {

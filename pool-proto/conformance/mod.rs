@@ -2,9 +2,9 @@
 //! loopback, of one adapter or of two, and peers that are no pools. Feature `conformance`; for the
 //! tests of adapters only.
 //!
-//! An adapter implements [`Adapter`], [`Pool`], [`Stream`] and [`Balancer`] (some 300 lines, most of
-//! them forwarding; what is async runs in its runtime's `block_on`), and calls [`main`] from a test
-//! without the usual harness:
+//! An adapter implements [`Adapter`], [`Pool`], [`Stream`] and [`Balancer`] (some 200 lines, most of
+//! them forwarding); for one whose pools are [`adapter::Pool`](crate::adapter::Pool)s that is done, as
+//! [`OnFutures`], and a [`Harness`] is enough. It calls [`main`] from a test without the usual harness:
 //!
 //! ```toml
 //! [dev-dependencies]
@@ -32,7 +32,9 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `facade.rs` | what an adapter implements |
+//! | `futures.rs` | that, for adapters whose calls are futures |
 //! | `scenarios/` | the scenarios, by topic |
+//! | `polls.rs`, `dialers.rs` | what only futures can do: be polled by hand, and be dropped |
 //! | `ends.rs` | what they begin with: servers, clients, both ends of a connection |
 //! | `kit.rs`, `certificates.rs`, `tickets.rs` | peers by hand, certificates of every kind, a flood |
 //! | `census.rs`, `starving.rs` | descriptors, threads, processor time; a server without descriptors |
@@ -48,9 +50,12 @@
 
 mod census;
 mod certificates;
+pub mod dialers;
 mod ends;
 mod facade;
+mod futures;
 mod kit;
+pub mod polls;
 mod prelude;
 mod scenarios;
 mod starving;
@@ -61,6 +66,7 @@ pub use ends::Ends;
 pub use facade::{
     Adapter, Balancer, ClientSetup, Dial, Halves, Handle, Listen, Pool, ServerSetup, Stream,
 };
+pub use futures::{Harness, OnFutures, StreamOf};
 pub use scenarios::scenarios;
 pub use tickets::shake_and_make_tickets;
 

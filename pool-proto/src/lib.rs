@@ -167,12 +167,14 @@
 //! | `conformance` (feature `conformance`, outside of `src`) | what every adapter must do, as scenarios; with I/O |
 //! | `tls` (feature `tls`) | rustls configurations for the TLS modes, certificates, pinning |
 //! | `transport` (feature `transport`) | what adapters share around a socket: TLS, ids, the look, early data |
+//! | `adapter` (feature `adapter`, outside of `src`) | what adapters are made of: pools, builders, the driver, for any runtime; with I/O |
 //!
 //! # Features
 //!
 //! None by default: `no_std` with `alloc`. `std` adds the shell; `tls` adds `std` and rustls
 //! configurations; `transport` adds `tls` and what adapters share around a socket. None does I/O.
-//! `conformance` is for the tests of adapters, and does.
+//! `adapter` adds `transport` and what adapters are made of; `conformance` is for the tests of adapters.
+//! These two do I/O, and lie outside of `src`, where nothing does.
 
 #![no_std]
 
@@ -180,6 +182,9 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+#[cfg(feature = "adapter")]
+#[path = "../adapter/mod.rs"]
+pub mod adapter;
 pub mod allow;
 mod backoff;
 mod by_token;

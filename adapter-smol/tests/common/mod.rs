@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use adapter_smol::pool_proto::tls::{ClientTls, ServerTls, TlsMode};
 use adapter_smol::pool_proto::{
-    ClientConfig, ClientConfigBuilder, IdExchange, IdFormat, ServerConfig, ServerConfigBuilder,
+    ClientConfig, ClientConfigBuilder, ServerConfig, ServerConfigBuilder,
 };
 use adapter_smol::{ClientPool, ServerPool};
 use smol::Timer;
@@ -80,13 +80,6 @@ pub(crate) fn dial(mode: TlsMode, config: ClientConfigBuilder, address: SocketAd
     let tls = (mode != TlsMode::None).then(|| ClientTls::self_signed().unwrap());
     let builder = ClientPool::builder().config(config.build().unwrap()).tls(tls);
     builder.connect(address.to_string()).unwrap()
-}
-
-/// A server and its client.
-pub(crate) async fn pair(mode: TlsMode, format: IdFormat) -> (ServerPool, ClientPool) {
-    let (server, address) = serve(mode, server_config().id_format(format)).await;
-    let ids = IdExchange::Wire(format);
-    (server, dial(mode, client_config().ids(ids), address))
 }
 
 pub(crate) async fn send(stream: &mut (impl AsyncWriteExt + Unpin), data: &[u8]) {

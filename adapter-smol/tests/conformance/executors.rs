@@ -13,7 +13,7 @@ use smol::future::Boxed;
 pub(crate) trait Executor: Send + Sync + 'static {
     const NAME: &'static str;
 
-    /// For the builders' `spawn_with`; `None`: it is not called.
+    /// For the builders' `on`; `None`: it is not called.
     const SPAWN: Option<fn(Boxed<()>)>;
 
     fn block_on<F: Future>(future: F) -> F::Output;

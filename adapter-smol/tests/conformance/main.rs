@@ -1,13 +1,13 @@
 //! The scenarios that every adapter must pass, on three executors one after another.
 
 mod executors;
-mod facade;
+mod harness;
 
 use std::process::ExitCode;
 
-use adapter_smol::pool_proto::conformance::{self, Adapter, Ends};
+use adapter_smol::pool_proto::conformance::{self, Adapter, Ends, OnFutures};
 use executors::{AsyncStd, Executor, Global, Own};
-use facade::Smol;
+use harness::On;
 
 fn main() -> ExitCode {
     // All of them, even if one has failed.
@@ -16,6 +16,6 @@ fn main() -> ExitCode {
 }
 
 fn all_on<E: Executor>() -> bool {
-    let adapter: &'static dyn Adapter = &Smol::<E>::ADAPTER;
+    let adapter: &'static dyn Adapter = &OnFutures::<On<E>>::ADAPTER;
     conformance::run(E::NAME, Ends { client: adapter, server: adapter })
 }

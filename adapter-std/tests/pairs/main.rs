@@ -1,25 +1,25 @@
 //! All nine pairs of a client and a server of the three adapters, in what concerns both ends.
 //!
-//! It takes the facades of the other adapters from their tests, so it is left out of the package.
+//! It takes the harnesses of the other adapters from their tests, so it is left out of the package.
 
 #[allow(dead_code, reason = "the others are for smol's own tests")]
 #[path = "../../../adapter-smol/tests/conformance/executors.rs"]
 mod executors;
-#[path = "../../../adapter-smol/tests/conformance/facade.rs"]
+#[path = "../../../adapter-smol/tests/conformance/harness.rs"]
 mod smol;
 #[path = "../conformance/facade.rs"]
 mod std;
-#[path = "../../../adapter-tokio/tests/conformance/facade.rs"]
+#[path = "../../../adapter-tokio/tests/conformance/harness.rs"]
 mod tokio;
 
 use ::std::process::ExitCode;
 
-use adapter_std::pool_proto::conformance;
+use adapter_std::pool_proto::conformance::{self, OnFutures};
 use executors::Global;
 
 fn main() -> ExitCode {
     static STD: std::Std = std::Std;
-    static TOKIO: tokio::Tokio = tokio::Tokio;
-    let adapters = [&TOKIO as _, &smol::Smol::<Global>::ADAPTER as _, &STD as _];
+    let tokio = &OnFutures::<tokio::Tokio>::ADAPTER;
+    let adapters = [tokio as _, &OnFutures::<smol::On<Global>>::ADAPTER as _, &STD as _];
     if conformance::run_pairs(&adapters) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

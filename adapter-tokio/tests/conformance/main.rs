@@ -1,13 +1,13 @@
 //! The scenarios that every adapter must pass, on tokio with several threads.
 
-mod facade;
+mod harness;
 
 use std::process::ExitCode;
 
-use adapter_tokio::pool_proto::conformance::{self, Ends};
-use facade::Tokio;
+use adapter_tokio::pool_proto::conformance::{self, Adapter, Ends, OnFutures};
+use harness::Tokio;
 
 fn main() -> ExitCode {
-    static TOKIO: Tokio = Tokio;
-    conformance::main("tokio", Ends { client: &TOKIO, server: &TOKIO })
+    let tokio: &'static dyn Adapter = &OnFutures::<Tokio>::ADAPTER;
+    conformance::main("tokio", Ends { client: tokio, server: tokio })
 }

@@ -17,6 +17,8 @@
     reason = "a panic here is a failed test"
 )]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod control;
 mod faults;
 mod formats;

@@ -1,60 +1,23 @@
-//! What these tests share: pools of ours over loopback, servers that do what a test wants, and one
-//! way to wait. They have their own, so that they need nothing but the public API.
+//! What these tests share beyond what all of tokio's do: pools of ours in every TLS mode, and servers
+//! that do what a test wants.
 
-use std::fmt::Debug;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
-use std::panic::Location;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
 use adapter_tokio::pool_proto::tls::{ClientTls, Identity, ServerTls, TlsMode};
-use adapter_tokio::pool_proto::{
-    ClientConfig, ClientConfigBuilder, ServerConfig, ServerConfigBuilder,
-};
+use adapter_tokio::pool_proto::{ClientConfigBuilder, ServerConfigBuilder};
 use adapter_tokio::{AcquireError, ClientPool, PooledStream, ServerPool};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 use tokio_rustls::{TlsAcceptor, server};
 
-/// The most that anything on loopback may take, on a loaded machine.
-pub(crate) const SOON: Duration = Duration::from_secs(10);
-
-/// Looks until what it sees fits, and returns that; on timeout tells what it saw last.
-#[track_caller]
-pub(crate) fn eventually<T: Debug>(
-    mut look: impl FnMut() -> T,
-    fits: impl Fn(&T) -> bool,
-) -> impl Future<Output = T> {
-    let caller = Location::caller();
-    async move {
-        let deadline = Instant::now() + SOON;
-        loop {
-            let seen = look();
-            if fits(&seen) {
-                return seen;
-            }
-            assert!(Instant::now() < deadline, "{caller}: not so within {SOON:?}: {seen:#?}");
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    }
-}
-
-/// Waits for what is sure to come.
-#[track_caller]
-pub(crate) fn soon<F: Future>(future: F) -> impl Future<Output = F::Output> {
-    let caller = Location::caller();
-    async move {
-        match tokio::time::timeout(SOON, future).await {
-            Ok(output) => output,
-            Err(_) => panic!("{caller}: did not end within {SOON:?}"),
-        }
-    }
-}
+pub(crate) use crate::common::{
+    SOON, client_config, eventually, expect, send, server_config, soon,
+};
 
 /// One for all tests: making a key is the slowest part of them.
 static IDENTITY: LazyLock<Identity> =
@@ -77,14 +40,6 @@ pub(crate) fn client_tls(mode: TlsMode) -> Option<ClientTls> {
             Some(ClientTls::verified_pem("localhost", pem.as_bytes()).unwrap())
         }
     }
-}
-
-pub(crate) fn client_config() -> ClientConfigBuilder {
-    ClientConfig::builder()
-}
-
-pub(crate) fn server_config() -> ServerConfigBuilder {
-    ServerConfig::builder()
 }
 
 pub(crate) async fn serve(mode: TlsMode, config: ServerConfigBuilder) -> (ServerPool, SocketAddr) {
@@ -110,26 +65,6 @@ pub(crate) async fn ends(server: &ServerPool, client: &ClientPool) -> (PooledStr
     let ours = server.acquire(SOON).await.unwrap();
     let theirs = client.acquire_by_id(ours.id(), SOON).await.unwrap();
     (ours, theirs)
-}
-
-pub(crate) async fn send(stream: &mut (impl AsyncWriteExt + Unpin), data: &[u8]) {
-    stream.write_all(data).await.unwrap();
-    stream.flush().await.unwrap();
-}
-
-/// Reads exactly as much as `data` and compares.
-#[track_caller]
-pub(crate) fn expect<'a>(
-    stream: &'a mut (impl AsyncReadExt + Unpin),
-    data: &'a [u8],
-) -> impl Future<Output = ()> + 'a {
-    let caller = Location::caller();
-    async move {
-        let mut read = vec![0; data.len()];
-        let outcome = tokio::time::timeout(SOON, stream.read_exact(&mut read)).await;
-        assert!(matches!(outcome, Ok(Ok(_))), "{caller}: {outcome:?}");
-        assert!(read == data, "{caller}: other data came than was sent");
-    }
 }
 
 /// Whether the stream ends, by FIN or by reset, after any data.

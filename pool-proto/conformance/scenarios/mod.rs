@@ -20,6 +20,8 @@ mod waiters;
 
 use std::time::Duration;
 
+pub(super) use waiters::assert_adds_up;
+
 use super::Scenario;
 use super::prelude::*;
 use crate::shell::AcquireError;

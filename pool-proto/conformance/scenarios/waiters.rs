@@ -159,7 +159,7 @@ fn more_waiters_than_allowed_are_refused(ends: &Ends) {
 }
 
 /// Every connection that ever was is somewhere.
-fn assert_adds_up(stats: &Stats) {
+pub(in super::super) fn assert_adds_up(stats: &Stats) {
     let totals = stats.totals;
     let ended = totals.released
         + totals.peer_closed

@@ -1,13 +1,13 @@
 //! Several pools as one.
 
-use std::time::Duration;
+use alloc::vec::Vec;
+use core::time::Duration;
 
-use pool_proto::shell::{AcquireError, Turns};
-use pool_proto::transport::Stream;
-use pool_proto::{Refusal, Role};
-
-use crate::pool::Pool;
-use crate::stream::PooledStream;
+use super::{Pool, Runtime};
+use crate::error::Refusal;
+use crate::role::Role;
+use crate::shell::{AcquireError, Turns};
+use crate::transport::Stream;
 
 /// Spreads acquires over several pools: to several servers, or behind several listeners.
 ///
@@ -17,40 +17,34 @@ use crate::stream::PooledStream;
 ///
 /// The other end must be told the id by way of the pool that the connection came from, which is why
 /// [`acquire`](Self::acquire) returns that too.
-///
-/// ```
-/// # async fn example(a: adapter_smol::ClientPool, b: adapter_smol::ClientPool)
-/// # -> Result<(), Box<dyn std::error::Error>> {
-/// use adapter_smol::Balancer;
-/// use std::time::Duration;
-///
-/// let balancer = Balancer::new(a, [b]);
-/// let (stream, pool) = balancer.acquire(Duration::from_secs(1)).await?;
-/// // … use it …
-/// pool.put(stream)?;
-/// # Ok(()) }
-/// ```
 #[derive(Debug)]
-pub struct Balancer<R: Role + Send + 'static> {
-    pools: Vec<Pool<R>>,
+pub struct Balancer<N: Runtime, R: Role + Send + 'static> {
+    pools: Vec<Pool<N, R>>,
     turns: Turns,
 }
 
-impl<R: Role + Send + 'static> Balancer<R> {
+impl<N: Runtime, R: Role + Send + 'static> Balancer<N, R> {
     /// A balancer over at least one pool.
-    pub fn new(first: Pool<R>, others: impl IntoIterator<Item = Pool<R>>) -> Self {
-        let pools = std::iter::once(first).chain(others).collect();
+    pub fn new(first: Pool<N, R>, others: impl IntoIterator<Item = Pool<N, R>>) -> Self {
+        let pools = core::iter::once(first).chain(others).collect();
         Self { pools, turns: Turns::default() }
     }
 
     /// The pools, in the order in which they were given.
     #[must_use]
-    pub fn pools(&self) -> &[Pool<R>] {
+    pub fn pools(&self) -> &[Pool<N, R>] {
         &self.pools
     }
 
     /// Takes a ready connection of any pool, or waits up to `timeout` at all of them; returns the
     /// connection and its pool. Cancel safe.
+    ///
+    /// ```ignore
+    /// let balancer = Balancer::new(a, [b]);
+    /// let (stream, pool) = balancer.acquire(Duration::from_secs(1)).await?;
+    /// // … use it …
+    /// pool.put(stream)?;
+    /// ```
     ///
     /// # Errors
     ///
@@ -58,12 +52,12 @@ impl<R: Role + Send + 'static> Balancer<R> {
     pub async fn acquire(
         &self,
         timeout: Duration,
-    ) -> Result<(PooledStream, &Pool<R>), AcquireError> {
+    ) -> Result<(N::Stream, &Pool<N, R>), AcquireError> {
         let closed = || AcquireError::Refused(Refusal::PoolClosed);
         let timer = self.pools.first().ok_or_else(closed)?;
         let first = self.turns.acquire(self.pools.iter().map(Pool::shell));
         let (index, held) = timer.within(timeout, first).await?;
         let pool = self.pools.get(index).ok_or_else(closed)?;
-        Ok((PooledStream::new(Stream::new(held)), pool))
+        Ok((Stream::new(held).into(), pool))
     }
 }

@@ -1,35 +1,33 @@
-//! The pool's one clock: monotonic time since the pool was built.
+//! A pool's one clock: monotonic time since the pool was built.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "the one place of this crate where time is read; everything else is told"
+    reason = "the one place where time is read; everything else is told"
 )]
 
-use std::time::Duration;
+#[cfg(target_os = "linux")]
+use core::time::Duration;
 
-use pool_proto::Instant;
-use pool_proto::shell::Clock;
+use crate::shell::Clock;
+use crate::time::Instant;
 
 /// Counts from the moment at which it was made.
-#[derive(Clone, Copy)]
-pub(crate) struct MonotonicClock {
+#[derive(Clone, Copy, Debug)]
+pub struct MonotonicClock {
     epoch: std::time::Instant,
     #[cfg(target_os = "linux")]
     coarse_epoch: Duration,
 }
 
 impl MonotonicClock {
-    pub(crate) fn start() -> Self {
+    /// It is [`Instant::EPOCH`] now.
+    #[must_use]
+    pub fn start() -> Self {
         Self {
             epoch: std::time::Instant::now(),
             #[cfg(target_os = "linux")]
             coarse_epoch: read(rustix::time::ClockId::Monotonic),
         }
-    }
-
-    /// The same moment on the system's clock; `None` when that cannot hold it.
-    pub(crate) fn deadline(&self, instant: Instant) -> Option<std::time::Instant> {
-        self.epoch.checked_add(Duration::from_nanos(instant.as_nanos()))
     }
 }
 

@@ -1,24 +1,26 @@
 //! What a client pool and a server pool have in common: all but where connections come from.
 
-use std::fmt;
-use std::net::SocketAddr;
-use std::ops::Deref;
-use std::sync::Arc;
-use std::time::Duration;
+use alloc::sync::Arc;
+use core::convert::Infallible;
+use core::fmt;
+use core::net::SocketAddr;
+use core::ops::Deref;
+use core::time::Duration;
 
-use pool_proto::shell::{AcquireError, Clock as _, Expire, Handle, Shell};
-pub use pool_proto::transport::BuildError;
-use pool_proto::transport::{Crew, Pooled, Stream};
-use pool_proto::{ConnId, Instant, Machine, PutError, Role};
-use tokio::sync::watch;
+use async_channel::{Receiver, bounded};
+use futures_lite::FutureExt;
 
-use crate::clock::MonotonicClock;
-use crate::driver::{self, Finally, PoolCrew, Supply};
-use crate::socket::Socket;
-use crate::stream::PooledStream;
+use super::driver::{Finally, PoolCrew, Supply, drive};
+use super::{MonotonicClock, Runtime, Socket};
+use crate::error::PutError;
+use crate::id::ConnId;
+use crate::machine::Machine;
+use crate::role::Role;
+use crate::shell::{AcquireError, Clock, Expire, Handle, Shell};
+use crate::time::Instant;
+use crate::transport::{BuildError, Crew, Pooled, Stream};
 
-/// A pool of ready connections; [`ClientPool`](crate::ClientPool) and
-/// [`ServerPool`](crate::ServerPool) are its two forms.
+/// A pool of ready connections. An adapter calls its two forms `ClientPool` and `ServerPool`.
 ///
 /// What it does without waiting (`flush`, `close`, `stats`, …) are the methods of [`Handle`].
 ///
@@ -26,59 +28,63 @@ use crate::stream::PooledStream;
 /// with [`close`](Handle::close). All methods may be called from any task or thread; those that
 /// return futures are cancel safe: a future that is dropped gives up its place in the queue, and a
 /// connection that was promised to it goes to the next.
-pub struct Pool<R: Role + Send + 'static> {
-    inner: Arc<Inner<R>>,
+pub struct Pool<N: Runtime, R: Role + Send + 'static> {
+    inner: Arc<Inner<N, R>>,
 }
 
-struct Inner<R: Role + Send + 'static> {
-    handle: Handle<Pooled<Socket>, R>,
-    crew: Arc<PoolCrew<R>>,
-    ended: watch::Receiver<()>,
-    runtime: tokio::runtime::Handle,
+struct Inner<N: Runtime, R: Role + Send + 'static> {
+    handle: Handle<Pooled<Socket<N>>, R>,
+    crew: Arc<PoolCrew<N, R>>,
+    ended: Receiver<Infallible>,
+    runtime: N,
     listening_on: Option<SocketAddr>,
 }
 
-impl<R: Role + Send + 'static> Drop for Inner<R> {
+impl<N: Runtime, R: Role + Send + 'static> Drop for Inner<N, R> {
     fn drop(&mut self) {
         self.handle.close();
     }
 }
 
-impl<R: Role + Send + 'static> Clone for Pool<R> {
+impl<N: Runtime, R: Role + Send + 'static> Clone for Pool<N, R> {
     fn clone(&self) -> Self {
         Self { inner: Arc::clone(&self.inner) }
     }
 }
 
-impl<R: Role + Send + 'static> Pool<R> {
-    /// Starts the driver on `runtime`.
-    pub(crate) fn start(
-        runtime: &tokio::runtime::Handle,
-        machine: impl FnOnce(Instant) -> Machine<Pooled<Socket>, R>,
-        supply: impl Supply<R>,
+impl<N: Runtime, R: Role + Send + 'static> Pool<N, R> {
+    /// Starts the driver.
+    pub(super) fn start(
+        place: Option<N::Place>,
+        max_dials: u32,
+        machine: impl FnOnce(Instant) -> Machine<Pooled<Socket<N>>, R>,
+        supply: impl Supply<N, R>,
         listening_on: Option<SocketAddr>,
-    ) -> Self {
+    ) -> Result<Self, BuildError> {
+        let place = place.map_or_else(N::here, Ok)?;
         let clock = MonotonicClock::start();
         let shell = Shell::new(machine(clock.now()), clock);
         let handle = Handle::new(Arc::clone(&shell));
         let crew = Crew::new(shell);
-        let (alive, ended) = watch::channel(());
-        let finally = Finally { crew: Arc::clone(&crew), _alive: alive };
-        runtime.spawn(driver::drive(finally, clock, supply));
-        let runtime = runtime.clone();
-        Self { inner: Arc::new(Inner { handle, crew, ended, runtime, listening_on }) }
+        let (alive, ended) = bounded(1);
+        let finally = Finally { crew: Arc::clone(&crew), alive };
+        let runtime = N::start(&place, max_dials, |runtime, executor| {
+            drive(finally, clock, supply, runtime, executor)
+        })?;
+        Ok(Self { inner: Arc::new(Inner { handle, crew, ended, runtime, listening_on }) })
     }
 
     /// Awaits `wait`; when the time is up, it is told so and gives its answer. A timeout of zero
     /// needs no timer, which would take a millisecond.
-    pub(crate) async fn within<W: Expire>(&self, timeout: Duration, mut wait: W) -> W::Output {
+    pub(super) async fn within<W: Expire>(&self, timeout: Duration, mut wait: W) -> W::Output {
         if !timeout.is_zero() {
-            let timed = {
-                // A timer of the pool's runtime, wherever the caller runs.
-                let _entered = self.inner.runtime.enter();
-                tokio::time::timeout(timeout, &mut wait)
+            let answer = async { Some((&mut wait).await) };
+            // Made only when it is needed: most answers are there at once.
+            let time_is_up = async {
+                self.runtime().sleep(timeout).await;
+                None
             };
-            if let Ok(answer) = timed.await {
+            if let Some(answer) = answer.or(time_is_up).await {
                 return answer;
             }
         }
@@ -86,11 +92,19 @@ impl<R: Role + Send + 'static> Pool<R> {
         wait.await
     }
 
-    pub(crate) fn listening_on(&self) -> Option<SocketAddr> {
+    pub(super) fn listening_on(&self) -> Option<SocketAddr> {
         self.inner.listening_on
     }
 
-    pub(crate) fn shell(&self) -> &Arc<Shell<Pooled<Socket>, R>> {
+    /// What the pool runs on.
+    #[must_use]
+    pub fn runtime(&self) -> &N {
+        &self.inner.runtime
+    }
+
+    /// What adapters that wait in another way wait at.
+    #[must_use]
+    pub fn shell(&self) -> &Arc<Shell<Pooled<Socket<N>>, R>> {
         self.inner.crew.shell()
     }
 
@@ -105,9 +119,9 @@ impl<R: Role + Send + 'static> Pool<R> {
     ///
     /// [`AcquireError::Timeout`] says what the wait was waiting for, and what failed last;
     /// [`AcquireError::Refused`] says why there is nothing to wait for.
-    pub async fn acquire(&self, timeout: Duration) -> Result<PooledStream, AcquireError> {
+    pub async fn acquire(&self, timeout: Duration) -> Result<N::Stream, AcquireError> {
         let answer = self.within(timeout, self.shell().acquire()).await;
-        answer.map(|held| PooledStream::new(Stream::new(held)))
+        answer.map(|held| Stream::new(held).into())
     }
 
     /// Takes the connection with this id, or waits up to `timeout` for it: until it comes (client),
@@ -125,9 +139,9 @@ impl<R: Role + Send + 'static> Pool<R> {
         &self,
         id: ConnId,
         timeout: Duration,
-    ) -> Result<PooledStream, AcquireError> {
+    ) -> Result<N::Stream, AcquireError> {
         let answer = self.within(timeout, self.shell().acquire_by_id(id)).await;
-        answer.map(|held| PooledStream::new(Stream::new(held)))
+        answer.map(|held| Stream::new(held).into())
     }
 
     /// Waits up to `timeout` until `ready` connections are in the pool at once. It takes none.
@@ -153,32 +167,27 @@ impl<R: Role + Send + 'static> Pool<R> {
     ///
     /// [`PutError`] when the pool was closed or flushed meanwhile, or the stream belongs to another
     /// pool. The connection is closed then.
-    pub fn put(&self, stream: PooledStream) -> Result<(), PutError> {
-        stream.put(&self.inner.crew)
+    pub fn put(&self, stream: N::Stream) -> Result<(), PutError> {
+        stream.into().put(&self.inner.crew)
     }
 
-    /// Waits until the pool is closed and its tasks have ended.
+    /// Waits until the pool is closed and all that it runs has ended.
     pub async fn closed(&self) {
-        let mut ended = self.inner.ended.clone();
-        // The driver never sends; it fails when the driver has ended, which is what we wait for.
-        while ended.changed().await.is_ok() {}
+        // Nobody ever sends: it fails when the driver has ended, which is what we wait for.
+        while self.inner.ended.recv().await.is_ok() {}
     }
 }
 
-impl<R: Role + Send + 'static> Deref for Pool<R> {
-    type Target = Handle<Pooled<Socket>, R>;
+impl<N: Runtime, R: Role + Send + 'static> Deref for Pool<N, R> {
+    type Target = Handle<Pooled<Socket<N>>, R>;
 
     fn deref(&self) -> &Self::Target {
         &self.inner.handle
     }
 }
 
-impl<R: Role + Send + 'static> fmt::Debug for Pool<R> {
+impl<N: Runtime, R: Role + Send + 'static> fmt::Debug for Pool<N, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.inner.handle.fmt(f)
     }
-}
-
-pub(crate) fn runtime() -> Result<tokio::runtime::Handle, BuildError> {
-    tokio::runtime::Handle::try_current().map_err(|_| BuildError::NoRuntime)
 }

@@ -1,0 +1,124 @@
+//! What of tokio a pool runs on.
+
+use std::future::Future;
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use pool_proto::adapter::{Direction, Runtime};
+use pool_proto::transport::BuildError;
+use socket2::SockRef;
+use tokio::io::Interest;
+use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+
+use crate::stream::PooledStream;
+
+/// A pool's tokio runtime: tasks, timers and sockets are tokio's.
+#[derive(Clone, Debug)]
+pub struct Tokio(Handle);
+
+/// A task, aborted when dropped.
+#[derive(Debug)]
+pub struct Task(AbortHandle);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Runtime for Tokio {
+    type Place = Handle;
+    type Executor = Handle;
+    type Task = Task;
+    type Dialled = TcpStream;
+    type Tcp = TcpStream;
+    type Listener = TcpListener;
+    type Stream = PooledStream;
+
+    fn here() -> Result<Handle, BuildError> {
+        Handle::try_current().map_err(|_| BuildError::NoRuntime)
+    }
+
+    fn start<F>(
+        place: &Handle,
+        _max_dials: u32,
+        driver: impl FnOnce(Self, Handle) -> F,
+    ) -> Result<Self, BuildError>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let runtime = Self(place.clone());
+        place.spawn(driver(runtime.clone(), place.clone()));
+        Ok(runtime)
+    }
+
+    fn spawn(executor: &Handle, future: impl Future<Output = ()> + Send + 'static) -> Task {
+        Task(executor.spawn(future).abort_handle())
+    }
+
+    fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send {
+        // A timer of the pool's runtime, wherever the caller runs.
+        let _entered = self.0.enter();
+        tokio::time::sleep(time)
+    }
+
+    async fn resolve(name: &str) -> io::Result<Vec<SocketAddr>> {
+        Ok(lookup_host(name).await?.collect())
+    }
+
+    async fn connect(&self, name: &str, _timeout: Duration) -> io::Result<TcpStream> {
+        TcpStream::connect(name).await
+    }
+
+    fn listener(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+        TcpListener::from_std(listener)
+    }
+
+    fn local_addr(listener: &TcpListener) -> io::Result<SocketAddr> {
+        listener.local_addr()
+    }
+
+    async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+        listener.accept().await
+    }
+
+    fn socket(tcp: &TcpStream) -> SockRef<'_> {
+        SockRef::from(tcp)
+    }
+
+    fn poll_io<T>(
+        tcp: &TcpStream,
+        cx: &mut Context<'_>,
+        direction: Direction,
+        mut act: impl FnMut() -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        loop {
+            let interest = match direction {
+                Direction::Read => {
+                    ready!(tcp.poll_read_ready(cx))?;
+                    Interest::READABLE
+                }
+                Direction::Write => {
+                    ready!(tcp.poll_write_ready(cx))?;
+                    Interest::WRITABLE
+                }
+            };
+            // What the reactor knows may be of yesterday; a WouldBlock makes it forget.
+            match tcp.try_io(interest, &mut act) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+
+    fn poll_readable(tcp: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // It looks only where the reactor has heard of something.
+        let peek = || SockRef::from(tcp).peek(&mut [MaybeUninit::uninit()]);
+        Self::poll_io(tcp, cx, Direction::Read, peek).map(|_| Ok(()))
+    }
+}

@@ -1,0 +1,74 @@
+//! What both builders can be told.
+
+use core::fmt;
+
+use super::{Pool, Runtime};
+use crate::client::Dialing;
+use crate::config::{ClientConfig, ServerConfig};
+use crate::keep_alive::KeepAlive;
+use crate::role::Role;
+use crate::server::Accepting;
+use crate::tls::{ClientTls, ServerTls};
+
+/// A role that pools can be built for: what they are configured by.
+pub trait Buildable: Role + Send + 'static {
+    /// Everything that is not I/O.
+    type Config: Clone + fmt::Debug;
+    /// The settings of TLS.
+    type Tls: Clone + fmt::Debug;
+}
+
+impl Buildable for Dialing {
+    type Config = ClientConfig;
+    type Tls = ClientTls;
+}
+
+impl Buildable for Accepting {
+    type Config = ServerConfig;
+    type Tls = ServerTls;
+}
+
+/// Builds a pool. An adapter calls its two forms `ClientPoolBuilder` and `ServerPoolBuilder`.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct PoolBuilder<N: Runtime, R: Buildable> {
+    pub(super) config: Option<R::Config>,
+    pub(super) tls: Option<R::Tls>,
+    pub(super) keep_alive: Option<KeepAlive>,
+    pub(super) place: Option<N::Place>,
+}
+
+impl<N: Runtime, R: Buildable> Pool<N, R> {
+    /// A builder: default configuration, no TLS, keep-alive every 15 s, on the runtime of whoever
+    /// builds the pool.
+    pub fn builder() -> PoolBuilder<N, R> {
+        let keep_alive = Some(KeepAlive::default());
+        PoolBuilder { config: None, tls: None, keep_alive, place: None }
+    }
+}
+
+impl<N: Runtime, R: Buildable> PoolBuilder<N, R> {
+    /// Capacity, limits, timeouts, ids, and what else only one role has: everything that is not I/O.
+    pub fn config(mut self, config: R::Config) -> Self {
+        self.config = Some(config);
+        self
+    }
+
+    /// TLS with these settings; `None`, the default, is plain TCP.
+    pub fn tls(mut self, tls: impl Into<Option<R::Tls>>) -> Self {
+        self.tls = tls.into();
+        self
+    }
+
+    /// TCP keep-alive; `None` leaves it off.
+    pub fn keep_alive(mut self, keep_alive: impl Into<Option<KeepAlive>>) -> Self {
+        self.keep_alive = keep_alive.into();
+        self
+    }
+
+    /// Runs the pool there. The pool does not keep that place alive: when it goes, the pool closes.
+    pub fn on(mut self, place: impl Into<N::Place>) -> Self {
+        self.place = Some(place.into());
+        self
+    }
+}

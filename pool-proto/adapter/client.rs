@@ -1,0 +1,130 @@
+//! The pool that dials.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::future::{Future, Ready, pending};
+use core::time::Duration;
+use std::io;
+
+use super::driver::{PoolCrew, PoolTicket, Supply, shake};
+use super::{Pool, PoolBuilder, Runtime};
+use crate::client::{Client, Dialing};
+use crate::config::ClientConfig;
+use crate::event::Token;
+use crate::keep_alive::KeepAlive;
+use crate::transport::{BuildError, ClientSide, Failure, dial_address};
+
+impl<N: Runtime> PoolBuilder<N, Dialing> {
+    /// Builds a pool that dials `address` ("host:port"), resolved anew at every dial. It begins at
+    /// once.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Address`] for anything but "host:port", [`BuildError::NoRuntime`] where there is
+    /// nothing to run on.
+    pub fn connect(self, address: impl Into<String>) -> Result<Pool<N, Dialing>, BuildError> {
+        let address = dial_address(address)?;
+        let config = self.config.clone().map_or_else(|| ClientConfig::builder().build(), Ok)?;
+        self.connect_by(ToAddress { address, timeout: config.dial_timeout() })
+    }
+
+    /// Builds a pool whose connections `dial` makes: through a proxy, from a certain address, in a
+    /// network namespace… TLS, id and socket options are the pool's part. A dial is dropped when
+    /// its deadline is over or the pool closes. The stream must not be in use anywhere else.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::NoRuntime`] where there is nothing to run on.
+    pub fn connect_with<D, F>(self, dial: D) -> Result<Pool<N, Dialing>, BuildError>
+    where
+        D: Fn() -> F + Send + Sync + 'static,
+        F: Future<Output = io::Result<N::Dialled>> + Send + 'static,
+    {
+        self.connect_by(ByCall(dial))
+    }
+
+    /// As [`connect_with`](Self::connect_with), for dialers that need the runtime.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`connect_with`](Self::connect_with).
+    pub fn connect_by(self, dial: impl Dial<N>) -> Result<Pool<N, Dialing>, BuildError> {
+        let config = self.config.map_or_else(|| ClientConfig::builder().build(), Ok)?;
+        let config = config.or_seed(fastrand::u64(..));
+        let (side, keep_alive) = (ClientSide::new(self.tls, config.ids()), self.keep_alive);
+        let supply = Dialer(Arc::new(Settings { dial, side, keep_alive }));
+        let max_dials = config.max_dials();
+        Pool::start(self.place, max_dials, |now| Client::new(&config, now), supply, None)
+    }
+}
+
+/// How transports are connected.
+pub trait Dial<N: Runtime>: Send + Sync + 'static {
+    /// Connects one. Dropped, it ends.
+    fn dial(&self, runtime: &N) -> impl Future<Output = io::Result<N::Dialled>> + Send;
+}
+
+struct ToAddress {
+    address: Arc<str>,
+    timeout: Duration,
+}
+
+impl<N: Runtime> Dial<N> for ToAddress {
+    async fn dial(&self, runtime: &N) -> io::Result<N::Dialled> {
+        let Self { address, timeout } = self;
+        let connected = runtime.connect(address, *timeout).await;
+        connected.map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))
+    }
+}
+
+struct ByCall<D>(D);
+
+impl<N, D, F> Dial<N> for ByCall<D>
+where
+    N: Runtime,
+    D: Fn() -> F + Send + Sync + 'static,
+    F: Future<Output = io::Result<N::Dialled>> + Send + 'static,
+{
+    fn dial(&self, _runtime: &N) -> impl Future<Output = io::Result<N::Dialled>> + Send {
+        (self.0)()
+    }
+}
+
+struct Dialer<D>(Arc<Settings<D>>);
+
+struct Settings<D> {
+    dial: D,
+    side: ClientSide,
+    keep_alive: Option<KeepAlive>,
+}
+
+impl<N: Runtime, D: Dial<N>> Supply<N, Dialing> for Dialer<D> {
+    fn dial(
+        &self,
+        runtime: &N,
+        mut ticket: PoolTicket<N, Dialing>,
+        crew: Arc<PoolCrew<N, Dialing>>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let (settings, runtime) = (Arc::clone(&self.0), runtime.clone());
+        async move {
+            let Settings { dial, side, keep_alive } = &*settings;
+            let outcome = async {
+                // Called here, so that a dialer that panics costs its own dial only.
+                let dialled = dial.dial(&runtime).await.map_err(Failure::Dial)?;
+                ticket.dialed();
+                shake(dialled, *keep_alive, || side.begin()).await
+            };
+            let outcome = outcome.await;
+            crew.report(ticket, outcome);
+        }
+    }
+
+    async fn accept(
+        &mut self,
+        _runtime: &N,
+        _crew: &Arc<PoolCrew<N, Dialing>>,
+    ) -> (Token, impl Future<Output = ()> + Send + 'static) {
+        pending::<(Token, Ready<()>)>().await
+    }
+}

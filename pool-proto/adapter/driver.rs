@@ -1,0 +1,204 @@
+//! The one task of a pool that is always there: carries out what the machine orders, and owns every
+//! other task.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::convert::Infallible;
+use core::future::{Future, pending, poll_fn};
+use core::panic::AssertUnwindSafe;
+
+use async_channel::{Receiver, Sender, unbounded};
+use futures_lite::FutureExt;
+use futures_lite::future::yield_now;
+
+use super::{MonotonicClock, Runtime, Socket};
+use crate::by_token::ByToken;
+use crate::event::Token;
+use crate::keep_alive::KeepAlive;
+use crate::role::Role;
+use crate::shell::{Clock, Ticket};
+use crate::time::Instant;
+use crate::transport::{Crew, Failure, Handshake, Link, Pooled, Shaken, Task};
+
+pub(super) type PoolCrew<N, R> = Crew<Socket<N>, R>;
+pub(super) type PoolTicket<N, R> = Ticket<Pooled<Socket<N>>, R>;
+
+/// What the driver and each task hold. Nothing is ever sent: when all are dropped, all has ended.
+pub(super) type Alive = Sender<Infallible>;
+
+/// Where connections come from.
+pub(super) trait Supply<N: Runtime, R: Role>: Send + 'static {
+    /// Connects to the peer and shakes hands.
+    fn dial(
+        &self,
+        runtime: &N,
+        ticket: PoolTicket<N, R>,
+        crew: Arc<PoolCrew<N, R>>,
+    ) -> impl Future<Output = ()> + Send + 'static;
+
+    /// Waits for a peer whose handshake is to be run as a task. Never ready where nobody comes.
+    /// Cancel safe.
+    fn accept(
+        &mut self,
+        runtime: &N,
+        crew: &Arc<PoolCrew<N, R>>,
+    ) -> impl Future<Output = (Token, impl Future<Output = ()> + Send + 'static)> + Send;
+}
+
+/// The dials and handshakes under way. Dropped, it ends them.
+struct Tasks<N: Runtime> {
+    executor: N::Executor,
+    handles: ByToken<N::Task>,
+    alive: Alive,
+    /// Each task has one, and tells when it is over.
+    tell: Sender<Over>,
+    told: Receiver<Over>,
+}
+
+/// A task has ended, but not by being dropped.
+struct Over {
+    token: Token,
+    panicked: bool,
+}
+
+impl<N: Runtime> Tasks<N> {
+    fn new(executor: N::Executor, alive: Alive) -> Self {
+        let (tell, told) = unbounded();
+        Self { executor, handles: ByToken::new(), alive, tell, told }
+    }
+
+    fn spawn(&mut self, token: Token, task: impl Future<Output = ()> + Send + 'static) {
+        let (tell, alive) = (self.tell.clone(), self.alive.clone());
+        let task = async move {
+            let _alive = alive;
+            // What a task shares with others is behind mutexes that do not mind.
+            let panicked = AssertUnwindSafe(task).catch_unwind().await.is_err();
+            // It fails when the driver has ended: then nobody wants to know.
+            let _ = tell.try_send(Over { token, panicked });
+        };
+        // Ends a task that was evicted to make room for this one; the order to end it finds it no
+        // more.
+        drop(self.handles.insert(token, N::spawn(&self.executor, task)));
+    }
+
+    fn end(&mut self, token: Token) {
+        drop(self.handles.remove(token));
+    }
+
+    /// Forgets the next task that has ended; a handle that is kept would keep the task's memory.
+    /// Returns whether it has panicked: the user's dialer has, or the user's part of rustls'
+    /// configuration.
+    async fn reap(&mut self) -> bool {
+        match self.told.recv().await {
+            Ok(Over { token, panicked }) => {
+                self.end(token);
+                panicked
+            }
+            Err(_) => pending().await,
+        }
+    }
+
+    /// Ends all, and waits until that is done.
+    async fn shutdown(self) {
+        let Self { executor: _executor, alive: _alive, handles, tell, told } = self;
+        drop((handles, tell));
+        while told.recv().await.is_ok() {}
+    }
+}
+
+/// Closes the pool when its driver ends, however that happens: an executor that shuts down drops it,
+/// perhaps before it has run at all.
+pub(super) struct Finally<N: Runtime, R: Role + Send + 'static> {
+    pub(super) crew: Arc<PoolCrew<N, R>>,
+    /// Dropped after that.
+    pub(super) alive: Alive,
+}
+
+impl<N: Runtime, R: Role + Send + 'static> Drop for Finally<N, R> {
+    fn drop(&mut self) {
+        self.crew.end();
+    }
+}
+
+/// What the driver waits for.
+enum News<H> {
+    /// There is work, or the time has come.
+    Due,
+    /// A task has ended.
+    Ended { panicked: bool },
+    /// A peer, and its handshake.
+    Came(Token, H),
+}
+
+/// Runs until the pool is closed. The first argument is dropped last: after the listener.
+pub(super) async fn drive<N: Runtime, R: Role + Send + 'static>(
+    finally: Finally<N, R>,
+    clock: MonotonicClock,
+    mut supply: impl Supply<N, R>,
+    runtime: N,
+    executor: N::Executor,
+) {
+    let crew = &finally.crew;
+    let shell = crew.shell();
+    let mut tasks = Tasks::<N>::new(executor, finally.alive.clone());
+    let mut orders = Vec::new();
+    loop {
+        let due = shell.turn(&mut orders);
+        for order in orders.drain(..) {
+            match crew.carry_out(order) {
+                Some(Task::Begin(ticket)) => {
+                    let token = ticket.token();
+                    tasks.spawn(token, supply.dial(&runtime, ticket, Arc::clone(crew)));
+                }
+                Some(Task::End(token)) => tasks.end(token),
+                None => {}
+            }
+        }
+        if shell.is_closed() {
+            return tasks.shutdown().await;
+        }
+        // The first that is ready wins. What is due comes last, as each turn sees to it anyway.
+        let ended = async { News::Ended { panicked: tasks.reap().await } };
+        let came = async {
+            let (token, handshake) = supply.accept(&runtime, crew).await;
+            News::Came(token, handshake)
+        };
+        let due = async {
+            poll_fn(|cx| shell.poll_work(cx)).or(sleep(&runtime, &clock, due)).await;
+            News::Due
+        };
+        let news = ended.or(came).or(due).await;
+        match news {
+            News::Due => {}
+            News::Ended { panicked } => {
+                if panicked {
+                    shell.note_failure(&"a dial or a handshake panicked");
+                }
+            }
+            News::Came(token, handshake) => {
+                tasks.spawn(token, handshake);
+                // While peers are waiting to be accepted, nothing else here would make a pause.
+                yield_now().await;
+            }
+        }
+    }
+}
+
+async fn sleep<N: Runtime>(runtime: &N, clock: &MonotonicClock, due: Option<Instant>) {
+    match due {
+        Some(due) => runtime.sleep(due.since(clock.now())).await,
+        None => pending().await,
+    }
+}
+
+/// Options, TLS and id, to the end.
+pub(super) async fn shake<N: Runtime>(
+    dialled: N::Dialled,
+    keep_alive: Option<KeepAlive>,
+    handshake: impl FnOnce() -> Result<Handshake, Failure>,
+) -> Result<(Arc<Link<Socket<N>>>, Shaken), Failure> {
+    let link = Socket::link(dialled.into(), keep_alive).map_err(Failure::Options)?;
+    let mut handshake = handshake()?;
+    poll_fn(|cx| handshake.advance(&mut link.socket().polled(cx))).await?;
+    Ok((link, handshake.finish()?))
+}

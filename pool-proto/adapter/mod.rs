@@ -1,0 +1,46 @@
+//! What adapters are made of: pools, builders, dialling, accepting and the driver, on any runtime of
+//! futures; sockets and their options; the clock. Feature `adapter`.
+//!
+//! An adapter says what its runtime is by implementing [`Runtime`], wraps [`Stream`] for the I/O
+//! traits of its users, and names the types that follow from that. All else stands here, once. It lies
+//! outside of `src` because it touches the operating system, which the rest of this crate never does.
+//!
+//! ```text
+//!                                  ┌─ Dialer ───┐
+//!   PoolBuilder ──► Pool ──► drive ┤            ├──► handshake ──► Crew::report
+//!                    ▲             └─ Listener ─┘     (a task)
+//!                    │ acquire, put
+//!                   user
+//! ```
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `runtime.rs` | what a runtime has to bring |
+//! | `pool.rs` | what both pools can do |
+//! | `builder.rs` | what both builders can be told |
+//! | `client.rs`, `server.rs` | building; dialling; accepting |
+//! | `driver.rs` | the one task of a pool that owns all others |
+//! | `socket.rs` | TCP: options, reading by way of the reactor and past it, listening |
+//! | `balancer.rs` | several pools as one |
+//! | `clock.rs` | the one clock |
+//!
+//! A trait for runtimes costs a reader an indirection. Two copies of a driver, an accept loop, two
+//! builders and a pool cost more: what was mended in one stayed broken in the other.
+
+mod balancer;
+mod builder;
+mod client;
+mod clock;
+mod driver;
+mod pool;
+mod runtime;
+mod server;
+mod socket;
+
+pub use balancer::Balancer;
+pub use builder::{Buildable, PoolBuilder};
+pub use client::Dial;
+pub use clock::MonotonicClock;
+pub use pool::Pool;
+pub use runtime::{Direction, Runtime};
+pub use socket::{Polled, Socket};
