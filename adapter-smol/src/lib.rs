@@ -48,8 +48,8 @@
 //! owns; dropping the pool (its last clone), closing it, or dropping the executor that it runs on
 //! ends them all. There is no task and no timer per connection: an idle connection leaves a waker
 //! with the reactor of `async-io`, which tells the driver when something arrives on it. All
-//! decisions are made by the state machine of [`pool_proto`]; what is here is sockets, TLS and a
-//! timer. Names are resolved on the threads of `blocking`; nothing else blocks.
+//! decisions are made by the state machine of [`pool_proto`]; what is here is sockets and a timer.
+//! Names are resolved on the threads of `blocking`; nothing else blocks.
 //!
 //! # On which executor
 //!

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use pool_proto::adapter::{Direction, Runtime};
+use pool_proto::adapter::{Direction, Runtime, listen_on_first};
 use pool_proto::transport::BuildError;
 use smol::channel::bounded;
 use smol::future::Boxed;
@@ -105,16 +105,16 @@ impl Runtime for Smol {
         Timer::after(time).await;
     }
 
-    async fn resolve(name: &str) -> io::Result<Vec<SocketAddr>> {
+    async fn resolve(&self, name: &str) -> io::Result<Vec<SocketAddr>> {
         smol::net::resolve(name).await
     }
 
-    async fn connect(&self, name: &str, _timeout: Duration) -> io::Result<TcpStream> {
-        TcpStream::connect(name).await
+    async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        TcpStream::connect(address).await
     }
 
-    fn listener(listener: std::net::TcpListener) -> io::Result<TcpListener> {
-        listener.try_into()
+    async fn bind(_place: &Spawner, name: &str) -> io::Result<TcpListener> {
+        listen_on_first(smol::net::resolve(name).await?)?.try_into()
     }
 
     fn local_addr(listener: &TcpListener) -> io::Result<SocketAddr> {

@@ -63,3 +63,8 @@ fn a_dialer_that_panics_costs_its_own_dial_only() {
 fn a_dialer_that_panics_is_named_as_the_last_failure() {
     dialers::a_dialer_that_panics_is_named_as_the_last_failure::<On<Global>>();
 }
+
+#[test]
+fn a_dialer_that_panics_when_it_is_dropped_costs_its_own_dial_only() {
+    dialers::a_dialer_that_panics_when_it_is_dropped_costs_its_own_dial_only::<On<Global>>();
+}

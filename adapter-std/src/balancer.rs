@@ -1,5 +1,6 @@
 //! Several pools as one.
 
+use std::fmt;
 use std::time::Duration;
 
 use pool_proto::shell::{AcquireError, Turns};
@@ -30,7 +31,6 @@ use crate::stream::PooledStream;
 /// pool.put(stream)?;
 /// # Ok(()) }
 /// ```
-#[derive(Debug)]
 pub struct Balancer<R: Role + Send + 'static> {
     pools: Vec<Pool<R>>,
     turns: Turns,
@@ -62,5 +62,11 @@ impl<R: Role + Send + 'static> Balancer<R> {
         let (index, held) = timer.within(timeout, first)?;
         let pool = self.pools.get(index).ok_or_else(closed)?;
         Ok((Stream::new(held).into(), pool))
+    }
+}
+
+impl<R: Role + Send + 'static> fmt::Debug for Balancer<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Balancer").field("pools", &self.pools).finish_non_exhaustive()
     }
 }

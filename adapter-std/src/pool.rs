@@ -146,7 +146,7 @@ impl<R: Role + Send + 'static> fmt::Debug for Pool<R> {
 
 /// Builds a pool; [`ClientPoolBuilder`](crate::ClientPoolBuilder) and
 /// [`ServerPoolBuilder`](crate::ServerPoolBuilder) are its two forms.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use]
 pub struct PoolBuilder<R: Buildable>(pub(crate) adapter::PoolBuilder<Threads, R>);
 
@@ -171,5 +171,11 @@ impl<R: Buildable> PoolBuilder<R> {
     /// TCP keep-alive; `None` leaves it off.
     pub fn keep_alive(self, keep_alive: impl Into<Option<KeepAlive>>) -> Self {
         Self(self.0.keep_alive(keep_alive))
+    }
+}
+
+impl<R: Buildable> fmt::Debug for PoolBuilder<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }

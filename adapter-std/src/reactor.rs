@@ -5,10 +5,13 @@ use std::future::Future;
 use std::io;
 use std::os::fd::RawFd;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
+use async_channel::Sender;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Registry};
 use pool_proto::Instant;
@@ -24,7 +27,7 @@ const WAKE: mio::Token = mio::Token(usize::MAX);
 /// Events taken from the operating system at a time.
 const EVENTS: usize = 256;
 
-/// Shared by all sockets of a pool. Its thread alone keeps it: it is gone with that, and with it its
+/// Shared by all sockets of a pool. Its thread keeps it: it is gone with that, and with it its
 /// descriptors, even while there are leases.
 #[derive(Debug)]
 pub(crate) struct Reactor {
@@ -33,6 +36,12 @@ pub(crate) struct Reactor {
     clock: MonotonicClock,
     sockets: Mutex<Slab<Waiting>>,
     timers: Mutex<Timers>,
+    /// The thread that runs it.
+    thread: OnceLock<ThreadId>,
+    /// It was woken by itself, and is not to wait.
+    woken: AtomicBool,
+    /// Dropped last: whoever wakes the thread may hold the reactor a moment longer than it does.
+    _alive: Sender<()>,
 }
 
 /// Who waits for a socket: a task, or the watch over an idle connection.
@@ -51,13 +60,22 @@ struct Timers {
 }
 
 impl Reactor {
-    pub(crate) fn new() -> io::Result<(mio::Poll, Arc<Self>)> {
+    /// While there is the reactor, there is `alive`.
+    pub(crate) fn new(alive: Sender<()>) -> io::Result<(mio::Poll, Arc<Self>)> {
         let poll = mio::Poll::new()?;
         let registry = poll.registry().try_clone()?;
         let waker = mio::Waker::new(poll.registry(), WAKE)?;
-        let clock = MonotonicClock::start();
-        let (sockets, timers) = (Mutex::default(), Mutex::default());
-        Ok((poll, Arc::new(Self { registry, waker, clock, sockets, timers })))
+        let reactor = Self {
+            registry,
+            waker,
+            clock: MonotonicClock::start(),
+            sockets: Mutex::default(),
+            timers: Mutex::default(),
+            thread: OnceLock::new(),
+            woken: AtomicBool::new(false),
+            _alive: alive,
+        };
+        Ok((poll, Arc::new(reactor)))
     }
 
     /// Runs `future` on this thread, to its end.
@@ -66,11 +84,16 @@ impl Reactor {
         mut poll: mio::Poll,
         future: impl Future<Output = ()>,
     ) -> io::Result<()> {
+        self.thread.get_or_init(|| thread::current().id());
         let waker = Waker::from(Arc::clone(self));
         let mut context = Context::from_waker(&waker);
         let mut events = Events::with_capacity(EVENTS);
         let mut future = pin!(future);
-        while future.as_mut().poll(&mut context).is_pending() {
+        loop {
+            self.woken.store(false, Ordering::Relaxed);
+            if future.as_mut().poll(&mut context).is_ready() {
+                return Ok(());
+            }
             match poll.poll(&mut events, self.time_left()) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
@@ -78,7 +101,6 @@ impl Reactor {
             events.iter().for_each(|event| self.tell(event));
             self.ring();
         }
-        Ok(())
     }
 
     /// Takes a socket in, which is not to be closed before what this returns is dropped.
@@ -105,7 +127,14 @@ impl Reactor {
         reader.into_iter().chain(writer).for_each(Waker::wake);
     }
 
+    fn is_here(&self) -> bool {
+        self.thread.get().is_some_and(|thread| *thread == thread::current().id())
+    }
+
     fn time_left(&self) -> Option<Duration> {
+        if self.woken.swap(false, Ordering::Relaxed) {
+            return Some(Duration::ZERO);
+        }
         let timers = lock(&self.timers);
         let (due, _) = *timers.waiting.first_key_value()?.0;
         Some(due.since(self.clock.now()).min(LONGEST_POLL))
@@ -121,7 +150,7 @@ impl Reactor {
         due.into_values().for_each(Waker::wake);
     }
 
-    /// A timer for a task of this thread, which looks at the timers before it waits.
+    /// A timer.
     pub(crate) fn timer(self: &Arc<Self>, time: Duration) -> Timer {
         let mut timers = lock(&self.timers);
         timers.count += 1;
@@ -135,7 +164,9 @@ impl Wake for Reactor {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if let Err(error) = self.waker.wake() {
+        if self.is_here() {
+            self.woken.store(true, Ordering::Relaxed);
+        } else if let Err(error) = self.waker.wake() {
             // Its deadlines still wake the thread.
             tracing::error!(%error, "the driver could not be woken");
         }
@@ -208,6 +239,10 @@ impl Future for Timer {
         }
         let former = lock(&reactor.timers).waiting.insert(self.key, cx.waker().clone());
         drop(former);
+        if !reactor.is_here() {
+            // It may be asleep until later than that.
+            reactor.wake_by_ref();
+        }
         Poll::Pending
     }
 }

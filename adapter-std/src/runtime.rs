@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use async_channel::{Receiver, Sender, bounded};
 use async_executor::Executor;
-use futures_lite::FutureExt;
-use pool_proto::adapter::{Direction, Runtime};
+use pool_proto::adapter::{Direction, Runtime, listen_on_first};
 use pool_proto::transport::BuildError;
 use socket2::{Domain, Protocol, SockRef, Type};
 
@@ -52,6 +51,13 @@ pub struct Listener {
     listener: TcpListener,
 }
 
+impl Listener {
+    pub(crate) fn new(listener: TcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        Ok(Self { registration: OnceLock::new(), listener })
+    }
+}
+
 impl Threads {
     fn reactor(&self) -> io::Result<Arc<Reactor>> {
         self.reactor.upgrade().ok_or_else(|| ErrorKind::NotConnected.into())
@@ -81,22 +87,6 @@ impl Threads {
         let thread = self.driver.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         // It has nothing left to do but to go. A panic of its was reported when it happened.
         thread.map(JoinHandle::join).into_iter().for_each(drop);
-    }
-
-    async fn connect_to(&self, address: SocketAddr) -> io::Result<Tcp> {
-        let domain = Domain::for_address(address);
-        let socket = socket2::Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_nonblocking(true)?;
-        let connecting = match socket.connect(&address.into()) {
-            Ok(()) => false,
-            Err(error) if is_in_progress(&error) => true,
-            Err(error) => return Err(error),
-        };
-        let tcp = self.enter(socket.into())?;
-        if connecting {
-            poll_fn(|cx| Self::poll_io(&tcp, cx, Direction::Write, || is_connected(&tcp))).await?;
-        }
-        Ok(tcp)
     }
 }
 
@@ -135,8 +125,8 @@ impl Runtime for Threads {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let (poll, reactor) = Reactor::new().map_err(start_error)?;
         let (alive, ended) = bounded(1);
+        let (poll, reactor) = Reactor::new(alive.clone()).map_err(start_error)?;
         let dials = Dials::new(max_dials);
         let running = Running { dials: Arc::clone(&dials), _alive: alive };
         let driver_thread = Arc::new(Driver { ended, thread: Mutex::default() });
@@ -172,37 +162,32 @@ impl Runtime for Threads {
         }
     }
 
-    async fn resolve(name: &str) -> io::Result<Vec<SocketAddr>> {
-        Ok(name.to_socket_addrs()?.collect())
-    }
-
-    /// The first address that answers in time; one that does not leaves the others their share of it.
-    async fn connect(&self, name: &str, timeout: Duration) -> io::Result<Tcp> {
-        let addresses: Vec<_> = match name.parse() {
-            Ok(address) => vec![address],
-            Err(_) => {
-                let name = name.to_owned();
-                self.dials.call(move || Ok(name.to_socket_addrs()?.collect())).await?
-            }
-        };
-        let share = timeout / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
-        let mut outcome = Err(io::Error::new(ErrorKind::NotFound, "the name has no address"));
-        for address in addresses {
-            let time_is_up = async {
-                self.sleep(share).await;
-                Err(ErrorKind::TimedOut.into())
-            };
-            outcome = self.connect_to(address).or(time_is_up).await;
-            if outcome.is_ok() {
-                break;
-            }
+    async fn resolve(&self, name: &str) -> io::Result<Vec<SocketAddr>> {
+        if let Ok(address) = name.parse() {
+            return Ok(vec![address]);
         }
-        outcome
+        let name = name.to_owned();
+        self.dials.call(move || Ok(name.to_socket_addrs()?.collect())).await
     }
 
-    fn listener(listener: TcpListener) -> io::Result<Listener> {
-        listener.set_nonblocking(true)?;
-        Ok(Listener { registration: OnceLock::new(), listener })
+    async fn connect(&self, address: SocketAddr) -> io::Result<Tcp> {
+        let domain = Domain::for_address(address);
+        let socket = socket2::Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        let connecting = match socket.connect(&address.into()) {
+            Ok(()) => false,
+            Err(error) if is_in_progress(&error) => true,
+            Err(error) => return Err(error),
+        };
+        let tcp = self.enter(socket.into())?;
+        if connecting {
+            poll_fn(|cx| Self::poll_io(&tcp, cx, Direction::Write, || is_connected(&tcp))).await?;
+        }
+        Ok(tcp)
+    }
+
+    async fn bind(_place: &(), name: &str) -> io::Result<Listener> {
+        Listener::new(listen_on_first(name.to_socket_addrs()?)?)
     }
 
     fn local_addr(listener: &Listener) -> io::Result<SocketAddr> {

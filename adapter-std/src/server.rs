@@ -4,11 +4,10 @@ use std::net::{SocketAddr, TcpListener};
 
 use futures_lite::future::block_on;
 use pool_proto::Accepting;
-use pool_proto::adapter::Runtime as _;
 use pool_proto::transport::BuildError;
 
 use crate::pool::{Pool, PoolBuilder};
-use crate::runtime::{Threads, start_error};
+use crate::runtime::{Listener, start_error};
 
 /// A pool that accepts peers and names their connections.
 pub type ServerPool = Pool<Accepting>;
@@ -43,7 +42,7 @@ impl ServerPoolBuilder {
     ///
     /// [`BuildError::Start`] when the system has no thread or descriptor left.
     pub fn listen(self, listener: TcpListener) -> Result<ServerPool, BuildError> {
-        let listener = Threads::listener(listener).map_err(start_error)?;
+        let listener = Listener::new(listener).map_err(start_error)?;
         self.0.listen(listener).map(Pool)
     }
 }

@@ -47,7 +47,7 @@
 //! pool (its last clone), closing it, or shutting the runtime down ends them all. There is no task
 //! and no timer per connection: an idle connection leaves a waker with tokio's reactor, which tells
 //! the driver when something arrives on it. All decisions are made by the state machine of
-//! [`pool_proto`]; what is here is sockets, TLS and a timer.
+//! [`pool_proto`]; what is here is sockets and a timer.
 //!
 //! # Never a dead connection
 //!

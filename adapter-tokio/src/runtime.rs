@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use pool_proto::adapter::{Direction, Runtime};
+use pool_proto::adapter::{Direction, Runtime, listen_on_first};
 use pool_proto::transport::BuildError;
 use socket2::SockRef;
 use tokio::io::Interest;
@@ -67,15 +67,20 @@ impl Runtime for Tokio {
         tokio::time::sleep(time)
     }
 
-    async fn resolve(name: &str) -> io::Result<Vec<SocketAddr>> {
+    async fn resolve(&self, name: &str) -> io::Result<Vec<SocketAddr>> {
         Ok(lookup_host(name).await?.collect())
     }
 
-    async fn connect(&self, name: &str, _timeout: Duration) -> io::Result<TcpStream> {
-        TcpStream::connect(name).await
+    async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        TcpStream::connect(address).await
     }
 
-    fn listener(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+    // There, wherever the caller is.
+    async fn bind(place: &Handle, name: &str) -> io::Result<TcpListener> {
+        let name = name.to_owned();
+        let addresses = async move { Ok::<Vec<_>, io::Error>(lookup_host(name).await?.collect()) };
+        let listener = listen_on_first(place.spawn(addresses).await??)?;
+        let _entered = place.enter();
         TcpListener::from_std(listener)
     }
 

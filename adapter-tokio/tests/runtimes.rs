@@ -11,7 +11,7 @@ use std::time::Duration;
 use adapter_tokio::pool_proto::shell::{Clock, block_on};
 use adapter_tokio::pool_proto::tls::TlsMode;
 use adapter_tokio::pool_proto::{CloseReason, ConnId, IdFormat, Instant, PutError, Refusal};
-use adapter_tokio::{AcquireError, BuildError, ClientPool, Revoked, ServerPool};
+use adapter_tokio::{AcquireError, Balancer, BuildError, ClientPool, Revoked, ServerPool};
 use common::{
     SOON, client_config, dial, eventually, expect, pair, send, serve, server_config, soon,
 };
@@ -142,4 +142,82 @@ async fn a_thread_without_a_runtime_can_take_and_wait_and_time_out() {
     let (timeout, served) = tokio::task::spawn_blocking(|| thread.join()).await.unwrap().unwrap();
     assert!(matches!(timeout, Poll::Ready(Err(AcquireError::Timeout { .. }))), "{timeout:?}");
     assert!(matches!(served, Poll::Ready(Ok(_))), "{served:?}");
+}
+
+/// Waits without a runtime.
+fn outside<F: Future>(future: F) -> F::Output {
+    let clock = Ticks(tokio::time::Instant::now());
+    let Poll::Ready(output) = block_on(&mut Box::pin(future), &clock, SOON) else {
+        panic!("it did not end within {SOON:?}");
+    };
+    output
+}
+
+#[test]
+fn a_pool_that_is_told_where_to_run_does_so_wherever_it_is_built() {
+    let (there, elsewhere) = (Runtime::new().unwrap(), Runtime::new().unwrap());
+    let place = there.handle();
+    let bind = || ServerPool::builder().on(place.clone()).bind("localhost:0");
+    let servers = [outside(bind()).unwrap(), elsewhere.block_on(bind()).unwrap()];
+    drop(elsewhere);
+    for server in servers {
+        let address = server.local_addr().unwrap().to_string();
+        let client = ClientPool::builder().on(place.clone()).connect(address).unwrap();
+        outside(client.wait_ready(1, SOON)).unwrap();
+        drop(outside(server.acquire(SOON)).unwrap());
+    }
+}
+
+#[test]
+fn a_balancer_needs_no_timer_of_a_pool_that_is_gone() {
+    let (gone, goes, stays) =
+        (Runtime::new().unwrap(), Runtime::new().unwrap(), Runtime::new().unwrap());
+    // Nobody comes.
+    let bind = |runtime: &Runtime| runtime.block_on(ServerPool::builder().bind("127.0.0.1:0"));
+    let pools = [&gone, &goes, &stays].map(|runtime| bind(runtime).unwrap());
+    drop(gone);
+    let [first, second, third] = pools;
+    let (waited, balancer) = (third.clone(), Balancer::new(first, [second, third]));
+    let waits = std::thread::spawn(move || {
+        let taken = outside(balancer.acquire(Duration::from_millis(500))).map(|_| ());
+        (taken, balancer)
+    });
+    outside(eventually_waiting(&waited));
+    drop(goes);
+    let (taken, balancer) = waits.join().unwrap();
+    assert!(matches!(taken, Err(AcquireError::Timeout { .. })), "{taken:?}");
+    drop(balancer);
+}
+
+/// Looks until somebody waits at `pool`, without a timer.
+async fn eventually_waiting(pool: &ServerPool) {
+    while pool.stats().waiters == 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[test]
+fn when_a_pool_that_never_ran_has_closed_its_port_is_free() {
+    for _ in 0..200 {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let server = runtime.block_on(ServerPool::builder().bind("127.0.0.1:0")).unwrap();
+        let address = server.local_addr().unwrap();
+        let waits = std::thread::spawn(move || {
+            outside(server.closed());
+            std::net::TcpStream::connect(address).is_ok()
+        });
+        drop(runtime);
+        assert!(!waits.join().unwrap(), "it has closed, and somebody could connect");
+    }
+}
+
+#[test]
+fn builders_and_balancers_can_be_shown() {
+    let shown = format!("{:?} {:?}", ClientPool::builder(), ServerPool::builder());
+    assert!(shown.contains("keep_alive") && shown.contains("place"), "{shown}");
+    let runtime = Runtime::new().unwrap();
+    let _entered = runtime.enter();
+    let pool = ClientPool::builder().connect("127.0.0.1:1").unwrap();
+    let shown = format!("{:?}", Balancer::new(pool, []));
+    assert!(shown.contains("pools"), "{shown}");
 }

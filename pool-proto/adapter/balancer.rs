@@ -1,8 +1,13 @@
 //! Several pools as one.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::fmt;
+use core::future::{Future, poll_fn};
+use core::task::Poll;
 use core::time::Duration;
 
+use super::pool::within;
 use super::{Pool, Runtime};
 use crate::error::Refusal;
 use crate::role::Role;
@@ -17,7 +22,6 @@ use crate::transport::Stream;
 ///
 /// The other end must be told the id by way of the pool that the connection came from, which is why
 /// [`acquire`](Self::acquire) returns that too.
-#[derive(Debug)]
 pub struct Balancer<N: Runtime, R: Role + Send + 'static> {
     pools: Vec<Pool<N, R>>,
     turns: Turns,
@@ -54,10 +58,26 @@ impl<N: Runtime, R: Role + Send + 'static> Balancer<N, R> {
         timeout: Duration,
     ) -> Result<(N::Stream, &Pool<N, R>), AcquireError> {
         let closed = || AcquireError::Refused(Refusal::PoolClosed);
-        let timer = self.pools.first().ok_or_else(closed)?;
         let first = self.turns.acquire(self.pools.iter().map(Pool::shell));
-        let (index, held) = timer.within(timeout, first).await?;
+        let (index, held) = within(timeout, self.time_is_up(timeout), first).await?;
         let pool = self.pools.get(index).ok_or_else(closed)?;
         Ok((Stream::new(held).into(), pool))
+    }
+
+    /// By the timer of any pool that is open.
+    async fn time_is_up(&self, after: Duration) {
+        let timers = self.pools.iter().map(|pool| Box::pin(pool.time_is_up(after)));
+        let mut timers: Vec<_> = timers.collect();
+        poll_fn(|cx| match timers.iter_mut().any(|timer| timer.as_mut().poll(cx).is_ready()) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
+    }
+}
+
+impl<N: Runtime, R: Role + Send + 'static> fmt::Debug for Balancer<N, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Balancer").field("pools", &self.pools).finish_non_exhaustive()
     }
 }

@@ -29,7 +29,7 @@ impl Buildable for Accepting {
 }
 
 /// Builds a pool. An adapter calls its two forms `ClientPoolBuilder` and `ServerPoolBuilder`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use]
 pub struct PoolBuilder<N: Runtime, R: Buildable> {
     pub(super) config: Option<R::Config>,
@@ -70,5 +70,17 @@ impl<N: Runtime, R: Buildable> PoolBuilder<N, R> {
     pub fn on(mut self, place: impl Into<N::Place>) -> Self {
         self.place = Some(place.into());
         self
+    }
+}
+
+impl<N: Runtime, R: Buildable> fmt::Debug for PoolBuilder<N, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { config, tls, keep_alive, place } = self;
+        f.debug_struct("PoolBuilder")
+            .field("config", config)
+            .field("tls", tls)
+            .field("keep_alive", keep_alive)
+            .field("place", place)
+            .finish()
     }
 }

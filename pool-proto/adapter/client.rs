@@ -7,12 +7,17 @@ use core::future::{Future, Ready, pending};
 use core::time::Duration;
 use std::io;
 
+use futures_lite::FutureExt;
+
 use super::driver::{PoolCrew, PoolTicket, Supply, shake};
-use super::{Pool, PoolBuilder, Runtime};
+use super::socket::no_address;
+use super::{MonotonicClock, Pool, PoolBuilder, Runtime};
 use crate::client::{Client, Dialing};
 use crate::config::ClientConfig;
 use crate::event::Token;
 use crate::keep_alive::KeepAlive;
+use crate::shell::Clock;
+use crate::time::Instant;
 use crate::transport::{BuildError, ClientSide, Failure, dial_address};
 
 impl<N: Runtime> PoolBuilder<N, Dialing> {
@@ -23,10 +28,12 @@ impl<N: Runtime> PoolBuilder<N, Dialing> {
     ///
     /// [`BuildError::Address`] for anything but "host:port", [`BuildError::NoRuntime`] where there is
     /// nothing to run on.
-    pub fn connect(self, address: impl Into<String>) -> Result<Pool<N, Dialing>, BuildError> {
+    pub fn connect(mut self, address: impl Into<String>) -> Result<Pool<N, Dialing>, BuildError> {
         let address = dial_address(address)?;
-        let config = self.config.clone().map_or_else(|| ClientConfig::builder().build(), Ok)?;
-        self.connect_by(ToAddress { address, timeout: config.dial_timeout() })
+        let config = self.config.map_or_else(|| ClientConfig::builder().build(), Ok)?;
+        let timeout = config.dial_timeout();
+        self.config = Some(config);
+        self.connect_by(ToAddress { address, timeout })
     }
 
     /// Builds a pool whose connections `dial` makes: through a proxy, from a certain address, in a
@@ -67,14 +74,41 @@ pub trait Dial<N: Runtime>: Send + Sync + 'static {
 
 struct ToAddress {
     address: Arc<str>,
+    /// For a dial in all: then the machine ends it.
     timeout: Duration,
 }
 
 impl<N: Runtime> Dial<N> for ToAddress {
     async fn dial(&self, runtime: &N) -> io::Result<N::Dialled> {
-        let Self { address, timeout } = self;
-        let connected = runtime.connect(address, *timeout).await;
+        let Self { address, .. } = self;
+        let connected = self.first_that_answers(runtime).await;
         connected.map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))
+    }
+}
+
+impl ToAddress {
+    /// One address after the other; each leaves those after it their share of the time.
+    async fn first_that_answers<N: Runtime>(&self, runtime: &N) -> io::Result<N::Dialled> {
+        let clock = MonotonicClock::start();
+        let addresses = runtime.resolve(&self.address).await?;
+        let (mut outcome, mut untried) = (Err(no_address()), addresses.len());
+        for address in addresses {
+            let left = self.timeout.saturating_sub(clock.now().since(Instant::EPOCH));
+            let share = left / u32::try_from(untried).unwrap_or(u32::MAX);
+            untried -= 1;
+            let time_is_up = async {
+                match untried {
+                    0 => pending().await,
+                    _ => runtime.sleep(share).await,
+                }
+                Err(io::ErrorKind::TimedOut.into())
+            };
+            outcome = runtime.connect(address).or(time_is_up).await;
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcome
     }
 }
 

@@ -1,11 +1,14 @@
 //! The one task of a pool that is always there: carries out what the machine orders, and owns every
 //! other task.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::convert::Infallible;
 use core::future::{Future, pending, poll_fn};
 use core::panic::AssertUnwindSafe;
+use core::pin::Pin;
+use std::panic::catch_unwind;
 
 use async_channel::{Receiver, Sender, unbounded};
 use futures_lite::FutureExt;
@@ -18,7 +21,7 @@ use crate::keep_alive::KeepAlive;
 use crate::role::Role;
 use crate::shell::{Clock, Ticket};
 use crate::time::Instant;
-use crate::transport::{Crew, Failure, Handshake, Link, Pooled, Shaken, Task};
+use crate::transport::{self, Crew, Failure, Handshake, Link, Pooled, Shaken};
 
 pub(super) type PoolCrew<N, R> = Crew<Socket<N>, R>;
 pub(super) type PoolTicket<N, R> = Ticket<Pooled<Socket<N>>, R>;
@@ -69,10 +72,9 @@ impl<N: Runtime> Tasks<N> {
 
     fn spawn(&mut self, token: Token, task: impl Future<Output = ()> + Send + 'static) {
         let (tell, alive) = (self.tell.clone(), self.alive.clone());
+        let task = Task { contained: Contained(Some(Box::pin(task))), _alive: alive };
         let task = async move {
-            let _alive = alive;
-            // What a task shares with others is behind mutexes that do not mind.
-            let panicked = AssertUnwindSafe(task).catch_unwind().await.is_err();
+            let panicked = task.run().await;
             // It fails when the driver has ended: then nobody wants to know.
             let _ = tell.try_send(Over { token, panicked });
         };
@@ -106,12 +108,42 @@ impl<N: Runtime> Tasks<N> {
     }
 }
 
+/// What a task runs, until it is dropped, perhaps before it has run at all.
+struct Task<F> {
+    contained: Contained<F>,
+    /// Dropped after that.
+    _alive: Alive,
+}
+
+impl<F: Future<Output = ()>> Task<F> {
+    /// Returns whether it has panicked.
+    async fn run(mut self) -> bool {
+        match &mut self.contained.0 {
+            // What a task shares with others is behind mutexes that do not mind.
+            Some(future) => AssertUnwindSafe(future).catch_unwind().await.is_err(),
+            None => false,
+        }
+    }
+}
+
+/// A future of a user's, in part. A panic while it is dropped would end the process, if its executor
+/// were to see it.
+struct Contained<F>(Option<Pin<Box<F>>>);
+
+impl<F> Drop for Contained<F> {
+    fn drop(&mut self) {
+        let future = self.0.take();
+        // The panic has been reported when it happened.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(future)));
+    }
+}
+
 /// Closes the pool when its driver ends, however that happens: an executor that shuts down drops it,
 /// perhaps before it has run at all.
-pub(super) struct Finally<N: Runtime, R: Role + Send + 'static> {
-    pub(super) crew: Arc<PoolCrew<N, R>>,
+struct Finally<N: Runtime, R: Role + Send + 'static> {
+    crew: Arc<PoolCrew<N, R>>,
     /// Dropped after that.
-    pub(super) alive: Alive,
+    alive: Alive,
 }
 
 impl<N: Runtime, R: Role + Send + 'static> Drop for Finally<N, R> {
@@ -130,14 +162,32 @@ enum News<H> {
     Came(Token, H),
 }
 
-/// Runs until the pool is closed. The first argument is dropped last: after the listener.
-pub(super) async fn drive<N: Runtime, R: Role + Send + 'static>(
-    finally: Finally<N, R>,
+/// What the driver has. Its fields are dropped in this order, whether it has run or not.
+pub(super) struct Driver<N: Runtime, R: Role + Send + 'static, S> {
+    supply: S,
     clock: MonotonicClock,
-    mut supply: impl Supply<N, R>,
+    /// After the listener.
+    finally: Finally<N, R>,
+}
+
+impl<N: Runtime, R: Role + Send + 'static, S: Supply<N, R>> Driver<N, R, S> {
+    pub(super) const fn new(
+        crew: Arc<PoolCrew<N, R>>,
+        clock: MonotonicClock,
+        supply: S,
+        alive: Alive,
+    ) -> Self {
+        Self { supply, clock, finally: Finally { crew, alive } }
+    }
+}
+
+/// Runs until the pool is closed.
+pub(super) async fn drive<N: Runtime, R: Role + Send + 'static>(
+    driver: Driver<N, R, impl Supply<N, R>>,
     runtime: N,
     executor: N::Executor,
 ) {
+    let Driver { finally, clock, mut supply } = driver;
     let crew = &finally.crew;
     let shell = crew.shell();
     let mut tasks = Tasks::<N>::new(executor, finally.alive.clone());
@@ -146,11 +196,11 @@ pub(super) async fn drive<N: Runtime, R: Role + Send + 'static>(
         let due = shell.turn(&mut orders);
         for order in orders.drain(..) {
             match crew.carry_out(order) {
-                Some(Task::Begin(ticket)) => {
+                Some(transport::Task::Begin(ticket)) => {
                     let token = ticket.token();
                     tasks.spawn(token, supply.dial(&runtime, ticket, Arc::clone(crew)));
                 }
-                Some(Task::End(token)) => tasks.end(token),
+                Some(transport::Task::End(token)) => tasks.end(token),
                 None => {}
             }
         }

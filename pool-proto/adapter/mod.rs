@@ -43,4 +43,4 @@ pub use client::Dial;
 pub use clock::MonotonicClock;
 pub use pool::Pool;
 pub use runtime::{Direction, Runtime};
-pub use socket::{Polled, Socket};
+pub use socket::{Polled, Socket, listen_on_first};

@@ -3,14 +3,17 @@
 use alloc::sync::Arc;
 use core::convert::Infallible;
 use core::fmt;
+use core::future::{Future, poll_fn};
 use core::net::SocketAddr;
 use core::ops::Deref;
+use core::pin::pin;
+use core::task::Poll;
 use core::time::Duration;
 
 use async_channel::{Receiver, bounded};
 use futures_lite::FutureExt;
 
-use super::driver::{Finally, PoolCrew, Supply, drive};
+use super::driver::{Driver, PoolCrew, Supply, drive};
 use super::{MonotonicClock, Runtime, Socket};
 use crate::error::PutError;
 use crate::id::ConnId;
@@ -67,42 +70,40 @@ impl<N: Runtime, R: Role + Send + 'static> Pool<N, R> {
         let handle = Handle::new(Arc::clone(&shell));
         let crew = Crew::new(shell);
         let (alive, ended) = bounded(1);
-        let finally = Finally { crew: Arc::clone(&crew), alive };
-        let runtime = N::start(&place, max_dials, |runtime, executor| {
-            drive(finally, clock, supply, runtime, executor)
-        })?;
+        let driver = Driver::new(Arc::clone(&crew), clock, supply, alive);
+        let runtime =
+            N::start(&place, max_dials, |runtime, executor| drive(driver, runtime, executor))?;
         Ok(Self { inner: Arc::new(Inner { handle, crew, ended, runtime, listening_on }) })
     }
 
-    /// Awaits `wait`; when the time is up, it is told so and gives its answer. A timeout of zero
-    /// needs no timer, which would take a millisecond.
-    pub(super) async fn within<W: Expire>(&self, timeout: Duration, mut wait: W) -> W::Output {
-        if !timeout.is_zero() {
-            let answer = async { Some((&mut wait).await) };
-            // Made only when it is needed: most answers are there at once.
-            let time_is_up = async {
-                self.runtime().sleep(timeout).await;
-                None
-            };
-            if let Some(answer) = answer.or(time_is_up).await {
-                return answer;
-            }
-        }
-        wait.expire();
-        wait.await
+    async fn within<W: Expire>(&self, timeout: Duration, wait: W) -> W::Output {
+        within(timeout, self.time_is_up(timeout), wait).await
+    }
+
+    /// After this time; never once the pool is closed: then there may be no runtime that has a timer, and
+    /// who waits has an answer anyway.
+    pub(super) async fn time_is_up(&self, after: Duration) {
+        let mut sleep = pin!(self.runtime().sleep(after));
+        poll_fn(|cx| match self.is_closed() {
+            true => Poll::Pending,
+            false => sleep.as_mut().poll(cx),
+        })
+        .await;
     }
 
     pub(super) fn listening_on(&self) -> Option<SocketAddr> {
         self.inner.listening_on
     }
 
-    /// What the pool runs on.
+    /// What the pool runs on. For adapters.
+    #[doc(hidden)]
     #[must_use]
     pub fn runtime(&self) -> &N {
         &self.inner.runtime
     }
 
-    /// What adapters that wait in another way wait at.
+    /// What adapters wait at that wait in another way.
+    #[doc(hidden)]
     #[must_use]
     pub fn shell(&self) -> &Arc<Shell<Pooled<Socket<N>>, R>> {
         self.inner.crew.shell()
@@ -176,6 +177,28 @@ impl<N: Runtime, R: Role + Send + 'static> Pool<N, R> {
         // Nobody ever sends: it fails when the driver has ended, which is what we wait for.
         while self.inner.ended.recv().await.is_ok() {}
     }
+}
+
+/// Awaits `wait`; when the time is up, it is told so and gives its answer. A timeout of zero needs no
+/// timer, which would take a millisecond.
+pub(super) async fn within<W: Expire>(
+    timeout: Duration,
+    time_is_up: impl Future<Output = ()>,
+    mut wait: W,
+) -> W::Output {
+    if !timeout.is_zero() {
+        let answer = async { Some((&mut wait).await) };
+        // Asked only when there is no answer, as there is mostly.
+        let time_is_up = async {
+            time_is_up.await;
+            None
+        };
+        if let Some(answer) = answer.or(time_is_up).await {
+            return answer;
+        }
+    }
+    wait.expire();
+    wait.await
 }
 
 impl<N: Runtime, R: Role + Send + 'static> Deref for Pool<N, R> {

@@ -61,22 +61,21 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     /// Waits for this long.
     fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send;
 
-    /// The addresses of "host:port", for a listener.
-    fn resolve(name: &str) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send;
+    /// The addresses of "host:port".
+    fn resolve(&self, name: &str) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send;
 
-    /// Connects to "host:port", which may take `timeout`.
+    /// Connects to an address.
     fn connect(
         &self,
-        name: &str,
-        timeout: Duration,
+        address: SocketAddr,
     ) -> impl Future<Output = io::Result<Self::Dialled>> + Send;
 
-    /// Makes a listener of the standard library's, in non-blocking mode, one of this runtime's.
-    ///
-    /// # Errors
-    ///
-    /// What the operating system says.
-    fn listener(listener: std::net::TcpListener) -> io::Result<Self::Listener>;
+    /// Listens on "host:port", for a pool at `place`: [`listen_on_first`](super::listen_on_first) of its
+    /// addresses.
+    fn bind(
+        place: &Self::Place,
+        name: &str,
+    ) -> impl Future<Output = io::Result<Self::Listener>> + Send;
 
     /// Where it listens.
     ///

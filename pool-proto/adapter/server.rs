@@ -8,7 +8,6 @@ use core::net::SocketAddr;
 use futures_lite::future::yield_now;
 
 use super::driver::{PoolCrew, PoolTicket, Supply, shake};
-use super::socket::listen_on_first;
 use super::{MonotonicClock, Pool, PoolBuilder, Runtime};
 use crate::config::ServerConfig;
 use crate::event::Token;
@@ -35,12 +34,12 @@ impl<N: Runtime> PoolBuilder<N, Accepting> {
     /// [`BuildError::Bind`] when the address cannot be had, [`BuildError::NoRuntime`] where there is
     /// nothing to run on.
     pub async fn bind(mut self, address: &str) -> Result<Pool<N, Accepting>, BuildError> {
-        self.place = Some(self.place.map_or_else(N::here, Ok)?);
-        let addresses = N::resolve(address).await;
-        let listener = addresses.and_then(listen_on_first).and_then(N::listener);
-        let listener =
-            listener.map_err(|source| BuildError::Bind { address: address.to_owned(), source })?;
-        self.listen(listener)
+        let place = self.place.map_or_else(N::here, Ok)?;
+        let listener = N::bind(&place, address).await;
+        self.place = Some(place);
+        self.listen(
+            listener.map_err(|source| BuildError::Bind { address: address.to_owned(), source })?,
+        )
     }
 
     /// Builds a pool on a listener of the user's. It accepts at once, and closes the listener when

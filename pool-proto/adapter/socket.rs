@@ -162,12 +162,13 @@ impl<N: Runtime> Write for Polled<'_, '_, N> {
     }
 }
 
-/// Listens on the first of `addresses` that can be had.
-pub(super) fn listen_on_first(
-    addresses: impl IntoIterator<Item = SocketAddr>,
-) -> io::Result<TcpListener> {
-    let nothing = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    let mut outcome = Err(nothing());
+/// Listens on the first of `addresses` that can be had, in non-blocking mode.
+///
+/// # Errors
+///
+/// What the operating system says of the last one.
+pub fn listen_on_first(addresses: impl IntoIterator<Item = SocketAddr>) -> io::Result<TcpListener> {
+    let mut outcome = Err(no_address());
     for address in addresses {
         outcome = listen_on(address);
         if outcome.is_ok() {
@@ -175,6 +176,10 @@ pub(super) fn listen_on_first(
         }
     }
     outcome
+}
+
+pub(super) fn no_address() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "the name has no address")
 }
 
 fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {

@@ -96,3 +96,24 @@ pub fn a_dialer_that_panics_is_named_as_the_last_failure<H: Harness>() {
     let failure = eventually(|| client.last_failure(), Option::is_some);
     assert_eq!(failure.as_deref(), Some("a dial or a handshake panicked"));
 }
+
+/// A panic while a dial that was given up is dropped costs that dial, and not the process.
+pub fn a_dialer_that_panics_when_it_is_dropped_costs_its_own_dial_only<H: Harness>() {
+    struct Nervous;
+    impl Drop for Nervous {
+        fn drop(&mut self) {
+            panic!("a panic that this test is about");
+        }
+    }
+    let config = client_config().dial_timeout(Duration::from_millis(50));
+    let backoff = Duration::from_millis(1);
+    let client = dial_with::<H, _>(config.backoff(backoff, backoff), || async {
+        let _nervous = Nervous;
+        pending().await
+    });
+    // Dials go on after the first that was given up.
+    eventually(|| client.stats().totals.dial_timeouts, |timeouts| *timeouts > 5);
+    client.close();
+    let closed = H::block_on(within(client.runtime(), SOON, client.closed()));
+    assert_eq!(closed, Some(()));
+}

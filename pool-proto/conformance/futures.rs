@@ -6,7 +6,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io::{self, Read, Write};
 use std::marker::PhantomData;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::pin::Pin;
 use std::ptr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,6 +46,13 @@ pub trait Harness: Send + Sync + Sized + 'static {
     fn dial(
         dial: Arc<dyn Fn() -> io::Result<TcpStream> + Send + Sync>,
     ) -> impl Future<Output = io::Result<<Self::Runtime as Runtime>::Dialled>> + Send + 'static;
+
+    /// Makes a listener, which is in non-blocking mode, one of the runtime's.
+    ///
+    /// # Errors
+    ///
+    /// The runtime's own.
+    fn listener(listener: TcpListener) -> io::Result<<Self::Runtime as Runtime>::Listener>;
 
     /// The stream's own.
     fn id(stream: &StreamOf<Self>) -> ConnId;
@@ -174,7 +181,7 @@ impl<H: Harness> Adapter for OnFutures<H> {
                 Listen::Address(address) => builder.bind(&address).await,
                 Listen::On(listener) => {
                     listener.set_nonblocking(true).unwrap();
-                    builder.listen(H::Runtime::listener(listener).unwrap())
+                    builder.listen(H::listener(listener).unwrap())
                 }
             }
         })?;

@@ -16,7 +16,7 @@ use super::futures::{Harness, set_up, within};
 use super::prelude::*;
 use super::scenarios::assert_adds_up;
 use super::wait::spawn;
-use crate::adapter::{self, Buildable, Runtime};
+use crate::adapter::{self, Buildable};
 use crate::shell::AcquireError;
 use crate::tls::TlsMode;
 use crate::{
@@ -33,8 +33,7 @@ pub(super) fn serve<H: Harness>(
     let (listener, address) = listener();
     listener.set_nonblocking(true).unwrap();
     let builder = set_up::<H, _>(Some(config.build().unwrap()), server_tls(mode), None);
-    let pool =
-        H::block_on(async { builder.listen(H::Runtime::listener(listener).unwrap()).unwrap() });
+    let pool = H::block_on(async { builder.listen(H::listener(listener).unwrap()).unwrap() });
     (pool, address)
 }
 

@@ -12,7 +12,7 @@ use adapter_smol::pool_proto::ConnId;
 use adapter_smol::pool_proto::conformance::Harness;
 use adapter_smol::{PooledStream, Smol, Spawner, TlsFacts};
 use smol::io::{AsyncRead, AsyncWrite};
-use smol::net::TcpStream;
+use smol::net::{TcpListener, TcpStream};
 use smol::unblock;
 
 use crate::executors::Executor;
@@ -37,6 +37,10 @@ impl<E: Executor> Harness for On<E> {
         dial: Arc<dyn Fn() -> io::Result<std::net::TcpStream> + Send + Sync>,
     ) -> io::Result<TcpStream> {
         unblock(move || dial()).await?.try_into()
+    }
+
+    fn listener(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+        listener.try_into()
     }
 
     fn id(stream: &PooledStream) -> ConnId {

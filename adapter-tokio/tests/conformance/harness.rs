@@ -13,7 +13,7 @@ use adapter_tokio::pool_proto::ConnId;
 use adapter_tokio::pool_proto::conformance::Harness;
 use adapter_tokio::{PooledStream, TlsFacts};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::task::spawn_blocking;
 
@@ -39,6 +39,10 @@ impl Harness for Tokio {
         })?;
         tcp.set_nonblocking(true)?;
         TcpStream::from_std(tcp)
+    }
+
+    fn listener(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+        TcpListener::from_std(listener)
     }
 
     fn id(stream: &PooledStream) -> ConnId {
