@@ -91,14 +91,13 @@ impl ToAddress {
     async fn first_that_answers<N: Runtime>(&self, runtime: &N) -> io::Result<N::Dialled> {
         let clock = MonotonicClock::start();
         let addresses = runtime.resolve(&self.address).await?;
-        let (mut outcome, mut untried) = (Err(no_address()), addresses.len());
-        for address in addresses {
+        let mut outcome = Err(no_address());
+        for (untried, address) in (1..=addresses.len()).rev().zip(addresses) {
             let left = self.timeout.saturating_sub(clock.now().since(Instant::EPOCH));
             let share = left / u32::try_from(untried).unwrap_or(u32::MAX);
-            untried -= 1;
             let time_is_up = async {
                 match untried {
-                    0 => pending().await,
+                    1 => pending().await,
                     _ => runtime.sleep(share).await,
                 }
                 Err(io::ErrorKind::TimedOut.into())

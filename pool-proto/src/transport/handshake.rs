@@ -105,7 +105,12 @@ impl Handshake {
             Ids::Write(writer) => {
                 while writer.has_remaining() {
                     let written = self.session.write(socket, writer.chunk());
-                    writer.advance(ready!(polled(written)).map_err(Failure::of_id)?);
+                    let written = ready!(polled(written)).map_err(Failure::of_id)?;
+                    if written == 0 {
+                        let nothing = io::Error::from(ErrorKind::WriteZero);
+                        return Poll::Ready(Err(Failure::IdTransport(nothing)));
+                    }
+                    writer.advance(written);
                 }
                 polled(self.session.flush(socket)).map_err(Failure::of_id)
             }

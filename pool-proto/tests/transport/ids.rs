@@ -230,3 +230,17 @@ fn over_tls_the_id_that_waits_for_room_can_still_fail() {
     let failure = shake(&mut handshake, &near, &mut peer).unwrap_err();
     assert_eq!(failure.kind(), HandshakeFailure::Transport, "{failure}");
 }
+
+#[test]
+fn a_server_does_not_wait_for_ever_for_a_kernel_that_takes_nothing() {
+    for format in FORMATS {
+        let (mut handshake, near, _peer) = writing(false, format);
+        near.set(|kernel| kernel.takes_nothing = true);
+        let Poll::Ready(Err(failure)) = handshake.advance(&mut near.now()) else {
+            panic!("it has sent its id, or waits: {format:?}");
+        };
+        assert_eq!(failure.kind(), HandshakeFailure::Transport);
+        let Failure::IdTransport(error) = failure else { panic!("{failure}") };
+        assert_eq!(error.kind(), ErrorKind::WriteZero);
+    }
+}
