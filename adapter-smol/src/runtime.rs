@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use pool_proto::adapter::{Direction, Runtime, listen_on_first};
+use pool_proto::adapter::{Alive, Direction, Runtime, listen_on_first};
 use pool_proto::transport::BuildError;
 use smol::channel::bounded;
 use smol::future::Boxed;
@@ -52,6 +52,13 @@ impl fmt::Debug for Spawner {
     }
 }
 
+/// What each future has that runs a pool's tasks.
+struct Runner {
+    executor: Arc<Executor<'static>>,
+    /// Dropped after that, and what it has left to run.
+    _alive: Alive,
+}
+
 impl Runtime for Smol {
     type Place = Spawner;
     /// The pool's own, for its dials and handshakes: it ends a task whose handle is dropped, which not
@@ -72,6 +79,7 @@ impl Runtime for Smol {
     fn start<F>(
         place: &Spawner,
         _max_dials: u32,
+        alive: Alive,
         driver: impl FnOnce(Self, Self::Executor) -> F,
     ) -> Result<Self, BuildError>
     where
@@ -81,15 +89,17 @@ impl Runtime for Smol {
         let (driving, driven) = bounded::<Infallible>(1);
         let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
         for _ in 1..processors {
-            let (executor, driven) = (Arc::clone(&executor), driven.clone());
             // Nobody ever sends: it is over when the driver is.
+            let driven = driven.clone();
             let gone = async move { while driven.recv().await.is_ok() {} };
-            (place.0)(Box::pin(async move { executor.run(gone).await }));
+            let runner = Runner { executor: Arc::clone(&executor), _alive: alive.clone() };
+            (place.0)(Box::pin(async move { runner.executor.run(gone).await }));
         }
         let driver = driver(Self, Arc::clone(&executor));
+        let runner = Runner { executor, _alive: alive };
         (place.0)(Box::pin(async move {
             let _driving = driving;
-            executor.run(driver).await;
+            runner.executor.run(driver).await;
         }));
         Ok(Self)
     }

@@ -120,13 +120,11 @@ impl<R: Role + Send + 'static> Pool<R> {
     /// holds its thread.
     #[must_use]
     pub fn closed(&self, timeout: Duration) -> bool {
-        let threads = self.0.runtime();
-        let mut ended = pin!(threads.ended());
-        let ended = block_on(&mut ended, &MonotonicClock::start(), timeout).is_ready();
-        if ended {
-            threads.join();
+        let ended = block_on(&mut pin!(self.0.closed()), &MonotonicClock::start(), timeout);
+        if ended.is_ready() {
+            self.0.runtime().join();
         }
-        ended
+        ended.is_ready()
     }
 }
 

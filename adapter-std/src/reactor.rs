@@ -11,11 +11,10 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use async_channel::Sender;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Registry};
 use pool_proto::Instant;
-use pool_proto::adapter::{Direction, MonotonicClock};
+use pool_proto::adapter::{Alive, Direction, MonotonicClock};
 use pool_proto::shell::Clock as _;
 use slab::Slab;
 
@@ -41,7 +40,7 @@ pub(crate) struct Reactor {
     /// It was woken by itself, and is not to wait.
     woken: AtomicBool,
     /// Dropped last: whoever wakes the thread may hold the reactor a moment longer than it does.
-    _alive: Sender<()>,
+    _alive: Alive,
 }
 
 /// Who waits for a socket: a task, or the watch over an idle connection.
@@ -61,7 +60,7 @@ struct Timers {
 
 impl Reactor {
     /// While there is the reactor, there is `alive`.
-    pub(crate) fn new(alive: Sender<()>) -> io::Result<(mio::Poll, Arc<Self>)> {
+    pub(crate) fn new(alive: Alive) -> io::Result<(mio::Poll, Arc<Self>)> {
         let poll = mio::Poll::new()?;
         let registry = poll.registry().try_clone()?;
         let waker = mio::Waker::new(poll.registry(), WAKE)?;

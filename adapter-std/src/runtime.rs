@@ -9,9 +9,8 @@ use std::task::{Context, Poll};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use async_channel::{Receiver, Sender, bounded};
 use async_executor::Executor;
-use pool_proto::adapter::{Direction, Runtime, listen_on_first};
+use pool_proto::adapter::{Alive, Direction, Runtime, listen_on_first};
 use pool_proto::transport::BuildError;
 use socket2::{Domain, Protocol, SockRef, Type};
 
@@ -24,16 +23,8 @@ use crate::stream::PooledStream;
 pub struct Threads {
     reactor: Weak<Reactor>,
     dials: Arc<Dials>,
-    driver: Arc<Driver>,
-}
-
-/// The thread that is always there.
-#[derive(Debug)]
-struct Driver {
-    /// Nothing is ever sent: it is over when the thread, and all that it has joined, are.
-    ended: Receiver<()>,
-    /// `None` once it was joined.
-    thread: Mutex<Option<JoinHandle<()>>>,
+    /// The thread that is always there; `None` once it was joined.
+    driver: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
 /// A stream in non-blocking mode, which its pool's thread can wait for.
@@ -77,14 +68,9 @@ impl Threads {
         self.enter(self.dials.call(move || dial()).await?)
     }
 
-    /// Tells when all threads have ended.
-    pub(crate) async fn ended(&self) {
-        while self.driver.ended.recv().await.is_ok() {}
-    }
-
     /// Joins the thread, which has ended.
     pub(crate) fn join(&self) {
-        let thread = self.driver.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self.driver.lock().unwrap_or_else(PoisonError::into_inner).take();
         // It has nothing left to do but to go. A panic of its was reported when it happened.
         thread.map(JoinHandle::join).into_iter().for_each(drop);
     }
@@ -120,17 +106,16 @@ impl Runtime for Threads {
     fn start<F>(
         _place: &(),
         max_dials: u32,
+        alive: Alive,
         driver: impl FnOnce(Self, Self::Executor) -> F,
     ) -> Result<Self, BuildError>
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let (alive, ended) = bounded(1);
         let (poll, reactor) = Reactor::new(alive.clone()).map_err(start_error)?;
         let dials = Dials::new(max_dials);
         let running = Running { dials: Arc::clone(&dials), _alive: alive };
-        let driver_thread = Arc::new(Driver { ended, thread: Mutex::default() });
-        let threads = Self { reactor: Arc::downgrade(&reactor), dials, driver: driver_thread };
+        let threads = Self { reactor: Arc::downgrade(&reactor), dials, driver: Arc::default() };
         let executor = Arc::new(Executor::new());
         let name = if max_dials > 0 { "pool-client" } else { "pool-server" };
         let driver = driver(threads.clone(), Arc::clone(&executor));
@@ -143,7 +128,7 @@ impl Runtime for Threads {
             }
         });
         let thread = thread.map_err(start_error)?;
-        *threads.driver.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        *threads.driver.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
         Ok(threads)
     }
 
@@ -241,7 +226,7 @@ fn poll_at<T>(
 /// What a pool's thread has. Dropped last, it tells that all has ended.
 struct Running {
     dials: Arc<Dials>,
-    _alive: Sender<()>,
+    _alive: Alive,
 }
 
 impl Drop for Running {

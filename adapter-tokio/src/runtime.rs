@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use pool_proto::adapter::{Direction, Runtime, listen_on_first};
+use pool_proto::adapter::{Alive, Direction, Runtime, listen_on_first};
 use pool_proto::transport::BuildError;
 use socket2::SockRef;
 use tokio::io::Interest;
@@ -47,6 +47,7 @@ impl Runtime for Tokio {
     fn start<F>(
         place: &Handle,
         _max_dials: u32,
+        _alive: Alive,
         driver: impl FnOnce(Self, Handle) -> F,
     ) -> Result<Self, BuildError>
     where

@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use adapter_tokio::pool_proto::adapter::{Direction, Pool, Runtime, Socket};
+use adapter_tokio::pool_proto::adapter::{Alive, Direction, Pool, Runtime, Socket};
 use adapter_tokio::pool_proto::tls::TlsMode;
 use adapter_tokio::pool_proto::transport::Stream;
 use adapter_tokio::pool_proto::{Dialing, ServerConfig};
@@ -63,12 +63,13 @@ impl Runtime for Detour {
     fn start<F>(
         place: &Handle,
         max_dials: u32,
+        alive: Alive,
         driver: impl FnOnce(Self, Handle) -> F,
     ) -> Result<Self, BuildError>
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        Tokio::start(place, max_dials, |tokio, handle| driver(Self(tokio), handle)).map(Self)
+        Tokio::start(place, max_dials, alive, |tokio, handle| driver(Self(tokio), handle)).map(Self)
     }
 
     fn spawn(

@@ -10,7 +10,7 @@ use core::panic::AssertUnwindSafe;
 use core::pin::Pin;
 use std::panic::catch_unwind;
 
-use async_channel::{Receiver, Sender, unbounded};
+use async_channel::{Receiver, Sender, bounded, unbounded};
 use futures_lite::FutureExt;
 use futures_lite::future::yield_now;
 
@@ -26,8 +26,17 @@ use crate::transport::{self, Crew, Failure, Handshake, Link, Pooled, Shaken};
 pub(super) type PoolCrew<N, R> = Crew<Socket<N>, R>;
 pub(super) type PoolTicket<N, R> = Ticket<Pooled<Socket<N>>, R>;
 
-/// What the driver and each task hold. Nothing is ever sent: when all are dropped, all has ended.
-pub(super) type Alive = Sender<Infallible>;
+/// Held by what runs for a pool: when all are dropped, all has ended. Nothing is ever sent.
+#[derive(Clone, Debug)]
+pub struct Alive(#[expect(dead_code, reason = "to be dropped")] Sender<Infallible>);
+
+impl Alive {
+    /// And what fails to receive when all has ended.
+    pub(super) fn new() -> (Self, Receiver<Infallible>) {
+        let (alive, ended) = bounded(1);
+        (Self(alive), ended)
+    }
+}
 
 /// Where connections come from.
 pub(super) trait Supply<N: Runtime, R: Role>: Send + 'static {
@@ -52,7 +61,6 @@ pub(super) trait Supply<N: Runtime, R: Role>: Send + 'static {
 struct Tasks<N: Runtime> {
     executor: N::Executor,
     handles: ByToken<N::Task>,
-    alive: Alive,
     /// Each task has one, and tells when it is over.
     tell: Sender<Over>,
     told: Receiver<Over>,
@@ -65,14 +73,13 @@ struct Over {
 }
 
 impl<N: Runtime> Tasks<N> {
-    fn new(executor: N::Executor, alive: Alive) -> Self {
+    fn new(executor: N::Executor) -> Self {
         let (tell, told) = unbounded();
-        Self { executor, handles: ByToken::new(), alive, tell, told }
+        Self { executor, handles: ByToken::new(), tell, told }
     }
 
     fn spawn(&mut self, token: Token, task: impl Future<Output = ()> + Send + 'static) {
-        let (tell, alive) = (self.tell.clone(), self.alive.clone());
-        let task = Task { contained: Contained(Some(Box::pin(task))), _alive: alive };
+        let (tell, task) = (self.tell.clone(), Contained(Some(Box::pin(task))));
         let task = async move {
             let panicked = task.run().await;
             // It fails when the driver has ended: then nobody wants to know.
@@ -100,35 +107,29 @@ impl<N: Runtime> Tasks<N> {
         }
     }
 
-    /// Ends all, and waits until that is done.
+    /// Ends all, and waits until that is done, while there is an executor: one that is dropped may lose a
+    /// task that something wakes at that moment (as async-executor 1.14 does), and never drop it.
     async fn shutdown(self) {
-        let Self { executor: _executor, alive: _alive, handles, tell, told } = self;
+        let Self { executor: _executor, handles, tell, told } = self;
         drop((handles, tell));
         while told.recv().await.is_ok() {}
-    }
-}
-
-/// What a task runs, until it is dropped, perhaps before it has run at all.
-struct Task<F> {
-    contained: Contained<F>,
-    /// Dropped after that.
-    _alive: Alive,
-}
-
-impl<F: Future<Output = ()>> Task<F> {
-    /// Returns whether it has panicked.
-    async fn run(mut self) -> bool {
-        match &mut self.contained.0 {
-            // What a task shares with others is behind mutexes that do not mind.
-            Some(future) => AssertUnwindSafe(future).catch_unwind().await.is_err(),
-            None => false,
-        }
     }
 }
 
 /// A future of a user's, in part. A panic while it is dropped would end the process, if its executor
 /// were to see it.
 struct Contained<F>(Option<Pin<Box<F>>>);
+
+impl<F: Future<Output = ()>> Contained<F> {
+    /// Returns whether it has panicked.
+    async fn run(mut self) -> bool {
+        match &mut self.0 {
+            // What a task shares with others is behind mutexes that do not mind.
+            Some(future) => AssertUnwindSafe(future).catch_unwind().await.is_err(),
+            None => false,
+        }
+    }
+}
 
 impl<F> Drop for Contained<F> {
     fn drop(&mut self) {
@@ -143,7 +144,7 @@ impl<F> Drop for Contained<F> {
 struct Finally<N: Runtime, R: Role + Send + 'static> {
     crew: Arc<PoolCrew<N, R>>,
     /// Dropped after that.
-    alive: Alive,
+    _alive: Alive,
 }
 
 impl<N: Runtime, R: Role + Send + 'static> Drop for Finally<N, R> {
@@ -177,7 +178,7 @@ impl<N: Runtime, R: Role + Send + 'static, S: Supply<N, R>> Driver<N, R, S> {
         supply: S,
         alive: Alive,
     ) -> Self {
-        Self { supply, clock, finally: Finally { crew, alive } }
+        Self { supply, clock, finally: Finally { crew, _alive: alive } }
     }
 }
 
@@ -190,7 +191,7 @@ pub(super) async fn drive<N: Runtime, R: Role + Send + 'static>(
     let Driver { finally, clock, mut supply } = driver;
     let crew = &finally.crew;
     let shell = crew.shell();
-    let mut tasks = Tasks::<N>::new(executor, finally.alive.clone());
+    let mut tasks = Tasks::<N>::new(executor);
     let mut orders = Vec::new();
     loop {
         let due = shell.turn(&mut orders);

@@ -1,9 +1,10 @@
 //! What adapters are made of: pools, builders, dialling, accepting and the driver, on any runtime of
 //! futures; sockets and their options; the clock. Feature `adapter`.
 //!
-//! An adapter says what its runtime is by implementing [`Runtime`], wraps [`Stream`] for the I/O
-//! traits of its users, and names the types that follow from that. All else stands here, once. It lies
-//! outside of `src` because it touches the operating system, which the rest of this crate never does.
+//! An adapter says what its runtime is by implementing [`Runtime`], wraps
+//! [`Stream`](crate::transport::Stream) for the I/O traits of its users, and names the types that follow
+//! from that. All else stands here, once. It lies outside of `src` because it touches the operating
+//! system, which the rest of this crate never does.
 //!
 //! ```text
 //!                                  ┌─ Dialer ───┐
@@ -41,6 +42,7 @@ pub use balancer::Balancer;
 pub use builder::{Buildable, PoolBuilder};
 pub use client::Dial;
 pub use clock::MonotonicClock;
+pub use driver::Alive;
 pub use pool::Pool;
 pub use runtime::{Direction, Runtime};
 pub use socket::{Polled, Socket, listen_on_first};

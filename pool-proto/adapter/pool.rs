@@ -10,10 +10,10 @@ use core::pin::pin;
 use core::task::Poll;
 use core::time::Duration;
 
-use async_channel::{Receiver, bounded};
+use async_channel::Receiver;
 use futures_lite::FutureExt;
 
-use super::driver::{Driver, PoolCrew, Supply, drive};
+use super::driver::{Alive, Driver, PoolCrew, Supply, drive};
 use super::{MonotonicClock, Runtime, Socket};
 use crate::error::PutError;
 use crate::id::ConnId;
@@ -69,10 +69,11 @@ impl<N: Runtime, R: Role + Send + 'static> Pool<N, R> {
         let shell = Shell::new(machine(clock.now()), clock);
         let handle = Handle::new(Arc::clone(&shell));
         let crew = Crew::new(shell);
-        let (alive, ended) = bounded(1);
-        let driver = Driver::new(Arc::clone(&crew), clock, supply, alive);
-        let runtime =
-            N::start(&place, max_dials, |runtime, executor| drive(driver, runtime, executor))?;
+        let (alive, ended) = Alive::new();
+        let driver = Driver::new(Arc::clone(&crew), clock, supply, alive.clone());
+        let runtime = N::start(&place, max_dials, alive, |runtime, executor| {
+            drive(driver, runtime, executor)
+        })?;
         Ok(Self { inner: Arc::new(Inner { handle, crew, ended, runtime, listening_on }) })
     }
 

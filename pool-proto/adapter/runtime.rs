@@ -10,7 +10,7 @@ use std::io;
 
 use socket2::SockRef;
 
-use super::Socket;
+use super::{Alive, Socket};
 use crate::transport::{BuildError, Stream};
 
 /// Tasks, a timer, and TCP of one runtime. A value of it belongs to one pool, and must not keep alive
@@ -39,7 +39,8 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     fn here() -> Result<Self::Place, BuildError>;
 
     /// Runs a driver at `place`, to its end or until that place is gone: then the driver is dropped.
-    /// There will be `max_dials` dials at a time, at the most; a pool that accepts has none.
+    /// There will be `max_dials` dials at a time, at the most; a pool that accepts has none. What runs
+    /// besides the driver, and may end after it, has to hold a clone of `alive` until then.
     ///
     /// # Errors
     ///
@@ -47,6 +48,7 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     fn start<F>(
         place: &Self::Place,
         max_dials: u32,
+        alive: Alive,
         driver: impl FnOnce(Self, Self::Executor) -> F,
     ) -> Result<Self, BuildError>
     where
