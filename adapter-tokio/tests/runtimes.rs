@@ -212,12 +212,14 @@ fn when_a_pool_that_never_ran_has_closed_its_port_is_free() {
 }
 
 #[test]
-fn builders_and_balancers_can_be_shown() {
+fn builders_pools_and_balancers_can_be_shown() {
     let shown = format!("{:?} {:?}", ClientPool::builder(), ServerPool::builder());
     assert!(shown.contains("keep_alive") && shown.contains("place"), "{shown}");
     let runtime = Runtime::new().unwrap();
     let _entered = runtime.enter();
     let pool = ClientPool::builder().connect("127.0.0.1:1").unwrap();
+    let shown = format!("{pool:?}");
+    assert!(shown.contains("stats") && shown.contains("idle: 0"), "{shown}");
     let shown = format!("{:?}", Balancer::new(pool, []));
-    assert!(shown.contains("pools"), "{shown}");
+    assert!(shown.contains("pools") && shown.contains("idle: 0"), "{shown}");
 }
