@@ -25,7 +25,7 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     /// What a dialer makes, and an accept: a connected stream.
     type Dialled: Into<Self::Tcp> + Send + 'static;
     /// A connected stream in non-blocking mode, known to the reactor.
-    type Tcp: fmt::Debug + Send + Sync + 'static;
+    type Tcp: Send + Sync + 'static;
     /// A listener in non-blocking mode.
     type Listener: Send + Sync + 'static;
     /// What the adapter's users get: a [`Stream`], with the I/O traits that they know.

@@ -1,7 +1,6 @@
 //! TCP: options, and the socket as the reactor and as the kernel see it.
 
 use alloc::sync::Arc;
-use core::fmt;
 use core::mem::MaybeUninit;
 use core::net::SocketAddr;
 use core::task::{Context, Poll};
@@ -73,12 +72,6 @@ impl<N: Runtime> transport::Socket for Socket<N> {
     fn shut_both(&self) {
         // It fails only when the peer has ended the connection already, which is as good.
         let _ = N::socket(&self.tcp).shutdown(Shutdown::Both);
-    }
-}
-
-impl<N: Runtime> fmt::Debug for Socket<N> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Socket").field("tcp", &self.tcp).field("peer", &self.peer).finish()
     }
 }
 
