@@ -231,8 +231,8 @@ impl Future for Timer {
     type Output = ();
 
     fn poll(self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        // Without a reactor there is no pool to wait for.
-        let Some(reactor) = self.reactor.upgrade() else { return Poll::Ready(()) };
+        // Without a reactor it does not run any more.
+        let Some(reactor) = self.reactor.upgrade() else { return Poll::Pending };
         if reactor.clock.now() >= self.key.0 {
             return Poll::Ready(());
         }

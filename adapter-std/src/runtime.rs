@@ -1,6 +1,6 @@
 //! What a pool runs on: one thread, with an executor and a reactor of its own.
 
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::AsRawFd;
@@ -140,10 +140,10 @@ impl Runtime for Threads {
     }
 
     async fn sleep(&self, time: Duration) {
-        if let Some(reactor) = self.reactor.upgrade() {
-            let timer = reactor.timer(time);
-            drop(reactor);
-            timer.await;
+        let timer = self.reactor.upgrade().map(|reactor| reactor.timer(time));
+        match timer {
+            Some(timer) => timer.await,
+            None => pending().await,
         }
     }
 

@@ -1,6 +1,6 @@
 //! What of tokio a pool runs on.
 
-use std::future::Future;
+use std::future::{Future, pending};
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
@@ -62,10 +62,18 @@ impl Runtime for Tokio {
         Task(executor.spawn(future).abort_handle())
     }
 
-    fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send {
-        // A timer of the pool's runtime, wherever the caller runs.
-        let _entered = self.0.enter();
-        tokio::time::sleep(time)
+    async fn sleep(&self, time: Duration) {
+        let is_here = |current: Handle| current.id() == self.0.id();
+        if Handle::try_current().is_ok_and(is_here) {
+            return tokio::time::sleep(time).await;
+        }
+        // A timer panics when it is asked after its runtime has gone, which a caller from elsewhere
+        // cannot rule out. A task of that runtime is told of.
+        let timer = self.0.spawn(async move { tokio::time::sleep(time).await });
+        let _end = Task(timer.abort_handle());
+        if timer.await.is_err() {
+            pending::<()>().await;
+        }
     }
 
     async fn resolve(&self, name: &str) -> io::Result<Vec<SocketAddr>> {

@@ -64,9 +64,9 @@ impl<N: Runtime, R: Role + Send + 'static> Balancer<N, R> {
         Ok((Stream::new(held).into(), pool))
     }
 
-    /// By the timer of any pool that is open.
+    /// By the timer of any pool: some may have none any more.
     async fn time_is_up(&self, after: Duration) {
-        let timers = self.pools.iter().map(|pool| Box::pin(pool.time_is_up(after)));
+        let timers = self.pools.iter().map(|pool| Box::pin(pool.runtime().sleep(after)));
         let mut timers: Vec<_> = timers.collect();
         poll_fn(|cx| match timers.iter_mut().any(|timer| timer.as_mut().poll(cx).is_ready()) {
             true => Poll::Ready(()),

@@ -3,11 +3,9 @@
 use alloc::sync::Arc;
 use core::convert::Infallible;
 use core::fmt;
-use core::future::{Future, poll_fn};
+use core::future::Future;
 use core::net::SocketAddr;
 use core::ops::Deref;
-use core::pin::pin;
-use core::task::Poll;
 use core::time::Duration;
 
 use async_channel::Receiver;
@@ -78,18 +76,7 @@ impl<N: Runtime, R: Role + Send + 'static> Pool<N, R> {
     }
 
     async fn within<W: Expire>(&self, timeout: Duration, wait: W) -> W::Output {
-        within(timeout, self.time_is_up(timeout), wait).await
-    }
-
-    /// After this time; never once the pool is closed: then there may be no runtime that has a timer, and
-    /// who waits has an answer anyway.
-    pub(super) async fn time_is_up(&self, after: Duration) {
-        let mut sleep = pin!(self.runtime().sleep(after));
-        poll_fn(|cx| match self.is_closed() {
-            true => Poll::Pending,
-            false => sleep.as_mut().poll(cx),
-        })
-        .await;
+        within(timeout, self.runtime().sleep(timeout), wait).await
     }
 
     pub(super) fn listening_on(&self) -> Option<SocketAddr> {

@@ -60,7 +60,7 @@ pub trait Runtime: Clone + Send + Sync + 'static {
         future: impl Future<Output = ()> + Send + 'static,
     ) -> Self::Task;
 
-    /// Waits for this long.
+    /// Waits for this long, wherever it is awaited; for ever once what the pool runs on is gone.
     fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send;
 
     /// The addresses of "host:port".
