@@ -5,7 +5,10 @@
 mod common;
 
 use std::io;
-use std::task::Poll;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use adapter_tokio::pool_proto::shell::{Clock, block_on};
@@ -196,19 +199,35 @@ async fn eventually_waiting(pool: &ServerPool) {
     }
 }
 
+/// Tries the door at the moment at which it is told that all has ended.
+struct Knock {
+    address: SocketAddr,
+    told: AtomicBool,
+    open: AtomicBool,
+}
+
+impl Wake for Knock {
+    fn wake(self: Arc<Self>) {
+        self.told.store(true, Ordering::Relaxed);
+        let open = std::net::TcpStream::connect(self.address).is_ok();
+        self.open.fetch_or(open, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn when_a_pool_that_never_ran_has_closed_its_port_is_free() {
-    for _ in 0..200 {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let server = runtime.block_on(ServerPool::builder().bind("127.0.0.1:0")).unwrap();
-        let address = server.local_addr().unwrap();
-        let waits = std::thread::spawn(move || {
-            outside(server.closed());
-            std::net::TcpStream::connect(address).is_ok()
-        });
-        drop(runtime);
-        assert!(!waits.join().unwrap(), "it has closed, and somebody could connect");
-    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let server = runtime.block_on(ServerPool::builder().bind("127.0.0.1:0")).unwrap();
+    let address = server.local_addr().unwrap();
+    let (told, open) = (AtomicBool::new(false), AtomicBool::new(false));
+    let knock = Arc::new(Knock { address, told, open });
+    let waker = Waker::from(Arc::clone(&knock));
+    let mut closed = Box::pin(server.closed());
+    assert!(closed.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    drop(runtime);
+    assert!(knock.told.load(Ordering::Relaxed), "nobody was told");
+    assert!(!knock.open.load(Ordering::Relaxed), "it has closed, and somebody could connect");
+    assert!(closed.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
 }
 
 #[test]
