@@ -7,7 +7,7 @@ use pool_proto::shell::{AcquireError, Turns};
 use pool_proto::transport::Stream;
 use pool_proto::{Refusal, Role};
 
-use crate::pool::Pool;
+use crate::pool::{Pool, within};
 use crate::stream::PooledStream;
 
 /// Spreads acquires over several pools: to several servers, or behind several listeners.
@@ -57,9 +57,8 @@ impl<R: Role + Send + 'static> Balancer<R> {
     /// When every pool refuses or the time is up: the error of the pool that refused last.
     pub fn acquire(&self, timeout: Duration) -> Result<(PooledStream, &Pool<R>), AcquireError> {
         let closed = || AcquireError::Refused(Refusal::PoolClosed);
-        let timer = self.pools.first().ok_or_else(closed)?;
         let first = self.turns.acquire(self.pools.iter().map(|pool| pool.0.shell()));
-        let (index, held) = timer.within(timeout, first)?;
+        let (index, held) = within(timeout, first)?;
         let pool = self.pools.get(index).ok_or_else(closed)?;
         Ok((Stream::new(held).into(), pool))
     }

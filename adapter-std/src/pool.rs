@@ -31,27 +31,6 @@ impl<R: Role + Send + 'static> Clone for Pool<R> {
 }
 
 impl<R: Role + Send + 'static> Pool<R> {
-    /// Waits for `wait`; when the time is up, it is told so and gives its answer.
-    pub(crate) fn within<W: Expire>(&self, timeout: Duration, mut wait: W) -> W::Output {
-        // Mostly the answer is there at once, and nothing has to be set up for waiting.
-        let mut at_once = Context::from_waker(Waker::noop());
-        if let Poll::Ready(answer) = Pin::new(&mut wait).poll(&mut at_once) {
-            return answer;
-        }
-        let clock = MonotonicClock::start();
-        let mut timeout = timeout;
-        loop {
-            if timeout.is_zero() {
-                wait.expire();
-                timeout = Duration::MAX;
-            }
-            if let Poll::Ready(answer) = block_on(&mut wait, &clock, timeout) {
-                return answer;
-            }
-            timeout = Duration::ZERO;
-        }
-    }
-
     /// Takes any ready connection, or waits up to `timeout` for one. Callers are served in the order
     /// in which they came.
     ///
@@ -64,7 +43,7 @@ impl<R: Role + Send + 'static> Pool<R> {
     /// [`AcquireError::Timeout`] says what the wait was waiting for, and what failed last;
     /// [`AcquireError::Refused`] says why there is nothing to wait for.
     pub fn acquire(&self, timeout: Duration) -> Result<PooledStream, AcquireError> {
-        let answer = self.within(timeout, self.0.shell().acquire());
+        let answer = within(timeout, self.0.shell().acquire());
         answer.map(|held| Stream::new(held).into())
     }
 
@@ -84,7 +63,7 @@ impl<R: Role + Send + 'static> Pool<R> {
         id: ConnId,
         timeout: Duration,
     ) -> Result<PooledStream, AcquireError> {
-        let answer = self.within(timeout, self.0.shell().acquire_by_id(id));
+        let answer = within(timeout, self.0.shell().acquire_by_id(id));
         answer.map(|held| Stream::new(held).into())
     }
 
@@ -94,7 +73,7 @@ impl<R: Role + Send + 'static> Pool<R> {
     ///
     /// As [`acquire`](Self::acquire); more than the pool may ever hold are refused at once.
     pub fn wait_ready(&self, ready: u32, timeout: Duration) -> Result<(), AcquireError> {
-        self.within(timeout, self.0.shell().wait_ready(ready))
+        within(timeout, self.0.shell().wait_ready(ready))
     }
 
     /// Puts a connection back for reuse, without blocking.
@@ -125,6 +104,27 @@ impl<R: Role + Send + 'static> Pool<R> {
             self.0.runtime().join();
         }
         ended.is_ready()
+    }
+}
+
+/// Waits for `wait`; when the time is up, it is told so and gives its answer.
+pub(crate) fn within<W: Expire>(timeout: Duration, mut wait: W) -> W::Output {
+    // Mostly the answer is there at once, and nothing has to be set up for waiting.
+    let mut at_once = Context::from_waker(Waker::noop());
+    if let Poll::Ready(answer) = Pin::new(&mut wait).poll(&mut at_once) {
+        return answer;
+    }
+    let clock = MonotonicClock::start();
+    let mut timeout = timeout;
+    loop {
+        if timeout.is_zero() {
+            wait.expire();
+            timeout = Duration::MAX;
+        }
+        if let Poll::Ready(answer) = block_on(&mut wait, &clock, timeout) {
+            return answer;
+        }
+        timeout = Duration::ZERO;
     }
 }
 

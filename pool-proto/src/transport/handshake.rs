@@ -107,8 +107,7 @@ impl Handshake {
                     let written = self.session.write(socket, writer.chunk());
                     let written = ready!(polled(written)).map_err(Failure::of_id)?;
                     if written == 0 {
-                        let nothing = io::Error::from(ErrorKind::WriteZero);
-                        return Poll::Ready(Err(Failure::IdTransport(nothing)));
+                        return Poll::Ready(Err(Failure::of_id(ErrorKind::WriteZero.into())));
                     }
                     writer.advance(written);
                 }

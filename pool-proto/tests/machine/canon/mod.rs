@@ -224,10 +224,11 @@ fn its_id_counts_by_its_name() {
     assert_ne!(fed(&pool, &[first]), fed(&pool, &[]));
 }
 
-#[test]
-fn how_long_it_has_been_in_its_state_counts_where_that_ends() {
+/// Of two pools, the first connections are of one age, and what is due next the same; the second ones
+/// are not.
+fn assert_ages_apart(config: fn(ServerConfigBuilder) -> ServerConfigBuilder) {
     let pool = |pauses: [u64; 2]| {
-        let mut pool = server(|config| config.idle_timeout(ms(10_000)));
+        let mut pool = server(config);
         for pause in pauses {
             pool.join("10.0.0.1");
             pool.wait(ms(pause));
@@ -236,22 +237,17 @@ fn how_long_it_has_been_in_its_state_counts_where_that_ends() {
         pool.timeout();
         pool
     };
-    // The first is of one age, and what is due next the same.
     assert_apart(&pool([1, 2]), &pool([2, 1]));
 }
 
 #[test]
+fn how_long_it_has_been_in_its_state_counts_where_that_ends() {
+    assert_ages_apart(|config| config.idle_timeout(ms(10_000)));
+}
+
+#[test]
 fn how_old_it_is_counts_where_that_ends() {
-    let pool = |pauses: [u64; 2]| {
-        let mut pool = server(|config| config.max_lifetime(ms(3_600_000)).lifetime_jitter(0.0));
-        for pause in pauses {
-            pool.join("10.0.0.1");
-            pool.wait(ms(pause));
-        }
-        pool.timeout();
-        pool
-    };
-    assert_apart(&pool([1, 2]), &pool([2, 1]));
+    assert_ages_apart(|config| config.max_lifetime(ms(3_600_000)).lifetime_jitter(0.0));
 }
 
 #[test]
