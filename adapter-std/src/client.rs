@@ -9,7 +9,7 @@ use pool_proto::adapter::Dial;
 use pool_proto::transport::BuildError;
 
 use crate::pool::{Pool, PoolBuilder};
-use crate::runtime::{Tcp, Threads};
+use crate::runtime::Threads;
 
 /// A pool that dials a peer and keeps connections ready.
 pub type ClientPool = Pool<Dialing>;
@@ -68,7 +68,7 @@ impl<D> Dial<Threads> for OnThread<D>
 where
     D: Fn() -> io::Result<TcpStream> + Send + Sync + 'static,
 {
-    async fn dial(&self, threads: &Threads) -> io::Result<Tcp> {
+    async fn dial(&self, threads: &Threads) -> io::Result<async_io::Async<TcpStream>> {
         threads.dial(&self.0).await
     }
 }

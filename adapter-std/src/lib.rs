@@ -49,7 +49,9 @@
 //! [`max_dials`](pool_proto::ClientConfigBuilder::max_dials) of them. Nothing else has a thread: not
 //! an idle connection, not a lease, not a handshake, not a dial to an address. Dropping the pool (its
 //! last clone) or closing it ends them all; [`Pool::closed`] waits for that and joins the driver, which
-//! has joined the others.
+//! has joined the others. Sockets and timers are those of `async-io`: whichever driver has nothing else
+//! to do waits for all pools of the process, and a thread of its own, `async-io`, steps in where none
+//! does. That thread is there from the first pool on, until the process ends.
 //!
 //! Every call that waits has a deadline: taking a connection by its argument, reads and writes by
 //! [`set_read_timeout`](PooledStream::set_read_timeout) and
@@ -73,7 +75,7 @@
 //!
 //! # Where it runs
 //!
-//! On Unix: it waits with `poll(2)` and, through `mio`, with epoll or kqueue.
+//! On Unix: it waits with `poll(2)` and, through `async-io`, with epoll or kqueue.
 //!
 //! # Where to look
 //!
@@ -82,14 +84,12 @@
 //! | `pool.rs` | what both pools can do: the public API |
 //! | `client.rs`, `server.rs` | building each |
 //! | `runtime.rs` | threads and sockets, as [`pool_proto::adapter`] wants them |
-//! | `reactor.rs` | what the driver's thread waits for |
 //! | `dials.rs` | the threads that look names up and call a user's dialer |
 //! | `stream.rs` | a connection in the user's hands |
 //! | `wait.rs` | waiting for one socket |
 //! | `balancer.rs` | several pools as one |
 //!
-//! This adapter is larger than the others because threads have no executor, reactor or timer that it
-//! could use, and because blocking calls need deadlines of their own. What every adapter does alike
+//! What every adapter does alike
 //! (the pool, its builders and its driver, TLS, the id, the look at a connection, early data, leases)
 //! is in [`pool_proto::adapter`], [`pool_proto::transport`] and [`pool_proto::shell`].
 
@@ -97,7 +97,6 @@ mod balancer;
 mod client;
 mod dials;
 mod pool;
-mod reactor;
 mod runtime;
 mod server;
 mod stream;

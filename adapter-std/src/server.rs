@@ -7,7 +7,7 @@ use pool_proto::Accepting;
 use pool_proto::transport::BuildError;
 
 use crate::pool::{Pool, PoolBuilder};
-use crate::runtime::{Listener, start_error};
+use crate::runtime::start_error;
 
 /// A pool that accepts peers and names their connections.
 pub type ServerPool = Pool<Accepting>;
@@ -42,7 +42,7 @@ impl ServerPoolBuilder {
     ///
     /// [`BuildError::Start`] when the system has no thread or descriptor left.
     pub fn listen(self, listener: TcpListener) -> Result<ServerPool, BuildError> {
-        let listener = Listener::new(listener).map_err(start_error)?;
+        let listener = async_io::Async::new(listener).map_err(start_error)?;
         self.0.listen(listener).map(Pool)
     }
 }

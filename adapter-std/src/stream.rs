@@ -189,7 +189,7 @@ impl Shared {
         mut act: impl FnMut(&mut Stream<Socket<Threads>>, &mut PollFlags) -> io::Result<T>,
     ) -> io::Result<T> {
         let link = Arc::clone(self.lock().link()?);
-        let tcp = &link.socket().tcp().stream;
+        let tcp = link.socket().tcp().get_ref();
         wait(tcp, ready, timeout, patience, |ready| act(&mut self.lock(), ready))
     }
 

@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// Where there is no ppoll(2), as on macOS, more than 24 days are refused: longer times are waited for
 /// in parts.
-pub(crate) const LONGEST_POLL: Duration = Duration::from_secs(24 * 60 * 60);
+const LONGEST_POLL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Does `act` again whenever the socket is `ready` for it, which it may change, until it does not
 /// block, or `timeout` is over: then it is an error of the kind
