@@ -48,8 +48,7 @@
 //! while it lasts: the look-up of a name, and the call of a user's dialer; there are at most
 //! [`max_dials`](pool_proto::ClientConfigBuilder::max_dials) of them. Nothing else has a thread: not
 //! an idle connection, not a lease, not a handshake, not a dial to an address. Dropping the pool (its
-//! last clone) or closing it ends them all; [`Pool::closed`] waits for that and joins the driver, which
-//! has joined the others. Sockets and timers are those of `async-io`: whichever driver has nothing else
+//! last clone) or closing it ends them all; [`Pool::closed`] waits for that and joins them. Sockets and timers are those of `async-io`: whichever driver has nothing else
 //! to do waits for all pools of the process, and a thread of its own, `async-io`, steps in where none
 //! does. That thread is there from the first pool on, until the process ends.
 //!
@@ -81,35 +80,68 @@
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | `pool.rs` | what both pools can do: the public API |
-//! | `client.rs`, `server.rs` | building each |
-//! | `runtime.rs` | threads and sockets, as [`pool_proto::adapter`] wants them |
-//! | `dials.rs` | the threads that look names up and call a user's dialer |
+//! | `runtime.rs` | threads, sockets and timers, as [`pool_proto::adapter`] wants them |
 //! | `stream.rs` | a connection in the user's hands |
 //! | `wait.rs` | waiting for one socket |
-//! | `balancer.rs` | several pools as one |
 //!
 //! What every adapter does alike
 //! (the pool, its builders and its driver, TLS, the id, the look at a connection, early data, leases)
 //! is in [`pool_proto::adapter`], [`pool_proto::transport`] and [`pool_proto::shell`].
 
-mod balancer;
-mod client;
-mod dials;
-mod pool;
 mod runtime;
-mod server;
 mod stream;
 mod wait;
 
-pub use balancer::Balancer;
-pub use client::{ClientPool, ClientPoolBuilder};
-pub use pool::{Pool, PoolBuilder};
 pub use pool_proto;
+use pool_proto::adapter::{Blocking, PoolBuilder};
 pub use pool_proto::shell::{AcquireError, Handle};
 pub use pool_proto::tls::TlsFacts;
 pub use pool_proto::transport::{BuildError, Revoked};
+use pool_proto::{Accepting, Dialing};
 pub use runtime::Threads;
 pub use rustls;
-pub use server::{ServerPool, ServerPoolBuilder};
 pub use stream::{PooledStream, ReadHalf, WriteHalf};
+
+/// A pool on threads: what a [`ClientPool`] and a [`ServerPool`] have in common.
+pub type Pool<R> = pool_proto::adapter::Pool<Threads, R, Blocking>;
+
+/// A pool that dials a peer and keeps connections ready.
+///
+/// ```
+/// # use adapter_std::ClientPool;
+/// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::net::TcpStream;
+/// use std::time::Duration;
+///
+/// let gateway = "192.0.2.1:9000".parse()?;
+/// // Nothing can end a dial from outside: it should have a deadline.
+/// let pool = ClientPool::builder()
+///     .connect_with(move || TcpStream::connect_timeout(&gateway, Duration::from_secs(5)))?;
+/// # drop(pool); Ok(()) }
+/// ```
+pub type ClientPool = Pool<Dialing>;
+
+/// Builds a [`ClientPool`].
+pub type ClientPoolBuilder = PoolBuilder<Threads, Dialing, Blocking>;
+
+/// A pool that accepts peers and names their connections.
+pub type ServerPool = Pool<Accepting>;
+
+/// Builds a [`ServerPool`].
+pub type ServerPoolBuilder = PoolBuilder<Threads, Accepting, Blocking>;
+
+/// Several pools as one.
+///
+/// ```
+/// # fn example(a: adapter_std::ClientPool, b: adapter_std::ClientPool)
+/// # -> Result<(), Box<dyn std::error::Error>> {
+/// use adapter_std::Balancer;
+/// use std::time::Duration;
+///
+/// let balancer = Balancer::new(a, [b]);
+/// let (stream, pool) = balancer.acquire(Duration::from_secs(1))?;
+/// // … use it …
+/// pool.put(stream)?;
+/// # Ok(()) }
+/// ```
+pub type Balancer<R> = pool_proto::adapter::Balancer<Threads, R, Blocking>;

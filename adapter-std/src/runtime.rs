@@ -1,45 +1,89 @@
-//! What a pool runs on: one thread with an executor of its own, and the sockets and timers of `async-io`.
+//! What a pool runs on: one thread with an executor of its own, threads for what may block, and the
+//! sockets and timers of `async-io`.
 
 use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
+use async_channel::bounded;
 use async_executor::Executor;
 use async_io::{Async, Timer};
-use pool_proto::adapter::{Alive, Direction, Runtime, listen_on_first};
+use async_lock::Semaphore;
+use pool_proto::adapter::{Alive, Direction, Runtime, Threaded, listen_on_first};
 use pool_proto::transport::BuildError;
 use socket2::SockRef;
 
-use crate::dials::Dials;
 use crate::stream::PooledStream;
 
-/// The threads of a pool.
+/// The threads of a pool: its driver's, which is always there, and one for each call that may block,
+/// while it lasts.
 #[derive(Clone, Debug)]
 pub struct Threads {
-    dials: Arc<Dials>,
-    /// The thread that is always there; `None` once it was joined.
-    driver: Arc<Mutex<Option<JoinHandle<()>>>>,
+    /// How many more calls there may be.
+    places: Arc<Semaphore>,
+    /// To be joined. Those that have ended are forgotten when the next one is started.
+    handles: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    /// Held by each of them.
+    alive: Weak<Alive>,
 }
 
 impl Threads {
-    /// Dials on a thread of its own.
-    pub(crate) async fn dial<D>(&self, dial: &Arc<D>) -> io::Result<Async<TcpStream>>
-    where
-        D: Fn() -> io::Result<TcpStream> + Send + Sync + 'static,
-    {
-        let dial = Arc::clone(dial);
-        Async::new(self.dials.call(move || dial()).await?)
+    fn start(&self, name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let alive = self.alive.upgrade();
+        let handle = Builder::new().name(name.to_owned()).spawn(move || {
+            // Dropped after all that runs.
+            let _alive = alive;
+            run();
+        })?;
+        let mut handles = self.handles();
+        handles.retain(|handle| !handle.is_finished());
+        handles.push(handle);
+        Ok(())
     }
 
-    /// Joins the thread, which has ended.
-    pub(crate) fn join(&self) {
-        let thread = self.driver.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // It has nothing left to do but to go. A panic of its was reported when it happened.
-        thread.map(JoinHandle::join).into_iter().for_each(drop);
+    fn handles(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Threaded for Threads {
+    async fn call<T: Send + 'static>(
+        &self,
+        act: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let place = self.places.acquire_arc().await;
+        let (tell, told) = bounded(1);
+        let run = move || {
+            let outcome = catch_unwind(AssertUnwindSafe(act));
+            // Before it is told: who is told may want the place.
+            drop(place);
+            // It fails when nobody waits for that any more.
+            let _ = tell.try_send(outcome);
+        };
+        self.start("pool-dial", run).map_err(|error| {
+            io::Error::new(error.kind(), format!("no thread could be started to dial: {error}"))
+        })?;
+        let outcome = told.recv().await.map_err(io::Error::other)?;
+        outcome.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    fn dialled(stream: TcpStream) -> io::Result<Self::Dialled> {
+        Async::new(stream)
+    }
+
+    fn listener(listener: TcpListener) -> io::Result<Self::Listener> {
+        Async::new(listener)
+    }
+
+    fn join(&self) {
+        let handles = std::mem::take(&mut *self.handles());
+        // They have nothing left to do but to go. A panic was reported when it happened.
+        handles.into_iter().map(JoinHandle::join).for_each(drop);
     }
 }
 
@@ -65,20 +109,18 @@ impl Runtime for Threads {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let dials = Dials::new(max_dials);
-        let running = Running { dials: Arc::clone(&dials), _alive: alive };
-        let threads = Self { dials, driver: Arc::default() };
+        let places = Semaphore::new(usize::try_from(max_dials).unwrap_or(usize::MAX));
+        let alive = Arc::new(alive);
+        let threads = Self {
+            places: Arc::new(places),
+            handles: Arc::default(),
+            alive: Arc::downgrade(&alive),
+        };
         let executor = Arc::new(Executor::new());
-        let name = if max_dials > 0 { "pool-client" } else { "pool-server" };
         let driver = driver(threads.clone(), Arc::clone(&executor));
-        let thread = Builder::new().name(name.to_owned()).spawn(move || {
-            let _running = running;
-            // Dropped before that.
-            let executor = executor;
-            async_io::block_on(executor.run(driver));
-        });
-        let thread = thread.map_err(start_error)?;
-        *threads.driver.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        let name = if max_dials > 0 { "pool-client" } else { "pool-server" };
+        let run = move || async_io::block_on(executor.run(driver));
+        threads.start(name, run).map_err(|source| BuildError::Start { source })?;
         Ok(threads)
     }
 
@@ -98,7 +140,7 @@ impl Runtime for Threads {
             return Ok(vec![address]);
         }
         let name = name.to_owned();
-        self.dials.call(move || Ok(name.to_socket_addrs()?.collect())).await
+        self.call(move || Ok(name.to_socket_addrs()?.collect())).await
     }
 
     async fn connect(&self, address: SocketAddr) -> io::Result<Self::Dialled> {
@@ -144,20 +186,4 @@ impl Runtime for Threads {
     fn poll_readable(tcp: &Self::Tcp, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         tcp.poll_readable(cx)
     }
-}
-
-/// What a pool's thread has. Dropped last, it tells that all has ended.
-struct Running {
-    dials: Arc<Dials>,
-    _alive: Alive,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.dials.join();
-    }
-}
-
-pub(crate) const fn start_error(source: io::Error) -> BuildError {
-    BuildError::Start { source }
 }

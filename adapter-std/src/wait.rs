@@ -13,50 +13,45 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 /// in parts.
 const LONGEST_POLL: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Does `act` again whenever the socket is `ready` for it, which it may change, until it does not
-/// block, or `timeout` is over: then it is an error of the kind
-/// [`TimedOut`](io::ErrorKind::TimedOut). The time begins with the first wait of this `patience`.
-pub(crate) fn wait<T>(
-    tcp: &TcpStream,
-    mut ready: PollFlags,
-    timeout: Option<Duration>,
-    patience: &mut Option<Patience>,
-    mut act: impl FnMut(&mut PollFlags) -> io::Result<T>,
-) -> io::Result<T> {
-    loop {
-        match act(&mut ready) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            result => return result,
-        }
-        let patience = patience.get_or_insert_with(|| Patience::begin(timeout));
-        if !patience.poll(&mut [PollFd::new(tcp, ready)])? {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-    }
-}
-
-/// How long a call waits.
+/// How long a call waits: `None` is for ever. The time begins with its first wait.
 pub(crate) struct Patience {
-    clock: MonotonicClock,
-    until: Option<Instant>,
+    timeout: Option<Duration>,
+    clock: Option<MonotonicClock>,
 }
 
 impl Patience {
-    fn begin(timeout: Option<Duration>) -> Self {
-        let clock = MonotonicClock::start();
-        Self { clock, until: timeout.map(|timeout| clock.now() + timeout) }
+    pub(crate) const fn new(timeout: Option<Duration>) -> Self {
+        Self { timeout, clock: None }
     }
 
-    /// Whether something has happened before the time was up.
-    fn poll(&self, sockets: &mut [PollFd<'_>]) -> io::Result<bool> {
+    /// Does `act` again whenever the socket is `ready` for it, which it may change, until it does not
+    /// block, or the time is over: then it is an error of the kind
+    /// [`TimedOut`](io::ErrorKind::TimedOut).
+    pub(crate) fn wait<T>(
+        &mut self,
+        tcp: &TcpStream,
+        mut ready: PollFlags,
+        mut act: impl FnMut(&mut PollFlags) -> io::Result<T>,
+    ) -> io::Result<T> {
         loop {
-            let left = self.until.map(|until| until.since(self.clock.now()));
-            let (timeout, rest) = left.map_or((None, false), |left| {
-                (Timespec::try_from(left.min(LONGEST_POLL)).ok(), left > LONGEST_POLL)
-            });
-            match poll(sockets, timeout.as_ref()) {
-                Ok(0) if rest => {}
-                Ok(ready) => return Ok(ready > 0),
+            match act(&mut ready) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return result,
+            }
+            self.poll(&mut [PollFd::new(tcp, ready)])?;
+        }
+    }
+
+    fn poll(&mut self, sockets: &mut [PollFd<'_>]) -> io::Result<()> {
+        let clock = self.clock.get_or_insert_with(MonotonicClock::start);
+        loop {
+            let waited = clock.now().since(Instant::EPOCH);
+            let left = self.timeout.map(|timeout| timeout.saturating_sub(waited));
+            let time = left.and_then(|left| Timespec::try_from(left.min(LONGEST_POLL)).ok());
+            match poll(sockets, time.as_ref()) {
+                Ok(0) if left > Some(LONGEST_POLL) => {}
+                Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
+                Ok(_) => return Ok(()),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }

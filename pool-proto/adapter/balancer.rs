@@ -8,11 +8,14 @@ use core::task::Poll;
 use core::time::Duration;
 
 use super::pool::within;
-use super::{Pool, Runtime};
+use super::{Awaited, Pool, Runtime, Socket};
 use crate::error::Refusal;
 use crate::role::Role;
-use crate::shell::{AcquireError, Turns};
-use crate::transport::Stream;
+use crate::shell::{AcquireError, FirstOf, Held, Turns};
+use crate::transport::{Pooled, Stream};
+
+/// A connection, and the pool that it was taken from.
+pub type Found<'a, N, R, C = Awaited> = (<N as Runtime>::Stream, &'a Pool<N, R, C>);
 
 /// Spreads acquires over several pools: to several servers, or behind several listeners.
 ///
@@ -22,24 +25,39 @@ use crate::transport::Stream;
 ///
 /// The other end must be told the id by way of the pool that the connection came from, which is why
 /// [`acquire`](Self::acquire) returns that too.
-pub struct Balancer<N: Runtime, R: Role + Send + 'static> {
-    pools: Vec<Pool<N, R>>,
+pub struct Balancer<N: Runtime, R: Role + Send + 'static, C = Awaited> {
+    pools: Vec<Pool<N, R, C>>,
     turns: Turns,
 }
 
-impl<N: Runtime, R: Role + Send + 'static> Balancer<N, R> {
+impl<N: Runtime, R: Role + Send + 'static, C> Balancer<N, R, C> {
     /// A balancer over at least one pool.
-    pub fn new(first: Pool<N, R>, others: impl IntoIterator<Item = Pool<N, R>>) -> Self {
+    pub fn new(first: Pool<N, R, C>, others: impl IntoIterator<Item = Pool<N, R, C>>) -> Self {
         let pools = core::iter::once(first).chain(others).collect();
         Self { pools, turns: Turns::default() }
     }
 
     /// The pools, in the order in which they were given.
     #[must_use]
-    pub fn pools(&self) -> &[Pool<N, R>] {
+    pub fn pools(&self) -> &[Pool<N, R, C>] {
         &self.pools
     }
 
+    pub(super) fn first(&self) -> FirstOf<Pooled<Socket<N>>, R> {
+        self.turns.acquire(self.pools.iter().map(Pool::shell))
+    }
+
+    /// What [`first`](Self::first) has found, and its pool.
+    pub(super) fn found(
+        &self,
+        (index, held): (usize, Held<Pooled<Socket<N>>>),
+    ) -> Result<Found<'_, N, R, C>, AcquireError> {
+        let pool = self.pools.get(index).ok_or(AcquireError::Refused(Refusal::PoolClosed))?;
+        Ok((Stream::new(held).into(), pool))
+    }
+}
+
+impl<N: Runtime, R: Role + Send + 'static> Balancer<N, R, Awaited> {
     /// Takes a ready connection of any pool, or waits up to `timeout` at all of them; returns the
     /// connection and its pool. Cancel safe.
     ///
@@ -53,15 +71,8 @@ impl<N: Runtime, R: Role + Send + 'static> Balancer<N, R> {
     /// # Errors
     ///
     /// When every pool refuses or the time is up: the error of the pool that refused last.
-    pub async fn acquire(
-        &self,
-        timeout: Duration,
-    ) -> Result<(N::Stream, &Pool<N, R>), AcquireError> {
-        let closed = || AcquireError::Refused(Refusal::PoolClosed);
-        let first = self.turns.acquire(self.pools.iter().map(Pool::shell));
-        let (index, held) = within(timeout, self.time_is_up(timeout), first).await?;
-        let pool = self.pools.get(index).ok_or_else(closed)?;
-        Ok((Stream::new(held).into(), pool))
+    pub async fn acquire(&self, timeout: Duration) -> Result<Found<'_, N, R>, AcquireError> {
+        self.found(within(timeout, self.time_is_up(timeout), self.first()).await?)
     }
 
     /// By the timer of any pool: some may have none any more.
@@ -76,7 +87,7 @@ impl<N: Runtime, R: Role + Send + 'static> Balancer<N, R> {
     }
 }
 
-impl<N: Runtime, R: Role + Send + 'static> fmt::Debug for Balancer<N, R> {
+impl<N: Runtime, R: Role + Send + 'static, C> fmt::Debug for Balancer<N, R, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Balancer").field("pools", &self.pools).finish_non_exhaustive()
     }

@@ -1,8 +1,9 @@
 //! What both builders can be told.
 
 use core::fmt;
+use core::marker::PhantomData;
 
-use super::{Pool, Runtime};
+use super::{Awaited, Pool, Runtime};
 use crate::client::Dialing;
 use crate::config::{ClientConfig, ServerConfig};
 use crate::keep_alive::KeepAlive;
@@ -29,25 +30,25 @@ impl Buildable for Accepting {
 }
 
 /// Builds a pool. An adapter calls its two forms `ClientPoolBuilder` and `ServerPoolBuilder`.
-#[derive(Clone)]
 #[must_use]
-pub struct PoolBuilder<N: Runtime, R: Buildable> {
+pub struct PoolBuilder<N: Runtime, R: Buildable, C = Awaited> {
     pub(super) config: Option<R::Config>,
     pub(super) tls: Option<R::Tls>,
     pub(super) keep_alive: Option<KeepAlive>,
     pub(super) place: Option<N::Place>,
+    calls: PhantomData<fn() -> C>,
 }
 
-impl<N: Runtime, R: Buildable> Pool<N, R> {
-    /// A builder: default configuration, no TLS, keep-alive every 15 s, on the runtime of whoever
-    /// builds the pool.
-    pub fn builder() -> PoolBuilder<N, R> {
+impl<N: Runtime, R: Buildable, C> Pool<N, R, C> {
+    /// A builder: default configuration, no TLS, keep-alive every 15 s, and, where calls are awaited, on
+    /// the runtime of whoever builds the pool.
+    pub fn builder() -> PoolBuilder<N, R, C> {
         let keep_alive = Some(KeepAlive::default());
-        PoolBuilder { config: None, tls: None, keep_alive, place: None }
+        PoolBuilder { config: None, tls: None, keep_alive, place: None, calls: PhantomData }
     }
 }
 
-impl<N: Runtime, R: Buildable> PoolBuilder<N, R> {
+impl<N: Runtime, R: Buildable, C> PoolBuilder<N, R, C> {
     /// Capacity, limits, timeouts, ids, and what else only one role has: everything that is not I/O.
     pub fn config(mut self, config: R::Config) -> Self {
         self.config = Some(config);
@@ -65,7 +66,9 @@ impl<N: Runtime, R: Buildable> PoolBuilder<N, R> {
         self.keep_alive = keep_alive.into();
         self
     }
+}
 
+impl<N: Runtime, R: Buildable> PoolBuilder<N, R, Awaited> {
     /// Runs the pool there. The pool does not keep that place alive: when it goes, the pool closes.
     pub fn on(mut self, place: impl Into<N::Place>) -> Self {
         self.place = Some(place.into());
@@ -73,9 +76,18 @@ impl<N: Runtime, R: Buildable> PoolBuilder<N, R> {
     }
 }
 
-impl<N: Runtime, R: Buildable> fmt::Debug for PoolBuilder<N, R> {
+// By hand: a derived one would want the same of `N` and `C`.
+impl<N: Runtime, R: Buildable, C> Clone for PoolBuilder<N, R, C> {
+    fn clone(&self) -> Self {
+        let Self { config, tls, keep_alive, place, calls } = self;
+        let (config, tls, place) = (config.clone(), tls.clone(), place.clone());
+        Self { config, tls, keep_alive: *keep_alive, place, calls: *calls }
+    }
+}
+
+impl<N: Runtime, R: Buildable, C> fmt::Debug for PoolBuilder<N, R, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { config, tls, keep_alive, place } = self;
+        let Self { config, tls, keep_alive, place, calls: _ } = self;
         f.debug_struct("PoolBuilder")
             .field("config", config)
             .field("tls", tls)

@@ -11,7 +11,7 @@ use futures_lite::FutureExt;
 
 use super::driver::{PoolCrew, PoolTicket, Supply, shake};
 use super::socket::no_address;
-use super::{MonotonicClock, Pool, PoolBuilder, Runtime};
+use super::{Awaited, MonotonicClock, Pool, PoolBuilder, Runtime};
 use crate::client::{Client, Dialing};
 use crate::config::ClientConfig;
 use crate::event::Token;
@@ -20,15 +20,18 @@ use crate::shell::Clock;
 use crate::time::Instant;
 use crate::transport::{BuildError, ClientSide, Failure, dial_address};
 
-impl<N: Runtime> PoolBuilder<N, Dialing> {
+impl<N: Runtime, C> PoolBuilder<N, Dialing, C> {
     /// Builds a pool that dials `address` ("host:port"), resolved anew at every dial. It begins at
     /// once.
     ///
     /// # Errors
     ///
     /// [`BuildError::Address`] for anything but "host:port", [`BuildError::NoRuntime`] where there is
-    /// nothing to run on.
-    pub fn connect(mut self, address: impl Into<String>) -> Result<Pool<N, Dialing>, BuildError> {
+    /// nothing to run on, [`BuildError::Start`] when the system has no thread or descriptor left.
+    pub fn connect(
+        mut self,
+        address: impl Into<String>,
+    ) -> Result<Pool<N, Dialing, C>, BuildError> {
         let address = dial_address(address)?;
         let config = self.config.map_or_else(|| ClientConfig::builder().build(), Ok)?;
         let timeout = config.dial_timeout();
@@ -36,6 +39,22 @@ impl<N: Runtime> PoolBuilder<N, Dialing> {
         self.connect_by(ToAddress { address, timeout })
     }
 
+    /// As `connect_with`, for dialers that need the runtime.
+    ///
+    /// # Errors
+    ///
+    /// Those of `connect_with`.
+    pub fn connect_by(self, dial: impl Dial<N>) -> Result<Pool<N, Dialing, C>, BuildError> {
+        let config = self.config.map_or_else(|| ClientConfig::builder().build(), Ok)?;
+        let config = config.or_seed(fastrand::u64(..));
+        let (side, keep_alive) = (ClientSide::new(self.tls, config.ids()), self.keep_alive);
+        let supply = Dialer(Arc::new(Settings { dial, side, keep_alive }));
+        let max_dials = config.max_dials();
+        Pool::start(self.place, max_dials, |now| Client::new(&config, now), supply, None)
+    }
+}
+
+impl<N: Runtime> PoolBuilder<N, Dialing, Awaited> {
     /// Builds a pool whose connections `dial` makes: through a proxy, from a certain address, in a
     /// network namespace… TLS, id and socket options are the pool's part. A dial is dropped when
     /// its deadline is over or the pool closes. The stream must not be in use anywhere else.
@@ -49,20 +68,6 @@ impl<N: Runtime> PoolBuilder<N, Dialing> {
         F: Future<Output = io::Result<N::Dialled>> + Send + 'static,
     {
         self.connect_by(ByCall(dial))
-    }
-
-    /// As [`connect_with`](Self::connect_with), for dialers that need the runtime.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`connect_with`](Self::connect_with).
-    pub fn connect_by(self, dial: impl Dial<N>) -> Result<Pool<N, Dialing>, BuildError> {
-        let config = self.config.map_or_else(|| ClientConfig::builder().build(), Ok)?;
-        let config = config.or_seed(fastrand::u64(..));
-        let (side, keep_alive) = (ClientSide::new(self.tls, config.ids()), self.keep_alive);
-        let supply = Dialer(Arc::new(Settings { dial, side, keep_alive }));
-        let max_dials = config.max_dials();
-        Pool::start(self.place, max_dials, |now| Client::new(&config, now), supply, None)
     }
 }
 

@@ -20,6 +20,7 @@
 //! | `pool.rs` | what both pools can do |
 //! | `builder.rs` | what both builders can be told |
 //! | `client.rs`, `server.rs` | building; dialling; accepting |
+//! | `blocking.rs` | calls that block their thread, instead of futures |
 //! | `driver.rs` | the one task of a pool that owns all others |
 //! | `socket.rs` | TCP: options, reading by way of the reactor and past it, listening |
 //! | `balancer.rs` | several pools as one |
@@ -29,6 +30,7 @@
 //! builders and a pool cost more: what was mended in one stayed broken in the other.
 
 mod balancer;
+mod blocking;
 mod builder;
 mod client;
 mod clock;
@@ -38,7 +40,8 @@ mod runtime;
 mod server;
 mod socket;
 
-pub use balancer::Balancer;
+pub use balancer::{Balancer, Found};
+pub use blocking::{Awaited, Blocking, Threaded};
 pub use builder::{Buildable, PoolBuilder};
 pub use client::Dial;
 pub use clock::MonotonicClock;

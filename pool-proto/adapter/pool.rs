@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use core::convert::Infallible;
 use core::fmt;
 use core::future::Future;
+use core::marker::PhantomData;
 use core::net::SocketAddr;
 use core::ops::Deref;
 use core::time::Duration;
@@ -12,7 +13,7 @@ use async_channel::Receiver;
 use futures_lite::FutureExt;
 
 use super::driver::{Alive, Driver, PoolCrew, Supply, drive};
-use super::{MonotonicClock, Runtime, Socket};
+use super::{Awaited, MonotonicClock, Runtime, Socket};
 use crate::error::PutError;
 use crate::id::ConnId;
 use crate::machine::Machine;
@@ -26,11 +27,14 @@ use crate::transport::{BuildError, Crew, Pooled, Stream};
 /// What it does without waiting (`flush`, `close`, `stats`, …) are the methods of [`Handle`].
 ///
 /// Cheap to clone; all clones are the same pool. When the last one is dropped, the pool closes as
-/// with [`close`](Handle::close). All methods may be called from any task or thread; those that
-/// return futures are cancel safe: a future that is dropped gives up its place in the queue, and a
-/// connection that was promised to it goes to the next.
-pub struct Pool<N: Runtime, R: Role + Send + 'static> {
+/// with [`close`](Handle::close). All methods may be called from any task or thread. Those that wait
+/// have a deadline, and give up their place in the queue when it is over. `C` says how they wait:
+/// where it is [`Awaited`], they return futures, which are cancel safe: one that is dropped gives up its
+/// place, and a connection that was promised to it goes to the next. Where it is
+/// [`Blocking`](super::Blocking), they block their thread.
+pub struct Pool<N: Runtime, R: Role + Send + 'static, C = Awaited> {
     inner: Arc<Inner<N, R>>,
+    calls: PhantomData<fn() -> C>,
 }
 
 struct Inner<N: Runtime, R: Role + Send + 'static> {
@@ -47,13 +51,13 @@ impl<N: Runtime, R: Role + Send + 'static> Drop for Inner<N, R> {
     }
 }
 
-impl<N: Runtime, R: Role + Send + 'static> Clone for Pool<N, R> {
+impl<N: Runtime, R: Role + Send + 'static, C> Clone for Pool<N, R, C> {
     fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner) }
+        Self { inner: Arc::clone(&self.inner), calls: PhantomData }
     }
 }
 
-impl<N: Runtime, R: Role + Send + 'static> Pool<N, R> {
+impl<N: Runtime, R: Role + Send + 'static, C> Pool<N, R, C> {
     /// Starts the driver.
     pub(super) fn start(
         place: Option<N::Place>,
@@ -72,11 +76,8 @@ impl<N: Runtime, R: Role + Send + 'static> Pool<N, R> {
         let runtime = N::start(&place, max_dials, alive, |runtime, executor| {
             drive(driver, runtime, executor)
         })?;
-        Ok(Self { inner: Arc::new(Inner { handle, crew, ended, runtime, listening_on }) })
-    }
-
-    async fn within<W: Expire>(&self, timeout: Duration, wait: W) -> W::Output {
-        within(timeout, self.runtime().sleep(timeout), wait).await
+        let inner = Arc::new(Inner { handle, crew, ended, runtime, listening_on });
+        Ok(Self { inner, calls: PhantomData })
     }
 
     pub(super) fn listening_on(&self) -> Option<SocketAddr> {
@@ -95,6 +96,36 @@ impl<N: Runtime, R: Role + Send + 'static> Pool<N, R> {
     #[must_use]
     pub fn shell(&self) -> &Arc<Shell<Pooled<Socket<N>>, R>> {
         self.inner.crew.shell()
+    }
+
+    /// Puts a connection back for reuse, without blocking.
+    ///
+    /// What has arrived by now and was not read is thrown away; what comes later is for the next
+    /// holder. So put a connection back only when the other end is done with it, and let the other
+    /// end take it again only after this: what it sends before counts as the former use's.
+    ///
+    /// In a full pool (the stock is refilled while a connection is in use), or at the end of its
+    /// lifetime, the connection is closed, which is no error: leave room between the usual stock and
+    /// the maximum capacity if connections are to be reused.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError`] when the pool was closed or flushed meanwhile, or the stream belongs to another
+    /// pool. The connection is closed then.
+    pub fn put(&self, stream: N::Stream) -> Result<(), PutError> {
+        stream.into().put(&self.inner.crew)
+    }
+
+    pub(super) async fn ended(&self) {
+        // Nobody ever sends: it fails when the driver has ended, which is what we wait for.
+        while self.inner.ended.recv().await.is_ok() {}
+    }
+}
+
+/// Calls that are awaited.
+impl<N: Runtime, R: Role + Send + 'static> Pool<N, R, Awaited> {
+    async fn within<W: Expire>(&self, timeout: Duration, wait: W) -> W::Output {
+        within(timeout, self.runtime().sleep(timeout), wait).await
     }
 
     /// Takes any ready connection, or waits up to `timeout` for one. Callers are served in the order
@@ -142,28 +173,9 @@ impl<N: Runtime, R: Role + Send + 'static> Pool<N, R> {
         self.within(timeout, self.shell().wait_ready(ready)).await
     }
 
-    /// Puts a connection back for reuse, without blocking.
-    ///
-    /// What has arrived by now and was not read is thrown away; what comes later is for the next
-    /// holder. So put a connection back only when the other end is done with it, and let the other
-    /// end take it again only after this: what it sends before counts as the former use's.
-    ///
-    /// In a full pool (the stock is refilled while a connection is in use), or at the end of its
-    /// lifetime, the connection is closed, which is no error: leave room between the usual stock and
-    /// the maximum capacity if connections are to be reused.
-    ///
-    /// # Errors
-    ///
-    /// [`PutError`] when the pool was closed or flushed meanwhile, or the stream belongs to another
-    /// pool. The connection is closed then.
-    pub fn put(&self, stream: N::Stream) -> Result<(), PutError> {
-        stream.into().put(&self.inner.crew)
-    }
-
     /// Waits until the pool is closed and all that it runs has ended.
     pub async fn closed(&self) {
-        // Nobody ever sends: it fails when the driver has ended, which is what we wait for.
-        while self.inner.ended.recv().await.is_ok() {}
+        self.ended().await;
     }
 }
 
@@ -189,7 +201,7 @@ pub(super) async fn within<W: Expire>(
     wait.await
 }
 
-impl<N: Runtime, R: Role + Send + 'static> Deref for Pool<N, R> {
+impl<N: Runtime, R: Role + Send + 'static, C> Deref for Pool<N, R, C> {
     type Target = Handle<Pooled<Socket<N>>, R>;
 
     fn deref(&self) -> &Self::Target {
@@ -197,7 +209,7 @@ impl<N: Runtime, R: Role + Send + 'static> Deref for Pool<N, R> {
     }
 }
 
-impl<N: Runtime, R: Role + Send + 'static> fmt::Debug for Pool<N, R> {
+impl<N: Runtime, R: Role + Send + 'static, C> fmt::Debug for Pool<N, R, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.inner.handle.fmt(f)
     }

@@ -8,7 +8,7 @@ use core::net::SocketAddr;
 use futures_lite::future::yield_now;
 
 use super::driver::{PoolCrew, PoolTicket, Supply, shake};
-use super::{MonotonicClock, Pool, PoolBuilder, Runtime};
+use super::{Awaited, MonotonicClock, Pool, PoolBuilder, Runtime};
 use crate::config::ServerConfig;
 use crate::event::Token;
 use crate::keep_alive::KeepAlive;
@@ -17,7 +17,7 @@ use crate::shell::Clock;
 use crate::time::Instant;
 use crate::transport::{AcceptFailure, AcceptPacer, BuildError, ServerSide};
 
-impl<N: Runtime> Pool<N, Accepting> {
+impl<N: Runtime, C> Pool<N, Accepting, C> {
     /// Where it listens: after binding port 0, with the port that the system chose. `None` only if
     /// the listener could not tell.
     #[must_use]
@@ -26,7 +26,7 @@ impl<N: Runtime> Pool<N, Accepting> {
     }
 }
 
-impl<N: Runtime> PoolBuilder<N, Accepting> {
+impl<N: Runtime> PoolBuilder<N, Accepting, Awaited> {
     /// Binds `address` ("host:port") and builds a pool on it.
     ///
     /// # Errors
@@ -35,11 +35,9 @@ impl<N: Runtime> PoolBuilder<N, Accepting> {
     /// nothing to run on.
     pub async fn bind(mut self, address: &str) -> Result<Pool<N, Accepting>, BuildError> {
         let place = self.place.map_or_else(N::here, Ok)?;
-        let listener = N::bind(&place, address).await;
+        let listener = listen_at::<N>(&place, address).await;
         self.place = Some(place);
-        self.listen(
-            listener.map_err(|source| BuildError::Bind { address: address.to_owned(), source })?,
-        )
+        self.accept_at(listener?)
     }
 
     /// Builds a pool on a listener of the user's. It accepts at once, and closes the listener when
@@ -49,6 +47,15 @@ impl<N: Runtime> PoolBuilder<N, Accepting> {
     ///
     /// [`BuildError::NoRuntime`] where there is nothing to run on.
     pub fn listen(self, listener: N::Listener) -> Result<Pool<N, Accepting>, BuildError> {
+        self.accept_at(listener)
+    }
+}
+
+impl<N: Runtime, C> PoolBuilder<N, Accepting, C> {
+    pub(super) fn accept_at(
+        self,
+        listener: N::Listener,
+    ) -> Result<Pool<N, Accepting, C>, BuildError> {
         let config = self.config.map_or_else(|| ServerConfig::builder().build(), Ok)?;
         let config = config.or_seed(fastrand::u64(..));
         let local_addr = N::local_addr(&listener).ok();
@@ -62,6 +69,14 @@ impl<N: Runtime> PoolBuilder<N, Accepting> {
         };
         Pool::start(self.place, 0, |now| Server::new(&config, now), supply, local_addr)
     }
+}
+
+pub(super) async fn listen_at<N: Runtime>(
+    place: &N::Place,
+    address: &str,
+) -> Result<N::Listener, BuildError> {
+    let listener = N::bind(place, address).await;
+    listener.map_err(|source| BuildError::Bind { address: address.to_owned(), source })
 }
 
 struct Listener<N: Runtime> {
