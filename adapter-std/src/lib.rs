@@ -48,9 +48,13 @@
 //! while it lasts: the look-up of a name, and the call of a user's dialer; there are at most
 //! [`max_dials`](pool_proto::ClientConfigBuilder::max_dials) of them. Nothing else has a thread: not
 //! an idle connection, not a lease, not a handshake, not a dial to an address. Dropping the pool (its
-//! last clone) or closing it ends them all; [`Pool::closed`] waits for that and joins them. Sockets and timers are those of `async-io`: whichever driver has nothing else
-//! to do waits for all pools of the process, and a thread of its own, `async-io`, steps in where none
-//! does. That thread is there from the first pool on, until the process ends.
+//! last clone) or closing it ends them all; [`Pool::closed`] waits for that and joins them.
+//!
+//! Sockets and timers are those of `async-io`: a driver that has nothing else to do waits for the
+//! sockets of all pools of the process, and a thread named `async-io` does where no driver can. The
+//! first pool of a process makes that thread and three descriptors, and they stay. Where the system has
+//! none left, the builder says so with [`BuildError::Start`] (and the panic of `async-io` that it has
+//! caught is on standard error).
 //!
 //! Every call that waits has a deadline: taking a connection by its argument, reads and writes by
 //! [`set_read_timeout`](PooledStream::set_read_timeout) and
@@ -84,9 +88,9 @@
 //! | `stream.rs` | a connection in the user's hands |
 //! | `wait.rs` | waiting for one socket |
 //!
-//! What every adapter does alike
-//! (the pool, its builders and its driver, TLS, the id, the look at a connection, early data, leases)
-//! is in [`pool_proto::adapter`], [`pool_proto::transport`] and [`pool_proto::shell`].
+//! What every adapter does alike (the pool, its builders and its driver, TLS, the id, the look at a
+//! connection, early data, leases) is in [`pool_proto::adapter`], [`pool_proto::transport`] and
+//! [`pool_proto::shell`].
 
 mod runtime;
 mod stream;

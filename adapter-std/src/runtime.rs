@@ -5,8 +5,9 @@ use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -72,14 +73,6 @@ impl Threaded for Threads {
         outcome.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    fn dialled(stream: TcpStream) -> io::Result<Self::Dialled> {
-        Async::new(stream)
-    }
-
-    fn listener(listener: TcpListener) -> io::Result<Self::Listener> {
-        Async::new(listener)
-    }
-
     fn join(&self) {
         let handles = std::mem::take(&mut *self.handles());
         // They have nothing left to do but to go. A panic was reported when it happened.
@@ -96,8 +89,14 @@ impl Runtime for Threads {
     type Listener = Async<TcpListener>;
     type Stream = PooledStream;
 
+    /// There is a reactor. `async-io` makes it when it is first needed, and panics if it cannot.
     fn here() -> Result<(), BuildError> {
-        Ok(())
+        let needs_it = || {
+            let mut timer = Timer::after(Duration::from_secs(1));
+            let _ = Pin::new(&mut timer).poll(&mut Context::from_waker(Waker::noop()));
+        };
+        let source = || io::Error::other("no descriptor or thread is left for async-io");
+        catch_unwind(needs_it).map_err(|_| BuildError::Start { source: source() })
     }
 
     fn start<F>(

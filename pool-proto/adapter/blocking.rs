@@ -27,28 +27,20 @@ pub enum Awaited {}
 #[derive(Debug)]
 pub enum Blocking {}
 
-/// What a runtime has to bring besides, for pools whose calls block.
-pub trait Threaded: Runtime {
+/// What a runtime has to bring besides, for pools whose calls block: it takes the sockets of [`std::net`],
+/// sets them to non-blocking mode, and has threads for what blocks.
+pub trait Threaded:
+    Runtime<
+        Dialled: TryFrom<TcpStream, Error = io::Error>,
+        Listener: TryFrom<TcpListener, Error = io::Error>,
+    >
+{
     /// Calls `act`, which may block, on a thread that does nothing else meanwhile. Dropped, `act` is not
     /// called any more, or what comes of it is dropped.
     fn call<T: Send + 'static>(
         &self,
         act: impl FnOnce() -> io::Result<T> + Send + 'static,
     ) -> impl Future<Output = io::Result<T>> + Send;
-
-    /// What a user's dialer has connected.
-    ///
-    /// # Errors
-    ///
-    /// When the reactor does not take it.
-    fn dialled(stream: TcpStream) -> io::Result<Self::Dialled>;
-
-    /// A user's listener.
-    ///
-    /// # Errors
-    ///
-    /// When the reactor does not take it.
-    fn listener(listener: TcpListener) -> io::Result<Self::Listener>;
 
     /// Joins the threads of a pool that has ended.
     fn join(&self);
@@ -152,7 +144,7 @@ where
 {
     async fn dial(&self, runtime: &N) -> io::Result<N::Dialled> {
         let dial = Arc::clone(&self.0);
-        N::dialled(runtime.call(move || dial()).await?)
+        runtime.call(move || dial()).await?.try_into()
     }
 }
 
@@ -174,7 +166,8 @@ impl<N: Threaded> PoolBuilder<N, Accepting, Blocking> {
     ///
     /// [`BuildError::Start`] when the system has no thread or descriptor left.
     pub fn listen(self, listener: TcpListener) -> Result<Pool<N, Accepting, Blocking>, BuildError> {
-        self.accept_at(N::listener(listener).map_err(|source| BuildError::Start { source })?)
+        N::here()?;
+        self.accept_at(listener.try_into().map_err(|source| BuildError::Start { source })?)
     }
 }
 
