@@ -3,14 +3,14 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::SocketAddr;
 use std::num::NonZero;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use pool_proto::adapter::{Alive, Direction, Runtime, listen_on_first};
+use pool_proto::adapter::{Alive, Direction, Runtime, listen_on_first, poll_until_done};
 use pool_proto::transport::BuildError;
 use smol::channel::bounded;
 use smol::future::Boxed;
@@ -143,18 +143,12 @@ impl Runtime for Smol {
         tcp: &Self::Tcp,
         cx: &mut Context<'_>,
         direction: Direction,
-        mut act: impl FnMut() -> io::Result<T>,
+        act: impl FnMut() -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
-        loop {
-            match act() {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
-            }
-            ready!(match direction {
-                Direction::Read => tcp.poll_readable(cx),
-                Direction::Write => tcp.poll_writable(cx),
-            })?;
-        }
+        poll_until_done(act, || match direction {
+            Direction::Read => tcp.poll_readable(cx),
+            Direction::Write => tcp.poll_writable(cx),
+        })
     }
 
     // What the reactor says may be of yesterday, but it says that once: asked again after a read that

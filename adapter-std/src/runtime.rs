@@ -2,12 +2,12 @@
 //! sockets and timers of `async-io`.
 
 use std::future::Future;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use async_channel::bounded;
 use async_executor::Executor;
 use async_io::{Async, Timer};
 use async_lock::Semaphore;
-use pool_proto::adapter::{Alive, Direction, Runtime, Threaded, listen_on_first};
+use pool_proto::adapter::{Alive, Direction, Runtime, Threaded, listen_on_first, poll_until_done};
 use pool_proto::transport::BuildError;
 use socket2::SockRef;
 
@@ -166,18 +166,12 @@ impl Runtime for Threads {
         tcp: &Self::Tcp,
         cx: &mut Context<'_>,
         direction: Direction,
-        mut act: impl FnMut() -> io::Result<T>,
+        act: impl FnMut() -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
-        loop {
-            match act() {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
-            }
-            ready!(match direction {
-                Direction::Read => tcp.poll_readable(cx),
-                Direction::Write => tcp.poll_writable(cx),
-            })?;
-        }
+        poll_until_done(act, || match direction {
+            Direction::Read => tcp.poll_readable(cx),
+            Direction::Write => tcp.poll_writable(cx),
+        })
     }
 
     // What the reactor says may be of yesterday, but it says that once: asked again after a read that

@@ -47,5 +47,5 @@ pub use client::Dial;
 pub use clock::MonotonicClock;
 pub use driver::Alive;
 pub use pool::Pool;
-pub use runtime::{Direction, Runtime};
+pub use runtime::{Direction, Runtime, poll_until_done};
 pub use socket::{Polled, Socket, listen_on_first};

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::future::Future;
 use core::net::SocketAddr;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, ready};
 use core::time::Duration;
 use std::io;
 
@@ -115,6 +115,25 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     ///
     /// When nothing can be waited for any more, as when the reactor is gone.
     fn poll_readable(tcp: &Self::Tcp, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+/// [`Runtime::poll_io`] by a reactor that says when a socket may be `ready`: `act` is tried at once, and
+/// again after each time that it is.
+///
+/// # Errors
+///
+/// Those of `act` and of `ready`.
+pub fn poll_until_done<T>(
+    mut act: impl FnMut() -> io::Result<T>,
+    mut ready: impl FnMut() -> Poll<io::Result<()>>,
+) -> Poll<io::Result<T>> {
+    loop {
+        match act() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            result => return Poll::Ready(result),
+        }
+        ready!(ready())?;
+    }
 }
 
 /// What a task waits for on a socket.
