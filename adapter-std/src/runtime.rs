@@ -95,8 +95,8 @@ impl Runtime for Threads {
             let mut timer = Timer::after(Duration::from_secs(1));
             let _ = Pin::new(&mut timer).poll(&mut Context::from_waker(Waker::noop()));
         };
-        let source = || io::Error::other("no descriptor or thread is left for async-io");
-        catch_unwind(needs_it).map_err(|_| BuildError::Start { source: source() })
+        let text = "no descriptor or thread is left for async-io";
+        catch_unwind(needs_it).map_err(|_| BuildError::Start { source: io::Error::other(text) })
     }
 
     fn start<F>(

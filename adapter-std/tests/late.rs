@@ -3,11 +3,14 @@
 use std::error::Error;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::task::Poll;
 use std::time::Duration;
 
-use adapter_std::pool_proto::ClientConfig;
+use adapter_std::pool_proto::adapter::{self, MonotonicClock};
+use adapter_std::pool_proto::shell::{Clock, block_on};
 use adapter_std::pool_proto::tls::{ClientTls, ServerTls};
-use adapter_std::{ClientPool, ServerPool};
+use adapter_std::pool_proto::{Accepting, ClientConfig, Instant};
+use adapter_std::{ClientPool, ServerPool, Threads};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -58,5 +61,27 @@ fn a_read_goes_on_with_what_a_write_has_left() -> Result<(), Box<dyn Error>> {
     let read = ours.read_exact(&mut answer);
     let peer = peer.join().map_err(|_| "the peer panicked")?;
     assert!(read.is_ok() && peer.is_ok(), "{read:?}, {peer:?}");
+    Ok(())
+}
+
+#[test]
+fn a_timer_that_another_thread_sets_is_on_time() -> Result<(), Box<dyn Error>> {
+    let builder = adapter::Pool::<Threads, Accepting>::builder();
+    let Poll::Ready(pool) =
+        block_on(&mut Box::pin(builder.bind("127.0.0.1:0")), &MonotonicClock::start(), SOON)
+    else {
+        return Err("it took too long to bind".into());
+    };
+    let pool = pool?;
+    let limit = Duration::from_millis(20);
+    // At first its thread may not be asleep yet.
+    for _ in 0..5 {
+        let began = MonotonicClock::start();
+        // It has nothing to wait for but peers.
+        let taken = block_on(&mut Box::pin(pool.acquire(limit)), &began, SOON);
+        assert!(matches!(taken, Poll::Ready(Err(_))), "{taken:?}");
+        let took = began.now().since(Instant::EPOCH);
+        assert!(took >= limit && took < SOON, "{took:?}");
+    }
     Ok(())
 }

@@ -10,7 +10,6 @@ use std::net::{TcpListener, TcpStream};
 
 use futures_lite::future;
 
-use super::server::listen_at;
 use super::{Balancer, Dial, Found, MonotonicClock, Pool, PoolBuilder, Runtime};
 use crate::client::Dialing;
 use crate::id::ConnId;
@@ -20,11 +19,11 @@ use crate::shell::{AcquireError, Expire, block_on};
 use crate::transport::{BuildError, Stream};
 
 /// How the calls of a [`Pool`] wait: they return futures.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Awaited {}
 
 /// How the calls of a [`Pool`] wait: they block their thread.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Blocking {}
 
 /// What a runtime has to bring besides, for pools whose calls block: it takes the sockets of [`std::net`],
@@ -156,7 +155,7 @@ impl<N: Threaded> PoolBuilder<N, Accepting, Blocking> {
     /// [`BuildError::Bind`] when the address cannot be had, [`BuildError::Start`] when the system has
     /// no thread or descriptor left.
     pub fn bind(self, address: &str) -> Result<Pool<N, Accepting, Blocking>, BuildError> {
-        self.accept_at(future::block_on(listen_at::<N>(&N::here()?, address))?)
+        future::block_on(self.accept_on(address))
     }
 
     /// Builds a pool on a listener of the user's. It accepts at once, and closes the listener when
@@ -165,8 +164,12 @@ impl<N: Threaded> PoolBuilder<N, Accepting, Blocking> {
     /// # Errors
     ///
     /// [`BuildError::Start`] when the system has no thread or descriptor left.
-    pub fn listen(self, listener: TcpListener) -> Result<Pool<N, Accepting, Blocking>, BuildError> {
-        N::here()?;
+    pub fn listen(
+        mut self,
+        listener: TcpListener,
+    ) -> Result<Pool<N, Accepting, Blocking>, BuildError> {
+        // Before the listener, which needs it.
+        self.place = Some(N::here()?);
         self.accept_at(listener.try_into().map_err(|source| BuildError::Start { source })?)
     }
 }

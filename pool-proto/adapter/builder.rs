@@ -30,6 +30,7 @@ impl Buildable for Accepting {
 }
 
 /// Builds a pool. An adapter calls its two forms `ClientPoolBuilder` and `ServerPoolBuilder`.
+#[derive(Clone)]
 #[must_use]
 pub struct PoolBuilder<N: Runtime, R: Buildable, C = Awaited> {
     pub(super) config: Option<R::Config>,
@@ -73,15 +74,6 @@ impl<N: Runtime, R: Buildable> PoolBuilder<N, R, Awaited> {
     pub fn on(mut self, place: impl Into<N::Place>) -> Self {
         self.place = Some(place.into());
         self
-    }
-}
-
-// By hand: a derived one would want the same of `N` and `C`.
-impl<N: Runtime, R: Buildable, C> Clone for PoolBuilder<N, R, C> {
-    fn clone(&self) -> Self {
-        let Self { config, tls, keep_alive, place, calls } = self;
-        let (config, tls, place) = (config.clone(), tls.clone(), place.clone());
-        Self { config, tls, keep_alive: *keep_alive, place, calls: *calls }
     }
 }
 

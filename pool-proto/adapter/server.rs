@@ -33,11 +33,8 @@ impl<N: Runtime> PoolBuilder<N, Accepting, Awaited> {
     ///
     /// [`BuildError::Bind`] when the address cannot be had, [`BuildError::NoRuntime`] where there is
     /// nothing to run on.
-    pub async fn bind(mut self, address: &str) -> Result<Pool<N, Accepting>, BuildError> {
-        let place = self.place.map_or_else(N::here, Ok)?;
-        let listener = listen_at::<N>(&place, address).await;
-        self.place = Some(place);
-        self.accept_at(listener?)
+    pub async fn bind(self, address: &str) -> Result<Pool<N, Accepting>, BuildError> {
+        self.accept_on(address).await
     }
 
     /// Builds a pool on a listener of the user's. It accepts at once, and closes the listener when
@@ -52,6 +49,18 @@ impl<N: Runtime> PoolBuilder<N, Accepting, Awaited> {
 }
 
 impl<N: Runtime, C> PoolBuilder<N, Accepting, C> {
+    pub(super) async fn accept_on(
+        mut self,
+        address: &str,
+    ) -> Result<Pool<N, Accepting, C>, BuildError> {
+        let place = self.place.map_or_else(N::here, Ok)?;
+        let listener = N::bind(&place, address).await;
+        self.place = Some(place);
+        self.accept_at(
+            listener.map_err(|source| BuildError::Bind { address: address.to_owned(), source })?,
+        )
+    }
+
     pub(super) fn accept_at(
         self,
         listener: N::Listener,
@@ -69,14 +78,6 @@ impl<N: Runtime, C> PoolBuilder<N, Accepting, C> {
         };
         Pool::start(self.place, 0, |now| Server::new(&config, now), supply, local_addr)
     }
-}
-
-pub(super) async fn listen_at<N: Runtime>(
-    place: &N::Place,
-    address: &str,
-) -> Result<N::Listener, BuildError> {
-    let listener = N::bind(place, address).await;
-    listener.map_err(|source| BuildError::Bind { address: address.to_owned(), source })
 }
 
 struct Listener<N: Runtime> {
