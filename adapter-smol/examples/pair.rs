@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use adapter_smol::pool_proto::tls::{ClientTls, ServerTls};
+use adapter_smol::pool_driver::tls::{ClientTls, ServerTls};
 use adapter_smol::pool_proto::{ClientConfig, ConnId};
 use adapter_smol::{ClientPool, ServerPool};
 use smol::channel::{Receiver, Sender, bounded as channel};

@@ -10,7 +10,7 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use adapter_smol::pool_proto::tls::{ClientTls, ServerTls};
+//! use adapter_smol::pool_driver::tls::{ClientTls, ServerTls};
 //! use adapter_smol::{ClientPool, ServerPool};
 //! use smol::io::{AsyncReadExt, AsyncWriteExt};
 //!
@@ -85,28 +85,29 @@
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | `runtime.rs` | sockets, timers and tasks, as [`pool_proto::adapter`] wants them |
+//! | `runtime.rs` | sockets, timers and tasks, as [`pool_driver`] wants them |
 //! | `stream.rs` | a connection in the user's hands |
 //!
 //! What every adapter does alike (the pool, its builders and its driver, TLS, the id, the look at a
-//! connection, early data, leases) is in [`pool_proto::adapter`], [`pool_proto::transport`] and
-//! [`pool_proto::shell`].
+//! connection, early data, leases) is in [`pool_driver`], [`pool_driver::transport`] and
+//! [`pool_driver::shell`].
 
 mod runtime;
 mod stream;
 
+use pool_driver::PoolBuilder;
+pub use pool_driver::shell::{AcquireError, Handle};
+pub use pool_driver::tls::TlsFacts;
+pub use pool_driver::transport::{BuildError, Revoked};
+pub use pool_driver::{self, tls};
 pub use pool_proto;
-use pool_proto::adapter::PoolBuilder;
-pub use pool_proto::shell::{AcquireError, Handle};
-pub use pool_proto::tls::TlsFacts;
-pub use pool_proto::transport::{BuildError, Revoked};
 use pool_proto::{Accepting, Dialing};
 pub use runtime::{Smol, Spawner};
 pub use rustls;
 pub use stream::PooledStream;
 
 /// A pool on smol: what a [`ClientPool`] and a [`ServerPool`] have in common.
-pub type Pool<R> = pool_proto::adapter::Pool<Smol, R>;
+pub type Pool<R> = pool_driver::Pool<Smol, R>;
 
 /// A pool that dials a peer and keeps connections ready.
 ///
@@ -148,4 +149,4 @@ pub type ServerPoolBuilder = PoolBuilder<Smol, Accepting>;
 /// pool.put(stream)?;
 /// # Ok(()) }
 /// ```
-pub type Balancer<R> = pool_proto::adapter::Balancer<Smol, R>;
+pub type Balancer<R> = pool_driver::Balancer<Smol, R>;

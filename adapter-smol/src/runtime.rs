@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use pool_proto::adapter::{Alive, Direction, Runtime, listen_on_first, poll_until_done};
-use pool_proto::transport::BuildError;
+use pool_driver::transport::BuildError;
+use pool_driver::{Alive, Direction, Runtime, listen_on_first, poll_until_done};
 use smol::channel::bounded;
 use smol::future::Boxed;
 use smol::net::{TcpListener, TcpStream};

@@ -14,11 +14,11 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 
 use adapter_smol::ClientPool;
-use adapter_smol::pool_proto::conformance::dialers;
-use adapter_smol::pool_proto::tls::TlsMode;
+use adapter_smol::pool_driver::tls::TlsMode;
 use common::{SOON, serve, server_config};
 use executors::Global;
 use harness::On;
+use pool_conformance::dialers;
 use smol::block_on;
 use smol::net::TcpStream;
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use adapter_smol::pool_proto::tls::{ClientTls, ServerTls};
+use adapter_smol::pool_driver::tls::{ClientTls, ServerTls};
 use adapter_smol::pool_proto::{CloseReason, PutError, Refusal, ServerConfigBuilder, Totals};
 use adapter_smol::{AcquireError, ClientPool, PooledStream, Revoked, ServerPool, Spawner};
 use common::{SOON, eventually, expect, send, server_config, soon};

@@ -11,11 +11,11 @@ mod harness;
 
 use std::task::{Context, Waker};
 
-use adapter_smol::pool_proto::conformance::polls;
-use adapter_smol::pool_proto::tls::TlsMode;
+use adapter_smol::pool_driver::tls::TlsMode;
 use common::{SOON, dial, eventually, serve, server_config, single, soon};
 use executors::Global;
 use harness::On;
+use pool_conformance::polls;
 use smol::block_on;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, SyncSender as Sender, sync_channel as channel};
 use std::thread;
 use std::time::Duration;
 
-use adapter_std::pool_proto::tls::{ClientTls, ServerTls};
+use adapter_std::pool_driver::tls::{ClientTls, ServerTls};
 use adapter_std::pool_proto::{ClientConfig, ConnId};
 use adapter_std::{ClientPool, ServerPool};
 

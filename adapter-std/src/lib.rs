@@ -13,7 +13,7 @@
 //! use std::net::TcpListener;
 //! use std::time::Duration;
 //!
-//! use adapter_std::pool_proto::tls::{ClientTls, ServerTls};
+//! use adapter_std::pool_driver::tls::{ClientTls, ServerTls};
 //! use adapter_std::{ClientPool, ServerPool};
 //!
 //! fn main() -> Result<(), Box<dyn Error>> {
@@ -84,30 +84,31 @@
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | `runtime.rs` | threads, sockets and timers, as [`pool_proto::adapter`] wants them |
+//! | `runtime.rs` | threads, sockets and timers, as [`pool_driver`] wants them |
 //! | `stream.rs` | a connection in the user's hands |
 //! | `wait.rs` | waiting for one socket |
 //!
 //! What every adapter does alike (the pool, its builders and its driver, TLS, the id, the look at a
-//! connection, early data, leases) is in [`pool_proto::adapter`], [`pool_proto::transport`] and
-//! [`pool_proto::shell`].
+//! connection, early data, leases) is in [`pool_driver`], [`pool_driver::transport`] and
+//! [`pool_driver::shell`].
 
 mod runtime;
 mod stream;
 mod wait;
 
+pub use pool_driver::shell::{AcquireError, Handle};
+pub use pool_driver::tls::TlsFacts;
+pub use pool_driver::transport::{BuildError, Revoked};
+pub use pool_driver::{self, tls};
+use pool_driver::{Blocking, PoolBuilder};
 pub use pool_proto;
-use pool_proto::adapter::{Blocking, PoolBuilder};
-pub use pool_proto::shell::{AcquireError, Handle};
-pub use pool_proto::tls::TlsFacts;
-pub use pool_proto::transport::{BuildError, Revoked};
 use pool_proto::{Accepting, Dialing};
 pub use runtime::Threads;
 pub use rustls;
 pub use stream::{PooledStream, ReadHalf, WriteHalf};
 
 /// A pool on threads: what a [`ClientPool`] and a [`ServerPool`] have in common.
-pub type Pool<R> = pool_proto::adapter::Pool<Threads, R, Blocking>;
+pub type Pool<R> = pool_driver::Pool<Threads, R, Blocking>;
 
 /// A pool that dials a peer and keeps connections ready.
 ///
@@ -148,4 +149,4 @@ pub type ServerPoolBuilder = PoolBuilder<Threads, Accepting, Blocking>;
 /// pool.put(stream)?;
 /// # Ok(()) }
 /// ```
-pub type Balancer<R> = pool_proto::adapter::Balancer<Threads, R, Blocking>;
+pub type Balancer<R> = pool_driver::Balancer<Threads, R, Blocking>;

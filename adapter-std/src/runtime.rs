@@ -15,8 +15,8 @@ use async_channel::bounded;
 use async_executor::Executor;
 use async_io::{Async, Timer};
 use async_lock::Semaphore;
-use pool_proto::adapter::{Alive, Direction, Runtime, Threaded, listen_on_first, poll_until_done};
-use pool_proto::transport::BuildError;
+use pool_driver::transport::BuildError;
+use pool_driver::{Alive, Direction, Runtime, Threaded, listen_on_first, poll_until_done};
 use socket2::SockRef;
 
 use crate::stream::PooledStream;

@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use pool_driver::Socket;
+use pool_driver::tls::TlsFacts;
+use pool_driver::transport::{Socket as _, Stream};
 use pool_proto::ConnId;
-use pool_proto::adapter::Socket;
-use pool_proto::tls::TlsFacts;
-use pool_proto::transport::{Socket as _, Stream};
 use rustix::event::PollFlags;
 
 use crate::runtime::Threads;

@@ -4,9 +4,9 @@ use std::io;
 use std::net::TcpStream;
 use std::time::Duration;
 
+use pool_driver::MonotonicClock;
+use pool_driver::shell::Clock as _;
 use pool_proto::Instant;
-use pool_proto::adapter::MonotonicClock;
-use pool_proto::shell::Clock as _;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// Where there is no ppoll(2), as on macOS, more than 24 days are refused: longer times are waited for

@@ -6,9 +6,9 @@ use std::net::{TcpListener, TcpStream};
 use std::task::Poll;
 use std::time::Duration;
 
-use adapter_std::pool_proto::adapter::{self, MonotonicClock};
-use adapter_std::pool_proto::shell::{Clock, block_on};
-use adapter_std::pool_proto::tls::{ClientTls, ServerTls};
+use adapter_std::pool_driver::shell::{Clock, block_on};
+use adapter_std::pool_driver::tls::{ClientTls, ServerTls};
+use adapter_std::pool_driver::{self, MonotonicClock};
 use adapter_std::pool_proto::{Accepting, ClientConfig, Instant};
 use adapter_std::{ClientPool, ServerPool, Threads};
 
@@ -66,7 +66,7 @@ fn a_read_goes_on_with_what_a_write_has_left() -> Result<(), Box<dyn Error>> {
 
 #[test]
 fn a_timer_that_another_thread_sets_is_on_time() -> Result<(), Box<dyn Error>> {
-    let builder = adapter::Pool::<Threads, Accepting>::builder();
+    let builder = pool_driver::Pool::<Threads, Accepting>::builder();
     let Poll::Ready(pool) =
         block_on(&mut Box::pin(builder.bind("127.0.0.1:0")), &MonotonicClock::start(), SOON)
     else {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use adapter_std::pool_proto::tls::{ClientTls, ServerTls};
+use adapter_std::pool_driver::tls::{ClientTls, ServerTls};
 use adapter_std::rustls::server::{ClientHello, ResolvesServerCert};
 use adapter_std::rustls::sign::CertifiedKey;
 use adapter_std::{ClientPool, ServerPool};

@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use adapter_tokio::pool_proto::tls::{ClientTls, ServerTls};
+use adapter_tokio::pool_driver::tls::{ClientTls, ServerTls};
 use adapter_tokio::pool_proto::{ClientConfig, ConnId};
 use adapter_tokio::{ClientPool, ServerPool};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -10,7 +10,7 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use adapter_tokio::pool_proto::tls::{ClientTls, ServerTls};
+//! use adapter_tokio::pool_driver::tls::{ClientTls, ServerTls};
 //! use adapter_tokio::{ClientPool, ServerPool};
 //! use tokio::io::{AsyncReadExt, AsyncWriteExt};
 //!
@@ -65,28 +65,29 @@
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | `runtime.rs` | tasks, timers and sockets of tokio, as [`pool_proto::adapter`] wants them |
+//! | `runtime.rs` | tasks, timers and sockets of tokio, as [`pool_driver`] wants them |
 //! | `stream.rs` | a connection in the user's hands |
 //!
 //! What every adapter does alike (the pool, its builders and its driver, TLS, the id, the look at a
-//! connection, early data, leases) is in [`pool_proto::adapter`], [`pool_proto::transport`] and
-//! [`pool_proto::shell`].
+//! connection, early data, leases) is in [`pool_driver`], [`pool_driver::transport`] and
+//! [`pool_driver::shell`].
 
 mod runtime;
 mod stream;
 
+use pool_driver::PoolBuilder;
+pub use pool_driver::shell::{AcquireError, Handle};
+pub use pool_driver::tls::TlsFacts;
+pub use pool_driver::transport::{BuildError, Revoked};
+pub use pool_driver::{self, tls};
 pub use pool_proto;
-use pool_proto::adapter::PoolBuilder;
-pub use pool_proto::shell::{AcquireError, Handle};
-pub use pool_proto::tls::TlsFacts;
-pub use pool_proto::transport::{BuildError, Revoked};
 use pool_proto::{Accepting, Dialing};
 pub use runtime::Tokio;
 pub use rustls;
 pub use stream::PooledStream;
 
 /// A pool on tokio: what a [`ClientPool`] and a [`ServerPool`] have in common.
-pub type Pool<R> = pool_proto::adapter::Pool<Tokio, R>;
+pub type Pool<R> = pool_driver::Pool<Tokio, R>;
 
 /// A pool that dials a peer and keeps connections ready.
 ///
@@ -128,7 +129,7 @@ pub type ServerPoolBuilder = PoolBuilder<Tokio, Accepting>;
 /// pool.put(stream)?;
 /// # Ok(()) }
 /// ```
-pub type Balancer<R> = pool_proto::adapter::Balancer<Tokio, R>;
+pub type Balancer<R> = pool_driver::Balancer<Tokio, R>;
 
 #[doc = include_str!("../docs/interop.md")]
 pub mod interop {}

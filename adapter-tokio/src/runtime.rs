@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use pool_proto::adapter::{Alive, Direction, Runtime, listen_on_first};
-use pool_proto::transport::BuildError;
+use pool_driver::transport::BuildError;
+use pool_driver::{Alive, Direction, Runtime, listen_on_first};
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream, lookup_host};

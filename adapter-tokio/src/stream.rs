@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use pool_driver::Socket;
+use pool_driver::tls::TlsFacts;
+use pool_driver::transport::{Stream, polled};
 use pool_proto::ConnId;
-use pool_proto::adapter::Socket;
-use pool_proto::tls::TlsFacts;
-use pool_proto::transport::{Stream, polled};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::runtime::Tokio;

@@ -13,9 +13,9 @@ use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use adapter_tokio::pool_proto::adapter::{Alive, Direction, Pool, Runtime, Socket};
-use adapter_tokio::pool_proto::tls::TlsMode;
-use adapter_tokio::pool_proto::transport::Stream;
+use adapter_tokio::pool_driver::tls::TlsMode;
+use adapter_tokio::pool_driver::transport::Stream;
+use adapter_tokio::pool_driver::{Alive, Direction, Pool, Runtime, Socket};
 use adapter_tokio::pool_proto::{Dialing, ServerConfig};
 use adapter_tokio::{BuildError, Tokio};
 use common::{SOON, client_config, serve};

@@ -11,10 +11,10 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 
 use adapter_tokio::ClientPool;
-use adapter_tokio::pool_proto::conformance::dialers;
-use adapter_tokio::pool_proto::tls::TlsMode;
+use adapter_tokio::pool_driver::tls::TlsMode;
 use common::{SOON, serve, server_config};
 use harness::Tokio;
+use pool_conformance::dialers;
 use tokio::net::TcpStream;
 
 #[tokio::test]

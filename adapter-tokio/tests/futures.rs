@@ -3,8 +3,8 @@
 #[path = "conformance/harness.rs"]
 mod harness;
 
-use adapter_tokio::pool_proto::conformance::polls;
 use harness::Tokio;
+use pool_conformance::polls;
 
 #[test]
 fn a_waiter_is_not_woken_before_there_is_news() {

@@ -8,9 +8,9 @@ use std::io::Write;
 use std::thread;
 use std::time::Duration;
 
-use adapter_tokio::pool_proto::conformance::shake_and_make_tickets;
-use adapter_tokio::pool_proto::tls::TlsMode;
+use adapter_tokio::pool_driver::tls::TlsMode;
 use common::{SOON, dial, eventually, single};
+use pool_conformance::shake_and_make_tickets;
 use tokio::time::Instant;
 
 #[tokio::test]

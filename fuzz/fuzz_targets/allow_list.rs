@@ -1,4 +1,4 @@
 #![no_main]
-//! Runs `pool_fuzz::allow_list` under libFuzzer.
+//! Runs `pool_testkit::fuzz::allow_list` under libFuzzer.
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| pool_fuzz::allow_list(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| pool_testkit::fuzz::allow_list(bytes));

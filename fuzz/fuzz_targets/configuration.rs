@@ -1,4 +1,4 @@
 #![no_main]
-//! Runs `pool_fuzz::configuration` under libFuzzer.
+//! Runs `pool_testkit::fuzz::configuration` under libFuzzer.
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| pool_fuzz::configuration(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| pool_testkit::fuzz::configuration(bytes));

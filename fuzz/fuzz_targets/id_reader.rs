@@ -1,4 +1,4 @@
 #![no_main]
-//! Runs `pool_fuzz::id_reader` under libFuzzer.
+//! Runs `pool_testkit::fuzz::id_reader` under libFuzzer.
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| pool_fuzz::id_reader(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| pool_testkit::fuzz::id_reader(bytes));

@@ -1,4 +1,4 @@
 #![no_main]
-//! Runs `pool_fuzz::server_script` under libFuzzer.
+//! Runs `pool_testkit::fuzz::server_script` under libFuzzer.
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| pool_fuzz::server_script(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| pool_testkit::fuzz::server_script(bytes));

@@ -1,4 +1,4 @@
 #![no_main]
-//! Runs `pool_fuzz::tls_text` under libFuzzer.
+//! Runs `pool_testkit::fuzz::tls_text` under libFuzzer.
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| pool_fuzz::tls_text(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| pool_testkit::fuzz::tls_text(bytes));

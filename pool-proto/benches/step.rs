@@ -1,27 +1,19 @@
-//! What a step of the machine costs, and what the `std` shell adds to it.
+//! What a step of the machine costs.
 //!
-//! `cargo bench -p pool-proto --bench step --features std [-- --quick]`
+//! `cargo bench -p pool-proto --bench step [-- --quick]`
 //!
 //! - Machine: nanoseconds per event with 1,000, 100,000 and 1,000,000 live connections and every
 //!   timer on. An event is one call that changes the machine: `acquire`, `acquire_by_id`, `put`,
 //!   `admit`, `handle_event`, `handle_timeout`. Its price includes draining `poll_action` after it,
 //!   one `poll_timeout`, and this driver's own work (drawing the ids).
-//! - Shell: one acquire and one put, as a multiple of a pop and a push on a bare
-//!   `Mutex<VecDeque<u64>>`, in alternating rounds so that both see the same weather.
 //!
 //! A figure beyond its aim is marked `MISS`; benchmarks do not fail builds.
 
-use std::collections::VecDeque;
 use std::error::Error;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
-use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use pool_proto::shell::{Clock, Connection, Order, Shell};
 use pool_proto::{
     Accepting, Acquire, Action, Client, ClientConfig, ConnId, Dialing, Event, Finding, IdExchange,
     IdFormat, Instant, Lease, Machine, Role, Server, ServerConfig, Token,
@@ -36,34 +28,20 @@ struct Effort {
     sizes: &'static [(u32, f64)],
     machine_rounds: usize,
     machine_cycles: u32,
-    shell_rounds: usize,
-    shell_cycles: u32,
-    /// What one acquire and put through the shell may cost, in pops and pushes.
-    shell_aim: f64,
 }
 
 const FULL: Effort = Effort {
     sizes: &[(1_000, 40.0), (100_000, 80.0), (1_000_000, 250.0)],
     machine_rounds: 41,
     machine_cycles: 50_000,
-    shell_rounds: 201,
-    shell_cycles: 20_000,
-    shell_aim: 3.0,
 };
 
 /// For continuous integration: the same figures with more noise, in about ten seconds.
-const QUICK: Effort =
-    Effort { machine_rounds: 11, machine_cycles: 15_000, shell_rounds: 25, ..FULL };
+const QUICK: Effort = Effort { machine_rounds: 11, machine_cycles: 15_000, ..FULL };
 
 /// `cargo test --benches` calls without `--bench`: only whether it runs at all.
-const SMOKE: Effort = Effort {
-    sizes: &[(1_000, f64::INFINITY)],
-    machine_rounds: 2,
-    machine_cycles: 500,
-    shell_rounds: 2,
-    shell_cycles: 100,
-    shell_aim: f64::INFINITY,
-};
+const SMOKE: Effort =
+    Effort { sizes: &[(1_000, f64::INFINITY)], machine_rounds: 2, machine_cycles: 500 };
 
 fn main() -> Outcome {
     let given = |flag: &str| std::env::args().any(|argument| argument == flag);
@@ -73,8 +51,7 @@ fn main() -> Outcome {
         (true, false) => ("full", FULL),
     };
     println!("pool-proto step bench, {name}: median (p10-p90) of thread time; all timers on");
-    machines(&effort)?;
-    shells(&effort)
+    machines(&effort)
 }
 
 fn nanos(clock: ClockId) -> u64 {
@@ -400,189 +377,5 @@ fn machine<R: Drive>(
         mix.get_or_insert(spread);
     }
     println!("  mix: {}", mix.map_or("", |mix| mix.verdict(aim)));
-    Ok(())
-}
-
-// --- (b) the shell ----------------------------------------------------------------------------------
-
-/// A connection on which nothing ever happens.
-struct Quiet(u64);
-
-impl Connection for Quiet {
-    fn check(&mut self) -> Finding {
-        Finding::Quiet
-    }
-
-    fn drain(&mut self) -> Finding {
-        Finding::Quiet
-    }
-}
-
-/// The clock of an adapter.
-struct Coarse;
-
-impl Clock for Coarse {
-    fn now(&self) -> Instant {
-        Instant::from_nanos(nanos(ClockId::Monotonic))
-    }
-
-    fn coarse(&self) -> Instant {
-        Instant::from_nanos(nanos(ClockId::MonotonicCoarse))
-    }
-}
-
-/// The same, without a coarse clock.
-struct Precise;
-
-impl Clock for Precise {
-    fn now(&self) -> Instant {
-        Coarse.now()
-    }
-}
-
-/// Counts how often the driver is woken.
-#[derive(Default)]
-struct Bell(AtomicU64);
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// Connections in each pool, and in the bare queue.
-const STOCK: u32 = 64;
-
-/// A pool with its driver asleep, as it is most of the time.
-struct Pool {
-    shell: Arc<Shell<Quiet, Dialing>>,
-    bell: Arc<Bell>,
-    waker: Waker,
-    answered: u64,
-    turns: u64,
-}
-
-impl Pool {
-    fn new(clock: impl Clock) -> Outcome<Self> {
-        let machine = Client::new(&client_config(STOCK)?, clock.now());
-        let bell = Arc::new(Bell::default());
-        let mut pool = Self {
-            shell: Shell::new(machine, clock),
-            waker: Waker::from(Arc::clone(&bell)),
-            bell,
-            answered: 0,
-            turns: 0,
-        };
-        pool.drive();
-        // Taking one makes the pool dial another: from then on it need not.
-        let held = pool.take()?;
-        pool.drive();
-        held.put(&pool.shell)?;
-        pool.drive();
-        pool.turns = 0;
-        Ok(pool)
-    }
-
-    /// The driver, until it sleeps.
-    fn drive(&mut self) {
-        let mut context = Context::from_waker(&self.waker);
-        let mut orders = Vec::new();
-        loop {
-            self.turns += 1;
-            self.shell.turn(&mut orders);
-            for order in orders.drain(..) {
-                if let Order::Dial { token } = order {
-                    let name = u32::try_from(token.slot()).unwrap_or_default().to_be_bytes();
-                    self.shell.event(Event::Dialed { token });
-                    self.shell.event(Event::Established {
-                        token,
-                        connection: Quiet(token.slot() as u64),
-                        id: Some(ConnId::from_bytes(name)),
-                    });
-                }
-            }
-            if self.shell.poll_work(&mut context).is_pending() {
-                return;
-            }
-        }
-    }
-
-    fn take(&self) -> Outcome<pool_proto::shell::Held<Quiet>> {
-        let mut acquire = self.shell.acquire();
-        match Pin::new(&mut acquire).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(held) => Ok(held?),
-            Poll::Pending => Err("the pool is empty".into()),
-        }
-    }
-
-    /// One acquire and one put; the driver does what it is woken for.
-    fn cycle(&mut self) -> Outcome {
-        let held = self.take()?;
-        black_box(held.get().map(|quiet| quiet.0));
-        held.put(&self.shell)?;
-        let rung = self.bell.0.load(Ordering::Relaxed);
-        if rung != self.answered {
-            self.answered = rung;
-            self.drive();
-        }
-        Ok(())
-    }
-
-    fn round(&mut self, cycles: u32) -> Outcome<f64> {
-        let (took, outcome) = timed(|| (0..cycles).try_for_each(|_| self.cycle()));
-        outcome.map(|()| took / f64::from(cycles))
-    }
-}
-
-fn bare_round(queue: &Mutex<VecDeque<u64>>, cycles: u32) -> f64 {
-    let lock = || queue.lock().unwrap_or_else(PoisonError::into_inner);
-    let (took, ()) = timed(|| {
-        for _ in 0..cycles {
-            let item = black_box(lock().pop_front());
-            lock().extend(item);
-        }
-    });
-    took / f64::from(cycles)
-}
-
-fn shells(effort: &Effort) -> Outcome {
-    let queue = Mutex::new((0..u64::from(STOCK)).collect::<VecDeque<u64>>());
-    let (mut coarse, mut precise) = (Pool::new(Coarse)?, Pool::new(Precise)?);
-    let mut bare_took = Vec::new();
-    let mut pools_took = [Vec::new(), Vec::new()];
-    let mut ratios = [Vec::new(), Vec::new()];
-    for round in 0..=effort.shell_rounds {
-        for ((pool, took), ratios) in
-            [&mut coarse, &mut precise].into_iter().zip(&mut pools_took).zip(&mut ratios)
-        {
-            let bare = bare_round(&queue, effort.shell_cycles);
-            let pooled = pool.round(effort.shell_cycles)?;
-            // The first round warms up.
-            if round > 0 {
-                bare_took.push(bare);
-                took.push(pooled);
-                ratios.push(pooled / bare);
-            }
-        }
-    }
-    println!(
-        "\nshell, acquire + put, {} rounds; aim {} x with the coarse clock",
-        effort.shell_rounds, effort.shell_aim
-    );
-    println!("{:<16}{:>24}{:>24}", "", "ns", "x bare");
-    println!("{:<16}{:>24}", "bare queue", Spread::of(bare_took).show());
-    let names = ["coarse clock", "precise clock"];
-    for (((name, pool), took), ratios) in
-        names.iter().zip([coarse, precise]).zip(pools_took).zip(ratios)
-    {
-        let ratios = Spread::of(ratios);
-        println!(
-            "{name:<16}{:>24}{:>24}  {}; driver turns: {}",
-            Spread::of(took).show(),
-            ratios.show(),
-            ratios.verdict(effort.shell_aim),
-            pool.turns
-        );
-    }
     Ok(())
 }

@@ -158,61 +158,36 @@
 //! | `client.rs`, `server.rs` | supply: dials with tuner and backoff; admission and eviction (`role.rs`: what differs) |
 //! | `event.rs`, `error.rs`, `stats.rs`, `config.rs` | what goes in and out |
 //! | `slots.rs`, `waiters.rs`, `sources.rs`, `ids.rs`, `slab.rs` | the data structures |
-//! | `time.rs`, `keep_alive.rs`, `by_token.rs` | small values: instants, keep-alive settings, a driver's table |
+//! | `time.rs`, `by_token.rs` | small values: instants, a driver's table |
 //! | [`id`] | the wire format of ids: reader and writer |
 //! | [`allow`] | who may connect |
 //! | `canon.rs` | what a machine's future depends on: for model checkers |
 //! | `tuner.rs`, `backoff.rs` | the two pacing laws, as pure values |
-//! | `shell` (feature `std`) | what adapters share around a machine: mutex, wakers, futures, leases |
-//! | `conformance` (feature `conformance`, outside of `src`) | what every adapter must do, as scenarios; with I/O |
-//! | `tls` (feature `tls`) | rustls configurations for the TLS modes, certificates, pinning |
-//! | `transport` (feature `transport`) | what adapters share around a socket: TLS, ids, the look, early data |
-//! | `adapter` (feature `adapter`, outside of `src`) | what adapters are made of: pools, builders, the driver, for any runtime; with I/O |
-//!
-//! # Features
-//!
-//! None by default: `no_std` with `alloc`. `std` adds the shell; `tls` adds `std` and rustls
-//! configurations; `transport` adds `tls` and what adapters share around a socket. None does I/O.
-//! `adapter` adds `transport` and what adapters are made of; `conformance` is for the tests of adapters.
-//! These two do I/O, and lie outside of `src`, where nothing does.
 
 #![no_std]
 
 extern crate alloc;
-#[cfg(any(feature = "std", test))]
+#[cfg(test)]
 extern crate std;
 
-#[cfg(feature = "adapter")]
-#[path = "../adapter/mod.rs"]
-pub mod adapter;
 pub mod allow;
 mod backoff;
 mod by_token;
 mod canon;
 mod client;
 mod config;
-#[cfg(feature = "conformance")]
-#[path = "../conformance/mod.rs"]
-pub mod conformance;
 mod error;
 mod event;
 pub mod id;
 mod ids;
-mod keep_alive;
 mod machine;
 mod role;
 mod server;
-#[cfg(feature = "std")]
-pub mod shell;
 mod slab;
 mod slots;
 mod sources;
 mod stats;
 mod time;
-#[cfg(feature = "tls")]
-pub mod tls;
-#[cfg(feature = "transport")]
-pub mod transport;
 mod tuner;
 mod waiters;
 
@@ -235,7 +210,6 @@ pub use id::{
     ConnId, FormatWatch, IdError, IdExchange, IdFormat, IdReader, IdWriter, ParseIdError,
 };
 pub use ipnet;
-pub use keep_alive::KeepAlive;
 pub use machine::Machine;
 pub use role::Role;
 pub use server::{Accepting, Admission, Server};

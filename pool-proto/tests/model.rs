@@ -9,16 +9,14 @@
     reason = "a panic is how a test fails"
 )]
 
-mod oracle;
-
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::OnceLock;
 
-use oracle::op::Op;
-use oracle::pair::{Pair, PairOp};
-use oracle::{Checked, Setup, Side};
 use pool_proto::{Accepting, Dialing};
+use pool_testkit::oracle::op::Op;
+use pool_testkit::oracle::pair::{Pair, PairOp};
+use pool_testkit::oracle::{Checked, Setup, Side};
 use proptest::array::UniformArrayStrategy;
 use proptest::prelude::*;
 use proptest::test_runner::Config;

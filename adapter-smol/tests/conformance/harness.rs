@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use adapter_smol::pool_proto::ConnId;
-use adapter_smol::pool_proto::conformance::Harness;
 use adapter_smol::{PooledStream, Smol, Spawner, TlsFacts};
+use pool_conformance::Harness;
 use smol::io::{AsyncRead, AsyncWrite};
 use smol::net::{TcpListener, TcpStream};
 use smol::unblock;

@@ -5,9 +5,9 @@ mod harness;
 
 use std::process::ExitCode;
 
-use adapter_smol::pool_proto::conformance::{self, Adapter, Ends, OnFutures};
 use executors::{AsyncStd, Executor, Global, Own};
 use harness::On;
+use pool_conformance::{Adapter, Ends, OnFutures};
 
 fn main() -> ExitCode {
     // All of them, even if one has failed.
@@ -17,5 +17,5 @@ fn main() -> ExitCode {
 
 fn all_on<E: Executor>() -> bool {
     let adapter: &'static dyn Adapter = &OnFutures::<On<E>>::ADAPTER;
-    conformance::run(E::NAME, Ends { client: adapter, server: adapter })
+    pool_conformance::run(E::NAME, Ends { client: adapter, server: adapter })
 }

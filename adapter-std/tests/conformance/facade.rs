@@ -10,12 +10,12 @@ use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adapter_std::pool_proto::conformance::{
-    Adapter, Balancer, ClientSetup, Dial, Halves, Handle, Listen, Pool, ServerSetup, Stream,
-};
-use adapter_std::pool_proto::shell::AcquireError;
+use adapter_std::pool_driver::shell::AcquireError;
 use adapter_std::pool_proto::{Accepting, ConnId, Dialing, PutError, Role};
 use adapter_std::{BuildError, ClientPool, PooledStream, ServerPool, TlsFacts};
+use pool_conformance::{
+    Adapter, Balancer, ClientSetup, Dial, Halves, Handle, Listen, Pool, ServerSetup, Stream,
+};
 
 pub(crate) struct Std;
 

@@ -4,10 +4,10 @@ mod facade;
 
 use std::process::ExitCode;
 
-use adapter_std::pool_proto::conformance::{self, Ends};
 use facade::Std;
+use pool_conformance::Ends;
 
 fn main() -> ExitCode {
     static STD: Std = Std;
-    conformance::main("std", Ends { client: &STD, server: &STD })
+    pool_conformance::main("std", Ends { client: &STD, server: &STD })
 }

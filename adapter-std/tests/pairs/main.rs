@@ -14,12 +14,12 @@ mod tokio;
 
 use ::std::process::ExitCode;
 
-use adapter_std::pool_proto::conformance::{self, OnFutures};
 use executors::Global;
+use pool_conformance::OnFutures;
 
 fn main() -> ExitCode {
     static STD: std::Std = std::Std;
     let tokio = &OnFutures::<tokio::Tokio>::ADAPTER;
     let adapters = [tokio as _, &OnFutures::<smol::On<Global>>::ADAPTER as _, &STD as _];
-    if conformance::run_pairs(&adapters) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if pool_conformance::run_pairs(&adapters) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

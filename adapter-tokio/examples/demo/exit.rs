@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use adapter_tokio::Pool;
-use adapter_tokio::pool_proto::tls::ClientTls;
+use adapter_tokio::pool_driver::tls::ClientTls;
 use adapter_tokio::pool_proto::{ConnId, Role};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

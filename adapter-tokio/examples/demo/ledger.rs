@@ -4,8 +4,8 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use adapter_tokio::pool_driver::shell::AcquireError;
 use adapter_tokio::pool_proto::ConnId;
-use adapter_tokio::pool_proto::shell::AcquireError;
 use tokio::time::Instant;
 
 use crate::tasks::lock;

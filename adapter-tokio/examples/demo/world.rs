@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use adapter_tokio::pool_proto::tls::{ClientTls, ServerTls};
+use adapter_tokio::pool_driver::tls::{ClientTls, ServerTls};
 use adapter_tokio::pool_proto::{ClientConfig, Role, ServerConfig, Stats};
 use adapter_tokio::{ClientPool, Pool, ServerPool};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::panic::Location;
 use std::time::Duration;
 
-use adapter_tokio::pool_proto::tls::{ClientTls, ServerTls, TlsMode};
+use adapter_tokio::pool_driver::tls::{ClientTls, ServerTls, TlsMode};
 use adapter_tokio::pool_proto::{
     ClientConfig, ClientConfigBuilder, IdExchange, IdFormat, ServerConfig, ServerConfigBuilder,
 };

@@ -10,8 +10,8 @@ use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 
 use adapter_tokio::pool_proto::ConnId;
-use adapter_tokio::pool_proto::conformance::Harness;
 use adapter_tokio::{PooledStream, TlsFacts};
+use pool_conformance::Harness;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;

@@ -4,10 +4,10 @@ mod harness;
 
 use std::process::ExitCode;
 
-use adapter_tokio::pool_proto::conformance::{self, Adapter, Ends, OnFutures};
 use harness::Tokio;
+use pool_conformance::{Adapter, Ends, OnFutures};
 
 fn main() -> ExitCode {
     let tokio: &'static dyn Adapter = &OnFutures::<Tokio>::ADAPTER;
-    conformance::main("tokio", Ends { client: tokio, server: tokio })
+    pool_conformance::main("tokio", Ends { client: tokio, server: tokio })
 }

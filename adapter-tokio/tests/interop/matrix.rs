@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use adapter_tokio::pool_proto::shell::AcquireError;
-use adapter_tokio::pool_proto::tls::{ClientTls, Identity, ServerTls, TlsMode};
-use adapter_tokio::pool_proto::{ConnId, IdExchange, KeepAlive, Role};
+use adapter_tokio::pool_driver::KeepAlive;
+use adapter_tokio::pool_driver::shell::AcquireError;
+use adapter_tokio::pool_driver::tls::{ClientTls, Identity, ServerTls, TlsMode};
+use adapter_tokio::pool_proto::{ConnId, IdExchange, Role};
 use adapter_tokio::{ClientPool, Pool, PooledStream, ServerPool};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
-use adapter_tokio::pool_proto::tls::{ClientTls, Identity, ServerTls, TlsMode};
+use adapter_tokio::pool_driver::tls::{ClientTls, Identity, ServerTls, TlsMode};
 use adapter_tokio::pool_proto::{ClientConfigBuilder, ServerConfigBuilder};
 use adapter_tokio::{AcquireError, ClientPool, PooledStream, ServerPool};
 use tokio::io::AsyncReadExt;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use adapter_tokio::pool_proto::tls::{ClientTls, Identity, ServerTls, TlsMode};
+use adapter_tokio::pool_driver::tls::{ClientTls, Identity, ServerTls, TlsMode};
 use adapter_tokio::pool_proto::{IdExchange, Stats};
 use adapter_tokio::{ClientPool, ServerPool};
 

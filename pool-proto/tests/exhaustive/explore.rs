@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pool_proto::{CloseReason, Totals};
 
-use crate::oracle::checked::{Outcome, reasons};
-use crate::oracle::op::{KINDS, Op};
-use crate::oracle::{Checked, Setup, Side};
 use crate::steps::{Alphabet, STALE, has_subject};
+use pool_testkit::oracle::checked::{Outcome, reasons};
+use pool_testkit::oracle::op::{KINDS, Op};
+use pool_testkit::oracle::{Checked, Setup, Side};
 
 /// The scope: a step that makes one more waiter is taken, but not gone on from.
 const MAX_WAITERS: usize = 2;

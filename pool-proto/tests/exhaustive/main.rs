@@ -34,17 +34,16 @@
 )]
 
 mod explore;
-#[path = "../oracle/mod.rs"]
-mod oracle;
+
 mod same;
 mod steps;
 
 use std::time::Duration;
 
 use explore::{Scripts, Seen};
-use oracle::op::{Given, KINDS, Op, Span, When, Whom};
-use oracle::{Setup, Side};
 use pool_proto::{Accepting, CloseReason, Dialing, Tuning};
+use pool_testkit::oracle::op::{Given, KINDS, Op, Span, When, Whom};
+use pool_testkit::oracle::{Setup, Side};
 use steps::Alphabet;
 
 /// The length of the scripts of all steps.

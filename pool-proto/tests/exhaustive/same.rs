@@ -11,12 +11,12 @@ use std::fmt::Write;
 use pool_proto::{Acquire, Action, Collected, Instant, Names, Refusal, Stats, Stock, WaitOutcome};
 
 use crate::explore::{Scripts, Seen, States};
-use crate::oracle::call::Answer;
-use crate::oracle::canon::Naming;
-use crate::oracle::checked::Outcome;
-use crate::oracle::op::Op;
-use crate::oracle::{Checked, Side};
 use crate::steps::has_subject;
+use pool_testkit::oracle::call::Answer;
+use pool_testkit::oracle::canon::Naming;
+use pool_testkit::oracle::checked::Outcome;
+use pool_testkit::oracle::op::Op;
+use pool_testkit::oracle::{Checked, Side};
 
 /// How many steps each pair goes on.
 const ROUNDS: usize = 4;

@@ -2,9 +2,9 @@
 
 use pool_proto::{Finding, HandshakeFailure};
 
-use crate::oracle::laws::Place;
-use crate::oracle::op::{Given, Op, Span, When, Who, Whom, WhoseId};
-use crate::oracle::{Checked, Side};
+use pool_testkit::oracle::laws::Place;
+use pool_testkit::oracle::op::{Given, Op, Span, When, Who, Whom, WhoseId};
+use pool_testkit::oracle::{Checked, Side};
 
 /// What a pool is put through.
 #[derive(Clone)]

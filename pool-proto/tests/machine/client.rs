@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::harness::*;
 use pool_proto::{
     Acquire, Action, CloseReason, Collected, Event, Finding, HandshakeFailure, IdExchange, Refusal,
     WaitReason,
 };
+use pool_testkit::harness::*;
 
 fn client(min: u32, max: u32) -> ClientHarness {
     ClientHarness::client(min, max, |config| config)

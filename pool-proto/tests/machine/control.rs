@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use crate::harness::*;
 use pool_proto::{
     Acquire, CloseReason, ConnId, Event, HandshakeFailure, Refusal, State, Stock, WaitReason,
 };
+use pool_testkit::harness::*;
 
 const A: &str = "10.0.0.1";
 

@@ -1,10 +1,10 @@
 //! The end of connections: emptying the pool, and what comes too late.
 
-use crate::harness::*;
 use pool_proto::{
     Acquire, Action, CloseReason, Collected, Event, Finding, HandshakeFailure, Instant, Purpose,
     PutError, Refusal,
 };
+use pool_testkit::harness::*;
 
 #[test]
 fn cleaning_closes_what_is_idle_and_nothing_else() {

@@ -1,11 +1,11 @@
 //! A connection between its establishment and its end: leases, putting back, claims and
 //! lifetimes.
 
-use crate::harness::*;
 use pool_proto::{
     Acquire, Action, ClientConfigBuilder, CloseReason, Collected, Finding, IdExchange, Purpose,
     PutError, Refusal, ServerConfigBuilder, TakeOrder,
 };
+use pool_testkit::harness::*;
 
 fn server(config: impl FnOnce(ServerConfigBuilder) -> ServerConfigBuilder) -> ServerHarness {
     ServerHarness::server(4, config)

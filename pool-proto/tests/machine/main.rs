@@ -8,8 +8,6 @@
     reason = "a panic is how a test fails"
 )]
 
-mod harness;
-
 mod arrivals;
 mod canon;
 mod client;

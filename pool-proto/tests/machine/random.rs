@@ -1,12 +1,12 @@
 //! Long random lives of pools: whatever order things happen in, the harness's account agrees with
 //! the machine's, and the same seed gives the same life.
 
-use crate::harness::*;
 use fastrand::Rng;
 use pool_proto::{
     Acquire, Collected, ConnId, Dialing, Event, Finding, HandshakeFailure, IdExchange, Lease, Role,
     Stock, TakeOrder, Token, Tuning, WaitReason, WaiterId,
 };
+use pool_testkit::harness::*;
 
 /// How many lives of a thousand steps are lived in each role.
 const LIVES: u64 = 200;

@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use crate::harness::*;
 use pool_proto::{
     Acquire, Action, CloseReason, Finding, HandshakeFailure, Rejected, ServerConfigBuilder, Token,
 };
+use pool_testkit::harness::*;
 
 const A: &str = "10.0.0.1";
 const B: &str = "10.0.0.2";

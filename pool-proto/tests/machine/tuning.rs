@@ -1,7 +1,7 @@
 //! The client's supply under the two tuning laws.
 
-use crate::harness::*;
 use pool_proto::{Acquire, Collected, Event, HandshakeFailure, Refusal, Stock, Tuning, WaitReason};
+use pool_testkit::harness::*;
 
 fn client(min: u32, max: u32) -> ClientHarness {
     ClientHarness::client(min, max, |config| config)

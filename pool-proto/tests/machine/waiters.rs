@@ -1,10 +1,10 @@
 //! Who waits for what, in which order they are served, and what becomes of them.
 
-use crate::harness::*;
 use pool_proto::{
     Acquire, Action, CloseReason, Collected, ConnId, Event, Finding, HandshakeFailure, Refusal,
     Stock, Token, WaitOutcome, WaitReason, WaiterId,
 };
+use pool_testkit::harness::*;
 
 fn client(min: u32, max: u32) -> ClientHarness {
     ClientHarness::client(min, max, |config| config)

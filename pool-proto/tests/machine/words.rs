@@ -1,10 +1,10 @@
 //! What people read: reasons, states, and how things look in a log.
 
-use crate::harness::*;
 use pool_proto::{
     ClientConfig, CloseReason, ConnId, IdError, IdExchange, IdFormat, Instant, Refusal,
     ServerConfig, State, WaitReason,
 };
+use pool_testkit::harness::*;
 
 #[test]
 fn every_reason_for_an_end_completes_the_sentence_that_a_refusal_begins() {

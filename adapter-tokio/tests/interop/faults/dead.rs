@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use adapter_tokio::ServerPool;
-use adapter_tokio::pool_proto::tls::TlsMode;
+use adapter_tokio::pool_driver::tls::TlsMode;
 use adapter_tokio::pool_proto::{IdFormat, Refusal, Stats};
 use adapter_tokio::{AcquireError, ClientPool};
 use serde_json::{Value, json};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use adapter_tokio::pool_proto::tls::TlsMode;
+use adapter_tokio::pool_driver::tls::TlsMode;
 use adapter_tokio::pool_proto::{IdExchange, IdFormat, Refusal};
 use adapter_tokio::{AcquireError, ServerPool};
 use serde_json::json;

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use adapter_tokio::ClientPool;
+use adapter_tokio::pool_driver::tls::TlsMode;
 use adapter_tokio::pool_proto::Stats;
-use adapter_tokio::pool_proto::tls::TlsMode;
 use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::time::sleep;

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adapter_tokio::pool_proto::tls::TlsMode;
+use adapter_tokio::pool_driver::tls::TlsMode;
 use adapter_tokio::pool_proto::{ConnId, IdExchange, IdFormat};
 use adapter_tokio::{ClientPool, ServerPool};
 use tokio::net::TcpStream;

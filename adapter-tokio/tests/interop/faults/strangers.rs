@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use adapter_tokio::pool_driver::tls::TlsMode;
 use adapter_tokio::pool_proto::IdFormat;
-use adapter_tokio::pool_proto::tls::TlsMode;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adapter_tokio::ClientPool;
+use adapter_tokio::pool_driver::tls::TlsMode;
 use adapter_tokio::pool_proto::ConnId;
-use adapter_tokio::pool_proto::tls::TlsMode;
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};

@@ -5,11 +5,11 @@ mod roles;
 
 use std::hash::Hasher;
 
-use crate::harness::*;
 use pool_proto::{
     Acquire, ClientConfigBuilder, ConnId, Event, Finding, Names, Role, ServerConfigBuilder, Token,
     WaiterId,
 };
+use pool_testkit::harness::*;
 
 /// Keeps all that it is fed with.
 #[derive(Default)]

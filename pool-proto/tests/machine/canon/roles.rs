@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{assert_alike, assert_apart, client, fed, joined, use_up};
-use crate::harness::*;
 use pool_proto::{Acquire, Finding};
+use pool_testkit::harness::*;
 
 const NANOSECOND: Duration = Duration::from_nanos(1);
 

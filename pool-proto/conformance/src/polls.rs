@@ -1,0 +1,170 @@
+//! Futures of callers that wait: polled by hand, and dropped at any moment. Tests for adapters whose
+//! calls are futures, each of which is one of theirs.
+
+use std::future::Future;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use futures_lite::FutureExt;
+use futures_lite::future::yield_now;
+
+use super::ends::{client_config, client_tls, listener, server_config, server_tls, single};
+use super::futures::{Harness, set_up, within};
+use super::prelude::*;
+use super::scenarios::assert_adds_up;
+use super::wait::spawn;
+use pool_driver::shell::AcquireError;
+use pool_driver::tls::TlsMode;
+use pool_driver::{self, Buildable};
+use pool_proto::{
+    Accepting, ClientConfigBuilder, ConnId, Dialing, ServerConfigBuilder, Stats, TakeOrder,
+    WaitReason,
+};
+
+pub(super) type PoolOf<H, R> = pool_driver::Pool<<H as Harness>::Runtime, R>;
+
+pub(super) fn serve<H: Harness>(
+    mode: TlsMode,
+    config: ServerConfigBuilder,
+) -> (PoolOf<H, Accepting>, SocketAddr) {
+    let (listener, address) = listener();
+    listener.set_nonblocking(true).unwrap();
+    let builder = set_up::<H, _>(Some(config.build().unwrap()), server_tls(mode), None);
+    let pool = H::block_on(async { builder.listen(H::listener(listener).unwrap()).unwrap() });
+    (pool, address)
+}
+
+fn dial<H: Harness>(
+    mode: TlsMode,
+    config: ClientConfigBuilder,
+    address: SocketAddr,
+) -> PoolOf<H, Dialing> {
+    let builder = set_up::<H, _>(Some(config.build().unwrap()), client_tls(mode), None);
+    H::block_on(async { builder.connect(address.to_string()).unwrap() })
+}
+
+/// Counts how often a future asked to be polled.
+#[derive(Default)]
+struct Calls(AtomicUsize);
+
+impl Wake for Calls {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A waiter is woken once, and not before there is an answer.
+pub fn a_waiter_is_not_woken_before_there_is_news<H: Harness>() {
+    let (server, address) = serve::<H>(TlsMode::None, server_config());
+    let calls = Arc::new(Calls::default());
+    let waker = Waker::from(Arc::clone(&calls));
+    let count = || calls.0.load(Ordering::Relaxed);
+    let mut wait = Box::pin(server.acquire(Duration::MAX));
+    // In the runtime, as its timer may need it.
+    let mut poll = || H::block_on(async { wait.as_mut().poll(&mut Context::from_waker(&waker)) });
+    assert!(poll().is_pending());
+    let peer = TcpStream::connect(address).unwrap();
+    eventually(count, |count| *count == 1);
+    let Poll::Ready(answer) = poll() else { panic!("woken for nothing") };
+    drop((answer.unwrap(), peer));
+    assert_eq!(count(), 1);
+}
+
+/// Whose answer is there is not asked to wait.
+pub fn a_zero_timeout_needs_one_poll<H: Harness>() {
+    let (server, _address) = serve::<H>(TlsMode::None, server_config());
+    let mut context = Context::from_waker(Waker::noop());
+    let mut acquire = Box::pin(server.acquire(Duration::ZERO));
+    let Poll::Ready(answer) = acquire.as_mut().poll(&mut context) else {
+        panic!("a zero timeout waits");
+    };
+    let expected = AcquireError::Timeout { why: WaitReason::NoPeer, last_failure: None };
+    assert_eq!(answer.map(drop), Err(expected));
+}
+
+/// What a future was promised that is dropped goes to the next.
+pub fn a_dropped_acquire_leaves_its_place_to_the_next<H: Harness>() {
+    let (_server, address) = serve::<H>(TlsMode::None, server_config());
+    let client = dial::<H>(TlsMode::None, single().max_connections(1), address);
+    H::block_on(async {
+        let held = client.acquire(SOON).await.unwrap();
+        let mut context = Context::from_waker(Waker::noop());
+        let mut first = Box::pin(client.acquire(SOON));
+        assert!(first.as_mut().poll(&mut context).is_pending());
+        let mut second = Box::pin(client.acquire(SOON));
+        assert!(second.as_mut().poll(&mut context).is_pending());
+        // Promised to the first, which never comes for it.
+        client.put(held).unwrap();
+        drop(first);
+        let stream = within(client.runtime(), SOON, second).await.unwrap().unwrap();
+        assert_eq!(client.stats().totals.reused, 1);
+        drop(stream);
+    });
+}
+
+/// Gives up at any moment, now and then by id.
+async fn give_up_at_random<H: Harness, R: Buildable>(pool: PoolOf<H, R>, seed: u64) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut last: Option<ConnId> = None;
+    for _ in 0..150 {
+        let give_up = async {
+            for _ in 0..random.u32(0..20) {
+                yield_now().await;
+            }
+            None
+        };
+        let take = async {
+            match last {
+                Some(id) if seed.is_multiple_of(4) => pool.acquire_by_id(id, SOON).await.ok(),
+                _ => pool.acquire(SOON).await.ok(),
+            }
+        };
+        let Some(stream) = give_up.or(take).await else { continue };
+        last = Some(H::id(&stream));
+        yield_now().await;
+        if random.u32(0..8) > 0 {
+            pool.put(stream).unwrap();
+        }
+    }
+}
+
+fn all_give_up_at_random<H: Harness, R: Buildable>(pool: &PoolOf<H, R>) {
+    let takers: Vec<_> = (0..32)
+        .map(|seed| {
+            let pool = pool.clone();
+            spawn(move || H::block_on(give_up_at_random::<H, R>(pool, seed)))
+        })
+        .collect();
+    for taker in takers {
+        taker.soon();
+    }
+}
+
+/// Wherever a future of a client's is dropped, its connection is still there for others.
+pub fn acquires_that_are_given_up_lose_no_connection<H: Harness>() {
+    for mode in Modes::BOTH {
+        let (server, address) = serve::<H>(mode, server_config());
+        let config = client_config().capacity(2..=8).take_order(TakeOrder::NewestFirst);
+        let client = dial::<H>(mode, config, address);
+        all_give_up_at_random::<H, _>(&client);
+        let calm = |stats: &Stats| stats.idle >= 2 && stats.returning + stats.handshaking == 0;
+        let stats = eventually(|| client.stats(), calm);
+        assert_adds_up(&stats);
+        assert!(stats.totals.cancelled > 100, "{stats:#?}");
+        drop(server);
+    }
+}
+
+/// Wherever a future of a server's is dropped, its connection is still there for others.
+pub fn acquires_that_are_given_up_at_a_server_lose_no_connection<H: Harness>() {
+    let (server, address) = serve::<H>(TlsMode::None, server_config());
+    let client = dial::<H>(TlsMode::None, client_config(), address);
+    all_give_up_at_random::<H, _>(&server);
+    let calm = |stats: &Stats| stats.idle >= 4 && stats.returning + stats.handshaking == 0;
+    let stats = eventually(|| server.stats(), calm);
+    assert_adds_up(&stats);
+    drop(client);
+}

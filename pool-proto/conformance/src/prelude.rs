@@ -1,0 +1,5 @@
+//! Names that nearly every file of the scenarios uses.
+
+pub(super) use super::ends::{Ends, Modes};
+pub(super) use super::facade::{Dial, Pool, Stream};
+pub(super) use super::wait::{SOON, eventually, now};

@@ -1,0 +1,198 @@
+//! A server and peers that are strangers, silent or too many.
+
+use std::io::Read;
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use super::topic;
+use crate::ends::{client_config, server_config, single};
+use crate::kit::{connect, connect_from, read_id, reset, tls_connect};
+use crate::prelude::*;
+use crate::wait::assert_ends;
+use pool_driver::shell::AcquireError;
+use pool_driver::tls::TlsMode;
+
+topic! {
+    beside a_peer_that_is_not_on_the_allow_list_is_turned_away,
+    beside one_source_holds_no_more_than_it_may,
+    beside one_source_alone_fills_the_handshakes_and_no_more,
+    beside a_handshake_that_is_evicted_is_closed,
+    beside an_evicted_connection_is_closed,
+    beside silent_tls_clients_end_at_the_deadline_and_lock_nobody_out,
+    beside ten_mute_clients_do_not_keep_an_honest_one_out,
+    beside equal_sources_share_the_capacity,
+    beside a_full_server_turns_away_before_the_handshake,
+    beside connections_in_use_count_towards_all_that_there_may_be,
+    beside a_client_of_a_full_server_backs_off,
+    beside a_peer_that_leaves_during_its_handshake_is_forgotten,
+    beside a_half_open_peer_is_forgotten,
+}
+
+const HERE: &str = "127.0.0.1";
+const THERE: &str = "127.0.0.2";
+
+fn many_from(source: &str, address: SocketAddr, count: usize) -> Vec<TcpStream> {
+    (0..count).map(|_| connect_from(source, address)).collect()
+}
+
+fn a_peer_that_is_not_on_the_allow_list_is_turned_away(ends: &Ends) {
+    let config = server_config().allow("10.0.0.0/8, 127.0.0.2, 2001:db8::/32".parse().unwrap());
+    let server = ends.serve(TlsMode::None, config);
+    let mut stranger = connect_from(HERE, server.address());
+    assert_ends(&mut stranger);
+    eventually(
+        || server.last_failure(),
+        |told| told.as_ref().is_some_and(|text| text.contains("allow list")),
+    );
+    let mut friend = connect_from(THERE, server.address());
+    let id = read_id(&mut friend);
+    assert_eq!(server.take().id(), id);
+    let totals = server.stats().totals;
+    assert_eq!((totals.rejected_address, totals.admitted), (1, 1));
+}
+
+fn one_source_holds_no_more_than_it_may(ends: &Ends) {
+    let server = ends.serve(TlsMode::None, server_config().max_per_source(2));
+    let mut kept = many_from(HERE, server.address(), 2);
+    for tcp in &mut kept {
+        read_id(tcp);
+    }
+    let mut third = connect_from(HERE, server.address());
+    assert_ends(&mut third);
+    read_id(&mut connect_from(THERE, server.address()));
+    assert_eq!(server.stats().totals.rejected_source, 1);
+}
+
+fn one_source_alone_fills_the_handshakes_and_no_more(ends: &Ends) {
+    let server = ends.serve(TlsMode::SelfSigned, server_config().max_handshakes(4));
+    let address = server.address();
+    let mut peers = many_from(HERE, address, 4);
+    eventually(|| server.stats(), |stats| stats.handshaking == 4);
+    let mut fifth = connect_from(HERE, address);
+    assert_ends(&mut fifth);
+    let stats = server.stats();
+    assert_eq!((stats.totals.rejected_handshakes, stats.handshaking), (1, 4));
+    drop(peers.pop());
+    eventually(|| server.stats(), |stats| stats.handshaking == 3);
+    let _honest = tls_connect(connect_from(HERE, address));
+    eventually(|| server.stats(), |stats| stats.idle == 1);
+}
+
+fn a_handshake_that_is_evicted_is_closed(ends: &Ends) {
+    let server = ends.serve(TlsMode::SelfSigned, server_config().max_handshakes(4));
+    let mut silent = many_from(HERE, server.address(), 4);
+    eventually(|| server.stats(), |stats| stats.handshaking == 4);
+    let _honest = tls_connect(connect_from(THERE, server.address()));
+    assert_eq!(server.stats().totals.evicted, 1);
+    // Its own deadline is 10 s; the end has to come with the eviction.
+    let oldest = silent.first_mut().unwrap();
+    oldest.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    assert_ends(oldest);
+}
+
+fn an_evicted_connection_is_closed(ends: &Ends) {
+    let server = ends.serve(TlsMode::None, server_config().capacity(4));
+    let mut mute = many_from(HERE, server.address(), 4);
+    eventually(|| server.stats(), |stats| stats.idle == 4);
+    read_id(&mut connect_from(THERE, server.address()));
+    assert_ends(mute.first_mut().unwrap());
+    assert_eq!(server.stats().totals.evicted, 1);
+}
+
+fn silent_tls_clients_end_at_the_deadline_and_lock_nobody_out(ends: &Ends) {
+    let config = server_config().max_handshakes(64).handshake_timeout(Duration::from_secs(1));
+    let server = ends.serve(TlsMode::SelfSigned, config);
+    let mut silent = many_from(HERE, server.address(), 300);
+    eventually(|| server.stats(), |stats| stats.totals.admitted >= 64);
+    assert!(server.stats().handshaking <= 64);
+    let _honest = tls_connect(connect_from(THERE, server.address()));
+    let stream = server.take();
+    assert_eq!(stream.peer_addr().unwrap().ip().to_string(), THERE);
+    let stats = eventually(|| server.stats(), |stats| stats.handshaking == 0);
+    let totals = stats.totals;
+    let turned_away = totals.handshake_timeouts + totals.rejected_handshakes + totals.evicted;
+    assert_eq!((totals.established, turned_away), (1, 300), "{totals:#?}");
+    for tcp in &mut silent {
+        assert_ends(tcp);
+    }
+}
+
+fn ten_mute_clients_do_not_keep_an_honest_one_out(ends: &Ends) {
+    let server = ends.serve(TlsMode::None, server_config().capacity(10));
+    let _mute = many_from(THERE, server.address(), 10);
+    eventually(|| server.stats(), |stats| stats.idle == 10);
+    let client = ends.dial(TlsMode::None, single(), server.address());
+    let ours = client.take();
+    let theirs = server.take_id(ours.id());
+    assert_eq!(theirs.peer_addr().unwrap().ip().to_string(), HERE);
+}
+
+fn equal_sources_share_the_capacity(ends: &Ends) {
+    let server = ends.serve(TlsMode::None, server_config().capacity(4));
+    let _here = many_from(HERE, server.address(), 4);
+    eventually(|| server.stats(), |stats| stats.idle == 4);
+    let _there = many_from(THERE, server.address(), 8);
+    let stats = eventually(
+        || server.stats(),
+        |stats| stats.totals.admitted + stats.totals.rejected_full == 12 && stats.handshaking == 0,
+    );
+    assert_eq!((stats.idle, stats.totals.evicted), (4, 2));
+}
+
+fn a_full_server_turns_away_before_the_handshake(ends: &Ends) {
+    let server = ends.serve(TlsMode::None, server_config().capacity(2));
+    let _held = many_from(HERE, server.address(), 2);
+    eventually(|| server.stats(), |stats| stats.idle == 2);
+    let mut third = connect(server.address());
+    let mut read = Vec::new();
+    // By FIN or by reset.
+    let _ = third.read_to_end(&mut read);
+    assert!(read.is_empty(), "a full server sent an id: {read:?}");
+    assert_eq!(server.stats().totals.rejected_full, 1);
+}
+
+fn connections_in_use_count_towards_all_that_there_may_be(ends: &Ends) {
+    let server = ends.serve(TlsMode::None, server_config().capacity(2).max_connections(2));
+    let mut peers = many_from(HERE, server.address(), 2);
+    let leases = [server.take(), server.take()];
+    let mut third = connect(server.address());
+    assert_ends(&mut third);
+    let limit = |told: &Option<_>| {
+        told.as_deref().is_some_and(|text: &str| text.contains("max_connections"))
+    };
+    eventually(|| server.last_failure(), limit);
+    assert_eq!(server.stats().totals.rejected_full, 1);
+    drop((leases, peers.pop()));
+    eventually(|| server.stats(), |stats| stats.leased == 0);
+    read_id(&mut connect(server.address()));
+}
+
+fn a_client_of_a_full_server_backs_off(ends: &Ends) {
+    let server = ends.serve(TlsMode::None, server_config().capacity(2));
+    let client = ends.dial(TlsMode::None, client_config(), server.address());
+    client.wait_ready(2, SOON).unwrap();
+    let error = client.wait_ready(3, Duration::from_millis(600)).unwrap_err();
+    assert!(matches!(error, AcquireError::Timeout { .. }), "{error}");
+    let rejected = server.stats().totals.rejected_full;
+    assert!((1..40).contains(&rejected), "{rejected} dials");
+    assert_eq!(client.idle(), 2);
+}
+
+fn a_peer_that_leaves_during_its_handshake_is_forgotten(ends: &Ends) {
+    let server = ends.serve(TlsMode::SelfSigned, server_config());
+    let peer = connect(server.address());
+    eventually(|| server.stats(), |stats| stats.handshaking == 1);
+    reset(&peer);
+    drop(peer);
+    let stats = eventually(|| server.stats(), |stats| stats.handshaking == 0);
+    assert_eq!(stats.totals.transport_failures, 1);
+}
+
+fn a_half_open_peer_is_forgotten(ends: &Ends) {
+    let server = ends.serve(TlsMode::SelfSigned, server_config());
+    let mut peer = connect(server.address());
+    peer.shutdown(Shutdown::Write).unwrap();
+    assert_ends(&mut peer);
+    let stats = eventually(|| server.stats(), |stats| stats.handshaking == 0);
+    assert_eq!(stats.totals.transport_failures, 1);
+}

@@ -1,0 +1,240 @@
+//! Never a dead connection.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::thread;
+use std::time::Duration;
+
+use super::topic;
+use crate::ends::{client_config, each, single};
+use crate::kit::{Fake, TlsPeer, half_close, hex_id, reset, tls_accept};
+use crate::prelude::*;
+use crate::wait::{send, spawn};
+use pool_driver::tls::TlsMode;
+use pool_proto::{ConnId, IdExchange, IdFormat};
+
+topic! {
+    beside one_that_has_died_leaves_the_pool_by_itself,
+    beside one_that_has_just_died_is_never_taken,
+    beside one_that_has_just_died_is_never_taken_by_id,
+    beside one_that_was_reset_after_early_data_is_never_taken_by_id,
+    beside the_next_waiter_gets_a_living_one_instead,
+    beside one_that_sent_data_and_died_before_a_put_is_never_taken,
+    beside without_ids_a_server_that_spoke_and_left_is_never_taken,
+    beside one_that_closes_at_any_moment_of_its_birth_leaves,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Death {
+    Fin,
+    Reset,
+    /// Plain: only the peer's half is closed. TLS: its goodbye without a FIN.
+    Goodbye,
+}
+
+const DEATHS: [(TlsMode, Death); 6] = [
+    (TlsMode::None, Death::Fin),
+    (TlsMode::None, Death::Reset),
+    (TlsMode::None, Death::Goodbye),
+    (TlsMode::SelfSigned, Death::Fin),
+    (TlsMode::SelfSigned, Death::Reset),
+    (TlsMode::SelfSigned, Death::Goodbye),
+];
+
+enum Peer {
+    Plain(TcpStream),
+    Tls(Box<TlsPeer>),
+}
+
+impl Peer {
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => &tls.sock,
+        }
+    }
+
+    fn send(&mut self, data: &[u8]) {
+        match self {
+            Self::Plain(tcp) => send(tcp, data),
+            Self::Tls(tls) => send(tls, data),
+        }
+    }
+
+    /// Returns what is to be kept so that no more happens than was asked for.
+    fn die(mut self, death: Death) -> Option<Self> {
+        match (death, &mut self) {
+            (Death::Fin, _) => None,
+            (Death::Reset, peer) => {
+                reset(peer.tcp());
+                None
+            }
+            (Death::Goodbye, Self::Plain(tcp)) => {
+                half_close(tcp);
+                Some(self)
+            }
+            (Death::Goodbye, Self::Tls(tls)) => {
+                tls.conn.send_close_notify();
+                tls.flush().unwrap();
+                Some(self)
+            }
+        }
+    }
+}
+
+/// A client of one connection, and the peers' ends of its connections.
+struct Stage {
+    client: Arc<dyn Pool>,
+    peers: Receiver<TcpStream>,
+    mode: TlsMode,
+    ids: IdExchange,
+    count: usize,
+    _fake: Fake,
+}
+
+impl Stage {
+    fn new(ends: &Ends, mode: TlsMode, ids: IdExchange) -> Self {
+        let (fake, peers) = Fake::by_hand();
+        let client = ends.dial(mode, single().ids(ids), fake.address);
+        Self { client, peers, mode, ids, count: 0, _fake: fake }
+    }
+
+    fn with_ids(ends: &Ends, mode: TlsMode) -> Self {
+        Self::new(ends, mode, IdExchange::Wire(IdFormat::Hex8))
+    }
+
+    /// The next connection, once it is in the pool.
+    fn next(&mut self) -> (Peer, ConnId) {
+        let tcp = self.peers.recv_timeout(SOON).unwrap();
+        let mut peer = match self.mode {
+            TlsMode::None => Peer::Plain(tcp),
+            _ => Peer::Tls(Box::new(tls_accept(tcp).unwrap())),
+        };
+        self.count += 1;
+        let id = hex_id(self.count);
+        if self.ids != IdExchange::None {
+            peer.send(id.as_bytes());
+        }
+        let count = self.count as u64;
+        eventually(
+            || self.client.stats(),
+            |stats| stats.idle == 1 && stats.totals.established == count,
+        );
+        (peer, id.parse().unwrap())
+    }
+}
+
+fn one_that_has_died_leaves_the_pool_by_itself(ends: &Ends) {
+    each(&DEATHS, |(mode, death)| {
+        let mut stage = Stage::with_ids(ends, *mode);
+        let (peer, _) = stage.next();
+        let _kept = peer.die(*death);
+        let look = || stage.client.stats();
+        let stats = eventually(look, |stats| stats.totals.peer_closed == 1);
+        assert_eq!((stats.idle, stats.totals.leases), (0, 0));
+        let _next = stage.next();
+    });
+}
+
+/// The pool may not have heard of it yet: nothing is awaited between the close and the acquire.
+fn is_not_handed_out(ends: &Ends, by_id: bool) {
+    const ROUNDS: u64 = 40;
+    each(&DEATHS, |(mode, death)| {
+        let mut stage = Stage::with_ids(ends, *mode);
+        for _ in 0..ROUNDS {
+            let (peer, id) = stage.next();
+            let kept = peer.die(*death);
+            let answer = if by_id {
+                stage.client.acquire_by_id(id, Duration::ZERO)
+            } else {
+                stage.client.acquire(Duration::ZERO)
+            };
+            assert!(answer.is_err(), "a dead connection: {answer:?}");
+            drop(kept);
+        }
+        // The pool itself may have been looking just then.
+        eventually(|| stage.client.stats().totals.peer_closed, |closed| *closed == ROUNDS);
+    });
+}
+
+fn one_that_has_just_died_is_never_taken(ends: &Ends) {
+    is_not_handed_out(ends, false);
+}
+
+fn one_that_has_just_died_is_never_taken_by_id(ends: &Ends) {
+    is_not_handed_out(ends, true);
+}
+
+fn one_that_was_reset_after_early_data_is_never_taken_by_id(ends: &Ends) {
+    Modes::both(|mode| {
+        let mut stage = Stage::with_ids(ends, mode);
+        for _ in 0..50 {
+            let (mut peer, id) = stage.next();
+            peer.send(b"request");
+            eventually(|| stage.client.stats(), |stats| stats.claimed == 1);
+            peer.die(Death::Reset);
+            let answer = stage.client.acquire_by_id(id, Duration::ZERO);
+            assert!(answer.is_err(), "a dead connection: {answer:?}");
+        }
+    });
+}
+
+fn the_next_waiter_gets_a_living_one_instead(ends: &Ends) {
+    let mut stage = Stage::with_ids(ends, TlsMode::None);
+    let (peer, dead) = stage.next();
+    peer.die(Death::Fin);
+    let client = stage.client.clone_handle();
+    let acquire = spawn(move || client.take());
+    let tcp = stage.peers.recv_timeout(SOON).unwrap();
+    let mut peer = Peer::Plain(tcp);
+    peer.send(b"00000bad");
+    assert_ne!(acquire.soon().id(), dead);
+}
+
+fn one_that_sent_data_and_died_before_a_put_is_never_taken(ends: &Ends) {
+    Modes::both(|mode| {
+        let mut stage = Stage::with_ids(ends, mode);
+        let (mut peer, id) = stage.next();
+        let held = stage.client.take();
+        peer.send(b"left over");
+        peer.die(Death::Fin);
+        stage.client.put(held).unwrap();
+        assert!(stage.client.acquire_by_id(id, Duration::ZERO).is_err());
+    });
+}
+
+fn without_ids_a_server_that_spoke_and_left_is_never_taken(ends: &Ends) {
+    Modes::both(|mode| {
+        let mut stage = Stage::new(ends, mode, IdExchange::None);
+        let (mut peer, _) = stage.next();
+        peer.send(b"220 ready\r\n");
+        // Taken in by the pool before the server leaves, or not: both must do.
+        thread::yield_now();
+        let dead = peer.tcp().peer_addr().unwrap();
+        peer.die(Death::Fin);
+        // Without TLS and id the next connection may already be there.
+        if let Ok(stream) = stage.client.acquire(Duration::ZERO) {
+            assert_ne!(stream.local_addr().unwrap(), dead, "a dead connection: {stream:?}");
+        }
+        eventually(|| stage.client.stats().totals.peer_closed, |closed| *closed == 1);
+    });
+}
+
+/// A close that comes while the connection is on its way into the pool must not be overlooked.
+fn one_that_closes_at_any_moment_of_its_birth_leaves(ends: &Ends) {
+    let fake = Fake::start(|mut tcp, number| {
+        tcp.write_all(hex_id(number).as_bytes())?;
+        for _ in 0..number % 40 {
+            thread::yield_now();
+        }
+        Ok(())
+    });
+    let ms = Duration::from_millis(1);
+    let config = client_config().capacity(8..=8).backoff(ms, ms);
+    let client = ends.dial(TlsMode::None, config, fake.address);
+    eventually(|| fake.accepted(), |accepted| *accepted > 300);
+    drop(fake);
+    eventually(|| client.stats(), |stats| stats.idle == 0);
+}

@@ -1,0 +1,221 @@
+//! Servers that are down, full or come back, and dialers of the user's own.
+
+use std::io;
+use std::io::Write;
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use super::{fails, topic};
+use crate::ends::{
+    both_ends, client_config, client_tls, nobody, own_listener, server_config, single,
+};
+use crate::facade::Listen;
+use crate::kit::{Fake, hex_id, reset, tls_accept};
+use crate::prelude::*;
+use pool_driver::shell::AcquireError;
+use pool_driver::tls::TlsMode;
+use pool_proto::{ConnId, WaitReason};
+
+topic! {
+    beside a_refused_dial_is_repeated_within_the_backoff,
+    beside a_server_that_comes_back_is_found,
+    beside after_an_outage_the_pool_is_filled_again,
+    beside a_full_server_is_not_pestered,
+    beside a_server_that_closes_soon_after_the_id_is_not_pestered,
+    beside a_name_is_resolved,
+    beside the_error_of_a_dialer_is_told_to_who_waits,
+    beside a_slow_dialer_is_given_up_at_its_deadline,
+    beside dials_under_way_do_not_delay_who_asks_at_once,
+    beside a_dialer_that_takes_its_time_makes_connections,
+    beside a_dialer_that_panics_is_a_failure_and_no_more,
+    beside a_panic_of_a_dialer_is_told_to_who_waits,
+    beside no_more_dials_are_under_way_than_allowed,
+}
+
+fn a_refused_dial_is_repeated_within_the_backoff(ends: &Ends) {
+    let wait = Duration::from_millis(100);
+    let client = ends.dial(TlsMode::None, client_config().backoff(wait, wait), nobody());
+    let error = client.acquire(Duration::from_millis(600)).unwrap_err();
+    let AcquireError::Timeout { why, last_failure: Some(failure) } = &error else {
+        panic!("{error}");
+    };
+    let waits = matches!(why, WaitReason::BackingOff { .. } | WaitReason::Dialing { .. });
+    assert!(waits && failure.contains("refused"), "{error}");
+    assert!(error.to_string().contains(&format!("the last failure was: {failure}")), "{error}");
+    let stats = client.stats();
+    // Four at first, then one every 50 ms on average; a client that spins makes thousands.
+    assert!((5..60).contains(&stats.totals.dials), "{stats:#?}");
+    assert!(stats.failures_in_a_row > 1, "{stats:#?}");
+}
+
+fn a_server_that_comes_back_is_found(ends: &Ends) {
+    let address = nobody();
+    let wait = Duration::from_millis(20);
+    let client = ends.dial(TlsMode::None, client_config().backoff(wait, wait), address);
+    eventually(|| client.stats(), |stats| stats.totals.dial_failures > 4);
+    assert!(client.last_failure().is_some());
+    let listen = Listen::Address(address.to_string());
+    let _server = ends.serve_on(listen, None, server_config());
+    client.wait_ready(4, SOON).unwrap();
+    assert_eq!((client.last_failure(), client.stats().failures_in_a_row), (None, 0));
+}
+
+fn after_an_outage_the_pool_is_filled_again(ends: &Ends) {
+    let (listener, address) = own_listener();
+    let server = ends.serve_on(Listen::On(listener), None, server_config());
+    let wait = Duration::from_millis(20);
+    let client = ends.dial(TlsMode::None, client_config().backoff(wait, wait), address);
+    client.wait_ready(4, SOON).unwrap();
+    server.end();
+    let stats = eventually(|| client.stats(), |stats| stats.failures_in_a_row > 2);
+    assert_eq!((stats.idle, client.is_ready()), (0, false));
+    // One probe at a time.
+    assert!(stats.dialing + stats.handshaking <= 1, "{stats:#?}");
+    let _server = ends.serve_on(Listen::Address(address.to_string()), None, server_config());
+    client.wait_ready(4, SOON).unwrap();
+}
+
+/// A full server of the reference: it sends an id and closes at once.
+fn a_full_server_is_not_pestered(ends: &Ends) {
+    for (mode, with_reset) in
+        [(TlsMode::None, false), (TlsMode::SelfSigned, false), (TlsMode::None, true)]
+    {
+        let fake = Fake::start(move |mut tcp, number| {
+            if with_reset {
+                reset(&tcp);
+            }
+            let id = hex_id(number);
+            if mode == TlsMode::None {
+                return tcp.write_all(id.as_bytes());
+            }
+            let mut tls = tls_accept(tcp)?;
+            tls.write_all(id.as_bytes())?;
+            tls.flush()
+        });
+        let client = ends.dial(mode, client_config(), fake.address);
+        // (For any connection one could be taken, between the id and the close.)
+        let never = client.acquire_by_id(ConnId::ZERO, Duration::from_millis(500));
+        assert!(never.is_err());
+        // Four at first, then one every 100 ms, and then seldomer.
+        assert!((1..40).contains(&fake.accepted()), "{} dials", fake.accepted());
+    }
+}
+
+fn a_server_that_closes_soon_after_the_id_is_not_pestered(ends: &Ends) {
+    let fake = Fake::start(|mut tcp, number| {
+        tcp.write_all(hex_id(number).as_bytes())?;
+        thread::sleep(Duration::from_millis(5));
+        Ok(())
+    });
+    let client = ends.dial(TlsMode::None, client_config().capacity(1..=1), fake.address);
+    let never = client.acquire_by_id(ConnId::ZERO, Duration::from_secs(1));
+    assert!(never.is_err());
+    // One after the other without a pause, it would be 200.
+    assert!((2..50).contains(&fake.accepted()), "{} dials", fake.accepted());
+}
+
+fn a_name_is_resolved(ends: &Ends) {
+    let server = ends.serve(TlsMode::None, server_config());
+    let address = format!("localhost:{}", server.address().port());
+    let client = ends.dial_with(None, single(), Dial::Address(address));
+    client.wait_ready(1, SOON).unwrap();
+}
+
+fn the_error_of_a_dialer_is_told_to_who_waits(ends: &Ends) {
+    let dial = Dial::With(Arc::new(|| Err(io::Error::other("the tunnel is down"))));
+    let client = ends.dial_with(None, client_config(), dial);
+    fails(&*client, |totals| totals.dial_failures, "the tunnel is down");
+}
+
+/// A dialer that waits until it is let go; so it outlasts no scenario.
+fn stuck() -> (mpsc::Sender<()>, Dial) {
+    let (go, stop) = mpsc::channel::<()>();
+    let stop = Mutex::new(stop);
+    let dial = Dial::With(Arc::new(move || {
+        // Fails when the other half is dropped. One that waits holds up the others, as it should.
+        drop(stop.lock().map(|stop| stop.recv()));
+        Err(io::Error::other("let go"))
+    }));
+    (go, dial)
+}
+
+fn a_slow_dialer_is_given_up_at_its_deadline(ends: &Ends) {
+    let (_go, dial) = stuck();
+    let config = client_config().dial_timeout(Duration::from_millis(100));
+    let client = ends.dial_with(None, config, dial);
+    fails(&*client, |totals| totals.dial_timeouts, "in time");
+    eventually(|| client.stats(), |stats| stats.totals.dial_timeouts >= 4);
+}
+
+fn dials_under_way_do_not_delay_who_asks_at_once(ends: &Ends) {
+    let (_go, dial) = stuck();
+    let client = ends.dial_with(None, client_config(), dial);
+    let before = now();
+    let error = client.acquire(Duration::ZERO).unwrap_err();
+    assert!(matches!(error, AcquireError::Timeout { why: WaitReason::Dialing { .. }, .. }));
+    assert!(before.elapsed() < Duration::from_secs(1));
+}
+
+fn a_dialer_that_takes_its_time_makes_connections(ends: &Ends) {
+    Modes::both(|mode| {
+        let server = ends.serve(mode, server_config());
+        let address = server.address();
+        let dial = Dial::With(Arc::new(move || {
+            thread::sleep(Duration::from_millis(50));
+            TcpStream::connect(address)
+        }));
+        let client = ends.dial_with(client_tls(mode), client_config(), dial);
+        client.wait_ready(4, SOON).unwrap();
+        let (ours, theirs) = both_ends(&server, &client);
+        assert_eq!(ours.id(), theirs.id());
+    });
+}
+
+/// A panic that the process's hook does not print.
+fn quiet_panic() -> ! {
+    std::panic::resume_unwind(Box::new("a panic that this scenario is about"));
+}
+
+fn a_dialer_that_panics_is_a_failure_and_no_more(ends: &Ends) {
+    let server = ends.serve(TlsMode::None, server_config());
+    let (address, dials) = (server.address(), AtomicUsize::new(0));
+    let dial = Dial::With(Arc::new(move || {
+        if dials.fetch_add(1, Ordering::Relaxed) < 2 {
+            quiet_panic();
+        }
+        TcpStream::connect(address)
+    }));
+    let client = ends.dial_with(None, single(), dial);
+    let _stream = client.take();
+    assert_eq!(client.stats().totals.dial_failures, 2);
+}
+
+fn a_panic_of_a_dialer_is_told_to_who_waits(ends: &Ends) {
+    let dial = Dial::With(Arc::new(|| quiet_panic()));
+    let client = ends.dial_with(None, client_config(), dial);
+    fails(&*client, |totals| totals.dial_failures, "panicked");
+}
+
+fn no_more_dials_are_under_way_than_allowed(ends: &Ends) {
+    let server = ends.serve(TlsMode::None, server_config());
+    let (address, under_way) = (server.address(), AtomicUsize::new(0));
+    let most = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&most);
+    let dial = Dial::With(Arc::new(move || {
+        let now = under_way.fetch_add(1, Ordering::SeqCst) + 1;
+        seen.fetch_max(now, Ordering::SeqCst);
+        // Long enough for all that are allowed to begin.
+        thread::sleep(Duration::from_millis(10));
+        under_way.fetch_sub(1, Ordering::SeqCst);
+        TcpStream::connect(address)
+    }));
+    let config = client_config().capacity(16..=16).max_dials(3);
+    let client = ends.dial_with(None, config, dial);
+    client.wait_ready(16, SOON).unwrap();
+    let most = most.load(Ordering::SeqCst);
+    assert!((2..=3).contains(&most), "{most} dials at a time");
+}

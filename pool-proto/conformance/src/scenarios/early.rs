@@ -1,0 +1,151 @@
+//! Data that arrives before its connection is taken, and ids in pieces.
+
+use std::io::{self, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use super::topic;
+use crate::ends::{client_config, each, server_config, single};
+use crate::kit::{Fake, connect, hex_id, read_id, tls_accept, until_end};
+use crate::prelude::*;
+use crate::wait::{assert_ends, expect, payload, send, spawn};
+use pool_driver::shell::AcquireError;
+use pool_driver::tls::TlsMode;
+use pool_proto::IdExchange;
+use pool_proto::{ConnId, IdFormat, Refusal, WaitReason};
+
+topic! {
+    beside a_connection_that_the_peer_uses_is_kept_for_its_id,
+    beside early_data_in_fragments_stays_in_order,
+    beside early_data_beyond_what_the_pool_keeps_is_not_lost,
+    beside early_data_reaches_a_client_too,
+    beside an_id_in_single_bytes_is_an_id,
+    beside an_id_and_early_data_in_one_segment_are_told_apart,
+    beside what_the_peer_uses_and_nobody_asks_for_ends_in_time,
+    beside that_the_peer_has_begun_to_use_all_is_told_to_who_waits,
+}
+
+fn a_connection_that_the_peer_uses_is_kept_for_its_id(ends: &Ends) {
+    Modes::both(|mode| {
+        let (server, client) = ends.hex_pair(mode);
+        let mut ours = client.take();
+        send(&mut ours, b"mine");
+        eventually(|| server.stats(), |stats| stats.claimed == 1);
+        server.wait_ready(4, SOON).unwrap();
+        let others: Vec<_> = (0..4).map(|_| server.take()).collect();
+        assert!(others.iter().all(|other| other.id() != ours.id()));
+        let mut theirs = server.take_id(ours.id());
+        expect(&mut theirs, b"mine");
+    });
+}
+
+fn early_data_in_fragments_stays_in_order(ends: &Ends) {
+    Modes::both(|mode| {
+        let (server, client) = ends.hex_pair(mode);
+        let mut ours = client.take();
+        let data = payload(300);
+        for fragment in data.chunks(100) {
+            send(&mut ours, fragment);
+            // The first is kept by the pool; what follows waits in the kernel or the pool.
+            eventually(|| server.stats(), |stats| stats.claimed == 1);
+        }
+        let mut theirs = server.take_id(ours.id());
+        send(&mut ours, b"late");
+        expect(&mut theirs, &data);
+        expect(&mut theirs, b"late");
+    });
+}
+
+fn early_data_beyond_what_the_pool_keeps_is_not_lost(ends: &Ends) {
+    Modes::both(|mode| {
+        let (server, client) = ends.hex_pair(mode);
+        let mut ours = client.take();
+        let id = ours.id();
+        let writes = spawn(move || {
+            send(&mut ours, &payload(400_000));
+            ours
+        });
+        eventually(|| server.stats(), |stats| stats.claimed == 1);
+        let mut theirs = server.take_id(id);
+        expect(&mut theirs, &payload(400_000));
+        let mut ours = writes.soon();
+        send(&mut theirs, b"done");
+        expect(&mut ours, b"done");
+    });
+}
+
+fn early_data_reaches_a_client_too(ends: &Ends) {
+    Modes::both(|mode| {
+        let (server, client) = ends.hex_pair(mode);
+        let mut ours = server.take();
+        send(&mut ours, b"early");
+        eventually(|| client.stats(), |stats| stats.claimed == 1);
+        let mut theirs = client.take_id(ours.id());
+        send(&mut ours, b" and late");
+        expect(&mut theirs, b"early and late");
+    });
+}
+
+/// Each byte in a segment, or a TLS record, of its own.
+fn trickle(stream: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+    for byte in bytes {
+        stream.write_all(&[*byte])?;
+        stream.flush()?;
+    }
+    Ok(())
+}
+
+fn an_id_in_single_bytes_is_an_id(ends: &Ends) {
+    let formats: [(IdFormat, &[u8]); 2] =
+        [(IdFormat::Hex8, b"0a1b2c3dhello"), (IdFormat::Raw4, b"\x0a\x1b\x2c\x3dhello")];
+    each(&formats, |(format, bytes)| {
+        let bytes = *bytes;
+        let plain = Fake::start(move |mut tcp, _| {
+            trickle(&mut tcp, bytes)?;
+            until_end(&mut tcp)
+        });
+        let tls = Fake::start(move |tcp: TcpStream, _| {
+            let mut tls = tls_accept(tcp)?;
+            trickle(&mut tls, bytes)?;
+            until_end(&mut tls)
+        });
+        for (mode, fake) in [(TlsMode::None, plain), (TlsMode::SelfSigned, tls)] {
+            let config = single().ids(IdExchange::Wire(*format));
+            let client = ends.dial(mode, config, fake.address);
+            let id = ConnId::from_bytes([0x0a, 0x1b, 0x2c, 0x3d]);
+            expect(&mut client.take_id(id), b"hello");
+        }
+    });
+}
+
+fn an_id_and_early_data_in_one_segment_are_told_apart(ends: &Ends) {
+    let fake = Fake::greeting("hello");
+    let client = ends.dial(TlsMode::None, single(), fake.address);
+    let id = hex_id(0).parse().unwrap();
+    expect(&mut client.take_id(id), b"hello");
+}
+
+fn what_the_peer_uses_and_nobody_asks_for_ends_in_time(ends: &Ends) {
+    let config = server_config().claim_timeout(Duration::from_millis(200));
+    let server = ends.serve(TlsMode::None, config);
+    let mut peer = connect(server.address());
+    let id = read_id(&mut peer);
+    send(&mut peer, b"x");
+    assert_ends(&mut peer);
+    assert_eq!(server.stats().totals.unclaimed, 1);
+    let gone = Err(AcquireError::Refused(Refusal::UnknownId { id }));
+    assert_eq!(server.acquire_by_id(id, SOON).map(drop), gone);
+}
+
+fn that_the_peer_has_begun_to_use_all_is_told_to_who_waits(ends: &Ends) {
+    let server = ends.serve(TlsMode::None, server_config());
+    let config = client_config().capacity(1..=1).max_connections(1);
+    let client = ends.dial(TlsMode::None, config, server.address());
+    let mut ours = server.take();
+    send(&mut ours, b"mine");
+    eventually(|| client.stats(), |stats| stats.claimed == 1);
+    let error = client.acquire(Duration::from_millis(20)).unwrap_err();
+    let why = WaitReason::AllInUse { leased: 0, claimed: 1 };
+    assert_eq!(error, AcquireError::Timeout { why, last_failure: None });
+    expect(&mut client.take_id(ours.id()), b"mine");
+}

@@ -1,0 +1,275 @@
+//! Clean, flush, close, drop.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use super::topic;
+use crate::ends::{both_ends, client_config, server_config};
+use crate::kit::connect;
+use crate::prelude::*;
+use crate::wait::{assert_ends, expect, read_all, send, spawn};
+use pool_driver::shell::AcquireError;
+use pool_driver::tls::TlsMode;
+use pool_driver::transport::Revoked;
+use pool_proto::{CloseReason, ConnId, PutError, Refusal};
+
+topic! {
+    beside after_a_flush_the_next_read_says_so,
+    beside after_a_flush_the_next_write_says_so,
+    beside a_read_that_is_blocked_ends_at_a_flush,
+    beside a_write_that_is_blocked_ends_at_a_flush,
+    beside a_flush_at_a_server_revokes_its_leases,
+    beside a_flushed_stream_cannot_be_put_back,
+    beside who_waits_during_a_flush_is_served_by_what_comes_after,
+    beside a_flush_counts_what_it_ends_and_the_pool_is_filled_again,
+    beside a_clean_ends_the_idle_and_leaves_the_leases,
+    beside a_closed_pool_refuses_who_waits_and_who_comes,
+    beside a_close_revokes_the_leases,
+    beside a_read_that_is_blocked_ends_at_a_close,
+    beside an_idle_tls_connection_is_closed_with_a_goodbye,
+    beside when_a_server_closes_its_handshakes_end,
+    beside a_close_with_everything_under_way_ends_it_all,
+    beside the_last_handle_that_is_dropped_closes_the_pool,
+    beside closing_twice_is_closing_once,
+}
+
+#[track_caller]
+fn assert_revoked<T: std::fmt::Debug>(result: io::Result<T>, id: ConnId, reason: CloseReason) {
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted, "{error:?}");
+    let revoked = error.get_ref().and_then(|error| error.downcast_ref());
+    assert_eq!(revoked, Some(&Revoked { id, reason }));
+    let text = error.to_string();
+    assert!(text.contains(&id.to_string()) && text.contains(&reason.to_string()), "{text}");
+}
+
+fn read_one(stream: &mut dyn Stream) -> io::Result<()> {
+    stream.read_exact(&mut [0])
+}
+
+fn after_a_flush_the_next_read_says_so(ends: &Ends) {
+    Modes::both(|mode| {
+        let (server, client) = ends.hex_pair(mode);
+        let (_ours, mut theirs) = both_ends(&server, &client);
+        client.flush();
+        // The driver has carried it out once it has dialled again.
+        client.wait_ready(1, SOON).unwrap();
+        let id = theirs.id();
+        assert_revoked(read_one(&mut *theirs), id, CloseReason::Flushed);
+    });
+}
+
+fn after_a_flush_the_next_write_says_so(ends: &Ends) {
+    Modes::both(|mode| {
+        let (server, client) = ends.hex_pair(mode);
+        let (_ours, mut theirs) = both_ends(&server, &client);
+        client.flush();
+        // The driver has carried it out once it has dialled again.
+        client.wait_ready(1, SOON).unwrap();
+        let id = theirs.id();
+        assert_revoked(theirs.write_all(&[1]), id, CloseReason::Flushed);
+        assert_revoked(theirs.flush(), id, CloseReason::Flushed);
+    });
+}
+
+/// A read blocks at this pool's end of a connection, until `end` is called; with this reason.
+fn read_ends(ends: &Ends, at_server: bool, reason: CloseReason, end: impl Fn(&dyn Pool)) {
+    Modes::both(|mode| {
+        let (server, client) = ends.hex_pair(mode);
+        let (ours, theirs) = both_ends(&server, &client);
+        let (pool, mut reading, _other) =
+            if at_server { (server, ours, theirs) } else { (client, theirs, ours) };
+        let id = reading.id();
+        let read = spawn(move || read_one(&mut *reading));
+        let read = read.still_runs_after(Duration::from_millis(50));
+        end(&*pool);
+        assert_revoked(read.soon(), id, reason);
+    });
+}
+
+fn a_read_that_is_blocked_ends_at_a_flush(ends: &Ends) {
+    for at_server in [true, false] {
+        read_ends(ends, at_server, CloseReason::Flushed, |pool| {
+            pool.flush();
+        });
+    }
+}
+
+fn a_read_that_is_blocked_ends_at_a_close(ends: &Ends) {
+    for at_server in [true, false] {
+        read_ends(ends, at_server, CloseReason::PoolClosed, |pool| pool.close());
+    }
+}
+
+fn a_write_that_is_blocked_ends_at_a_flush(ends: &Ends) {
+    Modes::both(|mode| {
+        let (server, client) = ends.hex_pair(mode);
+        let (_ours, mut theirs) = both_ends(&server, &client);
+        let id = theirs.id();
+        let write = spawn(move || {
+            let chunk = [0; 64 * 1024];
+            loop {
+                if let Err(error) = theirs.write_all(&chunk) {
+                    return error;
+                }
+            }
+        });
+        let write = write.still_runs_after(Duration::from_millis(100));
+        client.flush();
+        assert_revoked(Err::<(), _>(write.soon()), id, CloseReason::Flushed);
+    });
+}
+
+fn a_flush_at_a_server_revokes_its_leases(ends: &Ends) {
+    Modes::both(|mode| {
+        let (server, client) = ends.hex_pair(mode);
+        let (mut ours, mut theirs) = both_ends(&server, &client);
+        let id = ours.id();
+        server.flush();
+        assert_ends(&mut theirs);
+        assert_revoked(read_one(&mut *ours), id, CloseReason::Flushed);
+    });
+}
+
+fn a_flushed_stream_cannot_be_put_back(ends: &Ends) {
+    let (server, client) = ends.hex_pair(TlsMode::None);
+    let (mut ours, theirs) = both_ends(&server, &client);
+    client.flush();
+    let error = client.put(theirs).unwrap_err();
+    assert_eq!(error, PutError::NotLeased);
+    assert!(error.to_string().contains("flushed"));
+    assert_ends(&mut ours);
+}
+
+fn who_waits_during_a_flush_is_served_by_what_comes_after(ends: &Ends) {
+    let (_server, client) = ends.hex_pair(TlsMode::None);
+    client.wait_ready(4, SOON).unwrap();
+    let waiter = client.clone_handle();
+    // More than are kept without somebody who waits for them.
+    let wait = spawn(move || waiter.wait_ready(64, SOON));
+    eventually(|| client.stats(), |stats| stats.waiters == 1);
+    client.flush();
+    wait.soon().unwrap();
+}
+
+fn a_flush_counts_what_it_ends_and_the_pool_is_filled_again(ends: &Ends) {
+    let (server, client) = ends.steady_pair(TlsMode::SelfSigned);
+    let (_ours, _theirs) = both_ends(&server, &client);
+    eventually(|| client.stats(), |stats| (stats.idle, stats.leased) == (4, 1));
+    assert_eq!(client.flush(), 5);
+    client.wait_ready(4, SOON).unwrap();
+    assert_eq!(client.stats().totals.flushed, 5);
+}
+
+fn a_clean_ends_the_idle_and_leaves_the_leases(ends: &Ends) {
+    let (server, client) = ends.steady_pair(TlsMode::None);
+    let (mut ours, mut theirs) = both_ends(&server, &client);
+    client.wait_ready(4, SOON).unwrap();
+    assert_eq!(client.clean(), 4);
+    send(&mut ours, b"still");
+    expect(&mut theirs, b"still");
+    client.wait_ready(4, SOON).unwrap();
+    assert_eq!(client.stats().totals.cleaned, 4);
+}
+
+fn a_closed_pool_refuses_who_waits_and_who_comes(ends: &Ends) {
+    let server = ends.serve(TlsMode::None, server_config());
+    let (any, stock) = (server.clone_handle(), server.clone_handle());
+    let any = spawn(move || any.acquire(Duration::MAX).map(drop));
+    let stock = spawn(move || stock.wait_ready(1, Duration::MAX));
+    eventually(|| server.stats(), |stats| stats.waiters == 2);
+    server.close();
+    let closed = Err(AcquireError::Refused(Refusal::PoolClosed));
+    assert_eq!(any.soon(), closed);
+    assert_eq!(stock.soon(), closed);
+    assert_eq!(server.acquire(SOON).map(drop), closed);
+    assert_eq!(server.acquire_by_id(ConnId::ZERO, SOON).map(drop), closed);
+    assert_eq!(server.wait_ready(1, SOON), closed);
+}
+
+fn a_close_revokes_the_leases(ends: &Ends) {
+    Modes::both(|mode| {
+        let (server, client) = ends.hex_pair(mode);
+        let (mut ours, mut theirs) = both_ends(&server, &client);
+        let id = theirs.id();
+        client.end();
+        assert_revoked(read_one(&mut *theirs), id, CloseReason::PoolClosed);
+        assert_ends(&mut ours);
+        let error = client.put(theirs).unwrap_err();
+        assert_eq!(error, PutError::PoolClosed);
+        assert!(error.to_string().contains("the pool is closed"));
+    });
+}
+
+fn an_idle_tls_connection_is_closed_with_a_goodbye(ends: &Ends) {
+    let (server, client) = ends.hex_pair(TlsMode::SelfSigned);
+    client.wait_ready(4, SOON).unwrap();
+    let mut ours = server.take();
+    client.close();
+    // Without close_notify this is an error.
+    assert_eq!(read_all(&mut ours), b"");
+}
+
+fn when_a_server_closes_its_handshakes_end(ends: &Ends) {
+    let server = ends.serve(TlsMode::SelfSigned, server_config());
+    let mut silent = connect(server.address());
+    eventually(|| server.stats(), |stats| stats.handshaking == 1);
+    server.end();
+    assert_ends(&mut silent);
+}
+
+fn a_close_with_everything_under_way_ends_it_all(ends: &Ends) {
+    Modes::both(|mode| {
+        let server = ends.serve(mode, server_config());
+        // Some of its dials are under way, some of its handshakes, and some are over.
+        let config = client_config().capacity(32..=32).max_dials(8);
+        let client = ends.dial(mode, config, server.address());
+        let (mut ours, mut theirs) = both_ends(&server, &client);
+        let waits: Vec<_> = [&server, &client]
+            .map(|pool| {
+                let waiter = pool.clone_handle();
+                spawn(move || waiter.wait_ready(64, Duration::MAX))
+            })
+            .into();
+        client.close();
+        server.close();
+        let refused =
+            [Refusal::PoolClosed, Refusal::StockBeyondCapacity { wanted: 64, capacity: 32 }];
+        for wait in waits {
+            let answer = wait.soon();
+            assert!(refused.iter().any(|why| answer == Err((*why).into())), "{answer:?}");
+        }
+        assert!(server.closed(SOON) && client.closed(SOON));
+        for pool in [&server, &client] {
+            let stats = pool.stats();
+            let left = stats.dialing + stats.handshaking + stats.idle + stats.leased;
+            assert_eq!((left, stats.waiters), (0, 0), "{stats:#?}");
+        }
+        assert!(read_one(&mut *ours).is_err() && read_one(&mut *theirs).is_err());
+    });
+}
+
+fn the_last_handle_that_is_dropped_closes_the_pool(ends: &Ends) {
+    let (server, client) = ends.hex_pair(TlsMode::None);
+    let (mut ours, mut theirs) = both_ends(&server, &client);
+    let clone = client.clone_handle();
+    drop(client);
+    clone.wait_ready(1, SOON).unwrap();
+    drop(clone);
+    let id = theirs.id();
+    assert_revoked(read_one(&mut *theirs), id, CloseReason::PoolClosed);
+    assert_ends(&mut ours);
+    eventually(|| server.stats(), |stats| stats.idle == 0);
+}
+
+fn closing_twice_is_closing_once(ends: &Ends) {
+    let (server, client) = ends.hex_pair(TlsMode::None);
+    assert!(!client.is_closed() && !server.is_closed());
+    assert!(!client.closed(Duration::from_millis(10)));
+    for _ in 0..2 {
+        client.end();
+        server.end();
+    }
+    assert!(client.is_closed() && server.is_closed());
+    assert_eq!((client.flush(), client.clean()), (0, 0));
+}

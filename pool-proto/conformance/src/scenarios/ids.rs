@@ -1,0 +1,112 @@
+//! Ids that are none, come late, come twice, or never.
+
+use std::io::Write;
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use super::{fails, topic};
+use crate::ends::{both_ends, client_config, each};
+use crate::kit::{Fake, until_end};
+use crate::prelude::*;
+use pool_driver::shell::AcquireError;
+use pool_driver::tls::TlsMode;
+use pool_proto::{IdExchange, IdFormat, WaitReason};
+
+topic! {
+    beside what_is_no_id_makes_no_connection,
+    beside a_half_open_peer_without_an_id_makes_no_connection,
+    beside an_id_that_trickles_in_does_not_stretch_the_deadline,
+    beside an_id_that_a_live_connection_has_is_refused,
+    beside an_unknown_id_is_waited_for_by_a_client,
+    beside an_id_in_use_is_waited_for,
+}
+
+/// What the server sends for an id, and whether it closes behind it.
+const NO_IDS: [(&str, &[u8], bool, IdFormat); 6] = [
+    ("a short id", b"0a1b2c", true, IdFormat::Hex8),
+    ("a short raw id", b"abc", true, IdFormat::Raw4),
+    ("another protocol's greeting", b"SSH-2.0-x", false, IdFormat::Hex8),
+    ("an upper-case id", b"0A1B2C3D", false, IdFormat::Hex8),
+    ("a binary id", b"\x00\xff\x80\x01\x02\x03\x04\x05", false, IdFormat::Hex8),
+    ("a wrong first byte, before the id is whole", b"z", false, IdFormat::Hex8),
+];
+
+fn what_is_no_id_makes_no_connection(ends: &Ends) {
+    each(&NO_IDS, |(_, bytes, close, format)| {
+        let (bytes, close) = (*bytes, *close);
+        let fake = Fake::start(move |mut tcp, _| {
+            tcp.write_all(bytes)?;
+            if close { Ok(()) } else { until_end(&mut tcp) }
+        });
+        let config = client_config().ids(IdExchange::Wire(*format));
+        let client = ends.dial(TlsMode::None, config, fake.address);
+        fails(&*client, |totals| totals.id_failures, "id");
+    });
+}
+
+fn a_half_open_peer_without_an_id_makes_no_connection(ends: &Ends) {
+    let fake = Fake::start(|mut tcp, _| {
+        tcp.shutdown(Shutdown::Write)?;
+        until_end(&mut tcp)
+    });
+    let client = ends.dial(TlsMode::None, client_config(), fake.address);
+    fails(&*client, |totals| totals.id_failures, "id");
+}
+
+fn an_id_that_trickles_in_does_not_stretch_the_deadline(ends: &Ends) {
+    let closed = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&closed);
+    let fake = Fake::start(move |mut tcp, _| {
+        for byte in b"0a1b2c3d" {
+            // The pause is what this is about: each byte is in time, the id is not.
+            thread::sleep(Duration::from_millis(100));
+            if tcp.write_all(&[*byte]).is_err() {
+                break;
+            }
+        }
+        let _ = until_end(&mut tcp);
+        count.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    });
+    let config = client_config().handshake_timeout(Duration::from_millis(250));
+    let client = ends.dial(TlsMode::None, config, fake.address);
+    fails(&*client, |totals| totals.handshake_timeouts, "in time");
+    eventually(|| closed.load(Ordering::Relaxed), |closed| *closed > 0);
+}
+
+fn an_id_that_a_live_connection_has_is_refused(ends: &Ends) {
+    let fake = Fake::start(|mut tcp, _| {
+        tcp.write_all(b"0a1b2c3d")?;
+        until_end(&mut tcp)
+    });
+    let client = ends.dial(TlsMode::None, client_config(), fake.address);
+    let stats = eventually(|| client.stats(), |stats| stats.totals.duplicate_ids > 2);
+    assert_eq!((stats.idle, stats.totals.established), (1, 1));
+    let stream = client.acquire(Duration::ZERO).unwrap();
+    assert_eq!(stream.id().to_string(), "0a1b2c3d");
+    let again = client.acquire_by_id(stream.id(), Duration::ZERO).unwrap_err();
+    assert!(matches!(again, AcquireError::Timeout { why: WaitReason::IdLeased, .. }), "{again}");
+    assert!(fake.accepted() < 60, "{} dials", fake.accepted());
+}
+
+fn an_unknown_id_is_waited_for_by_a_client(ends: &Ends) {
+    let (_server, client) = ends.hex_pair(TlsMode::None);
+    client.wait_ready(4, SOON).unwrap();
+    let id = "00000000".parse().unwrap();
+    let error = client.acquire_by_id(id, Duration::from_millis(20)).unwrap_err();
+    let why = WaitReason::IdNotSeen;
+    assert_eq!(error, AcquireError::Timeout { why, last_failure: None });
+}
+
+fn an_id_in_use_is_waited_for(ends: &Ends) {
+    let (server, client) = ends.hex_pair(TlsMode::None);
+    let (ours, theirs) = both_ends(&server, &client);
+    for (pool, id) in [(&server, theirs.id()), (&client, ours.id())] {
+        let error = pool.acquire_by_id(id, Duration::from_millis(20)).unwrap_err();
+        let why = WaitReason::IdLeased;
+        assert_eq!(error, AcquireError::Timeout { why, last_failure: None });
+    }
+}

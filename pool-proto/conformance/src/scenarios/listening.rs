@@ -1,0 +1,126 @@
+//! Listeners: bound, taken over, gone.
+
+use std::net::{Shutdown, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::SockRef;
+
+use super::topic;
+use crate::ends::{both_ends, client_config, listener, own_listener, server_config};
+use crate::facade::{Listen, ServerSetup};
+use crate::prelude::*;
+use crate::wait::{expect, send, spawn};
+use pool_driver::shell::AcquireError;
+use pool_driver::tls::TlsMode;
+use pool_driver::transport::BuildError;
+use pool_proto::Refusal;
+
+topic! {
+    beside a_server_on_a_port_of_the_systems_choice_tells_which,
+    beside a_port_in_use_is_an_error_that_names_it,
+    beside an_address_that_is_none_cannot_be_bound,
+    beside ipv6_addresses_work_at_both_ends,
+    beside when_a_server_has_closed_its_port_is_free,
+    beside a_listener_that_dies_refuses_who_waits,
+    beside a_server_whose_listener_died_serves_what_it_has,
+}
+
+fn bind(ends: &Ends, address: &str) -> Result<Arc<dyn Pool>, BuildError> {
+    let listen = Listen::Address(address.to_owned());
+    ends.server.server(ServerSetup { config: None, tls: None, keep_alive: None, listen })
+}
+
+fn a_server_on_a_port_of_the_systems_choice_tells_which(ends: &Ends) {
+    let server = bind(ends, "127.0.0.1:0").unwrap();
+    assert_ne!(server.address().port(), 0);
+    let client = ends.dial(TlsMode::None, client_config(), server.address());
+    client.wait_ready(1, SOON).unwrap();
+    assert_eq!(client.local_addr(), None);
+}
+
+fn a_port_in_use_is_an_error_that_names_it(ends: &Ends) {
+    let (_listener, address) = listener();
+    let address = address.to_string();
+    let error = bind(ends, &address).unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, BuildError::Bind { .. }) && text.contains(&address), "{error:?}");
+}
+
+fn an_address_that_is_none_cannot_be_bound(ends: &Ends) {
+    for nonsense in ["", "nonsense", "127.0.0.1", "127.0.0.1:port", "192.0.2.1:0"] {
+        let error = bind(ends, nonsense).unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, BuildError::Bind { .. }), "{nonsense:?}: {error:?}");
+        assert!(text.contains(nonsense) && text.contains("host:port"), "{nonsense:?}: {text}");
+    }
+}
+
+fn ipv6_addresses_work_at_both_ends(ends: &Ends) {
+    if let Err(error) = TcpListener::bind("[::1]:0") {
+        return println!("skipped: no IPv6 loopback here ({error})");
+    }
+    let server = bind(ends, "[::1]:0").unwrap();
+    let client = ends.dial(TlsMode::None, client_config(), server.address());
+    let (ours, theirs) = both_ends(&server, &client);
+    assert_eq!(theirs.peer_addr().unwrap(), server.address());
+    assert!(ours.peer_addr().unwrap().is_ipv6());
+}
+
+fn when_a_server_has_closed_its_port_is_free(ends: &Ends) {
+    let (listener, address) = own_listener();
+    let address = address.to_string();
+    ends.serve_on(Listen::On(listener), None, server_config()).end();
+    for _ in 0..100 {
+        bind(ends, &address).unwrap().end();
+    }
+}
+
+/// A server on a listener that the scenario can shut down under it.
+fn mortal(ends: &Ends) -> (Arc<dyn Pool>, TcpListener) {
+    let (listener, _) = listener();
+    let handle = listener.try_clone().unwrap();
+    (ends.serve_on(Listen::On(listener), None, server_config()), handle)
+}
+
+/// The listener is dead for the kernel; whether accept says so is up to the system, and Linux does.
+fn kill(listener: &TcpListener) -> bool {
+    let killed = cfg!(target_os = "linux");
+    if killed {
+        SockRef::from(listener).shutdown(Shutdown::Both).unwrap();
+    } else {
+        println!("skipped: a listener cannot be shut down here");
+    }
+    killed
+}
+
+fn a_listener_that_dies_refuses_who_waits(ends: &Ends) {
+    let (server, listener) = mortal(ends);
+    let waiter = server.clone_handle();
+    let wait = spawn(move || waiter.wait_ready(64, Duration::MAX));
+    eventually(|| server.stats(), |stats| stats.waiters == 1);
+    if !kill(&listener) {
+        return;
+    }
+    let error = wait.soon().unwrap_err();
+    assert_eq!(error, AcquireError::Refused(Refusal::AcceptEnded));
+    assert!(error.to_string().contains("the listener has ended"), "{error}");
+    assert!(server.last_failure().unwrap().contains("listener"));
+}
+
+fn a_server_whose_listener_died_serves_what_it_has(ends: &Ends) {
+    let (server, listener) = mortal(ends);
+    let client = ends.dial(TlsMode::None, client_config().capacity(4..=4), server.address());
+    server.wait_ready(4, SOON).unwrap();
+    if !kill(&listener) {
+        return;
+    }
+    eventually(|| server.last_failure(), Option::is_some);
+    for _ in 0..4 {
+        let (mut ours, mut theirs) = both_ends(&server, &client);
+        send(&mut ours, b"still here");
+        expect(&mut theirs, b"still here");
+    }
+    let answer = server.acquire(SOON).map(drop);
+    assert_eq!(answer, Err(AcquireError::Refused(Refusal::AcceptEnded)));
+}

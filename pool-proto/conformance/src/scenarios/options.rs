@@ -1,0 +1,118 @@
+//! Socket options, read back from the kernel.
+
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use socket2::SockRef;
+
+use super::topic;
+use crate::ends::{listener, server_config, single};
+use crate::facade::{ClientSetup, Listen, ServerSetup};
+use crate::kit::{connect, socket_to};
+use crate::prelude::*;
+use pool_driver::KeepAlive;
+use pool_driver::tls::TlsMode;
+
+topic! {
+    beside a_client_sets_keep_alive_and_no_delay,
+    beside without_keep_alive_only_the_delay_is_off,
+    beside keep_alive_is_on_by_default,
+    beside a_server_sets_keep_alive_and_no_delay,
+}
+
+#[derive(Debug, PartialEq)]
+struct Options {
+    nodelay: bool,
+    keep_alive: bool,
+    #[cfg(target_os = "linux")]
+    periods: Periods,
+}
+
+#[cfg(target_os = "linux")]
+#[derive(Debug, PartialEq)]
+struct Periods {
+    idle: Duration,
+    interval: Duration,
+    retries: u32,
+    user_timeout: Option<Duration>,
+}
+
+fn read(socket: &SockRef<'_>) -> Options {
+    Options {
+        nodelay: socket.tcp_nodelay().unwrap(),
+        keep_alive: socket.keepalive().unwrap(),
+        #[cfg(target_os = "linux")]
+        periods: Periods {
+            idle: socket.tcp_keepalive_time().unwrap(),
+            interval: socket.tcp_keepalive_interval().unwrap(),
+            retries: socket.tcp_keepalive_retries().unwrap(),
+            user_timeout: socket.tcp_user_timeout().unwrap(),
+        },
+    }
+}
+
+fn every_seven_seconds() -> KeepAlive {
+    KeepAlive::every(Duration::from_secs(7))
+}
+
+fn expected(_seconds: u64) -> Options {
+    Options {
+        nodelay: true,
+        keep_alive: true,
+        #[cfg(target_os = "linux")]
+        periods: Periods {
+            idle: Duration::from_secs(_seconds),
+            interval: Duration::from_secs(_seconds),
+            retries: 3,
+            user_timeout: Some(Duration::from_secs(4 * _seconds)),
+        },
+    }
+}
+
+fn options_of_a_client(ends: &Ends, keep_alive: Option<Option<KeepAlive>>) -> Options {
+    let server = ends.serve(TlsMode::None, server_config());
+    let (address, kept) = (server.address(), Arc::new(Mutex::new(None)));
+    let keep = Arc::clone(&kept);
+    let dial = Dial::With(Arc::new(move || {
+        let tcp = TcpStream::connect(address)?;
+        *keep.lock().unwrap() = Some(tcp.try_clone()?);
+        Ok(tcp)
+    }));
+    let config = Some(single().build().unwrap());
+    let client = ends.client.client(ClientSetup { config, tls: None, keep_alive, dial }).unwrap();
+    client.wait_ready(1, SOON).unwrap();
+    let kept = kept.lock().unwrap().take().unwrap();
+    read(&SockRef::from(&kept))
+}
+
+fn a_client_sets_keep_alive_and_no_delay(ends: &Ends) {
+    assert_eq!(options_of_a_client(ends, Some(Some(every_seven_seconds()))), expected(7));
+}
+
+fn without_keep_alive_only_the_delay_is_off(ends: &Ends) {
+    let options = options_of_a_client(ends, Some(None));
+    assert!(options.nodelay && !options.keep_alive, "{options:?}");
+    #[cfg(target_os = "linux")]
+    assert_eq!(options.periods.user_timeout, None);
+}
+
+fn keep_alive_is_on_by_default(ends: &Ends) {
+    assert_eq!(options_of_a_client(ends, None), expected(15));
+}
+
+fn a_server_sets_keep_alive_and_no_delay(ends: &Ends) {
+    let setup = ServerSetup {
+        config: None,
+        tls: None,
+        keep_alive: Some(Some(every_seven_seconds())),
+        listen: Listen::On(listener().0),
+    };
+    let server = ends.server.server(setup).unwrap();
+    let peer = connect(server.address());
+    server.wait_ready(1, SOON).unwrap();
+    match socket_to(peer.local_addr().unwrap()) {
+        Some(accepted) => assert_eq!(read(&SockRef::from(&accepted)), expected(7)),
+        None => println!("skipped: the sockets of a process cannot be listed here"),
+    }
+}

@@ -1,0 +1,107 @@
+//! When there is nothing to wait for: each refusal, and what its text says.
+
+use std::time::Duration;
+
+use super::topic;
+use crate::ends::{both_ends, client_config, server_config};
+use crate::kit::Fake;
+use crate::prelude::*;
+use crate::wait::spawn;
+use pool_driver::shell::AcquireError;
+use pool_driver::tls::TlsMode;
+use pool_proto::{CloseReason, PutError, Refusal};
+
+topic! {
+    beside a_closed_pool_says_so,
+    beside an_unknown_id_is_refused_by_a_server_at_once,
+    beside the_id_of_a_connection_that_has_ended_is_refused_at_once,
+    beside who_waits_for_a_connection_that_ends_is_refused,
+    beside an_id_of_another_pool_is_refused_by_a_server,
+    beside a_lease_is_put_back_once,
+}
+
+#[track_caller]
+fn assert_refused<T: std::fmt::Debug>(
+    answer: Result<T, AcquireError>,
+    refusal: Refusal,
+    words: &[&str],
+) {
+    let error = answer.unwrap_err();
+    assert_eq!(error, AcquireError::Refused(refusal));
+    let text = error.to_string();
+    assert!(words.iter().all(|word| text.contains(word)), "{text:?} does not say {words:?}");
+}
+
+fn a_closed_pool_says_so(ends: &Ends) {
+    let (server, client) = ends.hex_pair(TlsMode::None);
+    for pool in [server, client] {
+        pool.close();
+        let answer = pool.acquire(SOON);
+        assert_refused(answer, Refusal::PoolClosed, &["closed", "build a new one"]);
+    }
+}
+
+fn an_unknown_id_is_refused_by_a_server_at_once(ends: &Ends) {
+    let (server, client) = ends.hex_pair(TlsMode::None);
+    let (_ours, _theirs) = both_ends(&server, &client);
+    let id = "00000000".parse().unwrap();
+    let answer = server.acquire_by_id(id, SOON);
+    assert_refused(answer, Refusal::UnknownId { id }, &["00000000", "no connection"]);
+}
+
+fn the_id_of_a_connection_that_has_ended_is_refused_at_once(ends: &Ends) {
+    let (server, client) = ends.hex_pair(TlsMode::None);
+    let (ours, theirs) = both_ends(&server, &client);
+    let id = ours.id();
+    drop((ours, theirs));
+    // A server knows which ids there are, a client only which there were.
+    let gone = Refusal::Gone { id, reason: CloseReason::Released };
+    for (pool, refusal, words) in [
+        (server, Refusal::UnknownId { id }, "it has ended"),
+        (client, gone, "its holder closed it"),
+    ] {
+        eventually(|| pool.stats(), |stats| stats.totals.released == 1);
+        let answer = pool.acquire_by_id(id, SOON);
+        assert_refused(answer, refusal, &[&id.to_string(), words]);
+    }
+}
+
+fn who_waits_for_a_connection_that_ends_is_refused(ends: &Ends) {
+    let (server, client) = ends.hex_pair(TlsMode::None);
+    let (ours, theirs) = both_ends(&server, &client);
+    let id = ours.id();
+    for (pool, held) in [(server, ours), (client, theirs)] {
+        let waiter = pool.clone_handle();
+        let wait = spawn(move || waiter.acquire_by_id(id, Duration::MAX).map(drop));
+        eventually(|| pool.stats(), |stats| stats.waiters == 1);
+        drop(held);
+        let refusal = Refusal::Gone { id, reason: CloseReason::Released };
+        assert_refused(wait.soon(), refusal, &["take another one"]);
+    }
+}
+
+/// Ids are of one server; a client's too, where none are exchanged.
+fn an_id_of_another_pool_is_refused_by_a_server(ends: &Ends) {
+    let (_server, client) = ends.hex_pair(TlsMode::None);
+    let other = ends.serve(TlsMode::None, server_config());
+    let id = client.take().id();
+    let answer = other.acquire_by_id(id, SOON);
+    assert_refused(answer, Refusal::UnknownId { id }, &["another pool"]);
+
+    let fake = Fake::greeting("");
+    let config = client_config().ids(pool_proto::IdExchange::None);
+    let nameless = ends.dial(TlsMode::None, config, fake.address);
+    let answer = nameless.acquire_by_id(id, SOON);
+    assert_refused(answer, Refusal::UnknownId { id }, &["another pool"]);
+}
+
+fn a_lease_is_put_back_once(ends: &Ends) {
+    let (_server, client) = ends.steady_pair(TlsMode::None);
+    let held = client.take();
+    client.flush();
+    let error = client.put(held).unwrap_err();
+    assert_eq!(error, PutError::NotLeased);
+    let text = error.to_string();
+    assert!(text.contains("no such lease") && text.contains("closed"), "{text}");
+    assert_eq!(client.stats().totals.put, 0);
+}

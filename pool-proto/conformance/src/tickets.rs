@@ -1,0 +1,56 @@
+//! Valid TLS that carries no data.
+
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use rustls::crypto::cipher::{OutboundChunks, OutboundPlainMessage};
+use rustls::{
+    ConnectionTrafficSecrets, ContentType, ProtocolVersion, ServerConnection, StreamOwned,
+};
+
+use super::ends::server_tls;
+
+use super::wait::send;
+use pool_driver::tls::TlsMode;
+
+/// Shakes hands as a server in mode 1 that sends the id `00000001`, and returns `records` records full
+/// of session tickets (RFC 8446, section 4.6.1), some 15 kB each. They give the reader no data, so only
+/// a limit of its own keeps it from reading them for as long as they come. Also for adapters' own
+/// tests: what it does to a runtime is theirs to look at.
+///
+/// # Panics
+///
+/// When the handshake fails.
+#[must_use]
+pub fn shake_and_make_tickets(tcp: &TcpStream, records: usize) -> Vec<u8> {
+    let tls = server_tls(TlsMode::SelfSigned).unwrap();
+    let mut config = (**tls.config()).clone();
+    config.enable_secret_extraction = true;
+    let session = ServerConnection::new(Arc::new(config)).unwrap();
+    let mut stream = StreamOwned::new(session, tcp.try_clone().unwrap());
+    send(&mut stream, b"00000001");
+
+    let suite = stream.conn.negotiated_cipher_suite().unwrap();
+    let (first, secrets) = stream.conn.dangerous_extract_secrets().unwrap().tx;
+    let (key, iv) = match secrets {
+        ConnectionTrafficSecrets::Aes128Gcm { key, iv }
+        | ConnectionTrafficSecrets::Aes256Gcm { key, iv }
+        | ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => (key, iv),
+        _ => panic!("a cipher suite that is not known here"),
+    };
+    let mut encrypter = suite.tls13().unwrap().aead_alg.encrypter(key, iv);
+    // Type, length, lifetime, age_add, nonce, ticket, no extensions.
+    let ticket = [4u8, 0, 0, 15, 0, 0, 0, 9, 0, 0, 0, 1, 1, 7, 0, 1, 7, 0, 0];
+    let payload = ticket.repeat(800);
+    let mut bytes = Vec::new();
+    for record in 0..records {
+        let plain = OutboundPlainMessage {
+            typ: ContentType::Handshake,
+            version: ProtocolVersion::TLSv1_2,
+            payload: OutboundChunks::Single(&payload),
+        };
+        let sealed = encrypter.encrypt(plain, first + record as u64).unwrap();
+        bytes.extend_from_slice(&sealed.encode());
+    }
+    bytes
+}

@@ -1,0 +1,277 @@
+//! What the mutex, the wakers and the leases around the machine add to a step.
+//!
+//! `cargo bench -p pool-driver --bench shared [-- --quick]`
+//!
+//! One acquire and one put, as a multiple of a pop and a push on a bare `Mutex<VecDeque<u64>>`, in
+//! alternating rounds so that both see the same load. A figure beyond its aim is marked `MISS`;
+//! benchmarks do not fail builds.
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::hint::black_box;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+use pool_driver::shell::{Clock, Connection, Held, Order, Shell};
+use pool_proto::{Client, ClientConfig, ConnId, Dialing, Event, Finding, Instant};
+use rustix::time::{ClockId, clock_gettime};
+
+type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+/// How much to do.
+struct Effort {
+    rounds: usize,
+    cycles: u32,
+    /// What one acquire and put may cost, in pops and pushes.
+    aim: f64,
+}
+
+const FULL: Effort = Effort { rounds: 201, cycles: 20_000, aim: 3.0 };
+
+/// For continuous integration: the same figures with more noise.
+const QUICK: Effort = Effort { rounds: 25, ..FULL };
+
+/// `cargo test --benches` calls without `--bench`: only whether it runs at all.
+const SMOKE: Effort = Effort { rounds: 2, cycles: 100, aim: f64::INFINITY };
+
+fn main() -> Outcome {
+    let given = |flag: &str| std::env::args().any(|argument| argument == flag);
+    let (name, effort) = match (given("--bench"), given("--quick")) {
+        (false, false) => ("smoke", SMOKE),
+        (_, true) => ("quick", QUICK),
+        (true, false) => ("full", FULL),
+    };
+    println!("pool-driver shared bench, {name}: median (p10-p90) of thread time");
+    shells(&effort)
+}
+
+fn nanos(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
+    let whole = u64::try_from(time.tv_sec).unwrap_or_default();
+    whole * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or_default()
+}
+
+/// How long `act` takes, in nanoseconds of this thread: who else uses the processor meanwhile must
+/// not count (though they do slow it down, by its caches).
+fn timed<T>(act: impl FnOnce() -> T) -> (f64, T) {
+    let start = nanos(ClockId::ThreadCPUTime);
+    let result = black_box(act());
+    ((nanos(ClockId::ThreadCPUTime) - start) as f64, result)
+}
+
+/// Median, tenth and ninetieth percentile.
+struct Spread {
+    median: f64,
+    low: f64,
+    high: f64,
+}
+
+impl Spread {
+    fn of(mut samples: Vec<f64>) -> Self {
+        samples.sort_unstable_by(f64::total_cmp);
+        let last = samples.len().saturating_sub(1);
+        let at = |percent: usize| {
+            let sample = samples.get(last * percent / 100);
+            sample.copied().unwrap_or(f64::NAN)
+        };
+        Self { median: at(50), low: at(10), high: at(90) }
+    }
+
+    fn show(&self) -> String {
+        format!("{:7.1} ({:.1}-{:.1})", self.median, self.low, self.high)
+    }
+
+    fn verdict(&self, aim: f64) -> &'static str {
+        if self.median <= aim { "ok" } else { "MISS" }
+    }
+}
+
+/// A connection on which nothing ever happens.
+struct Quiet(u64);
+
+impl Connection for Quiet {
+    fn check(&mut self) -> Finding {
+        Finding::Quiet
+    }
+
+    fn drain(&mut self) -> Finding {
+        Finding::Quiet
+    }
+}
+
+/// The clock of an adapter.
+struct Coarse;
+
+impl Clock for Coarse {
+    fn now(&self) -> Instant {
+        Instant::from_nanos(nanos(ClockId::Monotonic))
+    }
+
+    fn coarse(&self) -> Instant {
+        Instant::from_nanos(nanos(ClockId::MonotonicCoarse))
+    }
+}
+
+/// The same, without a coarse clock.
+struct Precise;
+
+impl Clock for Precise {
+    fn now(&self) -> Instant {
+        Coarse.now()
+    }
+}
+
+/// Counts how often the driver is woken.
+#[derive(Default)]
+struct Bell(AtomicU64);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Connections in each pool, and in the bare queue.
+const STOCK: u32 = 64;
+
+fn config() -> Outcome<ClientConfig> {
+    // One more than is aimed at: a replacement is dialled at each take, and a put into a full pool
+    // closes the connection.
+    Ok(ClientConfig::builder().capacity(STOCK..=STOCK + 1).build()?)
+}
+
+/// A pool with its driver asleep, as it is most of the time.
+struct Pool {
+    shell: Arc<Shell<Quiet, Dialing>>,
+    bell: Arc<Bell>,
+    waker: Waker,
+    answered: u64,
+    turns: u64,
+}
+
+impl Pool {
+    fn new(clock: impl Clock) -> Outcome<Self> {
+        let machine = Client::new(&config()?, clock.now());
+        let bell = Arc::new(Bell::default());
+        let mut pool = Self {
+            shell: Shell::new(machine, clock),
+            waker: Waker::from(Arc::clone(&bell)),
+            bell,
+            answered: 0,
+            turns: 0,
+        };
+        pool.drive();
+        // Taking one makes the pool dial another: from then on it need not.
+        let held = pool.take()?;
+        pool.drive();
+        held.put(&pool.shell)?;
+        pool.drive();
+        pool.turns = 0;
+        Ok(pool)
+    }
+
+    /// The driver, until it sleeps.
+    fn drive(&mut self) {
+        let mut context = Context::from_waker(&self.waker);
+        let mut orders = Vec::new();
+        loop {
+            self.turns += 1;
+            self.shell.turn(&mut orders);
+            for order in orders.drain(..) {
+                if let Order::Dial { token } = order {
+                    let name = u32::try_from(token.slot()).unwrap_or_default().to_be_bytes();
+                    self.shell.event(Event::Dialed { token });
+                    self.shell.event(Event::Established {
+                        token,
+                        connection: Quiet(token.slot() as u64),
+                        id: Some(ConnId::from_bytes(name)),
+                    });
+                }
+            }
+            if self.shell.poll_work(&mut context).is_pending() {
+                return;
+            }
+        }
+    }
+
+    fn take(&self) -> Outcome<Held<Quiet>> {
+        let mut acquire = self.shell.acquire();
+        match Pin::new(&mut acquire).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(held) => Ok(held?),
+            Poll::Pending => Err("the pool is empty".into()),
+        }
+    }
+
+    /// One acquire and one put; the driver does what it is woken for.
+    fn cycle(&mut self) -> Outcome {
+        let held = self.take()?;
+        black_box(held.get().map(|quiet| quiet.0));
+        held.put(&self.shell)?;
+        let rung = self.bell.0.load(Ordering::Relaxed);
+        if rung != self.answered {
+            self.answered = rung;
+            self.drive();
+        }
+        Ok(())
+    }
+
+    fn round(&mut self, cycles: u32) -> Outcome<f64> {
+        let (took, outcome) = timed(|| (0..cycles).try_for_each(|_| self.cycle()));
+        outcome.map(|()| took / f64::from(cycles))
+    }
+}
+
+fn bare_round(queue: &Mutex<VecDeque<u64>>, cycles: u32) -> f64 {
+    let lock = || queue.lock().unwrap_or_else(PoisonError::into_inner);
+    let (took, ()) = timed(|| {
+        for _ in 0..cycles {
+            let item = black_box(lock().pop_front());
+            lock().extend(item);
+        }
+    });
+    took / f64::from(cycles)
+}
+
+fn shells(effort: &Effort) -> Outcome {
+    let queue = Mutex::new((0..u64::from(STOCK)).collect::<VecDeque<u64>>());
+    let (mut coarse, mut precise) = (Pool::new(Coarse)?, Pool::new(Precise)?);
+    let mut bare_took = Vec::new();
+    let mut pools_took = [Vec::new(), Vec::new()];
+    let mut ratios = [Vec::new(), Vec::new()];
+    for round in 0..=effort.rounds {
+        for ((pool, took), ratios) in
+            [&mut coarse, &mut precise].into_iter().zip(&mut pools_took).zip(&mut ratios)
+        {
+            let bare = bare_round(&queue, effort.cycles);
+            let pooled = pool.round(effort.cycles)?;
+            // The first round warms up.
+            if round > 0 {
+                bare_took.push(bare);
+                took.push(pooled);
+                ratios.push(pooled / bare);
+            }
+        }
+    }
+    println!(
+        "\nshell, acquire + put, {} rounds; aim {} x with the coarse clock",
+        effort.rounds, effort.aim
+    );
+    println!("{:<16}{:>24}{:>24}", "", "ns", "x bare");
+    println!("{:<16}{:>24}", "bare queue", Spread::of(bare_took).show());
+    let names = ["coarse clock", "precise clock"];
+    for (((name, pool), took), ratios) in
+        names.iter().zip([coarse, precise]).zip(pools_took).zip(ratios)
+    {
+        let ratios = Spread::of(ratios);
+        println!(
+            "{name:<16}{:>24}{:>24}  {}; driver turns: {}",
+            Spread::of(took).show(),
+            ratios.show(),
+            ratios.verdict(effort.aim),
+            pool.turns
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! The bodies of the fuzz targets: each takes arbitrary bytes and panics when `pool-proto` does
+//! something wrong with them.
+//!
+//! The files in `fuzz_targets/` run them under libFuzzer. `pool-proto/tests/corpus.rs` includes this
+//! library as a module and replays `corpus/` and `regressions/` in `cargo test`, on any toolchain;
+//! that is why nothing here needs libFuzzer, and why the paths within are relative.
+//!
+//! | target | what is fuzzed | against what |
+//! |---|---|---|
+//! | `id_reader` | ids: reader, writer, text | a parser that sees everything at once |
+//! | `allow_list` | allow lists: text, `permits` | a parser upon `core::net`, prefixes by shifting |
+//! | `configuration` | builders, and machines with extreme settings at extreme times | the documented bounds; the harness of the machine's tests |
+//! | `client_script`, `server_script` | one machine, any order of calls | the oracle of the model tests |
+//! | `pair_script` | both machines with a network between them | what a connection promises to both ends |
+//! | `tls_text` | fingerprints, TLS modes, PEM | an obvious parser; round trips |
+
+mod allow_list;
+mod choices;
+mod configuration;
+mod id_reader;
+mod pair;
+mod script;
+#[cfg(feature = "tls")]
+mod tls_text;
+
+pub use allow_list::allow_list;
+pub use configuration::configuration;
+pub use id_reader::id_reader;
+pub use pair::pair_script;
+pub use script::{client_script, server_script};
+#[cfg(feature = "tls")]
+pub use tls_text::tls_text;
+
+/// Runs a target on some bytes.
+pub type Body = fn(&[u8]);
+
+/// Every target by the name of its file and of its corpus.
+pub const TARGETS: &[(&str, Body)] = &[
+    ("allow_list", allow_list),
+    ("client_script", client_script),
+    ("configuration", configuration),
+    ("id_reader", id_reader),
+    ("pair_script", pair_script),
+    ("server_script", server_script),
+    #[cfg(feature = "tls")]
+    ("tls_text", tls_text),
+];

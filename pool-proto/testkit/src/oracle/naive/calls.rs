@@ -1,0 +1,448 @@
+//! Every call, step by step.
+
+use pool_proto::State::{self, *};
+use pool_proto::{
+    Acquire, Action, CloseReason, Collected, ConnId, Event, Finding, HandshakeFailure, Instant,
+    Purpose, PutError, Refusal, Stock, Token, WaitOutcome, WaitReason, WaiterId,
+};
+
+use super::super::call::{Answer, Call, Did};
+use super::waiters::{Standing, Want};
+use super::{Choices, Naive};
+
+impl Naive {
+    /// What the pool answers, and what it does.
+    pub fn call(&mut self, now: Instant, call: &Call, choices: Choices) -> (Answer, Vec<Did>) {
+        if !matches!(call, Call::Why(_) | Call::PutForeign | Call::AddError | Call::ResetError) {
+            self.now = self.now.max(now);
+        }
+        self.choices = choices;
+        let answer = match call.clone() {
+            Call::Event(event) => self.event(event),
+            Call::Timeout => self.timeout(),
+            Call::Acquire => Answer::Acquire(self.acquire(false)),
+            Call::AcquireAgain => Answer::Acquire(self.acquire(true)),
+            Call::AcquireById(id) => Answer::Acquire(self.acquire_by_id(id)),
+            Call::WaitReady(ready) => Answer::Stock(self.wait_ready(ready)),
+            Call::Collect(waiter) => Answer::Collected(self.collect(waiter)),
+            Call::Cancel(waiter) => Answer::Outcome(self.cancel(waiter)),
+            Call::Why(waiter) => Answer::Reason(self.why(waiter)),
+            Call::Put(token, connection) => Answer::Put(self.put(token, connection, None)),
+            Call::PutDrained(token, connection, finding) => {
+                Answer::Put(self.put(token, connection, Some(finding)))
+            }
+            Call::Reject(token, connection, finding) => self.reject(token, connection, finding),
+            Call::PutForeign => {
+                self.totals.put_unknown += 1;
+                Answer::Foreign(PutError::Foreign)
+            }
+            Call::Clean => {
+                let count = self.close_all(Idle, CloseReason::Cleaned);
+                self.settle();
+                Answer::Count(count)
+            }
+            Call::Flush => {
+                let count = self.close_everything(CloseReason::Flushed);
+                if !self.closed {
+                    self.flushed();
+                }
+                self.settle();
+                Answer::Count(count)
+            }
+            Call::Close => self.close(),
+            Call::AddError => {
+                self.errors += 1;
+                Answer::Nothing
+            }
+            Call::ResetError => {
+                self.errors = 0;
+                Answer::Nothing
+            }
+            Call::Admit(address) => self.admit(address),
+        };
+        (answer, std::mem::take(&mut self.did))
+    }
+
+    // --- events and time ------------------------------------------------------------------------
+
+    /// Whether the event is about a live connection in one of these states; else it is stale, and a
+    /// connection that came with it is closed.
+    fn fits(&mut self, token: Token, states: &[State], connection: Option<u32>) -> bool {
+        let fits = self.state(token).is_some_and(|state| states.contains(&state));
+        if fits {
+            if connection.is_some() {
+                self.get(token).held = connection;
+            }
+        } else {
+            self.totals.stale_events += 1;
+            if let Some(connection) = connection {
+                self.did.push(Action::Close { token, connection, reason: CloseReason::Stale });
+            }
+        }
+        fits
+    }
+
+    fn event(&mut self, event: Event<u32>) -> Answer {
+        match event {
+            Event::Dialed { token } => {
+                if self.fits(token, &[Dialing], None) {
+                    self.enter(token, Handshaking);
+                }
+            }
+            Event::DialFailed { token } => {
+                if self.fits(token, &[Dialing], None) {
+                    self.end(token, CloseReason::DialFailed);
+                }
+            }
+            Event::Established { token, connection, id } => {
+                if self.fits(token, &[Handshaking], Some(connection)) {
+                    self.establish(token, id);
+                }
+            }
+            Event::HandshakeFailed { token, failure } => {
+                if self.fits(token, &[Handshaking], None) {
+                    *match failure {
+                        HandshakeFailure::Tls => &mut self.totals.tls_failures,
+                        HandshakeFailure::Id => &mut self.totals.id_failures,
+                        HandshakeFailure::Transport => &mut self.totals.transport_failures,
+                        other => unreachable!("{other:?} is new"),
+                    } += 1;
+                    self.end(token, CloseReason::HandshakeFailed);
+                }
+            }
+            Event::Readable { token } => match self.state(token) {
+                Some(Idle) => self.check(token, Purpose::Watch),
+                Some(_) => self.get(token).stirred = true,
+                None => self.totals.stale_events += 1,
+            },
+            Event::Checked { token, connection, finding } => {
+                if self.fits(token, &[Checking], Some(connection)) {
+                    self.checked(token, finding);
+                }
+            }
+            Event::Closed { token } => {
+                if self.state(token) == Some(Leased) {
+                    self.end(token, CloseReason::Released);
+                } else if self.fits(token, &[Idle, Claimed, Granted, Resting, Checking], None) {
+                    self.close_one(token, CloseReason::PeerClosed);
+                }
+            }
+            Event::AcceptEnded => {
+                if !self.end_listener() {
+                    self.totals.stale_events += 1;
+                }
+            }
+        }
+        self.settle();
+        Answer::Nothing
+    }
+
+    fn establish(&mut self, token: Token, id: Option<ConnId>) {
+        if self.ids_received() {
+            let Some(id) = id else {
+                return self.close_one(token, CloseReason::MissingId);
+            };
+            if self.with_id(id).is_some() {
+                return self.close_one(token, CloseReason::DuplicateId);
+            }
+            self.get(token).id = Some(id);
+        }
+        self.totals.established += 1;
+        let (now, ages) = (self.now, self.setup.max_lifetime.is_some());
+        let connection = self.get(token);
+        (connection.established, connection.ageing) = (Some(now), ages);
+        self.succeeded(token);
+        self.offer(token, false);
+    }
+
+    fn checked(&mut self, token: Token, finding: Finding) {
+        let peer_claims = self.peer_claims();
+        let connection = self.get(token);
+        match (connection.purpose, finding) {
+            (_, Finding::Closed) => self.close_one(token, CloseReason::PeerClosed),
+            (Purpose::Drain, Finding::Data) => self.close_one(token, CloseReason::Leftover),
+            (Purpose::Drain, Finding::Quiet) => self.offer(token, true),
+            (Purpose::Watch, Finding::Quiet) => self.offer(token, false),
+            (Purpose::Watch, Finding::Data) => {
+                connection.claimed |= peer_claims;
+                self.offer(token, false);
+            }
+        }
+    }
+
+    fn timeout(&mut self) -> Answer {
+        for (state, reason) in [
+            (Dialing, CloseReason::DialTimeout),
+            (Handshaking, CloseReason::HandshakeTimeout),
+            (Idle, CloseReason::IdleTimeout),
+            (Claimed, CloseReason::Unclaimed),
+            (Checking, CloseReason::DrainTimeout),
+        ] {
+            while let Some(token) = self.overdue(state) {
+                self.close_one(token, reason);
+            }
+        }
+        while let Some(token) = self.overdue(Resting) {
+            self.check(token, Purpose::Drain);
+        }
+        let due = self
+            .connections
+            .iter()
+            .filter(|connection| self.lifetime_due(connection).is_some_and(|due| due <= self.now));
+        let due: Vec<Token> = due.map(|connection| connection.token).collect();
+        for token in due {
+            self.get(token).ageing = false;
+            // One that is not in the pool now is looked at when it comes back.
+            if matches!(self.state(token), Some(Idle | Resting)) {
+                self.close_one(token, CloseReason::Expired);
+            }
+        }
+        self.supply_due();
+        self.settle();
+        Answer::Nothing
+    }
+
+    // --- taking ---------------------------------------------------------------------------------
+
+    pub fn with_id(&self, id: ConnId) -> Option<Token> {
+        self.connections.iter().find(|c| c.id == Some(id)).map(|c| c.token)
+    }
+
+    fn refused(&mut self, refusal: Refusal) -> Acquire<u32> {
+        self.totals.refused += 1;
+        Acquire::Refused(refusal)
+    }
+
+    fn served(&mut self, token: Token) -> Acquire<u32> {
+        let lease = self.hand_over(token);
+        self.totals.served_at_once += 1;
+        if self.count(Idle) == 0 {
+            self.missed();
+        }
+        self.settle();
+        Acquire::Ready(lease)
+    }
+
+    fn acquire(&mut self, again: bool) -> Acquire<u32> {
+        if self.closed {
+            return self.refused(Refusal::PoolClosed);
+        }
+        while let Some(token) = self.next_idle() {
+            match self.expiry(token) {
+                Some(reason) => self.close_one(token, reason),
+                None => return self.served(token),
+            }
+        }
+        if self.listener_gone() {
+            return self.refused(Refusal::AcceptEnded);
+        }
+        if !again {
+            self.missed();
+        }
+        match self.queue(Want::Any, again) {
+            Ok(waiter) => Acquire::Queued(waiter),
+            Err(refusal) => Acquire::Refused(refusal),
+        }
+    }
+
+    fn acquire_by_id(&mut self, id: ConnId) -> Acquire<u32> {
+        if self.closed {
+            return self.refused(Refusal::PoolClosed);
+        }
+        let known = self.with_id(id);
+        if let Some(token) = known
+            && matches!(self.state(token), Some(Idle | Claimed))
+        {
+            let Some(reason) = self.expiry(token) else {
+                return self.served(token);
+            };
+            self.close_one(token, reason);
+            self.settle();
+            return self.refused(Refusal::Gone { id, reason });
+        }
+        if known.is_none() {
+            if !self.ids_received() {
+                return self.refused(Refusal::UnknownId { id });
+            }
+            if let Some((_, reason)) = self.ended.iter().rev().find(|(ended, _)| *ended == id) {
+                return self.refused(Refusal::Gone { id, reason: *reason });
+            }
+        }
+        match self.queue(Want::Id(id), false) {
+            Ok(waiter) => Acquire::Queued(waiter),
+            Err(refusal) => Acquire::Refused(refusal),
+        }
+    }
+
+    fn wait_ready(&mut self, ready: u32) -> Stock {
+        let refusal = if self.closed {
+            Some(Refusal::PoolClosed)
+        } else if self.count(Idle) >= ready {
+            return Stock::Ready;
+        } else if ready > self.limit() {
+            Some(Refusal::StockBeyondCapacity { wanted: ready, capacity: self.limit() })
+        } else {
+            self.listener_gone().then_some(Refusal::AcceptEnded)
+        };
+        if let Some(refusal) = refusal {
+            self.totals.refused += 1;
+            return Stock::Refused(refusal);
+        }
+        self.require(ready);
+        match self.queue(Want::Stock(ready), false) {
+            Ok(waiter) => Stock::Queued(waiter),
+            Err(refusal) => Stock::Refused(refusal),
+        }
+    }
+
+    fn collect(&mut self, waiter: WaiterId) -> Collected<u32> {
+        loop {
+            let Some(found) = self.waiter(waiter).cloned() else {
+                return Collected::Unknown;
+            };
+            let token = match found.standing {
+                Standing::Waiting => return Collected::Waiting,
+                Standing::Granted(token) => token,
+                Standing::Stocked => {
+                    self.remove(waiter);
+                    return Collected::Stocked;
+                }
+                Standing::Refused(refusal) => {
+                    self.remove(waiter);
+                    return Collected::Refused(refusal);
+                }
+            };
+            if let Some(reason) = self.expiry(token) {
+                self.close_one(token, reason);
+                self.settle();
+                continue;
+            }
+            let lease = self.hand_over(token);
+            self.remove(waiter);
+            // One for any connection was counted when it began to wait.
+            if self.count(Idle) == 0 && found.want != Want::Any {
+                self.missed();
+            }
+            self.totals.served_after_waiting += 1;
+            self.settle();
+            return Collected::Ready(lease);
+        }
+    }
+
+    fn cancel(&mut self, waiter: WaiterId) -> WaitOutcome {
+        let reason = self.why(waiter);
+        let Some(found) = self.waiter(waiter).cloned() else {
+            return WaitOutcome::Unknown;
+        };
+        self.remove(waiter);
+        let outcome = match found.standing {
+            Standing::Waiting => {
+                self.totals.cancelled += 1;
+                WaitOutcome::Waiting(reason.unwrap())
+            }
+            Standing::Granted(token) => {
+                self.totals.cancelled += 1;
+                self.offer(token, true);
+                WaitOutcome::Granted
+            }
+            Standing::Stocked => WaitOutcome::Granted,
+            Standing::Refused(refusal) => WaitOutcome::Refused(refusal),
+        };
+        self.settle();
+        outcome
+    }
+
+    fn why(&mut self, waiter: WaiterId) -> Option<WaitReason> {
+        let found = self.waiter(waiter).filter(|found| found.standing == Standing::Waiting)?;
+        Some(match found.want {
+            Want::Any => self.wait_reason(),
+            Want::Stock(wanted) => WaitReason::Stock { idle: self.count(Idle), wanted },
+            Want::Id(id) => match self.with_id(id).and_then(|token| self.state(token)) {
+                None => WaitReason::IdNotSeen,
+                Some(Dialing | Handshaking) => WaitReason::IdHandshaking,
+                Some(Resting) => WaitReason::IdResting,
+                Some(Checking) => WaitReason::IdChecking,
+                Some(_) => WaitReason::IdLeased,
+            },
+        })
+    }
+
+    // --- giving back ----------------------------------------------------------------------------
+
+    fn put(
+        &mut self,
+        token: Token,
+        connection: u32,
+        drained: Option<Finding>,
+    ) -> Result<(), PutError> {
+        if self.state(token) != Some(Leased) {
+            self.totals.put_unknown += 1;
+            let (reason, error) = if self.closed {
+                (CloseReason::PoolClosed, PutError::PoolClosed)
+            } else {
+                (CloseReason::Stale, PutError::NotLeased)
+            };
+            self.did.push(Action::Close { token, connection, reason });
+            return Err(error);
+        }
+        self.totals.put += 1;
+        let lease = self.get(token);
+        lease.held = Some(connection);
+        (lease.used, lease.claimed) = (true, false);
+        let id = lease.id;
+        let wanted = self.first_for(id, false).is_some();
+        if let Some(reason) = self.expiry(token) {
+            self.close_one(token, reason);
+        } else if !wanted && self.stock() >= self.limit() {
+            self.close_one(token, CloseReason::Overflow);
+        } else if drained == Some(Finding::Closed) {
+            self.close_one(token, CloseReason::PeerClosed);
+        } else if !self.setup.reuse_delay.is_zero() {
+            self.join(token);
+            self.enter(token, Resting);
+        } else if drained == Some(Finding::Data) {
+            self.close_one(token, CloseReason::Leftover);
+        } else {
+            self.join(token);
+            match drained {
+                Some(_) => self.offer(token, false),
+                None => self.check(token, Purpose::Drain),
+            }
+        }
+        self.settle();
+        Ok(())
+    }
+
+    fn reject(&mut self, token: Token, connection: u32, finding: Finding) -> Answer {
+        if !self.fits(token, &[Leased], Some(connection)) {
+            return Answer::Nothing;
+        }
+        if finding == Finding::Closed {
+            self.close_one(token, CloseReason::PeerClosed);
+        } else {
+            self.join(token);
+            // Out of the lease, so that it counts as stock.
+            self.enter(token, Checking);
+            let claimed = finding == Finding::Data && self.peer_claims();
+            self.get(token).claimed |= claimed;
+            self.offer(token, true);
+        }
+        self.settle();
+        Answer::Nothing
+    }
+
+    fn close(&mut self) -> Answer {
+        if self.closed {
+            return Answer::Nothing;
+        }
+        self.closed = true;
+        let waiting = self.waiters.iter().filter(|waiter| waiter.standing == Standing::Waiting);
+        let mut waiting: Vec<_> = waiting.map(|waiter| (waiter.place, waiter.id)).collect();
+        waiting.sort_by_key(|(place, _)| *place);
+        for (_, waiter) in waiting {
+            self.refuse(waiter, Refusal::PoolClosed);
+        }
+        self.close_everything(CloseReason::PoolClosed);
+        Answer::Nothing
+    }
+}

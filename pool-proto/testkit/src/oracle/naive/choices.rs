@@ -1,0 +1,54 @@
+//! What a specification cannot say because the machine may choose it.
+
+use std::collections::VecDeque;
+
+use pool_proto::{
+    Acquire, Action, Admission, CloseReason, Collected, ConnId, Lease, Stock, Token, WaitOutcome,
+    WaitReason, WaiterId,
+};
+
+use super::super::call::{Answer, Did};
+
+/// What the machine chose, of what is its to choose.
+#[derive(Clone, Debug, Default)]
+pub struct Choices {
+    pub dialled: VecDeque<Token>,
+    pub queued: Option<WaiterId>,
+    pub admitted: Option<Admission>,
+    pub leased: Option<(Token, ConnId)>,
+    pub evicted: Vec<Token>,
+    pub backing_off: bool,
+}
+
+impl Choices {
+    pub fn of(answer: &Answer, actions: &[Did]) -> Self {
+        let mut choices = Self::default();
+        match answer {
+            Answer::Acquire(Acquire::Ready(Lease { token, id, .. }))
+            | Answer::Collected(Collected::Ready(Lease { token, id, .. })) => {
+                choices.leased = Some((*token, *id));
+            }
+            Answer::Acquire(Acquire::Queued(waiter)) | Answer::Stock(Stock::Queued(waiter)) => {
+                choices.queued = Some(*waiter);
+            }
+            Answer::Admitted(Ok(admission)) => choices.admitted = Some(*admission),
+            Answer::Reason(Some(WaitReason::BackingOff { .. }))
+            | Answer::Outcome(WaitOutcome::Waiting(WaitReason::BackingOff { .. })) => {
+                choices.backing_off = true;
+            }
+            _ => {}
+        }
+        for action in actions {
+            match action {
+                Action::Dial { token } => choices.dialled.push_back(*token),
+                Action::Close { token, reason, .. } | Action::Abort { token, reason }
+                    if [CloseReason::Evicted, CloseReason::Unclaimed].contains(reason) =>
+                {
+                    choices.evicted.push(*token);
+                }
+                _ => {}
+            }
+        }
+        choices
+    }
+}

@@ -1,0 +1,136 @@
+//! Who waits for what.
+
+use pool_proto::{Action, CloseReason, ConnId, Refusal, Token, WaiterId};
+
+use super::Naive;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Want {
+    Any,
+    Id(ConnId),
+    Stock(u32),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    Waiting,
+    Granted(Token),
+    Stocked,
+    Refused(Refusal),
+}
+
+/// A waiter that has not collected its outcome.
+#[derive(Clone, Debug)]
+pub struct Waiter {
+    pub id: WaiterId,
+    pub want: Want,
+    pub standing: Standing,
+    /// The smaller, the nearer to the front of its queue.
+    pub place: i64,
+}
+
+impl Naive {
+    fn waiting(&self) -> impl Iterator<Item = &Waiter> {
+        self.waiters.iter().filter(|waiter| waiter.standing == Standing::Waiting)
+    }
+
+    pub fn waiter(&self, waiter: WaiterId) -> Option<&Waiter> {
+        self.waiters.iter().find(|other| other.id == waiter)
+    }
+
+    fn waiter_mut(&mut self, waiter: WaiterId) -> &mut Waiter {
+        self.waiters.iter_mut().find(|other| other.id == waiter).unwrap()
+    }
+
+    /// The first in the queue for any connection, or for this id.
+    pub fn first_waiting(&self, want: Want) -> Option<WaiterId> {
+        let queue = self.waiting().filter(|waiter| waiter.want == want);
+        queue.min_by_key(|waiter| waiter.place).map(|waiter| waiter.id)
+    }
+
+    /// The first in the queue for stock that wants no more than `ready`.
+    pub fn first_for_stock(&self, ready: u32) -> Option<WaiterId> {
+        let queue = self.waiting().filter(|waiter| match waiter.want {
+            Want::Stock(wanted) => wanted <= ready,
+            _ => false,
+        });
+        queue.min_by_key(|waiter| waiter.place).map(|waiter| waiter.id)
+    }
+
+    /// The most ready connections that somebody waits for.
+    pub fn most_stock(&self) -> Option<u32> {
+        let wanted = self.waiting().filter_map(|waiter| match waiter.want {
+            Want::Stock(wanted) => Some(wanted),
+            _ => None,
+        });
+        wanted.max()
+    }
+
+    /// Whom a connection would serve: who asked for it by its id, before those who take any.
+    pub fn first_for(&self, id: Option<ConnId>, claimed: bool) -> Option<WaiterId> {
+        let by_id = id.and_then(|id| self.first_waiting(Want::Id(id)));
+        by_id.or_else(|| if claimed { None } else { self.first_waiting(Want::Any) })
+    }
+
+    const fn place(&mut self, front: bool) -> i64 {
+        if front {
+            self.front -= 1;
+            self.front
+        } else {
+            self.back += 1;
+            self.back
+        }
+    }
+
+    /// Queues somebody and settles.
+    pub fn queue(&mut self, want: Want, again: bool) -> Result<WaiterId, Refusal> {
+        let limit = self.setup.max_waiters;
+        let full = self.waiters.len() >= limit as usize && !again;
+        let queued = if full {
+            self.totals.refused += 1;
+            Err(Refusal::TooManyWaiters { limit })
+        } else {
+            let id = self.choices.queued.take().expect("the naive pool queues the caller");
+            assert!(self.waiter(id).is_none(), "{id:?} names two waiters");
+            let place = self.place(again);
+            self.waiters.push(Waiter { id, want, standing: Standing::Waiting, place });
+            Ok(id)
+        };
+        self.settle();
+        queued
+    }
+
+    /// Gives a waiting waiter its outcome and wakes it.
+    pub fn answer(&mut self, waiter: WaiterId, standing: Standing) {
+        self.waiter_mut(waiter).standing = standing;
+        self.did.push(Action::Wake { waiter });
+    }
+
+    pub fn refuse(&mut self, waiter: WaiterId, refusal: Refusal) {
+        self.totals.refused += 1;
+        self.answer(waiter, Standing::Refused(refusal));
+    }
+
+    pub fn remove(&mut self, waiter: WaiterId) {
+        self.waiters.retain(|other| other.id != waiter);
+    }
+
+    /// The connection that a waiter was to collect has ended.
+    pub fn bereave(&mut self, waiter: WaiterId, reason: CloseReason) {
+        let Some(Waiter { want, .. }) = self.waiter(waiter) else {
+            return;
+        };
+        let refusal = match *want {
+            _ if self.closed => Refusal::PoolClosed,
+            Want::Id(id) => Refusal::Gone { id, reason },
+            _ => {
+                let place = self.place(true);
+                let waiter = self.waiter_mut(waiter);
+                (waiter.standing, waiter.place) = (Standing::Waiting, place);
+                return;
+            }
+        };
+        self.totals.refused += 1;
+        self.waiter_mut(waiter).standing = Standing::Refused(refusal);
+    }
+}

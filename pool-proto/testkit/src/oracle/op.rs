@@ -1,0 +1,286 @@
+//! One step of a script.
+//!
+//! A step names its subject by a small number: "the lease number 2". The number is taken modulo how
+//! many there are, and a step without a subject does nothing; so a script stays valid whatever is
+//! removed from it, and a failing one shrinks.
+
+use pool_proto::{Finding, HandshakeFailure};
+
+/// Which connection a step is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// Number n of those that the step fits, the oldest first.
+    Nth(u8),
+    /// Number n of all that live: mostly the step does not fit it.
+    Any(u8),
+    /// Number n of those that have ended, the latest first.
+    Ended(u8),
+    /// One of another machine.
+    Foreign,
+}
+
+/// Which waiter a step is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Number n of those that are not over, the oldest first.
+    Nth(u8),
+    /// Number n of those that are over, the latest first.
+    Over(u8),
+    /// One of another machine.
+    Foreign,
+}
+
+/// Which id a step is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhoseId {
+    /// Of the live connection number n of those whose id is known outside.
+    Live(u8),
+    /// Of connection number n of those that have ended, the latest first.
+    Ended(u8),
+    /// Number n of the ids that no machine makes, but that somebody may wait for and a peer may
+    /// send.
+    Made(u8),
+}
+
+/// The id that a peer sends with its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Given {
+    Fresh,
+    Missing,
+    Same(WhoseId),
+}
+
+/// A span of time that is short or long compared with the configured ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Span {
+    Nanosecond,
+    Millis(u32),
+}
+
+/// When a timeout is reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// At the time it is.
+    Now,
+    /// One nanosecond before the deadline.
+    Early,
+    /// At the deadline.
+    Due,
+    /// This long after the deadline.
+    Late(Span),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    // what users say
+    Acquire,
+    AcquireAgain,
+    AcquireById(WhoseId),
+    WaitReady(u8),
+    Collect(Who),
+    Cancel(Who),
+    Why(Who),
+    Put(Whom),
+    PutDrained(Whom, Finding),
+    Reject(Whom, Finding),
+    /// A lease is closed by its holder.
+    Release(Whom),
+    PutForeign,
+    Clean,
+    Flush,
+    Close,
+    AddError,
+    ResetError,
+    // what the driver says
+    Dialed(Whom),
+    DialFailed(Whom),
+    Established(Whom, Given),
+    HandshakeFailed(Whom, HandshakeFailure),
+    Readable(Whom),
+    Checked(Whom, Finding),
+    /// A connection in the pool is dead.
+    Closed(Whom),
+    AcceptEnded,
+    /// A peer of this source has connected.
+    Admit(u8),
+    // time
+    Timeout(When),
+    /// Time passes, and nobody reports a timeout.
+    Pass(Span),
+    /// The clock is set back.
+    Back(Span),
+}
+
+/// Kinds of [`Op`], for those who count which occurred.
+pub const KINDS: usize = 29;
+
+impl Op {
+    /// Which kind it is, below [`KINDS`].
+    pub const fn kind(&self) -> usize {
+        match self {
+            Self::Acquire => 0,
+            Self::AcquireAgain => 1,
+            Self::AcquireById(_) => 2,
+            Self::WaitReady(_) => 3,
+            Self::Collect(_) => 4,
+            Self::Cancel(_) => 5,
+            Self::Why(_) => 6,
+            Self::Put(_) => 7,
+            Self::PutDrained(..) => 8,
+            Self::Reject(..) => 9,
+            Self::Release(_) => 10,
+            Self::PutForeign => 11,
+            Self::Clean => 12,
+            Self::Flush => 13,
+            Self::Close => 14,
+            Self::AddError => 15,
+            Self::ResetError => 16,
+            Self::Dialed(_) => 17,
+            Self::DialFailed(_) => 18,
+            Self::Established(..) => 19,
+            Self::HandshakeFailed(..) => 20,
+            Self::Readable(_) => 21,
+            Self::Checked(..) => 22,
+            Self::Closed(_) => 23,
+            Self::AcceptEnded => 24,
+            Self::Admit(_) => 25,
+            Self::Timeout(_) => 26,
+            Self::Pass(_) => 27,
+            Self::Back(_) => 28,
+        }
+    }
+
+    /// How many bytes [`arbitrary`](Self::arbitrary) takes at most.
+    pub const BYTES: usize = 4;
+
+    /// A step decoded from bytes, for a machine that `dials` or one that admits: frequent are those
+    /// that keep a pool of that side alive.
+    pub fn arbitrary(dials: bool, next: &mut impl FnMut() -> u8) -> Self {
+        match next() {
+            0..26 => Self::Acquire,
+            26..30 => Self::AcquireAgain,
+            30..44 => Self::AcquireById(WhoseId::arbitrary(next)),
+            44..52 => Self::WaitReady(next() % 7),
+            52..70 => Self::Collect(Who::arbitrary(next)),
+            70..80 => Self::Cancel(Who::arbitrary(next)),
+            80..84 => Self::Why(Who::arbitrary(next)),
+            84..96 => Self::Put(Whom::arbitrary(next)),
+            96..106 => Self::PutDrained(Whom::arbitrary(next), finding(next)),
+            106..114 => Self::Reject(Whom::arbitrary(next), finding(next)),
+            114..118 => Self::Release(Whom::arbitrary(next)),
+            118 => Self::PutForeign,
+            119 => Self::AddError,
+            120 => Self::ResetError,
+            121..124 => Self::Clean,
+            124..127 => Self::Flush,
+            127 => Self::close_rarely(next),
+            128..166 => Self::first_half(dials, next),
+            166..196 => Self::Established(Whom::arbitrary(next), Given::arbitrary(next)),
+            196..200 => Self::HandshakeFailed(
+                Whom::arbitrary(next),
+                [HandshakeFailure::Tls, HandshakeFailure::Id, HandshakeFailure::Transport]
+                    [usize::from(next() % 3)],
+            ),
+            200..214 => Self::Readable(Whom::arbitrary(next)),
+            214..228 => Self::Checked(Whom::arbitrary(next), finding(next)),
+            228..232 => Self::Closed(Whom::arbitrary(next)),
+            232 => Self::AcceptEnded,
+            233..248 => Self::Timeout(When::arbitrary(next)),
+            248..255 => Self::Pass(Span::arbitrary(next)),
+            255 => Self::Back(Span::arbitrary(next)),
+        }
+    }
+
+    /// How connections begin on this side; now and then what only fits the other.
+    fn first_half(dials: bool, next: &mut impl FnMut() -> u8) -> Self {
+        match (dials, next()) {
+            (true, 0..208) | (false, 240..248) => Self::Dialed(Whom::arbitrary(next)),
+            (true, 208..) | (false, 248..) => Self::DialFailed(Whom::arbitrary(next)),
+            (false, 0..240) => Self::Admit(next()),
+        }
+    }
+
+    /// After it nothing much happens any more.
+    fn close_rarely(next: &mut impl FnMut() -> u8) -> Self {
+        if next() < 64 { Self::Close } else { Self::Acquire }
+    }
+}
+
+fn finding(next: &mut impl FnMut() -> u8) -> Finding {
+    match next() {
+        0..170 => Finding::Quiet,
+        170..220 => Finding::Data,
+        220.. => Finding::Closed,
+    }
+}
+
+impl Whom {
+    fn arbitrary(next: &mut impl FnMut() -> u8) -> Self {
+        match next() {
+            byte @ 0..220 => Self::Nth(byte % 8),
+            byte @ 220..238 => Self::Any(byte % 8),
+            byte @ 238..253 => Self::Ended(byte % 8),
+            253.. => Self::Foreign,
+        }
+    }
+}
+
+impl Who {
+    fn arbitrary(next: &mut impl FnMut() -> u8) -> Self {
+        match next() {
+            byte @ 0..235 => Self::Nth(byte % 8),
+            byte @ 235..252 => Self::Over(byte % 4),
+            252.. => Self::Foreign,
+        }
+    }
+}
+
+impl WhoseId {
+    fn arbitrary(next: &mut impl FnMut() -> u8) -> Self {
+        match next() {
+            byte @ 0..150 => Self::Live(byte % 8),
+            byte @ 150..190 => Self::Ended(byte % 4),
+            byte @ 190.. => Self::Made(byte % 3),
+        }
+    }
+}
+
+impl Given {
+    fn arbitrary(next: &mut impl FnMut() -> u8) -> Self {
+        match next() {
+            0..190 => Self::Fresh,
+            190..200 => Self::Missing,
+            byte @ 200..215 => Self::Same(WhoseId::Live(byte % 4)),
+            byte @ 215..230 => Self::Same(WhoseId::Ended(byte % 4)),
+            byte @ 230.. => Self::Same(WhoseId::Made(byte % 3)),
+        }
+    }
+}
+
+impl Span {
+    fn arbitrary(next: &mut impl FnMut() -> u8) -> Self {
+        const MILLIS: [u32; 8] = [1, 100, 400, 999, 1000, 3000, 10_000, 60_000];
+        match next() {
+            0..16 => Self::Nanosecond,
+            byte => Self::Millis(MILLIS[usize::from(byte) % MILLIS.len()]),
+        }
+    }
+
+    pub const fn duration(self) -> std::time::Duration {
+        match self {
+            Self::Nanosecond => std::time::Duration::from_nanos(1),
+            Self::Millis(millis) => std::time::Duration::from_millis(millis as u64),
+        }
+    }
+}
+
+impl When {
+    fn arbitrary(next: &mut impl FnMut() -> u8) -> Self {
+        match next() {
+            0..170 => Self::Due,
+            170..200 => Self::Now,
+            200..225 => Self::Early,
+            225.. => Self::Late(Span::arbitrary(next)),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Bugs planted in a copy of the core, each behind a switch: the simulation must find every one of
+//! them. If it does not, it is the simulation that has the bug.
+//!
+//! The copy is made, edited and built below `target/planted`; the core itself has no trace of them.
+//! `POOL_PLANTED=<number>` switches one on in the copy's simulation.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a panic is how a test fails"
+)]
+
+mod bugs;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use bugs::{BUGS, Bug};
+
+/// The switch, which stands in the copy only.
+const SWITCH: &str = r#"
+extern crate std as planted_std;
+
+/// Whether a planted bug is switched on.
+pub(crate) fn planted(number: usize) -> bool {
+    use planted_std::{env, sync::OnceLock};
+    static ON: OnceLock<Option<usize>> = OnceLock::new();
+    let on = ON.get_or_init(|| env::var("POOL_PLANTED").ok()?.parse().ok());
+    *on == Some(number)
+}
+"#;
+
+/// How many seeds a bug may hide from: some ten seconds of them on two cores.
+const SEEDS: &str = "20000";
+
+#[test]
+fn the_simulation_finds_every_planted_bug() {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    if !workspace.join("Cargo.lock").exists() {
+        println!("skipped: this is a package without its workspace, whose versions are unknown");
+        return;
+    }
+    let simulate = build(&plant(workspace));
+    assert!(BUGS.len() >= 20, "only {} bugs", BUGS.len());
+    let none = run(&simulate, BUGS.len(), "300");
+    assert!(none.ends_with("violations: 0"), "without any bug:\n{none}");
+    let mut hidden = Vec::new();
+    for (number, bug) in BUGS.iter().enumerate() {
+        let began = clock();
+        let found = run(&simulate, number, SEEDS);
+        let took = began.elapsed();
+        let broken = format!("violation of {}", bug.breaks);
+        match found.lines().find(|line| line.starts_with(&broken) || is_waits(line)) {
+            Some(line) => println!("{:.1?} {}: {line}", took, bug.name),
+            None => hidden.push(format!("{number} {}: {found}", bug.name)),
+        }
+    }
+    println!("planted bugs: {}, found: {}", BUGS.len(), BUGS.len() - hidden.len());
+    assert!(hidden.is_empty(), "not found:\n{}", hidden.join("\n"));
+}
+
+/// The line on waits that are too short on average.
+fn is_waits(line: &str) -> bool {
+    line.starts_with("not covered: waits")
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long a search takes is measured outside it")]
+fn clock() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+/// Makes the copy. Returns its folder.
+fn plant(workspace: &Path) -> PathBuf {
+    let copy = workspace.join("target/planted/copy");
+    let _ = fs::remove_dir_all(&copy);
+    let package = copy.join("pool-proto");
+    for folder in ["src", "examples", "benches", "tests"] {
+        copy_all(&workspace.join("pool-proto").join(folder), &package.join(folder));
+    }
+    for file in ["Cargo.lock", "pool-proto/Cargo.toml"] {
+        fs::copy(workspace.join(file), copy.join(file)).unwrap();
+    }
+    let manifest = fs::read_to_string(workspace.join("Cargo.toml")).unwrap();
+    let members = manifest.lines().find(|line| line.starts_with("members = ")).unwrap();
+    let manifest = manifest.replace(members, r#"members = ["pool-proto"]"#);
+    fs::write(copy.join("Cargo.toml"), manifest).unwrap();
+
+    for (number, bug) in BUGS.iter().enumerate() {
+        let path = package.join("src").join(bug.file);
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, swapped(&text, bug, number)).unwrap();
+    }
+    let path = package.join("src/lib.rs");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text + SWITCH).unwrap();
+    copy
+}
+
+fn swapped(text: &str, bug: &Bug, number: usize) -> String {
+    let Bug { name, file, sound, planted, .. } = bug;
+    let count = text.matches(sound).count();
+    assert_eq!(count, 1, "“{name}” fits {count} places of {file}; it has to be planted anew");
+    text.replace(sound, &planted.replace("planted!()", &format!("crate::planted({number})")))
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_all(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// Builds the copy's simulation.
+fn build(copy: &Path) -> PathBuf {
+    let target = copy.parent().unwrap().join("target");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args(["build", "--quiet", "--release", "--offline"])
+        .args(["-p", "pool-testkit", "--bin", "simulate"])
+        .current_dir(copy)
+        .env("CARGO_TARGET_DIR", &target)
+        .env("RUSTFLAGS", "-A warnings")
+        .status()
+        .expect("cargo runs this test, so it is there");
+    assert!(status.success(), "the copy in {} does not build", copy.display());
+    target.join("release/simulate")
+}
+
+/// What the copy's simulation prints with one bug switched on.
+fn run(simulate: &Path, number: usize, seeds: &str) -> String {
+    let output = Command::new(simulate)
+        .args(["--seeds", seeds])
+        .env("POOL_PLANTED", number.to_string())
+        .stderr(Stdio::null())
+        .output()
+        .expect("it was just built");
+    // A run that ends in another way than by a verdict has found something, too.
+    let text = String::from_utf8_lossy(&output.stdout);
+    let lines: Vec<&str> =
+        text.lines().filter(|line| !line.starts_with(['│', '╭', '╞', '╰'])).collect();
+    match output.status.code() {
+        Some(0 | 1) => lines.join("\n"),
+        code => format!("violation of 9: nothing panics: it ended with {code:?}"),
+    }
+}
