@@ -90,13 +90,13 @@
 //!
 //! What every adapter does alike (the pool, its builders and its driver, TLS, the id, the look at a
 //! connection, early data, leases) is in [`pool_driver`], [`pool_driver::transport`] and
-//! [`pool_driver::shell`].
+//! [`pool_driver::shared`].
 
 mod runtime;
 mod stream;
 
 use pool_driver::PoolBuilder;
-pub use pool_driver::shell::{AcquireError, Handle};
+pub use pool_driver::shared::{AcquireError, Handle};
 pub use pool_driver::tls::TlsFacts;
 pub use pool_driver::transport::{BuildError, Revoked};
 pub use pool_driver::{self, tls};

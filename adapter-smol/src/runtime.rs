@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use pool_driver::transport::BuildError;
-use pool_driver::{Alive, Direction, Runtime, listen_on_first, poll_until_done};
+use pool_driver::{Direction, Runtime, ShutdownGuard, listen_on_first, poll_until_done};
 use smol::channel::bounded;
 use smol::future::Boxed;
 use smol::net::{TcpListener, TcpStream};
@@ -56,11 +56,11 @@ impl fmt::Debug for Spawner {
 struct Runner {
     executor: Arc<Executor<'static>>,
     /// Dropped after that, and what it has left to run.
-    _alive: Alive,
+    _alive: ShutdownGuard,
 }
 
 impl Runtime for Smol {
-    type Place = Spawner;
+    type Handle = Spawner;
     /// The pool's own, for its dials and handshakes: it ends a task whose handle is dropped, which not
     /// every executor of a user can.
     type Executor = Arc<Executor<'static>>;
@@ -71,15 +71,15 @@ impl Runtime for Smol {
     type Stream = PooledStream;
 
     /// smol's global executor.
-    fn here() -> Result<Spawner, BuildError> {
+    fn current() -> Result<Spawner, BuildError> {
         Ok(Spawner::new(|future| smol::spawn(future).detach()))
     }
 
     /// The driver, and for each further processor a runner of dials and handshakes, which ends with it.
     fn start<F>(
-        place: &Spawner,
+        handle: &Spawner,
         _max_dials: u32,
-        alive: Alive,
+        alive: ShutdownGuard,
         driver: impl FnOnce(Self, Self::Executor) -> F,
     ) -> Result<Self, BuildError>
     where
@@ -93,11 +93,11 @@ impl Runtime for Smol {
             let driven = driven.clone();
             let gone = async move { while driven.recv().await.is_ok() {} };
             let runner = Runner { executor: Arc::clone(&executor), _alive: alive.clone() };
-            (place.0)(Box::pin(async move { runner.executor.run(gone).await }));
+            (handle.0)(Box::pin(async move { runner.executor.run(gone).await }));
         }
         let driver = driver(Self, Arc::clone(&executor));
         let runner = Runner { executor, _alive: alive };
-        (place.0)(Box::pin(async move {
+        (handle.0)(Box::pin(async move {
             let _driving = driving;
             runner.executor.run(driver).await;
         }));
@@ -123,7 +123,7 @@ impl Runtime for Smol {
         TcpStream::connect(address).await
     }
 
-    async fn bind(_place: &Spawner, name: &str) -> io::Result<TcpListener> {
+    async fn bind(_handle: &Spawner, name: &str) -> io::Result<TcpListener> {
         listen_on_first(smol::net::resolve(name).await?)?.try_into()
     }
 

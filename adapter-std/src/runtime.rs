@@ -16,7 +16,7 @@ use async_executor::Executor;
 use async_io::{Async, Timer};
 use async_lock::Semaphore;
 use pool_driver::transport::BuildError;
-use pool_driver::{Alive, Direction, Runtime, Threaded, listen_on_first, poll_until_done};
+use pool_driver::{Direction, Runtime, ShutdownGuard, Threaded, listen_on_first, poll_until_done};
 use socket2::SockRef;
 
 use crate::stream::PooledStream;
@@ -26,11 +26,11 @@ use crate::stream::PooledStream;
 #[derive(Clone, Debug)]
 pub struct Threads {
     /// How many more calls there may be.
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     /// To be joined. Those that have ended are forgotten when the next one is started.
     handles: Arc<Mutex<Vec<JoinHandle<()>>>>,
     /// Held by each of them.
-    alive: Weak<Alive>,
+    alive: Weak<ShutdownGuard>,
 }
 
 impl Threads {
@@ -57,12 +57,12 @@ impl Threaded for Threads {
         &self,
         act: impl FnOnce() -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
-        let place = self.places.acquire_arc().await;
+        let permit = self.permits.acquire_arc().await;
         let (tell, told) = bounded(1);
         let run = move || {
             let outcome = catch_unwind(AssertUnwindSafe(act));
-            // Before it is told: who is told may want the place.
-            drop(place);
+            // Before it is told: who is told may want the permit.
+            drop(permit);
             // It fails when nobody waits for that any more.
             let _ = tell.try_send(outcome);
         };
@@ -81,7 +81,7 @@ impl Threaded for Threads {
 }
 
 impl Runtime for Threads {
-    type Place = ();
+    type Handle = ();
     type Executor = Arc<Executor<'static>>;
     type Task = async_executor::Task<()>;
     type Dialled = Async<TcpStream>;
@@ -90,7 +90,7 @@ impl Runtime for Threads {
     type Stream = PooledStream;
 
     /// There is a reactor. `async-io` makes it when it is first needed, and panics if it cannot.
-    fn here() -> Result<(), BuildError> {
+    fn current() -> Result<(), BuildError> {
         let needs_it = || {
             let mut timer = Timer::after(Duration::from_secs(1));
             let _ = Pin::new(&mut timer).poll(&mut Context::from_waker(Waker::noop()));
@@ -100,18 +100,18 @@ impl Runtime for Threads {
     }
 
     fn start<F>(
-        _place: &(),
+        _handle: &(),
         max_dials: u32,
-        alive: Alive,
+        alive: ShutdownGuard,
         driver: impl FnOnce(Self, Self::Executor) -> F,
     ) -> Result<Self, BuildError>
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let places = Semaphore::new(usize::try_from(max_dials).unwrap_or(usize::MAX));
+        let permits = Semaphore::new(usize::try_from(max_dials).unwrap_or(usize::MAX));
         let alive = Arc::new(alive);
         let threads = Self {
-            places: Arc::new(places),
+            permits: Arc::new(permits),
             handles: Arc::default(),
             alive: Arc::downgrade(&alive),
         };
@@ -146,7 +146,7 @@ impl Runtime for Threads {
         Async::<TcpStream>::connect(address).await
     }
 
-    async fn bind(_place: &(), name: &str) -> io::Result<Self::Listener> {
+    async fn bind(_handle: &(), name: &str) -> io::Result<Self::Listener> {
         Async::new_nonblocking(listen_on_first(name.to_socket_addrs()?)?)
     }
 

@@ -13,7 +13,7 @@ use pool_proto::ConnId;
 use rustix::event::PollFlags;
 
 use crate::runtime::Threads;
-use crate::wait::Patience;
+use crate::wait::Timeout;
 
 /// A connection taken from a pool: reads and writes like any stream, and knows its id.
 ///
@@ -183,16 +183,16 @@ impl Shared {
     /// Does `act` again whenever the socket is ready for it.
     fn wait<T>(
         &self,
-        patience: &mut Patience,
+        timeout: &mut Timeout,
         ready: PollFlags,
         mut act: impl FnMut(&mut Stream<Socket<Threads>>, &mut PollFlags) -> io::Result<T>,
     ) -> io::Result<T> {
         let link = Arc::clone(self.lock().link()?);
-        patience.wait(link.socket().tcp().get_ref(), ready, |ready| act(&mut self.lock(), ready))
+        timeout.wait(link.socket().tcp().get_ref(), ready, |ready| act(&mut self.lock(), ready))
     }
 
     fn read(&self, timeouts: Timeouts, buffer: &mut [u8]) -> io::Result<usize> {
-        self.wait(&mut Patience::new(timeouts.read), PollFlags::IN, |stream, ready| {
+        self.wait(&mut Timeout::new(timeouts.read), PollFlags::IN, |stream, ready| {
             let read = stream.read(Socket::now, buffer);
             if blocks(&read) {
                 // The peer may wait for what a write has left when its time was up, and answer then.
@@ -203,26 +203,26 @@ impl Shared {
     }
 
     fn write(&self, timeouts: Timeouts, data: &[IoSlice<'_>]) -> io::Result<usize> {
-        let mut patience = Patience::new(timeouts.write);
-        let taken = self.wait(&mut patience, PollFlags::OUT, |stream, _| {
+        let mut timeout = Timeout::new(timeouts.write);
+        let taken = self.wait(&mut timeout, PollFlags::OUT, |stream, _| {
             // What an earlier call has left goes first.
             stream.flush(Socket::now)?;
             stream.write(Socket::now, data)
         })?;
-        match self.flush(&mut patience) {
+        match self.flush(&mut timeout) {
             // It was taken; the next call goes on sending it.
             Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(taken),
             flushed => flushed.map(|()| taken),
         }
     }
 
-    fn flush(&self, patience: &mut Patience) -> io::Result<()> {
-        self.wait(patience, PollFlags::OUT, |stream, _| stream.flush(Socket::now))
+    fn flush(&self, timeout: &mut Timeout) -> io::Result<()> {
+        self.wait(timeout, PollFlags::OUT, |stream, _| stream.flush(Socket::now))
     }
 
     fn shutdown(&self, timeouts: Timeouts) -> io::Result<()> {
-        let mut patience = Patience::new(timeouts.write);
-        self.wait(&mut patience, PollFlags::OUT, |stream, _| stream.shut(Socket::now))
+        let mut timeout = Timeout::new(timeouts.write);
+        self.wait(&mut timeout, PollFlags::OUT, |stream, _| stream.shut(Socket::now))
     }
 }
 
@@ -252,7 +252,7 @@ macro_rules! writes {
             }
 
             fn flush(&mut self) -> io::Result<()> {
-                self.shared.flush(&mut Patience::new(self.timeouts.write))
+                self.shared.flush(&mut Timeout::new(self.timeouts.write))
             }
         }
     };

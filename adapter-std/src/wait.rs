@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use pool_driver::MonotonicClock;
-use pool_driver::shell::Clock as _;
+use pool_driver::shared::Clock as _;
 use pool_proto::Instant;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -14,12 +14,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 const LONGEST_POLL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long a call waits: `None` is for ever. The time begins with its first wait.
-pub(crate) struct Patience {
+pub(crate) struct Timeout {
     timeout: Option<Duration>,
     clock: Option<MonotonicClock>,
 }
 
-impl Patience {
+impl Timeout {
     pub(crate) const fn new(timeout: Option<Duration>) -> Self {
         Self { timeout, clock: None }
     }

@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::task::Poll;
 use std::time::Duration;
 
-use adapter_std::pool_driver::shell::{Clock, block_on};
+use adapter_std::pool_driver::shared::{Clock, block_on};
 use adapter_std::pool_driver::tls::{ClientTls, ServerTls};
 use adapter_std::pool_driver::{self, MonotonicClock};
 use adapter_std::pool_proto::{Accepting, ClientConfig, Instant};

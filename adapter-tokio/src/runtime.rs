@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use pool_driver::transport::BuildError;
-use pool_driver::{Alive, Direction, Runtime, listen_on_first};
+use pool_driver::{Direction, Runtime, ShutdownGuard, listen_on_first};
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream, lookup_host};
@@ -32,7 +32,7 @@ impl Drop for Task {
 }
 
 impl Runtime for Tokio {
-    type Place = Handle;
+    type Handle = Handle;
     type Executor = Handle;
     type Task = Task;
     type Dialled = TcpStream;
@@ -40,21 +40,21 @@ impl Runtime for Tokio {
     type Listener = TcpListener;
     type Stream = PooledStream;
 
-    fn here() -> Result<Handle, BuildError> {
+    fn current() -> Result<Handle, BuildError> {
         Handle::try_current().map_err(|_| BuildError::NoRuntime)
     }
 
     fn start<F>(
-        place: &Handle,
+        handle: &Handle,
         _max_dials: u32,
-        _alive: Alive,
+        _alive: ShutdownGuard,
         driver: impl FnOnce(Self, Handle) -> F,
     ) -> Result<Self, BuildError>
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let runtime = Self(place.clone());
-        place.spawn(driver(runtime.clone(), place.clone()));
+        let runtime = Self(handle.clone());
+        handle.spawn(driver(runtime.clone(), handle.clone()));
         Ok(runtime)
     }
 
@@ -85,11 +85,11 @@ impl Runtime for Tokio {
     }
 
     // There, wherever the caller is.
-    async fn bind(place: &Handle, name: &str) -> io::Result<TcpListener> {
+    async fn bind(handle: &Handle, name: &str) -> io::Result<TcpListener> {
         let name = name.to_owned();
         let addresses = async move { Ok::<Vec<_>, io::Error>(lookup_host(name).await?.collect()) };
-        let listener = listen_on_first(place.spawn(addresses).await??)?;
-        let _entered = place.enter();
+        let listener = listen_on_first(handle.spawn(addresses).await??)?;
+        let _entered = handle.enter();
         TcpListener::from_std(listener)
     }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use adapter_tokio::pool_driver::tls::TlsMode;
 use adapter_tokio::pool_driver::transport::Stream;
-use adapter_tokio::pool_driver::{Alive, Direction, Pool, Runtime, Socket};
+use adapter_tokio::pool_driver::{Direction, Pool, Runtime, ShutdownGuard, Socket};
 use adapter_tokio::pool_proto::{Dialing, ServerConfig};
 use adapter_tokio::{BuildError, Tokio};
 use common::{SOON, client_config, serve};
@@ -48,7 +48,7 @@ impl From<Taken> for Stream<Socket<Detour>> {
 }
 
 impl Runtime for Detour {
-    type Place = Handle;
+    type Handle = Handle;
     type Executor = Handle;
     type Task = <Tokio as Runtime>::Task;
     type Dialled = TcpStream;
@@ -56,20 +56,21 @@ impl Runtime for Detour {
     type Listener = TcpListener;
     type Stream = Taken;
 
-    fn here() -> Result<Handle, BuildError> {
-        Tokio::here()
+    fn current() -> Result<Handle, BuildError> {
+        Tokio::current()
     }
 
     fn start<F>(
-        place: &Handle,
+        handle: &Handle,
         max_dials: u32,
-        alive: Alive,
+        alive: ShutdownGuard,
         driver: impl FnOnce(Self, Handle) -> F,
     ) -> Result<Self, BuildError>
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        Tokio::start(place, max_dials, alive, |tokio, handle| driver(Self(tokio), handle)).map(Self)
+        Tokio::start(handle, max_dials, alive, |tokio, handle| driver(Self(tokio), handle))
+            .map(Self)
     }
 
     fn spawn(
@@ -95,8 +96,8 @@ impl Runtime for Detour {
         self.0.connect(address).await
     }
 
-    async fn bind(place: &Handle, name: &str) -> io::Result<TcpListener> {
-        Tokio::bind(place, name).await
+    async fn bind(handle: &Handle, name: &str) -> io::Result<TcpListener> {
+        Tokio::bind(handle, name).await
     }
 
     fn local_addr(listener: &TcpListener) -> io::Result<SocketAddr> {

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use adapter_tokio::pool_driver::shell::{Clock, block_on};
+use adapter_tokio::pool_driver::shared::{Clock, block_on};
 use adapter_tokio::pool_driver::tls::TlsMode;
 use adapter_tokio::pool_proto::{CloseReason, ConnId, IdFormat, Instant, PutError, Refusal};
 use adapter_tokio::{AcquireError, Balancer, BuildError, ClientPool, Revoked, ServerPool};
@@ -233,7 +233,7 @@ fn when_a_pool_that_never_ran_has_closed_its_port_is_free() {
 #[test]
 fn builders_pools_and_balancers_can_be_shown() {
     let shown = format!("{:?} {:?}", ClientPool::builder(), ServerPool::builder());
-    assert!(shown.contains("keep_alive") && shown.contains("place"), "{shown}");
+    assert!(shown.contains("keep_alive") && shown.contains("handle"), "{shown}");
     let runtime = Runtime::new().unwrap();
     let _entered = runtime.enter();
     let pool = ClientPool::builder().connect("127.0.0.1:1").unwrap();

@@ -15,8 +15,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use pool_proto::{
-    Accepting, Acquire, Action, Client, ClientConfig, ConnId, Dialing, Event, Finding, IdExchange,
-    IdFormat, Instant, Lease, Machine, Role, Server, ServerConfig, Token,
+    Accepting, Acquired, Action, CheckResult, Client, ClientConfig, ConnId, Dialing, Event,
+    IdExchange, IdFormat, Instant, Lease, Machine, Role, Server, ServerConfig, Token,
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -170,8 +170,8 @@ impl<R: Drive> Driver<R> {
         while let Some(action) = self.machine.poll_action() {
             match action {
                 Action::Check { token, connection, .. } => {
-                    let finding = Finding::Quiet;
-                    self.event(Event::Checked { token, connection, finding });
+                    let result = CheckResult::Quiet;
+                    self.event(Event::Checked { token, connection, result });
                 }
                 Action::Dial { token } => {
                     self.event(Event::Dialed { token });
@@ -206,11 +206,11 @@ impl<R: Drive> Driver<R> {
         self.free.push(connection);
     }
 
-    fn taken(&mut self, answer: Acquire<u64>) -> Outcome<Lease<u64>> {
+    fn taken(&mut self, answer: Acquired<u64>) -> Outcome<Lease<u64>> {
         self.called();
         self.carry_out();
         match answer {
-            Acquire::Ready(lease) => Ok(lease),
+            Acquired::Ready(lease) => Ok(lease),
             answer => Err(format!("nothing to take: {answer:?}").into()),
         }
     }

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use bytes::Buf;
 use pool_proto::{
-    Acquire, Action, Client, ClientConfig, Collected, ConnId, Event, Finding, HandshakeFailure,
-    IdFormat, IdReader, IdWriter, Instant, Machine, Purpose, Role, Server, ServerConfig, Token,
+    Acquired, Action, CheckKind, CheckResult, Client, ClientConfig, Collected, ConnId, Event,
+    HandshakeFailure, IdFormat, IdReader, IdWriter, Instant, Machine, Role, Server, ServerConfig,
+    Token,
 };
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
@@ -102,10 +103,10 @@ fn established(token: Token, connection: TcpStream, id: Option<ConnId>) -> Event
 fn carry_out<R: Role>(end: &str, pool: &mut Pool<R>, action: Action<TcpStream>) -> Outcome {
     println!("{end}: {action:?}");
     match action {
-        Action::Check { token, mut connection, purpose } => {
-            let finding = look(&mut connection, purpose)?;
-            println!("{end}: {token:?} is found {finding:?}");
-            let event = Event::Checked { token, connection, finding };
+        Action::Check { token, mut connection, kind } => {
+            let result = look(&mut connection, kind)?;
+            println!("{end}: {token:?} is found {result:?}");
+            let event = Event::Checked { token, connection, result };
             pool.handle_event(now(), event);
         }
         // An executor would stop the task, or wake it; here nothing runs besides this loop.
@@ -117,19 +118,19 @@ fn carry_out<R: Role>(end: &str, pool: &mut Pool<R>, action: Action<TcpStream>) 
 }
 
 /// Looks at a socket without blocking, and throws away what has arrived if it is to be drained.
-fn look(stream: &mut TcpStream, purpose: Purpose) -> Outcome<Finding> {
+fn look(stream: &mut TcpStream, kind: CheckKind) -> Outcome<CheckResult> {
     stream.set_nonblocking(true)?;
     let mut bytes = [0; 1024];
-    let finding = loop {
+    let result = loop {
         match stream.peek(&mut bytes) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => break Finding::Quiet,
-            Err(_) | Ok(0) => break Finding::Closed,
-            Ok(_) if purpose == Purpose::Watch => break Finding::Data,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break CheckResult::Quiet,
+            Err(_) | Ok(0) => break CheckResult::Closed,
+            Ok(_) if kind == CheckKind::Inspect => break CheckResult::Data,
             Ok(count) => stream.read_exact(bytes.split_at_mut(count).0)?,
         }
     };
     stream.set_nonblocking(false)?;
-    Ok(finding)
+    Ok(result)
 }
 
 /// Sends a request from one end to the other, and an answer back.
@@ -157,7 +158,7 @@ fn main() -> Outcome {
         accepted: Vec::new(),
     };
     println!("-- the server takes any; nobody has connected yet, so it waits for its turn");
-    let Acquire::Queued(waiter) = hands.server.acquire(now()) else {
+    let Acquired::Queued(waiter) = hands.server.acquire(now()) else {
         return Err("there is a connection before anybody has connected".into());
     };
     hands.drive()?;
@@ -165,7 +166,7 @@ fn main() -> Outcome {
         return Err("nobody served the waiter".into());
     };
     println!("-- the client takes the same connection, by the id that the server tells it");
-    let Acquire::Ready(taken) = hands.client.acquire_by_id(now(), served.id) else {
+    let Acquired::Ready(taken) = hands.client.acquire_by_id(now(), served.id) else {
         return Err("the client does not know the id".into());
     };
     hands.drive()?;

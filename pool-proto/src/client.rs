@@ -4,7 +4,6 @@ use core::hash::{Hash, Hasher};
 use core::time::Duration;
 
 use crate::backoff::Backoff;
-use crate::canon::Names;
 use crate::config::ClientConfig;
 use crate::event::{Action, CloseReason, Token, WaitReason};
 use crate::id::IdExchange;
@@ -12,6 +11,7 @@ use crate::ids::Ids;
 use crate::machine::Machine;
 use crate::role::{Role, max_claimed, sealed};
 use crate::slots::State;
+use crate::state_key::CanonicalNames;
 use crate::stats::Stats;
 use crate::time::Instant;
 use crate::tuner::{Tuner, Tuning};
@@ -94,7 +94,7 @@ impl<C> Client<C> {
         let supply = self.supply();
         let role = &mut self.role;
         match role.tuner.tuning() {
-            Tuning::Reference => {
+            Tuning::NodePass => {
                 role.tuner.begin_round(idle);
                 role.quota = role.tuner.capacity().saturating_sub(supply);
                 role.next_round = Some(now.after(role.tuner.period()));
@@ -134,7 +134,7 @@ impl<C> Client<C> {
     #[inline(never)]
     fn dial_up(&mut self, now: Instant) {
         let role = &self.role;
-        let paced = role.tuner.tuning() == Tuning::Reference;
+        let paced = role.tuner.tuning() == Tuning::NodePass;
         // After failures one dial feels its way; the rest follows when it has succeeded.
         let max_dials = if role.backoff.failures() > 0 { 1 } else { role.max_dials };
         let capacity = role.tuner.capacity();
@@ -167,7 +167,7 @@ impl Role for Dialing {
         let idle = client.slots.len(State::Idle);
         let role = &mut client.role;
         role.lowest_idle = role.lowest_idle.min(idle);
-        let paced = role.tuner.tuning() == Tuning::Reference;
+        let paced = role.tuner.tuning() == Tuning::NodePass;
         if !paced && role.next_round.is_none() && role.tuner.capacity() > role.tuner.min_capacity()
         {
             role.next_round = Some(now.after(role.tuner.period()));
@@ -252,7 +252,7 @@ impl Role for Dialing {
     }
 
     fn flushed(&mut self, now: Instant) {
-        if self.tuner.tuning() == Tuning::Reference {
+        if self.tuner.tuning() == Tuning::NodePass {
             self.next_round = Some(now);
         }
     }
@@ -268,7 +268,7 @@ impl Role for Dialing {
                 leased: client.slots.len(State::Leased),
                 claimed: client.slots.len(State::Claimed),
             }
-        } else if client.role.tuner.tuning() == Tuning::Reference {
+        } else if client.role.tuner.tuning() == Tuning::NodePass {
             WaitReason::NextRound
         } else {
             WaitReason::Returning { returning: client.supply() }
@@ -287,7 +287,11 @@ impl Role for Dialing {
         }
     }
 
-    fn hash_state<C, N: Names<C>, H: Hasher>(client: &Client<C>, _names: &N, hasher: &mut H) {
+    fn hash_state<C, N: CanonicalNames<C>, H: Hasher>(
+        client: &Client<C>,
+        _names: &N,
+        hasher: &mut H,
+    ) {
         let (role, now) = (&client.role, client.now);
         let distance = |at: Option<Instant>| at.and_then(|at| at.distance(now));
         role.tuner.hash(hasher);
@@ -296,7 +300,7 @@ impl Role for Dialing {
         // One more than it takes not to count.
         now.since(role.recovered_at).min(RECOVERY + Duration::from_nanos(1)).hash(hasher);
         let created = match role.tuner.tuning() {
-            Tuning::Reference => role.created,
+            Tuning::NodePass => role.created,
             Tuning::Demand => role.created.min(1),
         };
         (created, role.lowest_idle, role.quota).hash(hasher);

@@ -94,7 +94,7 @@ pub enum Event<C> {
         /// The connection that was checked.
         connection: C,
         /// What was found.
-        finding: Finding,
+        result: CheckResult,
     },
     /// A leased connection was closed by its holder instead of being put back, or a connection
     /// that the pool holds is known to be dead.
@@ -120,11 +120,11 @@ pub enum HandshakeFailure {
 
 /// What a look at a connection found, without blocking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Finding {
+pub enum CheckResult {
     /// Open, and nothing to read.
     Quiet,
-    /// Data of the peer's user: kept by the connection after a [`Purpose::Watch`], more than the
-    /// drain limit after a [`Purpose::Drain`].
+    /// Data of the peer's user: kept by the connection after a [`CheckKind::Inspect`], more than the
+    /// drain limit after a [`CheckKind::Drain`].
     Data,
     /// The peer has closed it, or it failed, and no data is left to deliver.
     Closed,
@@ -132,10 +132,10 @@ pub enum Finding {
 
 /// Why a connection is to be checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Purpose {
+pub enum CheckKind {
     /// It became readable while it was in the pool: keep what has arrived for the next holder, and
     /// watch it again.
-    Watch,
+    Inspect,
     /// It was put back: throw away what has arrived by now, and watch it again.
     Drain,
 }
@@ -157,7 +157,7 @@ pub enum Action<C> {
         /// The connection.
         connection: C,
         /// What to do with data that has arrived.
-        purpose: Purpose,
+        kind: CheckKind,
     },
     /// Close a connection that the machine held; no action names it afterwards.
     Close {
@@ -270,7 +270,7 @@ pub struct Lease<C> {
 /// The answer to an acquire.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Acquire<C> {
+pub enum Acquired<C> {
     /// Here it is.
     Ready(Lease<C>),
     /// The caller stands in the queue; [`Action::Wake`] calls it to
@@ -343,7 +343,7 @@ pub enum WaitReason {
         /// Connections that the peer has begun to use.
         claimed: u32,
     },
-    /// Client under [`Tuning::Reference`](crate::Tuning::Reference): the next round has not begun.
+    /// Client under [`Tuning::NodePass`](crate::Tuning::NodePass): the next round has not begun.
     NextRound,
     /// Client: connections are on their way back into the pool, or promised to others.
     Returning {

@@ -27,7 +27,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 mod watch;
 
-pub use watch::FormatWatch;
+pub use watch::FormatDetector;
 
 /// Bytes of an id: the wire protocol names a connection by 4 random bytes.
 const ID_BYTES: usize = 4;
@@ -57,7 +57,7 @@ impl Default for IdExchange {
 /// A reader of `Hex8` nearly always notices a peer that sends `Raw4` (4 random bytes are hex
 /// characters by chance once in 65 536 connections). A reader of `Raw4` cannot notice by one
 /// connection that its peer sends `Hex8`: any 4 bytes are an id, and the other 4 characters then come
-/// out as user data. By several it can: [`FormatWatch`].
+/// out as user data. By several it can: [`FormatDetector`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum IdFormat {
     /// 8 ASCII characters, the lower-case hex of the id.
@@ -357,7 +357,7 @@ pub enum IdError {
         byte: u8,
     },
     /// The format is [`IdFormat::Raw4`], and connection after connection begins with 8 characters of
-    /// `0-9a-f`: see [`FormatWatch`].
+    /// `0-9a-f`: see [`FormatDetector`].
     #[error(
         "the last connections all began with 8 characters 0-9a-f, of which 4 were taken for an id: \
          the peer sends Hex8 ids, configure IdFormat::Hex8"

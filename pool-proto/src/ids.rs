@@ -7,11 +7,11 @@ use core::hash::{Hash, Hasher};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use crate::canon::Names;
 use crate::error::Refusal;
 use crate::event::CloseReason;
 use crate::id::ConnId;
 use crate::slab::Key;
+use crate::state_key::CanonicalNames;
 
 /// Where the ids of live connections lead.
 #[derive(Clone)]
@@ -82,7 +82,7 @@ impl Ids {
 
     /// Feeds a model checker's hasher with the ids that lead nowhere any more and may still be asked
     /// for.
-    pub(crate) fn hash_state<C, N: Names<C>, H: Hasher>(&self, names: &N, hasher: &mut H) {
+    pub(crate) fn hash_state<C, N: CanonicalNames<C>, H: Hasher>(&self, names: &N, hasher: &mut H) {
         let Self::Received(received) = self else { return };
         let live = |id| received.live.contains_key(id);
         let named = received.ended.iter().rev().filter(|(id, _)| !live(id));

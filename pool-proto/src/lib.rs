@@ -87,7 +87,7 @@
 //!
 //! ```
 //! use core::time::Duration;
-//! use pool_proto::{Acquire, Action, Client, ClientConfig, ConnId, Event, Finding, Instant};
+//! use pool_proto::{Acquired, Action, Client, ClientConfig, ConnId, Event, CheckResult, Instant};
 //!
 //! # fn main() -> Result<(), pool_proto::ConfigError> {
 //! let config = ClientConfig::builder().capacity(1..=2).seed(7).build()?;
@@ -96,7 +96,7 @@
 //! let mut pool = Client::<&'static str>::new(&config, now);
 //!
 //! // Somebody wants a connection before there is one.
-//! let Acquire::Queued(waiter) = pool.acquire(now) else { unreachable!("the pool is empty") };
+//! let Acquired::Queued(waiter) = pool.acquire(now) else { unreachable!("the pool is empty") };
 //!
 //! let mut woken = false;
 //! while !woken {
@@ -111,8 +111,8 @@
 //!             }
 //!             Action::Check { token, connection, .. } => {
 //!                 // A driver looks at the socket without blocking.
-//!                 let finding = Finding::Quiet;
-//!                 pool.handle_event(now, Event::Checked { token, connection, finding });
+//!                 let result = CheckResult::Quiet;
+//!                 pool.handle_event(now, Event::Checked { token, connection, result });
 //!             }
 //!             Action::Close { connection, .. } => drop(connection),
 //!             Action::Abort { .. } => {} // End the dial, the handshake or the lease.
@@ -158,10 +158,10 @@
 //! | `client.rs`, `server.rs` | supply: dials with tuner and backoff; admission and eviction (`role.rs`: what differs) |
 //! | `event.rs`, `error.rs`, `stats.rs`, `config.rs` | what goes in and out |
 //! | `slots.rs`, `waiters.rs`, `sources.rs`, `ids.rs`, `slab.rs` | the data structures |
-//! | `time.rs`, `by_token.rs` | small values: instants, a driver's table |
+//! | `time.rs`, `token_map.rs` | small values: instants, a driver's table |
 //! | [`id`] | the wire format of ids: reader and writer |
 //! | [`allow`] | who may connect |
-//! | `canon.rs` | what a machine's future depends on: for model checkers |
+//! | `state_key.rs` | what a machine's future depends on: for model checkers |
 //! | `tuner.rs`, `backoff.rs` | the two pacing laws, as pure values |
 
 #![no_std]
@@ -172,8 +172,6 @@ extern crate std;
 
 pub mod allow;
 mod backoff;
-mod by_token;
-mod canon;
 mod client;
 mod config;
 mod error;
@@ -186,16 +184,16 @@ mod server;
 mod slab;
 mod slots;
 mod sources;
+mod state_key;
 mod stats;
 mod time;
+mod token_map;
 mod tuner;
 mod waiters;
 
 pub use allow::{AllowList, AllowListError};
 pub use backoff::Backoff;
-pub use by_token::ByToken;
 pub use bytes;
-pub use canon::Names;
 pub use client::{Client, Dialing};
 pub use config::{
     ClientConfig, ClientConfigBuilder, MAX_CONNECTIONS, MAX_HANDSHAKES, ServerConfig,
@@ -203,17 +201,19 @@ pub use config::{
 };
 pub use error::{ConfigError, PutError, Refusal, Rejected};
 pub use event::{
-    Acquire, Action, CloseReason, Collected, Event, Finding, HandshakeFailure, Lease, Purpose,
-    Stock, Token, WaitOutcome, WaitReason, WaiterId,
+    Acquired, Action, CheckKind, CheckResult, CloseReason, Collected, Event, HandshakeFailure,
+    Lease, Stock, Token, WaitOutcome, WaitReason, WaiterId,
 };
 pub use id::{
-    ConnId, FormatWatch, IdError, IdExchange, IdFormat, IdReader, IdWriter, ParseIdError,
+    ConnId, FormatDetector, IdError, IdExchange, IdFormat, IdReader, IdWriter, ParseIdError,
 };
 pub use ipnet;
 pub use machine::Machine;
 pub use role::Role;
 pub use server::{Accepting, Admission, Server};
 pub use slots::State;
+pub use state_key::CanonicalNames;
 pub use stats::{Stats, Totals};
 pub use time::Instant;
+pub use token_map::TokenMap;
 pub use tuner::{Tuner, Tuning};

@@ -8,7 +8,7 @@ use alloc::collections::VecDeque;
 use core::fmt;
 
 use crate::config::{Common, TakeOrder};
-use crate::event::{Action, CloseReason, Event, Finding, HandshakeFailure, Purpose, Token};
+use crate::event::{Action, CheckKind, CheckResult, CloseReason, Event, HandshakeFailure, Token};
 use crate::id::ConnId;
 use crate::ids::Ids;
 use crate::role::Role;
@@ -16,7 +16,7 @@ use crate::slab::Key;
 use crate::slots::{LIFETIME_STEPS, Slots, State};
 use crate::stats::{Stats, Totals};
 use crate::time::{Instant, Period};
-use crate::waiters::{Standing, Waiters};
+use crate::waiters::{WaiterState, Waiters};
 
 /// The pool's state machine; [`Client`](crate::Client) and [`Server`](crate::Server) are its two
 /// forms. The [crate documentation](crate) has the contract and the driving loop.
@@ -119,8 +119,8 @@ impl<C, R: Role> Machine<C, R> {
                 self.end(index, CloseReason::HandshakeFailed);
             }
             Event::Readable { token } => self.readable(token, now),
-            Event::Checked { token, connection, finding } => {
-                self.checked(token, connection, finding, now);
+            Event::Checked { token, connection, result } => {
+                self.checked(token, connection, result, now);
             }
             Event::Closed { token } => self.closed_by_holder_or_peer(token),
             Event::AcceptEnded => {
@@ -150,7 +150,7 @@ impl<C, R: Role> Machine<C, R> {
             }
         }
         while let Some(index) = self.slots.overdue(State::Resting, now) {
-            self.check(index, Purpose::Drain, now);
+            self.check(index, CheckKind::Drain, now);
         }
         while let Some(index) = self.slots.pop_expired(now) {
             // One that is not in the pool now is looked at when it comes back.
@@ -310,14 +310,14 @@ impl<C, R: Role> Machine<C, R> {
         {
             self.offer(index, false, now);
         }
-        if let Some(refusal) = self.role.dried_up() {
+        if let Some(refusal) = self.role.supply_ended() {
             while let Some(waiter) = self.waiters.first_for_supply() {
                 self.refuse(waiter, refusal);
             }
         }
         R::refill(self, now);
         while let Some(index) = self.waiters.first_stocked(self.slots.len(State::Idle)) {
-            self.answer(index, Standing::Stocked);
+            self.answer(index, WaiterState::Stocked);
         }
     }
 
@@ -368,25 +368,25 @@ impl<C, R: Role> Machine<C, R> {
     fn readable(&mut self, token: Token, now: Instant) {
         let Some(index) = self.resolve(token, State::ALL) else { return };
         if self.state(index) == Some(State::Idle) {
-            self.check(index, Purpose::Watch, now);
+            self.check(index, CheckKind::Inspect, now);
         } else if let Some(slot) = self.slots.get_mut(index) {
-            slot.stirred = true;
+            slot.readable = true;
         }
     }
 
-    fn checked(&mut self, token: Token, connection: C, finding: Finding, now: Instant) {
+    fn checked(&mut self, token: Token, connection: C, result: CheckResult, now: Instant) {
         let Some(index) = self.resolve_with(token, &[State::Checking], connection) else {
             return;
         };
         let Some(slot) = self.slots.get_mut(index) else {
             return;
         };
-        match (slot.purpose, finding) {
-            (_, Finding::Closed) => self.close_one(index, CloseReason::PeerClosed),
-            (Purpose::Drain, Finding::Data) => self.close_one(index, CloseReason::Leftover),
-            (Purpose::Drain, Finding::Quiet) => self.offer(index, true, now),
-            (Purpose::Watch, finding) => {
-                slot.claimed |= finding == Finding::Data && self.peer_claims;
+        match (slot.kind, result) {
+            (_, CheckResult::Closed) => self.close_one(index, CloseReason::PeerClosed),
+            (CheckKind::Drain, CheckResult::Data) => self.close_one(index, CloseReason::Leftover),
+            (CheckKind::Drain, CheckResult::Quiet) => self.offer(index, true, now),
+            (CheckKind::Inspect, result) => {
+                slot.claimed |= result == CheckResult::Data && self.peer_claims;
                 self.offer(index, false, now);
             }
         }

@@ -2,10 +2,10 @@
 
 use core::hash::Hasher;
 
-use crate::canon::Names;
 use crate::error::Refusal;
 use crate::event::{CloseReason, WaitReason};
 use crate::machine::Machine;
+use crate::state_key::CanonicalNames;
 use crate::stats::Stats;
 use crate::time::Instant;
 
@@ -51,7 +51,7 @@ pub trait Role: Sized + sealed::Sealed {
 
     /// Why nothing can come any more.
     #[doc(hidden)]
-    fn dried_up(&self) -> Option<Refusal> {
+    fn supply_ended(&self) -> Option<Refusal> {
         None
     }
 
@@ -97,7 +97,11 @@ pub trait Role: Sized + sealed::Sealed {
 
     /// Feeds a model checker's hasher with what only the role knows.
     #[doc(hidden)]
-    fn hash_state<C, N: Names<C>, H: Hasher>(machine: &Machine<C, Self>, names: &N, hasher: &mut H);
+    fn hash_state<C, N: CanonicalNames<C>, H: Hasher>(
+        machine: &Machine<C, Self>,
+        names: &N,
+        hasher: &mut H,
+    );
 
     /// Fills in what only the role knows.
     #[doc(hidden)]

@@ -5,7 +5,6 @@ use core::hash::{Hash, Hasher};
 use core::net::IpAddr;
 
 use crate::allow::AllowList;
-use crate::canon::Names;
 use crate::client::DEFAULT_SEED;
 use crate::config::ServerConfig;
 use crate::error::{Refusal, Rejected};
@@ -16,6 +15,7 @@ use crate::machine::Machine;
 use crate::role::{Role, max_claimed, sealed};
 use crate::slots::State;
 use crate::sources::{Sources, source_of};
+use crate::state_key::CanonicalNames;
 use crate::stats::Stats;
 use crate::time::{Instant, Period};
 
@@ -190,7 +190,7 @@ impl Role for Accepting {
         self.capacity
     }
 
-    fn dried_up(&self) -> Option<Refusal> {
+    fn supply_ended(&self) -> Option<Refusal> {
         self.ended.then_some(Refusal::AcceptEnded)
     }
 
@@ -260,7 +260,11 @@ impl Role for Accepting {
         source.hash(hasher);
     }
 
-    fn hash_state<C, N: Names<C>, H: Hasher>(server: &Server<C>, names: &N, hasher: &mut H) {
+    fn hash_state<C, N: CanonicalNames<C>, H: Hasher>(
+        server: &Server<C>,
+        names: &N,
+        hasher: &mut H,
+    ) {
         let name = |key| names.connection(Token(key));
         server.role.ended.hash(hasher);
         server

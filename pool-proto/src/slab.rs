@@ -318,7 +318,7 @@ mod tests {
         let name = |key: Key| if key == b { 17 } else { panic!("{key:?}") };
         assert_eq!(slab.label(b.index, &name), 17);
         let none = [slab.label(a.index, &name), slab.label(NIL, &name)];
-        // Both are no names: those are below `Names::LIMIT`.
+        // Both are no names: those are below `CanonicalNames::LIMIT`.
         assert_eq!(none, [u32::MAX - 1, u32::MAX]);
     }
 }

@@ -3,10 +3,10 @@
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 
-use crate::canon::Names;
-use crate::event::{CloseReason, Purpose, Token};
+use crate::event::{CheckKind, CloseReason, Token};
 use crate::id::ConnId;
 use crate::slab::{Key, List, Slab};
+use crate::state_key::CanonicalNames;
 use crate::time::{Instant, Period};
 
 /// The states of a connection. Closed is not one of them: the machine forgets what has ended.
@@ -76,7 +76,7 @@ pub(crate) struct Slot<C> {
     pub(crate) origin: u32,
     pub(crate) state: State,
     /// Checking: what for.
-    pub(crate) purpose: Purpose,
+    pub(crate) kind: CheckKind,
     lifetime_step: u8,
     /// Whether it is in its lifetime list.
     ageing: bool,
@@ -85,7 +85,7 @@ pub(crate) struct Slot<C> {
     /// Whether the peer has begun to use it.
     pub(crate) claimed: bool,
     /// Whether something arrived while it could not be looked at.
-    pub(crate) stirred: bool,
+    pub(crate) readable: bool,
 }
 
 /// A list whose entries stay for a constant period at the most, in the order of their deadlines.
@@ -198,12 +198,12 @@ impl<C> Slots<C> {
             waiter: NOBODY,
             origin,
             state,
-            purpose: Purpose::Watch,
+            kind: CheckKind::Inspect,
             lifetime_step: 0,
             ageing: false,
             used: false,
             claimed: false,
-            stirred: false,
+            readable: false,
         })?;
         self.link(key.index, state, now);
         Some(key)
@@ -325,7 +325,7 @@ impl<C> Slots<C> {
 
     /// Feeds a model checker's hasher with one connection, but for what the machine, its role and its
     /// waiters know of it.
-    pub(crate) fn hash_slot<N: Names<C>, H: Hasher>(
+    pub(crate) fn hash_slot<N: CanonicalNames<C>, H: Hasher>(
         &self,
         index: u32,
         names: &N,
@@ -337,7 +337,7 @@ impl<C> Slots<C> {
         };
         let name = |key| names.connection(Token(key));
         let held = slot.connection.as_ref().map(|held| names.held(token, held));
-        (slot.state, held, slot.ageing, slot.used, slot.claimed, slot.stirred).hash(hasher);
+        (slot.state, held, slot.ageing, slot.used, slot.claimed, slot.readable).hash(hasher);
         if self.states[slot.state as usize].period != Period::NEVER {
             slot.since.distance(now).hash(hasher);
         }
@@ -346,7 +346,7 @@ impl<C> Slots<C> {
             (lifetime, slot.established.distance(now)).hash(hasher);
         }
         if slot.state == State::Checking {
-            slot.purpose.hash(hasher);
+            slot.kind.hash(hasher);
         }
         self.slab.hash_links(index, &name, hasher);
     }

@@ -23,10 +23,10 @@ pub enum Tuning {
     /// The law of the reference implementation, bit for bit: connections are created in rounds
     /// only. It is here for fleets that must behave alike; with capacities up to 4 its interval can
     /// only rise.
-    Reference,
+    NodePass,
 }
 
-/// One step of the interval under [`Tuning::Reference`]: 100 ms, measured on the reference.
+/// One step of the interval under [`Tuning::NodePass`]: 100 ms, measured on the reference.
 const INTERVAL_STEP: u64 = 100_000_000;
 
 /// Capacity and interval, moved by a [`Tuning`] law within fixed bounds; a pure value.
@@ -36,7 +36,7 @@ const INTERVAL_STEP: u64 = 100_000_000;
 /// use pool_proto::{Tuner, Tuning};
 ///
 /// let ms = Duration::from_millis;
-/// let mut tuner = Tuner::new(Tuning::Reference, 5..=20, ms(100)..=ms(1000));
+/// let mut tuner = Tuner::new(Tuning::NodePass, 5..=20, ms(100)..=ms(1000));
 /// // An empty pool of capacity 5 that creates 5 connections: one more next time.
 /// assert_eq!(tuner.round(0, 5), (6, ms(100)));
 /// ```
@@ -133,7 +133,7 @@ impl Tuner {
         // Whole fifths, as the reference truncates `capacity × 0.2` and `capacity × 0.8`.
         let fifth = capacity / 5;
         match self.tuning {
-            Tuning::Reference => {
+            Tuning::NodePass => {
                 let interval = self.interval.as_nanos();
                 let moved = if u64::from(idle) < fifth {
                     interval.saturating_sub(INTERVAL_STEP)
@@ -156,7 +156,7 @@ impl Tuner {
     /// At the end of a round that brought `created` connections into the pool.
     pub fn end_round(&mut self, created: u32) {
         match self.tuning {
-            Tuning::Reference => {
+            Tuning::NodePass => {
                 let (created, capacity) = (u64::from(created), u64::from(self.capacity));
                 if 5 * created < capacity {
                     self.lower_by(1);
@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn the_reference_law_ignores_misses() {
-        let mut tuner = Tuner::new(Tuning::Reference, 4..=100, ms(100)..=ms(1000));
+        let mut tuner = Tuner::new(Tuning::NodePass, 4..=100, ms(100)..=ms(1000));
         tuner.missed();
         tuner.require(50);
         assert_eq!(tuner.capacity(), 4);

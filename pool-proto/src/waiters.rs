@@ -7,15 +7,15 @@ use core::mem::discriminant;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use crate::canon::{Names, hash_id, waiter_name};
 use crate::error::Refusal;
 use crate::event::WaiterId;
 use crate::id::ConnId;
 use crate::slab::{List, Slab};
+use crate::state_key::{CanonicalNames, hash_id, waiter_name};
 
 /// What a waiter wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Want {
+pub(crate) enum Request {
     Any,
     Id(ConnId),
     Stock(u32),
@@ -23,7 +23,7 @@ pub(crate) enum Want {
 
 /// How far a waiter has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum WaiterState {
     Waiting,
     /// The connection in this slot is reserved for it.
     Granted(u32),
@@ -33,8 +33,8 @@ pub(crate) enum Standing {
 
 #[derive(Clone, Copy)]
 pub(crate) struct Waiter {
-    pub(crate) want: Want,
-    pub(crate) standing: Standing,
+    pub(crate) want: Request,
+    pub(crate) standing: WaiterState,
 }
 
 #[derive(Clone)]
@@ -65,7 +65,7 @@ impl Waiters {
     }
 
     /// Feeds a model checker's hasher with everybody who waits and with the queues.
-    pub(crate) fn hash_state<C, N: Names<C>, H: Hasher>(
+    pub(crate) fn hash_state<C, N: CanonicalNames<C>, H: Hasher>(
         &self,
         names: &N,
         connection: impl Fn(u32) -> u32,
@@ -80,9 +80,9 @@ impl Waiters {
             let Some(waiter) = self.slab.get(index) else { continue };
             discriminant(&waiter.want).hash(hasher);
             match waiter.want {
-                Want::Any => {}
-                Want::Stock(ready) => ready.hash(hasher),
-                Want::Id(id) => {
+                Request::Any => {}
+                Request::Stock(ready) => ready.hash(hasher),
+                Request::Id(id) => {
                     hash_id(names, Some(id), hasher);
                     if let Some(list) = self.by_id.get(&id) {
                         list.hash_ends(&self.slab, &name, hasher);
@@ -91,9 +91,9 @@ impl Waiters {
             }
             discriminant(&waiter.standing).hash(hasher);
             match waiter.standing {
-                Standing::Waiting | Standing::Stocked => {}
-                Standing::Granted(index) => connection(index).hash(hasher),
-                Standing::Refused(refusal) => {
+                WaiterState::Waiting | WaiterState::Stocked => {}
+                WaiterState::Granted(index) => connection(index).hash(hasher),
+                WaiterState::Refused(refusal) => {
                     discriminant(&refusal).hash(hasher);
                     if let Refusal::Gone { id, reason } = refusal {
                         (names.id(id), reason).hash(hasher);
@@ -118,23 +118,23 @@ impl Waiters {
     }
 
     /// Adds a waiter at the back of its queue, or at the front if it has been there before.
-    pub(crate) fn queue(&mut self, want: Want, again: bool) -> Result<WaiterId, Refusal> {
+    pub(crate) fn queue(&mut self, want: Request, again: bool) -> Result<WaiterId, Refusal> {
         // Outcomes that nobody has collected yet count too: they take memory all the same.
         let full = Refusal::TooManyWaiters { limit: self.limit };
         if self.slab.len() >= self.limit as usize && !again {
             return Err(full);
         }
-        let key = self.slab.insert(Waiter { want, standing: Standing::Waiting }).ok_or(full)?;
+        let key = self.slab.insert(Waiter { want, standing: WaiterState::Waiting }).ok_or(full)?;
         self.link(key.index, want, again);
         Ok(WaiterId(key))
     }
 
-    fn link(&mut self, index: u32, want: Want, front: bool) {
+    fn link(&mut self, index: u32, want: Request, front: bool) {
         self.everybody.push_back(&mut self.slab, index);
         let list = match want {
-            Want::Any => &mut self.any,
-            Want::Stock(_) => &mut self.stock,
-            Want::Id(id) => self.by_id.entry(id).or_insert_with(List::new),
+            Request::Any => &mut self.any,
+            Request::Stock(_) => &mut self.stock,
+            Request::Id(id) => self.by_id.entry(id).or_insert_with(List::new),
         };
         if front {
             list.push_front(&mut self.slab, index);
@@ -149,9 +149,9 @@ impl Waiters {
         };
         self.everybody.remove(&mut self.slab, index);
         match want {
-            Want::Any => self.any.remove(&mut self.slab, index),
-            Want::Stock(_) => self.stock.remove(&mut self.slab, index),
-            Want::Id(id) => {
+            Request::Any => self.any.remove(&mut self.slab, index),
+            Request::Stock(_) => self.stock.remove(&mut self.slab, index),
+            Request::Id(id) => {
                 if let Some(list) = self.by_id.get_mut(&id) {
                     list.remove(&mut self.slab, index);
                     if list.is_empty() {
@@ -169,7 +169,7 @@ impl Waiters {
     /// Ends a waiter, whatever its standing.
     pub(crate) fn remove(&mut self, waiter: WaiterId) -> Option<Waiter> {
         let index = self.slab.resolve(waiter.0)?;
-        if self.slab.get(index)?.standing == Standing::Waiting {
+        if self.slab.get(index)?.standing == WaiterState::Waiting {
             self.unlink(index);
         }
         self.slab.remove(index)
@@ -208,7 +208,7 @@ impl Waiters {
     pub(crate) fn first_stocked(&self, idle: u32) -> Option<u32> {
         let mut at = self.stock.front();
         while let Some(index) = at {
-            if let Some(Waiter { want: Want::Stock(wanted), .. }) = self.slab.get(index)
+            if let Some(Waiter { want: Request::Stock(wanted), .. }) = self.slab.get(index)
                 && *wanted <= idle
             {
                 return Some(index);
@@ -223,14 +223,14 @@ impl Waiters {
         let next = |index: &u32| self.stock.next(&self.slab, *index);
         core::iter::successors(self.stock.front(), next)
             .filter_map(|index| match self.want(index) {
-                Some(Want::Stock(wanted)) => Some(wanted),
+                Some(Request::Stock(wanted)) => Some(wanted),
                 _ => None,
             })
             .max()
     }
 
     /// Takes a waiter out of its queue with an outcome; it stays until it has collected it.
-    pub(crate) fn resolve(&mut self, index: u32, standing: Standing) -> Option<WaiterId> {
+    pub(crate) fn resolve(&mut self, index: u32, standing: WaiterState) -> Option<WaiterId> {
         self.unlink(index);
         self.slab.get_mut(index)?.standing = standing;
         self.slab.key(index).map(WaiterId)
@@ -239,20 +239,20 @@ impl Waiters {
     /// Puts a waiter whose connection ended before it was collected back to the front.
     pub(crate) fn requeue(&mut self, index: u32) {
         if let Some(waiter) = self.slab.get_mut(index) {
-            waiter.standing = Standing::Waiting;
+            waiter.standing = WaiterState::Waiting;
             let want = waiter.want;
             self.link(index, want, true);
         }
     }
 
     /// Gives a granted waiter another outcome.
-    pub(crate) fn overrule(&mut self, index: u32, standing: Standing) {
+    pub(crate) fn set_outcome(&mut self, index: u32, standing: WaiterState) {
         if let Some(waiter) = self.slab.get_mut(index) {
             waiter.standing = standing;
         }
     }
 
-    pub(crate) fn want(&self, index: u32) -> Option<Want> {
+    pub(crate) fn want(&self, index: u32) -> Option<Request> {
         self.slab.get(index).map(|waiter| waiter.want)
     }
 }

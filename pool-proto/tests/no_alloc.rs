@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use allocation_counter::measure;
 use pool_proto::{
-    Acquire, Action, Client, ClientConfig, Collected, ConnId, Event, Finding, Instant, Lease,
+    Acquired, Action, CheckResult, Client, ClientConfig, Collected, ConnId, Event, Instant, Lease,
     Machine, Role, Server, ServerConfig, Stock, Token, WaiterId,
 };
 
@@ -54,12 +54,12 @@ impl<R: Role> Driver<R> {
             match action {
                 Action::Dial { token } => self.dials.push(token),
                 Action::Check { token, connection, .. } => {
-                    let finding = match self.random.u8(..40) {
-                        0 => Finding::Data,
-                        1 => Finding::Closed,
-                        _ => Finding::Quiet,
+                    let result = match self.random.u8(..40) {
+                        0 => CheckResult::Data,
+                        1 => CheckResult::Closed,
+                        _ => CheckResult::Quiet,
                     };
-                    self.event(Event::Checked { token, connection, finding });
+                    self.event(Event::Checked { token, connection, result });
                 }
                 Action::Wake { .. } => self.woken += 1,
                 _ => {}
@@ -67,11 +67,11 @@ impl<R: Role> Driver<R> {
         }
     }
 
-    fn acquired(&mut self, answer: Acquire<u32>) {
+    fn acquired(&mut self, answer: Acquired<u32>) {
         match answer {
-            Acquire::Ready(lease) => self.leases.push(lease),
-            Acquire::Queued(waiter) => self.waiters.push(waiter),
-            Acquire::Refused(_) => {}
+            Acquired::Ready(lease) => self.leases.push(lease),
+            Acquired::Queued(waiter) => self.waiters.push(waiter),
+            Acquired::Refused(_) => {}
         }
     }
 
@@ -105,7 +105,7 @@ impl<R: Role> Driver<R> {
             let (token, connection) = (lease.token, lease.connection);
             match self.random.u8(..10) {
                 0 => self.event(Event::Closed { token }),
-                1 => self.pool.reject(now, token, connection, Finding::Data),
+                1 => self.pool.reject(now, token, connection, CheckResult::Data),
                 _ => drop(self.pool.put(now, token, connection)),
             }
             if self.random.u8(..20) == 0 {

@@ -12,7 +12,7 @@ const fn ms(millis: u64) -> Duration {
 }
 
 fn tunings() -> impl Strategy<Value = Tuning> {
-    prop_oneof![Just(Tuning::Demand), Just(Tuning::Reference)]
+    prop_oneof![Just(Tuning::Demand), Just(Tuning::NodePass)]
 }
 
 /// Small numbers, where rounding shows, and the largest, where sums would overflow.
@@ -99,7 +99,7 @@ proptest! {
 
     #[test]
     fn the_reference_law_moves_in_small_steps_and_for_rounds_only(
-        tuner in tuners().prop_filter("the reference", |t| t.tuning() == Tuning::Reference),
+        tuner in tuners().prop_filter("the reference", |t| t.tuning() == Tuning::NodePass),
         turn in turns(),
     ) {
         let mut after = tuner.clone();
@@ -121,7 +121,7 @@ proptest! {
         idle in 0..10_000u32,
         created in 0..10_000u32,
     ) {
-        let tuner = Tuner::new(Tuning::Reference, 1..=20_000, ms(1)..=ms(100_000));
+        let tuner = Tuner::new(Tuning::NodePass, 1..=20_000, ms(1)..=ms(100_000));
         let mut tuner = tuner.with_state(capacity, ms(interval * 100));
         tuner.begin_round(idle);
         let (low, high) = (f64::from(capacity) * 0.2, f64::from(capacity) * 0.8);

@@ -1,4 +1,4 @@
-//! The tuner under `Tuning::Reference` against measurements of the reference implementation: every
+//! The tuner under `Tuning::NodePass` against measurements of the reference implementation: every
 //! CSV in `tests/vectors`, or in the folder that the variable `POOL_VECTORS` names.
 #![allow(
     clippy::unwrap_used,
@@ -22,7 +22,7 @@ const RUN: &str = "t_s,idle,capacity_before,created,interval_ms_after,capacity_a
 fn reference(capacity: [u64; 2], interval: [u64; 2]) -> Tuner {
     let [min, max] = capacity.map(|value| u32::try_from(value).unwrap());
     let [shortest, longest] = interval.map(Duration::from_millis);
-    Tuner::new(Tuning::Reference, min..=max, shortest..=longest)
+    Tuner::new(Tuning::NodePass, min..=max, shortest..=longest)
 }
 
 fn numbers(line: &str) -> Result<Vec<u64>, String> {

@@ -25,7 +25,7 @@ impl<E: Executor> Harness for On<E> {
 
     const NAME: &'static str = E::NAME;
 
-    fn place() -> Option<Spawner> {
+    fn handle() -> Option<Spawner> {
         E::SPAWN.map(Spawner::new)
     }
 

@@ -10,7 +10,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adapter_std::pool_driver::shell::AcquireError;
+use adapter_std::pool_driver::shared::AcquireError;
 use adapter_std::pool_proto::{Accepting, ConnId, Dialing, PutError, Role};
 use adapter_std::{BuildError, ClientPool, PooledStream, ServerPool, TlsFacts};
 use pool_conformance::{

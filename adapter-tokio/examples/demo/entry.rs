@@ -66,7 +66,7 @@ pub(crate) struct Entry<R: Role + Send + 'static> {
     pub(crate) replies: Replies,
     pub(crate) ledger: Ledger,
     /// How long a visitor waits for a connection.
-    pub(crate) patience: Duration,
+    pub(crate) timeout: Duration,
     pub(crate) calls: AtomicU64,
 }
 
@@ -84,7 +84,7 @@ impl<R: Role + Send + 'static> Entry<R> {
 
     async fn serve(&self, mut visitor: TcpStream) {
         let pool = lock(&self.pool).clone();
-        let (began, answer) = stamped(pool.acquire(self.patience)).await;
+        let (began, answer) = stamped(pool.acquire(self.timeout)).await;
         let stream = match answer {
             Ok(stream) => stream,
             Err(error) => {
@@ -127,8 +127,8 @@ impl<R: Role + Send + 'static> Entry<R> {
             self.ledger.open().early += 1;
         }
         let mut reply = self.replies.expect(id);
-        let purpose = if keep { "keep" } else { "close" };
-        self.line.tell(&format!("take {id} {purpose}"));
+        let kind = if keep { "keep" } else { "close" };
+        self.line.tell(&format!("take {id} {kind}"));
         let reply = {
             let mut carry = pin!(carry(&mut stream, visitor));
             tokio::select! {

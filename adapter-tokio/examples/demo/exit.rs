@@ -36,8 +36,8 @@ impl<R: Role + Send + 'static> Exit<R> {
         let (exit, line) = (Arc::clone(self), line.clone());
         let mut words = told.split(' ');
         match (words.next(), words.next(), words.next()) {
-            (Some("take"), Some(id), Some(purpose)) => {
-                let (id, keep) = (id.parse::<ConnId>(), purpose == "keep");
+            (Some("take"), Some(id), Some(kind)) => {
+                let (id, keep) = (id.parse::<ConnId>(), kind == "keep");
                 tasks.job(async move {
                     let Ok(id) = id else { return };
                     match exit.take(id, keep).await {

@@ -52,7 +52,7 @@ async fn measure(
         entry: Side::Accepting,
         stock: (STOCK, 4 * STOCK),
         delay,
-        patience: Duration::from_secs(5),
+        timeout: Duration::from_secs(5),
     })
     .await?;
     let what = format!("timing first bytes, pooled and fresh, {path}");

@@ -97,7 +97,7 @@ pub(crate) async fn run(entry: Side, phase: &Phase) -> Result<Outage, Failure> {
         Side::Dialling => (STOCK, 2 * STOCK),
     };
     let world =
-        World::start(Plan { entry, stock, delay: Duration::ZERO, patience: PATIENCE }).await?;
+        World::start(Plan { entry, stock, delay: Duration::ZERO, timeout: PATIENCE }).await?;
     let (stop_load, load_stopped) = watch::channel(());
     let load = tokio::spawn(load(world.entry, load_stopped, phase.clone()));
     sleep_until(Instant::now() + BEFORE).await;

@@ -52,7 +52,7 @@ async fn carry(checks: &mut Checks) -> Result<(), Failure> {
         entry: Side::Accepting,
         stock: (64, 512),
         delay: Duration::ZERO,
-        patience: Duration::from_secs(5),
+        timeout: Duration::from_secs(5),
     })
     .await?;
     let phase = Phase::begin("carrying visitors, 200 at a time", VISITORS);

@@ -53,7 +53,7 @@ pub(crate) struct Plan {
     /// Each way between the pools, and on the control channel.
     pub(crate) delay: Duration,
     /// How long a visitor waits for a connection.
-    pub(crate) patience: Duration,
+    pub(crate) timeout: Duration,
 }
 
 /// Everything that runs.
@@ -195,7 +195,7 @@ impl World {
             line: line.clone(),
             replies,
             ledger: self.ledger.clone(),
-            patience: plan.patience,
+            timeout: plan.timeout,
             calls: AtomicU64::new(0),
         };
         entry.open(&self.tasks, visitors);

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use adapter_tokio::pool_driver::KeepAlive;
-use adapter_tokio::pool_driver::shell::AcquireError;
+use adapter_tokio::pool_driver::shared::AcquireError;
 use adapter_tokio::pool_driver::tls::{ClientTls, Identity, ServerTls, TlsMode};
 use adapter_tokio::pool_proto::{ConnId, IdExchange, Role};
 use adapter_tokio::{ClientPool, Pool, PooledStream, ServerPool};

@@ -44,7 +44,7 @@ impl Course {
 
 fn tuner() -> Tuner {
     let interval = Duration::from_millis(INTERVAL.0)..=Duration::from_millis(INTERVAL.1);
-    Tuner::new(Tuning::Reference, CAPACITY.0..=CAPACITY.1, interval)
+    Tuner::new(Tuning::NodePass, CAPACITY.0..=CAPACITY.1, interval)
 }
 
 fn millis(interval: Duration) -> u64 {
@@ -180,7 +180,7 @@ async fn both_courses(release: &Release) -> (Course, Course) {
     let go_client = GoClient::start(release, theirs.address).await;
     let ms = Duration::from_millis;
     let config = client_config()
-        .tuning(Tuning::Reference)
+        .tuning(Tuning::NodePass)
         .capacity(CAPACITY.0..=CAPACITY.1)
         .interval(ms(INTERVAL.0)..=ms(INTERVAL.1))
         .ids(IdExchange::Wire(release.format));

@@ -13,7 +13,7 @@ use std::time::Duration;
 use std::vec::Vec;
 
 use pool_driver::KeepAlive;
-use pool_driver::shell::{self, AcquireError};
+use pool_driver::shared::{self, AcquireError};
 use pool_driver::tls::{ClientTls, ServerTls, TlsFacts};
 use pool_driver::transport::BuildError;
 use pool_proto::{ClientConfig, ConnId, PutError, Role, ServerConfig, Stats};
@@ -136,49 +136,49 @@ pub trait Pool: Send + Sync + Any + fmt::Debug {
     fn clone_handle(&self) -> Arc<dyn Pool>;
 }
 
-/// [`shell::Handle`], to which an adapter's pool dereferences, whatever its type.
+/// [`shared::Handle`], to which an adapter's pool dereferences, whatever its type.
 pub trait Handle {
-    /// [`shell::Handle::clean`].
+    /// [`shared::Handle::clean`].
     fn clean(&self) -> u32;
 
-    /// [`shell::Handle::flush`].
+    /// [`shared::Handle::flush`].
     fn flush(&self) -> u32;
 
-    /// [`shell::Handle::close`].
+    /// [`shared::Handle::close`].
     fn close(&self);
 
-    /// [`shell::Handle::is_closed`].
+    /// [`shared::Handle::is_closed`].
     fn is_closed(&self) -> bool;
 
-    /// [`shell::Handle::is_ready`].
+    /// [`shared::Handle::is_ready`].
     fn is_ready(&self) -> bool;
 
-    /// [`shell::Handle::idle`].
+    /// [`shared::Handle::idle`].
     fn idle(&self) -> u32;
 
-    /// [`shell::Handle::capacity`].
+    /// [`shared::Handle::capacity`].
     fn capacity(&self) -> u32;
 
-    /// [`shell::Handle::interval`].
+    /// [`shared::Handle::interval`].
     fn interval(&self) -> Duration;
 
-    /// [`shell::Handle::stats`].
+    /// [`shared::Handle::stats`].
     fn stats(&self) -> Stats;
 
-    /// [`shell::Handle::last_failure`].
+    /// [`shared::Handle::last_failure`].
     fn last_failure(&self) -> Option<Arc<str>>;
 
-    /// [`shell::Handle::add_error`].
+    /// [`shared::Handle::add_error`].
     fn add_error(&self);
 
-    /// [`shell::Handle::error_count`].
+    /// [`shared::Handle::error_count`].
     fn error_count(&self) -> u64;
 
-    /// [`shell::Handle::reset_error`].
+    /// [`shared::Handle::reset_error`].
     fn reset_error(&self);
 }
 
-impl<C: shell::Connection, R: Role> Handle for shell::Handle<C, R> {
+impl<C: shared::Connection, R: Role> Handle for shared::Handle<C, R> {
     fn clean(&self) -> u32 {
         self.clean()
     }

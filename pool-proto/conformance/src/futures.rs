@@ -18,10 +18,10 @@ use futures_lite::FutureExt;
 use super::facade::{self, Adapter, ClientSetup, Dial, Halves, Listen, ServerSetup};
 use super::prelude::*;
 use pool_driver::KeepAlive;
-use pool_driver::shell::AcquireError;
+use pool_driver::shared::AcquireError;
 use pool_driver::tls::TlsFacts;
 use pool_driver::transport::BuildError;
-use pool_driver::{self, Buildable, PoolBuilder, Runtime};
+use pool_driver::{self, Configured, PoolBuilder, Runtime};
 use pool_proto::{Accepting, ConnId, Dialing, PutError};
 
 /// How long an acquire waits that is going to be given up.
@@ -36,7 +36,7 @@ pub trait Harness: Send + Sync + Sized + 'static {
     const NAME: &'static str;
 
     /// For the builders' `on`; `None`: it is not called.
-    fn place() -> Option<<Self::Runtime as Runtime>::Place> {
+    fn handle() -> Option<<Self::Runtime as Runtime>::Handle> {
         None
     }
 
@@ -141,14 +141,14 @@ impl<H: Harness> OnFutures<H> {
 }
 
 /// What both setups have in common.
-pub(super) fn set_up<H: Harness, R: Buildable>(
+pub(super) fn set_up<H: Harness, R: Configured>(
     config: Option<R::Config>,
     tls: Option<R::Tls>,
     keep_alive: Option<Option<KeepAlive>>,
 ) -> PoolBuilder<H::Runtime, R> {
     let mut builder = pool_driver::Pool::builder().tls(tls);
-    if let Some(place) = H::place() {
-        builder = builder.on(place);
+    if let Some(handle) = H::handle() {
+        builder = builder.on(handle);
     }
     if let Some(config) = config {
         builder = builder.config(config);
@@ -198,7 +198,9 @@ impl<H: Harness> Adapter for OnFutures<H> {
 }
 
 /// A balancer, if the pools are of this role.
-fn several<H: Harness, R: Buildable>(pools: &[Arc<dyn Pool>]) -> Option<Box<dyn facade::Balancer>> {
+fn several<H: Harness, R: Configured>(
+    pools: &[Arc<dyn Pool>],
+) -> Option<Box<dyn facade::Balancer>> {
     let mut pools = pools.iter().map(|pool| {
         let pool: &dyn Any = &**pool;
         Some(pool.downcast_ref::<Shared<H, R>>()?.pool.clone())
@@ -208,9 +210,9 @@ fn several<H: Harness, R: Buildable>(pools: &[Arc<dyn Pool>]) -> Option<Box<dyn 
     Some(Box::new(Several::<H, R>(pool_driver::Balancer::new(first, others?))))
 }
 
-struct Several<H: Harness, R: Buildable>(pool_driver::Balancer<H::Runtime, R>);
+struct Several<H: Harness, R: Configured>(pool_driver::Balancer<H::Runtime, R>);
 
-impl<H: Harness, R: Buildable> facade::Balancer for Several<H, R> {
+impl<H: Harness, R: Configured> facade::Balancer for Several<H, R> {
     fn acquire(&self, timeout: Duration) -> Result<(Box<dyn Stream>, usize), AcquireError> {
         let (stream, pool) = H::block_on(self.0.acquire(timeout))?;
         let number = self.0.pools().iter().position(|candidate| ptr::eq(candidate, pool));
@@ -218,18 +220,18 @@ impl<H: Harness, R: Buildable> facade::Balancer for Several<H, R> {
     }
 }
 
-struct Shared<H: Harness, R: Buildable> {
+struct Shared<H: Harness, R: Configured> {
     pool: pool_driver::Pool<H::Runtime, R>,
     local_addr: Option<SocketAddr>,
 }
 
-impl<H: Harness, R: Buildable> fmt::Debug for Shared<H, R> {
+impl<H: Harness, R: Configured> fmt::Debug for Shared<H, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.pool.fmt(f)
     }
 }
 
-impl<H: Harness, R: Buildable> Pool for Shared<H, R> {
+impl<H: Harness, R: Configured> Pool for Shared<H, R> {
     fn local_addr(&self) -> Option<SocketAddr> {
         self.local_addr
     }

@@ -16,9 +16,9 @@ use super::futures::{Harness, set_up, within};
 use super::prelude::*;
 use super::scenarios::assert_adds_up;
 use super::wait::spawn;
-use pool_driver::shell::AcquireError;
+use pool_driver::shared::AcquireError;
 use pool_driver::tls::TlsMode;
-use pool_driver::{self, Buildable};
+use pool_driver::{self, Configured};
 use pool_proto::{
     Accepting, ClientConfigBuilder, ConnId, Dialing, ServerConfigBuilder, Stats, TakeOrder,
     WaitReason,
@@ -106,7 +106,7 @@ pub fn a_dropped_acquire_leaves_its_place_to_the_next<H: Harness>() {
 }
 
 /// Gives up at any moment, now and then by id.
-async fn give_up_at_random<H: Harness, R: Buildable>(pool: PoolOf<H, R>, seed: u64) {
+async fn give_up_at_random<H: Harness, R: Configured>(pool: PoolOf<H, R>, seed: u64) {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut last: Option<ConnId> = None;
     for _ in 0..150 {
@@ -131,7 +131,7 @@ async fn give_up_at_random<H: Harness, R: Buildable>(pool: PoolOf<H, R>, seed: u
     }
 }
 
-fn all_give_up_at_random<H: Harness, R: Buildable>(pool: &PoolOf<H, R>) {
+fn all_give_up_at_random<H: Harness, R: Configured>(pool: &PoolOf<H, R>) {
     let takers: Vec<_> = (0..32)
         .map(|seed| {
             let pool = pool.clone();

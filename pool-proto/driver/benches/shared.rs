@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use pool_driver::shell::{Clock, Connection, Held, Order, Shell};
-use pool_proto::{Client, ClientConfig, ConnId, Dialing, Event, Finding, Instant};
+use pool_driver::shared::{Clock, Command, Connection, Leased, SharedMachine};
+use pool_proto::{CheckResult, Client, ClientConfig, ConnId, Dialing, Event, Instant};
 use rustix::time::{ClockId, clock_gettime};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
@@ -92,12 +92,12 @@ impl Spread {
 struct Quiet(u64);
 
 impl Connection for Quiet {
-    fn check(&mut self) -> Finding {
-        Finding::Quiet
+    fn check(&mut self) -> CheckResult {
+        CheckResult::Quiet
     }
 
-    fn drain(&mut self) -> Finding {
-        Finding::Quiet
+    fn drain(&mut self) -> CheckResult {
+        CheckResult::Quiet
     }
 }
 
@@ -144,7 +144,7 @@ fn config() -> Outcome<ClientConfig> {
 
 /// A pool with its driver asleep, as it is most of the time.
 struct Pool {
-    shell: Arc<Shell<Quiet, Dialing>>,
+    shared: Arc<SharedMachine<Quiet, Dialing>>,
     bell: Arc<Bell>,
     waker: Waker,
     answered: u64,
@@ -156,7 +156,7 @@ impl Pool {
         let machine = Client::new(&config()?, clock.now());
         let bell = Arc::new(Bell::default());
         let mut pool = Self {
-            shell: Shell::new(machine, clock),
+            shared: SharedMachine::new(machine, clock),
             waker: Waker::from(Arc::clone(&bell)),
             bell,
             answered: 0,
@@ -164,9 +164,9 @@ impl Pool {
         };
         pool.drive();
         // Taking one makes the pool dial another: from then on it need not.
-        let held = pool.take()?;
+        let leased = pool.take()?;
         pool.drive();
-        held.put(&pool.shell)?;
+        leased.put(&pool.shared)?;
         pool.drive();
         pool.turns = 0;
         Ok(pool)
@@ -175,40 +175,40 @@ impl Pool {
     /// The driver, until it sleeps.
     fn drive(&mut self) {
         let mut context = Context::from_waker(&self.waker);
-        let mut orders = Vec::new();
+        let mut commands = Vec::new();
         loop {
             self.turns += 1;
-            self.shell.turn(&mut orders);
-            for order in orders.drain(..) {
-                if let Order::Dial { token } = order {
+            self.shared.turn(&mut commands);
+            for command in commands.drain(..) {
+                if let Command::Dial { token } = command {
                     let name = u32::try_from(token.slot()).unwrap_or_default().to_be_bytes();
-                    self.shell.event(Event::Dialed { token });
-                    self.shell.event(Event::Established {
+                    self.shared.event(Event::Dialed { token });
+                    self.shared.event(Event::Established {
                         token,
                         connection: Quiet(token.slot() as u64),
                         id: Some(ConnId::from_bytes(name)),
                     });
                 }
             }
-            if self.shell.poll_work(&mut context).is_pending() {
+            if self.shared.poll_work(&mut context).is_pending() {
                 return;
             }
         }
     }
 
-    fn take(&self) -> Outcome<Held<Quiet>> {
-        let mut acquire = self.shell.acquire();
+    fn take(&self) -> Outcome<Leased<Quiet>> {
+        let mut acquire = self.shared.acquire();
         match Pin::new(&mut acquire).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(held) => Ok(held?),
+            Poll::Ready(leased) => Ok(leased?),
             Poll::Pending => Err("the pool is empty".into()),
         }
     }
 
     /// One acquire and one put; the driver does what it is woken for.
     fn cycle(&mut self) -> Outcome {
-        let held = self.take()?;
-        black_box(held.get().map(|quiet| quiet.0));
-        held.put(&self.shell)?;
+        let leased = self.take()?;
+        black_box(leased.get().map(|quiet| quiet.0));
+        leased.put(&self.shared)?;
         let rung = self.bell.0.load(Ordering::Relaxed);
         if rung != self.answered {
             self.answered = rung;

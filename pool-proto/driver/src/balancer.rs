@@ -8,7 +8,7 @@ use std::boxed::Box;
 use std::vec::Vec;
 
 use crate::pool::within;
-use crate::shell::{AcquireError, FirstOf, Held, Turns};
+use crate::shared::{AcquireAny, AcquireError, Leased, RoundRobin};
 use crate::transport::{Pooled, Stream};
 use crate::{Awaited, Pool, Runtime, Socket};
 use pool_proto::Refusal;
@@ -27,14 +27,14 @@ pub type Found<'a, N, R, C = Awaited> = (<N as Runtime>::Stream, &'a Pool<N, R, 
 /// [`acquire`](Self::acquire) returns that too.
 pub struct Balancer<N: Runtime, R: Role + Send + 'static, C = Awaited> {
     pools: Vec<Pool<N, R, C>>,
-    turns: Turns,
+    turns: RoundRobin,
 }
 
 impl<N: Runtime, R: Role + Send + 'static, C> Balancer<N, R, C> {
     /// A balancer over at least one pool.
     pub fn new(first: Pool<N, R, C>, others: impl IntoIterator<Item = Pool<N, R, C>>) -> Self {
         let pools = core::iter::once(first).chain(others).collect();
-        Self { pools, turns: Turns::default() }
+        Self { pools, turns: RoundRobin::default() }
     }
 
     /// The pools, in the order in which they were given.
@@ -43,17 +43,17 @@ impl<N: Runtime, R: Role + Send + 'static, C> Balancer<N, R, C> {
         &self.pools
     }
 
-    pub(super) fn first(&self) -> FirstOf<Pooled<Socket<N>>, R> {
-        self.turns.acquire(self.pools.iter().map(Pool::shell))
+    pub(super) fn first(&self) -> AcquireAny<Pooled<Socket<N>>, R> {
+        self.turns.acquire(self.pools.iter().map(Pool::shared))
     }
 
     /// What [`first`](Self::first) has found, and its pool.
     pub(super) fn found(
         &self,
-        (index, held): (usize, Held<Pooled<Socket<N>>>),
+        (index, leased): (usize, Leased<Pooled<Socket<N>>>),
     ) -> Result<Found<'_, N, R, C>, AcquireError> {
         let pool = self.pools.get(index).ok_or(AcquireError::Refused(Refusal::PoolClosed))?;
-        Ok((Stream::new(held).into(), pool))
+        Ok((Stream::new(leased).into(), pool))
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use futures_lite::future;
 
-use crate::shell::{AcquireError, Expire, block_on};
+use crate::shared::{AcquireError, Deadline, block_on};
 use crate::transport::{BuildError, Stream};
 use crate::{Balancer, Dial, Found, MonotonicClock, Pool, PoolBuilder, Runtime};
 use pool_proto::Accepting;
@@ -59,8 +59,8 @@ impl<N: Threaded, R: Role + Send + 'static> Pool<N, R, Blocking> {
     /// [`AcquireError::Timeout`] says what the wait was waiting for, and what failed last;
     /// [`AcquireError::Refused`] says why there is nothing to wait for.
     pub fn acquire(&self, timeout: Duration) -> Result<N::Stream, AcquireError> {
-        let answer = within(timeout, self.shell().acquire());
-        answer.map(|held| Stream::new(held).into())
+        let answer = within(timeout, self.shared().acquire());
+        answer.map(|leased| Stream::new(leased).into())
     }
 
     /// Takes the connection with this id, or waits up to `timeout` for it: until it comes (client),
@@ -75,8 +75,8 @@ impl<N: Threaded, R: Role + Send + 'static> Pool<N, R, Blocking> {
     /// comes a client waits until the time is up: so it is when its side of the handshake failed
     /// after the server's was over.
     pub fn acquire_by_id(&self, id: ConnId, timeout: Duration) -> Result<N::Stream, AcquireError> {
-        let answer = within(timeout, self.shell().acquire_by_id(id));
-        answer.map(|held| Stream::new(held).into())
+        let answer = within(timeout, self.shared().acquire_by_id(id));
+        answer.map(|leased| Stream::new(leased).into())
     }
 
     /// Waits up to `timeout` until `ready` connections are in the pool at once. It takes none.
@@ -85,7 +85,7 @@ impl<N: Threaded, R: Role + Send + 'static> Pool<N, R, Blocking> {
     ///
     /// As [`acquire`](Self::acquire); more than the pool may ever hold are refused at once.
     pub fn wait_ready(&self, ready: u32, timeout: Duration) -> Result<(), AcquireError> {
-        within(timeout, self.shell().wait_ready(ready))
+        within(timeout, self.shared().wait_ready(ready))
     }
 
     /// Waits up to `timeout` until the pool is closed and its threads have ended, and says whether
@@ -169,13 +169,13 @@ impl<N: Threaded> PoolBuilder<N, Accepting, Blocking> {
         listener: TcpListener,
     ) -> Result<Pool<N, Accepting, Blocking>, BuildError> {
         // Before the listener, which needs it.
-        self.place = Some(N::here()?);
+        self.handle = Some(N::current()?);
         self.accept_at(listener.try_into().map_err(|source| BuildError::Start { source })?)
     }
 }
 
 /// Waits for `wait`; when the time is up, it is told so and gives its answer.
-fn within<W: Expire>(timeout: Duration, mut wait: W) -> W::Output {
+fn within<W: Deadline>(timeout: Duration, mut wait: W) -> W::Output {
     // Mostly the answer is there at once, and nothing has to be set up for waiting.
     let mut at_once = Context::from_waker(Waker::noop());
     if let Poll::Ready(answer) = Pin::new(&mut wait).poll(&mut at_once) {

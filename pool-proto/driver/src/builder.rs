@@ -12,19 +12,19 @@ use pool_proto::Role;
 use pool_proto::{ClientConfig, ServerConfig};
 
 /// A role that pools can be built for: what they are configured by.
-pub trait Buildable: Role + Send + 'static {
+pub trait Configured: Role + Send + 'static {
     /// Everything that is not I/O.
     type Config: Clone + fmt::Debug;
     /// The settings of TLS.
     type Tls: Clone + fmt::Debug;
 }
 
-impl Buildable for Dialing {
+impl Configured for Dialing {
     type Config = ClientConfig;
     type Tls = ClientTls;
 }
 
-impl Buildable for Accepting {
+impl Configured for Accepting {
     type Config = ServerConfig;
     type Tls = ServerTls;
 }
@@ -32,24 +32,24 @@ impl Buildable for Accepting {
 /// Builds a pool. An adapter calls its two forms `ClientPoolBuilder` and `ServerPoolBuilder`.
 #[derive(Clone)]
 #[must_use]
-pub struct PoolBuilder<N: Runtime, R: Buildable, C = Awaited> {
+pub struct PoolBuilder<N: Runtime, R: Configured, C = Awaited> {
     pub(super) config: Option<R::Config>,
     pub(super) tls: Option<R::Tls>,
     pub(super) keep_alive: Option<KeepAlive>,
-    pub(super) place: Option<N::Place>,
+    pub(super) handle: Option<N::Handle>,
     calls: PhantomData<fn() -> C>,
 }
 
-impl<N: Runtime, R: Buildable, C> Pool<N, R, C> {
+impl<N: Runtime, R: Configured, C> Pool<N, R, C> {
     /// A builder: default configuration, no TLS, keep-alive every 15 s, and, where calls are awaited, on
     /// the runtime of whoever builds the pool.
     pub fn builder() -> PoolBuilder<N, R, C> {
         let keep_alive = Some(KeepAlive::default());
-        PoolBuilder { config: None, tls: None, keep_alive, place: None, calls: PhantomData }
+        PoolBuilder { config: None, tls: None, keep_alive, handle: None, calls: PhantomData }
     }
 }
 
-impl<N: Runtime, R: Buildable, C> PoolBuilder<N, R, C> {
+impl<N: Runtime, R: Configured, C> PoolBuilder<N, R, C> {
     /// Capacity, limits, timeouts, ids, and what else only one role has: everything that is not I/O.
     pub fn config(mut self, config: R::Config) -> Self {
         self.config = Some(config);
@@ -69,22 +69,22 @@ impl<N: Runtime, R: Buildable, C> PoolBuilder<N, R, C> {
     }
 }
 
-impl<N: Runtime, R: Buildable> PoolBuilder<N, R, Awaited> {
+impl<N: Runtime, R: Configured> PoolBuilder<N, R, Awaited> {
     /// Runs the pool there. The pool does not keep that place alive: when it goes, the pool closes.
-    pub fn on(mut self, place: impl Into<N::Place>) -> Self {
-        self.place = Some(place.into());
+    pub fn on(mut self, handle: impl Into<N::Handle>) -> Self {
+        self.handle = Some(handle.into());
         self
     }
 }
 
-impl<N: Runtime, R: Buildable, C> fmt::Debug for PoolBuilder<N, R, C> {
+impl<N: Runtime, R: Configured, C> fmt::Debug for PoolBuilder<N, R, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { config, tls, keep_alive, place, calls: _ } = self;
+        let Self { config, tls, keep_alive, handle, calls: _ } = self;
         f.debug_struct("PoolBuilder")
             .field("config", config)
             .field("tls", tls)
             .field("keep_alive", keep_alive)
-            .field("place", place)
+            .field("place", handle)
             .finish()
     }
 }

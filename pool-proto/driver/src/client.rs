@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use futures_lite::FutureExt;
 
-use crate::driver::{PoolCrew, PoolTicket, Supply, shake};
+use crate::driver::{PoolCrew, PoolTicket, Supply, handshake};
 use crate::keep_alive::KeepAlive;
-use crate::shell::Clock;
+use crate::shared::Clock;
 use crate::socket::no_address;
-use crate::transport::{BuildError, ClientSide, Failure, dial_address};
+use crate::transport::{BuildError, Connector, Failure, dial_address};
 use crate::{Awaited, MonotonicClock, Pool, PoolBuilder, Runtime};
 use pool_proto::ClientConfig;
 use pool_proto::Instant;
@@ -47,10 +47,10 @@ impl<N: Runtime, C> PoolBuilder<N, Dialing, C> {
     pub fn connect_by(self, dial: impl Dial<N>) -> Result<Pool<N, Dialing, C>, BuildError> {
         let config = self.config.map_or_else(|| ClientConfig::builder().build(), Ok)?;
         let config = config.or_seed(fastrand::u64(..));
-        let (side, keep_alive) = (ClientSide::new(self.tls, config.ids()), self.keep_alive);
+        let (side, keep_alive) = (Connector::new(self.tls, config.ids()), self.keep_alive);
         let supply = Dialer(Arc::new(Settings { dial, side, keep_alive }));
         let max_dials = config.max_dials();
-        Pool::start(self.place, max_dials, |now| Client::new(&config, now), supply, None)
+        Pool::start(self.handle, max_dials, |now| Client::new(&config, now), supply, None)
     }
 }
 
@@ -133,7 +133,7 @@ struct Dialer<D>(Arc<Settings<D>>);
 
 struct Settings<D> {
     dial: D,
-    side: ClientSide,
+    side: Connector,
     keep_alive: Option<KeepAlive>,
 }
 
@@ -141,7 +141,7 @@ impl<N: Runtime, D: Dial<N>> Supply<N, Dialing> for Dialer<D> {
     fn dial(
         &self,
         runtime: &N,
-        mut ticket: PoolTicket<N, Dialing>,
+        mut attempt: PoolTicket<N, Dialing>,
         crew: Arc<PoolCrew<N, Dialing>>,
     ) -> impl Future<Output = ()> + Send + 'static {
         let (settings, runtime) = (Arc::clone(&self.0), runtime.clone());
@@ -150,11 +150,11 @@ impl<N: Runtime, D: Dial<N>> Supply<N, Dialing> for Dialer<D> {
             let outcome = async {
                 // Called here, so that a dialer that panics costs its own dial only.
                 let dialled = dial.dial(&runtime).await.map_err(Failure::Dial)?;
-                ticket.dialed();
-                shake(dialled, *keep_alive, || side.begin()).await
+                attempt.dialed();
+                handshake(dialled, *keep_alive, || side.begin()).await
             };
             let outcome = outcome.await;
-            crew.report(ticket, outcome);
+            crew.report(attempt, outcome);
         }
     }
 

@@ -8,7 +8,7 @@
 #[cfg(target_os = "linux")]
 use core::time::Duration;
 
-use crate::shell::Clock;
+use crate::shared::Clock;
 use pool_proto::Instant;
 
 /// Counts from the moment at which it was made.

@@ -15,22 +15,22 @@ use futures_lite::FutureExt;
 use futures_lite::future::yield_now;
 
 use crate::keep_alive::KeepAlive;
-use crate::shell::{Clock, Ticket};
-use crate::transport::{self, Crew, Failure, Handshake, Link, Pooled, Shaken};
+use crate::shared::{Attempt, Clock};
+use crate::transport::{self, Crew, Established, Failure, Handshake, Link, Pooled};
 use crate::{MonotonicClock, Runtime, Socket};
-use pool_proto::ByToken;
 use pool_proto::Instant;
 use pool_proto::Role;
 use pool_proto::Token;
+use pool_proto::TokenMap;
 
 pub(super) type PoolCrew<N, R> = Crew<Socket<N>, R>;
-pub(super) type PoolTicket<N, R> = Ticket<Pooled<Socket<N>>, R>;
+pub(super) type PoolTicket<N, R> = Attempt<Pooled<Socket<N>>, R>;
 
 /// Held by what runs for a pool: when all are dropped, all has ended. Nothing is ever sent.
 #[derive(Clone, Debug)]
-pub struct Alive(#[expect(dead_code, reason = "to be dropped")] Sender<Infallible>);
+pub struct ShutdownGuard(#[expect(dead_code, reason = "to be dropped")] Sender<Infallible>);
 
-impl Alive {
+impl ShutdownGuard {
     /// And what fails to receive when all has ended.
     pub(super) fn new() -> (Self, Receiver<Infallible>) {
         let (alive, ended) = bounded(1);
@@ -44,7 +44,7 @@ pub(super) trait Supply<N: Runtime, R: Role>: Send + 'static {
     fn dial(
         &self,
         runtime: &N,
-        ticket: PoolTicket<N, R>,
+        attempt: PoolTicket<N, R>,
         crew: Arc<PoolCrew<N, R>>,
     ) -> impl Future<Output = ()> + Send + 'static;
 
@@ -60,14 +60,14 @@ pub(super) trait Supply<N: Runtime, R: Role>: Send + 'static {
 /// The dials and handshakes under way. Dropped, it ends them.
 struct Tasks<N: Runtime> {
     executor: N::Executor,
-    handles: ByToken<N::Task>,
+    handles: TokenMap<N::Task>,
     /// Each task has one, and tells when it is over.
-    tell: Sender<Over>,
-    told: Receiver<Over>,
+    tell: Sender<TaskEnded>,
+    told: Receiver<TaskEnded>,
 }
 
 /// A task has ended, but not by being dropped.
-struct Over {
+struct TaskEnded {
     token: Token,
     panicked: bool,
 }
@@ -75,15 +75,15 @@ struct Over {
 impl<N: Runtime> Tasks<N> {
     fn new(executor: N::Executor) -> Self {
         let (tell, told) = unbounded();
-        Self { executor, handles: ByToken::new(), tell, told }
+        Self { executor, handles: TokenMap::new(), tell, told }
     }
 
     fn spawn(&mut self, token: Token, task: impl Future<Output = ()> + Send + 'static) {
-        let (tell, task) = (self.tell.clone(), Contained(Some(Box::pin(task))));
+        let (tell, task) = (self.tell.clone(), CatchPanic(Some(Box::pin(task))));
         let task = async move {
             let panicked = task.run().await;
             // It fails when the driver has ended: then nobody wants to know.
-            let _ = tell.try_send(Over { token, panicked });
+            let _ = tell.try_send(TaskEnded { token, panicked });
         };
         // Ends a task that was evicted to make room for this one; the order to end it finds it no
         // more.
@@ -99,7 +99,7 @@ impl<N: Runtime> Tasks<N> {
     /// configuration.
     async fn reap(&mut self) -> bool {
         match self.told.recv().await {
-            Ok(Over { token, panicked }) => {
+            Ok(TaskEnded { token, panicked }) => {
                 self.end(token);
                 panicked
             }
@@ -118,9 +118,9 @@ impl<N: Runtime> Tasks<N> {
 
 /// A future of a user's, in part. A panic while it is dropped would end the process, if its executor
 /// were to see it.
-struct Contained<F>(Option<Pin<Box<F>>>);
+struct CatchPanic<F>(Option<Pin<Box<F>>>);
 
-impl<F: Future<Output = ()>> Contained<F> {
+impl<F: Future<Output = ()>> CatchPanic<F> {
     /// Returns whether it has panicked.
     async fn run(mut self) -> bool {
         match &mut self.0 {
@@ -131,7 +131,7 @@ impl<F: Future<Output = ()>> Contained<F> {
     }
 }
 
-impl<F> Drop for Contained<F> {
+impl<F> Drop for CatchPanic<F> {
     fn drop(&mut self) {
         let future = self.0.take();
         // The panic has been reported when it happened.
@@ -141,20 +141,20 @@ impl<F> Drop for Contained<F> {
 
 /// Closes the pool when its driver ends, however that happens: an executor that shuts down drops it,
 /// perhaps before it has run at all.
-struct Finally<N: Runtime, R: Role + Send + 'static> {
+struct CloseOnDrop<N: Runtime, R: Role + Send + 'static> {
     crew: Arc<PoolCrew<N, R>>,
     /// Dropped after that.
-    _alive: Alive,
+    _alive: ShutdownGuard,
 }
 
-impl<N: Runtime, R: Role + Send + 'static> Drop for Finally<N, R> {
+impl<N: Runtime, R: Role + Send + 'static> Drop for CloseOnDrop<N, R> {
     fn drop(&mut self) {
         self.crew.end();
     }
 }
 
 /// What the driver waits for.
-enum News<H> {
+enum Wakeup<H> {
     /// There is work, or the time has come.
     Due,
     /// A task has ended.
@@ -168,7 +168,7 @@ pub(super) struct Driver<N: Runtime, R: Role + Send + 'static, S> {
     supply: S,
     clock: MonotonicClock,
     /// After the listener.
-    finally: Finally<N, R>,
+    finally: CloseOnDrop<N, R>,
 }
 
 impl<N: Runtime, R: Role + Send + 'static, S: Supply<N, R>> Driver<N, R, S> {
@@ -176,9 +176,9 @@ impl<N: Runtime, R: Role + Send + 'static, S: Supply<N, R>> Driver<N, R, S> {
         crew: Arc<PoolCrew<N, R>>,
         clock: MonotonicClock,
         supply: S,
-        alive: Alive,
+        alive: ShutdownGuard,
     ) -> Self {
-        Self { supply, clock, finally: Finally { crew, _alive: alive } }
+        Self { supply, clock, finally: CloseOnDrop { crew, _alive: alive } }
     }
 }
 
@@ -190,43 +190,43 @@ pub(super) async fn drive<N: Runtime, R: Role + Send + 'static>(
 ) {
     let Driver { finally, clock, mut supply } = driver;
     let crew = &finally.crew;
-    let shell = crew.shell();
+    let shared = crew.shared();
     let mut tasks = Tasks::<N>::new(executor);
-    let mut orders = Vec::new();
+    let mut commands = Vec::new();
     loop {
-        let due = shell.turn(&mut orders);
-        for order in orders.drain(..) {
-            match crew.carry_out(order) {
-                Some(transport::Task::Begin(ticket)) => {
-                    let token = ticket.token();
-                    tasks.spawn(token, supply.dial(&runtime, ticket, Arc::clone(crew)));
+        let due = shared.turn(&mut commands);
+        for command in commands.drain(..) {
+            match crew.carry_out(command) {
+                Some(transport::Task::Begin(attempt)) => {
+                    let token = attempt.token();
+                    tasks.spawn(token, supply.dial(&runtime, attempt, Arc::clone(crew)));
                 }
                 Some(transport::Task::End(token)) => tasks.end(token),
                 None => {}
             }
         }
-        if shell.is_closed() {
+        if shared.is_closed() {
             return tasks.shutdown().await;
         }
         // The first that is ready wins. What is due comes last, as each turn sees to it anyway.
-        let ended = async { News::Ended { panicked: tasks.reap().await } };
+        let ended = async { Wakeup::Ended { panicked: tasks.reap().await } };
         let came = async {
             let (token, handshake) = supply.accept(&runtime, crew).await;
-            News::Came(token, handshake)
+            Wakeup::Came(token, handshake)
         };
         let due = async {
-            poll_fn(|cx| shell.poll_work(cx)).or(sleep(&runtime, &clock, due)).await;
-            News::Due
+            poll_fn(|cx| shared.poll_work(cx)).or(sleep(&runtime, &clock, due)).await;
+            Wakeup::Due
         };
         let news = ended.or(came).or(due).await;
         match news {
-            News::Due => {}
-            News::Ended { panicked } => {
+            Wakeup::Due => {}
+            Wakeup::Ended { panicked } => {
                 if panicked {
-                    shell.note_failure(&"a dial or a handshake panicked");
+                    shared.note_failure(&"a dial or a handshake panicked");
                 }
             }
-            News::Came(token, handshake) => {
+            Wakeup::Came(token, handshake) => {
                 tasks.spawn(token, handshake);
                 // While peers are waiting to be accepted, nothing else here would make a pause.
                 yield_now().await;
@@ -243,11 +243,11 @@ async fn sleep<N: Runtime>(runtime: &N, clock: &MonotonicClock, due: Option<Inst
 }
 
 /// Options, TLS and id, to the end.
-pub(super) async fn shake<N: Runtime>(
+pub(super) async fn handshake<N: Runtime>(
     dialled: N::Dialled,
     keep_alive: Option<KeepAlive>,
     handshake: impl FnOnce() -> Result<Handshake, Failure>,
-) -> Result<(Arc<Link<Socket<N>>>, Shaken), Failure> {
+) -> Result<(Arc<Link<Socket<N>>>, Established), Failure> {
     let link = Socket::link(dialled.into(), keep_alive).map_err(Failure::Options)?;
     let mut handshake = handshake()?;
     poll_fn(|cx| handshake.advance(&mut link.socket().polled(cx))).await?;

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use async_channel::Receiver;
 use futures_lite::FutureExt;
 
-use crate::driver::{Alive, Driver, PoolCrew, Supply, drive};
-use crate::shell::{AcquireError, Clock, Expire, Handle, Shell};
+use crate::driver::{Driver, PoolCrew, ShutdownGuard, Supply, drive};
+use crate::shared::{AcquireError, Clock, Deadline, Handle, SharedMachine};
 use crate::transport::{BuildError, Crew, Pooled, Stream};
 use crate::{Awaited, MonotonicClock, Runtime, Socket};
 use pool_proto::ConnId;
@@ -60,23 +60,23 @@ impl<N: Runtime, R: Role + Send + 'static, C> Clone for Pool<N, R, C> {
 impl<N: Runtime, R: Role + Send + 'static, C> Pool<N, R, C> {
     /// Starts the driver.
     pub(super) fn start(
-        place: Option<N::Place>,
+        handle: Option<N::Handle>,
         max_dials: u32,
         machine: impl FnOnce(Instant) -> Machine<Pooled<Socket<N>>, R>,
         supply: impl Supply<N, R>,
         listening_on: Option<SocketAddr>,
     ) -> Result<Self, BuildError> {
-        let place = place.map_or_else(N::here, Ok)?;
+        let handle = handle.map_or_else(N::current, Ok)?;
         let clock = MonotonicClock::start();
-        let shell = Shell::new(machine(clock.now()), clock);
-        let handle = Handle::new(Arc::clone(&shell));
-        let crew = Crew::new(shell);
-        let (alive, ended) = Alive::new();
+        let shared = SharedMachine::new(machine(clock.now()), clock);
+        let calls = Handle::new(Arc::clone(&shared));
+        let crew = Crew::new(shared);
+        let (alive, ended) = ShutdownGuard::new();
         let driver = Driver::new(Arc::clone(&crew), clock, supply, alive.clone());
-        let runtime = N::start(&place, max_dials, alive, |runtime, executor| {
+        let runtime = N::start(&handle, max_dials, alive, |runtime, executor| {
             drive(driver, runtime, executor)
         })?;
-        let inner = Arc::new(Inner { handle, crew, ended, runtime, listening_on });
+        let inner = Arc::new(Inner { handle: calls, crew, ended, runtime, listening_on });
         Ok(Self { inner, calls: PhantomData })
     }
 
@@ -94,8 +94,8 @@ impl<N: Runtime, R: Role + Send + 'static, C> Pool<N, R, C> {
     /// What adapters wait at that wait in another way.
     #[doc(hidden)]
     #[must_use]
-    pub fn shell(&self) -> &Arc<Shell<Pooled<Socket<N>>, R>> {
-        self.inner.crew.shell()
+    pub fn shared(&self) -> &Arc<SharedMachine<Pooled<Socket<N>>, R>> {
+        self.inner.crew.shared()
     }
 
     /// Puts a connection back for reuse, without blocking.
@@ -124,7 +124,7 @@ impl<N: Runtime, R: Role + Send + 'static, C> Pool<N, R, C> {
 
 /// Calls that are awaited.
 impl<N: Runtime, R: Role + Send + 'static> Pool<N, R, Awaited> {
-    async fn within<W: Expire>(&self, timeout: Duration, wait: W) -> W::Output {
+    async fn within<W: Deadline>(&self, timeout: Duration, wait: W) -> W::Output {
         within(timeout, self.runtime().sleep(timeout), wait).await
     }
 
@@ -140,8 +140,8 @@ impl<N: Runtime, R: Role + Send + 'static> Pool<N, R, Awaited> {
     /// [`AcquireError::Timeout`] says what the wait was waiting for, and what failed last;
     /// [`AcquireError::Refused`] says why there is nothing to wait for.
     pub async fn acquire(&self, timeout: Duration) -> Result<N::Stream, AcquireError> {
-        let answer = self.within(timeout, self.shell().acquire()).await;
-        answer.map(|held| Stream::new(held).into())
+        let answer = self.within(timeout, self.shared().acquire()).await;
+        answer.map(|leased| Stream::new(leased).into())
     }
 
     /// Takes the connection with this id, or waits up to `timeout` for it: until it comes (client),
@@ -160,8 +160,8 @@ impl<N: Runtime, R: Role + Send + 'static> Pool<N, R, Awaited> {
         id: ConnId,
         timeout: Duration,
     ) -> Result<N::Stream, AcquireError> {
-        let answer = self.within(timeout, self.shell().acquire_by_id(id)).await;
-        answer.map(|held| Stream::new(held).into())
+        let answer = self.within(timeout, self.shared().acquire_by_id(id)).await;
+        answer.map(|leased| Stream::new(leased).into())
     }
 
     /// Waits up to `timeout` until `ready` connections are in the pool at once. It takes none.
@@ -170,7 +170,7 @@ impl<N: Runtime, R: Role + Send + 'static> Pool<N, R, Awaited> {
     ///
     /// As [`acquire`](Self::acquire); more than the pool may ever hold are refused at once.
     pub async fn wait_ready(&self, ready: u32, timeout: Duration) -> Result<(), AcquireError> {
-        self.within(timeout, self.shell().wait_ready(ready)).await
+        self.within(timeout, self.shared().wait_ready(ready)).await
     }
 
     /// Waits until the pool is closed and all that it runs has ended.
@@ -181,7 +181,7 @@ impl<N: Runtime, R: Role + Send + 'static> Pool<N, R, Awaited> {
 
 /// Awaits `wait`; when the time is up, it is told so and gives its answer. A timeout of zero needs no
 /// timer, which would take a millisecond.
-pub(super) async fn within<W: Expire>(
+pub(super) async fn within<W: Deadline>(
     timeout: Duration,
     time_is_up: impl Future<Output = ()>,
     mut wait: W,

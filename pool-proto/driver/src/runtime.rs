@@ -11,13 +11,13 @@ use std::vec::Vec;
 use socket2::SockRef;
 
 use crate::transport::{BuildError, Stream};
-use crate::{Alive, Socket};
+use crate::{ShutdownGuard, Socket};
 
 /// Tasks, a timer, and TCP of one runtime. A value of it belongs to one pool, and must not keep alive
 /// what the pool runs on.
 pub trait Runtime: Clone + Send + Sync + 'static {
     /// Where a pool can run: what a user may hand to a builder.
-    type Place: Clone + fmt::Debug + Send + Sync + 'static;
+    type Handle: Clone + fmt::Debug + Send + Sync + 'static;
     /// What runs the tasks of one pool. Its driver alone holds it.
     type Executor: Send + Sync + 'static;
     /// A task. Dropped, it ends.
@@ -36,9 +36,9 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     /// # Errors
     ///
     /// [`BuildError::NoRuntime`] if there is nothing to run on.
-    fn here() -> Result<Self::Place, BuildError>;
+    fn current() -> Result<Self::Handle, BuildError>;
 
-    /// Runs a driver at `place`, to its end or until that place is gone: then the driver is dropped.
+    /// Runs a driver at `handle`, to its end or until that place is gone: then the driver is dropped.
     /// There will be `max_dials` dials at a time, at the most; a pool that accepts has none. What runs
     /// besides the driver, and may end after it, has to hold a clone of `alive` until then.
     ///
@@ -46,9 +46,9 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     ///
     /// [`BuildError::Start`] if the system refuses what it takes.
     fn start<F>(
-        place: &Self::Place,
+        handle: &Self::Handle,
         max_dials: u32,
-        alive: Alive,
+        alive: ShutdownGuard,
         driver: impl FnOnce(Self, Self::Executor) -> F,
     ) -> Result<Self, BuildError>
     where
@@ -72,10 +72,10 @@ pub trait Runtime: Clone + Send + Sync + 'static {
         address: SocketAddr,
     ) -> impl Future<Output = io::Result<Self::Dialled>> + Send;
 
-    /// Listens on "host:port", for a pool at `place`: [`listen_on_first`](super::listen_on_first) of its
+    /// Listens on "host:port", for a pool at `handle`: [`listen_on_first`](super::listen_on_first) of its
     /// addresses.
     fn bind(
-        place: &Self::Place,
+        handle: &Self::Handle,
         name: &str,
     ) -> impl Future<Output = io::Result<Self::Listener>> + Send;
 

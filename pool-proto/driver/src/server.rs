@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use futures_lite::future::yield_now;
 
-use crate::driver::{PoolCrew, PoolTicket, Supply, shake};
+use crate::driver::{PoolCrew, PoolTicket, Supply, handshake};
 use crate::keep_alive::KeepAlive;
-use crate::shell::Clock;
-use crate::transport::{AcceptFailure, AcceptPacer, BuildError, ServerSide};
+use crate::shared::Clock;
+use crate::transport::{AcceptFailure, AcceptPacer, Acceptor, BuildError};
 use crate::{Awaited, MonotonicClock, Pool, PoolBuilder, Runtime};
 use pool_proto::Instant;
 use pool_proto::ServerConfig;
@@ -53,9 +53,9 @@ impl<N: Runtime, C> PoolBuilder<N, Accepting, C> {
         mut self,
         address: &str,
     ) -> Result<Pool<N, Accepting, C>, BuildError> {
-        let place = self.place.map_or_else(N::here, Ok)?;
-        let listener = N::bind(&place, address).await;
-        self.place = Some(place);
+        let handle = self.handle.map_or_else(N::current, Ok)?;
+        let listener = N::bind(&handle, address).await;
+        self.handle = Some(handle);
         self.accept_at(
             listener.map_err(|source| BuildError::Bind { address: address.to_owned(), source })?,
         )
@@ -70,20 +70,20 @@ impl<N: Runtime, C> PoolBuilder<N, Accepting, C> {
         let local_addr = N::local_addr(&listener).ok();
         let supply = Listener::<N> {
             listener: Some(listener),
-            side: ServerSide::new(self.tls, config.id_format()),
+            side: Acceptor::new(self.tls, config.id_format()),
             keep_alive: self.keep_alive,
             pacer: AcceptPacer::new(fastrand::u64(..)),
             clock: MonotonicClock::start(),
             resume_at: None,
         };
-        Pool::start(self.place, 0, |now| Server::new(&config, now), supply, local_addr)
+        Pool::start(self.handle, 0, |now| Server::new(&config, now), supply, local_addr)
     }
 }
 
 struct Listener<N: Runtime> {
     /// `None` once it has failed for good.
     listener: Option<N::Listener>,
-    side: ServerSide,
+    side: Acceptor,
     keep_alive: Option<KeepAlive>,
     pacer: AcceptPacer,
     clock: MonotonicClock,
@@ -95,11 +95,11 @@ impl<N: Runtime> Supply<N, Accepting> for Listener<N> {
     fn dial(
         &self,
         _runtime: &N,
-        ticket: PoolTicket<N, Accepting>,
+        attempt: PoolTicket<N, Accepting>,
         _crew: Arc<PoolCrew<N, Accepting>>,
     ) -> impl Future<Output = ()> + Send + 'static {
         // A server's machine orders no dials; a dropped ticket would report a failure.
-        drop(ticket);
+        drop(attempt);
         ready(())
     }
 
@@ -110,17 +110,17 @@ impl<N: Runtime> Supply<N, Accepting> for Listener<N> {
     ) -> (Token, impl Future<Output = ()> + Send + 'static) {
         loop {
             let (dialled, peer) = self.next_peer(runtime, crew).await;
-            let Some((ticket, id)) = crew.admit(peer) else {
+            let Some((attempt, id)) = crew.admit(peer) else {
                 // While peers are waiting to be turned away, nothing else here would make a pause.
                 drop(dialled);
                 yield_now().await;
                 continue;
             };
-            let (token, crew) = (ticket.token(), Arc::clone(crew));
-            let (handshake, keep_alive) = (self.side.begin(id), self.keep_alive);
+            let (token, crew) = (attempt.token(), Arc::clone(crew));
+            let (begun, keep_alive) = (self.side.begin(id), self.keep_alive);
             let task = async move {
-                let outcome = shake::<N>(dialled, keep_alive, || handshake).await;
-                crew.report(ticket, outcome);
+                let outcome = handshake::<N>(dialled, keep_alive, || begun).await;
+                crew.report(attempt, outcome);
             };
             return (token, task);
         }

@@ -1,4 +1,4 @@
-//! What adapters share between a socket and the [`shell`](crate::shell): TLS, the exchange of the id,
+//! What adapters share between a socket and the [`shared`](crate::shared): TLS, the exchange of the id,
 //! the look at a connection, early data, and the end of a lease. Feature `transport`.
 //!
 //! None of it does I/O: reads and writes are those of the adapter's [`Socket`], which never blocks.
@@ -42,7 +42,7 @@ pub use accept::{AcceptFailure, AcceptPacer, BACKLOG};
 pub use build::{BuildError, dial_address};
 pub use connection::{Connection, Pooled};
 pub use crew::{Crew, Task};
-pub use handshake::{ClientSide, Failure, Handshake, ServerSide, Shaken};
+pub use handshake::{Acceptor, Connector, Established, Failure, Handshake};
 pub use stream::{Revoked, Stream};
 
 use pool_proto::CloseReason;

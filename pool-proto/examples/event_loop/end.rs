@@ -9,8 +9,8 @@ use bytes::Buf;
 use mio::net::TcpStream;
 use mio::{Interest, Registry};
 use pool_proto::{
-    Accepting, Acquire, Action, Collected, ConnId, Event, Finding, HandshakeFailure, IdFormat,
-    IdReader, IdWriter, Lease, Machine, Purpose, Role, Token, WaiterId,
+    Accepting, Acquired, Action, CheckKind, CheckResult, Collected, ConnId, Event,
+    HandshakeFailure, IdFormat, IdReader, IdWriter, Lease, Machine, Role, Token, WaiterId,
 };
 
 use crate::talk::{Progress, Talk, read_up_to};
@@ -124,10 +124,10 @@ impl<R: Role> End<R> {
         while let Some(action) = self.machine.poll_action() {
             match action {
                 Action::Dial { token } => self.dial(token)?,
-                Action::Check { token, connection, purpose } => {
-                    let finding = look(&connection, purpose);
-                    println!("{}: {token:?} is looked at ({purpose:?}): {finding:?}", self.side);
-                    let event = Event::Checked { token, connection, finding };
+                Action::Check { token, connection, kind } => {
+                    let result = look(&connection, kind);
+                    println!("{}: {token:?} is looked at ({kind:?}): {result:?}", self.side);
+                    let event = Event::Checked { token, connection, result };
                     self.machine.handle_event(now(), event);
                 }
                 Action::Close { token, connection, reason } => {
@@ -170,17 +170,17 @@ impl<R: Role> End<R> {
     }
 
     /// What came of an acquire. The lease, if there is one, is for the loop to pick up.
-    pub(crate) fn take(&mut self, request: u32, answer: Acquire<TcpStream>) -> Outcome {
+    pub(crate) fn take(&mut self, request: u32, answer: Acquired<TcpStream>) -> Outcome {
         match answer {
-            Acquire::Ready(lease) => self.taken.push_back((request, lease)),
-            Acquire::Queued(waiter) => {
+            Acquired::Ready(lease) => self.taken.push_back((request, lease)),
+            Acquired::Queued(waiter) => {
                 let why = self.machine.why(waiter);
                 let why = why.map_or("its turn has come".into(), |why| why.to_string());
                 println!("{}: request {request} has to wait: {why}", self.side);
                 self.waiting.push((waiter, request));
                 self.queued += 1;
             }
-            Acquire::Refused(refusal) => return Err(refusal.into()),
+            Acquired::Refused(refusal) => return Err(refusal.into()),
         }
         self.carry_out()
     }
@@ -387,19 +387,19 @@ impl End<Accepting> {
 
 /// Looks at a socket without blocking, and throws away what has arrived if it is to be drained. The
 /// look ends where the next arrival is told of again.
-fn look(mut stream: &TcpStream, purpose: Purpose) -> Finding {
+fn look(mut stream: &TcpStream, kind: CheckKind) -> CheckResult {
     let mut bytes = [0; 4096];
     for _ in 0..READS {
-        let result = match purpose {
-            Purpose::Watch => stream.peek(&mut bytes),
-            Purpose::Drain => stream.read(&mut bytes),
+        let result = match kind {
+            CheckKind::Inspect => stream.peek(&mut bytes),
+            CheckKind::Drain => stream.read(&mut bytes),
         };
         match result {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Finding::Quiet,
-            Err(_) | Ok(0) => return Finding::Closed,
-            Ok(_) if purpose == Purpose::Watch => return Finding::Data,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return CheckResult::Quiet,
+            Err(_) | Ok(0) => return CheckResult::Closed,
+            Ok(_) if kind == CheckKind::Inspect => return CheckResult::Data,
             Ok(_) => {}
         }
     }
-    Finding::Data
+    CheckResult::Data
 }

@@ -12,11 +12,11 @@ use super::{ConnId, ID_BYTES, IdError, IdFormat, hex_value};
 /// [three in a row](Self::IN_A_ROW) are no chance: a peer of random `Raw4` ids does it once in 2.8 ×
 /// 10¹⁴ times, and only if its user sends hex. Then the third and all after it fail, and say why.
 #[derive(Debug, Default)]
-pub struct FormatWatch {
+pub struct FormatDetector {
     in_a_row: AtomicU32,
 }
 
-impl FormatWatch {
+impl FormatDetector {
     /// How many connections in a row have to look like it.
     pub const IN_A_ROW: u32 = 3;
 
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
     use crate::IdReader;
 
-    fn judge(watch: &FormatWatch, format: IdFormat, wire: &[u8]) -> Result<(), IdError> {
+    fn judge(watch: &FormatDetector, format: IdFormat, wire: &[u8]) -> Result<(), IdError> {
         let mut reader = IdReader::new(format);
         reader.feed(wire);
         let id = reader.poll().unwrap().unwrap();
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn the_third_half_of_a_hex8_id_in_a_row_fails_and_all_after_it() {
-        let watch = FormatWatch::new();
+        let watch = FormatDetector::new();
         let half = || judge(&watch, IdFormat::Raw4, b"0a1b2c3d");
         assert_eq!([half(), half()], [Ok(()), Ok(())]);
         for _ in 0..10 {
@@ -75,12 +75,12 @@ mod tests {
 
     #[test]
     fn one_that_is_none_starts_the_count_again() {
-        let watch = FormatWatch::new();
+        let watch = FormatDetector::new();
         // Ids that are hex by chance, alone; with other data; with too little; and other ids.
         let others: [&[u8]; 5] =
             [b"0a1b", b"0a1bGET ", b"0a1b2c3", b"\x00\x00\x00\x002c3d", b"\xf7\x1b2c3d2c3d"];
         for other in others {
-            for _ in 1..FormatWatch::IN_A_ROW {
+            for _ in 1..FormatDetector::IN_A_ROW {
                 assert_eq!(judge(&watch, IdFormat::Raw4, b"0a1b2c3dhello"), Ok(()));
             }
             assert_eq!(judge(&watch, IdFormat::Raw4, other), Ok(()), "{other:?}");
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_reader_of_hex8_is_never_suspected() {
-        let watch = FormatWatch::new();
+        let watch = FormatDetector::new();
         for _ in 0..10 {
             assert_eq!(judge(&watch, IdFormat::Hex8, b"0a1b2c3d0a1b2c3d"), Ok(()));
         }
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_peer_of_random_ids_whose_user_sends_hex_is_not_taken_for_another() {
-        let watch = FormatWatch::new();
+        let watch = FormatDetector::new();
         let mut random = fastrand::Rng::with_seed(5);
         let mut alone = 0;
         for _ in 0..1_000_000 {

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::Machine;
 use crate::error::{PutError, Refusal};
-use crate::event::{Action, CloseReason, Finding, Purpose, Token};
+use crate::event::{Action, CheckKind, CheckResult, CloseReason, Token};
 use crate::role::Role;
 use crate::slots::State;
 use crate::time::{Instant, Period};
@@ -35,9 +35,9 @@ impl<C, R: Role> Machine<C, R> {
         now: Instant,
         token: Token,
         connection: C,
-        finding: Finding,
+        result: CheckResult,
     ) -> Result<(), PutError> {
-        self.put_back(now, token, connection, Some(finding))
+        self.put_back(now, token, connection, Some(result))
     }
 
     /// How long a connection that was put back rests before it is drained.
@@ -51,7 +51,7 @@ impl<C, R: Role> Machine<C, R> {
         now: Instant,
         token: Token,
         connection: C,
-        drained: Option<Finding>,
+        drained: Option<CheckResult>,
     ) -> Result<(), PutError> {
         let now = self.advance(now);
         let index = self.slots.resolve(token, &[State::Leased]);
@@ -76,12 +76,12 @@ impl<C, R: Role> Machine<C, R> {
             self.close_one(index, reason);
         } else if !wanted && self.supply() >= self.role.limit() {
             self.close_one(index, CloseReason::Overflow);
-        } else if drained == Some(Finding::Closed) {
+        } else if drained == Some(CheckResult::Closed) {
             self.close_one(index, CloseReason::PeerClosed);
         } else if self.reuse_delay != Period::ZERO {
             R::returned(self, index);
             self.slots.enter(index, State::Resting, now);
-        } else if drained == Some(Finding::Data) {
+        } else if drained == Some(CheckResult::Data) {
             self.close_one(index, CloseReason::Leftover);
         } else {
             R::returned(self, index);
@@ -89,7 +89,7 @@ impl<C, R: Role> Machine<C, R> {
             // with `surplus` off, too many.
             match drained {
                 Some(_) => self.offer(index, false, now),
-                None => self.check(index, Purpose::Drain, now),
+                None => self.check(index, CheckKind::Drain, now),
             }
         }
         self.settle(now);
@@ -104,20 +104,20 @@ impl<C, R: Role> Machine<C, R> {
     }
 
     /// Gives back a lease that its holder has not used, because a look at the connection found it
-    /// [closed](Finding::Closed), or [begun to be used](Finding::Data) by the peer.
-    pub fn reject(&mut self, now: Instant, token: Token, connection: C, finding: Finding) {
+    /// [closed](CheckResult::Closed), or [begun to be used](CheckResult::Data) by the peer.
+    pub fn reject(&mut self, now: Instant, token: Token, connection: C, result: CheckResult) {
         let now = self.advance(now);
         let Some(index) = self.resolve_with(token, &[State::Leased], connection) else {
             return;
         };
-        if finding == Finding::Closed {
+        if result == CheckResult::Closed {
             self.close_one(index, CloseReason::PeerClosed);
         } else {
             R::returned(self, index);
             // Out of the lease before it is offered: it may be closed there.
             self.slots.enter(index, State::Checking, now);
             if let Some(slot) = self.slots.get_mut(index) {
-                slot.claimed |= finding == Finding::Data && self.peer_claims;
+                slot.claimed |= result == CheckResult::Data && self.peer_claims;
             }
             self.offer(index, true, now);
         }

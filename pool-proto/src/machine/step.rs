@@ -3,11 +3,11 @@
 
 use super::Machine;
 use crate::error::Refusal;
-use crate::event::{Action, CloseReason, Purpose, Token};
+use crate::event::{Action, CheckKind, CloseReason, Token};
 use crate::role::Role;
 use crate::slots::{NOBODY, Slot, State};
 use crate::time::Instant;
-use crate::waiters::{Standing, Want};
+use crate::waiters::{Request, WaiterState};
 
 impl<C, R: Role> Machine<C, R> {
     /// Gives a connection to the first waiter that it suits, or keeps it; `surplus` ones are closed
@@ -20,7 +20,7 @@ impl<C, R: Role> Machine<C, R> {
         let Some(slot) = self.slots.get_mut(index) else {
             return;
         };
-        let (claimed, stirred) = (slot.claimed || control, slot.stirred);
+        let (claimed, readable) = (slot.claimed || control, slot.readable);
         slot.waiter = NOBODY;
         let waiter = slot.id.and_then(|id| self.waiters.first_for(id, claimed));
         if waiter.is_some() {
@@ -32,8 +32,8 @@ impl<C, R: Role> Machine<C, R> {
             }
         } else if surplus && self.supply() > self.role.limit() {
             return self.close_one(index, CloseReason::Overflow);
-        } else if stirred {
-            return self.check(index, Purpose::Watch, now);
+        } else if readable {
+            return self.check(index, CheckKind::Inspect, now);
         } else {
             self.slots.enter(index, State::Idle, now);
         }
@@ -41,25 +41,25 @@ impl<C, R: Role> Machine<C, R> {
             if let Some(slot) = self.slots.get_mut(index) {
                 slot.waiter = waiter;
             }
-            self.answer(waiter, Standing::Granted(index));
+            self.answer(waiter, WaiterState::Granted(index));
         }
     }
 
-    pub(super) fn check(&mut self, index: u32, purpose: Purpose, now: Instant) {
+    pub(super) fn check(&mut self, index: u32, kind: CheckKind, now: Instant) {
         self.slots.enter(index, State::Checking, now);
         let token = self.slots.token(index);
         let Some(slot) = self.slots.get_mut(index) else {
             return;
         };
-        slot.purpose = purpose;
-        slot.stirred = false;
+        slot.kind = kind;
+        slot.readable = false;
         if let (Some(token), Some(connection)) = (token, slot.connection.take()) {
-            self.actions.push_back(Action::Check { token, connection, purpose });
+            self.actions.push_back(Action::Check { token, connection, kind });
         }
     }
 
     /// Gives a waiting waiter its outcome and wakes it.
-    pub(super) fn answer(&mut self, index: u32, standing: Standing) {
+    pub(super) fn answer(&mut self, index: u32, standing: WaiterState) {
         if let Some(waiter) = self.waiters.resolve(index, standing) {
             self.actions.push_back(Action::Wake { waiter });
         }
@@ -67,7 +67,7 @@ impl<C, R: Role> Machine<C, R> {
 
     pub(super) fn refuse(&mut self, index: u32, refusal: Refusal) {
         self.totals.refused += 1;
-        self.answer(index, Standing::Refused(refusal));
+        self.answer(index, WaiterState::Refused(refusal));
     }
 
     pub(super) fn close_all(&mut self, state: State, reason: CloseReason) {
@@ -113,19 +113,19 @@ impl<C, R: Role> Machine<C, R> {
             }
         }
         if slot.waiter != NOBODY {
-            self.bereave(slot.waiter, reason);
+            self.connection_lost(slot.waiter, reason);
         }
         Some((token, slot))
     }
 
     /// The connection that a waiter was to collect has ended.
-    pub(super) fn bereave(&mut self, waiter: u32, reason: CloseReason) {
+    pub(super) fn connection_lost(&mut self, waiter: u32, reason: CloseReason) {
         let refusal = match self.waiters.want(waiter) {
             _ if self.closed => Refusal::PoolClosed,
-            Some(Want::Id(id)) if !self.is_control(Some(id)) => Refusal::Gone { id, reason },
+            Some(Request::Id(id)) if !self.is_control(Some(id)) => Refusal::Gone { id, reason },
             _ => return self.waiters.requeue(waiter),
         };
         self.totals.refused += 1;
-        self.waiters.overrule(waiter, Standing::Refused(refusal));
+        self.waiters.set_outcome(waiter, WaiterState::Refused(refusal));
     }
 }

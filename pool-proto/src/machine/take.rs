@@ -3,19 +3,19 @@
 use super::Machine;
 use crate::config::TakeOrder;
 use crate::error::Refusal;
-use crate::event::{Acquire, Collected, Lease, Stock, WaitOutcome, WaitReason, WaiterId};
+use crate::event::{Acquired, Collected, Lease, Stock, WaitOutcome, WaitReason, WaiterId};
 use crate::id::ConnId;
 use crate::role::Role;
 use crate::slots::{NOBODY, State};
 use crate::time::Instant;
-use crate::waiters::{Standing, Want};
+use crate::waiters::{Request, WaiterState};
 
 impl<C, R: Role> Machine<C, R> {
     /// Takes any ready connection, or queues for the next one.
     ///
     /// To answer at once, [`cancel`](Self::cancel) a waiter that was queued.
     #[inline]
-    pub fn acquire(&mut self, now: Instant) -> Acquire<C> {
+    pub fn acquire(&mut self, now: Instant) -> Acquired<C> {
         let now = self.advance(now);
         // The usual case, in line: returning a lease through memory costs as much as taking it.
         if let Some(index) = self.next_idle()
@@ -29,13 +29,13 @@ impl<C, R: Role> Machine<C, R> {
 
     /// [`acquire`](Self::acquire) for a caller that gave a connection back with
     /// [`reject`](Self::reject): it queues at the front, because it has waited its turn.
-    pub fn acquire_again(&mut self, now: Instant) -> Acquire<C> {
+    pub fn acquire_again(&mut self, now: Instant) -> Acquired<C> {
         let now = self.advance(now);
         self.acquire_any(now, true)
     }
 
     #[inline(never)]
-    fn acquire_any(&mut self, now: Instant, again: bool) -> Acquire<C> {
+    fn acquire_any(&mut self, now: Instant, again: bool) -> Acquired<C> {
         if self.closed {
             return self.refused(Refusal::PoolClosed);
         }
@@ -46,34 +46,34 @@ impl<C, R: Role> Machine<C, R> {
                 return self.served_at_once(lease, now);
             }
         }
-        if let Some(refusal) = self.role.dried_up() {
+        if let Some(refusal) = self.role.supply_ended() {
             return self.refused(refusal);
         }
         if !again {
             self.role.missed();
         }
-        self.queue(Want::Any, again, now)
+        self.queue(Request::Any, again, now)
     }
 
     /// Takes the connection with this id, or queues for it: until it comes (client), until its
     /// handshake is over, or until its holder puts it back.
-    pub fn acquire_by_id(&mut self, now: Instant, id: ConnId) -> Acquire<C> {
+    pub fn acquire_by_id(&mut self, now: Instant, id: ConnId) -> Acquired<C> {
         let now = self.advance(now);
         if self.closed {
             return self.refused(Refusal::PoolClosed);
         }
         let Some(index) = self.lookup(id) else {
             let refusal = match self.is_control(Some(id)) {
-                true => self.role.dried_up(),
+                true => self.role.supply_ended(),
                 false => self.ids.refusal(id),
             };
             return match refusal {
                 Some(refusal) => self.refused(refusal),
-                None => self.queue(Want::Id(id), false, now),
+                None => self.queue(Request::Id(id), false, now),
             };
         };
         if !self.takeable_by_id(index) {
-            return self.queue(Want::Id(id), false, now);
+            return self.queue(Request::Id(id), false, now);
         }
         if let Some(reason) = self.slots.expiry(index, now) {
             self.close_one(index, reason);
@@ -87,13 +87,13 @@ impl<C, R: Role> Machine<C, R> {
     }
 
     #[inline]
-    fn served_at_once(&mut self, lease: Lease<C>, now: Instant) -> Acquire<C> {
+    fn served_at_once(&mut self, lease: Lease<C>, now: Instant) -> Acquired<C> {
         self.totals.served_at_once += 1;
         if self.idle() == 0 {
             self.role.missed();
         }
         self.settle(now);
-        Acquire::Ready(lease)
+        Acquired::Ready(lease)
     }
 
     /// Waits until `ready` connections are in the pool at once. It reserves none of them.
@@ -107,14 +107,14 @@ impl<C, R: Role> Machine<C, R> {
             let capacity = self.role.limit();
             Some(Refusal::StockBeyondCapacity { wanted: ready, capacity })
         } else {
-            self.role.dried_up()
+            self.role.supply_ended()
         };
         if let Some(refusal) = refusal {
             self.totals.refused += 1;
             return Stock::Refused(refusal);
         }
         self.role.require(ready);
-        let queued = self.waiters.queue(Want::Stock(ready), false);
+        let queued = self.waiters.queue(Request::Stock(ready), false);
         self.settle(now);
         match queued {
             Ok(waiter) => Stock::Queued(waiter),
@@ -133,13 +133,13 @@ impl<C, R: Role> Machine<C, R> {
                 return Collected::Unknown;
             };
             let index = match standing {
-                Standing::Waiting => return Collected::Waiting,
-                Standing::Granted(index) => index,
-                Standing::Stocked => {
+                WaiterState::Waiting => return Collected::Waiting,
+                WaiterState::Granted(index) => index,
+                WaiterState::Stocked => {
                     self.waiters.remove(waiter);
                     return Collected::Stocked;
                 }
-                Standing::Refused(refusal) => {
+                WaiterState::Refused(refusal) => {
                     self.waiters.remove(waiter);
                     return Collected::Refused(refusal);
                 }
@@ -152,7 +152,7 @@ impl<C, R: Role> Machine<C, R> {
             let lease = self.hand_over(index, now);
             let ended = self.waiters.remove(waiter);
             // One for any connection was counted when it began to wait.
-            if self.idle() == 0 && ended.is_some_and(|ended| ended.want != Want::Any) {
+            if self.idle() == 0 && ended.is_some_and(|ended| ended.want != Request::Any) {
                 self.role.missed();
             }
             self.totals.served_after_waiting += 1;
@@ -170,17 +170,17 @@ impl<C, R: Role> Machine<C, R> {
             return WaitOutcome::Unknown;
         };
         let outcome = match ended.standing {
-            Standing::Waiting => {
+            WaiterState::Waiting => {
                 self.totals.cancelled += 1;
                 reason.map_or(WaitOutcome::Unknown, WaitOutcome::Waiting)
             }
-            Standing::Granted(index) => {
+            WaiterState::Granted(index) => {
                 self.totals.cancelled += 1;
                 self.offer(index, true, now);
                 WaitOutcome::Granted
             }
-            Standing::Stocked => WaitOutcome::Granted,
-            Standing::Refused(refusal) => WaitOutcome::Refused(refusal),
+            WaiterState::Stocked => WaitOutcome::Granted,
+            WaiterState::Refused(refusal) => WaitOutcome::Refused(refusal),
         };
         self.settle(now);
         outcome
@@ -190,13 +190,15 @@ impl<C, R: Role> Machine<C, R> {
     #[must_use]
     pub fn why(&self, waiter: WaiterId) -> Option<WaitReason> {
         let waiter = self.waiters.get(waiter)?;
-        if waiter.standing != Standing::Waiting {
+        if waiter.standing != WaiterState::Waiting {
             return None;
         }
         Some(match waiter.want {
-            Want::Any => R::wait_reason(self),
-            Want::Stock(wanted) => WaitReason::Stock { idle: self.slots.len(State::Idle), wanted },
-            Want::Id(id) => match self.lookup(id).and_then(|index| self.state(index)) {
+            Request::Any => R::wait_reason(self),
+            Request::Stock(wanted) => {
+                WaitReason::Stock { idle: self.slots.len(State::Idle), wanted }
+            }
+            Request::Id(id) => match self.lookup(id).and_then(|index| self.state(index)) {
                 None => WaitReason::IdNotSeen,
                 Some(State::Dialing | State::Handshaking) => WaitReason::IdHandshaking,
                 Some(State::Resting) => WaitReason::IdResting,
@@ -206,19 +208,19 @@ impl<C, R: Role> Machine<C, R> {
         })
     }
 
-    fn queue(&mut self, want: Want, again: bool, now: Instant) -> Acquire<C> {
+    fn queue(&mut self, want: Request, again: bool, now: Instant) -> Acquired<C> {
         let queued = self.waiters.queue(want, again);
         // Even if it was refused: the capacity may have risen, or connections may have ended.
         self.settle(now);
         match queued {
-            Ok(waiter) => Acquire::Queued(waiter),
+            Ok(waiter) => Acquired::Queued(waiter),
             Err(refusal) => self.refused(refusal),
         }
     }
 
-    fn refused(&mut self, refusal: Refusal) -> Acquire<C> {
+    fn refused(&mut self, refusal: Refusal) -> Acquired<C> {
         self.totals.refused += 1;
-        Acquire::Refused(refusal)
+        Acquired::Refused(refusal)
     }
 
     /// The idle connection to take next.

@@ -9,7 +9,7 @@
 //! difference. The exploration goes breadth first over states, and on from each state once, from
 //! where it is reached in the fewest steps. Two states are one if they have one key. Into it goes, of
 //! the machine, of the naive pool and of the world outside, everything that a later step could read
-//! ([`Machine::hash_state`](pool_proto::Machine::hash_state), `oracle/canon.rs`), but
+//! ([`Machine::hash_state`](pool_proto::Machine::hash_state), `oracle/state_key.rs`), but
 //!
 //! - *names*: tokens, ids, waiters and connections. They are compared for being equal, and nothing
 //!   else; a new one differs from all before. In a key each connection is called by its place among
@@ -139,8 +139,7 @@ fn every_short_life_is_right() {
 fn every_short_life_of_a_client_is_right() {
     let mut seen = Seen::default();
     let pair = Setup { capacity: (2, 2), ..SMALL };
-    let reference =
-        Setup { tuning: Tuning::Reference, interval: (seconds(1), seconds(1)), ..SMALL };
+    let reference = Setup { tuning: Tuning::NodePass, interval: (seconds(1), seconds(1)), ..SMALL };
     for scripts in [
         whole::<Dialing>("client", AGING, &[], DEPTH),
         Scripts {

@@ -8,14 +8,16 @@
 use std::collections::HashSet;
 use std::fmt::Write;
 
-use pool_proto::{Acquire, Action, Collected, Instant, Names, Refusal, Stats, Stock, WaitOutcome};
+use pool_proto::{
+    Acquired, Action, CanonicalNames, Collected, Instant, Refusal, Stats, Stock, WaitOutcome,
+};
 
 use crate::explore::{Scripts, Seen, States};
 use crate::steps::has_subject;
 use pool_testkit::oracle::call::Answer;
-use pool_testkit::oracle::canon::Naming;
 use pool_testkit::oracle::checked::Outcome;
 use pool_testkit::oracle::op::Op;
+use pool_testkit::oracle::state_key::Naming;
 use pool_testkit::oracle::{Checked, Side};
 
 /// How many steps each pair goes on.
@@ -114,13 +116,13 @@ fn counted(before: &Stats, after: &Stats) -> Vec<i128> {
 
 fn answer(answer: &Answer, before: &Naming, after: &Naming) -> String {
     match answer {
-        Answer::Acquire(Acquire::Ready(lease)) | Answer::Collected(Collected::Ready(lease)) => {
+        Answer::Acquired(Acquired::Ready(lease)) | Answer::Collected(Collected::Ready(lease)) => {
             format!("the lease of {}", before.connection(lease.token))
         }
-        Answer::Acquire(Acquire::Queued(waiter)) | Answer::Stock(Stock::Queued(waiter)) => {
+        Answer::Acquired(Acquired::Queued(waiter)) | Answer::Stock(Stock::Queued(waiter)) => {
             format!("{} waits", after.waiter(*waiter))
         }
-        Answer::Acquire(Acquire::Refused(refusal))
+        Answer::Acquired(Acquired::Refused(refusal))
         | Answer::Stock(Stock::Refused(refusal))
         | Answer::Collected(Collected::Refused(refusal))
         | Answer::Outcome(WaitOutcome::Refused(refusal)) => match refusal {
@@ -136,8 +138,8 @@ fn answer(answer: &Answer, before: &Naming, after: &Naming) -> String {
 fn action(action: &Action<u32>, before: &Naming, after: &Naming) -> String {
     match action {
         Action::Dial { token } => format!("dial {}", after.connection(*token)),
-        Action::Check { token, purpose, .. } => {
-            format!("check {} {purpose:?}", before.connection(*token))
+        Action::Check { token, kind, .. } => {
+            format!("check {} {kind:?}", before.connection(*token))
         }
         Action::Close { token, reason, .. } => {
             format!("close {} {reason:?}", before.connection(*token))

@@ -1,6 +1,6 @@
 //! Every step there is, with each of its subjects.
 
-use pool_proto::{Finding, HandshakeFailure};
+use pool_proto::{CheckResult, HandshakeFailure};
 
 use pool_testkit::oracle::laws::Place;
 use pool_testkit::oracle::op::{Given, Op, Span, When, Who, Whom, WhoseId};
@@ -21,7 +21,7 @@ const SUBJECTS: u8 = 3;
 /// What users and driver hold: leases and checks, those of what has ended included.
 const HELD: u8 = 8;
 
-const FINDINGS: [Finding; 3] = [Finding::Quiet, Finding::Data, Finding::Closed];
+const FINDINGS: [CheckResult; 3] = [CheckResult::Quiet, CheckResult::Data, CheckResult::Closed];
 
 /// What tells a machine the time and is stale.
 pub(crate) const STALE: Op = Op::Dialed(Whom::Foreign);
@@ -52,7 +52,7 @@ impl Alphabet {
     fn of_nobody(&mut self, dials: bool) {
         self.steps.extend([
             STALE,
-            Op::Acquire,
+            Op::Acquired,
             Op::AcquireAgain,
             Op::AcquireById(WhoseId::Made(0)),
             Op::AcquireById(WhoseId::Ended(0)),
@@ -76,11 +76,11 @@ impl Alphabet {
 
     fn of_held(&mut self, whom: Whom) {
         self.steps.extend([Op::Put(whom), Op::Release(whom)]);
-        for finding in FINDINGS {
+        for result in FINDINGS {
             self.steps.extend([
-                Op::PutDrained(whom, finding),
-                Op::Reject(whom, finding),
-                Op::Checked(whom, finding),
+                Op::PutDrained(whom, result),
+                Op::Reject(whom, result),
+                Op::Checked(whom, result),
             ]);
         }
     }
@@ -108,9 +108,9 @@ impl Alphabet {
             Op::DialFailed(any),
             Op::Established(any, Given::Fresh),
             Op::HandshakeFailed(any, HandshakeFailure::Id),
-            Op::Checked(any, Finding::Data),
+            Op::Checked(any, CheckResult::Data),
             Op::Put(any),
-            Op::Reject(any, Finding::Quiet),
+            Op::Reject(any, CheckResult::Quiet),
         ]);
     }
 
@@ -130,10 +130,10 @@ impl Alphabet {
             Op::Established(ended, Given::Fresh),
             Op::HandshakeFailed(ended, HandshakeFailure::Tls),
             Op::Readable(ended),
-            Op::Checked(ended, Finding::Quiet),
+            Op::Checked(ended, CheckResult::Quiet),
             Op::Closed(ended),
             Op::Put(ended),
-            Op::Reject(ended, Finding::Quiet),
+            Op::Reject(ended, CheckResult::Quiet),
         ]);
     }
 }

@@ -4,8 +4,8 @@
 use core::time::Duration;
 
 use pool_proto::{
-    Acquire, Action, Client, ClientConfig, CloseReason, ConnId, Event, Finding, Instant, Lease,
-    Purpose, Token, WaitOutcome,
+    Acquired, Action, CheckKind, CheckResult, Client, ClientConfig, CloseReason, ConnId, Event,
+    Instant, Lease, Token, WaitOutcome,
 };
 
 const NOW: Instant = Instant::EPOCH;
@@ -31,33 +31,33 @@ fn leased(reuse_delay: Duration) -> (Client<u32>, Lease<u32>) {
     let mut pool = client(reuse_delay);
     let token = dialed(&mut pool);
     established(&mut pool, token);
-    let Acquire::Ready(lease) = pool.acquire(NOW) else { panic!("nothing ready") };
+    let Acquired::Ready(lease) = pool.acquire(NOW) else { panic!("nothing ready") };
     let Some(Action::Dial { token: replacement }) = pool.poll_action() else { panic!("no dial") };
     pool.handle_event(NOW, Event::DialFailed { token: replacement });
     (pool, lease)
 }
 
 #[track_caller]
-fn assert_checked(pool: &mut Client<u32>, expected: Purpose) -> Token {
+fn assert_checked(pool: &mut Client<u32>, expected: CheckKind) -> Token {
     match pool.poll_action() {
-        Some(Action::Check { token, connection: 7, purpose }) if purpose == expected => token,
+        Some(Action::Check { token, connection: 7, kind }) if kind == expected => token,
         other => panic!("expected a check to {expected:?}, not {other:?}"),
     }
 }
 
-fn find(pool: &mut Client<u32>, token: Token, finding: Finding) {
-    pool.handle_event(NOW, Event::Checked { token, connection: 7, finding });
+fn find(pool: &mut Client<u32>, token: Token, result: CheckResult) {
+    pool.handle_event(NOW, Event::Checked { token, connection: 7, result });
 }
 
 #[test]
 fn what_arrives_during_a_check_leads_to_another() {
     let (mut pool, lease) = leased(Duration::ZERO);
     pool.put(NOW, lease.token, lease.connection).unwrap();
-    let token = assert_checked(&mut pool, Purpose::Drain);
+    let token = assert_checked(&mut pool, CheckKind::Drain);
     pool.handle_event(NOW, Event::Readable { token });
-    find(&mut pool, token, Finding::Quiet);
-    assert_checked(&mut pool, Purpose::Watch);
-    find(&mut pool, token, Finding::Closed);
+    find(&mut pool, token, CheckResult::Quiet);
+    assert_checked(&mut pool, CheckKind::Inspect);
+    find(&mut pool, token, CheckResult::Closed);
     let reason = CloseReason::PeerClosed;
     assert_eq!(pool.poll_action(), Some(Action::Close { token, connection: 7, reason }));
 }
@@ -66,11 +66,11 @@ fn what_arrives_during_a_check_leads_to_another() {
 fn what_arrives_once_leads_to_one_check() {
     let (mut pool, lease) = leased(Duration::ZERO);
     pool.put(NOW, lease.token, lease.connection).unwrap();
-    let token = assert_checked(&mut pool, Purpose::Drain);
+    let token = assert_checked(&mut pool, CheckKind::Drain);
     pool.handle_event(NOW, Event::Readable { token });
-    find(&mut pool, token, Finding::Quiet);
-    assert_checked(&mut pool, Purpose::Watch);
-    find(&mut pool, token, Finding::Quiet);
+    find(&mut pool, token, CheckResult::Quiet);
+    assert_checked(&mut pool, CheckKind::Inspect);
+    find(&mut pool, token, CheckResult::Quiet);
     assert_eq!((pool.poll_action(), pool.idle()), (None, 1));
 }
 
@@ -80,19 +80,19 @@ fn what_arrives_before_the_connection_is_established_is_looked_at_then() {
     let token = dialed(&mut pool);
     pool.handle_event(NOW, Event::Readable { token });
     established(&mut pool, token);
-    assert_checked(&mut pool, Purpose::Watch);
+    assert_checked(&mut pool, CheckKind::Inspect);
 }
 
 #[test]
 fn what_arrives_on_a_promised_connection_is_looked_at_when_the_promise_is_cancelled() {
     let mut pool = client(Duration::ZERO);
-    let Acquire::Queued(waiter) = pool.acquire(NOW) else { panic!("served from nothing") };
+    let Acquired::Queued(waiter) = pool.acquire(NOW) else { panic!("served from nothing") };
     let token = dialed(&mut pool);
     established(&mut pool, token);
     assert_eq!(pool.poll_action(), Some(Action::Wake { waiter }));
     pool.handle_event(NOW, Event::Readable { token });
     assert_eq!(pool.cancel(NOW, waiter), WaitOutcome::Granted);
-    assert_checked(&mut pool, Purpose::Watch);
+    assert_checked(&mut pool, CheckKind::Inspect);
 }
 
 #[test]
@@ -100,26 +100,26 @@ fn what_arrived_during_the_lease_is_drained_and_not_looked_at_again() {
     let (mut pool, lease) = leased(Duration::ZERO);
     pool.handle_event(NOW, Event::Readable { token: lease.token });
     pool.put(NOW, lease.token, lease.connection).unwrap();
-    let token = assert_checked(&mut pool, Purpose::Drain);
-    find(&mut pool, token, Finding::Quiet);
+    let token = assert_checked(&mut pool, CheckKind::Drain);
+    find(&mut pool, token, CheckResult::Quiet);
     assert_eq!((pool.poll_action(), pool.idle()), (None, 1));
 }
 
 #[test]
 fn a_drained_connection_is_idle_at_once() {
     let (mut pool, lease) = leased(Duration::ZERO);
-    pool.put_drained(NOW, lease.token, lease.connection, Finding::Quiet).unwrap();
+    pool.put_drained(NOW, lease.token, lease.connection, CheckResult::Quiet).unwrap();
     assert_eq!((pool.poll_action(), pool.idle()), (None, 1));
 }
 
 #[test]
 fn a_drained_connection_that_is_closed_or_has_too_much_left_is_closed() {
-    for (finding, reason) in
-        [(Finding::Closed, CloseReason::PeerClosed), (Finding::Data, CloseReason::Leftover)]
+    for (result, reason) in
+        [(CheckResult::Closed, CloseReason::PeerClosed), (CheckResult::Data, CloseReason::Leftover)]
     {
         let (mut pool, lease) = leased(Duration::ZERO);
         let token = lease.token;
-        pool.put_drained(NOW, token, lease.connection, finding).unwrap();
+        pool.put_drained(NOW, token, lease.connection, result).unwrap();
         assert_eq!(pool.poll_action(), Some(Action::Close { token, connection: 7, reason }));
         assert_eq!(pool.idle(), 0);
     }
@@ -129,8 +129,8 @@ fn a_drained_connection_that_is_closed_or_has_too_much_left_is_closed() {
 fn a_reuse_delay_has_even_a_drained_connection_drained_at_its_end() {
     let delay = Duration::from_millis(50);
     let (mut pool, lease) = leased(delay);
-    pool.put_drained(NOW, lease.token, lease.connection, Finding::Data).unwrap();
+    pool.put_drained(NOW, lease.token, lease.connection, CheckResult::Data).unwrap();
     assert_eq!((pool.poll_action(), pool.stats().returning), (None, 1));
     pool.handle_timeout(NOW + delay);
-    assert_checked(&mut pool, Purpose::Drain);
+    assert_checked(&mut pool, CheckKind::Drain);
 }

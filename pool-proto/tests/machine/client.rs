@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use pool_proto::{
-    Acquire, Action, CloseReason, Collected, Event, Finding, HandshakeFailure, IdExchange, Refusal,
-    WaitReason,
+    Acquired, Action, CheckResult, CloseReason, Collected, Event, HandshakeFailure, IdExchange,
+    Refusal, WaitReason,
 };
 use pool_testkit::harness::*;
 
@@ -15,7 +15,7 @@ fn client(min: u32, max: u32) -> ClientHarness {
 /// A connection whose peer closes it while it is idle.
 fn peer_closes(pool: &mut ClientHarness, token: pool_proto::Token) {
     pool.readable(token);
-    assert_eq!(pool.checked(Finding::Closed), token);
+    assert_eq!(pool.checked(CheckResult::Closed), token);
 }
 
 // --- dialling -----------------------------------------------------------------------------------
@@ -290,8 +290,8 @@ fn a_taker_that_is_given_a_dead_connection_misses_once() {
     pool.fill();
     let lease = pool.take();
     let before = pool.stats().capacity;
-    pool.reject(lease, Finding::Closed);
-    assert!(matches!(pool.acquire_again(), Acquire::Queued(_)));
+    pool.reject(lease, CheckResult::Closed);
+    assert!(matches!(pool.acquire_again(), Acquired::Queued(_)));
     assert_eq!(pool.stats().capacity, before);
 }
 
@@ -337,14 +337,14 @@ fn a_rejected_lease_that_was_closed_at_once_is_an_early_close_too() {
     pool.fill();
     let lease = pool.take();
     pool.fill();
-    pool.reject(lease, Finding::Closed);
+    pool.reject(lease, CheckResult::Closed);
     assert_eq!(pool.stats().failures_in_a_row, 1);
 }
 
 #[test]
 fn a_close_after_a_second_or_after_use_is_no_failure() {
     let mut pool = client(1, 4);
-    pool.auto = Some(Finding::Quiet);
+    pool.auto = Some(CheckResult::Quiet);
     pool.fill();
     let lease = pool.take();
     let token = lease.token;
@@ -366,10 +366,10 @@ fn a_close_of_what_the_peer_has_begun_to_use_is_no_failure() {
     pool.fill();
     let token = pool.pooled()[0];
     pool.readable(token);
-    pool.checked(Finding::Data);
-    let Acquire::Ready(lease) = pool.acquire_by_id(id(1)) else { panic!() };
+    pool.checked(CheckResult::Data);
+    let Acquired::Ready(lease) = pool.acquire_by_id(id(1)) else { panic!() };
     // Taken by its id just after the peer has closed it again.
-    pool.reject(lease, Finding::Closed);
+    pool.reject(lease, CheckResult::Closed);
     assert_eq!(pool.stats().failures_in_a_row, 0);
 }
 
@@ -379,11 +379,11 @@ fn a_peer_that_speaks_first_is_not_dialled_without_end() {
     while let Some(token) = pool.dialing().first().copied() {
         pool.connect(token);
         pool.readable(token);
-        pool.checked(Finding::Data);
+        pool.checked(CheckResult::Data);
         assert!(pool.stats().claimed <= 64);
     }
     assert_eq!(pool.stats().claimed, 64);
-    let Acquire::Queued(waiter) = pool.acquire() else { panic!() };
+    let Acquired::Queued(waiter) = pool.acquire() else { panic!() };
     let why = WaitReason::AllInUse { leased: 0, claimed: 64 };
     assert_eq!(pool.machine.why(waiter), Some(why));
     pool.pass(ms(5000));
@@ -424,7 +424,7 @@ fn an_id_that_is_in_use_already_closes_the_newcomer() {
     assert_eq!(pool.did()[0], close);
     assert_eq!(pool.stats().totals.duplicate_ids, 1);
     assert_eq!(pool.stats().failures_in_a_row, 1);
-    let Acquire::Ready(lease) = pool.acquire_by_id(old) else { panic!() };
+    let Acquired::Ready(lease) = pool.acquire_by_id(old) else { panic!() };
     assert_eq!(lease.token, first);
     pool.release(lease);
     // Its id is free again now.
@@ -458,11 +458,11 @@ fn without_id_exchange_ids_are_made_here_and_known_or_unknown_at_once() {
     let (a, b) = (pool.take(), pool.take());
     assert_ne!(a.id, b.id);
     let unknown = id(u32::from_be_bytes(a.id.to_bytes()) ^ 0x5555);
-    let refused = Acquire::Refused(Refusal::UnknownId { id: unknown });
+    let refused = Acquired::Refused(Refusal::UnknownId { id: unknown });
     assert_eq!(pool.acquire_by_id(unknown), refused);
     let waiter = pool.queue_by_id(a.id);
     pool.put(a).unwrap();
-    pool.checked(Finding::Quiet);
+    pool.checked(CheckResult::Quiet);
     assert!(matches!(pool.collect(waiter), Collected::Ready(_)));
 }
 

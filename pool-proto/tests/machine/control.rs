@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use pool_proto::{
-    Acquire, CloseReason, ConnId, Event, HandshakeFailure, Refusal, State, Stock, WaitReason,
+    Acquired, CloseReason, ConnId, Event, HandshakeFailure, Refusal, State, Stock, WaitReason,
 };
 use pool_testkit::harness::*;
 
@@ -28,7 +28,7 @@ fn the_first_connection_has_the_zero_id_and_the_others_have_not() {
 fn without_the_option_no_connection_has_the_zero_id() {
     let mut pool = ServerHarness::server(8, |config| config);
     assert_ne!(pool.join(A).id, ConnId::ZERO);
-    let refused = Acquire::Refused(Refusal::UnknownId { id: ConnId::ZERO });
+    let refused = Acquired::Refused(Refusal::UnknownId { id: ConnId::ZERO });
     assert_eq!(pool.acquire_by_id(ConnId::ZERO), refused);
 }
 
@@ -37,11 +37,11 @@ fn only_an_acquire_by_its_id_takes_it() {
     let mut pool = server(8);
     pool.join(A);
     let any = pool.queue();
-    let Acquire::Ready(control) = pool.acquire_by_id(ConnId::ZERO) else { panic!() };
+    let Acquired::Ready(control) = pool.acquire_by_id(ConnId::ZERO) else { panic!() };
     assert_eq!(control.id, ConnId::ZERO);
     // Nor once it is back.
     pool.put(control).unwrap();
-    pool.checked(pool_proto::Finding::Quiet);
+    pool.checked(pool_proto::CheckResult::Quiet);
     assert_eq!(pool.machine.why(any), Some(WaitReason::NoPeer));
     let other = pool.join(A);
     assert_eq!(pool.collect_lease(any).id, other.id);
@@ -56,7 +56,7 @@ fn it_is_no_part_of_the_stock() {
     pool.join(A);
     assert_eq!((pool.stats().idle, pool.stats().claimed), (1, 1));
     assert_eq!(pool.clean(), 1);
-    assert!(matches!(pool.acquire_by_id(ConnId::ZERO), Acquire::Ready(_)));
+    assert!(matches!(pool.acquire_by_id(ConnId::ZERO), Acquired::Ready(_)));
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_waiter_that_has_been_given_it_waits_for_the_next_when_it_ends() {
 fn nobody_waits_for_it_when_no_peer_can_come() {
     let mut pool = server(8);
     pool.event(Event::AcceptEnded);
-    let refused = Acquire::Refused(Refusal::AcceptEnded);
+    let refused = Acquired::Refused(Refusal::AcceptEnded);
     assert_eq!(pool.acquire_by_id(ConnId::ZERO), refused);
 }
 

@@ -1,8 +1,8 @@
 //! The end of connections: emptying the pool, and what comes too late.
 
 use pool_proto::{
-    Acquire, Action, CloseReason, Collected, Event, Finding, HandshakeFailure, Instant, Purpose,
-    PutError, Refusal,
+    Acquired, Action, CheckKind, CheckResult, CloseReason, Collected, Event, HandshakeFailure,
+    Instant, PutError, Refusal,
 };
 use pool_testkit::harness::*;
 
@@ -42,7 +42,7 @@ fn flushing_ends_everything_in_whatever_state_and_begins_anew() {
     assert_eq!(pool.dialing().len(), 7);
     assert!(matches!(pool.collect(waiter), Collected::Refused(Refusal::Gone { .. })));
     assert_eq!(pool.put(leased), Err(PutError::NotLeased));
-    pool.checked(Finding::Quiet);
+    pool.checked(CheckResult::Quiet);
     assert_eq!(pool.ended(CloseReason::Flushed), 9);
 }
 
@@ -68,8 +68,8 @@ fn stale_and_unfitting_events_change_only_a_counter() {
         let close = Action::Close { token, connection, reason };
         assert_eq!(pool.did(), [close]);
         let connection = pool.new_connection();
-        pool.checks.push((token, connection, Purpose::Watch));
-        pool.checked(Finding::Closed);
+        pool.checks.push((token, connection, CheckKind::Inspect));
+        pool.checked(CheckResult::Closed);
         let close = Action::Close { token, connection, reason };
         assert_eq!(pool.did(), [close]);
         let mut after = pool.stats();
@@ -94,15 +94,15 @@ fn the_last_ids_that_ended_are_refused_at_once_by_a_client() {
     }
     for number in [2, 100, 257] {
         let (id, reason) = (id(number), CloseReason::Released);
-        let gone = Acquire::Refused(Refusal::Gone { id, reason });
+        let gone = Acquired::Refused(Refusal::Gone { id, reason });
         assert_eq!(pool.acquire_by_id(id), gone);
     }
-    assert!(matches!(pool.acquire_by_id(id(1)), Acquire::Queued(_)), "forgotten");
+    assert!(matches!(pool.acquire_by_id(id(1)), Acquired::Queued(_)), "forgotten");
     // One that comes again is live, whatever is remembered of it.
     let token = pool.dialing()[0];
     pool.dialed(token);
     pool.established(token, Some(id(257)));
-    assert!(matches!(pool.acquire_by_id(id(257)), Acquire::Ready(_)));
+    assert!(matches!(pool.acquire_by_id(id(257)), Acquired::Ready(_)));
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //! lifetimes.
 
 use pool_proto::{
-    Acquire, Action, ClientConfigBuilder, CloseReason, Collected, Finding, IdExchange, Purpose,
-    PutError, Refusal, ServerConfigBuilder, TakeOrder,
+    Acquired, Action, CheckKind, CheckResult, ClientConfigBuilder, CloseReason, Collected,
+    IdExchange, PutError, Refusal, ServerConfigBuilder, TakeOrder,
 };
 use pool_testkit::harness::*;
 
@@ -21,11 +21,11 @@ fn what_is_put_back_is_drained_and_then_idle_again() {
     assert_eq!((lease.token, lease.id), (peer.token, peer.id));
     let (token, connection) = (lease.token, lease.connection);
     pool.put(lease).unwrap();
-    let purpose = Purpose::Drain;
-    let check = Action::Check { token, connection, purpose };
+    let kind = CheckKind::Drain;
+    let check = Action::Check { token, connection, kind };
     assert_eq!(pool.did(), [check]);
     assert_eq!((pool.stats().returning, pool.stats().idle), (1, 0));
-    pool.checked(Finding::Quiet);
+    pool.checked(CheckResult::Quiet);
     assert_eq!((pool.stats().returning, pool.stats().idle), (0, 1));
     assert_eq!(pool.take().token, token);
     let totals = pool.stats().totals;
@@ -44,15 +44,15 @@ fn every_connection_of_another_pool_is_counted() {
 
 #[test]
 fn what_cannot_be_drained_is_closed() {
-    for (finding, reason) in
-        [(Finding::Data, CloseReason::Leftover), (Finding::Closed, CloseReason::PeerClosed)]
+    for (result, reason) in
+        [(CheckResult::Data, CloseReason::Leftover), (CheckResult::Closed, CloseReason::PeerClosed)]
     {
         let mut pool = server(|config| config);
         let token = pool.join("10.0.0.1").token;
         let lease = pool.take();
         let connection = lease.connection;
         pool.put(lease).unwrap();
-        pool.checked(finding);
+        pool.checked(result);
         let close = Action::Close { token, connection, reason };
         assert_eq!(pool.did(), [close]);
     }
@@ -70,7 +70,7 @@ fn a_check_that_does_not_come_back_in_time_is_given_up() {
     assert_eq!(pool.did(), [], "the driver has the connection");
     assert_eq!(pool.stats().totals.drain_timeouts, 1);
     let connection = pool.checks[0].1;
-    pool.checked(Finding::Quiet);
+    pool.checked(CheckResult::Quiet);
     let reason = CloseReason::Stale;
     let close = Action::Close { token, connection, reason };
     assert_eq!(pool.did(), [close]);
@@ -97,7 +97,7 @@ fn a_full_pool_takes_back_what_somebody_waits_for() {
     pool.put(a).unwrap();
     assert_eq!(pool.stats().returning, 1, "in spite of the handshake");
     pool.cancel(waiter);
-    pool.checked(Finding::Quiet);
+    pool.checked(CheckResult::Quiet);
     assert_eq!(pool.ended(CloseReason::Overflow), 1, "nobody waits any more");
 }
 
@@ -108,7 +108,7 @@ fn nothing_is_put_back_twice_or_after_its_end() {
     let lease = pool.take();
     let (token, first) = (lease.token, lease.connection);
     pool.put(lease).unwrap();
-    pool.checked(Finding::Quiet);
+    pool.checked(CheckResult::Quiet);
     let closed = |connection| {
         let reason = CloseReason::Stale;
         [Action::Close { token, connection, reason }]
@@ -156,9 +156,9 @@ fn what_was_put_back_rests_for_the_reuse_delay_before_it_is_drained() {
     assert_eq!(pool.did(), []);
     pool.wait(ms(1));
     pool.timeout();
-    let drain = |action: &Did| matches!(action, Action::Check { purpose: Purpose::Drain, .. });
+    let drain = |action: &Did| matches!(action, Action::Check { kind: CheckKind::Drain, .. });
     assert!(drain(&pool.did()[0]));
-    pool.checked(Finding::Quiet);
+    pool.checked(CheckResult::Quiet);
     assert_eq!(pool.stats().idle, 1);
 }
 
@@ -167,17 +167,17 @@ fn what_the_driver_has_drained_can_be_taken_again_at_once() {
     let mut pool = server(|config| config);
     let token = pool.join("10.0.0.1").token;
     let lease = pool.take();
-    pool.put_drained(lease, Finding::Quiet).unwrap();
+    pool.put_drained(lease, CheckResult::Quiet).unwrap();
     assert_eq!(pool.did(), []);
     assert_eq!(pool.stats().idle, 1);
-    for (finding, reason) in
-        [(Finding::Data, CloseReason::Leftover), (Finding::Closed, CloseReason::PeerClosed)]
+    for (result, reason) in
+        [(CheckResult::Data, CloseReason::Leftover), (CheckResult::Closed, CloseReason::PeerClosed)]
     {
         let lease = pool.take();
         let connection = lease.connection;
         assert_eq!(lease.token.slot(), token.slot());
         let token = lease.token;
-        pool.put_drained(lease, finding).unwrap();
+        pool.put_drained(lease, result).unwrap();
         assert_eq!(pool.did(), [Action::Close { token, connection, reason }]);
         if pool.stats().totals.leftover + pool.stats().totals.peer_closed < 2 {
             pool.join("10.0.0.1");
@@ -188,24 +188,24 @@ fn what_the_driver_has_drained_can_be_taken_again_at_once() {
 #[test]
 fn what_was_drained_too_early_for_the_reuse_delay_rests_all_the_same() {
     let mut pool = server(|config| config.reuse_delay(ms(50)));
-    for finding in [Finding::Quiet, Finding::Data] {
+    for result in [CheckResult::Quiet, CheckResult::Data] {
         let lease = match pool.acquire() {
-            Acquire::Ready(lease) => lease,
+            Acquired::Ready(lease) => lease,
             _ => {
                 let waiter = pool.waiters()[0];
                 pool.join("10.0.0.1");
                 pool.collect_lease(waiter)
             }
         };
-        pool.put_drained(lease, finding).unwrap();
+        pool.put_drained(lease, result).unwrap();
         assert_eq!(pool.stats().returning, 1);
         pool.pass(ms(50));
         assert_eq!(pool.checks.len(), 1);
-        pool.checked(Finding::Quiet);
+        pool.checked(CheckResult::Quiet);
         assert_eq!(pool.stats().idle, 1);
     }
     let lease = pool.take();
-    pool.put_drained(lease, Finding::Closed).unwrap();
+    pool.put_drained(lease, CheckResult::Closed).unwrap();
     assert_eq!(pool.stats().totals.peer_closed, 1);
 }
 
@@ -217,13 +217,13 @@ fn what_stirred_while_it_could_not_be_looked_at_is_looked_at_before_it_is_idle()
     let lease = pool.take();
     pool.readable(token);
     assert_eq!(pool.did(), []);
-    pool.put_drained(lease, Finding::Quiet).unwrap();
-    assert!(matches!(pool.did(), [Action::Check { purpose: Purpose::Watch, .. }]));
+    pool.put_drained(lease, CheckResult::Quiet).unwrap();
+    assert!(matches!(pool.did(), [Action::Check { kind: CheckKind::Inspect, .. }]));
     // During the check, once more.
     pool.readable(token);
-    pool.checked(Finding::Quiet);
-    assert!(matches!(pool.did(), [Action::Check { purpose: Purpose::Watch, .. }]));
-    pool.checked(Finding::Quiet);
+    pool.checked(CheckResult::Quiet);
+    assert!(matches!(pool.did(), [Action::Check { kind: CheckKind::Inspect, .. }]));
+    pool.checked(CheckResult::Quiet);
     assert_eq!(pool.stats().idle, 1);
     assert_eq!(pool.stats().totals.stale_events, 0);
 }
@@ -271,7 +271,7 @@ fn what_expired_or_idled_too_long_is_not_handed_out_even_if_the_timeout_is_late(
     for config in [mortal, |config: ClientConfigBuilder| config.idle_timeout(ms(100))] {
         let mut pool = filled(2, config);
         pool.wait(ms(100));
-        assert!(matches!(pool.acquire(), Acquire::Queued(_)));
+        assert!(matches!(pool.acquire(), Acquired::Queued(_)));
         let totals = pool.stats().totals;
         assert_eq!(totals.expired + totals.idle_timeouts, 2);
         assert!(pool.dialing().len() >= 2);
@@ -279,7 +279,7 @@ fn what_expired_or_idled_too_long_is_not_handed_out_even_if_the_timeout_is_late(
         let mut pool = filled(2, config);
         pool.wait(ms(100));
         let refused = pool.acquire_by_id(id(2));
-        let gone = |reason| Acquire::Refused(Refusal::Gone { id: id(2), reason });
+        let gone = |reason| Acquired::Refused(Refusal::Gone { id: id(2), reason });
         let ends = [CloseReason::Expired, CloseReason::IdleTimeout];
         assert!(ends.into_iter().any(|reason| refused == gone(reason)));
     }
@@ -293,7 +293,7 @@ fn a_connection_that_expires_while_it_is_drained_is_closed() {
     pool.readable(token);
     pool.pass(ms(1));
     assert_eq!(pool.ended(CloseReason::Expired), 0);
-    pool.checked(Finding::Quiet);
+    pool.checked(CheckResult::Quiet);
     assert_eq!(pool.ended(CloseReason::Expired), 1);
 }
 
@@ -314,7 +314,7 @@ fn a_connection_that_expires_while_it_rests_is_closed() {
 #[test]
 fn the_idle_timeout_counts_from_when_a_connection_became_idle() {
     let mut pool = server(|config| config.idle_timeout(ms(100)));
-    pool.auto = Some(Finding::Quiet);
+    pool.auto = Some(CheckResult::Quiet);
     pool.join("10.0.0.1");
     pool.wait(ms(60));
     let lease = pool.take();
@@ -342,14 +342,14 @@ fn early_data_claims_a_connection_for_an_acquire_by_id() {
     let mut pool = server(|config| config);
     let peer = pool.join("10.0.0.1");
     pool.readable(peer.token);
-    assert!(matches!(pool.did()[0], Action::Check { purpose: Purpose::Watch, .. }));
-    pool.checked(Finding::Data);
+    assert!(matches!(pool.did()[0], Action::Check { kind: CheckKind::Inspect, .. }));
+    pool.checked(CheckResult::Data);
     assert_eq!((pool.stats().claimed, pool.stats().idle), (1, 0));
     let any = pool.queue();
-    let Acquire::Ready(lease) = pool.acquire_by_id(peer.id) else { panic!() };
+    let Acquired::Ready(lease) = pool.acquire_by_id(peer.id) else { panic!() };
     // After its use it is like any other.
     pool.put(lease).unwrap();
-    pool.checked(Finding::Quiet);
+    pool.checked(CheckResult::Quiet);
     assert_eq!(pool.collect_lease(any).id, peer.id);
     assert_eq!(pool.machine.poll_timeout(), None);
 }
@@ -360,7 +360,7 @@ fn quiet_means_ready_again() {
     let peer = pool.join("10.0.0.1");
     pool.readable(peer.token);
     let any = pool.queue();
-    pool.checked(Finding::Quiet);
+    pool.checked(CheckResult::Quiet);
     assert_eq!(pool.collect_lease(any).id, peer.id);
 }
 
@@ -369,7 +369,7 @@ fn a_claim_that_nobody_asks_for_ends() {
     let mut pool = server(|config| config.claim_timeout(ms(80)));
     let peer = pool.join("10.0.0.1");
     pool.readable(peer.token);
-    pool.checked(Finding::Data);
+    pool.checked(CheckResult::Data);
     pool.pass(ms(79));
     assert_eq!(pool.stats().claimed, 1);
     pool.pass(ms(1));
@@ -383,11 +383,11 @@ fn a_claimed_connection_that_was_asked_for_waits_for_its_waiter() {
     let peer = pool.join("10.0.0.1");
     pool.readable(peer.token);
     let waiter = pool.queue_by_id(peer.id);
-    pool.checked(Finding::Data);
+    pool.checked(CheckResult::Data);
     assert_eq!((pool.stats().claimed, pool.stats().leased), (0, 1));
     pool.pass(ms(1000));
     let lease = pool.collect_lease(waiter);
-    pool.reject(lease, Finding::Data);
+    pool.reject(lease, CheckResult::Data);
     let waiter = pool.queue();
     assert_eq!(pool.collect(waiter), Collected::Waiting, "claimed again");
     assert_eq!(pool.stats().claimed, 1);
@@ -399,7 +399,7 @@ fn who_gives_up_a_claimed_connection_leaves_it_claimed() {
     let peer = pool.join("10.0.0.1");
     pool.readable(peer.token);
     let waiter = pool.queue_by_id(peer.id);
-    pool.checked(Finding::Data);
+    pool.checked(CheckResult::Data);
     pool.cancel(waiter);
     assert!(pool.machine.peer_claims());
     assert_eq!((pool.stats().claimed, pool.stats().idle), (1, 0));
@@ -413,7 +413,7 @@ fn without_id_exchange_early_data_claims_nothing() {
     pool.established(token, None);
     assert!(!pool.machine.peer_claims());
     pool.readable(token);
-    pool.checked(Finding::Data);
+    pool.checked(CheckResult::Data);
     assert_eq!((pool.stats().claimed, pool.stats().idle), (0, 1));
     assert_eq!(pool.take().token, token);
 }
@@ -423,13 +423,13 @@ fn a_lease_rejected_for_data_is_claimed_and_for_nothing_ready() {
     let mut pool = server(|config| config);
     let peer = pool.join("10.0.0.1");
     let lease = pool.take();
-    pool.reject(lease, Finding::Quiet);
+    pool.reject(lease, CheckResult::Quiet);
     assert_eq!(pool.stats().idle, 1);
     let lease = pool.take();
-    pool.reject(lease, Finding::Data);
+    pool.reject(lease, CheckResult::Data);
     assert_eq!((pool.stats().claimed, pool.stats().idle), (1, 0));
-    let Acquire::Ready(lease) = pool.acquire_by_id(peer.id) else { panic!() };
-    pool.reject(lease, Finding::Closed);
+    let Acquired::Ready(lease) = pool.acquire_by_id(peer.id) else { panic!() };
+    pool.reject(lease, CheckResult::Closed);
     assert_eq!(pool.stats().totals.peer_closed, 1);
     assert_eq!(pool.stats().totals.reused, 0, "nobody has used it");
 }

@@ -9,7 +9,6 @@
 )]
 
 mod arrivals;
-mod canon;
 mod client;
 mod config;
 mod control;
@@ -17,6 +16,7 @@ mod endings;
 mod lease;
 mod random;
 mod server;
+mod state_key;
 mod tuning;
 mod waiters;
 mod words;

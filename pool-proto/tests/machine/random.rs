@@ -3,8 +3,8 @@
 
 use fastrand::Rng;
 use pool_proto::{
-    Acquire, Collected, ConnId, Dialing, Event, Finding, HandshakeFailure, IdExchange, Lease, Role,
-    Stock, TakeOrder, Token, Tuning, WaitReason, WaiterId,
+    Acquired, CheckResult, Collected, ConnId, Dialing, Event, HandshakeFailure, IdExchange, Lease,
+    Role, Stock, TakeOrder, Token, Tuning, WaitReason, WaiterId,
 };
 use pool_testkit::harness::*;
 
@@ -50,16 +50,16 @@ impl<R: Role> Life<R> {
         self.leases.push(lease);
     }
 
-    fn finding(&mut self) -> Finding {
+    fn result(&mut self) -> CheckResult {
         match self.random.u8(..10) {
-            0 => Finding::Closed,
-            1 | 2 => Finding::Data,
-            _ => Finding::Quiet,
+            0 => CheckResult::Closed,
+            1 | 2 => CheckResult::Data,
+            _ => CheckResult::Quiet,
         }
     }
 
-    fn acquired(&mut self, answer: Acquire<u32>) {
-        if let Acquire::Ready(lease) = answer {
+    fn acquired(&mut self, answer: Acquired<u32>) {
+        if let Acquired::Ready(lease) = answer {
             self.keep(lease);
         }
     }
@@ -77,7 +77,7 @@ impl<R: Role> Life<R> {
         match self.random.u8(..100) {
             0..15 => {
                 let answer = self.pool.acquire();
-                if let Acquire::Ready(lease) = &answer {
+                if let Acquired::Ready(lease) = &answer {
                     assert!(!self.control || lease.id != id(0), "the control connection");
                 }
                 self.acquired(answer);
@@ -107,14 +107,14 @@ impl<R: Role> Life<R> {
                 if self.random.bool() {
                     let _ = self.pool.put(lease);
                 } else {
-                    let finding = self.finding();
-                    let _ = self.pool.put_drained(lease, finding);
+                    let result = self.result();
+                    let _ = self.pool.put_drained(lease, result);
                 }
             }
             60..65 => {
                 let Some(lease) = self.lease() else { return };
-                let finding = self.finding();
-                self.pool.reject(lease, finding);
+                let result = self.result();
+                self.pool.reject(lease, result);
                 if self.random.bool() {
                     let answer = self.pool.acquire_again();
                     self.acquired(answer);
@@ -137,8 +137,8 @@ impl<R: Role> Life<R> {
             }
             77..88 => {
                 if !self.pool.checks.is_empty() {
-                    let finding = self.finding();
-                    self.pool.checked(finding);
+                    let result = self.result();
+                    self.pool.checked(result);
                 }
             }
             88..96 => {
@@ -167,9 +167,9 @@ impl<R: Role> Life<R> {
 
 /// From here on everything goes well: who waits for any connection must get one.
 fn served(mut life: Life<Dialing>, ids: IdExchange, tuning: Tuning) -> ClientHarness {
-    life.pool.auto = Some(Finding::Quiet);
+    life.pool.auto = Some(CheckResult::Quiet);
     while !life.pool.checks.is_empty() {
-        life.pool.checked(Finding::Quiet);
+        life.pool.checked(CheckResult::Quiet);
     }
     for round in 0.. {
         while let Some(lease) = life.leases.pop() {
@@ -192,7 +192,7 @@ fn served(mut life: Life<Dialing>, ids: IdExchange, tuning: Tuning) -> ClientHar
         // An id may never come, and the reference's capacity does not follow demand.
         let in_vain = |why| match why {
             WaitReason::IdNotSeen => true,
-            WaitReason::Stock { .. } => tuning == Tuning::Reference,
+            WaitReason::Stock { .. } => tuning == Tuning::NodePass,
             _ => false,
         };
         if reasons.all(in_vain) {
@@ -208,7 +208,7 @@ fn client_life(seed: u64, steps: u32) -> ClientHarness {
     let (min, max) = (random.u32(1..4), random.u32(4..7));
     let (max_dials, max_connections) = (random.u32(1..5), random.u32(6..16));
     let ids = *random.choice(&[IdExchange::default(), IdExchange::None]).unwrap();
-    let tuning = *random.choice(&[Tuning::Demand, Tuning::Reference]).unwrap();
+    let tuning = *random.choice(&[Tuning::Demand, Tuning::NodePass]).unwrap();
     // Its ids are made at random here, and may come to zero.
     let control = ids != IdExchange::None && random.bool();
     let pool = ClientHarness::client(min, max, |config| {

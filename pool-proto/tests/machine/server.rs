@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use pool_proto::{
-    Acquire, Action, CloseReason, Finding, HandshakeFailure, Rejected, ServerConfigBuilder, Token,
+    Acquired, Action, CheckResult, CloseReason, HandshakeFailure, Rejected, ServerConfigBuilder,
+    Token,
 };
 use pool_testkit::harness::*;
 
@@ -35,7 +36,7 @@ fn evicted(pool: &ServerHarness) -> Vec<Token> {
 /// Makes an idle connection one that its peer has begun to use.
 fn claim(pool: &mut ServerHarness, token: Token) {
     pool.readable(token);
-    assert_eq!(pool.checked(Finding::Data), token);
+    assert_eq!(pool.checked(CheckResult::Data), token);
 }
 
 #[test]
@@ -85,7 +86,7 @@ fn a_source_has_a_limit_that_leases_do_not_count_for() {
     let full = Err(Rejected::SourceFull { source_address: ip(A), limit: 2 });
     assert_eq!(pool.admit(A), full);
     pool.join(B);
-    let Acquire::Ready(lease) = pool.acquire() else { panic!() };
+    let Acquired::Ready(lease) = pool.acquire() else { panic!() };
     pool.admit(A).unwrap();
     assert_eq!(pool.admit(A), full);
     pool.release(lease);
@@ -114,7 +115,7 @@ fn a_sources_account_survives_rejected_leases_that_are_closed() {
     pool.join(A);
     let lease = pool.take();
     pool.join(B);
-    pool.reject(lease, Finding::Quiet);
+    pool.reject(lease, CheckResult::Quiet);
     assert_eq!(pool.ended(CloseReason::Overflow), 1);
     pool.clean();
     pool.join(A);
@@ -126,7 +127,7 @@ fn a_sources_account_survives_rejected_leases_that_are_closed() {
     pool.join(A);
     let lease = pool.take();
     pool.pass(ms(10));
-    pool.reject(lease, Finding::Data);
+    pool.reject(lease, CheckResult::Data);
     assert_eq!(pool.ended(CloseReason::Expired), 1);
     pool.admit(A).unwrap();
 }
@@ -183,7 +184,7 @@ fn leases_do_not_count_for_the_weight_of_a_source() {
 #[test]
 fn what_came_back_is_the_youngest_of_its_source() {
     let mut pool = server(3, |config| config);
-    pool.auto = Some(Finding::Quiet);
+    pool.auto = Some(CheckResult::Quiet);
     let (first, second) = (pool.join(A), pool.join(A));
     let lease = pool.take();
     assert_eq!(lease.token, first.token);
@@ -249,7 +250,7 @@ fn claims_cannot_be_piled_up_and_those_of_others_stay() {
     assert_eq!(pool.stats().claimed, 64);
     assert_eq!(pool.ended(CloseReason::Unclaimed), 7);
     let lease = match pool.acquire_by_id(honest.id) {
-        Acquire::Ready(lease) => lease,
+        Acquired::Ready(lease) => lease,
         other => panic!("the claim of another was pushed out: {other:?}"),
     };
     pool.release(lease);

@@ -1,6 +1,8 @@
 //! The client's supply under the two tuning laws.
 
-use pool_proto::{Acquire, Collected, Event, HandshakeFailure, Refusal, Stock, Tuning, WaitReason};
+use pool_proto::{
+    Acquired, Collected, Event, HandshakeFailure, Refusal, Stock, Tuning, WaitReason,
+};
 use pool_testkit::harness::*;
 
 fn client(min: u32, max: u32) -> ClientHarness {
@@ -8,7 +10,7 @@ fn client(min: u32, max: u32) -> ClientHarness {
 }
 
 fn reference(min: u32, max: u32) -> ClientHarness {
-    ClientHarness::client(min, max, |config| config.tuning(Tuning::Reference))
+    ClientHarness::client(min, max, |config| config.tuning(Tuning::NodePass))
 }
 
 // --- Demand -------------------------------------------------------------------------------------
@@ -40,7 +42,7 @@ fn a_miss_that_finds_the_queue_full_dials_all_the_same() {
     pool.queue();
     assert_eq!(pool.dialing().len(), 2);
     let full = Refusal::TooManyWaiters { limit: 1 };
-    assert_eq!(pool.acquire(), Acquire::Refused(full));
+    assert_eq!(pool.acquire(), Acquired::Refused(full));
     assert_eq!(pool.dialing().len(), 3);
     assert_eq!(pool.wait_ready(4), Stock::Refused(full));
     assert_eq!(pool.dialing().len(), 4);
@@ -150,7 +152,7 @@ fn the_reference_dials_in_rounds_only() {
 #[test]
 fn a_failed_dial_of_a_reference_round_is_not_made_up_for_in_it() {
     let mut pool = ClientHarness::client(5, 20, |config| {
-        config.tuning(Tuning::Reference).backoff(ms(1), ms(1))
+        config.tuning(Tuning::NodePass).backoff(ms(1), ms(1))
     });
     for token in pool.dialing() {
         pool.dial_failed(token);

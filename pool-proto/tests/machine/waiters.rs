@@ -1,8 +1,8 @@
 //! Who waits for what, in which order they are served, and what becomes of them.
 
 use pool_proto::{
-    Acquire, Action, CloseReason, Collected, ConnId, Event, Finding, HandshakeFailure, Refusal,
-    Stock, Token, WaitOutcome, WaitReason, WaiterId,
+    Acquired, Action, CheckResult, CloseReason, Collected, ConnId, Event, HandshakeFailure,
+    Refusal, Stock, Token, WaitOutcome, WaitReason, WaiterId,
 };
 use pool_testkit::harness::*;
 
@@ -92,7 +92,7 @@ fn on_a_server_an_unknown_id_is_refused_at_once() {
     let gone = pool.join("10.0.0.1");
     pool.closed(gone.token);
     for id in [gone.id, id(0), id(12345)] {
-        let refused = Acquire::Refused(Refusal::UnknownId { id });
+        let refused = Acquired::Refused(Refusal::UnknownId { id });
         assert_eq!(pool.acquire_by_id(id), refused);
     }
     assert_eq!(pool.stats().totals.refused, 3);
@@ -109,7 +109,7 @@ fn a_connection_in_use_can_be_waited_for_by_id_and_comes_drained() {
     assert_eq!(pool.machine.why(waiters[0]), Some(WaitReason::IdLeased));
     pool.put(lease).unwrap();
     assert_eq!(pool.machine.why(waiters[0]), Some(WaitReason::IdChecking));
-    assert_eq!(pool.checked(Finding::Quiet), token);
+    assert_eq!(pool.checked(CheckResult::Quiet), token);
     let lease = pool.collect_lease(waiters[0]);
     assert_eq!(lease.id, id);
     assert_eq!(pool.collect(waiters[1]), Collected::Waiting);
@@ -130,7 +130,7 @@ fn a_connection_that_is_looked_at_can_be_waited_for_by_id() {
     let any = pool.queue();
     let by_id = pool.queue_by_id(peer.id);
     assert_eq!(pool.machine.why(by_id), Some(WaitReason::IdChecking));
-    pool.checked(Finding::Quiet);
+    pool.checked(CheckResult::Quiet);
     assert_eq!(pool.collect_lease(by_id).id, peer.id);
     assert_eq!(pool.collect(any), Collected::Waiting);
 }
@@ -261,15 +261,15 @@ fn an_expired_grant_is_not_handed_over() {
 
 #[test]
 fn who_rejects_a_lease_keeps_its_place() {
-    for finding in [Finding::Closed, Finding::Data] {
+    for result in [CheckResult::Closed, CheckResult::Data] {
         let mut pool = server(4);
         let first = pool.queue();
         pool.join("10.0.0.1");
         let later = pool.queue();
         let lease = pool.collect_lease(first);
-        pool.reject(lease, finding);
+        pool.reject(lease, result);
         assert_eq!(pool.collect(later), Collected::Waiting);
-        let Acquire::Queued(again) = pool.acquire_again() else { panic!() };
+        let Acquired::Queued(again) = pool.acquire_again() else { panic!() };
         let peer = pool.join("10.0.0.1");
         assert_eq!(pool.collect_lease(again).token, peer.token);
         assert_eq!(pool.collect(later), Collected::Waiting);
@@ -282,11 +282,11 @@ fn the_queue_has_a_limit_but_not_for_those_who_wait_again() {
     let first = pool.queue();
     pool.queue();
     let full = Refusal::TooManyWaiters { limit: 2 };
-    assert_eq!(pool.acquire(), Acquire::Refused(full));
+    assert_eq!(pool.acquire(), Acquired::Refused(full));
     assert_eq!(pool.wait_ready(1), Stock::Refused(full));
-    assert!(matches!(pool.acquire_again(), Acquire::Queued(_)));
+    assert!(matches!(pool.acquire_again(), Acquired::Queued(_)));
     pool.cancel(first);
-    assert_eq!(pool.acquire(), Acquire::Refused(full));
+    assert_eq!(pool.acquire(), Acquired::Refused(full));
     let totals = pool.stats().totals;
     assert_eq!((totals.refused, totals.cancelled), (3, 1));
 }
@@ -347,13 +347,13 @@ fn when_the_listener_ends_only_waiters_by_id_go_on_waiting() {
         let refused = Collected::Refused(Refusal::AcceptEnded);
         assert_eq!(pool.collect(waiter), refused);
     }
-    assert_eq!(pool.acquire(), Acquire::Refused(Refusal::AcceptEnded));
+    assert_eq!(pool.acquire(), Acquired::Refused(Refusal::AcceptEnded));
     assert_eq!(pool.wait_ready(1), Stock::Refused(Refusal::AcceptEnded));
     pool.put(lease).unwrap();
-    pool.checked(Finding::Quiet);
+    pool.checked(CheckResult::Quiet);
     let lease = pool.collect_lease(by_id);
     pool.put(lease).unwrap();
-    pool.checked(Finding::Quiet);
+    pool.checked(CheckResult::Quiet);
     assert_eq!(pool.wait_ready(1), Stock::Ready);
     let _ = pool.take();
     assert_eq!(pool.stats().totals.stale_events, 0);
@@ -377,10 +377,10 @@ fn closing_refuses_everybody_and_nothing_begins_any_more() {
     let aborted =
         |action: &&Did| matches!(action, Action::Abort { token, .. } if *token == lease.token);
     assert_eq!(pool.log.iter().filter(aborted).count(), 1);
-    assert_eq!(pool.acquire(), Acquire::Refused(Refusal::PoolClosed));
-    assert_eq!(pool.acquire_again(), Acquire::Refused(Refusal::PoolClosed));
+    assert_eq!(pool.acquire(), Acquired::Refused(Refusal::PoolClosed));
+    assert_eq!(pool.acquire_again(), Acquired::Refused(Refusal::PoolClosed));
     let by_id = pool.acquire_by_id(id(1));
-    assert_eq!(by_id, Acquire::Refused(Refusal::PoolClosed));
+    assert_eq!(by_id, Acquired::Refused(Refusal::PoolClosed));
     assert_eq!(pool.wait_ready(0), Stock::Refused(Refusal::PoolClosed));
     pool.close();
     assert_eq!(pool.did(), []);
@@ -395,10 +395,10 @@ fn closing_refuses_everybody_and_nothing_begins_any_more() {
 fn closing_refuses_those_of_one_kind_in_the_order_in_which_they_would_be_served() {
     let mut pool = ClientHarness::client(1, 1, |config| config);
     let token = pool.dialing()[0];
-    let Acquire::Queued(first) = pool.acquire() else { panic!() };
-    let Acquire::Queued(second) = pool.acquire() else { panic!() };
-    let Acquire::Queued(by_id) = pool.acquire_by_id(id(7)) else { panic!() };
-    let Acquire::Queued(again) = pool.acquire_again() else { panic!() };
+    let Acquired::Queued(first) = pool.acquire() else { panic!() };
+    let Acquired::Queued(second) = pool.acquire() else { panic!() };
+    let Acquired::Queued(by_id) = pool.acquire_by_id(id(7)) else { panic!() };
+    let Acquired::Queued(again) = pool.acquire_again() else { panic!() };
     pool.close();
     let wake = |waiter| Action::Wake { waiter };
     let abort = Action::Abort { token, reason: CloseReason::PoolClosed };

@@ -97,7 +97,7 @@ fn tokens_waiters_and_times_are_short_in_a_log() {
     let mut pool = ClientHarness::client(1, 1, |config| config);
     let token = pool.dialing()[0];
     assert_eq!(format!("{token:?}"), "Token(0.0)");
-    let pool_proto::Acquire::Queued(waiter) = pool.acquire() else { panic!() };
+    let pool_proto::Acquired::Queued(waiter) = pool.acquire() else { panic!() };
     assert_eq!(format!("{waiter:?}"), "WaiterId(0.0)");
     assert_eq!(format!("{:?}", Instant::EPOCH + ms(1500)), "1.5s");
 }

@@ -9,7 +9,7 @@ use crate::ends::{client_config, server_config, single};
 use crate::kit::{connect, connect_from, read_id, reset, tls_connect};
 use crate::prelude::*;
 use crate::wait::assert_ends;
-use pool_driver::shell::AcquireError;
+use pool_driver::shared::AcquireError;
 use pool_driver::tls::TlsMode;
 
 topic! {

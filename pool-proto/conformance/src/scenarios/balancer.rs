@@ -7,7 +7,7 @@ use super::topic;
 use crate::ends::{client_config, nobody, server_config};
 use crate::prelude::*;
 use crate::wait::spawn;
-use pool_driver::shell::AcquireError;
+use pool_driver::shared::AcquireError;
 use pool_driver::tls::TlsMode;
 use pool_proto::{Refusal, WaitReason};
 

@@ -16,7 +16,7 @@ use crate::ends::{
 use crate::facade::Listen;
 use crate::kit::{Fake, hex_id, reset, tls_accept};
 use crate::prelude::*;
-use pool_driver::shell::AcquireError;
+use pool_driver::shared::AcquireError;
 use pool_driver::tls::TlsMode;
 use pool_proto::{ConnId, WaitReason};
 

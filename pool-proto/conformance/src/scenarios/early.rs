@@ -9,7 +9,7 @@ use crate::ends::{client_config, each, server_config, single};
 use crate::kit::{Fake, connect, hex_id, read_id, tls_accept, until_end};
 use crate::prelude::*;
 use crate::wait::{assert_ends, expect, payload, send, spawn};
-use pool_driver::shell::AcquireError;
+use pool_driver::shared::AcquireError;
 use pool_driver::tls::TlsMode;
 use pool_proto::IdExchange;
 use pool_proto::{ConnId, IdFormat, Refusal, WaitReason};

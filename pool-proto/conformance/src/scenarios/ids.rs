@@ -11,7 +11,7 @@ use super::{fails, topic};
 use crate::ends::{both_ends, client_config, each};
 use crate::kit::{Fake, until_end};
 use crate::prelude::*;
-use pool_driver::shell::AcquireError;
+use pool_driver::shared::AcquireError;
 use pool_driver::tls::TlsMode;
 use pool_proto::{IdExchange, IdFormat, WaitReason};
 

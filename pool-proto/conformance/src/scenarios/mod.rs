@@ -24,7 +24,7 @@ pub(super) use waiters::assert_adds_up;
 
 use super::Scenario;
 use super::prelude::*;
-use pool_driver::shell::AcquireError;
+use pool_driver::shared::AcquireError;
 use pool_proto::{Stats, Totals};
 
 /// All scenarios, those that must be alone first.

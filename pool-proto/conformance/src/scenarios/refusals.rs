@@ -7,7 +7,7 @@ use crate::ends::{both_ends, client_config, server_config};
 use crate::kit::Fake;
 use crate::prelude::*;
 use crate::wait::spawn;
-use pool_driver::shell::AcquireError;
+use pool_driver::shared::AcquireError;
 use pool_driver::tls::TlsMode;
 use pool_proto::{CloseReason, PutError, Refusal};
 

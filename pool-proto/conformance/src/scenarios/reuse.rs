@@ -11,7 +11,7 @@ use super::topic;
 use crate::ends::{both_ends, client_config, client_tls, server_config};
 use crate::prelude::*;
 use crate::wait::{assert_ends, expect, is_late, send, spawn};
-use pool_driver::shell::AcquireError;
+use pool_driver::shared::AcquireError;
 use pool_driver::tls::TlsMode;
 use pool_proto::{PutError, WaitReason};
 

@@ -80,7 +80,7 @@ fn capacity_follows_demand(ends: &Ends) {
 fn under_the_reference_law_connections_come_in_rounds(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config());
     let long = Duration::from_secs(600);
-    let config = client_config().tuning(Tuning::Reference).capacity(3..=3).interval(long..=long);
+    let config = client_config().tuning(Tuning::NodePass).capacity(3..=3).interval(long..=long);
     let client = ends.dial(TlsMode::None, config, server.address());
     client.wait_ready(3, SOON).unwrap();
     let _taken = client.take();

@@ -9,7 +9,7 @@ use crate::ends::{both_ends, client_config, each, server_config, single};
 use crate::kit::{Fake, connect, hex_id};
 use crate::prelude::*;
 use crate::wait::{send, spawn};
-use pool_driver::shell::AcquireError;
+use pool_driver::shared::AcquireError;
 use pool_driver::tls::TlsMode;
 use pool_proto::{ConnId, Refusal, Stats, TakeOrder, WaitReason};
 

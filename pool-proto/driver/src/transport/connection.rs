@@ -10,9 +10,9 @@ use bytes::{Buf, Bytes, BytesMut};
 use super::limited::Limited;
 use super::session::Session;
 use super::{Link, Socket};
-use crate::shell::{self, Watch};
+use crate::shared::{self, ReadinessWaker};
 use crate::tls::TlsFacts;
-use pool_proto::Finding;
+use pool_proto::CheckResult;
 
 /// What the machine's `C` is: a pointer, because it is moved through queues.
 pub type Pooled<S> = Box<Connection<S>>;
@@ -32,7 +32,7 @@ pub struct Connection<S: Socket> {
     link: Arc<Link<S>>,
     /// Arrived before there was a holder.
     early: BytesMut,
-    watch: Arc<Watch<Pooled<S>>>,
+    watch: Arc<ReadinessWaker<Pooled<S>>>,
     /// Of that watch. Made once, so that a reactor that holds it already knows it again.
     waker: Waker,
     /// Whether a peer that has spoken has taken the connection. Otherwise it may speak first, and
@@ -45,7 +45,7 @@ impl<S: Socket> Connection<S> {
         session: Session,
         link: Arc<Link<S>>,
         early: Bytes,
-        watch: Arc<Watch<Pooled<S>>>,
+        watch: Arc<ReadinessWaker<Pooled<S>>>,
         peer_claims: bool,
     ) -> Pooled<S> {
         let waker = Waker::from(Arc::clone(&watch));
@@ -109,7 +109,10 @@ impl<S: Socket> Connection<S> {
 
     /// Reads all that has arrived, whether the reactor has heard of it or not, until nothing is
     /// left, and leaves the watch with the reactor. `keep` says whether to go on.
-    fn pull(&mut self, mut keep: impl FnMut(&mut BytesMut, &[u8]) -> bool) -> Pulled {
+    fn read_available(
+        &mut self,
+        mut keep: impl FnMut(&mut BytesMut, &[u8]) -> bool,
+    ) -> ReadOutcome {
         let Self { session, link, early, watch, waker, .. } = self;
         let mut context = Context::from_waker(waker);
         let mut socket = Limited::new(link.socket().now());
@@ -118,27 +121,27 @@ impl<S: Socket> Connection<S> {
         watch.arm();
         loop {
             match session.read(&mut socket, &mut chunk) {
-                Ok(0) => return Pulled::End,
+                Ok(0) => return ReadOutcome::End,
                 Ok(count) if keep(early, chunk.get(..count).unwrap_or_default()) => {}
                 Ok(_) => {
                     watch.disarm();
-                    return Pulled::Enough;
+                    return ReadOutcome::Enough;
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     match link.socket().watch(&mut context) {
-                        Poll::Pending => return Pulled::All,
+                        Poll::Pending => return ReadOutcome::All,
                         Poll::Ready(Ok(())) => {}
-                        Poll::Ready(Err(_)) => return Pulled::Failed,
+                        Poll::Ready(Err(_)) => return ReadOutcome::Failed,
                     }
                 }
-                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Pulled::End,
-                Err(_) => return Pulled::Failed,
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return ReadOutcome::End,
+                Err(_) => return ReadOutcome::Failed,
             }
         }
     }
 }
 
-enum Pulled {
+enum ReadOutcome {
     /// Nothing is left, and the watch is armed.
     All,
     Enough,
@@ -146,56 +149,60 @@ enum Pulled {
     Failed,
 }
 
-impl<S: Socket> shell::Connection for Pooled<S> {
-    fn check(&mut self) -> Finding {
+impl<S: Socket> shared::Connection for Pooled<S> {
+    fn check(&mut self) -> CheckResult {
         match self.link.socket().peek() {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 if self.watch.is_armed() {
-                    return if self.early.is_empty() { Finding::Quiet } else { Finding::Data };
+                    return if self.early.is_empty() {
+                        CheckResult::Quiet
+                    } else {
+                        CheckResult::Data
+                    };
                 }
             }
             // A reset reports itself once: whoever reads next would see an ordinary end.
-            Err(_) => return Finding::Closed,
+            Err(_) => return CheckResult::Closed,
             Ok(()) => {}
         }
         if self.early.len() >= EARLY_LIMIT {
-            return Finding::Data;
+            return CheckResult::Data;
         }
-        let pulled = self.pull(|early, data| {
+        let pulled = self.read_available(|early, data| {
             early.extend_from_slice(data);
             early.len() < EARLY_LIMIT
         });
         match pulled {
-            Pulled::Failed => Finding::Closed,
+            ReadOutcome::Failed => CheckResult::Closed,
             // Where data is no claim, it must not hide the end that follows it.
-            Pulled::End if !self.peer_claims => Finding::Closed,
+            ReadOutcome::End if !self.peer_claims => CheckResult::Closed,
             // The peer may have sent its request and closed its half: the data is to be delivered.
-            _ if !self.early.is_empty() => Finding::Data,
-            Pulled::End => Finding::Closed,
-            Pulled::All | Pulled::Enough => Finding::Quiet,
+            _ if !self.early.is_empty() => CheckResult::Data,
+            ReadOutcome::End => CheckResult::Closed,
+            ReadOutcome::All | ReadOutcome::Enough => CheckResult::Quiet,
         }
     }
 
-    fn drain(&mut self) -> Finding {
+    fn drain(&mut self) -> CheckResult {
         if self.session.is_shut() {
-            return Finding::Closed;
+            return CheckResult::Closed;
         }
         // What TLS has not been able to send would go out with the next use.
         match self.session.flush(&mut self.link.socket().now()) {
             Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Finding::Data,
-            Err(_) => return Finding::Closed,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return CheckResult::Data,
+            Err(_) => return CheckResult::Closed,
         }
         let mut drained = self.early.len();
         self.early = BytesMut::new();
-        let pulled = self.pull(|_, data| {
+        let pulled = self.read_available(|_, data| {
             drained += data.len();
             drained <= DRAIN_LIMIT
         });
         match pulled {
-            Pulled::All => Finding::Quiet,
-            Pulled::Enough => Finding::Data,
-            Pulled::End | Pulled::Failed => Finding::Closed,
+            ReadOutcome::All => CheckResult::Quiet,
+            ReadOutcome::Enough => CheckResult::Data,
+            ReadOutcome::End | ReadOutcome::Failed => CheckResult::Closed,
         }
     }
 }

@@ -13,17 +13,17 @@ use super::polled;
 use super::session::Session;
 use crate::tls::{ClientTls, ServerTls};
 use pool_proto::HandshakeFailure;
-use pool_proto::{ConnId, FormatWatch, IdError, IdExchange, IdFormat, IdReader, IdWriter};
+use pool_proto::{ConnId, FormatDetector, IdError, IdExchange, IdFormat, IdReader, IdWriter};
 
 /// How a client shakes hands: one for all its connections.
 #[derive(Clone, Debug)]
-pub struct ClientSide {
+pub struct Connector {
     tls: Option<ClientTls>,
     ids: IdExchange,
-    watch: Arc<FormatWatch>,
+    watch: Arc<FormatDetector>,
 }
 
-impl ClientSide {
+impl Connector {
     /// With these settings.
     #[must_use]
     pub fn new(tls: Option<ClientTls>, ids: IdExchange) -> Self {
@@ -49,12 +49,12 @@ impl ClientSide {
 
 /// How a server shakes hands: one for all its connections.
 #[derive(Clone, Debug)]
-pub struct ServerSide {
+pub struct Acceptor {
     tls: Option<ServerTls>,
     format: IdFormat,
 }
 
-impl ServerSide {
+impl Acceptor {
     /// With these settings.
     #[must_use]
     pub const fn new(tls: Option<ServerTls>, format: IdFormat) -> Self {
@@ -82,12 +82,12 @@ pub struct Handshake {
 /// What this end does about the id, after TLS.
 enum Ids {
     None,
-    Read(IdReader, IdFormat, Arc<FormatWatch>),
+    Read(IdReader, IdFormat, Arc<FormatDetector>),
     Write(IdWriter),
 }
 
 /// A connection that is ready, but for being handed to the machine.
-pub struct Shaken {
+pub struct Established {
     pub(super) session: Session,
     /// `None` where this end makes the ids.
     pub(super) id: Option<ConnId>,
@@ -121,7 +121,7 @@ impl Handshake {
     /// # Errors
     ///
     /// [`Failure::Id`] if it is not over, or if the peer writes its ids in another format.
-    pub fn finish(self) -> Result<Shaken, Failure> {
+    pub fn finish(self) -> Result<Established, Failure> {
         let Self { session, ids } = self;
         let (id, surplus) = match ids {
             Ids::None | Ids::Write(_) => (None, Bytes::new()),
@@ -131,7 +131,7 @@ impl Handshake {
                 (Some(id), surplus)
             }
         };
-        Ok(Shaken { session, id, surplus })
+        Ok(Established { session, id, surplus })
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::{Connection, Crew, Link, Pooled, Socket};
-use crate::shell::Held;
+use crate::shared::Leased;
 use crate::tls::TlsFacts;
 use pool_proto::CloseReason;
 use pool_proto::ConnId;
@@ -22,7 +22,7 @@ use pool_proto::Role;
 /// leaves the caller's waker with the reactor, say. Where the socket would block, so does the call.
 /// When the pool has ended the connection, calls fail with [`Revoked`].
 pub struct Stream<S: Socket> {
-    held: Held<Pooled<S>>,
+    leased: Leased<Pooled<S>>,
 }
 
 /// The pool has ended a connection under its holder. Found in the [`io::Error`] of a read or write.
@@ -36,31 +36,31 @@ pub struct Revoked {
 }
 
 impl<S: Socket> Stream<S> {
-    /// Wraps what [`Acquire`](crate::shell::Acquire) has returned.
+    /// Wraps what [`Acquire`](crate::shared::Acquire) has returned.
     #[must_use]
-    pub const fn new(held: Held<Pooled<S>>) -> Self {
-        Self { held }
+    pub const fn new(leased: Leased<Pooled<S>>) -> Self {
+        Self { leased }
     }
 
-    /// [`Held::put`].
+    /// [`Leased::put`].
     ///
     /// # Errors
     ///
-    /// Those of [`Held::put`].
+    /// Those of [`Leased::put`].
     pub fn put<R: Role + Send + 'static>(self, crew: &Crew<S, R>) -> Result<(), PutError> {
-        self.held.put(crew.shell())
+        self.leased.put(crew.shared())
     }
 
     /// The id, equal on both ends where ids are exchanged.
     #[must_use]
     pub const fn id(&self) -> ConnId {
-        self.held.id()
+        self.leased.id()
     }
 
     /// What TLS has agreed on; `None` without TLS.
     #[must_use]
     pub fn tls(&self) -> Option<TlsFacts> {
-        self.held.get()?.facts()
+        self.leased.get()?.facts()
     }
 
     /// The address of the peer.
@@ -87,7 +87,7 @@ impl<S: Socket> Stream<S> {
     ///
     /// [`NotConnected`](ErrorKind::NotConnected) never happens while the stream is held.
     pub fn link(&self) -> io::Result<&Arc<Link<S>>> {
-        self.held.get().map(|connection| connection.link()).ok_or(ErrorKind::NotConnected.into())
+        self.leased.get().map(|connection| connection.link()).ok_or(ErrorKind::NotConnected.into())
     }
 
     /// Reads what has come, early data first.
@@ -145,8 +145,8 @@ impl<S: Socket> Stream<S> {
         &'s mut self,
         act: impl FnOnce(&'s mut Connection<S>) -> (io::Result<T>, bool),
     ) -> io::Result<T> {
-        let id = self.held.id();
-        let connection = self.held.get_mut().ok_or(ErrorKind::NotConnected)?;
+        let id = self.leased.id();
+        let connection = self.leased.get_mut().ok_or(ErrorKind::NotConnected)?;
         let link = Arc::clone(connection.link());
         let revoked = || {
             link.revoked().map_or(Ok(()), |reason| {

@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 use std::task::Poll;
 use std::time::Duration;
 
-use pool_driver::shell::{AcquireError, Order};
+use pool_driver::shared::{AcquireError, Command};
 use pool_driver::transport::{AcceptFailure, AcceptPacer, Stream};
 use pool_proto::{Accepting, CloseReason, Dialing, PutError, Refusal};
 
 use crate::rig::{AnyPool, Kind, PEER, Pool, Side, take};
 
 fn last_failure<R: Side>(pool: &Pool<R>) -> String {
-    pool.shell().last_failure().map(|text| text.to_string()).unwrap_or_default()
+    pool.shared().last_failure().map(|text| text.to_string()).unwrap_or_default()
 }
 
 // --- orders -------------------------------------------------------------------------------------
@@ -24,8 +24,8 @@ fn a_dial_is_a_task_to_begin() {
     assert_eq!((pool.begun.len(), pool.ended.len()), (1, 0));
     let token = pool.begun[0].token();
     drop(pool.begun.pop_front());
-    assert_eq!(pool.shell().stats().totals.dial_failures, 1);
-    assert!(pool.shell().run(|machine, _| machine.state_of(token)).is_none());
+    assert_eq!(pool.shared().stats().totals.dial_failures, 1);
+    assert!(pool.shared().run(|machine, _| machine.state_of(token)).is_none());
 }
 
 #[test]
@@ -45,10 +45,10 @@ fn a_dial_that_took_too_long_is_a_task_to_end_and_a_failure_to_tell_of() {
 #[test]
 fn so_is_a_handshake() {
     let mut pool = Pool::<Accepting>::new(false);
-    let (ticket, _handshake) = Accepting::begin(&mut pool);
+    let (attempt, _handshake) = Accepting::begin(&mut pool);
     pool.clock.pass(Duration::from_secs(3600));
     pool.turn();
-    assert_eq!(pool.ended, [ticket.token()]);
+    assert_eq!(pool.ended, [attempt.token()]);
     let text = "a connection was given up: its handshake was not over in time";
     assert_eq!(last_failure(&pool), text);
 }
@@ -56,10 +56,10 @@ fn so_is_a_handshake() {
 #[test]
 fn what_was_flushed_is_a_task_to_end_and_no_failure() {
     let mut pool = Pool::<Accepting>::new(false);
-    let (ticket, _handshake) = Accepting::begin(&mut pool);
+    let (attempt, _handshake) = Accepting::begin(&mut pool);
     pool.flush();
     pool.turn();
-    assert_eq!(pool.ended, [ticket.token()]);
+    assert_eq!(pool.ended, [attempt.token()]);
     assert_eq!(last_failure(&pool), "");
 }
 
@@ -68,11 +68,11 @@ fn the_end_of_a_lease_is_one_of_its_link_and_of_no_other() {
     let mut pool = Pool::<Accepting>::new(false);
     let (near, _peer, (link, token)) = pool.bring_linked();
     let (other_near, _other_peer, (other, _)) = pool.bring_linked();
-    let order = || Order::Abort { token, reason: CloseReason::Flushed };
-    assert!(pool.crew.carry_out(order()).is_some());
+    let command = || Command::Abort { token, reason: CloseReason::Flushed };
+    assert!(pool.crew.carry_out(command()).is_some());
     assert_eq!((link.revoked(), other.revoked()), (Some(CloseReason::Flushed), None));
     // Once.
-    assert!(pool.crew.carry_out(order()).is_some());
+    assert!(pool.crew.carry_out(command()).is_some());
     let shut = |near: &crate::wire::End| near.get(|kernel| kernel.shut_boths);
     assert_eq!((shut(&near), shut(&other_near)), (1, 0));
 }
@@ -84,8 +84,10 @@ fn a_connection_in_the_place_of_one_that_was_flushed_ends_that_before_its_order_
     for tls in [false, true] {
         let mut pool = Pool::<Accepting>::new(tls);
         let (_near, _peer, (link, token)) = pool.bring_linked();
-        let Poll::Ready(Ok(held)) = take(pool.shell().acquire()) else { panic!("none is ready") };
-        let mut stream = Stream::new(held);
+        let Poll::Ready(Ok(leased)) = take(pool.shared().acquire()) else {
+            panic!("none is ready")
+        };
+        let mut stream = Stream::new(leased);
         pool.flush();
         // The driver has not had its turn, but the place is free.
         let (_new_near, _new_peer, (new_link, new_token)) = pool.bring_linked();
@@ -116,10 +118,10 @@ fn a_peer_that_closes_as_soon_as_it_is_there_was_none() {
         let mut pool = Pool::<Dialing>::new(tls);
         let (near, far) = crate::wire::End::pair();
         let mut peer = pool.peer(far);
-        let (ticket, handshake) = Dialing::begin(&mut pool);
+        let (attempt, handshake) = Dialing::begin(&mut pool);
         let shaken = pool.shaken(handshake, &near, &mut peer);
         peer.goodbye();
-        pool.crew.report(ticket, Ok((pool_driver::transport::Link::new(near), shaken)));
+        pool.crew.report(attempt, Ok((pool_driver::transport::Link::new(near), shaken)));
         assert_eq!((pool.stats().idle, pool.stats().totals.transport_failures), (0, 1));
     }
 }
@@ -131,23 +133,25 @@ fn with_its_driver_a_pool_ends() {
     for tls in [false, true] {
         let mut pool = Pool::<Accepting>::new(tls);
         let (_near, _peer, (link, _)) = pool.bring_linked();
-        let Poll::Ready(Ok(held)) = take(pool.shell().acquire()) else { panic!("none is ready") };
-        let stream = Stream::new(held);
+        let Poll::Ready(Ok(leased)) = take(pool.shared().acquire()) else {
+            panic!("none is ready")
+        };
+        let stream = Stream::new(leased);
         let (near, mut peer) = pool.bring();
-        let (ticket, _handshake) = Accepting::begin(&mut pool);
+        let (attempt, _handshake) = Accepting::begin(&mut pool);
         pool.crew.end();
-        assert!(pool.shell().is_closed());
+        assert!(pool.shared().is_closed());
         assert_eq!(link.revoked(), Some(CloseReason::PoolClosed));
         assert!(peer.heard_goodbye(), "in good order");
         assert_eq!(near.get(|kernel| kernel.shut_writes), 1);
         // The rest comes too late, and is dropped by whoever brings it.
         assert_eq!(pool.put(stream), Err(PutError::PoolClosed));
-        drop(ticket);
+        drop(attempt);
         let stats = pool.stats();
         assert_eq!((stats.idle, stats.leased, stats.handshaking), (0, 0, 0));
-        let mut orders = Vec::new();
-        pool.shell().turn(&mut orders);
-        assert!(orders.is_empty(), "{} are left to nobody", orders.len());
+        let mut commands = Vec::new();
+        pool.shared().turn(&mut commands);
+        assert!(commands.is_empty(), "{} are left to nobody", commands.len());
     }
 }
 
@@ -156,7 +160,7 @@ fn who_waits_at_the_end_is_told() {
     let pool = Pool::<Accepting>::new(false);
     pool.crew.end();
     let refused = AcquireError::Refused(Refusal::PoolClosed);
-    let Poll::Ready(Err(error)) = take(pool.shell().acquire()) else { panic!("it waits") };
+    let Poll::Ready(Err(error)) = take(pool.shared().acquire()) else { panic!("it waits") };
     assert_eq!(error, refused);
 }
 
@@ -180,7 +184,7 @@ fn a_peer_that_may_come_in_gets_an_id_of_its_own() {
     let (second, second_id) = pool.crew.admit(peer).unwrap();
     assert_ne!((first.token(), first_id), (second.token(), second_id));
     assert_ne!(first_id, second_id);
-    assert_eq!(pool.shell().stats().handshaking, 2);
+    assert_eq!(pool.shared().stats().handshaking, 2);
     assert_eq!(last_failure(&pool), "");
 }
 
@@ -198,7 +202,7 @@ fn a_peer_that_may_not_is_told_of() {
     let _two = (pool.crew.admit(peer), pool.crew.admit(peer));
     assert!(pool.crew.admit(peer).is_none());
     assert!(last_failure(&pool).starts_with(&format!("{PEER} was turned away: 2 handshakes")));
-    assert_eq!(pool.shell().stats().handshaking, 2);
+    assert_eq!(pool.shared().stats().handshaking, 2);
 }
 
 #[test]
@@ -208,7 +212,7 @@ fn a_failed_accept_of_one_peer_is_nobodys_business() {
     let error = ErrorKind::ConnectionAborted.into();
     assert_eq!(pool.crew.accept_failed(&mut pacer, &error), AcceptFailure::OfOnePeer);
     assert_eq!(last_failure(&pool), "");
-    assert!(take(pool.shell().acquire()).is_pending());
+    assert!(take(pool.shared().acquire()).is_pending());
 }
 
 #[test]
@@ -219,7 +223,7 @@ fn a_pause_is_told_of_and_waited_out() {
     let failure = pool.crew.accept_failed(&mut pacer, &error);
     assert!(matches!(failure, AcceptFailure::Pause(_)), "{failure:?}");
     assert_eq!(last_failure(&pool), "accept failed: no descriptors");
-    assert!(take(pool.shell().acquire()).is_pending());
+    assert!(take(pool.shared().acquire()).is_pending());
 }
 
 #[test]
@@ -229,6 +233,6 @@ fn without_a_listener_nobody_is_left_waiting() {
     let error = io::Error::new(ErrorKind::InvalidInput, "it does not listen");
     assert_eq!(pool.crew.accept_failed(&mut pacer, &error), AcceptFailure::OfTheListener);
     assert_eq!(last_failure(&pool), "the listener has failed: it does not listen");
-    let Poll::Ready(Err(error)) = take(pool.shell().acquire()) else { panic!("it waits") };
+    let Poll::Ready(Err(error)) = take(pool.shared().acquire()) else { panic!("it waits") };
     assert_eq!(error, AcquireError::Refused(Refusal::AcceptEnded));
 }

@@ -2,9 +2,9 @@
 
 use std::io::ErrorKind;
 
-use pool_driver::shell::Connection;
+use pool_driver::shared::Connection;
 use pool_driver::transport::Stream;
-use pool_proto::{CloseReason, Finding};
+use pool_proto::{CheckResult, CloseReason};
 
 use crate::look::pattern;
 use crate::reading::all_of;
@@ -14,12 +14,12 @@ use crate::writing::write;
 /// The most data that is thrown away.
 const DRAIN_LIMIT: usize = 256 * 1024;
 
-fn drain(taken: &mut Taken) -> Finding {
-    taken.held.get_mut().unwrap().drain()
+fn drain(taken: &mut Taken) -> CheckResult {
+    taken.leased.get_mut().unwrap().drain()
 }
 
-fn look(taken: &mut Taken) -> Finding {
-    taken.held.get_mut().unwrap().check()
+fn look(taken: &mut Taken) -> CheckResult {
+    taken.leased.get_mut().unwrap().check()
 }
 
 /// Puts it back, and says why it was closed, if it was.
@@ -37,9 +37,9 @@ fn with_nothing_there_it_is_quiet_and_watched() {
     for kind in Kind::ALL {
         let mut taken = kind.taken();
         taken.near.rouse();
-        assert_eq!(drain(&mut taken), Finding::Quiet, "{kind:?}");
+        assert_eq!(drain(&mut taken), CheckResult::Quiet, "{kind:?}");
         assert!(taken.near.is_watched(), "{kind:?}");
-        assert_eq!(look(&mut taken), Finding::Quiet, "{kind:?}");
+        assert_eq!(look(&mut taken), CheckResult::Quiet, "{kind:?}");
     }
 }
 
@@ -48,18 +48,19 @@ fn what_has_arrived_is_thrown_away_looked_at_or_not() {
     for kind in Kind::ALL {
         let mut taken = kind.taken();
         taken.peer.say(b"an old answer");
-        assert_eq!(look(&mut taken), Finding::Data, "{kind:?}");
+        assert_eq!(look(&mut taken), CheckResult::Data, "{kind:?}");
         taken.peer.say(b"and another");
-        assert_eq!(drain(&mut taken), Finding::Quiet, "{kind:?}");
+        assert_eq!(drain(&mut taken), CheckResult::Quiet, "{kind:?}");
         assert_eq!(taken.near.unread(), 0, "{kind:?}");
-        assert_eq!(look(&mut taken), Finding::Quiet, "{kind:?}");
+        assert_eq!(look(&mut taken), CheckResult::Quiet, "{kind:?}");
     }
 }
 
 #[test]
 fn as_much_as_the_limit_is_thrown_away_and_a_byte_more_is_too_much() {
     for kind in Kind::ALL {
-        for (length, expected) in [(DRAIN_LIMIT, Finding::Quiet), (DRAIN_LIMIT + 1, Finding::Data)]
+        for (length, expected) in
+            [(DRAIN_LIMIT, CheckResult::Quiet), (DRAIN_LIMIT + 1, CheckResult::Data)]
         {
             let mut taken = kind.taken();
             taken.peer.say(&pattern(length));
@@ -71,7 +72,8 @@ fn as_much_as_the_limit_is_thrown_away_and_a_byte_more_is_too_much() {
 #[test]
 fn what_was_kept_counts_too() {
     for kind in Kind::ALL {
-        for (length, expected) in [(DRAIN_LIMIT, Finding::Quiet), (DRAIN_LIMIT + 1, Finding::Data)]
+        for (length, expected) in
+            [(DRAIN_LIMIT, CheckResult::Quiet), (DRAIN_LIMIT + 1, CheckResult::Data)]
         {
             let mut taken = kind.taken();
             taken.peer.say(&pattern(10_000));
@@ -93,7 +95,7 @@ fn behind_what_is_thrown_away_the_end_is_found() {
             } else {
                 taken.peer.end.end();
             }
-            assert_eq!(drain(&mut taken), Finding::Closed, "{kind:?}: {in_good_order}");
+            assert_eq!(drain(&mut taken), CheckResult::Closed, "{kind:?}: {in_good_order}");
         }
     }
 }
@@ -103,10 +105,10 @@ fn a_failure_is_a_close() {
     for kind in Kind::ALL {
         let mut taken = kind.taken();
         taken.near.set(|kernel| kernel.read_error = Some(ErrorKind::ConnectionReset));
-        assert_eq!(drain(&mut taken), Finding::Closed, "{kind:?}");
+        assert_eq!(drain(&mut taken), CheckResult::Closed, "{kind:?}");
         let mut taken = kind.taken();
         taken.near.set(|kernel| kernel.watch_error = Some(ErrorKind::Other));
-        assert_eq!(drain(&mut taken), Finding::Closed, "{kind:?}");
+        assert_eq!(drain(&mut taken), CheckResult::Closed, "{kind:?}");
     }
 }
 

@@ -51,11 +51,11 @@ fn each_is_counted_as_what_it_is_and_says_what_it_was() {
 fn reported_it_is_the_last_failure_until_a_connection_comes() {
     for (failure, kind, _) in all() {
         let mut pool = Pool::<Accepting>::new(false);
-        let (ticket, _handshake) = Accepting::begin(&mut pool);
+        let (attempt, _handshake) = Accepting::begin(&mut pool);
         let text = failure.to_string();
-        pool.crew.report(ticket, Err(failure));
-        assert_eq!(pool.shell().last_failure().as_deref(), Some(text.as_str()));
-        let totals = pool.shell().stats().totals;
+        pool.crew.report(attempt, Err(failure));
+        assert_eq!(pool.shared().last_failure().as_deref(), Some(text.as_str()));
+        let totals = pool.shared().stats().totals;
         let counted = [totals.tls_failures, totals.id_failures, totals.transport_failures];
         let expected = match kind {
             HandshakeFailure::Tls => [1, 0, 0],
@@ -64,7 +64,7 @@ fn reported_it_is_the_last_failure_until_a_connection_comes() {
         };
         assert_eq!(counted, expected, "{text}");
         pool.bring();
-        assert_eq!(pool.shell().last_failure(), None);
+        assert_eq!(pool.shared().last_failure(), None);
     }
 }
 
@@ -72,9 +72,9 @@ fn reported_it_is_the_last_failure_until_a_connection_comes() {
 fn before_the_transport_is_connected_it_is_a_failed_dial() {
     let mut pool = Pool::<Dialing>::new(false);
     pool.turn();
-    let ticket = pool.begun.pop_front().unwrap();
-    pool.crew.report(ticket, Err(Failure::Dial(error())));
-    let stats = pool.shell().stats();
+    let attempt = pool.begun.pop_front().unwrap();
+    pool.crew.report(attempt, Err(Failure::Dial(error())));
+    let stats = pool.shared().stats();
     assert_eq!((stats.totals.dial_failures, stats.totals.transport_failures), (1, 0));
     assert_eq!(stats.dialing, 0);
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use pool_driver::tls::{ClientTls, Identity, ServerTls, roots_from_pem};
-use pool_driver::transport::{ClientSide, Failure, Handshake, ServerSide, Socket};
+use pool_driver::transport::{Acceptor, Connector, Failure, Handshake, Socket};
 use pool_proto::{ConnId, HandshakeFailure, IdExchange, IdFormat};
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::ServerName;
 
-use crate::peer::{CLIENT_TLS, Peer, SERVER_TLS, shake};
+use crate::peer::{CLIENT_TLS, Peer, SERVER_TLS, complete};
 use crate::rig::{client_side, server_side};
 use crate::wire::End;
 
@@ -34,7 +34,7 @@ fn it_waits_for_the_peer_and_ends_when_both_have_spoken() {
     for (mut handshake, near, mut peer) in both() {
         assert!(handshake.advance(&mut near.now()).is_pending());
         assert!(handshake.advance(&mut near.now()).is_pending(), "nothing has come yet");
-        shake(&mut handshake, &near, &mut peer).unwrap();
+        complete(&mut handshake, &near, &mut peer).unwrap();
         peer.pump().unwrap();
         assert!(!peer.session().is_handshaking());
     }
@@ -44,7 +44,7 @@ fn it_waits_for_the_peer_and_ends_when_both_have_spoken() {
 fn it_gets_through_byte_by_byte() {
     for (mut handshake, near, mut peer) in both() {
         near.set(|kernel| kernel.piece = 1);
-        shake(&mut handshake, &near, &mut peer).unwrap();
+        complete(&mut handshake, &near, &mut peer).unwrap();
         peer.pump().unwrap();
         assert!(!peer.session().is_handshaking());
     }
@@ -73,7 +73,7 @@ fn it_is_over_only_when_its_own_part_has_left() {
 fn interrupted_it_goes_on() {
     for (mut handshake, near, mut peer) in both() {
         near.set(|kernel| kernel.interrupts = 3);
-        shake(&mut handshake, &near, &mut peer).unwrap();
+        complete(&mut handshake, &near, &mut peer).unwrap();
     }
 }
 
@@ -82,7 +82,7 @@ fn a_peer_that_closes_meanwhile_is_a_failure_of_the_transport() {
     for (mut handshake, near, mut peer) in both() {
         assert!(handshake.advance(&mut near.now()).is_pending());
         peer.end.end();
-        let failure = shake(&mut handshake, &near, &mut peer).unwrap_err();
+        let failure = complete(&mut handshake, &near, &mut peer).unwrap_err();
         let Failure::TlsTransport(error) = &failure else { panic!("{failure}") };
         assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
         assert!(failure.to_string().contains("the peer closed the connection"), "{failure}");
@@ -94,7 +94,7 @@ fn a_peer_that_closes_meanwhile_is_a_failure_of_the_transport() {
 fn a_reset_is_a_failure_of_the_transport() {
     for (mut handshake, near, mut peer) in both() {
         near.set(|kernel| kernel.read_error = Some(ErrorKind::ConnectionReset));
-        let failure = shake(&mut handshake, &near, &mut peer).unwrap_err();
+        let failure = complete(&mut handshake, &near, &mut peer).unwrap_err();
         assert!(matches!(failure, Failure::TlsTransport(_)), "{failure}");
     }
 }
@@ -117,10 +117,10 @@ fn a_peer_that_speaks_no_tls_is_told_apart_from_one_that_does() {
 fn a_peer_that_tls_does_not_trust_is_a_failure_of_tls_and_is_told() {
     let other = Identity::self_signed(["localhost"]).unwrap();
     let pinned = ClientTls::self_signed().unwrap().pinned(other.fingerprint()).unwrap();
-    let side = ClientSide::new(Some(pinned), IdExchange::default());
+    let side = Connector::new(Some(pinned), IdExchange::default());
     let (near, far) = End::pair();
     let (mut handshake, mut peer) = (side.begin().unwrap(), Peer::tls_server(far, &SERVER_TLS));
-    let failure = shake(&mut handshake, &near, &mut peer).unwrap_err();
+    let failure = complete(&mut handshake, &near, &mut peer).unwrap_err();
     assert!(matches!(failure, Failure::Tls(_)), "{failure}");
     assert_eq!(failure.kind(), HandshakeFailure::Tls);
     let error = peer.pump().unwrap_err();
@@ -136,7 +136,7 @@ fn a_server_that_refuses_the_clients_certificate_is_a_failure_of_tls_though_it_s
     let mut handshake = client_side(true, IdExchange::default()).begin().unwrap();
     let mut peer = Peer::tls_server(far, &demanding);
     // The client's own handshake is over by then: it waits for the id.
-    let failure = shake(&mut handshake, &near, &mut peer).unwrap_err();
+    let failure = complete(&mut handshake, &near, &mut peer).unwrap_err();
     let Failure::Tls(error) = &failure else { panic!("{failure}") };
     assert!(error.to_string().contains("CertificateRequired"), "{error}");
 }
@@ -147,10 +147,10 @@ fn a_server_tells_the_client_whose_certificate_it_refuses() {
     let roots = roots_from_pem(stranger.certificate_pem().as_bytes()).unwrap();
     let demanding = ServerTls::self_signed().unwrap().require_client_certificates(roots).unwrap();
     let (near, far) = End::pair();
-    let side = ServerSide::new(Some(demanding), IdFormat::Hex8);
+    let side = Acceptor::new(Some(demanding), IdFormat::Hex8);
     let mut handshake = side.begin(ConnId::ZERO).unwrap();
     let mut peer = Peer::tls_client(far, &CLIENT_TLS);
-    let failure = shake(&mut handshake, &near, &mut peer).unwrap_err();
+    let failure = complete(&mut handshake, &near, &mut peer).unwrap_err();
     assert!(matches!(failure, Failure::Tls(_)), "{failure}");
     let error = peer.pump().unwrap_err();
     assert!(matches!(error, rustls::Error::AlertReceived(_)), "{error}");
@@ -166,13 +166,13 @@ fn a_configuration_of_which_rustls_makes_no_connection_is_a_failure_of_tls() {
     // Beyond what RFC 8449 allows.
     config.max_fragment_size = Some(1);
     let tls = ClientTls::custom(Arc::new(config), ServerName::try_from("localhost").unwrap());
-    let failure = ClientSide::new(Some(tls), IdExchange::None).begin().err().expect("a failure");
+    let failure = Connector::new(Some(tls), IdExchange::None).begin().err().expect("a failure");
     let Failure::Tls(error) = &failure else { panic!("{failure}") };
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
 
     let mut config = (**SERVER_TLS.config()).clone();
     config.max_fragment_size = Some(1);
-    let side = ServerSide::new(Some(ServerTls::custom(Arc::new(config))), IdFormat::Hex8);
+    let side = Acceptor::new(Some(ServerTls::custom(Arc::new(config))), IdFormat::Hex8);
     let failure = side.begin(ConnId::ZERO).err().expect("a failure");
     assert!(matches!(failure, Failure::Tls(_)), "{failure}");
 }

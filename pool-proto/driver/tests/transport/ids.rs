@@ -7,7 +7,7 @@ use bytes::Buf;
 use pool_driver::transport::{Failure, Handshake, Socket};
 use pool_proto::{ConnId, HandshakeFailure, IdError, IdExchange, IdFormat, IdWriter};
 
-use crate::peer::{CLIENT_TLS, Peer, shake};
+use crate::peer::{CLIENT_TLS, Peer, complete};
 use crate::rig::{client_side, server_peer, server_side};
 use crate::wire::End;
 
@@ -71,7 +71,7 @@ fn a_client_reads_an_id_whose_bytes_come_one_a_read() {
         let (mut handshake, near, mut peer) = reading(tls, format);
         near.set(|kernel| kernel.piece = 1);
         peer.say(&on_wire(format));
-        shake(&mut handshake, &near, &mut peer).unwrap();
+        complete(&mut handshake, &near, &mut peer).unwrap();
         assert!(handshake.finish().is_ok(), "tls: {tls}, {format:?}");
     }
 }
@@ -94,7 +94,7 @@ fn an_id_behind_which_the_peer_closes_is_one() {
         lead(&mut handshake, &near, &mut peer);
         peer.say(&on_wire(format));
         peer.goodbye();
-        shake(&mut handshake, &near, &mut peer).unwrap();
+        complete(&mut handshake, &near, &mut peer).unwrap();
         assert!(handshake.finish().is_ok(), "tls: {tls}, {format:?}");
     }
 }
@@ -111,7 +111,7 @@ fn an_id_that_is_cut_off_is_too_short_whether_tls_says_goodbye_or_not() {
             } else {
                 peer.end.end();
             }
-            let failure = shake(&mut handshake, &near, &mut peer).unwrap_err();
+            let failure = complete(&mut handshake, &near, &mut peer).unwrap_err();
             let short = IdError::Short { got: 3, expected: format.wire_len() };
             assert_eq!(failure.to_string(), short.to_string(), "tls: {tls}, {in_good_order}");
             assert_eq!(failure.kind(), HandshakeFailure::Id);
@@ -125,7 +125,7 @@ fn a_reset_instead_of_an_id_is_a_failure_of_the_transport() {
         let (mut handshake, near, mut peer) = reading(tls, format);
         lead(&mut handshake, &near, &mut peer);
         near.set(|kernel| kernel.read_error = Some(ErrorKind::ConnectionReset));
-        let failure = shake(&mut handshake, &near, &mut peer).unwrap_err();
+        let failure = complete(&mut handshake, &near, &mut peer).unwrap_err();
         assert!(matches!(failure, Failure::IdTransport(_)), "tls: {tls}: {failure}");
         assert_eq!(failure.kind(), HandshakeFailure::Transport);
     }
@@ -136,7 +136,7 @@ fn what_is_no_id_is_refused_at_its_first_wrong_byte() {
     for tls in [false, true] {
         let (mut handshake, near, mut peer) = reading(tls, IdFormat::Hex8);
         peer.say(b"0aX");
-        let failure = shake(&mut handshake, &near, &mut peer).unwrap_err();
+        let failure = complete(&mut handshake, &near, &mut peer).unwrap_err();
         let wrong = IdError::NotHex { offset: 2, byte: b'X' };
         assert_eq!(failure.to_string(), wrong.to_string(), "tls: {tls}");
         assert!(matches!(failure, Failure::Id(_)));
@@ -159,7 +159,7 @@ fn halves_of_longer_ids_are_noticed_over_several_connections_of_one_client() {
         let mut peer = Peer::plain(far);
         peer.say(b"0a1b2c3d");
         let mut handshake = side.begin().unwrap();
-        shake(&mut handshake, &near, &mut peer).unwrap();
+        complete(&mut handshake, &near, &mut peer).unwrap();
         outcomes.push(handshake.finish().err().map(|failure| failure.kind()));
     }
     assert_eq!(outcomes, [None, None, Some(HandshakeFailure::Id)]);
@@ -181,7 +181,7 @@ fn a_client_without_ids_reads_nothing_of_the_users() {
 fn a_server_sends_the_id_and_nothing_else() {
     for (tls, format) in ways() {
         let (mut handshake, near, mut peer) = writing(tls, format);
-        shake(&mut handshake, &near, &mut peer).unwrap();
+        complete(&mut handshake, &near, &mut peer).unwrap();
         assert!(near.get(|kernel| kernel.flushes) > 0, "tls: {tls}");
         assert_eq!(peer.hear(), on_wire(format), "tls: {tls}");
         assert!(handshake.finish().is_ok());
@@ -212,7 +212,7 @@ fn an_id_that_cannot_be_sent_is_a_failure_of_the_transport() {
     for format in FORMATS {
         let (mut handshake, near, mut peer) = writing(false, format);
         near.set(|kernel| kernel.write_error = Some(ErrorKind::BrokenPipe));
-        let failure = shake(&mut handshake, &near, &mut peer).unwrap_err();
+        let failure = complete(&mut handshake, &near, &mut peer).unwrap_err();
         assert!(matches!(failure, Failure::IdTransport(_)), "{failure}");
     }
 }
@@ -227,7 +227,7 @@ fn over_tls_the_id_that_waits_for_room_can_still_fail() {
     near.set(|kernel| kernel.room = 3);
     assert!(handshake.advance(&mut near.now()).is_pending());
     near.set(|kernel| kernel.write_error = Some(ErrorKind::BrokenPipe));
-    let failure = shake(&mut handshake, &near, &mut peer).unwrap_err();
+    let failure = complete(&mut handshake, &near, &mut peer).unwrap_err();
     assert_eq!(failure.kind(), HandshakeFailure::Transport, "{failure}");
 }
 

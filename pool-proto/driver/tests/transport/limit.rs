@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::task::Poll;
 
-use pool_driver::shell::{Connection, Held};
+use pool_driver::shared::{Connection, Leased};
 use pool_driver::tls::ServerTls;
 use pool_driver::transport::{Failure, Link, Pooled, Socket};
-use pool_proto::{Dialing, Finding, HandshakeFailure, IdExchange};
+use pool_proto::{CheckResult, Dialing, HandshakeFailure, IdExchange};
 use rustls::crypto::cipher::{MessageEncrypter, OutboundChunks, OutboundPlainMessage};
 use rustls::{ConnectionTrafficSecrets, ContentType, ProtocolVersion, ServerConfig};
 
-use crate::peer::{Peer, SERVER_TLS, shake};
+use crate::peer::{Peer, SERVER_TLS, complete};
 use crate::rig::{Pool, Side, client_side, take};
 use crate::wire::End;
 
@@ -55,16 +55,16 @@ impl Sealer {
             // Not so much that too little is left for the last.
             let left = length - bytes.len();
             let record = if left > 16_000 { 15_000 } else { left };
-            let ticket = self.seal(ContentType::Handshake, &ticket(record - OVERHEAD));
-            assert_eq!(ticket.len(), record);
-            bytes.extend(ticket);
+            let attempt = self.seal(ContentType::Handshake, &attempt(record - OVERHEAD));
+            assert_eq!(attempt.len(), record);
+            bytes.extend(attempt);
         }
         bytes
     }
 }
 
 /// A ticket of this length.
-fn ticket(length: usize) -> Vec<u8> {
+fn attempt(length: usize) -> Vec<u8> {
     let mut bytes = vec![4];
     bytes.extend(&u32::try_from(length - 4).unwrap().to_be_bytes()[1..]);
     // Lifetime, age_add, nonce.
@@ -85,7 +85,7 @@ fn server_tls() -> ServerTls {
 
 /// A connection that was taken from a client's pool, and what its peer goes on with.
 struct Lent {
-    held: Held<Pooled<End>>,
+    leased: Leased<Pooled<End>>,
     near: End,
     far: End,
     sealer: Sealer,
@@ -95,28 +95,32 @@ impl Lent {
     fn new() -> Self {
         let mut pool = Pool::<Dialing>::new(true);
         let (near, far) = End::pair();
-        let (ticket, handshake) = Dialing::begin(&mut pool);
+        let (attempt, handshake) = Dialing::begin(&mut pool);
         let mut peer = Peer::tls_server(far.clone(), &server_tls());
         peer.say(b"0a1b2c3d");
         let shaken = pool.shaken(handshake, &near, &mut peer);
-        pool.crew.report(ticket, Ok((Link::new(near.clone()), shaken)));
-        let Poll::Ready(Ok(held)) = take(pool.shell().acquire()) else { panic!("none is ready") };
-        Self { held, near, far, sealer: Sealer::new(peer) }
+        pool.crew.report(attempt, Ok((Link::new(near.clone()), shaken)));
+        let Poll::Ready(Ok(leased)) = take(pool.shared().acquire()) else {
+            panic!("none is ready")
+        };
+        Self { leased, near, far, sealer: Sealer::new(peer) }
     }
 
     /// What a look finds behind so many bytes that are no data.
-    fn look_behind(&mut self, length: usize) -> Finding {
+    fn look_behind(&mut self, length: usize) -> CheckResult {
         self.far.set(|kernel| kernel.room = 2 * LIMIT);
         self.far.send(&self.sealer.tickets(length));
-        self.held.get_mut().unwrap().check()
+        self.leased.get_mut().unwrap().check()
     }
 }
 
 #[test]
 fn a_look_reads_a_byte_less_than_the_limit_and_gives_up_at_it() {
-    for (length, expected) in
-        [(LIMIT - 1, Finding::Quiet), (LIMIT, Finding::Closed), (LIMIT + 100_000, Finding::Closed)]
-    {
+    for (length, expected) in [
+        (LIMIT - 1, CheckResult::Quiet),
+        (LIMIT, CheckResult::Closed),
+        (LIMIT + 100_000, CheckResult::Closed),
+    ] {
         let mut lent = Lent::new();
         assert_eq!(lent.look_behind(length), expected, "{length}");
         // Up to what its last read took.
@@ -129,10 +133,10 @@ fn a_look_reads_a_byte_less_than_the_limit_and_gives_up_at_it() {
 fn each_look_has_a_limit_of_its_own() {
     let mut lent = Lent::new();
     for _ in 0..3 {
-        assert_eq!(lent.look_behind(LIMIT - 1), Finding::Quiet);
+        assert_eq!(lent.look_behind(LIMIT - 1), CheckResult::Quiet);
     }
     lent.far.send(&lent.sealer.seal(ContentType::ApplicationData, b"x"));
-    assert_eq!(lent.look_behind(100), Finding::Data);
+    assert_eq!(lent.look_behind(100), CheckResult::Data);
 }
 
 #[test]
@@ -145,7 +149,7 @@ fn a_peer_that_sends_no_id_but_tickets_for_ever_is_cut_off() {
     }
     let mut sealer = Sealer::new(peer);
     far.send(&sealer.tickets(LIMIT));
-    let failure = shake(&mut handshake, &near, &mut Peer::plain(far)).unwrap_err();
+    let failure = complete(&mut handshake, &near, &mut Peer::plain(far)).unwrap_err();
     assert!(matches!(failure, Failure::IdTransport(_)), "{failure}");
     assert_eq!(failure.kind(), HandshakeFailure::Transport);
 }

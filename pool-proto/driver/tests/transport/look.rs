@@ -2,9 +2,9 @@
 
 use std::io::ErrorKind;
 
-use pool_driver::shell::Connection;
+use pool_driver::shared::Connection;
 use pool_driver::transport::Stream;
-use pool_proto::Finding;
+use pool_proto::CheckResult;
 
 use crate::reading::all_of;
 use crate::rig::{Kind, Taken};
@@ -12,13 +12,13 @@ use crate::rig::{Kind, Taken};
 /// Data kept for the next holder, at the most, but for what the last read has brought.
 const EARLY_LIMIT: usize = 16 * 1024;
 
-fn look(taken: &mut Taken) -> Finding {
-    taken.held.get_mut().unwrap().check()
+fn look(taken: &mut Taken) -> CheckResult {
+    taken.leased.get_mut().unwrap().check()
 }
 
 /// What its holder reads.
 fn contents(taken: Taken) -> Vec<u8> {
-    all_of(&mut Stream::new(taken.held), &taken.near)
+    all_of(&mut Stream::new(taken.leased), &taken.near)
 }
 
 pub(crate) fn pattern(length: usize) -> Vec<u8> {
@@ -31,7 +31,7 @@ fn nothing_is_quiet_and_is_known_without_a_read() {
         let mut taken = kind.taken();
         assert!(taken.near.is_watched(), "{kind:?}");
         let before = taken.near.get(|kernel| (kernel.reads, kernel.watches));
-        assert_eq!(look(&mut taken), Finding::Quiet, "{kind:?}");
+        assert_eq!(look(&mut taken), CheckResult::Quiet, "{kind:?}");
         let after = taken.near.get(|kernel| (kernel.reads, kernel.watches));
         assert_eq!(after, before, "{kind:?}");
     }
@@ -42,7 +42,7 @@ fn data_is_kept_for_the_holder() {
     for kind in Kind::ALL {
         let mut taken = kind.taken();
         taken.peer.say(b"hello");
-        assert_eq!(look(&mut taken), Finding::Data, "{kind:?}");
+        assert_eq!(look(&mut taken), CheckResult::Data, "{kind:?}");
         assert_eq!(taken.near.unread(), 0, "{kind:?}");
         assert!(taken.near.is_watched(), "{kind:?}");
         assert_eq!(contents(taken), b"hello", "{kind:?}");
@@ -56,7 +56,7 @@ fn data_that_is_known_is_not_looked_for_again() {
         taken.peer.say(b"hello");
         look(&mut taken);
         let before = taken.near.get(|kernel| kernel.reads);
-        assert_eq!(look(&mut taken), Finding::Data, "{kind:?}");
+        assert_eq!(look(&mut taken), CheckResult::Data, "{kind:?}");
         assert_eq!(taken.near.get(|kernel| kernel.reads), before, "{kind:?}");
     }
 }
@@ -68,7 +68,7 @@ fn data_in_pieces_is_kept_in_order_over_several_looks() {
         taken.near.set(|kernel| kernel.piece = 3);
         for part in ["one, two, ", "three, ", "four"] {
             taken.peer.say(part.as_bytes());
-            assert_eq!(look(&mut taken), Finding::Data, "{kind:?}");
+            assert_eq!(look(&mut taken), CheckResult::Data, "{kind:?}");
             assert_eq!(taken.near.unread(), 0, "{kind:?}");
         }
         assert_eq!(contents(taken), b"one, two, three, four", "{kind:?}");
@@ -82,7 +82,7 @@ fn beyond_the_limit_data_stays_in_the_kernel() {
         let data = pattern(EARLY_LIMIT + 3000);
         taken.peer.say(&data);
         for _ in 0..2 {
-            assert_eq!(look(&mut taken), Finding::Data, "{kind:?}");
+            assert_eq!(look(&mut taken), CheckResult::Data, "{kind:?}");
             assert_eq!(taken.near.unread(), 3000, "{kind:?}");
         }
         assert_eq!(contents(taken), data, "{kind:?}");
@@ -94,13 +94,13 @@ fn a_byte_below_the_limit_it_looks_on() {
     for kind in Kind::PLAIN {
         let mut taken = kind.taken();
         taken.peer.say(&pattern(EARLY_LIMIT - 1));
-        assert_eq!(look(&mut taken), Finding::Data);
+        assert_eq!(look(&mut taken), CheckResult::Data);
         assert!(taken.near.is_watched());
         taken.peer.say(b"x");
-        assert_eq!(look(&mut taken), Finding::Data);
+        assert_eq!(look(&mut taken), CheckResult::Data);
         assert_eq!(taken.near.unread(), 0, "there was room for it");
         taken.peer.say(b"y");
-        assert_eq!(look(&mut taken), Finding::Data);
+        assert_eq!(look(&mut taken), CheckResult::Data);
         assert_eq!(taken.near.unread(), 1, "now there is none");
     }
 }
@@ -112,7 +112,7 @@ fn over_tls_more_than_the_limit_comes_out_whole() {
         let data = pattern(5 * EARLY_LIMIT);
         taken.peer.say(&data);
         for _ in 0..3 {
-            assert_eq!(look(&mut taken), Finding::Data, "{kind:?}");
+            assert_eq!(look(&mut taken), CheckResult::Data, "{kind:?}");
             assert!(taken.near.unread() > 2 * EARLY_LIMIT, "{kind:?}");
         }
         assert_eq!(contents(taken), data, "{kind:?}");
@@ -124,7 +124,7 @@ fn the_peers_close_is_found() {
     for kind in Kind::ALL {
         let mut taken = kind.taken();
         taken.peer.goodbye();
-        assert_eq!(look(&mut taken), Finding::Closed, "{kind:?}");
+        assert_eq!(look(&mut taken), CheckResult::Closed, "{kind:?}");
     }
 }
 
@@ -133,7 +133,7 @@ fn an_end_without_tls_goodbye_is_a_close() {
     for kind in Kind::TLS {
         let mut taken = kind.taken();
         taken.peer.end.end();
-        assert_eq!(look(&mut taken), Finding::Closed, "{kind:?}");
+        assert_eq!(look(&mut taken), CheckResult::Closed, "{kind:?}");
     }
 }
 
@@ -148,7 +148,7 @@ fn a_request_behind_which_the_peer_closes_is_delivered_but_what_is_no_request_hi
             } else {
                 taken.peer.end.end();
             }
-            let expected = if kind.has_claims() { Finding::Data } else { Finding::Closed };
+            let expected = if kind.has_claims() { CheckResult::Data } else { CheckResult::Closed };
             assert_eq!(look(&mut taken), expected, "{kind:?}, in good order: {in_good_order}");
         }
     }
@@ -159,9 +159,9 @@ fn an_end_after_a_look_that_found_data_is_seen_by_the_next() {
     for kind in Kind::ALL {
         let mut taken = kind.taken();
         taken.peer.say(b"request");
-        assert_eq!(look(&mut taken), Finding::Data, "{kind:?}");
+        assert_eq!(look(&mut taken), CheckResult::Data, "{kind:?}");
         taken.peer.goodbye();
-        let expected = if kind.has_claims() { Finding::Data } else { Finding::Closed };
+        let expected = if kind.has_claims() { CheckResult::Data } else { CheckResult::Closed };
         assert_eq!(look(&mut taken), expected, "{kind:?}");
     }
 }
@@ -173,7 +173,7 @@ fn a_failure_is_a_close_even_behind_data() {
             let mut taken = kind.taken();
             taken.peer.say(data.as_bytes());
             taken.near.set(|kernel| kernel.read_error = Some(ErrorKind::ConnectionReset));
-            assert_eq!(look(&mut taken), Finding::Closed, "{kind:?}, {data:?}");
+            assert_eq!(look(&mut taken), CheckResult::Closed, "{kind:?}, {data:?}");
         }
     }
 }
@@ -189,7 +189,7 @@ fn a_reset_that_reports_itself_once_is_taken_at_its_word() {
             }
             let before = taken.near.get(|kernel| kernel.reads);
             taken.near.set(|kernel| kernel.peek_error = Some(ErrorKind::ConnectionReset));
-            assert_eq!(look(&mut taken), Finding::Closed, "{kind:?}, {data:?}");
+            assert_eq!(look(&mut taken), CheckResult::Closed, "{kind:?}, {data:?}");
             assert_eq!(taken.near.get(|kernel| kernel.reads), before, "{kind:?}, {data:?}");
         }
     }
@@ -201,7 +201,7 @@ fn a_connection_that_cannot_be_watched_any_more_is_closed() {
         let mut taken = kind.taken();
         taken.peer.say(b"request");
         taken.near.set(|kernel| kernel.watch_error = Some(ErrorKind::Other));
-        assert_eq!(look(&mut taken), Finding::Closed, "{kind:?}");
+        assert_eq!(look(&mut taken), CheckResult::Closed, "{kind:?}");
     }
 }
 
@@ -211,7 +211,7 @@ fn a_wake_for_nothing_is_quiet_and_watched_again() {
         let mut taken = kind.taken();
         taken.near.rouse();
         assert!(!taken.near.is_watched(), "{kind:?}");
-        assert_eq!(look(&mut taken), Finding::Quiet, "{kind:?}");
+        assert_eq!(look(&mut taken), CheckResult::Quiet, "{kind:?}");
         assert!(taken.near.is_watched(), "{kind:?}");
     }
 }
@@ -222,7 +222,7 @@ fn it_reads_on_where_the_reactor_says_that_there_may_be_more() {
         let mut taken = kind.taken();
         taken.near.rouse();
         taken.near.set(|kernel| (kernel.spurious, kernel.reads) = (2, 0));
-        assert_eq!(look(&mut taken), Finding::Quiet, "{kind:?}");
+        assert_eq!(look(&mut taken), CheckResult::Quiet, "{kind:?}");
         assert_eq!(taken.near.get(|kernel| kernel.reads), 3, "{kind:?}");
         assert!(taken.near.is_watched(), "{kind:?}");
     }
@@ -234,7 +234,7 @@ fn an_interrupted_read_is_done_again() {
         let mut taken = kind.taken();
         taken.peer.say(b"hello");
         taken.near.set(|kernel| kernel.interrupts = 2);
-        assert_eq!(look(&mut taken), Finding::Data, "{kind:?}");
+        assert_eq!(look(&mut taken), CheckResult::Data, "{kind:?}");
         assert_eq!(contents(taken), b"hello", "{kind:?}");
     }
 }
@@ -244,7 +244,7 @@ fn a_record_that_is_false_is_a_close_and_the_peer_is_told() {
     for kind in Kind::TLS {
         let mut taken = kind.taken();
         taken.peer.end.send(&[[0x17, 3, 3, 0, 32].as_slice(), &[7; 32]].concat());
-        assert_eq!(look(&mut taken), Finding::Closed, "{kind:?}");
+        assert_eq!(look(&mut taken), CheckResult::Closed, "{kind:?}");
         let error = taken.peer.pump().unwrap_err();
         assert!(matches!(error, rustls::Error::AlertReceived(_)), "{kind:?}: {error}");
     }

@@ -120,7 +120,11 @@ impl Peer {
 }
 
 /// Leads a handshake to its end, however often it has to wait for the peer.
-pub(crate) fn shake(handshake: &mut Handshake, near: &End, peer: &mut Peer) -> Result<(), Failure> {
+pub(crate) fn complete(
+    handshake: &mut Handshake,
+    near: &End,
+    peer: &mut Peer,
+) -> Result<(), Failure> {
     for _ in 0..10_000 {
         if let Poll::Ready(result) = handshake.advance(&mut near.now()) {
             return result;

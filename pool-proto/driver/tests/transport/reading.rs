@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::task::Poll;
 
 use pool_driver::transport::{Link, Socket, Stream};
-use pool_proto::{ConnId, Dialing, Finding};
+use pool_proto::{CheckResult, ConnId, Dialing};
 use rustls::ProtocolVersion;
 
 use crate::look::pattern;
@@ -66,10 +66,13 @@ fn early_data_comes_first() {
     for kind in Kind::ALL {
         let mut pool = kind.pool();
         let (_near, mut peer) = pool.bring();
-        let mut held = pool.take().unwrap();
+        let mut leased = pool.take().unwrap();
         peer.say(b"early, ");
-        assert_eq!(pool_driver::shell::Connection::check(held.get_mut().unwrap()), Finding::Data);
-        let mut stream = Stream::new(held);
+        assert_eq!(
+            pool_driver::shared::Connection::check(leased.get_mut().unwrap()),
+            CheckResult::Data
+        );
+        let mut stream = Stream::new(leased);
         peer.say(b"late");
         for part in ["early", ", ", "late"] {
             assert_read(&mut stream, part.as_bytes());
@@ -82,18 +85,18 @@ fn what_came_with_the_id_is_the_users() {
     for tls in [false, true] {
         let (near, far) = End::pair();
         let mut pool = Pool::<Dialing>::new(tls);
-        let (ticket, handshake) = Dialing::begin(&mut pool);
+        let (attempt, handshake) = Dialing::begin(&mut pool);
         let mut peer = server_peer(far, tls);
         peer.say(b"0a1b2c3dearly");
         let shaken = pool.shaken(handshake, &near, &mut peer);
         peer.say(b"late");
-        pool.crew.report(ticket, Ok((Link::new(near.clone()), shaken)));
+        pool.crew.report(attempt, Ok((Link::new(near.clone()), shaken)));
         // The peer has taken it: who knows its id gets it.
         let id = ConnId::from_bytes([0x0a, 0x1b, 0x2c, 0x3d]);
-        let Poll::Ready(Ok(held)) = take(pool.shell().acquire_by_id(id)) else {
+        let Poll::Ready(Ok(leased)) = take(pool.shared().acquire_by_id(id)) else {
             panic!("it is not there")
         };
-        let mut stream = Stream::new(held);
+        let mut stream = Stream::new(leased);
         assert_eq!(stream.id(), id);
         assert_eq!(all_of(&mut stream, &near), b"earlylate", "tls: {tls}");
     }

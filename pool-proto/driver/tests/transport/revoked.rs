@@ -91,14 +91,14 @@ struct Doomed {
 fn doomed() -> Doomed {
     let mut pool = Pool::new(false);
     let (near, peer) = pool.bring();
-    let Poll::Ready(Ok(held)) = take(pool.shell().acquire()) else { panic!("none is ready") };
-    Doomed { pool, near, far: peer.end, stream: Stream::new(held) }
+    let Poll::Ready(Ok(leased)) = take(pool.shared().acquire()) else { panic!("none is ready") };
+    Doomed { pool, near, far: peer.end, stream: Stream::new(leased) }
 }
 
 /// The socket of a call during which the pool is flushed.
 fn meanwhile<'s>(pool: &mut Pool<Accepting>) -> impl FnOnce(&'s End) -> Io<'s> {
     move |socket| {
-        pool.shell().run(|machine, now| machine.flush(now));
+        pool.shared().run(|machine, now| machine.flush(now));
         pool.turn();
         Io(socket)
     }

@@ -8,19 +8,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use pool_driver::shell::{Acquire, AcquireError, Clock, Held, Order, Shell, Ticket};
+use pool_driver::shared::{Acquire, AcquireError, Attempt, Clock, Command, Leased, SharedMachine};
 use pool_driver::transport::{
-    ClientSide, Crew, Handshake, Link, Pooled, ServerSide, Shaken, Stream, Task,
+    Acceptor, Connector, Crew, Established, Handshake, Link, Pooled, Stream, Task,
 };
 use pool_proto::{
     Accepting, AllowList, Client, ClientConfig, CloseReason, Dialing, IdExchange, IdFormat,
     Instant, PutError, Role, Server, ServerConfig, Stats, Token,
 };
 
-use crate::peer::{CLIENT_TLS, Peer, SERVER_TLS, shake};
+use crate::peer::{CLIENT_TLS, Peer, SERVER_TLS, complete};
 use crate::wire::End;
 
-pub(crate) type Ends<R> = Shell<Pooled<End>, R>;
+pub(crate) type Ends<R> = SharedMachine<Pooled<End>, R>;
 
 /// Where peers of a server come from.
 pub(crate) const PEER: &str = "192.0.2.7:4711";
@@ -45,7 +45,7 @@ impl Clock for HandClock {
 pub(crate) struct Pool<R: Side> {
     pub(crate) crew: Arc<Crew<End, R>>,
     pub(crate) clock: HandClock,
-    pub(crate) begun: VecDeque<Ticket<Pooled<End>, R>>,
+    pub(crate) begun: VecDeque<Attempt<Pooled<End>, R>>,
     pub(crate) ended: Vec<Token>,
     /// Why connections were closed or ended, in order.
     pub(crate) reasons: Vec<CloseReason>,
@@ -60,25 +60,25 @@ impl<R: Side> Pool<R> {
 
     pub(crate) fn with_ids(tls: bool, ids: IdExchange) -> Self {
         let clock = HandClock::default();
-        let crew = Crew::new(R::shell(clock.clone(), ids));
+        let crew = Crew::new(R::shared(clock.clone(), ids));
         let (begun, ended, reasons) = Default::default();
         Self { crew, clock, begun, ended, reasons, tls, ids }
     }
 
-    pub(crate) fn shell(&self) -> &Arc<Ends<R>> {
-        self.crew.shell()
+    pub(crate) fn shared(&self) -> &Arc<Ends<R>> {
+        self.crew.shared()
     }
 
     /// One turn of the driver.
     pub(crate) fn turn(&mut self) {
-        let mut orders = Vec::new();
-        self.shell().turn(&mut orders);
-        for order in orders {
-            if let Order::Close { reason, .. } | Order::Abort { reason, .. } = &order {
+        let mut commands = Vec::new();
+        self.shared().turn(&mut commands);
+        for command in commands {
+            if let Command::Close { reason, .. } | Command::Abort { reason, .. } = &command {
                 self.reasons.push(*reason);
             }
-            match self.crew.carry_out(order) {
-                Some(Task::Begin(ticket)) => self.begun.push_back(ticket),
+            match self.crew.carry_out(command) {
+                Some(Task::Begin(attempt)) => self.begun.push_back(attempt),
                 Some(Task::End(token)) => self.ended.push(token),
                 None => {}
             }
@@ -91,9 +91,9 @@ impl<R: Side> Pool<R> {
     }
 
     /// Shakes hands with `peer` over `near`.
-    pub(crate) fn shaken(&self, handshake: Handshake, near: &End, peer: &mut Peer) -> Shaken {
+    pub(crate) fn shaken(&self, handshake: Handshake, near: &End, peer: &mut Peer) -> Established {
         let mut handshake = handshake;
-        shake(&mut handshake, near, peer).expect("a handshake");
+        complete(&mut handshake, near, peer).expect("a handshake");
         handshake.finish().expect("an id")
     }
 
@@ -107,11 +107,11 @@ impl<R: Side> Pool<R> {
     pub(crate) fn bring_linked(&mut self) -> (End, Peer, (Arc<Link<End>>, Token)) {
         let (near, far) = End::pair();
         let mut peer = self.peer(far);
-        let (ticket, handshake) = R::begin(self);
-        let token = ticket.token();
+        let (attempt, handshake) = R::begin(self);
+        let token = attempt.token();
         let shaken = self.shaken(handshake, &near, &mut peer);
         let link = Link::new(near.clone());
-        self.crew.report(ticket, Ok((Arc::clone(&link), shaken)));
+        self.crew.report(attempt, Ok((Arc::clone(&link), shaken)));
         // A server's peer has the id before it.
         peer.hear();
         (near, peer, (link, token))
@@ -123,14 +123,14 @@ static IDS: AtomicU64 = AtomicU64::new(1);
 
 /// What the two roles differ in.
 pub(crate) trait Side: Role + Send + Sized + 'static {
-    fn shell(clock: HandClock, ids: IdExchange) -> Arc<Ends<Self>>;
+    fn shared(clock: HandClock, ids: IdExchange) -> Arc<Ends<Self>>;
     /// A connection begins to come.
-    fn begin(pool: &mut Pool<Self>) -> (Ticket<Pooled<End>, Self>, Handshake);
+    fn begin(pool: &mut Pool<Self>) -> (Attempt<Pooled<End>, Self>, Handshake);
     fn peer(far: End, tls: bool, ids: IdExchange) -> Peer;
 }
 
-pub(crate) fn client_side(tls: bool, ids: IdExchange) -> ClientSide {
-    ClientSide::new(tls.then(|| CLIENT_TLS.clone()), ids)
+pub(crate) fn client_side(tls: bool, ids: IdExchange) -> Connector {
+    Connector::new(tls.then(|| CLIENT_TLS.clone()), ids)
 }
 
 /// A peer of a client's.
@@ -138,12 +138,12 @@ pub(crate) fn server_peer(far: End, tls: bool) -> Peer {
     if tls { Peer::tls_server(far, &SERVER_TLS) } else { Peer::plain(far) }
 }
 
-pub(crate) fn server_side(tls: bool, format: IdFormat) -> ServerSide {
-    ServerSide::new(tls.then(|| SERVER_TLS.clone()), format)
+pub(crate) fn server_side(tls: bool, format: IdFormat) -> Acceptor {
+    Acceptor::new(tls.then(|| SERVER_TLS.clone()), format)
 }
 
 impl Side for Dialing {
-    fn shell(clock: HandClock, ids: IdExchange) -> Arc<Ends<Self>> {
+    fn shared(clock: HandClock, ids: IdExchange) -> Arc<Ends<Self>> {
         let config = ClientConfig::builder()
             .seed(1)
             .ids(ids)
@@ -153,14 +153,14 @@ impl Side for Dialing {
             .idle_timeout(None)
             .max_lifetime(None)
             .build();
-        Shell::new(Client::new(&config.unwrap(), Instant::EPOCH), clock)
+        SharedMachine::new(Client::new(&config.unwrap(), Instant::EPOCH), clock)
     }
 
-    fn begin(pool: &mut Pool<Self>) -> (Ticket<Pooled<End>, Self>, Handshake) {
+    fn begin(pool: &mut Pool<Self>) -> (Attempt<Pooled<End>, Self>, Handshake) {
         pool.turn();
-        let mut ticket = pool.begun.pop_front().expect("a dial");
-        ticket.dialed();
-        (ticket, client_side(pool.tls, pool.ids).begin().unwrap())
+        let mut attempt = pool.begun.pop_front().expect("a dial");
+        attempt.dialed();
+        (attempt, client_side(pool.tls, pool.ids).begin().unwrap())
     }
 
     fn peer(far: End, tls: bool, ids: IdExchange) -> Peer {
@@ -173,7 +173,7 @@ impl Side for Dialing {
 }
 
 impl Side for Accepting {
-    fn shell(clock: HandClock, _ids: IdExchange) -> Arc<Ends<Self>> {
+    fn shared(clock: HandClock, _ids: IdExchange) -> Arc<Ends<Self>> {
         let config = ServerConfig::builder()
             .seed(1)
             .capacity(4)
@@ -182,13 +182,13 @@ impl Side for Accepting {
             .idle_timeout(None)
             .max_lifetime(None)
             .build();
-        Shell::new(Server::new(&config.unwrap(), Instant::EPOCH), clock)
+        SharedMachine::new(Server::new(&config.unwrap(), Instant::EPOCH), clock)
     }
 
-    fn begin(pool: &mut Pool<Self>) -> (Ticket<Pooled<End>, Self>, Handshake) {
+    fn begin(pool: &mut Pool<Self>) -> (Attempt<Pooled<End>, Self>, Handshake) {
         let peer: SocketAddr = PEER.parse().unwrap();
-        let (ticket, id) = pool.crew.admit(peer).expect("a peer may come in");
-        (ticket, server_side(pool.tls, IdFormat::Hex8).begin(id).unwrap())
+        let (attempt, id) = pool.crew.admit(peer).expect("a peer may come in");
+        (attempt, server_side(pool.tls, IdFormat::Hex8).begin(id).unwrap())
     }
 
     fn peer(far: End, tls: bool, _ids: IdExchange) -> Peer {
@@ -199,7 +199,7 @@ impl Side for Accepting {
 /// One poll, by nobody who could be woken.
 pub(crate) fn take<R: Side>(
     acquire: Acquire<Pooled<End>, R>,
-) -> Poll<Result<Held<Pooled<End>>, AcquireError>> {
+) -> Poll<Result<Leased<Pooled<End>>, AcquireError>> {
     let mut acquire = acquire;
     Pin::new(&mut acquire).poll(&mut Context::from_waker(Waker::noop()))
 }
@@ -215,7 +215,7 @@ pub(crate) trait AnyPool {
     fn put(&self, stream: Stream<End>) -> Result<(), PutError>;
     fn bring(&mut self) -> (End, Peer);
     /// The connection that is ready; `None` if there is none.
-    fn take(&self) -> Option<Held<Pooled<End>>>;
+    fn take(&self) -> Option<Leased<Pooled<End>>>;
 }
 
 impl<R: Side> AnyPool for Pool<R> {
@@ -224,7 +224,7 @@ impl<R: Side> AnyPool for Pool<R> {
     }
 
     fn flush(&mut self) {
-        self.shell().run(|machine, now| machine.flush(now));
+        self.shared().run(|machine, now| machine.flush(now));
     }
 
     fn end(&self) {
@@ -232,7 +232,7 @@ impl<R: Side> AnyPool for Pool<R> {
     }
 
     fn stats(&self) -> Stats {
-        self.shell().stats()
+        self.shared().stats()
     }
 
     fn reasons(&self) -> &[CloseReason] {
@@ -247,9 +247,9 @@ impl<R: Side> AnyPool for Pool<R> {
         Self::bring(self)
     }
 
-    fn take(&self) -> Option<Held<Pooled<End>>> {
-        match take(self.shell().acquire()) {
-            Poll::Ready(held) => Some(held.unwrap()),
+    fn take(&self) -> Option<Leased<Pooled<End>>> {
+        match take(self.shared().acquire()) {
+            Poll::Ready(leased) => Some(leased.unwrap()),
             Poll::Pending => None,
         }
     }
@@ -303,14 +303,14 @@ impl Kind {
     pub(crate) fn taken(self) -> Taken {
         let mut pool = self.pool();
         let (near, peer) = pool.bring();
-        let held = pool.take().expect("a connection");
-        Taken { pool, near, peer, held }
+        let leased = pool.take().expect("a connection");
+        Taken { pool, near, peer, leased }
     }
 
     /// The same, as its holder has it.
     pub(crate) fn streaming(self) -> Streaming {
-        let Taken { pool, near, peer, held } = self.taken();
-        Streaming { pool, near, peer, stream: Stream::new(held) }
+        let Taken { pool, near, peer, leased } = self.taken();
+        Streaming { pool, near, peer, stream: Stream::new(leased) }
     }
 }
 
@@ -319,7 +319,7 @@ pub(crate) struct Taken {
     pub(crate) pool: Box<dyn AnyPool>,
     pub(crate) near: End,
     pub(crate) peer: Peer,
-    pub(crate) held: Held<Pooled<End>>,
+    pub(crate) leased: Leased<Pooled<End>>,
 }
 
 /// A connection in its holder's hands.

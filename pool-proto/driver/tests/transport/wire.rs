@@ -234,8 +234,8 @@ impl Read for Io<'_> {
             };
         }
         let count = buffer.len().min(piece).min(other.sent.len());
-        for (place, byte) in buffer.iter_mut().zip(other.sent.drain(..count)) {
-            *place = byte;
+        for (handle, byte) in buffer.iter_mut().zip(other.sent.drain(..count)) {
+            *handle = byte;
         }
         Ok(count)
     }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use pool_proto::{
-    ClientConfig, ConnId, Event, Finding, IdExchange, IdFormat, Instant, MAX_CONNECTIONS,
+    CheckResult, ClientConfig, ConnId, Event, IdExchange, IdFormat, Instant, MAX_CONNECTIONS,
     MAX_HANDSHAKES, ServerConfig, TakeOrder, Tuning,
 };
 
@@ -209,7 +209,7 @@ impl Settings {
     ) -> pool_proto::ClientConfigBuilder {
         common!(builder, self)
             .interval(self.interval.0..=self.interval.1)
-            .tuning(if self.reference { Tuning::Reference } else { Tuning::Demand })
+            .tuning(if self.reference { Tuning::NodePass } else { Tuning::Demand })
             .ids(self.ids)
             .max_dials(self.max_dials)
             .dial_timeout(self.dial_timeout)
@@ -265,7 +265,7 @@ impl Settings {
                 pool.readable(admission.token);
             }
             while !pool.checks.is_empty() {
-                pool.checked(Finding::Data);
+                pool.checked(CheckResult::Data);
             }
             assert!(pool.stats().claimed <= self.capacity.1.saturating_mul(2).max(64));
         }
@@ -315,7 +315,7 @@ fn is_a_period(span: Duration) -> bool {
 fn users<R: pool_proto::Role>(pool: &mut Harness<R>, choices: &mut Choices<'_>) {
     match choices.below(8) {
         0 | 1 => {
-            if let pool_proto::Acquire::Ready(lease) = pool.acquire() {
+            if let pool_proto::Acquired::Ready(lease) = pool.acquire() {
                 let _ = pool.put(lease);
             }
         }
@@ -324,12 +324,12 @@ fn users<R: pool_proto::Role>(pool: &mut Harness<R>, choices: &mut Choices<'_>) 
             if let Some(waiter) = choices.pick(&pool.waiters())
                 && let pool_proto::Collected::Ready(lease) = pool.collect(waiter)
             {
-                let _ = pool.put_drained(lease, Finding::Quiet);
+                let _ = pool.put_drained(lease, CheckResult::Quiet);
             }
         }
         4 => {
             if !pool.checks.is_empty() {
-                pool.checked(choices.of([Finding::Quiet, Finding::Data]));
+                pool.checked(choices.of([CheckResult::Quiet, CheckResult::Data]));
             }
         }
         5 => {

@@ -51,7 +51,7 @@ pub fn pair_script(bytes: &[u8]) {
 impl World {
     fn new(choices: &mut Choices<'_>) -> Self {
         let (min, max) = (choices.within(1, 3), choices.within(3, 6));
-        let tuning = choices.of([Tuning::Demand, Tuning::Reference]);
+        let tuning = choices.of([Tuning::Demand, Tuning::NodePass]);
         let client = ClientConfig::builder()
             .capacity(min..=max)
             .max_dials(choices.within(1, 4))
@@ -72,7 +72,7 @@ impl World {
             .max_waiters(choices.within(1, 16))
             .max_handshakes(match tuning {
                 // Its rounds would not make up for what is refused.
-                Tuning::Reference => 6,
+                Tuning::NodePass => 6,
                 _ => choices.within(1, 6),
             })
             .reuse_delay(choices.of([ms(0), ms(70)]))
@@ -223,7 +223,7 @@ impl World {
             // An id that was forged, or whose connection was reset before it came.
             Want::Id(_) => self.client.why(waiter) == Some(WaitReason::IdNotSeen),
             // The reference's capacity does not follow demand.
-            Want::Stock => self.tuning == Tuning::Reference,
+            Want::Stock => self.tuning == Tuning::NodePass,
         };
         let stats = self.client.machine.stats();
         stats.idle >= stats.capacity

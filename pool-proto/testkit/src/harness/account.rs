@@ -62,11 +62,11 @@ impl<R: Role> Harness<R> {
         assert_eq!(*life.id.get_or_insert(lease.id), lease.id);
     }
 
-    pub fn acquired(&mut self, answer: Acquire<u32>, any: bool) -> Acquire<u32> {
+    pub fn acquired(&mut self, answer: Acquired<u32>, any: bool) -> Acquired<u32> {
         match &answer {
-            Acquire::Ready(lease) => self.leased(lease),
-            Acquire::Queued(waiter) => self.waiters.push((*waiter, any)),
-            Acquire::Refused(_) => {}
+            Acquired::Ready(lease) => self.leased(lease),
+            Acquired::Queued(waiter) => self.waiters.push((*waiter, any)),
+            Acquired::Refused(_) => {}
         }
         self.settle();
         answer
@@ -81,11 +81,11 @@ impl<R: Role> Harness<R> {
             self.log.push(action);
         }
         self.audit(dialled);
-        if let Some(finding) = self.auto
+        if let Some(result) = self.auto
             && !self.checks.is_empty()
         {
             let began = self.step_began;
-            self.checked(finding);
+            self.checked(result);
             self.step_began = began;
         }
     }
@@ -101,14 +101,14 @@ impl<R: Role> Harness<R> {
                 self.dials += 1;
                 self.lives.push(Life { token, held: Held::Dialing, id: None, address: None });
             }
-            Action::Check { token, connection, purpose } => {
+            Action::Check { token, connection, kind } => {
                 assert!(!closed, "{action:?} of a closed pool");
                 let until = self.clock + self.drain_timeout;
                 let life = self.life(token).expect("a check of a live connection");
                 assert_eq!(life.held, Held::Machine);
                 life.held = Held::Checking(until);
                 self.moved(connection, Place::Machine, Place::Driver);
-                self.checks.push((token, connection, purpose));
+                self.checks.push((token, connection, kind));
             }
             Action::Close { token, connection, reason } => {
                 self.moved(connection, Place::Machine, Place::Ended);
@@ -215,7 +215,7 @@ impl<R: Role> Drop for Harness<R> {
         self.close();
         assert_eq!(self.log.len(), began, "closing twice");
         while !self.checks.is_empty() {
-            self.checked(Finding::Quiet);
+            self.checked(CheckResult::Quiet);
         }
         assert_eq!(self.inside, 0, "connections that did not come out");
         assert!(self.lives.is_empty(), "{:?}", self.lives);

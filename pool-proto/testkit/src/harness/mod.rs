@@ -8,10 +8,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use pool_proto::{
-    Accepting, Acquire, Action, Admission, Client, ClientConfig, ClientConfigBuilder, CloseReason,
-    Collected, ConnId, Dialing, Event, Finding, HandshakeFailure, Instant, Lease, Machine, Purpose,
-    PutError, Rejected, Role, Server, ServerConfig, ServerConfigBuilder, Stats, Stock, Token,
-    WaitOutcome, WaiterId,
+    Accepting, Acquired, Action, Admission, CheckKind, CheckResult, Client, ClientConfig,
+    ClientConfigBuilder, CloseReason, Collected, ConnId, Dialing, Event, HandshakeFailure, Instant,
+    Lease, Machine, PutError, Rejected, Role, Server, ServerConfig, ServerConfigBuilder, Stats,
+    Stock, Token, WaitOutcome, WaiterId,
 };
 
 pub const fn ms(millis: u64) -> Duration {
@@ -63,7 +63,7 @@ pub struct Harness<R: Role> {
     /// All actions so far, in order.
     pub log: Vec<Did>,
     /// Answers every check at once.
-    pub auto: Option<Finding>,
+    pub auto: Option<CheckResult>,
     pub drain_timeout: Duration,
     pub max_dials: u32,
     pub max_per_source: Option<usize>,
@@ -75,7 +75,7 @@ pub struct Harness<R: Role> {
     dead: HashSet<Token>,
     /// By the connection's number.
     places: Vec<Place>,
-    pub checks: Vec<(Token, u32, Purpose)>,
+    pub checks: Vec<(Token, u32, CheckKind)>,
     waiters: Vec<(WaiterId, bool)>,
     /// How many of them the machine has.
     inside: u32,
@@ -283,13 +283,13 @@ impl<R: Role> Harness<R> {
     }
 
     /// Answers the oldest check.
-    pub fn checked(&mut self, finding: Finding) -> Token {
+    pub fn checked(&mut self, result: CheckResult) -> Token {
         let (token, connection, _) = self.checks.remove(0);
         self.give(connection);
         if let Some(life) = self.life(token) {
             life.held = Held::Machine;
         }
-        self.event(Event::Checked { token, connection, finding });
+        self.event(Event::Checked { token, connection, result });
         token
     }
 
@@ -311,19 +311,19 @@ impl<R: Role> Harness<R> {
 
     // --- what the users say ---------------------------------------------------------------------
 
-    pub fn acquire(&mut self) -> Acquire<u32> {
+    pub fn acquire(&mut self) -> Acquired<u32> {
         self.begin();
         let answer = self.machine.acquire(self.now);
         self.acquired(answer, true)
     }
 
-    pub fn acquire_again(&mut self) -> Acquire<u32> {
+    pub fn acquire_again(&mut self) -> Acquired<u32> {
         self.begin();
         let answer = self.machine.acquire_again(self.now);
         self.acquired(answer, true)
     }
 
-    pub fn acquire_by_id(&mut self, id: ConnId) -> Acquire<u32> {
+    pub fn acquire_by_id(&mut self, id: ConnId) -> Acquired<u32> {
         self.begin();
         let answer = self.machine.acquire_by_id(self.now, id);
         self.acquired(answer, false)
@@ -332,7 +332,7 @@ impl<R: Role> Harness<R> {
     /// A lease that must be there.
     pub fn take(&mut self) -> Lease<u32> {
         match self.acquire() {
-            Acquire::Ready(lease) => lease,
+            Acquired::Ready(lease) => lease,
             other => panic!("{other:?}"),
         }
     }
@@ -340,14 +340,14 @@ impl<R: Role> Harness<R> {
     /// A waiter for any connection, where none is ready.
     pub fn queue(&mut self) -> WaiterId {
         match self.acquire() {
-            Acquire::Queued(waiter) => waiter,
+            Acquired::Queued(waiter) => waiter,
             other => panic!("{other:?}"),
         }
     }
 
     pub fn queue_by_id(&mut self, id: ConnId) -> WaiterId {
         match self.acquire_by_id(id) {
-            Acquire::Queued(waiter) => waiter,
+            Acquired::Queued(waiter) => waiter,
             other => panic!("{other:?}"),
         }
     }
@@ -407,7 +407,7 @@ impl<R: Role> Harness<R> {
     }
 
     /// Puts back what the driver has drained itself.
-    pub fn put_drained(&mut self, lease: Lease<u32>, found: Finding) -> Result<(), PutError> {
+    pub fn put_drained(&mut self, lease: Lease<u32>, found: CheckResult) -> Result<(), PutError> {
         self.begin();
         self.give(lease.connection);
         let result = self.machine.put_drained(self.now, lease.token, lease.connection, found);
@@ -418,14 +418,14 @@ impl<R: Role> Harness<R> {
         result
     }
 
-    pub fn reject(&mut self, lease: Lease<u32>, finding: Finding) {
+    pub fn reject(&mut self, lease: Lease<u32>, result: CheckResult) {
         self.begin();
         self.give(lease.connection);
         if let Some(life) = self.life(lease.token) {
             assert_eq!(life.held, Held::Leased);
             life.held = Held::Machine;
         }
-        self.machine.reject(self.now, lease.token, lease.connection, finding);
+        self.machine.reject(self.now, lease.token, lease.connection, result);
         self.settle();
     }
 

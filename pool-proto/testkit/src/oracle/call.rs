@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use pool_proto::{
-    Accepting, Acquire, Action, Admission, Client, Collected, ConnId, Dialing, Event, Finding,
+    Accepting, Acquired, Action, Admission, CheckResult, Client, Collected, ConnId, Dialing, Event,
     Instant, Machine, PutError, Rejected, Role, Server, Stock, Token, WaitOutcome, WaitReason,
     WaiterId,
 };
@@ -17,7 +17,7 @@ pub type Did = Action<u32>;
 pub enum Call {
     Event(Event<u32>),
     Timeout,
-    Acquire,
+    Acquired,
     AcquireAgain,
     AcquireById(ConnId),
     WaitReady(u32),
@@ -25,8 +25,8 @@ pub enum Call {
     Cancel(WaiterId),
     Why(WaiterId),
     Put(Token, u32),
-    PutDrained(Token, u32, Finding),
-    Reject(Token, u32, Finding),
+    PutDrained(Token, u32, CheckResult),
+    Reject(Token, u32, CheckResult),
     PutForeign,
     Clean,
     Flush,
@@ -39,7 +39,7 @@ pub enum Call {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
     Nothing,
-    Acquire(Acquire<u32>),
+    Acquired(Acquired<u32>),
     Stock(Stock),
     Collected(Collected<u32>),
     Outcome(WaitOutcome),
@@ -100,9 +100,9 @@ impl Call {
         match self.clone() {
             Self::Event(event) => machine.handle_event(now, event),
             Self::Timeout => machine.handle_timeout(now),
-            Self::Acquire => return Answer::Acquire(machine.acquire(now)),
-            Self::AcquireAgain => return Answer::Acquire(machine.acquire_again(now)),
-            Self::AcquireById(id) => return Answer::Acquire(machine.acquire_by_id(now, id)),
+            Self::Acquired => return Answer::Acquired(machine.acquire(now)),
+            Self::AcquireAgain => return Answer::Acquired(machine.acquire_again(now)),
+            Self::AcquireById(id) => return Answer::Acquired(machine.acquire_by_id(now, id)),
             Self::WaitReady(ready) => return Answer::Stock(machine.wait_ready(now, ready)),
             Self::Collect(waiter) => return Answer::Collected(machine.collect(now, waiter)),
             Self::Cancel(waiter) => return Answer::Outcome(machine.cancel(now, waiter)),
@@ -110,11 +110,11 @@ impl Call {
             Self::Put(token, connection) => {
                 return Answer::Put(machine.put(now, token, connection));
             }
-            Self::PutDrained(token, connection, finding) => {
-                return Answer::Put(machine.put_drained(now, token, connection, finding));
+            Self::PutDrained(token, connection, result) => {
+                return Answer::Put(machine.put_drained(now, token, connection, result));
             }
-            Self::Reject(token, connection, finding) => {
-                machine.reject(now, token, connection, finding);
+            Self::Reject(token, connection, result) => {
+                machine.reject(now, token, connection, result);
             }
             Self::PutForeign => return Answer::Foreign(machine.put_foreign()),
             Self::Clean => return Answer::Count(machine.clean(now)),

@@ -1,6 +1,6 @@
 //! A real machine with the naive pool and the laws at its side.
 
-use pool_proto::{Action, CloseReason, Event, Finding, Instant, Machine, Stats, Token};
+use pool_proto::{Action, CheckResult, CloseReason, Event, Instant, Machine, Stats, Token};
 
 use super::call::{Answer, Call, Did, Side};
 use super::driver::Driver;
@@ -78,9 +78,9 @@ impl<R: Side> Checked<R> {
     }
 
     /// What is being checked under this token comes back.
-    pub fn answer_check(&mut self, token: Token, finding: Finding) {
+    pub fn answer_check(&mut self, token: Token, result: CheckResult) {
         if let Some((token, connection)) = self.driver.take_check(token) {
-            self.make(Call::Event(Event::Checked { token, connection, finding }));
+            self.make(Call::Event(Event::Checked { token, connection, result }));
         }
     }
 
@@ -153,7 +153,7 @@ impl<R: Side> Checked<R> {
     pub fn bury(mut self) {
         self.apply(&Op::Close);
         self.apply(&Op::Close);
-        while self.apply(&Op::Checked(super::op::Whom::Nth(0), Finding::Quiet)).is_some() {}
+        while self.apply(&Op::Checked(super::op::Whom::Nth(0), CheckResult::Quiet)).is_some() {}
         while self.apply(&Op::Put(super::op::Whom::Nth(0))).is_some() {}
         while self.apply(&Op::Collect(super::op::Who::Nth(0))).is_some() {}
         assert!(self.driver.lives.is_empty());

@@ -2,13 +2,13 @@
 //! with their leases and waiters. Knows only what the machine has said, and turns an [`Op`] into the
 //! [`Call`] that it means to them now.
 
-mod canon;
+mod state_key;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use pool_proto::{
-    Acquire, Action, Admission, CloseReason, Collected, ConnId, Event, Instant, Lease, Stock,
+    Acquired, Action, Admission, CloseReason, Collected, ConnId, Event, Instant, Lease, Stock,
     Token, WaitOutcome, WaiterId,
 };
 
@@ -87,7 +87,7 @@ impl Driver {
         use Place::*;
 
         let event = match *op {
-            Op::Acquire => return Some(Call::Acquire),
+            Op::Acquired => return Some(Call::Acquired),
             Op::AcquireAgain => return Some(Call::AcquireAgain),
             Op::AcquireById(whose) => return self.id(whose).map(Call::AcquireById),
             Op::WaitReady(ready) => return Some(Call::WaitReady(ready.into())),
@@ -98,13 +98,13 @@ impl Driver {
                 let (token, connection) = self.lease(whom)?;
                 return Some(Call::Put(token, connection));
             }
-            Op::PutDrained(whom, finding) => {
+            Op::PutDrained(whom, result) => {
                 let (token, connection) = self.lease(whom)?;
-                return Some(Call::PutDrained(token, connection, finding));
+                return Some(Call::PutDrained(token, connection, result));
             }
-            Op::Reject(whom, finding) => {
+            Op::Reject(whom, result) => {
                 let (token, connection) = self.lease(whom)?;
-                return Some(Call::Reject(token, connection, finding));
+                return Some(Call::Reject(token, connection, result));
             }
             Op::PutForeign => return Some(Call::PutForeign),
             Op::Clean => return Some(Call::Clean),
@@ -144,9 +144,9 @@ impl Driver {
                 Event::HandshakeFailed { token: self.token(whom, &[Handshaking])?, failure }
             }
             Op::Readable(whom) => Event::Readable { token: self.token(whom, &[Pooled])? },
-            Op::Checked(whom, finding) => {
+            Op::Checked(whom, result) => {
                 let (token, connection) = self.check(whom)?;
-                Event::Checked { token, connection, finding }
+                Event::Checked { token, connection, result }
             }
             Op::Closed(whom) => {
                 let token = self.token(whom, &[Pooled, Checking])?;
@@ -309,9 +309,9 @@ impl Driver {
         if !matches!(call, Call::Why(_) | Call::PutForeign | Call::AddError | Call::ResetError) {
             self.latest = self.latest.max(self.now);
         }
-        let (now, patience) = (self.latest, self.drain_timeout);
+        let (now, timeout) = (self.latest, self.drain_timeout);
         match *call {
-            Call::Timeout => self.lose_checks(|life| life.since + patience <= now),
+            Call::Timeout => self.lose_checks(|life| life.since + timeout <= now),
             Call::Flush | Call::Close => self.lose_checks(|_| true),
             _ if !self.fits(call) => {}
             Call::Event(Event::Dialed { token }) => {
@@ -350,7 +350,7 @@ impl Driver {
     /// Enters what the machine said. `fitted` is whether the call fitted before.
     pub fn note(&mut self, call: &Call, fitted: bool, answer: &Answer, actions: &[Did]) {
         match answer {
-            Answer::Acquire(Acquire::Ready(lease)) => self.leased(lease),
+            Answer::Acquired(Acquired::Ready(lease)) => self.leased(lease),
             Answer::Collected(Collected::Ready(lease)) => self.leased(lease),
             _ => {}
         }
@@ -383,7 +383,7 @@ impl Driver {
         match (call, answer) {
             (
                 _,
-                Answer::Acquire(Acquire::Queued(waiter)) | Answer::Stock(Stock::Queued(waiter)),
+                Answer::Acquired(Acquired::Queued(waiter)) | Answer::Stock(Stock::Queued(waiter)),
             ) => {
                 let new = self.waiters.iter().all(|(other, _)| other != waiter);
                 assert!(new && !self.over.contains(waiter), "{waiter:?} is used again");

@@ -25,7 +25,7 @@
 use std::time::Duration;
 
 use pool_proto::{
-    Acquire, Action, Collected, ConnId, Event, Instant, Machine, Rejected, State, Stats, Stock,
+    Acquired, Action, Collected, ConnId, Event, Instant, Machine, Rejected, State, Stats, Stock,
     Token, Tuning, WaitOutcome, WaiterId,
 };
 
@@ -106,9 +106,8 @@ impl<R: Side> Step<'_, R> {
 
     fn lease(&self) -> Option<(Token, ConnId)> {
         match self.answer {
-            Answer::Acquire(Acquire::Ready(lease)) | Answer::Collected(Collected::Ready(lease)) => {
-                Some((lease.token, lease.id))
-            }
+            Answer::Acquired(Acquired::Ready(lease))
+            | Answer::Collected(Collected::Ready(lease)) => Some((lease.token, lease.id)),
             _ => None,
         }
     }
@@ -183,7 +182,7 @@ impl<R: Side> Step<'_, R> {
         assert!((min..=max).contains(&after.capacity), "{after:?}");
         let (short, long) = self.setup.interval;
         assert!((short..=long).contains(&after.interval), "{after:?}");
-        if self.setup.tuning == Tuning::Reference {
+        if self.setup.tuning == Tuning::NodePass {
             assert!(before.capacity.abs_diff(after.capacity) <= 1, "{before:?} {after:?}");
             let moved = before.interval.abs_diff(after.interval);
             assert!(moved <= Duration::from_millis(100), "{before:?} {after:?}");
@@ -314,7 +313,7 @@ impl<R: Side> Step<'_, R> {
         assert_eq!(self.woken().count(), 0, "everybody was answered before");
         let begun = matches!(
             self.answer,
-            Answer::Acquire(Acquire::Ready(_) | Acquire::Queued(_))
+            Answer::Acquired(Acquired::Ready(_) | Acquired::Queued(_))
                 | Answer::Stock(Stock::Ready | Stock::Queued(_))
                 | Answer::Collected(Collected::Ready(_) | Collected::Waiting)
                 | Answer::Admitted(Ok(_))

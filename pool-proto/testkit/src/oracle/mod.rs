@@ -11,7 +11,7 @@
 //! | `naive.rs`, `naive/` | the specification: plain `Vec`s, linear searches, recomputation |
 //! | `laws.rs` | what holds of every pool, seen from outside and without the naive pool |
 //! | `checked.rs` | a machine, the naive pool and the laws, side by side |
-//! | `canon.rs`, `*/canon.rs` | what tells two states apart, whatever their connections are called |
+//! | `state_key.rs`, `*/state_key.rs` | what tells two states apart, whatever their connections are called |
 //! | `pair.rs` | a client and a server, back to back |
 //!
 //! It depends on nothing but `std` and `pool_proto`, so a fuzzer can include it by its path and
@@ -31,7 +31,6 @@
 //! where a setup has both, only the laws are checked.
 
 pub mod call;
-pub mod canon;
 pub mod checked;
 pub mod driver;
 pub mod laws;
@@ -40,6 +39,7 @@ pub mod names;
 pub mod op;
 pub mod pair;
 pub mod setup;
+pub mod state_key;
 
 pub use call::Side;
 pub use checked::Checked;

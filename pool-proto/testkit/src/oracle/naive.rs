@@ -3,17 +3,17 @@
 //! What differs between the two sides is in [`client`] and [`server`].
 
 pub mod calls;
-pub mod canon;
 pub mod choices;
 pub mod client;
 pub mod server;
+pub mod state_key;
 pub mod waiters;
 
 use std::time::Duration;
 
 use pool_proto::{
-    Action, CloseReason, ConnId, Instant, Lease, Purpose, Refusal, State, Stats, TakeOrder, Token,
-    Totals, WaiterId,
+    Action, CheckKind, CloseReason, ConnId, Instant, Lease, Refusal, State, Stats, TakeOrder,
+    Token, Totals, WaiterId,
 };
 
 use pool_proto::State::*;
@@ -23,7 +23,7 @@ use super::setup::Setup;
 pub use choices::Choices;
 use client::Dialer;
 use server::Door;
-use waiters::{Standing, Waiter, Want};
+use waiters::{Waiter, WaiterState, Want};
 
 /// One live connection.
 #[derive(Clone, Debug)]
@@ -43,7 +43,7 @@ pub struct Connection {
     used: bool,
     claimed: bool,
     stirred: bool,
-    purpose: Purpose,
+    kind: CheckKind,
     waiter: Option<WaiterId>,
     /// Client: how many failures there had been when it was dialled.
     epoch: u32,
@@ -126,7 +126,7 @@ impl Naive {
         stats.claimed = self.count(Claimed);
         stats.leased = self.count(Leased) + self.count(Granted);
         stats.returning = self.count(Resting) + self.count(Checking);
-        let waiting = self.waiters.iter().filter(|waiter| waiter.standing == Standing::Waiting);
+        let waiting = self.waiters.iter().filter(|waiter| waiter.standing == WaiterState::Waiting);
         stats.waiters = u32::try_from(waiting.count()).unwrap();
         stats.totals = self.totals;
         match &self.supply {
@@ -201,7 +201,7 @@ impl Naive {
     }
 
     /// How long a connection may be in its state.
-    fn patience(&self, state: State) -> Option<Duration> {
+    fn period(&self, state: State) -> Option<Duration> {
         match state {
             Dialing => Some(self.setup.dial_timeout),
             Handshaking => Some(self.setup.handshake_timeout),
@@ -215,7 +215,7 @@ impl Naive {
     }
 
     fn state_due(&self, connection: &Connection) -> Option<Instant> {
-        self.patience(connection.state).map(|patience| connection.since + patience)
+        self.period(connection.state).map(|timeout| connection.since + timeout)
     }
 
     fn lifetime_due(&self, connection: &Connection) -> Option<Instant> {
@@ -276,7 +276,7 @@ impl Naive {
             used: false,
             claimed: false,
             stirred: false,
-            purpose: Purpose::Watch,
+            kind: CheckKind::Inspect,
             waiter: None,
             epoch,
             source: None,
@@ -311,26 +311,26 @@ impl Naive {
         if let Some(waiter) = self.first_for(id, claimed) {
             self.enter(token, Granted);
             self.get(token).waiter = Some(waiter);
-            self.answer(waiter, Standing::Granted(token));
+            self.answer(waiter, WaiterState::Granted(token));
         } else if claimed {
             self.enter(token, Claimed);
             self.shed_claims();
         } else if surplus && self.stock() > self.limit() {
             self.close_one(token, CloseReason::Overflow);
         } else if stirred {
-            self.check(token, Purpose::Watch);
+            self.check(token, CheckKind::Inspect);
         } else {
             self.enter(token, Idle);
         }
     }
 
-    fn check(&mut self, token: Token, purpose: Purpose) {
+    fn check(&mut self, token: Token, kind: CheckKind) {
         self.enter(token, Checking);
         let connection = self.get(token);
-        connection.purpose = purpose;
+        connection.kind = kind;
         connection.stirred = false;
         let held = connection.held.take().unwrap();
-        self.did.push(Action::Check { token, connection: held, purpose });
+        self.did.push(Action::Check { token, connection: held, kind });
     }
 
     fn hand_over(&mut self, token: Token) -> Lease<u32> {
@@ -383,7 +383,7 @@ impl Naive {
             }
         }
         if let Some(waiter) = connection.waiter {
-            self.bereave(waiter, reason);
+            self.connection_lost(waiter, reason);
         }
         connection
     }
@@ -445,7 +445,7 @@ impl Naive {
         }
         self.refill();
         while let Some(waiter) = self.first_for_stock(self.count(Idle)) {
-            self.answer(waiter, Standing::Stocked);
+            self.answer(waiter, WaiterState::Stocked);
         }
     }
 }

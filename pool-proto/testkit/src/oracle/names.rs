@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::OnceLock;
 
 use pool_proto::{
-    Acquire, Action, Client, ClientConfig, ConnId, Dialing, Instant, Machine, Token, WaiterId,
+    Acquired, Action, Client, ClientConfig, ConnId, Dialing, Instant, Machine, Token, WaiterId,
 };
 
 /// Names of another machine, whose slots no machine here has.
@@ -20,7 +20,7 @@ pub fn foreign() -> (Token, WaiterId) {
             });
         let token = dials.last().unwrap();
         let queue = |machine: &mut Machine<u32, Dialing>| match machine.acquire(Instant::EPOCH) {
-            Acquire::Queued(waiter) => waiter,
+            Acquired::Queued(waiter) => waiter,
             other => panic!("{other:?}"),
         };
         let waiters = (0..300).map(|_| queue(&mut machine));

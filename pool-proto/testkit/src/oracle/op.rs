@@ -4,7 +4,7 @@
 //! many there are, and a step without a subject does nothing; so a script stays valid whatever is
 //! removed from it, and a failing one shrinks.
 
-use pool_proto::{Finding, HandshakeFailure};
+use pool_proto::{CheckResult, HandshakeFailure};
 
 /// Which connection a step is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ pub enum When {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
     // what users say
-    Acquire,
+    Acquired,
     AcquireAgain,
     AcquireById(WhoseId),
     WaitReady(u8),
@@ -81,8 +81,8 @@ pub enum Op {
     Cancel(Who),
     Why(Who),
     Put(Whom),
-    PutDrained(Whom, Finding),
-    Reject(Whom, Finding),
+    PutDrained(Whom, CheckResult),
+    Reject(Whom, CheckResult),
     /// A lease is closed by its holder.
     Release(Whom),
     PutForeign,
@@ -97,7 +97,7 @@ pub enum Op {
     Established(Whom, Given),
     HandshakeFailed(Whom, HandshakeFailure),
     Readable(Whom),
-    Checked(Whom, Finding),
+    Checked(Whom, CheckResult),
     /// A connection in the pool is dead.
     Closed(Whom),
     AcceptEnded,
@@ -118,7 +118,7 @@ impl Op {
     /// Which kind it is, below [`KINDS`].
     pub const fn kind(&self) -> usize {
         match self {
-            Self::Acquire => 0,
+            Self::Acquired => 0,
             Self::AcquireAgain => 1,
             Self::AcquireById(_) => 2,
             Self::WaitReady(_) => 3,
@@ -157,7 +157,7 @@ impl Op {
     /// that keep a pool of that side alive.
     pub fn arbitrary(dials: bool, next: &mut impl FnMut() -> u8) -> Self {
         match next() {
-            0..26 => Self::Acquire,
+            0..26 => Self::Acquired,
             26..30 => Self::AcquireAgain,
             30..44 => Self::AcquireById(WhoseId::arbitrary(next)),
             44..52 => Self::WaitReady(next() % 7),
@@ -165,8 +165,8 @@ impl Op {
             70..80 => Self::Cancel(Who::arbitrary(next)),
             80..84 => Self::Why(Who::arbitrary(next)),
             84..96 => Self::Put(Whom::arbitrary(next)),
-            96..106 => Self::PutDrained(Whom::arbitrary(next), finding(next)),
-            106..114 => Self::Reject(Whom::arbitrary(next), finding(next)),
+            96..106 => Self::PutDrained(Whom::arbitrary(next), result(next)),
+            106..114 => Self::Reject(Whom::arbitrary(next), result(next)),
             114..118 => Self::Release(Whom::arbitrary(next)),
             118 => Self::PutForeign,
             119 => Self::AddError,
@@ -182,7 +182,7 @@ impl Op {
                     [usize::from(next() % 3)],
             ),
             200..214 => Self::Readable(Whom::arbitrary(next)),
-            214..228 => Self::Checked(Whom::arbitrary(next), finding(next)),
+            214..228 => Self::Checked(Whom::arbitrary(next), result(next)),
             228..232 => Self::Closed(Whom::arbitrary(next)),
             232 => Self::AcceptEnded,
             233..248 => Self::Timeout(When::arbitrary(next)),
@@ -202,15 +202,15 @@ impl Op {
 
     /// After it nothing much happens any more.
     fn close_rarely(next: &mut impl FnMut() -> u8) -> Self {
-        if next() < 64 { Self::Close } else { Self::Acquire }
+        if next() < 64 { Self::Close } else { Self::Acquired }
     }
 }
 
-fn finding(next: &mut impl FnMut() -> u8) -> Finding {
+fn result(next: &mut impl FnMut() -> u8) -> CheckResult {
     match next() {
-        0..170 => Finding::Quiet,
-        170..220 => Finding::Data,
-        220.. => Finding::Closed,
+        0..170 => CheckResult::Quiet,
+        170..220 => CheckResult::Data,
+        220.. => CheckResult::Closed,
     }
 }
 

@@ -5,8 +5,8 @@
 //! ends of a connection live, they carry one id, and who takes it by that id takes this one.
 
 use pool_proto::{
-    Accepting, Acquire, ConnId, Dialing, Event, Finding, HandshakeFailure, Instant, Machine, State,
-    Token,
+    Accepting, Acquired, CheckResult, ConnId, Dialing, Event, HandshakeFailure, Instant, Machine,
+    State, Token,
 };
 
 use super::call::{Answer, Call, Side};
@@ -211,7 +211,7 @@ impl Pair {
     // --- both at once ---------------------------------------------------------------------------
 
     fn take_by_client(&mut self) {
-        let Some((token, id)) = leased(&self.client.make(Call::Acquire)) else { return };
+        let Some((token, id)) = leased(&self.client.make(Call::Acquired)) else { return };
         let link = self.links.iter().find(|link| link.client == token).copied();
         let link = link.expect("a lease of a connection that was made");
         if let Some((theirs, _)) = leased(&self.server.make(Call::AcquireById(id))) {
@@ -220,7 +220,7 @@ impl Pair {
     }
 
     fn take_by_server(&mut self) {
-        let Some((token, id)) = leased(&self.server.make(Call::Acquire)) else { return };
+        let Some((token, id)) = leased(&self.server.make(Call::Acquired)) else { return };
         let link = self.links.iter().find(|link| link.server == token).copied();
         let link = link.expect("a lease of a connection that was admitted");
         if let Some((theirs, _)) = leased(&self.client.make(Call::AcquireById(id))) {
@@ -256,7 +256,7 @@ fn place<R: Side>(end: &Checked<R>, token: Token) -> Option<Place> {
 
 fn leased(outcome: &Outcome) -> Option<(Token, ConnId)> {
     match &outcome.answer {
-        Answer::Acquire(Acquire::Ready(lease)) => Some((lease.token, lease.id)),
+        Answer::Acquired(Acquired::Ready(lease)) => Some((lease.token, lease.id)),
         _ => None,
     }
 }
@@ -264,7 +264,9 @@ fn leased(outcome: &Outcome) -> Option<(Token, ConnId)> {
 /// Whoever asks this end for the id gets the connection if it can be had, and never another.
 fn assert_leads_to<R: Side>(machine: &mut Machine<u32, R>, now: Instant, id: ConnId, token: Token) {
     match machine.acquire_by_id(now, id) {
-        Acquire::Ready(lease) => assert_eq!(lease.token, token, "{id} leads to another connection"),
+        Acquired::Ready(lease) => {
+            assert_eq!(lease.token, token, "{id} leads to another connection");
+        }
         // What was ready at the end of its lifetime has ended by now.
         answer => {
             let ready = matches!(machine.state_of(token), Some(State::Idle | State::Claimed));
@@ -276,8 +278,8 @@ fn assert_leads_to<R: Side>(machine: &mut Machine<u32, R>, now: Instant, id: Con
 /// A look finds a connection closed if the peer is gone, and only then.
 const fn truth(op: Op, gone: bool) -> Op {
     match op {
-        Op::Checked(whom, _) if gone => Op::Checked(whom, Finding::Closed),
-        Op::Checked(whom, Finding::Closed) => Op::Checked(whom, Finding::Quiet),
+        Op::Checked(whom, _) if gone => Op::Checked(whom, CheckResult::Closed),
+        Op::Checked(whom, CheckResult::Closed) => Op::Checked(whom, CheckResult::Quiet),
         other => other,
     }
 }
@@ -295,13 +297,13 @@ fn notice<R: Side>(end: &mut Checked<R>, token: Token) {
         Some(Place::Pooled) => {
             end.make(Call::Event(Event::Readable { token }));
             if place(end, token) == Some(Place::Checking) {
-                end.answer_check(token, Finding::Closed);
+                end.answer_check(token, CheckResult::Closed);
                 assert_eq!(place(end, token), None, "{token:?} outlives its peer");
             }
         }
         // Its holder reads the end, and closes it; what is being checked is found closed.
         Some(Place::Leased) => end.release(token),
-        Some(Place::Checking) => end.answer_check(token, Finding::Closed),
+        Some(Place::Checking) => end.answer_check(token, CheckResult::Closed),
         None => {}
     }
 }

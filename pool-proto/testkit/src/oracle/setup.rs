@@ -107,7 +107,7 @@ impl Setup {
             reuse_delay: ms(pick(&[0, 500, 2000])),
             drain_timeout: ms(pick(&[1000, 20_000])),
             ids_exchanged: pick(&[1, 1, 0]) == 1,
-            tuning: [Tuning::Demand, Tuning::Reference][pick(&[0, 1]) as usize],
+            tuning: [Tuning::Demand, Tuning::NodePass][pick(&[0, 1]) as usize],
             interval: (ms(interval.0), ms(interval.1)),
             max_dials: pick(&[32, 1, 2, 3]),
             dial_timeout: ms(pick(&[5000, 1500])),

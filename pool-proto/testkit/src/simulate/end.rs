@@ -9,8 +9,9 @@ use std::time::Duration;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use pool_proto::{
-    Acquire, Action, Admission, Client, CloseReason, Collected, ConnId, Event, Finding, Instant,
-    Lease, Purpose, PutError, Rejected, Server, State, Stats, Stock, Token, WaitOutcome, WaiterId,
+    Acquired, Action, Admission, CheckKind, CheckResult, Client, CloseReason, Collected, ConnId,
+    Event, Instant, Lease, PutError, Rejected, Server, State, Stats, Stock, Token, WaitOutcome,
+    WaiterId,
 };
 
 use crate::options::{Bounds, Side};
@@ -43,7 +44,7 @@ struct Life {
     since: Instant,
     established: Option<Instant>,
     /// What it was last checked for.
-    purpose: Option<Purpose>,
+    kind: Option<CheckKind>,
     id: Option<ConnId>,
     /// Server: the number of its source.
     source: Option<u16>,
@@ -180,10 +181,10 @@ impl End {
                     named = id.map(|id| (*token, id));
                 }
             }
-            Event::Checked { token, connection, finding } => {
+            Event::Checked { token, connection, result } => {
                 self.give(*connection)?;
                 self.checking -= 1;
-                checked = Some((*token, *finding));
+                checked = Some((*token, *result));
             }
             Event::AcceptEnded => self.accept_ended = true,
             _ => {}
@@ -196,8 +197,8 @@ impl End {
         if let Some((token, id)) = named.filter(|(token, _)| self.state(*token).is_some()) {
             self.name(token, id)?;
         }
-        if let Some((token, finding)) = checked {
-            self.check_finding(token, finding)?;
+        if let Some((token, result)) = checked {
+            self.check_finding(token, result)?;
         }
         self.settle(tally)
     }
@@ -242,7 +243,7 @@ impl End {
         now: u64,
         again: bool,
         tally: &mut Tally,
-    ) -> Checked<Acquire<u32>> {
+    ) -> Checked<Acquired<u32>> {
         let clock = self.step(now);
         let answer = on!(&mut self.machine, pool => if again {
             pool.acquire_again(clock)
@@ -259,7 +260,7 @@ impl End {
         now: u64,
         id: ConnId,
         tally: &mut Tally,
-    ) -> Checked<Acquire<u32>> {
+    ) -> Checked<Acquired<u32>> {
         let clock = self.step(now);
         let answer = on!(&mut self.machine, pool => pool.acquire_by_id(clock, id));
         self.answered(&answer, Want::Id(id), false)?;
@@ -320,14 +321,14 @@ impl End {
         now: u64,
         token: Token,
         connection: u32,
-        drained: Option<Finding>,
+        drained: Option<CheckResult>,
         tally: &mut Tally,
     ) -> Checked {
         let clock = self.step(now);
         self.give(connection)?;
         let leased = self.state(token) == Some(State::Leased);
         let result = on!(&mut self.machine, pool => match drained {
-            Some(finding) => pool.put_drained(clock, token, connection, finding),
+            Some(result) => pool.put_drained(clock, token, connection, result),
             None => pool.put(clock, token, connection),
         });
         let expected = match (leased, self.closed) {
@@ -343,12 +344,12 @@ impl End {
         &mut self,
         now: u64,
         lease: Lease<u32>,
-        finding: Finding,
+        result: CheckResult,
         tally: &mut Tally,
     ) -> Checked {
         let clock = self.step(now);
         self.give(lease.connection)?;
-        on!(&mut self.machine, pool => pool.reject(clock, lease.token, lease.connection, finding));
+        on!(&mut self.machine, pool => pool.reject(clock, lease.token, lease.connection, result));
         self.settle(tally)
     }
 

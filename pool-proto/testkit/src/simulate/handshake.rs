@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Buf;
 use pool_proto::{
-    Admission, ConnId, Event, Finding, HandshakeFailure, IdExchange, IdFormat, IdReader, IdWriter,
-    Token,
+    Admission, CheckResult, ConnId, Event, HandshakeFailure, IdExchange, IdFormat, IdReader,
+    IdWriter, Token,
 };
 
 use crate::faults::Fault;
@@ -271,8 +271,8 @@ impl World {
             self.endpoint(at).stage = Stage::Gone;
             return Ok(());
         };
-        let finding = self.look(at);
-        if finding == Finding::Closed {
+        let result = self.look(at);
+        if result == CheckResult::Closed {
             return self.handshake_failed(at, HandshakeFailure::Transport);
         }
         self.endpoint(at).stage = Stage::Pooled;
@@ -283,7 +283,7 @@ impl World {
             self.event(side, Event::Readable { token })?;
         }
         self.event(side, Event::Established { token, connection: at, id })?;
-        if finding == Finding::Data && self.endpoint(at).stage == Stage::Pooled {
+        if result == CheckResult::Data && self.endpoint(at).stage == Stage::Pooled {
             return self.event(side, Event::Readable { token });
         }
         Ok(())

@@ -145,7 +145,7 @@ pub(crate) struct Options {
     pub(crate) burst: u32,
     /// Of 100 conversations, how many put their connections back.
     pub(crate) reuse: u8,
-    pub(crate) patience: RangeInclusive<u64>,
+    pub(crate) timeout: RangeInclusive<u64>,
     /// By fault: how many times in a run, or how many of 1,000 occasions.
     pub(crate) faults: [u16; Fault::ALL.len()],
 }
@@ -180,7 +180,7 @@ impl Options {
             burst: random.u32(1..12),
             // Two ends that take at once must not reuse: neither knows when the other has ended.
             reuse: if takers == Takers::Both { 0 } else { random.u8(0..=100) },
-            patience: 10..=random.u64(20..10_000),
+            timeout: 10..=random.u64(20..10_000),
             faults: draw_faults(random),
         };
         if random.u8(..6) == 0 {
@@ -206,7 +206,7 @@ impl Options {
         (options.delay, options.jitter) = (ms(20), ms(10));
         options.takers = Takers::Client;
         (options.bursts, options.burst, options.reuse) = (2000, 200, 80);
-        options.patience = 10..=5000;
+        options.timeout = 10..=5000;
         options.faults = [0; Fault::ALL.len()];
         for fault in [Fault::Delay, Fault::Loss, Fault::Reorder] {
             options.faults[fault as usize] = 2;
@@ -251,7 +251,7 @@ fn draw_client(random: &mut Rng, reuse_delay: Duration) -> Bounds {
     Bounds {
         capacity: (low, high),
         interval: (short, short + ms(random.u64(0..4000))),
-        tuning: if random.u8(..4) == 0 { Tuning::Reference } else { Tuning::Demand },
+        tuning: if random.u8(..4) == 0 { Tuning::NodePass } else { Tuning::Demand },
         max_dials: random.u32(1..10),
         max_connections: high + random.u32(0..24),
         max_waiters: if random.bool() { 64 } else { random.u32(1..10) },

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use pool_proto::{Acquire, Event, Finding, HandshakeFailure, IdExchange, Refusal, State, Tuning};
+use pool_proto::{
+    Acquired, CheckResult, Event, HandshakeFailure, IdExchange, Refusal, State, Tuning,
+};
 
 use crate::faults::Fault;
 use crate::handshake::dial_and_handshake;
@@ -263,7 +265,7 @@ impl World {
         let rounds = bounds.capacity.1.div_ceil(bounds.max_dials) + 2;
         let interval = match bounds.tuning {
             // Rounds begin no dial while one is missing from the last one.
-            Tuning::Reference => bounds.interval.1 * 3,
+            Tuning::NodePass => bounds.interval.1 * 3,
             _ => Duration::ZERO,
         };
         let rest = bounds.reuse_delay * 2 + bounds.drain_timeout;
@@ -358,7 +360,7 @@ impl World {
             Takers::Server => Side::Server,
             _ => Side::Client,
         };
-        self.options.patience = 60_000..=60_000;
+        self.options.timeout = 60_000..=60_000;
         let before = self.tally.conversations;
         for _ in 0..5 {
             let bound = self.bound() + (self.options.delay + self.options.jitter) * 8;
@@ -429,11 +431,11 @@ impl World {
         }
         // Checks under way come back late.
         for (token, connection) in self.take_checks(side) {
-            let finding = Finding::Quiet;
-            self.event(side, Event::Checked { token, connection, finding })?;
+            let result = CheckResult::Quiet;
+            self.event(side, Event::Checked { token, connection, result })?;
         }
         let answer = self.ends[side as usize].acquire(now, false, &mut self.tally)?;
-        let refused = matches!(answer, Acquire::Refused(Refusal::PoolClosed));
+        let refused = matches!(answer, Acquired::Refused(Refusal::PoolClosed));
         ensure!(refused, "8: no lease after close", "{answer:?}");
         self.ends[side as usize].flush(now, &mut self.tally)?;
         if side == Side::Server {

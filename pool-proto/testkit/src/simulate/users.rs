@@ -2,7 +2,7 @@
 //! taken by id; then they exchange bytes that are checked one by one, and close it or put it back.
 
 use pool_proto::{
-    Acquire, Collected, ConnId, Event, Finding, IdExchange, Lease, Stock, Token, WaiterId,
+    Acquired, CheckResult, Collected, ConnId, Event, IdExchange, Lease, Stock, Token, WaiterId,
 };
 
 use crate::faults::Fault;
@@ -124,8 +124,8 @@ impl World {
     /// A part whose user has so much patience and no more.
     fn new_part(&mut self, side: Side, kind: Kind, conversation: u32) -> u32 {
         let part = self.add_part(side, kind, conversation);
-        let patience = self.random.u64(self.options.patience.clone()) * 1_000_000;
-        self.at(self.now + patience, What::Deadline(part));
+        let timeout = self.random.u64(self.options.timeout.clone()) * 1_000_000;
+        self.at(self.now + timeout, What::Deadline(part));
         part
     }
 
@@ -183,13 +183,13 @@ impl World {
         self.acquired(part, answer)
     }
 
-    fn acquired(&mut self, part: u32, answer: Acquire<u32>) -> Checked {
+    fn acquired(&mut self, part: u32, answer: Acquired<u32>) -> Checked {
         let side = self.parts[part as usize].side;
         self.note(|| format!("  {side:?} part {part} acquires: {answer:?}"));
         match answer {
-            Acquire::Ready(lease) => self.leased(part, lease)?,
-            Acquire::Queued(waiter) => self.waits_as(part, waiter),
-            Acquire::Refused(_) => self.part_over(part, false),
+            Acquired::Ready(lease) => self.leased(part, lease)?,
+            Acquired::Queued(waiter) => self.waits_as(part, waiter),
+            Acquired::Refused(_) => self.part_over(part, false),
         }
         self.carry_out(side)
     }
@@ -248,12 +248,12 @@ impl World {
         let (side, kind) = (self.parts[part as usize].side, self.parts[part as usize].kind);
         let by_id = matches!(kind, Kind::Second(_) | Kind::Guess(_));
         let at = lease.connection;
-        let finding = self.look(at);
-        let claimed = finding == Finding::Data && !by_id && self.options.ids != IdExchange::None;
-        if finding == Finding::Closed || claimed {
+        let result = self.look(at);
+        let claimed = result == CheckResult::Data && !by_id && self.options.ids != IdExchange::None;
+        if result == CheckResult::Closed || claimed {
             let now = self.now;
             self.parts[part as usize].state = State::Over;
-            self.ends[side as usize].reject(now, lease, finding, &mut self.tally)?;
+            self.ends[side as usize].reject(now, lease, result, &mut self.tally)?;
             if by_id {
                 self.part_over(part, false);
                 return Ok(());

@@ -96,7 +96,7 @@ impl Waiting {
 
     /// A waiter that was called waits again: its connection ended before it was collected. It
     /// returns to the front.
-    pub(crate) fn bereave(&mut self, waits: impl Fn(WaiterId) -> bool) {
+    pub(crate) fn connection_lost(&mut self, waits: impl Fn(WaiterId) -> bool) {
         for at in (0..self.called.len()).rev() {
             if waits(self.called[at].0) {
                 let waiter = self.called.remove(at);

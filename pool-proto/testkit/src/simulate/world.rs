@@ -5,8 +5,8 @@ use std::collections::BinaryHeap;
 
 use fastrand::Rng;
 use pool_proto::{
-    Action, ByToken, Client, ConfigError, ConnId, Event, Finding, IdExchange, IdFormat, Instant,
-    Purpose, Server, Token,
+    Action, CheckKind, CheckResult, Client, ConfigError, ConnId, Event, IdExchange, IdFormat,
+    Instant, Server, Token, TokenMap,
 };
 
 use crate::end::{End, Machine};
@@ -31,7 +31,7 @@ pub(crate) enum What {
     Trickle(usize),
     IdSent(usize),
     /// A check is answered.
-    Checked(Side, Token, u32, Finding),
+    Checked(Side, Token, u32, CheckResult),
     /// The news that something has arrived, late.
     Announce(u32, Token),
     Users(Side),
@@ -81,7 +81,7 @@ pub(crate) struct World {
     pub(crate) epoch: [u32; 2],
     /// When each side's timer was meant to fire, and when it will.
     armed: [(u64, u64); 2],
-    pub(crate) tokens: [ByToken<u32>; 2],
+    pub(crate) tokens: [TokenMap<u32>; 2],
     pub(crate) transports: Vec<Transport>,
     pub(crate) endpoints: Vec<Endpoint>,
     /// Towards each side: nothing arrives before this.
@@ -116,7 +116,7 @@ impl World {
             ends,
             epoch: [0; 2],
             armed: [(u64::MAX, u64::MAX); 2],
-            tokens: [ByToken::new(), ByToken::new()],
+            tokens: [TokenMap::new(), TokenMap::new()],
             transports: Vec::new(),
             endpoints: Vec::new(),
             partition: [0; 2],
@@ -187,8 +187,8 @@ impl World {
             What::ServerHello(transport) => self.server_hello(transport),
             What::Trickle(transport) => self.trickle(transport),
             What::IdSent(transport) => self.id_sent(transport),
-            What::Checked(side, token, connection, finding) => {
-                self.event(side, Event::Checked { token, connection, finding })
+            What::Checked(side, token, connection, result) => {
+                self.event(side, Event::Checked { token, connection, result })
             }
             What::Announce(at, token) => self.announce_late(at, token),
             What::Users(side) => self.users(side),
@@ -276,8 +276,8 @@ impl World {
             self.note(|| format!("  {side:?} wants {action:?}"));
             match action {
                 Action::Dial { token } => self.dial(token),
-                Action::Check { token, connection, purpose } => {
-                    self.check(side, token, connection, purpose)?;
+                Action::Check { token, connection, kind } => {
+                    self.check(side, token, connection, kind)?;
                 }
                 Action::Close { connection, .. } => self.close_endpoint(connection),
                 Action::Abort { token, .. } => self.abort(side, token),
@@ -296,33 +296,33 @@ impl World {
         self.close_endpoint(at);
     }
 
-    fn check(&mut self, side: Side, token: Token, connection: u32, purpose: Purpose) -> Checked {
-        let finding = match purpose {
-            Purpose::Watch => self.look(connection),
-            Purpose::Drain => self.drain(connection),
+    fn check(&mut self, side: Side, token: Token, connection: u32, kind: CheckKind) -> Checked {
+        let result = match kind {
+            CheckKind::Inspect => self.look(connection),
+            CheckKind::Drain => self.drain(connection),
         };
         if self.strikes(Fault::LateCheck) {
             let most = 2 * crate::network::nanos(self.end(side).bounds.drain_timeout);
             let late = self.random.u64(..most);
-            self.at(self.now + late, What::Checked(side, token, connection, finding));
+            self.at(self.now + late, What::Checked(side, token, connection, result));
             return Ok(());
         }
-        self.event(side, Event::Checked { token, connection, finding })
+        self.event(side, Event::Checked { token, connection, result })
     }
 
     /// What a look at a connection finds. The next arrival will be told.
-    pub(crate) fn look(&mut self, at: u32) -> Finding {
+    pub(crate) fn look(&mut self, at: u32) -> CheckResult {
         let end = self.endpoint(at);
         end.watched = true;
         match (end.inbox.is_empty(), end.ended) {
-            (false, _) => Finding::Data,
-            (true, true) => Finding::Closed,
-            (true, false) => Finding::Quiet,
+            (false, _) => CheckResult::Data,
+            (true, true) => CheckResult::Closed,
+            (true, false) => CheckResult::Quiet,
         }
     }
 
     /// Throws away what has arrived, up to a limit.
-    pub(crate) fn drain(&mut self, at: u32) -> Finding {
+    pub(crate) fn drain(&mut self, at: u32) -> CheckResult {
         /// Bytes.
         const DRAIN_LIMIT: usize = 24;
         let end = self.endpoint(at);
@@ -330,9 +330,9 @@ impl World {
         let len = end.inbox.len();
         end.inbox.clear();
         match (len > DRAIN_LIMIT, end.ended) {
-            (true, _) => Finding::Data,
-            (false, true) => Finding::Closed,
-            (false, false) => Finding::Quiet,
+            (true, _) => CheckResult::Data,
+            (false, true) => CheckResult::Closed,
+            (false, false) => CheckResult::Quiet,
         }
     }
 
@@ -347,7 +347,7 @@ impl World {
         let epoch = self.epoch[side as usize];
         let skew = self.end(side).skew;
         self.ends[side as usize] = open(&self.options, side, epoch, self.now, skew)?;
-        self.tokens[side as usize] = ByToken::new();
+        self.tokens[side as usize] = TokenMap::new();
         self.armed[side as usize] = (u64::MAX, u64::MAX);
         self.up[side as usize] = true;
         if side == Side::Server {

@@ -85,9 +85,9 @@ pub(crate) const BUGS: &[Bug] = &[
         "1",
         "machine.rs",
         "(_, Finding::Closed) => self.close_one(index, CloseReason::PeerClosed),",
-        "(_, Finding::Closed) if !planted!() => {\n                \
+        "(_, CheckResult::Closed) if !planted!() => {\n                \
          self.close_one(index, CloseReason::PeerClosed);\n            }\n            \
-         (Purpose::Drain, Finding::Closed) => self.offer(index, true, now),",
+         (CheckKind::Drain, CheckResult::Closed) => self.offer(index, true, now),",
     ),
     bug(
         "mute peers fill the server",

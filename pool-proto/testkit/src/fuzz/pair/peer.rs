@@ -1,8 +1,8 @@
 //! One machine, its driver and its users.
 
 use pool_proto::{
-    Acquire, Action, Collected, ConnId, Event, Finding, HandshakeFailure, Lease, Machine, Purpose,
-    Role, Stock, Token, WaitReason, WaiterId,
+    Acquired, Action, CheckKind, CheckResult, Collected, ConnId, Event, HandshakeFailure, Lease,
+    Machine, Role, Stock, Token, WaitReason, WaiterId,
 };
 
 use super::net::{Net, Packet, Place, Side};
@@ -28,7 +28,7 @@ pub(super) struct Waiter {
 pub(super) struct Peer<R: Role> {
     pub(super) machine: Machine<u32, R>,
     side: Side,
-    pub(super) checks: Vec<(Token, usize, Purpose)>,
+    pub(super) checks: Vec<(Token, usize, CheckKind)>,
     pub(super) leases: Vec<Lease<u32>>,
     pub(super) waiters: Vec<Waiter>,
 }
@@ -45,9 +45,9 @@ impl<R: Role> Peer<R> {
         while let Some(action) = self.machine.poll_action() {
             match action {
                 Action::Dial { token } => net.dial(token),
-                Action::Check { token, connection, purpose } => {
+                Action::Check { token, connection, kind } => {
                     let link = self.of_machine(net, token, connection, Place::Checking);
-                    self.checks.push((token, link, purpose));
+                    self.checks.push((token, link, kind));
                 }
                 Action::Close { token, connection, .. } => {
                     self.of_machine(net, token, connection, Place::Ended);
@@ -134,15 +134,15 @@ impl<R: Role> Peer<R> {
 
     /// Answers one of the checks, truthfully.
     pub(super) fn answer(&mut self, net: &mut Net, check: usize) {
-        let (token, link, purpose) = self.checks.remove(check);
+        let (token, link, kind) = self.checks.remove(check);
         let end = net.end(link, self.side);
-        let finding = look(end.unread, end.eof, purpose);
-        match purpose {
-            Purpose::Watch => end.claimed |= finding == Finding::Data,
-            Purpose::Drain => end.unread = 0,
+        let result = look(end.unread, end.eof, kind);
+        match kind {
+            CheckKind::Inspect => end.claimed |= result == CheckResult::Data,
+            CheckKind::Drain => end.unread = 0,
         }
         net.moved(link, self.side, &[Place::Checking], Place::Pooled);
-        self.tell(net, Event::Checked { token, connection: link as u32, finding });
+        self.tell(net, Event::Checked { token, connection: link as u32, result });
     }
 
     // --- the users ------------------------------------------------------------------------------
@@ -156,12 +156,12 @@ impl<R: Role> Peer<R> {
         self.acquired(net, answer, want);
     }
 
-    fn acquired(&mut self, net: &mut Net, answer: Acquire<u32>, want: Want) {
-        if let Acquire::Queued(id) = answer {
+    fn acquired(&mut self, net: &mut Net, answer: Acquired<u32>, want: Want) {
+        if let Acquired::Queued(id) = answer {
             self.waiters.push(Waiter { id, want, woken: false });
         }
         self.settle(net);
-        if let Acquire::Ready(lease) = answer {
+        if let Acquired::Ready(lease) = answer {
             self.leased(net, lease, want);
         }
     }
@@ -214,10 +214,10 @@ impl<R: Role> Peer<R> {
             Want::Id(id) => assert_eq!(lease.id, id),
             _ => assert!(!end.claimed, "{lease:?} is somebody's, but was given to anybody"),
         }
-        let finding = look(end.unread, end.eof, Purpose::Watch);
+        let result = look(end.unread, end.eof, CheckKind::Inspect);
         let fit = match want {
-            Want::Id(_) => finding != Finding::Closed,
-            _ => finding == Finding::Quiet,
+            Want::Id(_) => result != CheckResult::Closed,
+            _ => result == CheckResult::Quiet,
         };
         if fit {
             if want == Want::Any {
@@ -226,9 +226,9 @@ impl<R: Role> Peer<R> {
             self.leases.push(lease);
             return;
         }
-        end.claimed |= finding == Finding::Data;
+        end.claimed |= result == CheckResult::Data;
         end.place = Place::Pooled;
-        self.machine.reject(net.now, lease.token, lease.connection, finding);
+        self.machine.reject(net.now, lease.token, lease.connection, result);
         self.settle(net);
         if want == Want::Any {
             let answer = self.machine.acquire_again(net.now);
@@ -244,9 +244,9 @@ impl<R: Role> Peer<R> {
         end.place = Place::Pooled;
         end.claimed = false;
         let put = if drained {
-            let finding = look(end.unread, end.eof, Purpose::Drain);
+            let result = look(end.unread, end.eof, CheckKind::Drain);
             end.unread = 0;
-            self.machine.put_drained(net.now, token, connection, finding)
+            self.machine.put_drained(net.now, token, connection, result)
         } else {
             self.machine.put(net.now, token, connection)
         };
@@ -270,11 +270,11 @@ impl<R: Role> Peer<R> {
 }
 
 /// What a look finds.
-fn look(unread: u32, eof: bool, purpose: Purpose) -> Finding {
-    match purpose {
-        Purpose::Drain if unread > DRAIN_LIMIT => Finding::Data,
-        Purpose::Watch if unread > 0 => Finding::Data,
-        _ if eof => Finding::Closed,
-        _ => Finding::Quiet,
+fn look(unread: u32, eof: bool, kind: CheckKind) -> CheckResult {
+    match kind {
+        CheckKind::Drain if unread > DRAIN_LIMIT => CheckResult::Data,
+        CheckKind::Inspect if unread > 0 => CheckResult::Data,
+        _ if eof => CheckResult::Closed,
+        _ => CheckResult::Quiet,
     }
 }

@@ -2,12 +2,12 @@
 
 use pool_proto::State::{self, *};
 use pool_proto::{
-    Acquire, Action, CloseReason, Collected, ConnId, Event, Finding, HandshakeFailure, Instant,
-    Purpose, PutError, Refusal, Stock, Token, WaitOutcome, WaitReason, WaiterId,
+    Acquired, Action, CheckKind, CheckResult, CloseReason, Collected, ConnId, Event,
+    HandshakeFailure, Instant, PutError, Refusal, Stock, Token, WaitOutcome, WaitReason, WaiterId,
 };
 
 use super::super::call::{Answer, Call, Did};
-use super::waiters::{Standing, Want};
+use super::waiters::{WaiterState, Want};
 use super::{Choices, Naive};
 
 impl Naive {
@@ -20,18 +20,18 @@ impl Naive {
         let answer = match call.clone() {
             Call::Event(event) => self.event(event),
             Call::Timeout => self.timeout(),
-            Call::Acquire => Answer::Acquire(self.acquire(false)),
-            Call::AcquireAgain => Answer::Acquire(self.acquire(true)),
-            Call::AcquireById(id) => Answer::Acquire(self.acquire_by_id(id)),
+            Call::Acquired => Answer::Acquired(self.acquire(false)),
+            Call::AcquireAgain => Answer::Acquired(self.acquire(true)),
+            Call::AcquireById(id) => Answer::Acquired(self.acquire_by_id(id)),
             Call::WaitReady(ready) => Answer::Stock(self.wait_ready(ready)),
             Call::Collect(waiter) => Answer::Collected(self.collect(waiter)),
             Call::Cancel(waiter) => Answer::Outcome(self.cancel(waiter)),
             Call::Why(waiter) => Answer::Reason(self.why(waiter)),
             Call::Put(token, connection) => Answer::Put(self.put(token, connection, None)),
-            Call::PutDrained(token, connection, finding) => {
-                Answer::Put(self.put(token, connection, Some(finding)))
+            Call::PutDrained(token, connection, result) => {
+                Answer::Put(self.put(token, connection, Some(result)))
             }
-            Call::Reject(token, connection, finding) => self.reject(token, connection, finding),
+            Call::Reject(token, connection, result) => self.reject(token, connection, result),
             Call::PutForeign => {
                 self.totals.put_unknown += 1;
                 Answer::Foreign(PutError::Foreign)
@@ -111,13 +111,13 @@ impl Naive {
                 }
             }
             Event::Readable { token } => match self.state(token) {
-                Some(Idle) => self.check(token, Purpose::Watch),
+                Some(Idle) => self.check(token, CheckKind::Inspect),
                 Some(_) => self.get(token).stirred = true,
                 None => self.totals.stale_events += 1,
             },
-            Event::Checked { token, connection, finding } => {
+            Event::Checked { token, connection, result } => {
                 if self.fits(token, &[Checking], Some(connection)) {
-                    self.checked(token, finding);
+                    self.checked(token, result);
                 }
             }
             Event::Closed { token } => {
@@ -155,15 +155,15 @@ impl Naive {
         self.offer(token, false);
     }
 
-    fn checked(&mut self, token: Token, finding: Finding) {
+    fn checked(&mut self, token: Token, result: CheckResult) {
         let peer_claims = self.peer_claims();
         let connection = self.get(token);
-        match (connection.purpose, finding) {
-            (_, Finding::Closed) => self.close_one(token, CloseReason::PeerClosed),
-            (Purpose::Drain, Finding::Data) => self.close_one(token, CloseReason::Leftover),
-            (Purpose::Drain, Finding::Quiet) => self.offer(token, true),
-            (Purpose::Watch, Finding::Quiet) => self.offer(token, false),
-            (Purpose::Watch, Finding::Data) => {
+        match (connection.kind, result) {
+            (_, CheckResult::Closed) => self.close_one(token, CloseReason::PeerClosed),
+            (CheckKind::Drain, CheckResult::Data) => self.close_one(token, CloseReason::Leftover),
+            (CheckKind::Drain, CheckResult::Quiet) => self.offer(token, true),
+            (CheckKind::Inspect, CheckResult::Quiet) => self.offer(token, false),
+            (CheckKind::Inspect, CheckResult::Data) => {
                 connection.claimed |= peer_claims;
                 self.offer(token, false);
             }
@@ -183,7 +183,7 @@ impl Naive {
             }
         }
         while let Some(token) = self.overdue(Resting) {
-            self.check(token, Purpose::Drain);
+            self.check(token, CheckKind::Drain);
         }
         let due = self
             .connections
@@ -208,22 +208,22 @@ impl Naive {
         self.connections.iter().find(|c| c.id == Some(id)).map(|c| c.token)
     }
 
-    fn refused(&mut self, refusal: Refusal) -> Acquire<u32> {
+    fn refused(&mut self, refusal: Refusal) -> Acquired<u32> {
         self.totals.refused += 1;
-        Acquire::Refused(refusal)
+        Acquired::Refused(refusal)
     }
 
-    fn served(&mut self, token: Token) -> Acquire<u32> {
+    fn served(&mut self, token: Token) -> Acquired<u32> {
         let lease = self.hand_over(token);
         self.totals.served_at_once += 1;
         if self.count(Idle) == 0 {
             self.missed();
         }
         self.settle();
-        Acquire::Ready(lease)
+        Acquired::Ready(lease)
     }
 
-    fn acquire(&mut self, again: bool) -> Acquire<u32> {
+    fn acquire(&mut self, again: bool) -> Acquired<u32> {
         if self.closed {
             return self.refused(Refusal::PoolClosed);
         }
@@ -240,12 +240,12 @@ impl Naive {
             self.missed();
         }
         match self.queue(Want::Any, again) {
-            Ok(waiter) => Acquire::Queued(waiter),
-            Err(refusal) => Acquire::Refused(refusal),
+            Ok(waiter) => Acquired::Queued(waiter),
+            Err(refusal) => Acquired::Refused(refusal),
         }
     }
 
-    fn acquire_by_id(&mut self, id: ConnId) -> Acquire<u32> {
+    fn acquire_by_id(&mut self, id: ConnId) -> Acquired<u32> {
         if self.closed {
             return self.refused(Refusal::PoolClosed);
         }
@@ -269,8 +269,8 @@ impl Naive {
             }
         }
         match self.queue(Want::Id(id), false) {
-            Ok(waiter) => Acquire::Queued(waiter),
-            Err(refusal) => Acquire::Refused(refusal),
+            Ok(waiter) => Acquired::Queued(waiter),
+            Err(refusal) => Acquired::Refused(refusal),
         }
     }
 
@@ -301,13 +301,13 @@ impl Naive {
                 return Collected::Unknown;
             };
             let token = match found.standing {
-                Standing::Waiting => return Collected::Waiting,
-                Standing::Granted(token) => token,
-                Standing::Stocked => {
+                WaiterState::Waiting => return Collected::Waiting,
+                WaiterState::Granted(token) => token,
+                WaiterState::Stocked => {
                     self.remove(waiter);
                     return Collected::Stocked;
                 }
-                Standing::Refused(refusal) => {
+                WaiterState::Refused(refusal) => {
                     self.remove(waiter);
                     return Collected::Refused(refusal);
                 }
@@ -336,24 +336,24 @@ impl Naive {
         };
         self.remove(waiter);
         let outcome = match found.standing {
-            Standing::Waiting => {
+            WaiterState::Waiting => {
                 self.totals.cancelled += 1;
                 WaitOutcome::Waiting(reason.unwrap())
             }
-            Standing::Granted(token) => {
+            WaiterState::Granted(token) => {
                 self.totals.cancelled += 1;
                 self.offer(token, true);
                 WaitOutcome::Granted
             }
-            Standing::Stocked => WaitOutcome::Granted,
-            Standing::Refused(refusal) => WaitOutcome::Refused(refusal),
+            WaiterState::Stocked => WaitOutcome::Granted,
+            WaiterState::Refused(refusal) => WaitOutcome::Refused(refusal),
         };
         self.settle();
         outcome
     }
 
     fn why(&mut self, waiter: WaiterId) -> Option<WaitReason> {
-        let found = self.waiter(waiter).filter(|found| found.standing == Standing::Waiting)?;
+        let found = self.waiter(waiter).filter(|found| found.standing == WaiterState::Waiting)?;
         Some(match found.want {
             Want::Any => self.wait_reason(),
             Want::Stock(wanted) => WaitReason::Stock { idle: self.count(Idle), wanted },
@@ -373,7 +373,7 @@ impl Naive {
         &mut self,
         token: Token,
         connection: u32,
-        drained: Option<Finding>,
+        drained: Option<CheckResult>,
     ) -> Result<(), PutError> {
         if self.state(token) != Some(Leased) {
             self.totals.put_unknown += 1;
@@ -395,35 +395,35 @@ impl Naive {
             self.close_one(token, reason);
         } else if !wanted && self.stock() >= self.limit() {
             self.close_one(token, CloseReason::Overflow);
-        } else if drained == Some(Finding::Closed) {
+        } else if drained == Some(CheckResult::Closed) {
             self.close_one(token, CloseReason::PeerClosed);
         } else if !self.setup.reuse_delay.is_zero() {
             self.join(token);
             self.enter(token, Resting);
-        } else if drained == Some(Finding::Data) {
+        } else if drained == Some(CheckResult::Data) {
             self.close_one(token, CloseReason::Leftover);
         } else {
             self.join(token);
             match drained {
                 Some(_) => self.offer(token, false),
-                None => self.check(token, Purpose::Drain),
+                None => self.check(token, CheckKind::Drain),
             }
         }
         self.settle();
         Ok(())
     }
 
-    fn reject(&mut self, token: Token, connection: u32, finding: Finding) -> Answer {
+    fn reject(&mut self, token: Token, connection: u32, result: CheckResult) -> Answer {
         if !self.fits(token, &[Leased], Some(connection)) {
             return Answer::Nothing;
         }
-        if finding == Finding::Closed {
+        if result == CheckResult::Closed {
             self.close_one(token, CloseReason::PeerClosed);
         } else {
             self.join(token);
             // Out of the lease, so that it counts as stock.
             self.enter(token, Checking);
-            let claimed = finding == Finding::Data && self.peer_claims();
+            let claimed = result == CheckResult::Data && self.peer_claims();
             self.get(token).claimed |= claimed;
             self.offer(token, true);
         }
@@ -436,7 +436,7 @@ impl Naive {
             return Answer::Nothing;
         }
         self.closed = true;
-        let waiting = self.waiters.iter().filter(|waiter| waiter.standing == Standing::Waiting);
+        let waiting = self.waiters.iter().filter(|waiter| waiter.standing == WaiterState::Waiting);
         let mut waiting: Vec<_> = waiting.map(|waiter| (waiter.place, waiter.id)).collect();
         waiting.sort_by_key(|(place, _)| *place);
         for (_, waiter) in waiting {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use pool_proto::{
-    Acquire, Action, Admission, CloseReason, Collected, ConnId, Lease, Stock, Token, WaitOutcome,
+    Acquired, Action, Admission, CloseReason, Collected, ConnId, Lease, Stock, Token, WaitOutcome,
     WaitReason, WaiterId,
 };
 
@@ -24,11 +24,11 @@ impl Choices {
     pub fn of(answer: &Answer, actions: &[Did]) -> Self {
         let mut choices = Self::default();
         match answer {
-            Answer::Acquire(Acquire::Ready(Lease { token, id, .. }))
+            Answer::Acquired(Acquired::Ready(Lease { token, id, .. }))
             | Answer::Collected(Collected::Ready(Lease { token, id, .. })) => {
                 choices.leased = Some((*token, *id));
             }
-            Answer::Acquire(Acquire::Queued(waiter)) | Answer::Stock(Stock::Queued(waiter)) => {
+            Answer::Acquired(Acquired::Queued(waiter)) | Answer::Stock(Stock::Queued(waiter)) => {
                 choices.queued = Some(*waiter);
             }
             Answer::Admitted(Ok(admission)) => choices.admitted = Some(*admission),

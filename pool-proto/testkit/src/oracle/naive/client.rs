@@ -79,7 +79,7 @@ impl Dialer {
     }
 
     const fn paced(&self) -> bool {
-        matches!(self.tuner.tuning(), Tuning::Reference)
+        matches!(self.tuner.tuning(), Tuning::NodePass)
     }
 }
 

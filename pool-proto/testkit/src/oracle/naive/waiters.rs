@@ -12,7 +12,7 @@ pub enum Want {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum WaiterState {
     Waiting,
     Granted(Token),
     Stocked,
@@ -24,14 +24,14 @@ pub enum Standing {
 pub struct Waiter {
     pub id: WaiterId,
     pub want: Want,
-    pub standing: Standing,
+    pub standing: WaiterState,
     /// The smaller, the nearer to the front of its queue.
     pub place: i64,
 }
 
 impl Naive {
     fn waiting(&self) -> impl Iterator<Item = &Waiter> {
-        self.waiters.iter().filter(|waiter| waiter.standing == Standing::Waiting)
+        self.waiters.iter().filter(|waiter| waiter.standing == WaiterState::Waiting)
     }
 
     pub fn waiter(&self, waiter: WaiterId) -> Option<&Waiter> {
@@ -93,7 +93,7 @@ impl Naive {
             let id = self.choices.queued.take().expect("the naive pool queues the caller");
             assert!(self.waiter(id).is_none(), "{id:?} names two waiters");
             let place = self.place(again);
-            self.waiters.push(Waiter { id, want, standing: Standing::Waiting, place });
+            self.waiters.push(Waiter { id, want, standing: WaiterState::Waiting, place });
             Ok(id)
         };
         self.settle();
@@ -101,14 +101,14 @@ impl Naive {
     }
 
     /// Gives a waiting waiter its outcome and wakes it.
-    pub fn answer(&mut self, waiter: WaiterId, standing: Standing) {
+    pub fn answer(&mut self, waiter: WaiterId, standing: WaiterState) {
         self.waiter_mut(waiter).standing = standing;
         self.did.push(Action::Wake { waiter });
     }
 
     pub fn refuse(&mut self, waiter: WaiterId, refusal: Refusal) {
         self.totals.refused += 1;
-        self.answer(waiter, Standing::Refused(refusal));
+        self.answer(waiter, WaiterState::Refused(refusal));
     }
 
     pub fn remove(&mut self, waiter: WaiterId) {
@@ -116,7 +116,7 @@ impl Naive {
     }
 
     /// The connection that a waiter was to collect has ended.
-    pub fn bereave(&mut self, waiter: WaiterId, reason: CloseReason) {
+    pub fn connection_lost(&mut self, waiter: WaiterId, reason: CloseReason) {
         let Some(Waiter { want, .. }) = self.waiter(waiter) else {
             return;
         };
@@ -126,11 +126,11 @@ impl Naive {
             _ => {
                 let place = self.place(true);
                 let waiter = self.waiter_mut(waiter);
-                (waiter.standing, waiter.place) = (Standing::Waiting, place);
+                (waiter.standing, waiter.place) = (WaiterState::Waiting, place);
                 return;
             }
         };
         self.totals.refused += 1;
-        self.waiter_mut(waiter).standing = Standing::Refused(refusal);
+        self.waiter_mut(waiter).standing = WaiterState::Refused(refusal);
     }
 }

@@ -1,6 +1,6 @@
 //! The driver's account of every connection of one end: what goes in, what comes out, who has it.
 
-use pool_proto::{Acquire, Action, CloseReason, ConnId, Instant, Lease, State, Token, WaiterId};
+use pool_proto::{Acquired, Action, CloseReason, ConnId, Instant, Lease, State, Token, WaiterId};
 
 use super::{End, Life, Place, on};
 use crate::tally::Tally;
@@ -43,8 +43,8 @@ impl End {
             self.lives.resize(token.slot() + 1, None);
         }
         let since = self.seen;
-        let (established, purpose, id) = (None, None, None);
-        let life = Life { token, state, since, established, purpose, id, source };
+        let (established, kind, id) = (None, None, None);
+        let life = Life { token, state, since, established, kind, id, source };
         let former = self.lives[token.slot()].replace(life);
         ensure!(former.is_none(), "1: a token is not used twice", "{token:?}");
         self.live += 1;
@@ -82,11 +82,11 @@ impl End {
         Ok(())
     }
 
-    pub(super) fn answered(&mut self, answer: &Acquire<u32>, want: Want, again: bool) -> Checked {
+    pub(super) fn answered(&mut self, answer: &Acquired<u32>, want: Want, again: bool) -> Checked {
         match answer {
-            Acquire::Ready(lease) => self.leased(lease, want),
-            Acquire::Queued(waiter) => self.queued(*waiter, want, again),
-            Acquire::Refused(refusal) => self.check_refusal(*refusal, want, false),
+            Acquired::Ready(lease) => self.leased(lease, want),
+            Acquired::Queued(waiter) => self.queued(*waiter, want, again),
+            Acquired::Refused(refusal) => self.check_refusal(*refusal, want, false),
         }
     }
 
@@ -127,7 +127,7 @@ impl End {
                 self.dialled = true;
                 self.enter(token, State::Dialing, None, tally)
             }
-            Action::Check { token, connection, purpose } => {
+            Action::Check { token, connection, kind } => {
                 ensure!(!self.closed, "8: no check after close", "{action:?}");
                 self.take(connection, Place::Driver)?;
                 self.checking += 1;
@@ -137,7 +137,7 @@ impl End {
                     return Ok(());
                 };
                 // Checked again, it enters its state again.
-                (life.since, life.purpose) = (seen, Some(purpose));
+                (life.since, life.kind) = (seen, Some(kind));
                 Ok(())
             }
             Action::Close { token, connection, reason } => {

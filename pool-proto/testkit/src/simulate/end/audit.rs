@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pool_proto::{
-    CloseReason, Finding, Instant, Lease, Purpose, Refusal, State, Stats, Token, Tuning,
+    CheckKind, CheckResult, CloseReason, Instant, Lease, Refusal, State, Stats, Token, Tuning,
 };
 
 use super::{End, Life, on};
@@ -17,7 +17,7 @@ impl End {
         let stats = self.stats();
         let waits = |waiter| on!(&self.machine, pool => pool.why(waiter)).is_some();
         if self.waiting.called() > 0 {
-            self.waiting.bereave(waits);
+            self.waiting.connection_lost(waits);
         }
         self.check_waiters(&stats)?;
         self.check_limits(&stats)?;
@@ -128,9 +128,9 @@ impl End {
             "{any} wait, {} are idle",
             stats.idle
         );
-        let dried_up = self.accept_ended && !self.closed;
+        let supply_ended = self.accept_ended && !self.closed;
         let supply = self.waiting.for_supply();
-        ensure!(!dried_up || supply == 0, "5: nobody waits in vain", "{supply} wait for peers");
+        ensure!(!supply_ended || supply == 0, "5: nobody waits in vain", "{supply} wait for peers");
         let stock = self.waiting.least_stock();
         ensure!(
             stock.is_none_or(|wanted| wanted > stats.idle),
@@ -178,7 +178,7 @@ impl End {
 
     /// 7: a client that may dial, and lacks connections, does, whatever its other dials are up to.
     fn check_nothing_is_left_undone(&self, stats: &Stats) -> Checked {
-        let paced = self.side == Side::Server || self.bounds.tuning == Tuning::Reference;
+        let paced = self.side == Side::Server || self.bounds.tuning == Tuning::NodePass;
         if paced || self.closed || stats.failures_in_a_row > 0 {
             return Ok(());
         }
@@ -198,20 +198,22 @@ impl End {
     }
 
     /// 1: what was found decides what becomes of a connection.
-    pub(super) fn check_finding(&mut self, token: Token, finding: Finding) -> Checked {
-        let purpose = self.life(token).and_then(|life| life.purpose);
+    pub(super) fn check_finding(&mut self, token: Token, result: CheckResult) -> Checked {
+        let kind = self.life(token).and_then(|life| life.kind);
         let state = self.state(token);
-        let right = match (purpose, finding) {
+        let right = match (kind, result) {
             (None, _) => true,
-            (Some(Purpose::Drain), Finding::Data) | (_, Finding::Closed) => state.is_none(),
-            (Some(Purpose::Watch), Finding::Data) => {
+            (Some(CheckKind::Drain), CheckResult::Data) | (_, CheckResult::Closed) => {
+                state.is_none()
+            }
+            (Some(CheckKind::Inspect), CheckResult::Data) => {
                 let open = matches!(state, Some(State::Idle | State::Checking));
                 let claims = on!(&self.machine, pool => pool.peer_claims());
                 !claims || !open
             }
-            (_, Finding::Quiet) => true,
+            (_, CheckResult::Quiet) => true,
         };
-        ensure!(right, "1: a finding has its consequence", "{purpose:?} {finding:?}: {state:?}");
+        ensure!(right, "1: a finding has its consequence", "{kind:?} {result:?}: {state:?}");
         Ok(())
     }
 
@@ -300,7 +302,7 @@ impl End {
         let (interval, former) = (stats.interval, self.before.interval);
         let within = (low..=high).contains(&interval);
         ensure!(within, "3: interval within its bounds", "{interval:?} in {low:?}..={high:?}");
-        if self.bounds.tuning == Tuning::Reference {
+        if self.bounds.tuning == Tuning::NodePass {
             let step = capacity.abs_diff(before);
             ensure!(step <= 1, "3: capacity moves by one", "{before} to {capacity}");
             let step = interval.abs_diff(former);
@@ -324,7 +326,7 @@ impl End {
             let supply = stats.dialing + stats.handshaking + stats.idle + stats.returning;
             let alone = stats.dialing + stats.handshaking == 0 && supply < stats.capacity;
             let free = supply + stats.claimed + stats.leased < self.bounds.max_connections;
-            let paced = self.bounds.tuning == Tuning::Reference;
+            let paced = self.bounds.tuning == Tuning::NodePass;
             let bound = self.bounds.longest_wait(failures - 1);
             self.backing_off = (alone && free && !paced).then_some((self.seen, bound));
         } else if failures == 0 {

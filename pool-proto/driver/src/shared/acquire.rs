@@ -1,0 +1,265 @@
+//! Waiting for a connection, or for stock.
+
+use core::fmt;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::{Connection, Leased, SharedMachine, State};
+use pool_proto::ConnId;
+use pool_proto::Instant;
+use pool_proto::Machine;
+use pool_proto::Refusal;
+use pool_proto::Role;
+use pool_proto::{
+    Acquired, CheckResult, CloseReason, Collected, Lease, Stock, WaitOutcome, WaitReason, WaiterId,
+};
+
+/// Why there is no connection.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum AcquireError {
+    /// The time was up.
+    #[error("no connection in time: {why}{}", LastFailure(last_failure.as_deref()))]
+    Timeout {
+        /// What the wait was waiting for.
+        why: WaitReason,
+        /// The last failed dial or handshake, if none has succeeded since.
+        last_failure: Option<Arc<str>>,
+    },
+    /// There is nothing to wait for.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+struct LastFailure<'a>(Option<&'a str>);
+
+impl fmt::Display for LastFailure<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |failure| write!(f, "; the last failure was: {failure}"))
+    }
+}
+
+/// Something to wait for that can be told that the time is up: an adapter's timer does.
+pub trait Deadline: Future + Unpin {
+    /// Says that the time is up: the next poll answers, with what there is or with
+    /// [`AcquireError::Timeout`]. (By id, when the connection is just being looked at, it still waits
+    /// for that look, which never blocks.)
+    fn expire(&mut self);
+}
+
+/// A place in the queue; given up when dropped.
+struct Wait<C: Connection, R: Role> {
+    shared: Arc<SharedMachine<C, R>>,
+    waiter: Option<WaiterId>,
+    expired: bool,
+}
+
+impl<C: Connection, R: Role> Wait<C, R> {
+    fn new(shared: &Arc<SharedMachine<C, R>>) -> Self {
+        Self { shared: Arc::clone(shared), waiter: None, expired: false }
+    }
+
+    /// Asks the machine: at first by `begin`, which may queue, then by collecting.
+    #[inline(always)]
+    fn poll(
+        &mut self,
+        cx: &Context<'_>,
+        begin: impl FnOnce(&mut Machine<C, R>, Instant) -> Step<C>,
+    ) -> Poll<Result<Option<Lease<C>>, AcquireError>> {
+        let (waiter, expired) = (self.waiter, self.expired);
+        let step = self.shared.with(self.shared.clock.coarse(), |state, now| match waiter {
+            Some(waiter) => state.collect(cx, waiter, expired, now),
+            None => match begin(&mut state.machine, now) {
+                Step::Waiting(waiter, _) => state.collect(cx, waiter, expired, now),
+                step => step,
+            },
+        });
+        let answer = match step {
+            Step::Taken(lease) => Ok(Some(lease)),
+            Step::Stocked => Ok(None),
+            Step::Failed(error, old_waker) => {
+                drop(old_waker);
+                Err(error)
+            }
+            Step::Waiting(waiter, old_waker) => {
+                drop(old_waker);
+                self.waiter = Some(waiter);
+                return Poll::Pending;
+            }
+        };
+        self.waiter = None;
+        Poll::Ready(answer)
+    }
+}
+
+/// How far a wait has come.
+pub(super) enum Step<C> {
+    Taken(Lease<C>),
+    Stocked,
+    /// Wakers that were there before come out with the step: they are dropped outside the mutex,
+    /// because one may be the last hold on a task whose drop comes back here.
+    Failed(AcquireError, Option<Waker>),
+    Waiting(WaiterId, Option<Waker>),
+}
+
+impl<C, R: Role> State<C, R> {
+    /// What has become of a waiter; registers the waker of one that waits on.
+    #[inline(never)]
+    fn collect(
+        &mut self,
+        cx: &Context<'_>,
+        waiter: WaiterId,
+        expired: bool,
+        now: Instant,
+    ) -> Step<C> {
+        match self.machine.collect(now, waiter) {
+            Collected::Ready(lease) => Step::Taken(lease),
+            Collected::Stocked => Step::Stocked,
+            Collected::Refused(refusal) => Step::Failed(refusal.into(), None),
+            Collected::Unknown => Step::Failed(Refusal::PoolClosed.into(), None),
+            Collected::Waiting => {
+                let why = self.machine.why(waiter).unwrap_or(WaitReason::NoPeer);
+                // A check under way never blocks: its answer is worth waiting for even when the
+                // time is up, and is the true one.
+                if !expired || why == WaitReason::IdChecking {
+                    return Step::Waiting(waiter, self.remember(waiter, cx.waker()));
+                }
+                let outcome = self.machine.cancel(now, waiter);
+                debug_assert_eq!(outcome, WaitOutcome::Waiting(why));
+                let last_failure = self.last_failure.clone();
+                Step::Failed(AcquireError::Timeout { why, last_failure }, self.forget(waiter))
+            }
+        }
+    }
+}
+
+impl<C: Connection, R: Role> Drop for Wait<C, R> {
+    fn drop(&mut self) {
+        if let Some(waiter) = self.waiter.take() {
+            let _old_waker = self.shared.with(self.shared.clock.coarse(), |state, now| {
+                state.machine.cancel(now, waiter);
+                state.forget(waiter)
+            });
+        }
+    }
+}
+
+/// Takes a connection; made by [`SharedMachine::acquire`] and [`SharedMachine::acquire_by_id`].
+///
+/// The place in the queue is taken at the first poll. Cancel safe: dropped, it gives up its place;
+/// a connection that was already promised to it goes to the next in the queue or back to the pool.
+///
+/// A connection is looked at before it is handed out; one that the peer has closed, or begun to
+/// use, is replaced by another without losing the turn.
+#[must_use = "futures do nothing unless polled"]
+pub struct Acquire<C: Connection, R: Role> {
+    wait: Wait<C, R>,
+    wanted: Option<ConnId>,
+    again: bool,
+}
+
+impl<C: Connection, R: Role> Acquire<C, R> {
+    pub(super) fn new(shared: &Arc<SharedMachine<C, R>>, wanted: Option<ConnId>) -> Self {
+        Self { wait: Wait::new(shared), wanted, again: false }
+    }
+}
+
+impl<C: Connection, R: Role + Send + 'static> Deadline for Acquire<C, R> {
+    fn expire(&mut self) {
+        self.wait.expired = true;
+    }
+}
+
+impl<C: Connection, R: Role + Send + 'static> Future for Acquire<C, R> {
+    type Output = Result<Leased<C>, AcquireError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        loop {
+            let (wanted, again) = (this.wanted, this.again);
+            let polled = this.wait.poll(cx, |machine, now| {
+                let answer = match wanted {
+                    Some(id) => machine.acquire_by_id(now, id),
+                    None if again => machine.acquire_again(now),
+                    None => machine.acquire(now),
+                };
+                match answer {
+                    Acquired::Ready(lease) => Step::Taken(lease),
+                    Acquired::Queued(waiter) => Step::Waiting(waiter, None),
+                    Acquired::Refused(refusal) => Step::Failed(refusal.into(), None),
+                }
+            });
+            let lease = match polled {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Ok(None)) => continue,
+                Poll::Ready(Ok(Some(lease))) => lease,
+            };
+            match this.admit(lease) {
+                Ok(leased) => return Poll::Ready(Ok(leased)),
+                Err(Some(error)) => return Poll::Ready(Err(error)),
+                Err(None) => this.again = true,
+            }
+        }
+    }
+}
+
+impl<C: Connection, R: Role + Send + 'static> Acquire<C, R> {
+    /// Looks at a connection before it is handed out. `Err(None)`: it was none, take another.
+    fn admit(&self, lease: Lease<C>) -> Result<Leased<C>, Option<AcquireError>> {
+        let shared = &self.wait.shared;
+        let Lease { token, id, connection } = lease;
+        // Held before it is looked at: if that panics, the lease is released and not lost.
+        let mut leased = Leased::new(shared, token, id, connection);
+        let result = leased.get_mut().map_or(CheckResult::Closed, C::check);
+        let rejected = match result {
+            CheckResult::Quiet => false,
+            CheckResult::Closed => true,
+            CheckResult::Data => self.wanted.is_none() && shared.lock().machine.peer_claims(),
+        };
+        if !rejected {
+            return Ok(leased);
+        }
+        if let Some(connection) = leased.into_connection() {
+            shared.run(|machine, now| machine.reject(now, token, connection, result));
+        }
+        Err(self.wanted.map(|id| Refusal::Gone { id, reason: CloseReason::PeerClosed }.into()))
+    }
+}
+
+/// Waits for stock; made by [`SharedMachine::wait_ready`]. Cancel safe.
+#[must_use = "futures do nothing unless polled"]
+pub struct WaitReady<C: Connection, R: Role> {
+    wait: Wait<C, R>,
+    ready: u32,
+}
+
+impl<C: Connection, R: Role> WaitReady<C, R> {
+    pub(super) fn new(shared: &Arc<SharedMachine<C, R>>, ready: u32) -> Self {
+        Self { wait: Wait::new(shared), ready }
+    }
+}
+
+impl<C: Connection, R: Role> Deadline for WaitReady<C, R> {
+    fn expire(&mut self) {
+        self.wait.expired = true;
+    }
+}
+
+impl<C: Connection, R: Role> Future for WaitReady<C, R> {
+    type Output = Result<(), AcquireError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let ready = self.ready;
+        let polled = self.wait.poll(cx, |machine, now| match machine.wait_ready(now, ready) {
+            Stock::Ready => Step::Stocked,
+            Stock::Queued(waiter) => Step::Waiting(waiter, None),
+            Stock::Refused(refusal) => Step::Failed(refusal.into(), None),
+        });
+        polled.map_ok(|_| ())
+    }
+}

@@ -1,0 +1,155 @@
+//! The duty to report how a dial or a handshake goes.
+
+use pool_proto::{CheckResult, CloseReason, HandshakeFailure};
+
+use crate::rig::{Coming, Plan, client, secs, server};
+
+#[test]
+fn dropped_while_it_dials_it_reports_a_failed_dial() {
+    let mut rig = client(Plan::ONE);
+    drop(rig.begin());
+    let stats = rig.stats();
+    assert_eq!((stats.dialing, stats.totals.dial_failures), (0, 1));
+    assert_eq!((stats.totals.transport_failures, stats.totals.stale_events), (0, 0));
+}
+
+#[test]
+fn dropped_in_the_handshake_it_reports_a_failure_of_the_transport() {
+    let mut rig = client(Plan::ONE);
+    let mut coming = rig.begin();
+    coming.attempt.dialed();
+    assert_eq!((rig.stats().dialing, rig.stats().handshaking), (0, 1));
+    drop(coming);
+    let stats = rig.stats();
+    assert_eq!((stats.handshaking, stats.totals.transport_failures), (0, 1));
+    assert_eq!((stats.totals.dial_failures, stats.totals.stale_events), (0, 0));
+
+    let mut rig = server(Plan::ONE);
+    drop(rig.begin());
+    let stats = rig.stats();
+    assert_eq!((stats.handshaking, stats.totals.transport_failures), (0, 1));
+    assert_eq!(stats.totals.stale_events, 0);
+}
+
+#[test]
+fn dropped_it_leaves_the_text_of_the_last_failure_alone() {
+    let mut rig = client(Plan::ONE);
+    rig.shared.note_failure(&"the last one");
+    drop(rig.begin());
+    assert_eq!(rig.shared.last_failure().as_deref(), Some("the last one"));
+}
+
+#[test]
+fn a_failure_counts_by_its_kind_once_the_transport_is_connected() {
+    let mut rig = client(Plan::ONE);
+    rig.begin().attempt.failed(HandshakeFailure::Tls, &"no route");
+    let totals = rig.stats().totals;
+    assert_eq!((totals.dial_failures, totals.tls_failures), (1, 0));
+    let mut expected = [0; 3];
+    for (handle, failure) in
+        [HandshakeFailure::Tls, HandshakeFailure::Id, HandshakeFailure::Transport]
+            .into_iter()
+            .enumerate()
+    {
+        let mut coming = rig.begin();
+        coming.attempt.dialed();
+        coming.attempt.failed(failure, &"not in the mood");
+        expected[handle] += 1;
+        let totals = rig.stats().totals;
+        let counted = [totals.tls_failures, totals.id_failures, totals.transport_failures];
+        assert_eq!(counted, expected, "{failure:?}");
+        assert_eq!(rig.shared.last_failure().as_deref(), Some("not in the mood"));
+    }
+    assert_eq!((rig.stats().totals.dial_failures, rig.stats().totals.stale_events), (1, 0));
+}
+
+#[test]
+fn dialed_twice_it_reports_once() {
+    let mut rig = client(Plan::ONE);
+    let mut coming = rig.begin();
+    coming.attempt.dialed();
+    coming.attempt.dialed();
+    assert_eq!((rig.stats().handshaking, rig.stats().totals.stale_events), (1, 0));
+}
+
+#[test]
+fn a_peer_that_was_admitted_is_not_dialled() {
+    let mut rig = server(Plan::ONE);
+    let mut coming = rig.begin();
+    coming.attempt.dialed();
+    assert_eq!((rig.stats().handshaking, rig.stats().totals.stale_events), (1, 0));
+}
+
+#[test]
+fn success_is_all_that_it_reports() {
+    let mut rig = client(Plan::ONE);
+    let conn = rig.bring();
+    let stats = rig.stats();
+    assert_eq!((stats.idle, stats.totals.established, stats.totals.stale_events), (1, 1, 0));
+    assert_eq!((stats.totals.transport_failures, stats.totals.dial_failures), (0, 0));
+    assert_eq!((rig.book.checked(conn.number), rig.book.drained(conn.number)), (1, 0));
+}
+
+#[test]
+fn a_connection_that_was_closed_as_soon_as_it_was_there_is_a_failure() {
+    let mut rig = client(Plan::ONE);
+    let Coming { mut attempt, id } = rig.begin();
+    attempt.dialed();
+    attempt.established(rig.book.open_with(CheckResult::Closed), Some(id));
+    let stats = rig.stats();
+    assert_eq!((stats.handshaking, stats.idle), (0, 0));
+    assert_eq!((stats.totals.established, stats.totals.transport_failures), (0, 1));
+    assert!(!rig.book.is_open(0));
+    let text = "the peer closed the connection as soon as it was established";
+    assert_eq!(rig.shared.last_failure().as_deref(), Some(text));
+}
+
+#[test]
+fn a_connection_that_the_peer_uses_at_once_is_kept_for_who_asks_by_id() {
+    let mut rig = server(Plan::ONE);
+    let Coming { attempt, id } = rig.begin();
+    let connection = rig.book.open_with(CheckResult::Data);
+    rig.book.next_check(0, CheckResult::Data);
+    attempt.established(connection, None);
+    assert_eq!((rig.stats().idle, rig.stats().claimed), (0, 1));
+    assert_eq!(rig.by_id(id).take().id(), id);
+}
+
+#[test]
+fn it_names_its_connection() {
+    let mut rig = client(Plan::of(2));
+    let (first, second) = (rig.begin(), rig.begin());
+    let token = first.attempt.token();
+    assert_ne!(token, second.attempt.token());
+    assert_eq!(rig.establish(first).token, token);
+}
+
+#[test]
+fn a_report_after_the_abort_changes_nothing() {
+    let mut rig = client(Plan::ONE);
+    let mut coming = rig.begin();
+    let token = coming.attempt.token();
+    rig.pass(secs(10));
+    assert_eq!(rig.aborted, [(token, CloseReason::DialTimeout)]);
+    let before = rig.stats();
+    coming.attempt.dialed();
+    assert_eq!(rig.stats().totals.stale_events, before.totals.stale_events + 1);
+    drop(coming);
+    let after = rig.stats();
+    assert_eq!(after.totals.stale_events, before.totals.stale_events + 2);
+    assert_eq!(after.totals.transport_failures, 0);
+    assert_eq!((after.dialing, after.handshaking), (before.dialing, before.handshaking));
+}
+
+#[test]
+fn a_connection_that_comes_after_the_abort_is_closed_as_stale() {
+    let mut rig = server(Plan::ONE);
+    let coming = rig.begin();
+    rig.flush();
+    rig.turn();
+    assert_eq!(rig.aborted, [(coming.attempt.token(), CloseReason::Flushed)]);
+    let conn = rig.establish(coming);
+    rig.turn();
+    assert_eq!(rig.book.reason(conn.number), Some(CloseReason::Stale));
+    assert_eq!((rig.stats().idle, rig.stats().totals.stale_events), (0, 1));
+}

@@ -1,0 +1,108 @@
+//! Waiting on a thread.
+
+use std::future::{poll_fn, ready};
+use std::sync::mpsc::channel;
+use std::task::{Poll, Waker};
+use std::thread;
+use std::time::Duration;
+
+use pool_driver::shared::block_on;
+
+use crate::rig::{HandClock, ms, secs};
+
+/// So long that a test in which a wake is lost fails instead of hanging.
+const LONG: Duration = secs(20);
+
+#[test]
+fn what_is_ready_is_returned_at_once() {
+    assert_eq!(block_on(&mut ready(7), &HandClock::default(), ms(0)), Poll::Ready(7));
+}
+
+#[test]
+fn without_a_wake_it_gives_up_when_the_time_is_over() {
+    let mut polls = 0;
+    let mut never = poll_fn(|_| {
+        polls += 1;
+        Poll::<()>::Pending
+    });
+    assert_eq!(block_on(&mut never, &HandClock::default(), ms(1)), Poll::Pending);
+    assert_eq!(polls, 1);
+}
+
+#[test]
+fn a_wake_before_it_sleeps_is_not_lost() {
+    let mut polls = 0;
+    let mut eager = poll_fn(|cx| {
+        polls += 1;
+        cx.waker().wake_by_ref();
+        if polls == 3 { Poll::Ready(polls) } else { Poll::Pending }
+    });
+    assert_eq!(block_on(&mut eager, &HandClock::default(), ms(0)), Poll::Ready(3));
+}
+
+#[test]
+fn each_wake_is_good_for_one_poll() {
+    let mut polls = 0;
+    let mut once = poll_fn(|cx| {
+        polls += 1;
+        if polls == 1 {
+            cx.waker().wake_by_ref();
+            cx.waker().wake_by_ref();
+        }
+        Poll::<()>::Pending
+    });
+    assert_eq!(block_on(&mut once, &HandClock::default(), ms(1)), Poll::Pending);
+    assert_eq!(polls, 2);
+}
+
+#[test]
+fn another_thread_wakes_it() {
+    let (sender, receiver) = channel::<Waker>();
+    let waker = thread::spawn(move || {
+        for waker in receiver {
+            // Lets the other thread fall asleep, mostly; the test holds either way.
+            (0..1000).for_each(|_| thread::yield_now());
+            waker.wake();
+        }
+    });
+    let mut polls = 0;
+    let mut called = poll_fn(|cx| {
+        polls += 1;
+        // Woken for nothing a few times.
+        if polls == 5 {
+            return Poll::Ready(polls);
+        }
+        sender.send(cx.waker().clone()).unwrap();
+        Poll::Pending
+    });
+    assert_eq!(block_on(&mut called, &HandClock::default(), LONG), Poll::Ready(5));
+    drop(sender);
+    waker.join().unwrap();
+}
+
+#[test]
+fn the_deadline_is_one_for_all_polls() {
+    let clock = HandClock::default();
+    let mut polls = 0;
+    let mut restless = poll_fn(|_| {
+        polls += 1;
+        // No wake: once the clock is beyond the deadline, there is no time left to sleep.
+        clock.pass(LONG);
+        Poll::<()>::Pending
+    });
+    assert_eq!(block_on(&mut restless, &clock, LONG), Poll::Pending);
+    assert_eq!(polls, 1);
+}
+
+#[test]
+fn the_clock_need_not_begin_at_its_epoch() {
+    let clock = HandClock::default();
+    clock.pass(secs(5));
+    let mut polls = 0;
+    let mut second = poll_fn(|cx| {
+        polls += 1;
+        cx.waker().wake_by_ref();
+        if polls == 2 { Poll::Ready(()) } else { Poll::Pending }
+    });
+    assert_eq!(block_on(&mut second, &clock, LONG), Poll::Ready(()));
+}

@@ -1,0 +1,343 @@
+//! One cell of the matrix: two tasks, one connection, and what becomes of them.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Barrier};
+use std::task::{Context, Poll, Waker};
+use std::thread;
+
+use pool_driver::shared::{AcquireError, Leased, ReadinessWaker};
+use pool_proto::{CheckResult, CloseReason, ConnId, HandshakeFailure};
+
+use super::due::{Left, What, When, due};
+use super::{Cell, Way};
+use crate::rig::{
+    Coming, Conn, Counter, Fake, Kind, Plan, Rig, Side, Taken, Task, filled, id, secs,
+};
+
+pub(super) struct Scene<R: Side> {
+    cell: Cell,
+    name: String,
+    pub(super) rig: Rig<R>,
+    pub(super) subject: Task<R>,
+    rival: Option<Task<R>>,
+    /// What the rival got, once it has.
+    served: Option<Taken>,
+    /// The id that those who ask by id ask for.
+    id: ConnId,
+    /// The connection that is on its way.
+    coming: Option<Coming<R>>,
+    /// The connection that all want, once it is there.
+    conn: Option<Conn>,
+    /// In the subject's hands.
+    pub(super) leased: Option<Leased<Fake>>,
+    /// Connections established so far.
+    established: u32,
+}
+
+impl<R: Side> Scene<R> {
+    pub(super) fn run(cell: Cell) {
+        let mut scene = Self::new(cell);
+        cell.moment.play(&mut scene);
+        if cell.way != Way::InItsOwnWake {
+            scene.rival_joins(false);
+            scene.assert_rival_woken(&[When::Before]);
+            scene.drop_subject();
+        }
+        scene.assert_dropped();
+        scene.assert_rival_woken(&[When::Before, When::Drop]);
+        scene.go_on();
+        scene.serve_rival();
+        scene.account();
+    }
+
+    fn new(cell: Cell) -> Self {
+        let mut rig = Rig::<R>::new(Plan::ONE);
+        // A server's ids exist from a peer's admission on; a client's come with the connection.
+        let coming = (cell.server && cell.wants_id()).then(|| rig.begin());
+        let id = coming.as_ref().map_or(id(77), |coming| coming.id);
+        let subject = rig.task(cell.kind, id);
+        Self {
+            name: cell.name(),
+            cell,
+            rig,
+            subject,
+            rival: None,
+            served: None,
+            id,
+            coming,
+            conn: None,
+            leased: None,
+            established: 0,
+        }
+    }
+
+    // --- up to the moment -----------------------------------------------------------------------
+
+    /// The subject takes its place, and an early rival the next.
+    pub(super) fn queue(&mut self) {
+        self.subject.queue();
+        self.rival_joins_early();
+    }
+
+    pub(super) fn rival_joins_early(&mut self) {
+        self.rival_joins(true);
+    }
+
+    fn rival_joins(&mut self, early: bool) {
+        let Some(rival) = self.cell.rival.filter(|rival| rival.early == early) else {
+            return;
+        };
+        let id = self.conn.map_or(self.id, |conn| conn.id);
+        let task = self.rig.task(rival.kind, id);
+        if let Poll::Ready(taken) = task.poll() {
+            self.served = Some(taken);
+        }
+        self.rival = Some(task);
+    }
+
+    pub(super) fn begin(&mut self) -> &mut Coming<R> {
+        let Self { coming, rig, .. } = self;
+        coming.get_or_insert_with(|| rig.begin())
+    }
+
+    pub(super) fn fail_attempt(&mut self) {
+        let coming = self.coming.take().expect("an attempt");
+        coming.attempt.failed(HandshakeFailure::Tls, &"it was not meant to be");
+    }
+
+    /// The connection comes.
+    pub(super) fn arrive(&mut self) {
+        self.begin();
+        let mut coming = self.coming.take().expect("an attempt");
+        if self.established == 0 && R::SENDS_ID {
+            coming.id = self.id;
+        }
+        self.established += 1;
+        self.conn = Some(self.rig.establish(coming));
+    }
+
+    pub(super) fn grant(&mut self) -> Conn {
+        self.queue();
+        self.arrive();
+        assert_eq!(self.subject.wakes(), 1, "{}", self.name);
+        self.conn.expect("it has come")
+    }
+
+    /// The subject looks at the connection that it was given, and finds this.
+    pub(super) fn find(&mut self, result: CheckResult) {
+        let conn = self.grant();
+        self.rig.book.next_check(conn.number, result);
+        match self.subject.poll() {
+            Poll::Pending => assert_eq!(self.cell.kind, Kind::Any, "{}", self.name),
+            Poll::Ready(taken) => {
+                assert_eq!(self.cell.kind, Kind::ById, "{}", self.name);
+                assert_eq!(taken.is_ok(), result == CheckResult::Data, "{}", self.name);
+                self.leased = taken.ok().flatten();
+            }
+        }
+    }
+
+    /// Has done with a connection that has ended.
+    pub(super) fn lose(&mut self) {
+        let conn = self.conn.take().expect("one that has ended");
+        self.rig.turn();
+        assert!(!self.rig.book.is_open(conn.number), "{}", self.name);
+    }
+
+    /// What comes next wakes the subject, and that may be its end.
+    pub(super) fn last_step(&mut self) {
+        if self.cell.way == Way::InItsOwnWake {
+            let cancel = self.cancel();
+            self.subject.counter.at_next_wake(cancel);
+        }
+    }
+
+    // --- the drop -------------------------------------------------------------------------------
+
+    fn cancel(&self) -> impl FnOnce() + Send + 'static {
+        let future = Arc::clone(&self.subject.future);
+        move || {
+            let future = future.lock().unwrap().take();
+            drop(future);
+        }
+    }
+
+    fn drop_subject(&mut self) {
+        let cancel = self.cancel();
+        match self.cell.way {
+            Way::Plainly | Way::InItsOwnWake => cancel(),
+            Way::Unwinding => {
+                let future = self.subject.future.lock().unwrap().take();
+                let unwound = catch_unwind(AssertUnwindSafe(move || {
+                    let _future = future;
+                    resume_unwind(Box::new("a panic of the task"));
+                }));
+                assert!(unwound.is_err());
+            }
+            Way::InAWake => self.drop_in_a_wake(cancel),
+            Way::ElsewhereDuringATurn => {
+                let barrier = Arc::new(Barrier::new(2));
+                let there = Arc::clone(&barrier);
+                let dropper = thread::spawn(move || {
+                    there.wait();
+                    cancel();
+                });
+                barrier.wait();
+                while !dropper.is_finished() {
+                    self.rig.turn();
+                }
+                dropper.join().unwrap();
+            }
+        }
+    }
+
+    /// The shell wakes its driver, whose waker drops the subject.
+    fn drop_in_a_wake(&mut self, cancel: impl FnOnce() + Send + 'static) {
+        self.rig.turn();
+        let driver = Counter::new(self.rig.guard());
+        driver.at_next_wake(cancel);
+        let waker = driver.waker();
+        if self.rig.shared.poll_work(&mut Context::from_waker(&waker)).is_ready() {
+            // With the pool closed, the driver is never asleep.
+            assert!(self.rig.shared.is_closed(), "{}", self.name);
+            return waker.wake();
+        }
+        // A token that is none of this pool's makes work, and no difference.
+        let (_other, others) = filled(Plan::of(2));
+        Waker::from(ReadinessWaker::new(&self.rig.shared, others[1].token)).wake();
+        assert_eq!(driver.wakes(), 1, "{}: the driver's wakes", self.name);
+    }
+
+    fn assert_dropped(&self) {
+        let (name, moment) = (&self.name, self.cell.moment);
+        let Cell { kind, server, .. } = self.cell;
+        assert!(self.subject.future.lock().unwrap().is_none(), "{name}: it was not dropped");
+        assert_eq!(self.subject.wakes(), moment.wakes(kind, server), "{name}: wakes");
+        assert_eq!(self.subject.counter.wakers(), 0, "{name}: wakers that are kept");
+        let stats = self.rig.stats();
+        let cancelled = u64::from(moment.is_cancelled(kind, server));
+        assert_eq!(stats.totals.cancelled, cancelled, "{name}: cancelled");
+        let waits = self.due().is_some_and(|(when, _)| when == When::Later);
+        assert_eq!(stats.waiters, u32::from(waits), "{name}: waiters");
+    }
+
+    // --- the rival ------------------------------------------------------------------------------
+
+    fn left(&self) -> Left {
+        self.cell.moment.left(self.cell.kind, self.cell.server)
+    }
+
+    fn due(&self) -> Option<(When, What)> {
+        let id = self.conn.map_or(self.id, |conn| conn.id);
+        self.cell.rival.map(|rival| due(self.left(), rival, id, self.cell.server))
+    }
+
+    /// It has been woken once if its time was one of these, and not at all otherwise.
+    fn assert_rival_woken(&self, whens: &[When]) {
+        let (Some((when, _)), Some(rival)) = (self.due(), &self.rival) else {
+            return;
+        };
+        assert_eq!(self.served.is_some(), when == When::AtOnce, "{}: at once", self.name);
+        assert_eq!(rival.wakes(), u32::from(whens.contains(&when)), "{}: {whens:?}", self.name);
+    }
+
+    /// The world goes on without the subject, until there is a connection to be had.
+    fn go_on(&mut self) {
+        match self.left() {
+            Left::Freed | Left::Pooled | Left::PoolClosed => {}
+            Left::Coming => {
+                self.arrive();
+            }
+            Left::Leased => {
+                let leased = self.leased.take().expect("in the subject's hands");
+                leased.put(&self.rig.shared).unwrap();
+            }
+            Left::Ended(_) | Left::EndedInStock(_) | Left::EndsNow(_) => self.arrive_anew(),
+            // Who asks by id has it.
+            Left::Claimed if self.due().is_some_and(|(_, what)| what == What::Same) => {}
+            Left::Claimed => {
+                self.rig.pass(secs(30));
+                self.arrive_anew();
+            }
+        }
+    }
+
+    fn arrive_anew(&mut self) {
+        let former = self.conn;
+        self.established = 1;
+        self.arrive();
+        // What the rival is due is about the former one.
+        self.conn = former;
+    }
+
+    fn serve_rival(&mut self) {
+        self.assert_rival_woken(&[When::Before, When::Drop, When::Later]);
+        let (Some((_, what)), Some(rival)) = (self.due(), &self.rival) else {
+            return;
+        };
+        let taken = self.served.take().unwrap_or_else(|| rival.finish());
+        let name = &self.name;
+        let id = self.conn.map_or(self.id, |conn| conn.id);
+        match (what, &taken) {
+            (What::Same, Ok(Some(leased))) => assert_eq!(leased.id(), id, "{name}"),
+            (What::Next, Ok(Some(leased))) => assert_ne!(leased.id(), id, "{name}"),
+            (What::Stock, Ok(None)) => {}
+            (What::Refused(refusal), Err(AcquireError::Refused(was))) => {
+                assert_eq!(*was, refusal, "{name}");
+            }
+            _ => panic!("{name}: due was {what:?}, but it got {taken:?}"),
+        }
+        assert_eq!(rival.counter.wakers(), 0, "{name}: wakers of the rival that are kept");
+        rival.cancel();
+        self.leased = taken.ok().flatten();
+    }
+
+    // --- the account ----------------------------------------------------------------------------
+
+    /// Everybody is gone: what is left is one connection, or the closed pool.
+    fn account(mut self) {
+        let holding = u32::from(self.leased.is_some());
+        self.rig.assert_accounted(holding, 0, &self.name);
+        let (name, stats) = (&self.name, self.rig.stats());
+        let there = u32::from(self.left() != Left::PoolClosed);
+        assert_eq!(stats.idle + stats.leased, there, "{name}: {stats:?}");
+        assert_eq!((stats.waiters, stats.claimed, stats.returning), (0, 0, 0), "{name}: {stats:?}");
+        assert_eq!(self.subject.wakes(), self.wakes_due(), "{name}: woken after it was dropped");
+        if let Some(conn) = self.conn {
+            let fate = (self.rig.book.is_open(conn.number), self.rig.book.reason(conn.number));
+            let driver = self.cell.moment.has_driver();
+            assert_eq!(fate, self.fate_due(driver), "{name}: its connection");
+        }
+        if let Some(leased) = self.leased.take() {
+            drop(leased);
+            let stats = self.rig.stats();
+            assert_eq!((stats.leased, stats.totals.released), (0, 1), "{name}: released");
+        }
+        self.coming = None;
+        self.rig.end(name);
+    }
+
+    fn wakes_due(&self) -> u32 {
+        self.cell.moment.wakes(self.cell.kind, self.cell.server)
+    }
+
+    /// Whether the connection is open, and why the driver has closed it.
+    fn fate_due(&self, driver: bool) -> (bool, Option<CloseReason>) {
+        match self.left() {
+            Left::Coming | Left::Freed | Left::Pooled | Left::Leased => (true, None),
+            Left::Ended(reason) | Left::EndedInStock(reason) | Left::EndsNow(reason) => {
+                (false, driver.then_some(reason))
+            }
+            Left::PoolClosed => (false, Some(CloseReason::PoolClosed)),
+            Left::Claimed if self.due().is_some_and(|(_, what)| what == What::Same) => (true, None),
+            Left::Claimed => (false, Some(CloseReason::Unclaimed)),
+        }
+    }
+}
+
+impl Cell {
+    /// Whether anybody asks by id.
+    fn wants_id(&self) -> bool {
+        self.kind == Kind::ById || self.rival.is_some_and(|rival| rival.kind == Kind::ById)
+    }
+}

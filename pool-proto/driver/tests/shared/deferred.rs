@@ -1,0 +1,163 @@
+//! What follows from a call is done after it, outside the mutex, however much it is.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::task::Wake;
+
+use pool_driver::shared::{Leased, ReadinessWaker};
+use pool_proto::{CheckResult, CloseReason, Event, Refusal, Rejected};
+
+use crate::rig::{Counter, Plan, Task, client, filled, ms, server};
+
+#[test]
+fn closing_wakes_every_waiter_once() {
+    for count in [0, 1, 2, 3, 9] {
+        let mut rig = client(Plan::ONE);
+        let tasks: Vec<_> = (0..count).map(|_| rig.any()).collect();
+        tasks.iter().for_each(Task::queue);
+        rig.close();
+        for task in tasks {
+            assert_eq!((task.wakes(), task.counter.wakers()), (1, 0), "of {count}");
+            assert_eq!(task.fail(), Refusal::PoolClosed.into());
+        }
+    }
+}
+
+#[test]
+fn flushing_orders_every_close_and_wakes_nobody() {
+    for count in [1, 2, 3, 9] {
+        let (mut rig, _) = filled(Plan::of(count));
+        let leased: Vec<_> = (0..count).map(|_| rig.any().take()).collect();
+        let waiting = rig.any();
+        waiting.queue();
+        assert_eq!(rig.flush(), count);
+        drop(leased);
+        rig.turn();
+        assert_eq!(u32::try_from(rig.aborted.len()), Ok(count));
+        assert_eq!((rig.book.open_count(), waiting.wakes()), (0, 0));
+        rig.bring();
+        assert_eq!(waiting.wakes(), 1);
+    }
+}
+
+#[test]
+fn cleaning_closes_what_is_idle() {
+    for count in [1, 2, 3, 9] {
+        let (mut rig, conns) = filled(Plan::of(count));
+        let _held = rig.any().take();
+        assert_eq!(rig.shared.run(|machine, now| machine.clean(now)), count - 1);
+        rig.turn();
+        assert_eq!(rig.book.open_count(), 1);
+        for conn in &conns[1..] {
+            assert_eq!(rig.book.reason(conn.number), Some(CloseReason::Cleaned));
+        }
+    }
+}
+
+#[test]
+fn every_orphan_is_dropped() {
+    for count in [1, 2, 3, 9] {
+        let (mut rig, _) = filled(Plan::of(count));
+        rig.shared.end();
+        rig.close();
+        assert_eq!(rig.book.open_count(), 0);
+        rig.book.assert_sound("orphans");
+    }
+}
+
+#[test]
+fn every_connection_that_stirs_is_looked_at_in_its_order() {
+    for count in [1, 2, 3, 9] {
+        let (mut rig, conns) = filled(Plan::of(count));
+        for conn in &conns {
+            ReadinessWaker::new(&rig.shared, conn.token).wake();
+        }
+        rig.turn();
+        for conn in &conns {
+            assert_eq!(rig.book.checked(conn.number), 2, "of {count}");
+        }
+        // Back in the order in which they were looked at.
+        let leased: Vec<_> = conns.iter().map(|_| rig.any().take()).collect();
+        let command = leased.iter().map(Leased::id);
+        assert!(command.eq(conns.iter().map(|conn| conn.id)), "of {count}");
+    }
+}
+
+#[test]
+fn looks_and_wakes_of_one_call_are_all_done() {
+    let (mut rig, conns) = filled(Plan::of(2));
+    let waiting = rig.by_id(conns[1].id);
+    let leased = rig.by_id(conns[1].id).take();
+    waiting.queue();
+    rig.book.next_check(0, CheckResult::Closed);
+    ReadinessWaker::new(&rig.shared, conns[0].token).wake();
+    leased.put(&rig.shared).unwrap();
+    rig.turn();
+    assert_eq!((waiting.wakes(), rig.book.reason(0)), (1, Some(CloseReason::PeerClosed)));
+}
+
+#[test]
+fn a_look_by_the_shell_drains_or_watches_as_it_was_asked() {
+    let (mut rig, conns) = filled(Plan { reuse_delay: ms(5), ..Plan::ONE });
+    assert_eq!((rig.book.checked(0), rig.book.drained(0)), (1, 0));
+    rig.shared.event(Event::Readable { token: conns[0].token });
+    assert_eq!((rig.book.checked(0), rig.book.drained(0)), (2, 0));
+    rig.any().take().put(&rig.shared).unwrap();
+    rig.pass(ms(5));
+    assert_eq!((rig.book.checked(0), rig.book.drained(0)), (3, 1));
+}
+
+#[test]
+fn what_a_look_finds_may_need_another_errand() {
+    // The look finds data, so it is who waits by id that is woken.
+    let (rig, conns) = filled(Plan::ONE);
+    let waiting = Arc::new(rig.by_id(conns[0].id));
+    let inside = Arc::clone(&waiting);
+    rig.book.next_check(0, CheckResult::Data);
+    rig.book.during_next_look(0, move || inside.queue());
+    rig.shared.event(Event::Readable { token: conns[0].token });
+    assert_eq!(waiting.wakes(), 1);
+    drop(waiting.take());
+}
+
+#[test]
+fn run_gives_back_what_its_closure_does() {
+    let rig = client(Plan::ONE);
+    rig.shared.run(|machine, _| {
+        machine.add_error();
+        machine.add_error();
+    });
+    assert_eq!(rig.shared.run(|machine, _| machine.error_count()), 2);
+    rig.shared.run(|machine, _| machine.reset_error());
+    assert_eq!(rig.shared.run(|machine, _| machine.error_count()), 0);
+}
+
+#[test]
+fn peers_are_admitted_through_the_shell() {
+    let mut rig = server(Plan::ONE);
+    let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let driver = Counter::new(rig.guard());
+    rig.turn();
+    assert!(crate::driver::poll_work(&rig, &driver).is_pending());
+    let admission = rig.shared.admit(address).unwrap();
+    assert_eq!((rig.stats().handshaking, driver.wakes()), (1, 1));
+    assert_eq!(rig.shared.admit(address), Err(Rejected::CapacityReached { limit: 1 }));
+    let connection = rig.book.open();
+    let token = admission.token;
+    rig.shared.event(Event::Established { token, connection, id: None });
+    assert_eq!(rig.by_id(admission.id).take().id(), admission.id);
+    rig.close();
+    assert_eq!(rig.shared.admit(address), Err(Rejected::PoolClosed));
+}
+
+#[test]
+fn without_a_listener_those_who_wait_are_told() {
+    let rig = server(Plan::ONE);
+    let (any, stock) = (rig.any(), rig.stock());
+    any.queue();
+    stock.queue();
+    rig.shared.event(Event::AcceptEnded);
+    assert_eq!((any.wakes(), stock.wakes()), (1, 1));
+    assert_eq!(any.fail(), Refusal::AcceptEnded.into());
+    assert_eq!(stock.fail(), Refusal::AcceptEnded.into());
+}

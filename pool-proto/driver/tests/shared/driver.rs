@@ -1,0 +1,313 @@
+//! What the driver is told, in which order, and when it is woken: not once more than it has work.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use pool_driver::shared::{Clock, Command, SharedMachine};
+use pool_proto::{CloseReason, Dialing, Event, Instant};
+
+use crate::rig::{Counter, Fake, Plan, Rig, Side, client, filled, ms, secs, server};
+
+/// What the driver does before it sleeps.
+pub(crate) fn poll_work<R: Side>(rig: &Rig<R>, driver: &Arc<Counter>) -> Poll<()> {
+    rig.shared.poll_work(&mut Context::from_waker(&driver.waker()))
+}
+
+/// A driver that has done its turn and sleeps.
+fn asleep<R: Side>(rig: &mut Rig<R>) -> Arc<Counter> {
+    rig.turn();
+    let driver = Counter::new(rig.guard());
+    assert!(poll_work(rig, &driver).is_pending());
+    driver
+}
+
+fn commands<R: Side>(rig: &Rig<R>) -> Vec<String> {
+    let mut commands = Vec::new();
+    rig.shared.turn(&mut commands);
+    let texts = commands.iter().map(|command| match command {
+        Command::Dial { token } => format!("dial {}", token.slot()),
+        Command::Close { connection, reason } => {
+            format!("close {} {reason:?}", connection.number())
+        }
+        Command::Abort { token, reason } => format!("abort {} {reason:?}", token.slot()),
+    });
+    texts.collect()
+}
+
+// --- orders -------------------------------------------------------------------------------------
+
+#[test]
+fn a_client_begins_with_its_dials() {
+    let rig = client(Plan::of(2));
+    assert_eq!(commands(&rig), ["dial 0", "dial 1"]);
+    assert_eq!(commands(&rig), [""; 0], "each is given once");
+}
+
+#[test]
+fn orders_keep_their_order() {
+    let (mut rig, _) = filled(Plan { max_connections: 3, ..Plan::of(2) });
+    let leased = rig.any().take();
+    assert_eq!(commands(&rig), ["dial 2"]);
+    rig.flush();
+    drop(leased);
+    let all = commands(&rig);
+    assert_eq!(all[..3], ["abort 2 Flushed", "close 1 Flushed", "abort 0 Flushed"], "{all:?}");
+    assert!(all[3..].iter().all(|command| command.starts_with("dial")), "{all:?}");
+    assert_eq!(all.len(), 5, "{all:?}");
+}
+
+#[test]
+fn a_turn_adds_to_the_orders_that_are_there() {
+    let rig = client(Plan::of(2));
+    let mut commands = Vec::new();
+    rig.shared.turn(&mut commands);
+    rig.shared.run(|machine, now| machine.flush(now));
+    rig.shared.turn(&mut commands);
+    assert_eq!(commands.len(), 6);
+}
+
+#[test]
+fn a_turn_does_what_is_due_and_says_when_the_next_is() {
+    let mut rig = client(Plan::ONE);
+    rig.turn();
+    let due = Instant::EPOCH + secs(10);
+    assert_eq!(rig.due, Some(due), "the dial's timeout");
+    rig.pass(secs(9));
+    assert_eq!((rig.due, rig.aborted.len()), (Some(due), 0));
+    rig.pass(secs(1));
+    assert_eq!(rig.aborted.len(), 1);
+    assert!(rig.due.is_some_and(|next| next > due), "the backoff");
+}
+
+#[test]
+fn with_nothing_due_a_turn_says_so() {
+    let mut rig = server(Plan::ONE);
+    rig.turn();
+    assert_eq!(rig.due, None);
+}
+
+// --- when it is woken ---------------------------------------------------------------------------
+
+#[test]
+fn it_sleeps_only_when_there_is_nothing_to_do() {
+    let mut rig = client(Plan::ONE);
+    let driver = Counter::new(rig.guard());
+    assert!(poll_work(&rig, &driver).is_ready(), "there are dials");
+    assert_eq!(driver.wakers(), 0, "and its waker is not kept");
+    rig.turn();
+    assert!(poll_work(&rig, &driver).is_pending());
+    assert_eq!(driver.wakers(), 1);
+    rig.flush();
+    assert!(poll_work(&rig, &driver).is_ready());
+}
+
+#[test]
+fn an_order_wakes_it_once_until_it_asks_again() {
+    let (mut rig, _) = filled(Plan::of(2));
+    let (first, second) = (rig.any().take(), rig.any().take());
+    let driver = asleep(&mut rig);
+    drop(first);
+    assert_eq!((driver.wakes(), driver.wakers()), (1, 0));
+    drop(second);
+    assert_eq!(driver.wakes(), 1);
+    rig.turn();
+    assert!(poll_work(&rig, &driver).is_pending());
+    rig.flush();
+    assert_eq!(driver.wakes(), 2);
+}
+
+#[test]
+fn only_the_last_waker_is_woken() {
+    let (mut rig, _) = filled(Plan::ONE);
+    let former = asleep(&mut rig);
+    let driver = Counter::new(rig.guard());
+    assert!(poll_work(&rig, &driver).is_pending());
+    assert_eq!(former.wakers(), 0);
+    rig.flush();
+    assert_eq!((former.wakes(), driver.wakes()), (0, 1));
+}
+
+#[test]
+fn taking_and_putting_back_does_not_wake_it() {
+    for reuse_delay in [ms(0), ms(50)] {
+        let (mut rig, _) = filled(Plan { reuse_delay, ..Plan::ONE });
+        // One connection rests, and the driver sleeps towards the end of that.
+        rig.any().take().put(&rig.shared).unwrap();
+        let driver = asleep(&mut rig);
+        for _ in 0..5 {
+            let task = rig.any();
+            if reuse_delay.is_zero() {
+                task.take().put(&rig.shared).unwrap();
+            } else {
+                task.queue();
+                task.cancel();
+            }
+        }
+        assert_eq!(driver.wakes(), 0, "{reuse_delay:?}");
+    }
+}
+
+#[test]
+fn waiting_does_not_wake_it() {
+    let mut rig = client(Plan::ONE);
+    let driver = asleep(&mut rig);
+    for task in [rig.any(), rig.stock(), rig.by_id(crate::rig::id(9))] {
+        task.queue();
+    }
+    assert_eq!(driver.wakes(), 0);
+}
+
+#[test]
+fn serving_a_waiter_does_not_wake_it() {
+    let (mut rig, _) = filled(Plan::ONE);
+    let leased = rig.any().take();
+    let task = rig.any();
+    task.queue();
+    let driver = asleep(&mut rig);
+    leased.put(&rig.shared).unwrap();
+    assert_eq!((task.wakes(), driver.wakes()), (1, 0));
+    task.cancel();
+    assert_eq!(driver.wakes(), 0);
+}
+
+#[test]
+fn a_deadline_nearer_than_the_one_it_sleeps_towards_wakes_it() {
+    let (mut rig, _) = filled(Plan { reuse_delay: ms(50), ..Plan::of(2) });
+    let (first, second) = (rig.any().take(), rig.any().take());
+    let driver = asleep(&mut rig);
+    assert_eq!(rig.due, Some(Instant::EPOCH + secs(3600)), "the lifetimes");
+    first.put(&rig.shared).unwrap();
+    assert_eq!(driver.wakes(), 1, "it rests for less than that");
+    rig.turn();
+    assert_eq!(rig.due, Some(Instant::EPOCH + ms(50)));
+    assert!(poll_work(&rig, &driver).is_pending());
+    second.put(&rig.shared).unwrap();
+    assert_eq!(driver.wakes(), 1, "the same deadline is no nearer one");
+}
+
+#[test]
+fn a_later_deadline_does_not_wake_it() {
+    let (mut rig, _) = filled(Plan { reuse_delay: ms(50), ..Plan::of(2) });
+    let (first, second) = (rig.any().take(), rig.any().take());
+    first.put(&rig.shared).unwrap();
+    let driver = asleep(&mut rig);
+    rig.clock.pass(ms(10));
+    second.put(&rig.shared).unwrap();
+    assert_eq!(driver.wakes(), 0);
+}
+
+#[test]
+fn the_first_deadline_of_all_wakes_it() {
+    let mut rig = server(Plan::ONE);
+    let driver = asleep(&mut rig);
+    assert_eq!(rig.due, None);
+    let _coming = rig.begin();
+    assert_eq!(driver.wakes(), 1, "the handshake's timeout");
+}
+
+#[test]
+fn a_deadline_that_came_nearer_while_it_was_awake_is_work() {
+    let mut rig = server(Plan::ONE);
+    rig.turn();
+    let _coming = rig.begin();
+    let driver = Counter::new(rig.guard());
+    assert!(poll_work(&rig, &driver).is_ready());
+    rig.turn();
+    assert!(poll_work(&rig, &driver).is_pending());
+}
+
+#[test]
+fn a_look_that_is_over_at_once_does_not_wake_it() {
+    let (mut rig, conns) = filled(Plan::ONE);
+    let checked = rig.book.checked(0);
+    let driver = asleep(&mut rig);
+    rig.shared.event(Event::Readable { token: conns[0].token });
+    assert_eq!(rig.book.checked(0), checked + 1);
+    assert_eq!(driver.wakes(), 0, "the look's own deadline was the nearest for a moment");
+}
+
+#[test]
+fn closing_an_empty_pool_wakes_it_and_keeps_it_awake() {
+    let mut rig = server(Plan::ONE);
+    let driver = asleep(&mut rig);
+    assert!(!rig.shared.is_closed());
+    rig.close();
+    assert_eq!(driver.wakes(), 1);
+    assert!(rig.shared.is_closed());
+    rig.turn();
+    assert!(poll_work(&rig, &driver).is_ready());
+}
+
+// --- the end ------------------------------------------------------------------------------------
+
+#[test]
+fn before_the_end_closes_are_orders() {
+    let (mut rig, _) = filled(Plan::of(2));
+    rig.close();
+    assert_eq!(rig.book.open_count(), 2);
+    assert_eq!(commands(&rig).len(), 2);
+}
+
+#[test]
+fn after_the_end_whoever_closes_drops() {
+    let (mut rig, _) = filled(Plan::of(3));
+    let leased = rig.any().take();
+    rig.shared.end();
+    rig.close();
+    assert_eq!(rig.book.open_count(), 1, "the held one");
+    assert_eq!(leased.put(&rig.shared), Err(pool_proto::PutError::PoolClosed));
+    assert_eq!(rig.book.open_count(), 0);
+    assert!(commands(&rig).iter().all(|command| command.starts_with("abort")));
+    rig.book.assert_sound("at the end");
+}
+
+#[test]
+fn what_was_ordered_before_the_end_is_left_to_the_last_turn() {
+    let (mut rig, _) = filled(Plan::of(2));
+    rig.close();
+    rig.shared.end();
+    assert_eq!(rig.book.open_count(), 2);
+    assert_eq!(commands(&rig), ["close 1 PoolClosed", "close 0 PoolClosed"]);
+}
+
+// --- clocks -------------------------------------------------------------------------------------
+
+/// Its coarse time is a little late.
+struct Lagging;
+
+impl Clock for Lagging {
+    fn now(&self) -> Instant {
+        Instant::EPOCH + secs(10)
+    }
+
+    fn coarse(&self) -> Instant {
+        Instant::EPOCH + ms(9_996)
+    }
+}
+
+#[test]
+fn calls_are_given_the_coarse_time_and_turns_the_exact_one() {
+    // Its dial was ordered at the epoch, and may take ten seconds.
+    let shared = SharedMachine::<Fake, _>::new(Dialing::machine(Plan::ONE), Lagging);
+    assert_eq!(shared.run(|_, now| now), Instant::EPOCH + ms(9_996));
+    let mut commands = Vec::new();
+    shared.turn(&mut commands);
+    assert!(matches!(commands[..], [Command::Dial { .. }, Command::Abort { .. }]), "{commands:?}");
+}
+
+#[test]
+fn a_clock_without_a_coarse_time_tells_the_exact_one() {
+    let rig = client(Plan::ONE);
+    rig.clock.pass(secs(3));
+    assert_eq!(rig.clock.coarse(), Instant::EPOCH + secs(3));
+    assert_eq!(rig.shared.run(|_, now| now), Instant::EPOCH + secs(3));
+}
+
+#[test]
+fn a_lease_is_aborted_with_its_reason() {
+    let (mut rig, conns) = filled(Plan::ONE);
+    let _held = rig.any().take();
+    rig.close();
+    rig.turn();
+    assert_eq!(rig.aborted, [(conns[0].token, CloseReason::PoolClosed)]);
+}

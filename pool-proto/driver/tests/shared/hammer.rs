@@ -1,0 +1,134 @@
+//! Threads that take, put, drop and cancel as fast as they can, with a driver of their own. A lost
+//! wake ends a wait by its time, which fails the test.
+
+use std::collections::HashSet;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::Duration;
+
+use pool_driver::shared::{Attempt, Command, SharedMachine, block_on};
+use pool_proto::{Dialing, Token};
+
+use crate::rig::{Book, Fake, HandClock, Plan, client, id, ms, secs};
+
+/// So long that only a lost wake uses it up.
+const LONG: Duration = secs(15);
+const USERS: usize = 3;
+const ROUNDS: u32 = 700;
+
+type PoolShell = SharedMachine<Fake, Dialing>;
+
+/// One driver on a thread of its own.
+struct Driver {
+    shared: Arc<PoolShell>,
+    book: Arc<Book>,
+    named: u32,
+    aborted: HashSet<Token>,
+}
+
+impl Driver {
+    /// Connects at once whatever is to be dialled, until the pool is closed.
+    fn run(mut self) {
+        while !self.shared.is_closed() {
+            self.turn();
+            let mut work = poll_fn(|cx| self.shared.poll_work(cx));
+            if block_on(&mut work, &HandClock::default(), ms(1)).is_pending() {
+                self.end_backoff();
+            }
+        }
+        // What was closed since the last turn.
+        self.shared.end();
+        self.turn();
+    }
+
+    fn turn(&mut self) {
+        let mut commands = Vec::new();
+        self.shared.turn(&mut commands);
+        for command in commands {
+            match command {
+                Command::Dial { token } => self.dial(token),
+                Command::Close { connection, reason } => self.book.close(connection, reason),
+                Command::Abort { token, .. } => {
+                    assert!(self.aborted.insert(token), "{token:?} was aborted twice");
+                }
+            }
+        }
+    }
+
+    /// Some fail.
+    fn dial(&mut self, token: Token) {
+        self.named += 1;
+        let mut attempt = Attempt::dial(&self.shared, token);
+        if !self.named.is_multiple_of(13) {
+            attempt.dialed();
+            attempt.established(self.book.open(), Some(id(self.named)));
+        }
+    }
+
+    /// As if its time had passed: the clock stands still here.
+    fn end_backoff(&self) {
+        self.shared.run(|machine, _| {
+            if let Some(due) = machine.poll_timeout()
+                && machine.stats().failures_in_a_row > 0
+            {
+                machine.handle_timeout(due);
+            }
+        });
+    }
+}
+
+/// One user; returns how many it took.
+fn use_up(shared: &Arc<PoolShell>, user: usize) -> u64 {
+    let clock = HandClock::default();
+    let mut random = fastrand::Rng::with_seed(user as u64);
+    let mut taken = 0;
+    for round in 0..ROUNDS {
+        let mut acquire = shared.acquire();
+        if random.u8(0..3) == 0 {
+            // Looks once, and goes.
+            let mut cx = Context::from_waker(Waker::noop());
+            match Pin::new(&mut acquire).poll(&mut cx) {
+                Poll::Ready(leased) => {
+                    taken += 1;
+                    drop(leased.unwrap());
+                }
+                Poll::Pending => drop(acquire),
+            }
+            continue;
+        }
+        let Poll::Ready(leased) = block_on(&mut acquire, &clock, LONG) else {
+            panic!("user {user} was left asleep in round {round}: {:?}", shared.stats());
+        };
+        taken += 1;
+        let leased = leased.unwrap();
+        if random.u8(0..8) != 0 {
+            leased.put(shared).unwrap();
+        }
+    }
+    taken
+}
+
+#[test]
+fn threads_that_take_and_go_lose_nothing_and_nobody() {
+    let rig = client(Plan { max_connections: 3, ..Plan::of(2) });
+    let (shared, book) = (Arc::clone(&rig.shared), Arc::clone(&rig.book));
+    let driver = Driver { shared, book, named: 0, aborted: HashSet::new() };
+    let driver = thread::spawn(move || driver.run());
+    let users: Vec<_> = (0..USERS)
+        .map(|user| {
+            let shared = Arc::clone(&rig.shared);
+            thread::spawn(move || use_up(&shared, user))
+        })
+        .collect();
+    let taken: u64 = users.into_iter().map(|user| user.join().unwrap()).sum();
+    let stats = rig.stats();
+    assert_eq!((stats.leased, stats.waiters), (0, 0), "{stats:?}");
+    assert_eq!(stats.totals.leases, taken);
+    rig.shared.run(|machine, now| machine.close(now));
+    driver.join().unwrap();
+    assert_eq!(rig.book.open_count(), 0);
+    rig.end("after the threads");
+}

@@ -1,0 +1,158 @@
+//! A connection in a user's hands: put back, dropped, or given up by the pool meanwhile.
+
+use pool_proto::{CheckResult, CloseReason, PutError};
+
+use crate::rig::{Plan, filled, ms, server};
+
+#[test]
+fn a_connection_put_back_is_drained_once_and_taken_again() {
+    let (rig, conns) = filled(Plan::ONE);
+    let leased = rig.any().take();
+    assert_eq!(leased.id(), conns[0].id);
+    assert_eq!(rig.book.drained(0), 0);
+    leased.put(&rig.shared).unwrap();
+    assert_eq!(rig.book.drained(0), 1);
+    assert_eq!(rig.any().take().id(), conns[0].id);
+    let totals = rig.stats().totals;
+    assert_eq!((totals.put, totals.leases, totals.reused), (1, 2, 1));
+}
+
+#[test]
+fn with_a_reuse_delay_it_is_drained_when_that_is_over() {
+    let (mut rig, _) = filled(Plan { reuse_delay: ms(50), ..Plan::ONE });
+    rig.any().take().put(&rig.shared).unwrap();
+    assert_eq!((rig.book.drained(0), rig.stats().returning), (0, 1));
+    rig.pass(ms(49));
+    assert_eq!((rig.book.drained(0), rig.stats().returning), (0, 1));
+    rig.pass(ms(1));
+    assert_eq!((rig.book.drained(0), rig.stats().idle), (1, 1));
+}
+
+#[test]
+fn what_the_drain_of_a_put_finds_decides() {
+    for (result, reason) in
+        [(CheckResult::Data, CloseReason::Leftover), (CheckResult::Closed, CloseReason::PeerClosed)]
+    {
+        for reuse_delay in [ms(0), ms(50)] {
+            let (mut rig, _) = filled(Plan { reuse_delay, ..Plan::ONE });
+            rig.book.next_drain(0, result);
+            rig.any().take().put(&rig.shared).unwrap();
+            rig.pass(reuse_delay);
+            assert_eq!(rig.book.reason(0), Some(reason), "after {reuse_delay:?}");
+            assert_eq!(rig.book.drained(0), 1);
+        }
+    }
+}
+
+#[test]
+fn dropped_it_is_closed_and_its_lease_released() {
+    let (rig, _) = filled(Plan::ONE);
+    let leased = rig.any().take();
+    assert!(rig.book.is_open(0));
+    drop(leased);
+    let stats = rig.stats();
+    assert_eq!((stats.leased, stats.totals.released), (0, 1));
+    assert!(!rig.book.is_open(0));
+    assert_eq!(rig.book.reason(0), None, "the driver has nothing to close");
+}
+
+#[test]
+fn it_lends_the_connection() {
+    let (rig, _) = filled(Plan::ONE);
+    let mut leased = rig.any().take();
+    assert_eq!(leased.get().map(crate::rig::Fake::number), Some(0));
+    assert_eq!(leased.get_mut().map(|connection| connection.number()), Some(0));
+}
+
+#[test]
+fn it_shows_its_id_and_its_token() {
+    let (rig, conns) = filled(Plan::ONE);
+    let leased = rig.any().take();
+    let (id, token) = (conns[0].id, conns[0].token);
+    assert_eq!(format!("{leased:?}"), format!("Leased {{ id: {id:?}, token: {token:?} }}"));
+}
+
+#[test]
+fn it_is_not_handed_to_anybody_else_meanwhile() {
+    let (rig, conns) = filled(Plan::ONE);
+    let leased = rig.any().take();
+    let (any, by_id) = (rig.any(), rig.by_id(conns[0].id));
+    any.queue();
+    by_id.queue();
+    leased.put(&rig.shared).unwrap();
+    assert_eq!((by_id.wakes(), any.wakes()), (1, 0));
+    by_id.take().put(&rig.shared).unwrap();
+    assert_eq!((by_id.wakes(), any.wakes()), (1, 1));
+    drop(any.take());
+}
+
+#[test]
+fn a_flush_aborts_the_lease_and_its_put_is_refused() {
+    let (mut rig, conns) = filled(Plan::ONE);
+    let leased = rig.any().take();
+    assert_eq!(rig.flush(), 1);
+    rig.turn();
+    assert_eq!(rig.aborted, [(conns[0].token, CloseReason::Flushed)]);
+    assert!(rig.book.is_open(0), "it is its holder's to drop");
+    assert_eq!(leased.put(&rig.shared), Err(PutError::NotLeased));
+    rig.turn();
+    assert_eq!(rig.book.reason(0), Some(CloseReason::Stale));
+    assert_eq!(rig.stats().totals.put_unknown, 1);
+}
+
+#[test]
+fn a_flushed_lease_that_is_dropped_is_only_stale() {
+    let (mut rig, _) = filled(Plan::ONE);
+    let leased = rig.any().take();
+    rig.flush();
+    let before = rig.stats().totals;
+    drop(leased);
+    let totals = rig.stats().totals;
+    assert_eq!((totals.released, totals.stale_events), (0, before.stale_events + 1));
+    rig.turn();
+    assert_eq!(rig.book.reason(0), None);
+}
+
+#[test]
+fn a_closed_pool_takes_nothing_back() {
+    let (mut rig, conns) = filled(Plan::ONE);
+    let leased = rig.any().take();
+    rig.close();
+    assert_eq!(leased.put(&rig.shared), Err(PutError::PoolClosed));
+    rig.turn();
+    assert_eq!(rig.aborted, [(conns[0].token, CloseReason::PoolClosed)]);
+    assert_eq!(rig.book.reason(0), Some(CloseReason::PoolClosed));
+}
+
+#[test]
+fn put_into_another_pool_it_is_closed_and_released_at_home() {
+    let (rig, _) = filled(Plan::ONE);
+    let (other, _) = filled(Plan::ONE);
+    let leased = rig.any().take();
+    assert_eq!(leased.put(&other.shared), Err(PutError::Foreign));
+    assert_eq!((rig.book.drained(0), rig.book.is_open(0)), (0, false));
+    let (home, there) = (rig.stats(), other.stats());
+    assert_eq!((home.leased, home.totals.released, home.totals.put_unknown), (0, 1, 0));
+    assert_eq!((there.idle, there.totals.put, there.totals.put_unknown), (1, 0, 1));
+}
+
+#[test]
+fn put_into_a_pool_of_the_other_role_it_is_foreign_too() {
+    let (rig, _) = filled(Plan::ONE);
+    let mut other = server(Plan::ONE);
+    other.bring();
+    assert_eq!(rig.any().take().put(&other.shared), Err(PutError::Foreign));
+    assert_eq!((rig.stats().leased, other.stats().idle), (0, 1));
+}
+
+#[test]
+fn it_may_outlive_every_other_hold_on_the_pool() {
+    let (rig, _) = filled(Plan::ONE);
+    let book = std::sync::Arc::clone(&rig.book);
+    let leased = rig.any().take();
+    drop(rig);
+    assert_eq!(book.open_count(), 1);
+    drop(leased);
+    assert_eq!(book.open_count(), 0);
+    book.assert_sound("at the end");
+}

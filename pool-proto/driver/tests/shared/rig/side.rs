@@ -1,0 +1,114 @@
+//! The two roles, as far as tests differ in them.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use pool_driver::shared::Attempt;
+use pool_proto::{
+    Accepting, Client, ClientConfig, ConnId, Dialing, IdExchange, Instant, Machine, Role, Server,
+    ServerConfig,
+};
+
+use super::{Fake, Rig, secs};
+
+/// What tests configure, of both roles.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) capacity: u32,
+    pub(crate) max_connections: u32,
+    pub(crate) max_waiters: u32,
+    pub(crate) reuse_delay: Duration,
+    pub(crate) max_lifetime: Duration,
+    pub(crate) claim_timeout: Duration,
+    /// Client: whether the peer sends ids.
+    pub(crate) ids: bool,
+}
+
+impl Plan {
+    /// A pool of one connection, and never more than that.
+    pub(crate) const ONE: Self = Self::of(1);
+
+    /// A pool of as many connections, and never more.
+    pub(crate) const fn of(capacity: u32) -> Self {
+        Self {
+            capacity,
+            max_connections: capacity,
+            max_waiters: 1000,
+            reuse_delay: Duration::ZERO,
+            max_lifetime: secs(3600),
+            claim_timeout: secs(30),
+            ids: true,
+        }
+    }
+}
+
+/// A connection that is being dialled, or a peer that was admitted.
+pub(crate) struct Coming<R: Side> {
+    pub(crate) attempt: Attempt<Fake, R>,
+    /// The id that it will have.
+    pub(crate) id: ConnId,
+}
+
+/// A role under test.
+pub(crate) trait Side: Role + Send + 'static {
+    const NAME: &'static str;
+    /// Whether the id comes from the peer, with the connection.
+    const SENDS_ID: bool;
+
+    fn machine(plan: Plan) -> Machine<Fake, Self>;
+
+    /// Has a connection begin to come; `None` if none may, or none is wanted now.
+    fn try_begin(rig: &mut Rig<Self>) -> Option<Coming<Self>>;
+}
+
+impl Side for Dialing {
+    const NAME: &'static str = "client";
+    const SENDS_ID: bool = true;
+
+    fn machine(plan: Plan) -> Machine<Fake, Self> {
+        let ids = if plan.ids { IdExchange::default() } else { IdExchange::None };
+        let config = ClientConfig::builder()
+            .seed(1)
+            .ids(ids)
+            .capacity(plan.capacity..=plan.capacity)
+            .max_connections(plan.max_connections)
+            .max_waiters(plan.max_waiters)
+            .reuse_delay(plan.reuse_delay)
+            .claim_timeout(plan.claim_timeout)
+            .max_lifetime(plan.max_lifetime)
+            .lifetime_jitter(0.0)
+            .build();
+        Client::new(&config.unwrap(), Instant::EPOCH)
+    }
+
+    /// Takes up the oldest dial.
+    fn try_begin(rig: &mut Rig<Self>) -> Option<Coming<Self>> {
+        rig.turn();
+        let attempt = rig.dials.pop_front()?;
+        Some(Coming { attempt, id: rig.new_id() })
+    }
+}
+
+impl Side for Accepting {
+    const NAME: &'static str = "server";
+    const SENDS_ID: bool = false;
+
+    fn machine(plan: Plan) -> Machine<Fake, Self> {
+        let config = ServerConfig::builder()
+            .seed(1)
+            .capacity(plan.capacity)
+            .max_connections(plan.max_connections)
+            .max_waiters(plan.max_waiters)
+            .reuse_delay(plan.reuse_delay)
+            .claim_timeout(plan.claim_timeout)
+            .max_lifetime(plan.max_lifetime)
+            .lifetime_jitter(0.0)
+            .build();
+        Server::new(&config.unwrap(), Instant::EPOCH)
+    }
+
+    fn try_begin(rig: &mut Rig<Self>) -> Option<Coming<Self>> {
+        let admission = rig.shared.admit(IpAddr::V4(Ipv4Addr::LOCALHOST)).ok()?;
+        Some(Coming { attempt: Attempt::handshake(&rig.shared, admission.token), id: admission.id })
+    }
+}

@@ -1,0 +1,267 @@
+//! What a model checker's hasher is fed with: what a later call could show, and nothing else. Each test
+//! has two pools, which differ in one thing.
+
+mod roles;
+
+use std::hash::Hasher;
+
+use pool_proto::{
+    Acquired, CanonicalNames, CheckResult, ClientConfigBuilder, ConnId, Event, Role,
+    ServerConfigBuilder, Token, WaiterId,
+};
+use pool_testkit::harness::*;
+
+/// Keeps all that it is fed with.
+#[derive(Default)]
+struct Tape(Vec<u8>);
+
+impl Hasher for Tape {
+    fn finish(&self) -> u64 {
+        unreachable!("the tape itself is looked at")
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+}
+
+/// Connections and waiters are called by their age, ids by their place in a list.
+struct Called {
+    connections: Vec<Token>,
+    waiters: Vec<WaiterId>,
+    ids: Vec<ConnId>,
+}
+
+fn place<T: PartialEq>(all: &[T], one: &T) -> Option<u32> {
+    all.iter().position(|other| other == one).map(|at| u32::try_from(at).unwrap())
+}
+
+impl CanonicalNames<u32> for Called {
+    fn connection(&self, token: Token) -> u32 {
+        place(&self.connections, &token).expect("it lives")
+    }
+
+    fn held(&self, _token: Token, _held: &u32) -> u32 {
+        0
+    }
+
+    fn waiter(&self, waiter: WaiterId) -> u32 {
+        place(&self.waiters, &waiter).expect("it waits")
+    }
+
+    fn id(&self, id: ConnId) -> Option<u32> {
+        place(&self.ids, &id)
+    }
+}
+
+/// What a hasher is fed with, where these ids may still be asked for.
+fn fed<R: Role>(pool: &Harness<R>, ids: &[ConnId]) -> Vec<u8> {
+    let called = Called { connections: pool.live(), waiters: pool.waiters(), ids: ids.to_vec() };
+    let mut tape = Tape::default();
+    pool.machine.hash_state(&called, &mut tape);
+    tape.0
+}
+
+#[track_caller]
+fn assert_apart<R: Role>(one: &Harness<R>, other: &Harness<R>) {
+    assert_ne!(fed(one, &[]), fed(other, &[]));
+}
+
+#[track_caller]
+fn assert_alike<R: Role>(one: &Harness<R>, other: &Harness<R>) {
+    assert_eq!(fed(one, &[]), fed(other, &[]));
+}
+
+/// Without the timeouts that can be switched off.
+fn server(config: impl FnOnce(ServerConfigBuilder) -> ServerConfigBuilder) -> ServerHarness {
+    ServerHarness::server(8, |c| config(c.idle_timeout(None).max_lifetime(None)))
+}
+
+/// The same, a minute after its first dials began.
+fn client(
+    count: u32,
+    config: impl FnOnce(ClientConfigBuilder) -> ClientConfigBuilder,
+) -> ClientHarness {
+    let mut pool = ClientHarness::client(count, count, |c| {
+        let c = c.idle_timeout(None).max_lifetime(None).dial_timeout(ms(36_000_000));
+        config(c.max_connections(count))
+    });
+    pool.wait(ms(60_000));
+    pool
+}
+
+/// A server with connections from these hosts of one network.
+fn joined(hosts: &[u8]) -> ServerHarness {
+    let mut pool = server(|config| config);
+    for host in hosts {
+        pool.join(&format!("10.0.0.{host}"));
+    }
+    pool
+}
+
+/// A connection is taken and closed.
+fn use_up(pool: &mut ServerHarness, id: ConnId) {
+    let Acquired::Ready(lease) = pool.acquire_by_id(id) else { panic!("it is not ready") };
+    pool.release(lease);
+}
+
+#[test]
+fn two_numbers_are_no_names() {
+    assert_eq!(<Called as CanonicalNames<u32>>::LIMIT, u32::MAX - 1);
+}
+
+// --- what must not matter -----------------------------------------------------------------------
+
+#[test]
+fn names_counters_and_the_time_are_left_out() {
+    let one = joined(&[1, 1]);
+    let mut other = server(|config| config);
+    let gone = [other.join("10.0.0.1"), other.join("10.0.0.2")];
+    other.wait(ms(3_600_000));
+    for admission in gone {
+        use_up(&mut other, admission.id);
+    }
+    other.machine.add_error();
+    other.join("10.0.0.1");
+    other.join("10.0.0.1");
+    assert_ne!(one.live(), other.live());
+    assert_alike(&one, &other);
+}
+
+#[test]
+fn ages_are_left_out_where_there_is_no_timeout() {
+    let pool = |pause| {
+        let mut pool = joined(&[1]);
+        pool.wait(pause);
+        pool.join("10.0.0.1");
+        pool
+    };
+    assert_alike(&pool(ms(1)), &pool(ms(2)));
+}
+
+#[test]
+fn the_generator_is_left_out_where_all_that_it_chooses_between_is_equal() {
+    let pool = |more: bool, jitter| {
+        let mut pool = ServerHarness::server(8, |config| {
+            config.idle_timeout(None).max_lifetime(ms(3_600_000)).lifetime_jitter(jitter)
+        });
+        pool.join("10.0.0.1");
+        if more {
+            let admission = pool.join("10.0.0.1");
+            use_up(&mut pool, admission.id);
+        }
+        pool
+    };
+    assert_alike(&pool(false, 0.0), &pool(true, 0.0));
+    assert_apart(&pool(false, 0.5), &pool(true, 0.5));
+}
+
+#[test]
+fn a_closed_pool_has_no_role_any_more() {
+    let pool = |ended: bool, closed: bool| {
+        let mut pool = joined(&[]);
+        if ended {
+            pool.event(Event::AcceptEnded);
+        }
+        if closed {
+            pool.close();
+        }
+        pool
+    };
+    assert_apart(&pool(false, false), &pool(true, false));
+    assert_apart(&pool(false, false), &pool(false, true));
+    assert_alike(&pool(false, true), &pool(true, true));
+}
+
+// --- one connection -----------------------------------------------------------------------------
+
+#[test]
+fn its_state_counts() {
+    let mut handshaking = joined(&[]);
+    handshaking.admit("10.0.0.1").unwrap();
+    let mut taken = joined(&[1]);
+    let _lease = taken.take();
+    let mut stirred = joined(&[]);
+    let token = stirred.admit("10.0.0.1").unwrap().token;
+    stirred.readable(token);
+    let pools = [joined(&[]), handshaking, joined(&[1]), taken, stirred];
+    for (at, one) in pools.iter().enumerate() {
+        for other in &pools[..at] {
+            assert_apart(one, other);
+        }
+    }
+}
+
+#[test]
+fn whether_it_was_used_counts() {
+    let mut used = joined(&[1]);
+    let lease = used.take();
+    used.put_drained(lease, CheckResult::Quiet).unwrap();
+    assert_apart(&joined(&[1]), &used);
+}
+
+#[test]
+fn what_it_is_looked_at_for_counts_while_that_lasts() {
+    let [mut watched, mut drained] = [(); 2].map(|()| joined(&[1]));
+    let lease = watched.take();
+    let token = lease.token;
+    watched.put_drained(lease, CheckResult::Quiet).unwrap();
+    watched.readable(token);
+    let lease = drained.take();
+    drained.put(lease).unwrap();
+    assert_apart(&watched, &drained);
+    watched.checked(CheckResult::Quiet);
+    drained.checked(CheckResult::Quiet);
+    assert_alike(&watched, &drained);
+}
+
+#[test]
+fn its_id_counts_by_its_name() {
+    let mut pool = joined(&[]);
+    let ids = [pool.join("10.0.0.1").id, pool.join("10.0.0.1").id];
+    let [first, second] = ids;
+    assert_ne!(fed(&pool, &[first, second]), fed(&pool, &[second, first]));
+    assert_ne!(fed(&pool, &[first]), fed(&pool, &[]));
+}
+
+/// Of two pools, the first connections are of one age, and what is due next the same; the second ones
+/// are not.
+fn assert_ages_apart(config: fn(ServerConfigBuilder) -> ServerConfigBuilder) {
+    let pool = |pauses: [u64; 2]| {
+        let mut pool = server(config);
+        for pause in pauses {
+            pool.join("10.0.0.1");
+            pool.wait(ms(pause));
+        }
+        // Makes it known what time it is.
+        pool.timeout();
+        pool
+    };
+    assert_apart(&pool([1, 2]), &pool([2, 1]));
+}
+
+#[test]
+fn how_long_it_has_been_in_its_state_counts_where_that_ends() {
+    assert_ages_apart(|config| config.idle_timeout(ms(10_000)));
+}
+
+#[test]
+fn how_old_it_is_counts_where_that_ends() {
+    assert_ages_apart(|config| config.max_lifetime(ms(3_600_000)).lifetime_jitter(0.0));
+}
+
+#[test]
+fn the_order_of_those_that_are_ready_counts() {
+    let pool = |order: [usize; 4]| {
+        let mut pool = joined(&[1; 4]);
+        let mut leases: Vec<_> = (0..4).map(|_| Some(pool.take())).collect();
+        leases.sort_by_key(|lease| lease.as_ref().map(|lease| lease.connection));
+        for at in order {
+            pool.put_drained(leases[at].take().unwrap(), CheckResult::Quiet).unwrap();
+        }
+        pool
+    };
+    // The ends are the same.
+    assert_apart(&pool([0, 1, 2, 3]), &pool([0, 2, 1, 3]));
+    assert_apart(&pool([0, 1, 2, 3]), &pool([3, 1, 2, 0]));
+}
