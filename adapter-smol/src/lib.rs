@@ -1,17 +1,16 @@
-//! The smol adapter of `pool`: two ends keep a stock of connections that are already dialled,
-//! already through TLS 1.3 and already named by an id, so that a request never waits for a
-//! handshake.
+//! The smol adapter of `pool`: two ends keep a stock of connections that are already dialled, already
+//! through TLS 1.3 and already named by an id, so a request never waits for a handshake.
 //!
 //! A [`ClientPool`] dials and keeps connections ready; a [`ServerPool`] accepts them and gives each
-//! an id, which the client reads. Either end takes any ready connection and tells its id to the
-//! other, over a channel of the user's own; the other takes the connection with that id. A
-//! [`PooledStream`] is used like any stream; dropped, it is closed; put back, it is used again.
+//! an id, which the client reads. One end acquires any idle connection and tells its id to the other
+//! end over a channel of the user's own; the other end acquires the connection with that id. A
+//! [`PooledStream`] reads and writes like any stream. Dropping it closes the connection; putting it
+//! back makes the connection available again.
 //!
 //! ```
 //! use std::time::Duration;
 //!
-//! use adapter_smol::pool_driver::tls::{ClientTls, ServerTls};
-//! use adapter_smol::{ClientPool, ServerPool};
+//! use adapter_smol::{ClientPool, ClientTls, ServerPool, ServerTls};
 //! use smol::io::{AsyncReadExt, AsyncWriteExt};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -22,19 +21,19 @@
 //!     let server = ServerPool::builder().tls(ServerTls::self_signed()?).listen(listener)?;
 //!     let client = ClientPool::builder().tls(ClientTls::self_signed()?).connect(address)?;
 //!
-//!     // One end takes any connection, …
+//!     // One end acquires any connection …
 //!     let soon = Duration::from_secs(5);
 //!     let mut ours = server.acquire(soon).await?;
 //!     ours.write_all(b"hello").await?;
 //!     ours.flush().await?;
 //!
-//!     // … and the other, told the id, takes the same one.
+//!     // … and the other end, told its id, acquires the same connection.
 //!     let mut theirs = client.acquire_by_id(ours.id(), soon).await?;
 //!     let mut hello = [0; 5];
 //!     theirs.read_exact(&mut hello).await?;
 //!     assert_eq!(&hello, b"hello");
 //!
-//!     // Both put it back, and it is ready for the next request.
+//!     // Both ends put it back, and it is ready for the next request.
 //!     client.put(theirs)?;
 //!     server.put(ours)?;
 //!     Ok(())
@@ -42,23 +41,24 @@
 //! # }
 //! ```
 //!
-//! # What runs
+//! # Tasks
 //!
-//! Each pool has a driver, and an executor of its own for its dials and handshakes, which the driver
-//! owns; dropping the pool (its last clone), closing it, or dropping the executor that it runs on
-//! ends them all. There is no task and no timer per connection: an idle connection leaves a waker
-//! with the reactor of `async-io`, which tells the driver when something arrives on it. All
-//! decisions are made by the state machine of [`pool_proto`]; what is here is sockets and a timer.
-//! Names are resolved on the threads of `blocking`; nothing else blocks.
+//! Each pool has a driver, and an executor of its own for dials and handshakes, which the driver owns.
+//! Dropping the last clone of the pool, closing it, or dropping the executor that it runs on ends them
+//! all. An idle connection has neither a task nor a timer: it leaves a waker with the reactor of
+//! `async-io`, which wakes the driver when data arrives. The state machine of [`pool_proto`] makes all
+//! decisions; this crate adds sockets and a timer. Names are resolved on the threads of `blocking`;
+//! nothing else blocks.
 //!
-//! # On which executor
+//! # Executors
 //!
-//! On smol's global one (a single thread, unless `SMOL_THREADS` says otherwise), or on one of the
-//! user's, given to the builder as a [`Spawner`]: it gets as many futures as there are processors, so
-//! that handshakes can go on side by side, and has nothing to do but run them. The pool does not keep
-//! the executor: when it is dropped, the pool closes.
-//! Sockets and timers are those of `async-io`, which brings its own thread where nobody runs its
-//! `block_on`; so any executor will do, as will any `block_on` for the calls of a pool:
+//! A pool runs on smol's global executor (a single thread, unless `SMOL_THREADS` says otherwise), or
+//! on an executor of the user's, given to the builder as a [`Spawner`]. The executor gets as many
+//! futures as there are processors, for handshakes to go on side by side, and only has to run them.
+//! The pool does not keep the executor alive: when the executor is dropped, the pool closes.
+//!
+//! Sockets and timers are those of `async-io`, which brings a thread of its own where nothing else
+//! runs its `block_on`. Any executor will do, therefore, and any `block_on` for the calls of a pool:
 //!
 //! ```
 //! # use std::sync::Arc;
@@ -71,82 +71,76 @@
 //! # Ok(()) }
 //! ```
 //!
-//! For async-std (which is discontinued), it is
+//! For async-std, which is discontinued, the spawner is
 //! `Spawner::new(|future| drop(async_std::task::spawn(future)))`.
 //!
 //! # Never a dead connection
 //!
-//! A close that has reached this host takes an idle connection out of the pool, without anybody
-//! asking for it. And because the reactor may not have heard of it yet, each connection is looked at
-//! once more at the moment at which it is handed out, with a system call of 0.4 µs: one that the
-//! peer has closed by then is replaced by another, and its taker keeps its turn.
+//! A close that has reached this host takes an idle connection out of the pool at once, without a
+//! caller. The reactor may not have reported it yet, so each connection is also checked when it is
+//! handed out, with a system call of 0.4 µs: a connection that the peer has closed is replaced by
+//! another, and the caller keeps its turn.
 //!
 //! # Where to look
 //!
-//! | file | what is in it |
+//! | file | contents |
 //! |---|---|
-//! | `runtime.rs` | sockets, timers and tasks, as [`pool_driver`] wants them |
-//! | `stream.rs` | a connection in the user's hands |
+//! | `runtime.rs` | sockets, timers and tasks, as [`pool_driver::Runtime`] wants them |
+//! | `stream.rs` | [`PooledStream`] and its I/O traits |
 //!
-//! What every adapter does alike (the pool, its builders and its driver, TLS, the id, the look at a
-//! connection, early data, leases) is in [`pool_driver`], [`pool_driver::transport`] and
-//! [`pool_driver::shared`].
+//! The parts that all adapters share (the pool, its builders and its driver, TLS, the handshake,
+//! checks, leases) are in [`pool_driver`]; the state machine is [`pool_proto`].
 
 mod runtime;
 mod stream;
 
-use pool_driver::PoolBuilder;
-pub use pool_driver::shared::{AcquireError, Handle};
-pub use pool_driver::tls::TlsFacts;
-pub use pool_driver::transport::{BuildError, Revoked};
-pub use pool_driver::{self, tls};
-pub use pool_proto;
-use pool_proto::{Accepting, Dialing};
+#[doc(inline)]
+pub use pool_driver::exports::*;
+pub use pool_driver::{self, pool_proto, tls};
 pub use runtime::{Smol, Spawner};
 pub use rustls;
 pub use stream::PooledStream;
 
-/// A pool on smol: what a [`ClientPool`] and a [`ServerPool`] have in common.
-pub type Pool<R> = pool_driver::Pool<Smol, R>;
+pool_driver::pool_types! {
+    runtime: Smol,
+    handle: Spawner,
+    stream: PooledStream,
+    tcp_stream: smol::net::TcpStream,
+    listener: smol::net::TcpListener;
 
-/// A pool that dials a peer and keeps connections ready.
-///
-/// ```
-/// # use adapter_smol::ClientPool;
-/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// use smol::net::TcpStream;
-///
-/// let gateway = String::from("gateway.example:9000");
-/// // The closure is called for each dial, so each call clones what its future takes along.
-/// let pool = ClientPool::builder().connect_with(move || {
-///     let gateway = gateway.clone();
-///     async move { TcpStream::connect(gateway).await }
-/// })?;
-/// # drop(pool); Ok(()) }
-/// ```
-pub type ClientPool = Pool<Dialing>;
+    /// A pool that dials a peer and keeps connections ready.
+    ///
+    /// ```
+    /// # use adapter_smol::ClientPool;
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use smol::net::TcpStream;
+    ///
+    /// let gateway = String::from("gateway.example:9000");
+    /// // The closure is called for each dial, so each call clones the address for its future.
+    /// let pool = ClientPool::builder().connect_with(move || {
+    ///     let gateway = gateway.clone();
+    ///     async move { TcpStream::connect(gateway).await }
+    /// })?;
+    /// # drop(pool); Ok(()) }
+    /// ```
+    client;
 
-/// Builds a [`ClientPool`].
-pub type ClientPoolBuilder = PoolBuilder<Smol, Dialing>;
+    /// A pool that accepts peers and issues the ids of their connections.
+    server;
 
-/// A pool that accepts peers and names their connections.
-pub type ServerPool = Pool<Accepting>;
-
-/// Builds a [`ServerPool`].
-pub type ServerPoolBuilder = PoolBuilder<Smol, Accepting>;
-
-/// Several pools as one.
-///
-/// ```
-/// # async fn example(a: adapter_smol::ClientPool, b: adapter_smol::ClientPool)
-/// # -> Result<(), Box<dyn std::error::Error>> {
-/// use adapter_smol::Balancer;
-/// use std::time::Duration;
-///
-/// let balancer = Balancer::new(a, [b]);
-/// let (stream, pool) = balancer.acquire(Duration::from_secs(1)).await?;
-/// // … use it …
-/// pool.put(stream)?;
-/// # Ok(()) }
-/// ```
-pub type Balancer<R> = pool_driver::Balancer<Smol, R>;
+    ///
+    /// ```
+    /// # async fn example(a: adapter_smol::ClientPool, b: adapter_smol::ClientPool)
+    /// # -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// use adapter_smol::Balancer;
+    ///
+    /// let balancer = Balancer::new(a, [b]);
+    /// let (stream, pool) = balancer.acquire(Duration::from_secs(1)).await?;
+    /// // … use the stream …
+    /// pool.put(stream)?;
+    /// # Ok(()) }
+    /// ```
+    balancer
+}

@@ -1,4 +1,4 @@
-//! What of smol a pool runs on: the sockets and timers of `async-io`, and any executor.
+//! Sockets and timers of `async-io`, and tasks of any executor.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -10,24 +10,22 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use pool_driver::transport::BuildError;
-use pool_driver::{Direction, Runtime, ShutdownGuard, listen_on_first, poll_until_done};
+use pool_driver::connection::{KernelSocket, listen_on_first};
+use pool_driver::{BuildError, Direction, Runtime, ShutdownGuard, poll_until_done};
 use smol::channel::bounded;
 use smol::future::Boxed;
 use smol::net::{TcpListener, TcpStream};
 use smol::{Async, Executor, Timer};
-use socket2::SockRef;
 
 use crate::stream::PooledStream;
 
-/// The runtime of a pool: sockets and timers are those of `async-io`.
+/// The runtime of a pool: the sockets and timers of `async-io`, and an executor.
 #[derive(Clone, Copy, Debug)]
 pub struct Smol;
 
-/// How futures are started on the executor that a pool is to run on.
+/// A function that spawns futures on the executor of a pool.
 ///
-/// It is called with a few futures when the pool is built, and has to see to it that each runs to its
-/// end.
+/// It is called with a few futures when the pool is built, and must run each of them to its end.
 ///
 /// ```
 /// # use adapter_smol::{ClientPool, Spawner};
@@ -40,7 +38,7 @@ pub struct Smol;
 pub struct Spawner(Arc<dyn Fn(Boxed<()>) + Send + Sync>);
 
 impl Spawner {
-    /// Starts futures with `spawn`.
+    /// A spawner that calls `spawn`.
     pub fn new(spawn: impl Fn(Boxed<()>) + Send + Sync + 'static) -> Self {
         Self(Arc::new(spawn))
     }
@@ -52,34 +50,35 @@ impl fmt::Debug for Spawner {
     }
 }
 
-/// What each future has that runs a pool's tasks.
+/// The state of each future that runs a pool's tasks.
 struct Runner {
     executor: Arc<Executor<'static>>,
-    /// Dropped after that, and what it has left to run.
-    _alive: ShutdownGuard,
+    /// Dropped after the executor and its tasks.
+    _guard: ShutdownGuard,
 }
 
 impl Runtime for Smol {
     type Handle = Spawner;
-    /// The pool's own, for its dials and handshakes: it ends a task whose handle is dropped, which not
-    /// every executor of a user can.
+    /// The pool's own executor, for dials and handshakes. It ends a task whose handle is dropped;
+    /// executors of users need not be able to.
     type Executor = Arc<Executor<'static>>;
     type Task = smol::Task<()>;
-    type Dialled = TcpStream;
-    type Tcp = Arc<Async<std::net::TcpStream>>;
+    type TcpStream = TcpStream;
+    type Registered = Arc<Async<std::net::TcpStream>>;
     type Listener = TcpListener;
     type Stream = PooledStream;
 
-    /// smol's global executor.
+    /// Returns a spawner of smol's global executor.
     fn current() -> Result<Spawner, BuildError> {
         Ok(Spawner::new(|future| smol::spawn(future).detach()))
     }
 
-    /// The driver, and for each further processor a runner of dials and handshakes, which ends with it.
+    /// Spawns the driver, and for each further processor a runner of dials and handshakes that ends
+    /// with the driver.
     fn start<F>(
         handle: &Spawner,
         _max_dials: u32,
-        alive: ShutdownGuard,
+        guard: ShutdownGuard,
         driver: impl FnOnce(Self, Self::Executor) -> F,
     ) -> Result<Self, BuildError>
     where
@@ -89,14 +88,14 @@ impl Runtime for Smol {
         let (driving, driven) = bounded::<Infallible>(1);
         let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
         for _ in 1..processors {
-            // Nobody ever sends: it is over when the driver is.
+            // Nothing is ever sent: the receiver fails when the driver ends.
             let driven = driven.clone();
             let gone = async move { while driven.recv().await.is_ok() {} };
-            let runner = Runner { executor: Arc::clone(&executor), _alive: alive.clone() };
+            let runner = Runner { executor: Arc::clone(&executor), _guard: guard.clone() };
             (handle.0)(Box::pin(async move { runner.executor.run(gone).await }));
         }
         let driver = driver(Self, Arc::clone(&executor));
-        let runner = Runner { executor, _alive: alive };
+        let runner = Runner { executor, _guard: guard };
         (handle.0)(Box::pin(async move {
             let _driving = driving;
             runner.executor.run(driver).await;
@@ -135,25 +134,25 @@ impl Runtime for Smol {
         listener.accept().await
     }
 
-    fn socket(tcp: &Self::Tcp) -> SockRef<'_> {
-        SockRef::from(tcp.get_ref())
+    fn kernel(stream: &Self::Registered) -> KernelSocket<'_> {
+        stream.get_ref().into()
     }
 
     fn poll_io<T>(
-        tcp: &Self::Tcp,
+        stream: &Self::Registered,
         cx: &mut Context<'_>,
         direction: Direction,
         act: impl FnMut() -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
         poll_until_done(act, || match direction {
-            Direction::Read => tcp.poll_readable(cx),
-            Direction::Write => tcp.poll_writable(cx),
+            Direction::Read => stream.poll_readable(cx),
+            Direction::Write => stream.poll_writable(cx),
         })
     }
 
-    // What the reactor says may be of yesterday, but it says that once: asked again after a read that
-    // finds nothing, it takes the waker.
-    fn poll_readable(tcp: &Self::Tcp, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        tcp.poll_readable(cx)
+    // Readiness may be stale, but the reactor reports it once. Polled again after a read that would
+    // block, it takes the waker.
+    fn poll_readable(stream: &Self::Registered, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        stream.poll_readable(cx)
     }
 }

@@ -1,5 +1,5 @@
-//! What a pool runs on: one thread with an executor of its own, threads for what may block, and the
-//! sockets and timers of `async-io`.
+//! Threads: one for the driver with its executor, one for each call that may block; and the sockets
+//! and timers of `async-io`.
 
 use std::future::Future;
 use std::io;
@@ -15,30 +15,29 @@ use async_channel::bounded;
 use async_executor::Executor;
 use async_io::{Async, Timer};
 use async_lock::Semaphore;
-use pool_driver::transport::BuildError;
-use pool_driver::{Direction, Runtime, ShutdownGuard, Threaded, listen_on_first, poll_until_done};
-use socket2::SockRef;
+use pool_driver::connection::{KernelSocket, listen_on_first};
+use pool_driver::{BuildError, Direction, Runtime, ShutdownGuard, poll_until_done};
 
 use crate::stream::PooledStream;
 
-/// The threads of a pool: its driver's, which is always there, and one for each call that may block,
-/// while it lasts.
+/// The threads of a pool: the driver's, which always runs, and one for each call that may block, while
+/// the call lasts.
 #[derive(Clone, Debug)]
 pub struct Threads {
-    /// How many more calls there may be.
+    /// One for each call that may run at a time.
     permits: Arc<Semaphore>,
-    /// To be joined. Those that have ended are forgotten when the next one is started.
+    /// To be joined. Handles of finished threads are dropped when the next thread is started.
     handles: Arc<Mutex<Vec<JoinHandle<()>>>>,
-    /// Held by each of them.
-    alive: Weak<ShutdownGuard>,
+    /// Held by each thread.
+    guard: Weak<ShutdownGuard>,
 }
 
 impl Threads {
     fn start(&self, name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        let alive = self.alive.upgrade();
+        let guard = self.guard.upgrade();
         let handle = Builder::new().name(name.to_owned()).spawn(move || {
-            // Dropped after all that runs.
-            let _alive = alive;
+            // Dropped after everything else.
+            let _guard = guard;
             run();
         })?;
         let mut handles = self.handles();
@@ -52,30 +51,33 @@ impl Threads {
     }
 }
 
-impl Threaded for Threads {
-    async fn call<T: Send + 'static>(
+impl Threads {
+    /// Calls `act`, which may block, on a thread of its own. Dropping the future before the thread
+    /// has started cancels the call; afterwards its result is dropped.
+    pub(crate) async fn call<T: Send + 'static>(
         &self,
         act: impl FnOnce() -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
         let permit = self.permits.acquire_arc().await;
-        let (tell, told) = bounded(1);
+        let (report, reported) = bounded(1);
         let run = move || {
             let outcome = catch_unwind(AssertUnwindSafe(act));
-            // Before it is told: who is told may want the permit.
+            // Release the permit before reporting: the receiver may acquire it at once.
             drop(permit);
-            // It fails when nobody waits for that any more.
-            let _ = tell.try_send(outcome);
+            // Fails when the future was dropped.
+            let _ = report.try_send(outcome);
         };
         self.start("pool-dial", run).map_err(|error| {
             io::Error::new(error.kind(), format!("no thread could be started to dial: {error}"))
         })?;
-        let outcome = told.recv().await.map_err(io::Error::other)?;
+        let outcome = reported.recv().await.map_err(io::Error::other)?;
         outcome.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    fn join(&self) {
+    /// Joins the threads of a pool that has ended.
+    pub(crate) fn join(&self) {
         let handles = std::mem::take(&mut *self.handles());
-        // They have nothing left to do but to go. A panic was reported when it happened.
+        // A panic was reported by the panic hook when it happened.
         handles.into_iter().map(JoinHandle::join).for_each(drop);
     }
 }
@@ -84,36 +86,37 @@ impl Runtime for Threads {
     type Handle = ();
     type Executor = Arc<Executor<'static>>;
     type Task = async_executor::Task<()>;
-    type Dialled = Async<TcpStream>;
-    type Tcp = Async<TcpStream>;
+    type TcpStream = Async<TcpStream>;
+    type Registered = Async<TcpStream>;
     type Listener = Async<TcpListener>;
     type Stream = PooledStream;
 
-    /// There is a reactor. `async-io` makes it when it is first needed, and panics if it cannot.
+    /// Makes sure that there is a reactor. `async-io` starts it at its first use, and panics if it
+    /// cannot.
     fn current() -> Result<(), BuildError> {
-        let needs_it = || {
+        let use_reactor = || {
             let mut timer = Timer::after(Duration::from_secs(1));
             let _ = Pin::new(&mut timer).poll(&mut Context::from_waker(Waker::noop()));
         };
         let text = "no descriptor or thread is left for async-io";
-        catch_unwind(needs_it).map_err(|_| BuildError::Start { source: io::Error::other(text) })
+        catch_unwind(use_reactor).map_err(|_| BuildError::Start { source: io::Error::other(text) })
     }
 
     fn start<F>(
         _handle: &(),
         max_dials: u32,
-        alive: ShutdownGuard,
+        guard: ShutdownGuard,
         driver: impl FnOnce(Self, Self::Executor) -> F,
     ) -> Result<Self, BuildError>
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let permits = Semaphore::new(usize::try_from(max_dials).unwrap_or(usize::MAX));
-        let alive = Arc::new(alive);
+        let guard = Arc::new(guard);
         let threads = Self {
             permits: Arc::new(permits),
             handles: Arc::default(),
-            alive: Arc::downgrade(&alive),
+            guard: Arc::downgrade(&guard),
         };
         let executor = Arc::new(Executor::new());
         let driver = driver(threads.clone(), Arc::clone(&executor));
@@ -142,7 +145,7 @@ impl Runtime for Threads {
         self.call(move || Ok(name.to_socket_addrs()?.collect())).await
     }
 
-    async fn connect(&self, address: SocketAddr) -> io::Result<Self::Dialled> {
+    async fn connect(&self, address: SocketAddr) -> io::Result<Self::TcpStream> {
         Async::<TcpStream>::connect(address).await
     }
 
@@ -154,29 +157,29 @@ impl Runtime for Threads {
         listener.get_ref().local_addr()
     }
 
-    async fn accept(&self, listener: &Self::Listener) -> io::Result<(Self::Dialled, SocketAddr)> {
+    async fn accept(&self, listener: &Self::Listener) -> io::Result<(Self::TcpStream, SocketAddr)> {
         listener.accept().await
     }
 
-    fn socket(tcp: &Self::Tcp) -> SockRef<'_> {
-        SockRef::from(tcp.get_ref())
+    fn kernel(stream: &Self::Registered) -> KernelSocket<'_> {
+        stream.get_ref().into()
     }
 
     fn poll_io<T>(
-        tcp: &Self::Tcp,
+        stream: &Self::Registered,
         cx: &mut Context<'_>,
         direction: Direction,
         act: impl FnMut() -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
         poll_until_done(act, || match direction {
-            Direction::Read => tcp.poll_readable(cx),
-            Direction::Write => tcp.poll_writable(cx),
+            Direction::Read => stream.poll_readable(cx),
+            Direction::Write => stream.poll_writable(cx),
         })
     }
 
-    // What the reactor says may be of yesterday, but it says that once: asked again after a read that
-    // finds nothing, it takes the waker.
-    fn poll_readable(tcp: &Self::Tcp, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        tcp.poll_readable(cx)
+    // Readiness may be stale, but the reactor reports it once. Polled again after a read that would
+    // block, it takes the waker.
+    fn poll_readable(stream: &Self::Registered, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        stream.poll_readable(cx)
     }
 }

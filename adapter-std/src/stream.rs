@@ -1,4 +1,4 @@
-//! A connection in the user's hands.
+//! A connection in a caller's hands: `Read`, `Write`, timeouts, two halves.
 
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
@@ -6,110 +6,111 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use pool_driver::Socket;
-use pool_driver::tls::TlsFacts;
-use pool_driver::transport::{Socket as _, Stream};
+use pool_driver::LeasedConnection;
+use pool_driver::connection::{Socket as _, TcpSocket};
 use pool_proto::ConnId;
 use rustix::event::PollFlags;
 
+use crate::TlsFacts;
 use crate::runtime::Threads;
 use crate::wait::Timeout;
 
-/// A connection taken from a pool: reads and writes like any stream, and knows its id.
+/// A connection acquired from a pool: reads and writes like any stream, and knows its id.
 ///
-/// What the peer sent before the connection was taken is read first. Dropping it closes the
-/// connection at once; to close in good order, [`shutdown`](Self::shutdown) it first.
-/// [`Pool::put`](crate::Pool::put) returns it to its pool.
+/// Data that the peer sent before the connection was acquired is read first. Dropping the stream
+/// closes the connection at once; to close it in good order, [`shutdown`](Self::shutdown) it first.
+/// `put` returns it to its pool.
 ///
-/// A write sends what it takes before it returns; nothing has to be flushed. [`split`](Self::split)
-/// it to read and write from two threads at the same time.
+/// A write sends all data that it accepts before it returns; no flush is needed. To read and write
+/// from two threads at the same time, [`split`](Self::split) the stream.
 ///
-/// When the pool is flushed or closed, the read or write that is waiting, or else the next one, fails
-/// with [`ConnectionAborted`](io::ErrorKind::ConnectionAborted), and the error holds a
-/// [`Revoked`](crate::Revoked) that says why.
+/// When the pool is flushed or closed, pending and later reads and writes fail with
+/// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted), and the error contains a
+/// [`Revoked`](crate::Revoked) with the reason.
 #[must_use = "dropping a stream closes its connection"]
 pub struct PooledStream {
     shared: Shared,
     timeouts: Timeouts,
 }
 
-/// How long one call may wait.
+/// The timeouts of calls.
 #[derive(Clone, Copy, Debug, Default)]
 struct Timeouts {
     read: Option<Duration>,
     write: Option<Duration>,
 }
 
-impl From<Stream<Socket<Threads>>> for PooledStream {
-    fn from(stream: Stream<Socket<Threads>>) -> Self {
+impl From<LeasedConnection<Threads>> for PooledStream {
+    fn from(stream: LeasedConnection<Threads>) -> Self {
         let shared = Shared { id: stream.id(), stream: Mutex::new(stream) };
         Self { shared, timeouts: Timeouts::default() }
     }
 }
 
-impl From<PooledStream> for Stream<Socket<Threads>> {
+impl From<PooledStream> for LeasedConnection<Threads> {
     fn from(stream: PooledStream) -> Self {
         stream.shared.stream.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl PooledStream {
-    /// The id, equal on both ends where ids are exchanged.
+    /// Returns the id, equal on both ends where ids are exchanged.
     #[must_use]
     pub const fn id(&self) -> ConnId {
         self.shared.id
     }
 
-    /// The address of the peer.
+    /// Returns the address of the peer.
     ///
     /// # Errors
     ///
-    /// [`NotConnected`](io::ErrorKind::NotConnected) never happens while the stream is held.
+    /// [`NotConnected`](io::ErrorKind::NotConnected) never happens while the stream exists.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.shared.lock().peer_addr()
     }
 
-    /// The address of this end.
+    /// Returns the address of this end.
     ///
     /// # Errors
     ///
-    /// What the operating system says.
+    /// The operating system's.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.shared.lock().local_addr()
     }
 
-    /// What TLS has agreed on; `None` without TLS.
+    /// Returns the facts of the TLS session; `None` without TLS.
+    #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(&self) -> Option<TlsFacts> {
         self.shared.lock().tls()
     }
 
-    /// How long a read may wait for data; `None`, the default, for ever. Afterwards it fails with
-    /// [`TimedOut`](io::ErrorKind::TimedOut), and can be tried again.
+    /// Sets how long a read may wait for data; `None`, the default, is for ever. A read that waits
+    /// longer fails with [`TimedOut`](io::ErrorKind::TimedOut), and can be tried again.
     pub const fn set_read_timeout(&mut self, timeout: Option<Duration>) {
         self.timeouts.read = timeout;
     }
 
-    /// How long a write, flush or shutdown may wait for the peer to take in what was sent; `None`, the
-    /// default, for ever. Afterwards it fails with [`TimedOut`](io::ErrorKind::TimedOut); a write that
-    /// has taken something by then returns how much, and the next call, be it a read, goes on sending
-    /// it.
+    /// Sets how long a write, flush or shutdown may wait for the peer to accept sent data; `None`, the
+    /// default, is for ever. A call that waits longer fails with
+    /// [`TimedOut`](io::ErrorKind::TimedOut). A write that has accepted data by then returns how much,
+    /// and the next call, even a read, goes on sending it.
     pub const fn set_write_timeout(&mut self, timeout: Option<Duration>) {
         self.timeouts.write = timeout;
     }
 
-    /// Closes this end's half in good order: what comes can still be read.
+    /// Closes this end's half in good order. Data from the peer can still be read.
     ///
     /// # Errors
     ///
     /// [`Revoked`](crate::Revoked), [`TimedOut`](io::ErrorKind::TimedOut) as
-    /// [`set_write_timeout`](Self::set_write_timeout) says, or what the operating system says.
+    /// [`set_write_timeout`](Self::set_write_timeout) says, or the operating system's.
     pub fn shutdown(&mut self) -> io::Result<()> {
         self.shared.shutdown(self.timeouts)
     }
 
-    /// Two halves, for two threads: while one waits, the other goes on. [`ReadHalf::reunite`] puts
-    /// them together again.
+    /// Splits the stream into two halves for two threads: while one half waits, the other goes on.
+    /// [`ReadHalf::reunite`] puts them together again.
     pub fn split(self) -> (ReadHalf, WriteHalf) {
         let Self { shared, timeouts } = self;
         let shared = Arc::new(shared);
@@ -133,12 +134,11 @@ pub struct WriteHalf {
 }
 
 impl ReadHalf {
-    /// The stream of both halves, with the timeouts that it had; or both as they were, if they are
-    /// not of one stream.
+    /// Returns the stream of both halves, with this half's timeouts.
     ///
     /// # Errors
     ///
-    /// As said.
+    /// Both halves, unchanged, if they are not of one stream.
     pub fn reunite(self, write: WriteHalf) -> Result<PooledStream, (Self, WriteHalf)> {
         if !Arc::ptr_eq(&self.shared, &write.shared) {
             return Err((self, write));
@@ -148,7 +148,7 @@ impl ReadHalf {
         let WriteHalf { shared, .. } = write;
         match Arc::try_unwrap(shared) {
             Ok(shared) => Ok(PooledStream { shared, timeouts }),
-            // There are two halves and no more: it does not come to this.
+            // Unreachable: a stream has only two halves.
             Err(shared) => {
                 let read = Self { shared: Arc::clone(&shared), timeouts };
                 Err((read, WriteHalf { shared, timeouts }))
@@ -168,35 +168,36 @@ impl WriteHalf {
     }
 }
 
-/// What both halves of a stream share. The mutex is held for a call that does not block; who has to
-/// wait does so outside.
+/// The state that both halves of a stream share. The mutex is held only for calls that do not block;
+/// waiting happens outside of it.
 struct Shared {
     id: ConnId,
-    stream: Mutex<Stream<Socket<Threads>>>,
+    stream: Mutex<LeasedConnection<Threads>>,
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Stream<Socket<Threads>>> {
+    fn lock(&self) -> MutexGuard<'_, LeasedConnection<Threads>> {
         self.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does `act` again whenever the socket is ready for it.
+    /// Repeats `act` whenever the socket is ready for it.
     fn wait<T>(
         &self,
         timeout: &mut Timeout,
         ready: PollFlags,
-        mut act: impl FnMut(&mut Stream<Socket<Threads>>, &mut PollFlags) -> io::Result<T>,
+        mut act: impl FnMut(&mut LeasedConnection<Threads>, &mut PollFlags) -> io::Result<T>,
     ) -> io::Result<T> {
-        let link = Arc::clone(self.lock().link()?);
-        timeout.wait(link.socket().tcp().get_ref(), ready, |ready| act(&mut self.lock(), ready))
+        let socket = Arc::clone(self.lock().socket()?);
+        timeout
+            .wait(socket.socket().stream().get_ref(), ready, |ready| act(&mut self.lock(), ready))
     }
 
     fn read(&self, timeouts: Timeouts, buffer: &mut [u8]) -> io::Result<usize> {
         self.wait(&mut Timeout::new(timeouts.read), PollFlags::IN, |stream, ready| {
-            let read = stream.read(Socket::now, buffer);
+            let read = stream.read(TcpSocket::now, buffer);
             if blocks(&read) {
-                // The peer may wait for what a write has left when its time was up, and answer then.
-                ready.set(PollFlags::OUT, blocks(&stream.flush(Socket::now)));
+                // The peer may be waiting for data that a timed-out write has left to send.
+                ready.set(PollFlags::OUT, blocks(&stream.flush(TcpSocket::now)));
             }
             read
         })
@@ -205,24 +206,24 @@ impl Shared {
     fn write(&self, timeouts: Timeouts, data: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut timeout = Timeout::new(timeouts.write);
         let taken = self.wait(&mut timeout, PollFlags::OUT, |stream, _| {
-            // What an earlier call has left goes first.
-            stream.flush(Socket::now)?;
-            stream.write(Socket::now, data)
+            // Data that an earlier call has left goes first.
+            stream.flush(TcpSocket::now)?;
+            stream.write(TcpSocket::now, data)
         })?;
         match self.flush(&mut timeout) {
-            // It was taken; the next call goes on sending it.
+            // The data was accepted; the next call goes on sending it.
             Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(taken),
             flushed => flushed.map(|()| taken),
         }
     }
 
     fn flush(&self, timeout: &mut Timeout) -> io::Result<()> {
-        self.wait(timeout, PollFlags::OUT, |stream, _| stream.flush(Socket::now))
+        self.wait(timeout, PollFlags::OUT, |stream, _| stream.flush(TcpSocket::now))
     }
 
     fn shutdown(&self, timeouts: Timeouts) -> io::Result<()> {
         let mut timeout = Timeout::new(timeouts.write);
-        self.wait(&mut timeout, PollFlags::OUT, |stream, _| stream.shut(Socket::now))
+        self.wait(&mut timeout, PollFlags::OUT, |stream, _| stream.shutdown(TcpSocket::now))
     }
 }
 

@@ -1,32 +1,30 @@
-//! Waiting for one socket, on the thread that wants it.
+//! Waiting for one socket on the thread that needs it.
 
 use std::io;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use pool_driver::MonotonicClock;
-use pool_driver::shared::Clock as _;
+use pool_driver::{Clock as _, MonotonicClock};
 use pool_proto::Instant;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// Where there is no ppoll(2), as on macOS, more than 24 days are refused: longer times are waited for
-/// in parts.
+/// Systems without ppoll(2), such as macOS, refuse more than 24 days. Longer times are waited for in
+/// parts.
 const LONGEST_POLL: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long a call waits: `None` is for ever. The time begins with its first wait.
+/// The timeout of one call: `None` is for ever. It begins with the first wait of the call.
 pub(crate) struct Timeout {
     timeout: Option<Duration>,
-    clock: Option<MonotonicClock>,
+    began: Option<Instant>,
 }
 
 impl Timeout {
     pub(crate) const fn new(timeout: Option<Duration>) -> Self {
-        Self { timeout, clock: None }
+        Self { timeout, began: None }
     }
 
-    /// Does `act` again whenever the socket is `ready` for it, which it may change, until it does not
-    /// block, or the time is over: then it is an error of the kind
-    /// [`TimedOut`](io::ErrorKind::TimedOut).
+    /// Repeats `act` whenever the socket is `ready` for it, until it does not block. `act` may change
+    /// `ready`. Fails with [`TimedOut`](io::ErrorKind::TimedOut) when the timeout has passed.
     pub(crate) fn wait<T>(
         &mut self,
         tcp: &TcpStream,
@@ -43,9 +41,9 @@ impl Timeout {
     }
 
     fn poll(&mut self, sockets: &mut [PollFd<'_>]) -> io::Result<()> {
-        let clock = self.clock.get_or_insert_with(MonotonicClock::start);
+        let began = *self.began.get_or_insert_with(|| MonotonicClock.now());
         loop {
-            let waited = clock.now().since(Instant::EPOCH);
+            let waited = MonotonicClock.now().since(began);
             let left = self.timeout.map(|timeout| timeout.saturating_sub(waited));
             let time = left.and_then(|left| Timespec::try_from(left.min(LONGEST_POLL)).ok());
             match poll(sockets, time.as_ref()) {

@@ -1,15 +1,13 @@
-//! What of tokio a pool runs on.
+//! Tasks, timers and sockets of tokio.
 
 use std::future::{Future, pending};
 use std::io;
-use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use pool_driver::transport::BuildError;
-use pool_driver::{Direction, Runtime, ShutdownGuard, listen_on_first};
-use socket2::SockRef;
+use pool_driver::connection::{KernelSocket, listen_on_first};
+use pool_driver::{BuildError, Direction, Runtime, ShutdownGuard};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::runtime::Handle;
@@ -17,7 +15,7 @@ use tokio::task::AbortHandle;
 
 use crate::stream::PooledStream;
 
-/// A pool's tokio runtime: tasks, timers and sockets are tokio's.
+/// The tokio runtime of a pool.
 #[derive(Clone, Debug)]
 pub struct Tokio(Handle);
 
@@ -35,8 +33,8 @@ impl Runtime for Tokio {
     type Handle = Handle;
     type Executor = Handle;
     type Task = Task;
-    type Dialled = TcpStream;
-    type Tcp = TcpStream;
+    type TcpStream = TcpStream;
+    type Registered = TcpStream;
     type Listener = TcpListener;
     type Stream = PooledStream;
 
@@ -47,7 +45,7 @@ impl Runtime for Tokio {
     fn start<F>(
         handle: &Handle,
         _max_dials: u32,
-        _alive: ShutdownGuard,
+        _guard: ShutdownGuard,
         driver: impl FnOnce(Self, Handle) -> F,
     ) -> Result<Self, BuildError>
     where
@@ -67,8 +65,8 @@ impl Runtime for Tokio {
         if Handle::try_current().is_ok_and(is_here) {
             return tokio::time::sleep(time).await;
         }
-        // A timer panics when it is asked after its runtime has gone, which a caller from elsewhere
-        // cannot rule out. A task of that runtime is told of.
+        // The caller is on another runtime, which may outlive this one. A timer panics when it is
+        // polled after its runtime has shut down; a task only fails.
         let timer = self.0.spawn(async move { tokio::time::sleep(time).await });
         let _end = Task(timer.abort_handle());
         if timer.await.is_err() {
@@ -84,7 +82,7 @@ impl Runtime for Tokio {
         TcpStream::connect(address).await
     }
 
-    // There, wherever the caller is.
+    // On the pool's runtime, whichever runtime the caller is on.
     async fn bind(handle: &Handle, name: &str) -> io::Result<TcpListener> {
         let name = name.to_owned();
         let addresses = async move { Ok::<Vec<_>, io::Error>(lookup_host(name).await?.collect()) };
@@ -101,12 +99,12 @@ impl Runtime for Tokio {
         listener.accept().await
     }
 
-    fn socket(tcp: &TcpStream) -> SockRef<'_> {
-        SockRef::from(tcp)
+    fn kernel(stream: &TcpStream) -> KernelSocket<'_> {
+        stream.into()
     }
 
     fn poll_io<T>(
-        tcp: &TcpStream,
+        stream: &TcpStream,
         cx: &mut Context<'_>,
         direction: Direction,
         mut act: impl FnMut() -> io::Result<T>,
@@ -114,25 +112,25 @@ impl Runtime for Tokio {
         loop {
             let interest = match direction {
                 Direction::Read => {
-                    ready!(tcp.poll_read_ready(cx))?;
+                    ready!(stream.poll_read_ready(cx))?;
                     Interest::READABLE
                 }
                 Direction::Write => {
-                    ready!(tcp.poll_write_ready(cx))?;
+                    ready!(stream.poll_write_ready(cx))?;
                     Interest::WRITABLE
                 }
             };
-            // What the reactor knows may be of yesterday; a WouldBlock makes it forget.
-            match tcp.try_io(interest, &mut act) {
+            // Readiness may be stale; `WouldBlock` clears it.
+            match stream.try_io(interest, &mut act) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return Poll::Ready(result),
             }
         }
     }
 
-    fn poll_readable(tcp: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // It looks only where the reactor has heard of something.
-        let peek = || SockRef::from(tcp).peek(&mut [MaybeUninit::uninit()]);
-        Self::poll_io(tcp, cx, Direction::Read, peek).map(|_| Ok(()))
+    fn poll_readable(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Peeks only where the reactor has reported readiness.
+        let peek = || Self::kernel(stream).peek();
+        Self::poll_io(stream, cx, Direction::Read, peek).map(|_| Ok(()))
     }
 }

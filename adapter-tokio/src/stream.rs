@@ -1,76 +1,18 @@
-//! A connection in the user's hands.
+//! A connection in a caller's hands, with the I/O traits of tokio.
 
-use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use pool_driver::Socket;
-use pool_driver::tls::TlsFacts;
-use pool_driver::transport::{Stream, polled};
-use pool_proto::ConnId;
+use pool_driver::connection::polled;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::runtime::Tokio;
 
-/// A connection taken from a pool: reads and writes like any stream, and knows its id.
-///
-/// What the peer sent before the connection was taken is read first. Dropping it closes the
-/// connection at once; to close in good order, `shutdown` it first.
-/// [`Pool::put`](crate::Pool::put) returns it to its pool.
-///
-/// With TLS, what was written may not have left before it is flushed: flush before waiting for an
-/// answer.
-///
-/// When the pool is flushed or closed, the next read or write fails with
-/// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted), and the error holds a
-/// [`Revoked`](crate::Revoked) that says why.
-#[must_use = "dropping a stream closes its connection"]
-pub struct PooledStream(Stream<Socket<Tokio>>);
-
-impl From<Stream<Socket<Tokio>>> for PooledStream {
-    fn from(stream: Stream<Socket<Tokio>>) -> Self {
-        Self(stream)
-    }
-}
-
-impl From<PooledStream> for Stream<Socket<Tokio>> {
-    fn from(stream: PooledStream) -> Self {
-        stream.0
-    }
-}
-
-impl PooledStream {
-    /// The id, equal on both ends where ids are exchanged.
-    #[must_use]
-    pub const fn id(&self) -> ConnId {
-        self.0.id()
-    }
-
-    /// The address of the peer.
-    ///
-    /// # Errors
-    ///
-    /// [`NotConnected`](io::ErrorKind::NotConnected) never happens while the stream is held.
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.0.peer_addr()
-    }
-
-    /// The address of this end.
-    ///
-    /// # Errors
-    ///
-    /// What the operating system says.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
-    }
-
-    /// What TLS has agreed on; `None` without TLS.
-    #[must_use]
-    pub fn tls(&self) -> Option<TlsFacts> {
-        self.0.tls()
-    }
+pool_driver::stream_type! {
+    /// Dropping the stream closes the connection at once; to close it in good order, `shutdown` it
+    /// first. `put` returns it to its pool.
+    Tokio
 }
 
 impl AsyncRead for PooledStream {
@@ -110,12 +52,6 @@ impl AsyncWrite for PooledStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        polled(self.0.shut(|socket| socket.polled(cx)))
-    }
-}
-
-impl fmt::Debug for PooledStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        polled(self.0.shutdown(|socket| socket.polled(cx)))
     }
 }

@@ -13,13 +13,12 @@ use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use adapter_tokio::pool_driver::connection::KernelSocket;
 use adapter_tokio::pool_driver::tls::TlsMode;
-use adapter_tokio::pool_driver::transport::Stream;
-use adapter_tokio::pool_driver::{Direction, Pool, Runtime, ShutdownGuard, Socket};
+use adapter_tokio::pool_driver::{Direction, LeasedConnection, Pool, Runtime, ShutdownGuard};
 use adapter_tokio::pool_proto::{Dialing, ServerConfig};
 use adapter_tokio::{BuildError, Tokio};
 use common::{SOON, client_config, serve};
-use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 
@@ -33,15 +32,15 @@ const SILENT: &str = "192.0.2.1:9";
 #[derive(Clone)]
 struct Detour(Tokio);
 
-struct Taken(Stream<Socket<Detour>>);
+struct Taken(LeasedConnection<Detour>);
 
-impl From<Stream<Socket<Detour>>> for Taken {
-    fn from(stream: Stream<Socket<Detour>>) -> Self {
+impl From<LeasedConnection<Detour>> for Taken {
+    fn from(stream: LeasedConnection<Detour>) -> Self {
         Self(stream)
     }
 }
 
-impl From<Taken> for Stream<Socket<Detour>> {
+impl From<Taken> for LeasedConnection<Detour> {
     fn from(taken: Taken) -> Self {
         taken.0
     }
@@ -51,8 +50,8 @@ impl Runtime for Detour {
     type Handle = Handle;
     type Executor = Handle;
     type Task = <Tokio as Runtime>::Task;
-    type Dialled = TcpStream;
-    type Tcp = TcpStream;
+    type TcpStream = TcpStream;
+    type Registered = TcpStream;
     type Listener = TcpListener;
     type Stream = Taken;
 
@@ -63,13 +62,13 @@ impl Runtime for Detour {
     fn start<F>(
         handle: &Handle,
         max_dials: u32,
-        alive: ShutdownGuard,
+        guard: ShutdownGuard,
         driver: impl FnOnce(Self, Handle) -> F,
     ) -> Result<Self, BuildError>
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        Tokio::start(handle, max_dials, alive, |tokio, handle| driver(Self(tokio), handle))
+        Tokio::start(handle, max_dials, guard, |tokio, handle| driver(Self(tokio), handle))
             .map(Self)
     }
 
@@ -108,21 +107,21 @@ impl Runtime for Detour {
         self.0.accept(listener).await
     }
 
-    fn socket(tcp: &TcpStream) -> SockRef<'_> {
-        Tokio::socket(tcp)
+    fn kernel(stream: &TcpStream) -> KernelSocket<'_> {
+        Tokio::kernel(stream)
     }
 
     fn poll_io<T>(
-        tcp: &TcpStream,
+        stream: &TcpStream,
         cx: &mut Context<'_>,
         direction: Direction,
         act: impl FnMut() -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
-        Tokio::poll_io(tcp, cx, direction, act)
+        Tokio::poll_io(stream, cx, direction, act)
     }
 
-    fn poll_readable(tcp: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Tokio::poll_readable(tcp, cx)
+    fn poll_readable(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Tokio::poll_readable(stream, cx)
     }
 }
 

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use adapter_tokio::pool_driver::shared::{Clock, block_on};
+use adapter_tokio::pool_driver::Clock;
+use adapter_tokio::pool_driver::shared::block_on;
 use adapter_tokio::pool_driver::tls::TlsMode;
 use adapter_tokio::pool_proto::{CloseReason, ConnId, IdFormat, Instant, PutError, Refusal};
 use adapter_tokio::{AcquireError, Balancer, BuildError, ClientPool, Revoked, ServerPool};

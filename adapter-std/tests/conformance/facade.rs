@@ -10,9 +10,10 @@ use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adapter_std::pool_driver::shared::AcquireError;
-use adapter_std::pool_proto::{Accepting, ConnId, Dialing, PutError, Role};
-use adapter_std::{BuildError, ClientPool, PooledStream, ServerPool, TlsFacts};
+use adapter_std::{
+    AcquireError, BuildError, ClientPool, ConnId, PooledStream, PutError, ServerPool, Stats,
+    TlsFacts,
+};
 use pool_conformance::{
     Adapter, Balancer, ClientSetup, Dial, Halves, Handle, Listen, Pool, ServerSetup, Stream,
 };
@@ -57,106 +58,171 @@ impl Adapter for Std {
     }
 
     fn balancer(&self, pools: Vec<Arc<dyn Pool>>) -> Box<dyn Balancer> {
-        let clients = several::<Dialing>(&pools);
-        let servers = several::<Accepting>(&pools);
-        clients.or(servers).unwrap()
+        let clients = balanced_clients(&pools);
+        clients.or_else(|| balanced_servers(&pools)).unwrap()
     }
 }
 
-/// A balancer, if the pools are of this role.
-fn several<R: Role + Send + 'static>(pools: &[Arc<dyn Pool>]) -> Option<Box<dyn Balancer>> {
-    let mut pools = pools.iter().map(|pool| {
-        let pool: &dyn Any = &**pool;
-        Some(pool.downcast_ref::<Shared<R>>()?.pool.clone())
-    });
-    let first = pools.next()??;
-    let others: Option<Vec<_>> = pools.collect();
-    Some(Box::new(Several(adapter_std::Balancer::new(first, others?))))
-}
-
-struct Several<R: Role + Send + 'static>(adapter_std::Balancer<R>);
-
-impl<R: Role + Send + 'static> Balancer for Several<R> {
-    fn acquire(&self, timeout: Duration) -> Result<(Box<dyn Stream>, usize), AcquireError> {
-        let (stream, pool) = self.0.acquire(timeout)?;
-        let number = self.0.pools().iter().position(|candidate| ptr::eq(candidate, pool));
-        Ok((boxed(stream), number.unwrap()))
-    }
-}
-
-struct Shared<R: Role + Send + 'static> {
-    pool: adapter_std::Pool<R>,
+struct Shared<P> {
+    pool: P,
     local_addr: Option<SocketAddr>,
 }
 
-impl<R: Role + Send + 'static> fmt::Debug for Shared<R> {
+impl<P: fmt::Debug> fmt::Debug for Shared<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.pool.fmt(f)
     }
 }
 
+struct Balanced<P>(adapter_std::Balancer<P>);
+
 fn boxed(stream: PooledStream) -> Box<dyn Stream> {
-    Box::new(Held(stream))
+    Box::new(Leased(stream))
 }
 
-impl<R: Role + Send + 'static> Pool for Shared<R> {
-    fn local_addr(&self) -> Option<SocketAddr> {
-        self.local_addr
-    }
+/// The facade of one of the two concrete pool types.
+macro_rules! facade {
+    ($Pool:ty, $balanced:ident) => {
+        /// Returns a balancer if the pools are of this type.
+        fn $balanced(pools: &[Arc<dyn Pool>]) -> Option<Box<dyn Balancer>> {
+            let mut pools = pools.iter().map(|pool| {
+                let pool: &dyn Any = &**pool;
+                Some(pool.downcast_ref::<Shared<$Pool>>()?.pool.clone())
+            });
+            let first = pools.next()??;
+            let others: Option<Vec<_>> = pools.collect();
+            Some(Box::new(Balanced(adapter_std::Balancer::new(first, others?))))
+        }
 
-    fn acquire(&self, timeout: Duration) -> Result<Box<dyn Stream>, AcquireError> {
-        self.pool.acquire(timeout).map(boxed)
-    }
+        impl Balancer for Balanced<$Pool> {
+            fn acquire(&self, timeout: Duration) -> Result<(Box<dyn Stream>, usize), AcquireError> {
+                let (stream, pool) = self.0.acquire(timeout)?;
+                let number = self.0.pools().iter().position(|candidate| ptr::eq(candidate, pool));
+                Ok((boxed(stream), number.unwrap()))
+            }
+        }
 
-    fn acquire_by_id(
-        &self,
-        id: ConnId,
-        timeout: Duration,
-    ) -> Result<Box<dyn Stream>, AcquireError> {
-        self.pool.acquire_by_id(id, timeout).map(boxed)
-    }
+        impl Pool for Shared<$Pool> {
+            fn local_addr(&self) -> Option<SocketAddr> {
+                self.local_addr
+            }
 
-    fn give_up_acquire(&self, id: Option<ConnId>, after: Duration) -> Option<Box<dyn Stream>> {
-        let taken = match id {
-            Some(id) => self.pool.acquire_by_id(id, after),
-            None => self.pool.acquire(after),
-        };
-        taken.ok().map(boxed)
-    }
+            fn acquire(&self, timeout: Duration) -> Result<Box<dyn Stream>, AcquireError> {
+                self.pool.acquire(timeout).map(boxed)
+            }
 
-    fn wait_ready(&self, ready: u32, timeout: Duration) -> Result<(), AcquireError> {
-        self.pool.wait_ready(ready, timeout)
-    }
+            fn acquire_by_id(
+                &self,
+                id: ConnId,
+                timeout: Duration,
+            ) -> Result<Box<dyn Stream>, AcquireError> {
+                self.pool.acquire_by_id(id, timeout).map(boxed)
+            }
 
-    fn put(&self, stream: Box<dyn Stream>) -> Result<(), PutError> {
-        let stream: Box<dyn Any> = stream;
-        self.pool.put(stream.downcast::<Held>().unwrap().0)
-    }
+            fn give_up_acquire(
+                &self,
+                id: Option<ConnId>,
+                after: Duration,
+            ) -> Option<Box<dyn Stream>> {
+                let acquired = match id {
+                    Some(id) => self.pool.acquire_by_id(id, after),
+                    None => self.pool.acquire(after),
+                };
+                acquired.ok().map(boxed)
+            }
 
-    fn handle(&self) -> &(dyn Handle + 'static) {
-        &*self.pool
-    }
+            fn wait_ready(&self, ready: u32, timeout: Duration) -> Result<(), AcquireError> {
+                self.pool.wait_ready(ready, timeout)
+            }
 
-    fn closed(&self, timeout: Duration) -> bool {
-        self.pool.closed(timeout)
-    }
+            fn put(&self, stream: Box<dyn Stream>) -> Result<(), PutError> {
+                let stream: Box<dyn Any> = stream;
+                self.pool.put(stream.downcast::<Leased>().unwrap().0)
+            }
 
-    fn clone_handle(&self) -> Arc<dyn Pool> {
-        Arc::new(Self { pool: self.pool.clone(), local_addr: self.local_addr })
-    }
+            fn handle(&self) -> &(dyn Handle + 'static) {
+                self
+            }
+
+            fn closed(&self, timeout: Duration) -> bool {
+                self.pool.closed(timeout)
+            }
+
+            fn clone_handle(&self) -> Arc<dyn Pool> {
+                Arc::new(Self { pool: self.pool.clone(), local_addr: self.local_addr })
+            }
+        }
+
+        impl Handle for Shared<$Pool> {
+            fn clean(&self) -> u32 {
+                self.pool.clean()
+            }
+
+            fn flush(&self) -> u32 {
+                self.pool.flush()
+            }
+
+            fn close(&self) {
+                self.pool.close();
+            }
+
+            fn is_closed(&self) -> bool {
+                self.pool.is_closed()
+            }
+
+            fn is_ready(&self) -> bool {
+                self.pool.is_ready()
+            }
+
+            fn idle(&self) -> u32 {
+                self.pool.idle()
+            }
+
+            fn capacity(&self) -> u32 {
+                self.pool.capacity()
+            }
+
+            fn interval(&self) -> Duration {
+                self.pool.interval()
+            }
+
+            fn stats(&self) -> Stats {
+                self.pool.stats()
+            }
+
+            fn last_failure(&self) -> Option<Arc<str>> {
+                self.pool.last_failure()
+            }
+
+            fn add_error(&self) {
+                self.pool.add_error();
+            }
+
+            fn error_count(&self) -> u64 {
+                self.pool.error_count()
+            }
+
+            fn reset_error(&self) {
+                self.pool.reset_error();
+            }
+        }
+    };
 }
+
+facade!(ClientPool, balanced_clients);
+facade!(ServerPool, balanced_servers);
 
 /// The adapter's stream.
 #[derive(Debug)]
-struct Held(PooledStream);
+struct Leased(PooledStream);
 
-impl Read for Held {
+impl Read for Leased {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.read(buffer)
     }
 }
 
-impl Write for Held {
+impl Write for Leased {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         self.0.write(data)
     }
@@ -166,7 +232,7 @@ impl Write for Held {
     }
 }
 
-impl Stream for Held {
+impl Stream for Leased {
     fn id(&self) -> ConnId {
         self.0.id()
     }

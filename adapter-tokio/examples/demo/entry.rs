@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use adapter_tokio::pool_proto::{ConnId, Role};
-use adapter_tokio::{Pool, PooledStream};
+use adapter_tokio::{AnyPool, ConnId, PooledStream, Tokio};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -60,8 +59,8 @@ impl Replies {
 }
 
 /// The entry side of a tunnel, at whichever pool.
-pub(crate) struct Entry<R: Role + Send + 'static> {
-    pub(crate) pool: Arc<Mutex<Pool<R>>>,
+pub(crate) struct Entry<P: AnyPool<Runtime = Tokio>> {
+    pub(crate) pool: Arc<Mutex<P>>,
     pub(crate) line: Line,
     pub(crate) replies: Replies,
     pub(crate) ledger: Ledger,
@@ -70,7 +69,7 @@ pub(crate) struct Entry<R: Role + Send + 'static> {
     pub(crate) calls: AtomicU64,
 }
 
-impl<R: Role + Send + 'static> Entry<R> {
+impl<P: AnyPool<Runtime = Tokio>> Entry<P> {
     /// Serves whoever comes to `listener`, with pooled connections.
     pub(crate) fn open(self, tasks: &Tasks, listener: TcpListener) {
         let (entry, jobs) = (Arc::new(self), tasks.clone());
@@ -84,7 +83,7 @@ impl<R: Role + Send + 'static> Entry<R> {
 
     async fn serve(&self, mut visitor: TcpStream) {
         let pool = lock(&self.pool).clone();
-        let (began, answer) = stamped(pool.acquire(self.timeout)).await;
+        let (began, answer) = stamped(pool.pool().acquire(self.timeout)).await;
         let stream = match answer {
             Ok(stream) => stream,
             Err(error) => {
@@ -150,8 +149,8 @@ impl<R: Role + Send + 'static> Entry<R> {
 
 /// Puts a connection back, or closes it in good order. Before it is put back here, the exit side
 /// must have put it back there: what arrives before that is thrown away.
-async fn give_back<R: Role + Send + 'static>(
-    pool: &Pool<R>,
+async fn give_back<P: AnyPool<Runtime = Tokio>>(
+    pool: &P,
     mut stream: PooledStream,
     keep: bool,
     reply: Option<oneshot::Receiver<Reply>>,
@@ -162,7 +161,7 @@ async fn give_back<R: Role + Send + 'static>(
     if let Some(reply) = reply {
         timeout(SOON, reply).await???;
     }
-    Ok(pool.put(stream)?)
+    Ok(pool.pool().put(stream)?)
 }
 
 /// Serves whoever comes to `listener` with a connection that is made for him: the baseline.

@@ -4,9 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use adapter_tokio::Pool;
-use adapter_tokio::pool_driver::tls::ClientTls;
-use adapter_tokio::pool_proto::{ConnId, Role};
+use adapter_tokio::{AnyPool, ClientTls, ConnId, Tokio};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -22,15 +20,15 @@ use crate::tunnel::{carry, receive};
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The exit side of a tunnel, at whichever pool.
-pub(crate) struct Exit<R: Role + Send + 'static> {
-    pub(crate) pool: Arc<Mutex<Pool<R>>>,
+pub(crate) struct Exit<P: AnyPool<Runtime = Tokio>> {
+    pub(crate) pool: Arc<Mutex<P>>,
     pub(crate) service: SocketAddr,
     pub(crate) ledger: Ledger,
     /// For the baseline: where fresh connections are dialled to, and how.
     pub(crate) fresh: (SocketAddr, ClientTls),
 }
 
-impl<R: Role + Send + 'static> Exit<R> {
+impl<P: AnyPool<Runtime = Tokio>> Exit<P> {
     /// One line of the control channel; `line` takes the answer.
     pub(crate) fn hear(self: &Arc<Self>, tasks: &Tasks, line: &Line, told: &str) {
         let (exit, line) = (Arc::clone(self), line.clone());
@@ -61,7 +59,7 @@ impl<R: Role + Send + 'static> Exit<R> {
 
     async fn take(&self, id: ConnId, keep: bool) -> Result<(), Failure> {
         let pool = lock(&self.pool).clone();
-        let taken = stamped(pool.acquire_by_id(id, PATIENCE));
+        let taken = stamped(pool.pool().acquire_by_id(id, PATIENCE));
         let ((began, taken), service) = tokio::join!(taken, TcpStream::connect(self.service));
         let (mut stream, mut service) = (taken?, service?);
         service.set_nodelay(true)?;
@@ -82,7 +80,7 @@ impl<R: Role + Send + 'static> Exit<R> {
         }
         carry(&mut stream, &mut service).await?;
         if keep {
-            pool.put(stream)?;
+            pool.pool().put(stream)?;
         } else {
             stream.shutdown().await?;
         }

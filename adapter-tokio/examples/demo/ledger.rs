@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use adapter_tokio::pool_driver::shared::AcquireError;
+use adapter_tokio::AcquireError;
 use adapter_tokio::pool_proto::ConnId;
 use tokio::time::Instant;
 

@@ -10,9 +10,9 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use adapter_tokio::pool_driver::tls::{ClientTls, ServerTls};
-use adapter_tokio::pool_proto::{ClientConfig, Role, ServerConfig, Stats};
-use adapter_tokio::{ClientPool, Pool, ServerPool};
+use adapter_tokio::{
+    AnyPool, ClientConfig, ClientPool, ClientTls, ServerConfig, ServerPool, ServerTls, Stats, Tokio,
+};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::Instant;
 
@@ -158,9 +158,9 @@ impl World {
         Ok(world)
     }
 
-    fn exit<X: Role + Send + 'static>(
+    fn exit<X: AnyPool<Runtime = Tokio>>(
         &self,
-        pool: Arc<Mutex<Pool<X>>>,
+        pool: Arc<Mutex<X>>,
         service: SocketAddr,
         fresh: (SocketAddr, ClientTls),
     ) -> Arc<Exit<X>> {
@@ -171,13 +171,13 @@ impl World {
     async fn join<E, X>(
         &self,
         plan: Plan,
-        pool: Arc<Mutex<Pool<E>>>,
+        pool: Arc<Mutex<E>>,
         exit: Arc<Exit<X>>,
         visitors: TcpListener,
     ) -> Result<control::Line, Failure>
     where
-        E: Role + Send + 'static,
-        X: Role + Send + 'static,
+        E: AnyPool<Runtime = Tokio>,
+        X: AnyPool<Runtime = Tokio>,
     {
         let (listener, address) = listen()?;
         let address = distant(&self.tasks, address, plan.delay)?;

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use adapter_tokio::pool_driver::KeepAlive;
-use adapter_tokio::pool_driver::shared::AcquireError;
+use adapter_tokio::AcquireError;
+use adapter_tokio::KeepAlive;
 use adapter_tokio::pool_driver::tls::{ClientTls, Identity, ServerTls, TlsMode};
-use adapter_tokio::pool_proto::{ConnId, IdExchange, Role};
-use adapter_tokio::{ClientPool, Pool, PooledStream, ServerPool};
+use adapter_tokio::pool_proto::{ConnId, IdExchange};
+use adapter_tokio::{AnyPool, ClientPool, PooledStream, ServerPool};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -76,8 +76,8 @@ impl Ours {
     }
 }
 
-async fn is_stocked<R: Role + Send + 'static>(pool: &Pool<R>) {
-    let look = || (pool.stats(), pool.last_failure());
+async fn is_stocked(pool: &impl AnyPool) {
+    let look = || (pool.pool().stats(), pool.pool().last_failure());
     eventually(look, |(stats, _)| stats.idle >= STOCK).await;
 }
 

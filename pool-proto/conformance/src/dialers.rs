@@ -15,7 +15,7 @@ use pool_driver::Runtime;
 use pool_driver::tls::TlsMode;
 use pool_proto::{ClientConfigBuilder, Dialing};
 
-type Dialled<H> = <<H as Harness>::Runtime as Runtime>::Dialled;
+type Dialled<H> = <<H as Harness>::Runtime as Runtime>::TcpStream;
 
 fn dial_with<H: Harness, F: Future<Output = io::Result<Dialled<H>>> + Send + 'static>(
     config: ClientConfigBuilder,

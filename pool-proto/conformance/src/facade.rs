@@ -12,11 +12,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::vec::Vec;
 
+use pool_driver::BuildError;
 use pool_driver::KeepAlive;
-use pool_driver::shared::{self, AcquireError};
+use pool_driver::shared::AcquireError;
 use pool_driver::tls::{ClientTls, ServerTls, TlsFacts};
-use pool_driver::transport::BuildError;
-use pool_proto::{ClientConfig, ConnId, PutError, Role, ServerConfig, Stats};
+use pool_driver::{Configured, Runtime};
+use pool_proto::{ClientConfig, ConnId, PutError, ServerConfig, Stats};
 
 /// An adapter, as far as the scenarios have to know it.
 ///
@@ -136,49 +137,49 @@ pub trait Pool: Send + Sync + Any + fmt::Debug {
     fn clone_handle(&self) -> Arc<dyn Pool>;
 }
 
-/// [`shared::Handle`], to which an adapter's pool dereferences, whatever its type.
+/// The calls of a pool that neither wait nor block.
 pub trait Handle {
-    /// [`shared::Handle::clean`].
+    /// [`pool_driver::Pool::clean`].
     fn clean(&self) -> u32;
 
-    /// [`shared::Handle::flush`].
+    /// [`pool_driver::Pool::flush`].
     fn flush(&self) -> u32;
 
-    /// [`shared::Handle::close`].
+    /// [`pool_driver::Pool::close`].
     fn close(&self);
 
-    /// [`shared::Handle::is_closed`].
+    /// [`pool_driver::Pool::is_closed`].
     fn is_closed(&self) -> bool;
 
-    /// [`shared::Handle::is_ready`].
+    /// [`pool_driver::Pool::is_ready`].
     fn is_ready(&self) -> bool;
 
-    /// [`shared::Handle::idle`].
+    /// [`pool_driver::Pool::idle`].
     fn idle(&self) -> u32;
 
-    /// [`shared::Handle::capacity`].
+    /// [`pool_driver::Pool::capacity`].
     fn capacity(&self) -> u32;
 
-    /// [`shared::Handle::interval`].
+    /// [`pool_driver::Pool::interval`].
     fn interval(&self) -> Duration;
 
-    /// [`shared::Handle::stats`].
+    /// [`pool_driver::Pool::stats`].
     fn stats(&self) -> Stats;
 
-    /// [`shared::Handle::last_failure`].
+    /// [`pool_driver::Pool::last_failure`].
     fn last_failure(&self) -> Option<Arc<str>>;
 
-    /// [`shared::Handle::add_error`].
+    /// [`pool_driver::Pool::add_error`].
     fn add_error(&self);
 
-    /// [`shared::Handle::error_count`].
+    /// [`pool_driver::Pool::error_count`].
     fn error_count(&self) -> u64;
 
-    /// [`shared::Handle::reset_error`].
+    /// [`pool_driver::Pool::reset_error`].
     fn reset_error(&self);
 }
 
-impl<C: shared::Connection, R: Role> Handle for shared::Handle<C, R> {
+impl<N: Runtime, R: Configured> Handle for pool_driver::Pool<N, R> {
     fn clean(&self) -> u32 {
         self.clean()
     }

@@ -17,10 +17,10 @@ use futures_lite::FutureExt;
 
 use super::facade::{self, Adapter, ClientSetup, Dial, Halves, Listen, ServerSetup};
 use super::prelude::*;
+use pool_driver::BuildError;
 use pool_driver::KeepAlive;
 use pool_driver::shared::AcquireError;
 use pool_driver::tls::TlsFacts;
-use pool_driver::transport::BuildError;
 use pool_driver::{self, Configured, PoolBuilder, Runtime};
 use pool_proto::{Accepting, ConnId, Dialing, PutError};
 
@@ -46,7 +46,7 @@ pub trait Harness: Send + Sync + Sized + 'static {
     /// Calls a dialer where that may block, and makes its stream one of the runtime's.
     fn dial(
         dial: Arc<dyn Fn() -> io::Result<TcpStream> + Send + Sync>,
-    ) -> impl Future<Output = io::Result<<Self::Runtime as Runtime>::Dialled>> + Send + 'static;
+    ) -> impl Future<Output = io::Result<<Self::Runtime as Runtime>::TcpStream>> + Send + 'static;
 
     /// Makes a listener, which is in non-blocking mode, one of the runtime's.
     ///
@@ -210,7 +210,7 @@ fn several<H: Harness, R: Configured>(
     Some(Box::new(Several::<H, R>(pool_driver::Balancer::new(first, others?))))
 }
 
-struct Several<H: Harness, R: Configured>(pool_driver::Balancer<H::Runtime, R>);
+struct Several<H: Harness, R: Configured>(pool_driver::Balancer<pool_driver::Pool<H::Runtime, R>>);
 
 impl<H: Harness, R: Configured> facade::Balancer for Several<H, R> {
     fn acquire(&self, timeout: Duration) -> Result<(Box<dyn Stream>, usize), AcquireError> {
@@ -275,7 +275,7 @@ impl<H: Harness, R: Configured> Pool for Shared<H, R> {
     }
 
     fn handle(&self) -> &(dyn facade::Handle + 'static) {
-        &*self.pool
+        &self.pool
     }
 
     fn closed(&self, timeout: Duration) -> bool {

@@ -53,6 +53,7 @@ mod certificates;
 pub mod dialers;
 mod ends;
 mod facade;
+mod forwarding;
 mod futures;
 mod kit;
 pub mod polls;

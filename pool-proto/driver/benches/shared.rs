@@ -11,11 +11,12 @@ use std::error::Error;
 use std::hint::black_box;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 
-use pool_driver::shared::{Clock, Command, Connection, Leased, SharedMachine};
-use pool_proto::{CheckResult, Client, ClientConfig, ConnId, Dialing, Event, Instant};
+use pool_driver::Clock;
+use pool_driver::shared::{Command, Leased, PoolConnection, Revoke, SharedMachine};
+use pool_proto::{CheckResult, Client, ClientConfig, CloseReason, ConnId, Dialing, Event, Instant};
 use rustix::time::{ClockId, clock_gettime};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
@@ -91,7 +92,7 @@ impl Spread {
 /// A connection on which nothing ever happens.
 struct Quiet(u64);
 
-impl Connection for Quiet {
+impl PoolConnection for Quiet {
     fn check(&mut self) -> CheckResult {
         CheckResult::Quiet
     }
@@ -99,6 +100,14 @@ impl Connection for Quiet {
     fn drain(&mut self) -> CheckResult {
         CheckResult::Quiet
     }
+
+    fn revoker(&self) -> Weak<dyn Revoke> {
+        Weak::<Self>::new()
+    }
+}
+
+impl Revoke for Quiet {
+    fn revoke(&self, _reason: CloseReason) {}
 }
 
 /// The clock of an adapter.

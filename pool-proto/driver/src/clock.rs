@@ -1,47 +1,53 @@
-//! A pool's one clock: monotonic time since the pool was built.
+//! The clock: the one place where time is read.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the one place where time is read; everything else is told"
-)]
+#![expect(clippy::disallowed_methods, reason = "time is read here and handed to everything else")]
 
 #[cfg(target_os = "linux")]
 use core::time::Duration;
+use std::sync::LazyLock;
 
-use crate::shared::Clock;
 use pool_proto::Instant;
 
-/// Counts from the moment at which it was made.
-#[derive(Clone, Copy, Debug)]
-pub struct MonotonicClock {
-    epoch: std::time::Instant,
-    #[cfg(target_os = "linux")]
-    coarse_epoch: Duration,
-}
+/// A clock that a [`SharedMachine`](crate::shared::SharedMachine) reads.
+pub trait Clock: Send + Sync + 'static {
+    /// Returns the time since the clock's epoch. It never goes back.
+    fn now(&self) -> Instant;
 
-impl MonotonicClock {
-    /// It is [`Instant::EPOCH`] now.
-    #[must_use]
-    pub fn start() -> Self {
-        Self {
-            epoch: std::time::Instant::now(),
-            #[cfg(target_os = "linux")]
-            coarse_epoch: read(rustix::time::ClockId::Monotonic),
-        }
+    /// Returns a time that may lag [`now`](Self::now) by a few milliseconds, where that is cheaper.
+    fn coarse(&self) -> Instant {
+        self.now()
     }
 }
+
+/// The monotonic clock of the operating system, which all pools of a process share. Its epoch is
+/// the first reading.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MonotonicClock;
+
+struct Epoch {
+    precise: std::time::Instant,
+    #[cfg(target_os = "linux")]
+    coarse: Duration,
+}
+
+static EPOCH: LazyLock<Epoch> = LazyLock::new(|| Epoch {
+    precise: std::time::Instant::now(),
+    #[cfg(target_os = "linux")]
+    coarse: read(rustix::time::ClockId::Monotonic),
+});
 
 impl Clock for MonotonicClock {
     fn now(&self) -> Instant {
-        Instant::EPOCH + self.epoch.elapsed()
+        Instant::EPOCH + EPOCH.precise.elapsed()
     }
 
-    // Linux' coarse clock lags by up to a tick (1–4 ms) and costs a fifth of the precise one, which
-    // alone costs more than taking a connection does.
+    // The coarse clock of Linux lags by up to a tick (1–4 ms). It costs a fifth of the precise one,
+    // which alone costs more than taking a connection.
     #[cfg(target_os = "linux")]
     fn coarse(&self) -> Instant {
+        let epoch = EPOCH.coarse;
         let coarse = read(rustix::time::ClockId::MonotonicCoarse);
-        Instant::EPOCH + coarse.saturating_sub(self.coarse_epoch)
+        Instant::EPOCH + coarse.saturating_sub(epoch)
     }
 }
 
@@ -58,24 +64,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cheap_reading_lags_by_a_few_milliseconds_at_the_most() {
-        let clock = MonotonicClock::start();
+    fn the_coarse_reading_lags_by_a_few_milliseconds_at_most() {
+        let start = MonotonicClock.now();
         std::thread::sleep(Duration::from_millis(30));
         for _ in 0..100 {
-            let (coarse, now) = (clock.coarse(), clock.now());
+            let (coarse, now) = (MonotonicClock.coarse(), MonotonicClock.now());
             assert!(coarse <= now, "{coarse:?} is after {now:?}");
-            // A tick is 10 ms at the most; a busy machine may take this thread away between the two.
-            assert!(coarse >= Instant::EPOCH + Duration::from_millis(15), "{coarse:?}, {now:?}");
+            // A tick is 10 ms at most; a busy machine may suspend this thread between the two.
+            assert!(coarse >= start + Duration::from_millis(15), "{coarse:?}, {now:?}");
         }
     }
 
     #[test]
-    fn it_counts_from_its_start() {
-        let first = MonotonicClock::start();
+    fn the_clock_advances_and_all_copies_agree() {
+        let first = MonotonicClock.now();
         std::thread::sleep(Duration::from_millis(20));
-        let second = MonotonicClock::start();
-        let ahead = first.now().since(second.now());
-        assert!(ahead > Duration::from_millis(10), "{ahead:?}");
-        assert!(second.coarse() < first.now());
+        let passed = MonotonicClock.now().since(first);
+        assert!(passed >= Duration::from_millis(20), "{passed:?}");
     }
 }

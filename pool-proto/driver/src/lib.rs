@@ -1,56 +1,80 @@
-//! What adapters are made of: pools, builders, dialling, accepting and the driver, on any runtime of
-//! futures; sockets and their options; the clock. Feature `adapter`.
+//! The parts that every adapter of `pool` shares: the state machine of [`pool_proto`] behind a
+//! mutex, TLS and ids on one connection, and pools with their driver, for any runtime.
 //!
-//! An adapter says what its runtime is by implementing [`Runtime`], wraps
-//! [`Stream`](crate::transport::Stream) for the I/O traits of its users, and names the types that follow
-//! from that. All else stands here, once. It lies outside of `src` because it touches the operating
-//! system, which the rest of this crate never does.
+//! Users of a pool take an adapter (`adapter-tokio`, `adapter-smol`, `adapter-std`), which
+//! re-exports everything they need. An author of an adapter implements [`Runtime`] (tasks, a timer,
+//! TCP), wraps [`Leased`](shared::Leased) in the I/O traits of the runtime, and defines the concrete
+//! types with [`pool_types!`].
 //!
 //! ```text
-//!                                  ┌─ Dialer ───┐
-//!   PoolBuilder ──► Pool ──► drive ┤            ├──► handshake ──► Crew::report
-//!                    ▲             └─ Listener ─┘     (a task)
-//!                    │ acquire, put
-//!                   user
+//!  ClientPoolBuilder                                       a task of the driver
+//!  ServerPoolBuilder ──► Pool ──► driver ─┬─ Dialer ───► connect ─┐
+//!                         ▲               └─ Listener ─► accept ──┴─► handshake ─► Attempt::complete
+//!                         │ acquire, put                                               │
+//!                       caller ◄── Leased ◄── SharedMachine ◄── Connection ◄───────────┘
 //! ```
 //!
-//! | file | what is in it |
-//! |---|---|
-//! | `runtime.rs` | what a runtime has to bring |
-//! | `pool.rs` | what both pools can do |
-//! | `builder.rs` | what both builders can be told |
-//! | `client.rs`, `server.rs` | building; dialling; accepting |
-//! | `blocking.rs` | calls that block their thread, instead of futures |
-//! | `driver.rs` | the one task of a pool that owns all others |
-//! | `socket.rs` | TCP: options, reading by way of the reactor and past it, listening |
-//! | `balancer.rs` | several pools as one |
-//! | `clock.rs` | the one clock |
+//! # The way of a connection
 //!
-//! A trait for runtimes costs a reader an indirection. Two copies of a driver, an accept loop, two
-//! builders and a pool cost more: what was mended in one stayed broken in the other.
+//! | step | file |
+//! |---|---|
+//! | the machine asks for a dial, or a peer is admitted | `pool/driver.rs`, `pool/accept.rs` |
+//! | the transport is connected | `pool/dial.rs`, `pool/accept.rs` |
+//! | socket options; the socket is shared between its holder and the pool | `connection/socket.rs` |
+//! | TLS, then the id | `connection/handshake.rs`, over `connection/session.rs` |
+//! | the machine takes the connection over; checks and drains | `connection.rs` |
+//! | a caller acquires it | `shared/acquire.rs` |
+//! | the caller reads and writes | `connection/stream.rs` |
+//! | it is put back, or dropped and closed | `shared/leased.rs` |
+//!
+//! # Where to look
+//!
+//! | place | contents |
+//! |---|---|
+//! | [`shared`] | the machine behind its mutex: wakers, futures of callers, leases; no I/O |
+//! | [`connection`] | one connection: socket, plain or TLS, handshake, checks, early data |
+//! | [`tls`] | rustls configurations: modes, certificates, pinning; no I/O |
+//! | `pool.rs`, `pool/` | pools, builders, the driver, dialling, accepting, several pools as one |
+//! | `runtime.rs` | the demands on a runtime |
+//! | `clock.rs` | the clock |
+//! | `facade.rs` | the macros that define an adapter's concrete types |
+//!
+//! A trait for runtimes costs a reader an indirection. Three copies of a driver, an accept loop, two
+//! builders and a pool cost more: a fault mended in one copy stayed in the others.
 
-mod balancer;
-mod blocking;
-mod builder;
-mod client;
 mod clock;
-mod driver;
-mod keep_alive;
+pub mod connection;
+mod error;
+mod facade;
 mod pool;
 mod runtime;
-mod server;
 pub mod shared;
-mod socket;
 pub mod tls;
-pub mod transport;
 
-pub use balancer::{Balancer, Found};
-pub use blocking::{Awaited, Blocking, Threaded};
-pub use builder::{Configured, PoolBuilder};
-pub use client::Dial;
-pub use clock::MonotonicClock;
-pub use driver::ShutdownGuard;
-pub use keep_alive::KeepAlive;
-pub use pool::Pool;
-pub use runtime::{Direction, Runtime, poll_until_done};
-pub use socket::{Polled, Socket, listen_on_first};
+pub use clock::{Clock, MonotonicClock};
+pub use connection::keep_alive::KeepAlive;
+pub use error::BuildError;
+pub use pool::{
+    AcceptFailure, AcceptPacer, AnyPool, Balancer, Configured, Dial, Pool, PoolBuilder,
+    ShutdownGuard, within,
+};
+#[doc(hidden)]
+pub use pool_proto;
+pub use runtime::{Direction, LeasedConnection, Runtime, poll_until_done};
+
+/// The types that users of a pool write every day; each adapter re-exports them at its root.
+pub mod exports {
+    pub use pool_proto::{
+        Accepting, AllowList, AllowListError, ClientConfig, ClientConfigBuilder, CloseReason,
+        ConfigError, ConnId, Dialing, IdExchange, IdFormat, ParseIdError, PutError, Refusal,
+        ServerConfig, ServerConfigBuilder, Stats, TakeOrder, Totals, Tuning, WaitReason,
+    };
+
+    pub use crate::connection::Revoked;
+    pub use crate::shared::AcquireError;
+    pub use crate::tls::{
+        ClientTls, Fingerprint, Identity, PinMismatch, ServerTls, TlsError, TlsFacts, TlsMode,
+        roots_from_pem,
+    };
+    pub use crate::{AnyPool, BuildError, KeepAlive};
+}

@@ -1,170 +1,128 @@
-//! What a client pool and a server pool have in common: all but where connections come from.
+//! Pools on any runtime.
+//!
+//! | file | contents |
+//! |---|---|
+//! | `builder.rs` | building a pool of either role |
+//! | `driver.rs`, `tasks.rs` | the one task of a pool that always runs, and the tasks that it owns |
+//! | `dial.rs` | the client's supply: dialling |
+//! | `accept.rs` | the server's supply: accepting |
+//! | `balancer.rs` | several pools as one |
+
+mod accept;
+mod balancer;
+mod builder;
+mod dial;
+mod driver;
+mod tasks;
 
 use core::convert::Infallible;
 use core::fmt;
 use core::future::Future;
-use core::marker::PhantomData;
 use core::net::SocketAddr;
-use core::ops::Deref;
 use core::time::Duration;
 use std::sync::Arc;
 
+pub use accept::{AcceptFailure, AcceptPacer};
 use async_channel::Receiver;
+pub use balancer::{AnyPool, Balancer};
+pub use builder::{Configured, PoolBuilder};
+pub use dial::Dial;
+pub use driver::ShutdownGuard;
+use driver::{Driver, PoolConnectionOf, PoolMachine, Supply};
 use futures_lite::FutureExt;
+use pool_proto::{Accepting, ConnId, Instant, Machine, PutError, Stats};
 
-use crate::driver::{Driver, PoolCrew, ShutdownGuard, Supply, drive};
-use crate::shared::{AcquireError, Clock, Deadline, Handle, SharedMachine};
-use crate::transport::{BuildError, Crew, Pooled, Stream};
-use crate::{Awaited, MonotonicClock, Runtime, Socket};
-use pool_proto::ConnId;
-use pool_proto::Instant;
-use pool_proto::Machine;
-use pool_proto::PutError;
-use pool_proto::Role;
+use crate::clock::{Clock as _, MonotonicClock};
+use crate::error::BuildError;
+use crate::runtime::Runtime;
+use crate::shared::{AcquireError, Deadline, SharedMachine};
 
-/// A pool of ready connections. An adapter calls its two forms `ClientPool` and `ServerPool`.
+/// A pool of idle connections on runtime `N`, in role `R`. Adapters give it concrete names with
+/// [`pool_types!`](crate::pool_types).
 ///
-/// What it does without waiting (`flush`, `close`, `stats`, …) are the methods of [`Handle`].
-///
-/// Cheap to clone; all clones are the same pool. When the last one is dropped, the pool closes as
-/// with [`close`](Handle::close). All methods may be called from any task or thread. Those that wait
-/// have a deadline, and give up their place in the queue when it is over. `C` says how they wait:
-/// where it is [`Awaited`], they return futures, which are cancel safe: one that is dropped gives up its
-/// place, and a connection that was promised to it goes to the next. Where it is
-/// [`Blocking`](super::Blocking), they block their thread.
-pub struct Pool<N: Runtime, R: Role + Send + 'static, C = Awaited> {
+/// Cheap to clone; all clones are the same pool. When the last one is dropped, the pool closes as by
+/// [`close`](Self::close). All methods may be called from any task or thread.
+pub struct Pool<N: Runtime, R: Configured> {
     inner: Arc<Inner<N, R>>,
-    calls: PhantomData<fn() -> C>,
 }
 
-struct Inner<N: Runtime, R: Role + Send + 'static> {
-    handle: Handle<Pooled<Socket<N>>, R>,
-    crew: Arc<PoolCrew<N, R>>,
+struct Inner<N: Runtime, R: Configured> {
+    shared: Arc<PoolMachine<N, R>>,
     ended: Receiver<Infallible>,
     runtime: N,
-    listening_on: Option<SocketAddr>,
+    local_addr: Option<SocketAddr>,
 }
 
-impl<N: Runtime, R: Role + Send + 'static> Drop for Inner<N, R> {
+impl<N: Runtime, R: Configured> Drop for Inner<N, R> {
     fn drop(&mut self) {
-        self.handle.close();
+        self.shared.run(|machine, now| machine.close(now));
     }
 }
 
-impl<N: Runtime, R: Role + Send + 'static, C> Clone for Pool<N, R, C> {
+impl<N: Runtime, R: Configured> Clone for Pool<N, R> {
     fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner), calls: PhantomData }
+        Self { inner: Arc::clone(&self.inner) }
     }
 }
 
-impl<N: Runtime, R: Role + Send + 'static, C> Pool<N, R, C> {
+impl<N: Runtime, R: Configured> Pool<N, R> {
     /// Starts the driver.
-    pub(super) fn start(
+    fn start(
         handle: Option<N::Handle>,
         max_dials: u32,
-        machine: impl FnOnce(Instant) -> Machine<Pooled<Socket<N>>, R>,
+        machine: impl FnOnce(Instant) -> Machine<PoolConnectionOf<N>, R>,
         supply: impl Supply<N, R>,
-        listening_on: Option<SocketAddr>,
+        local_addr: Option<SocketAddr>,
     ) -> Result<Self, BuildError> {
         let handle = handle.map_or_else(N::current, Ok)?;
-        let clock = MonotonicClock::start();
-        let shared = SharedMachine::new(machine(clock.now()), clock);
-        let calls = Handle::new(Arc::clone(&shared));
-        let crew = Crew::new(shared);
-        let (alive, ended) = ShutdownGuard::new();
-        let driver = Driver::new(Arc::clone(&crew), clock, supply, alive.clone());
-        let runtime = N::start(&handle, max_dials, alive, |runtime, executor| {
-            drive(driver, runtime, executor)
-        })?;
-        let inner = Arc::new(Inner { handle: calls, crew, ended, runtime, listening_on });
-        Ok(Self { inner, calls: PhantomData })
+        let shared = SharedMachine::new(machine(MonotonicClock.now()), MonotonicClock);
+        let (guard, ended) = ShutdownGuard::new();
+        let driver = Driver::new(Arc::clone(&shared), supply, guard.clone());
+        let runtime =
+            N::start(&handle, max_dials, guard, |runtime, executor| driver.run(runtime, executor))?;
+        Ok(Self { inner: Arc::new(Inner { shared, ended, runtime, local_addr }) })
     }
 
-    pub(super) fn listening_on(&self) -> Option<SocketAddr> {
-        self.inner.listening_on
+    /// Returns a builder with the defaults.
+    pub fn builder() -> PoolBuilder<N, R> {
+        PoolBuilder::default()
     }
 
-    /// What the pool runs on. For adapters.
-    #[doc(hidden)]
+    /// Returns the runtime of the pool.
     #[must_use]
     pub fn runtime(&self) -> &N {
         &self.inner.runtime
     }
 
-    /// What adapters wait at that wait in another way.
-    #[doc(hidden)]
+    /// Returns the machine of the pool.
     #[must_use]
-    pub fn shared(&self) -> &Arc<SharedMachine<Pooled<Socket<N>>, R>> {
-        self.inner.crew.shared()
+    pub fn shared(&self) -> &Arc<SharedMachine<PoolConnectionOf<N>, R>> {
+        &self.inner.shared
     }
 
-    /// Puts a connection back for reuse, without blocking.
-    ///
-    /// What has arrived by now and was not read is thrown away; what comes later is for the next
-    /// holder. So put a connection back only when the other end is done with it, and let the other
-    /// end take it again only after this: what it sends before counts as the former use's.
-    ///
-    /// In a full pool (the stock is refilled while a connection is in use), or at the end of its
-    /// lifetime, the connection is closed, which is no error: leave room between the usual stock and
-    /// the maximum capacity if connections are to be reused.
+    /// Acquires any idle connection, or waits up to `timeout` for one. Cancel safe.
     ///
     /// # Errors
     ///
-    /// [`PutError`] when the pool was closed or flushed meanwhile, or the stream belongs to another
-    /// pool. The connection is closed then.
-    pub fn put(&self, stream: N::Stream) -> Result<(), PutError> {
-        stream.into().put(&self.inner.crew)
-    }
-
-    pub(super) async fn ended(&self) {
-        // Nobody ever sends: it fails when the driver has ended, which is what we wait for.
-        while self.inner.ended.recv().await.is_ok() {}
-    }
-}
-
-/// Calls that are awaited.
-impl<N: Runtime, R: Role + Send + 'static> Pool<N, R, Awaited> {
-    async fn within<W: Deadline>(&self, timeout: Duration, wait: W) -> W::Output {
-        within(timeout, self.runtime().sleep(timeout), wait).await
-    }
-
-    /// Takes any ready connection, or waits up to `timeout` for one. Callers are served in the order
-    /// in which they came.
-    ///
-    /// A connection that the peer has closed is never returned; nor is one that the peer has begun
-    /// to use, which is kept for [`acquire_by_id`](Self::acquire_by_id). A zero timeout answers at
-    /// once; [`Duration::MAX`] waits for ever.
-    ///
-    /// # Errors
-    ///
-    /// [`AcquireError::Timeout`] says what the wait was waiting for, and what failed last;
-    /// [`AcquireError::Refused`] says why there is nothing to wait for.
+    /// [`AcquireError::Timeout`] or [`AcquireError::Refused`].
     pub async fn acquire(&self, timeout: Duration) -> Result<N::Stream, AcquireError> {
-        let answer = self.within(timeout, self.shared().acquire()).await;
-        answer.map(|leased| Stream::new(leased).into())
+        self.within(timeout, self.shared().acquire()).await.map(N::Stream::from)
     }
 
-    /// Takes the connection with this id, or waits up to `timeout` for it: until it comes (client),
-    /// until its handshake is over, or until its holder puts it back.
-    ///
-    /// A zero timeout answers at once.
+    /// Acquires the connection with this id, or waits up to `timeout` for it. Cancel safe.
     ///
     /// # Errors
     ///
-    /// As [`acquire`](Self::acquire). A server knows every id it has made, and refuses others at
-    /// once; a client refuses those of the 256 connections that ended last. For an id that never
-    /// comes a client waits until the time is up: so it is when its side of the handshake failed
-    /// after the server's was over.
+    /// As [`acquire`](Self::acquire).
     pub async fn acquire_by_id(
         &self,
         id: ConnId,
         timeout: Duration,
     ) -> Result<N::Stream, AcquireError> {
-        let answer = self.within(timeout, self.shared().acquire_by_id(id)).await;
-        answer.map(|leased| Stream::new(leased).into())
+        self.within(timeout, self.shared().acquire_by_id(id)).await.map(N::Stream::from)
     }
 
-    /// Waits up to `timeout` until `ready` connections are in the pool at once. It takes none.
+    /// Waits up to `timeout` until `ready` connections are idle at once. Cancel safe.
     ///
     /// # Errors
     ///
@@ -173,27 +131,123 @@ impl<N: Runtime, R: Role + Send + 'static> Pool<N, R, Awaited> {
         self.within(timeout, self.shared().wait_ready(ready)).await
     }
 
-    /// Waits until the pool is closed and all that it runs has ended.
+    async fn within<W: Deadline>(&self, timeout: Duration, wait: W) -> W::Output {
+        within(timeout, self.runtime().sleep(timeout), wait).await
+    }
+
+    /// Puts a connection back for reuse.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError`]; the connection is closed then.
+    pub fn put(&self, stream: N::Stream) -> Result<(), PutError> {
+        stream.into().put(self.shared())
+    }
+
+    /// Returns the number of connections in each state, and the counters.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.shared().stats()
+    }
+
+    /// Returns the number of idle connections.
+    #[must_use]
+    pub fn idle(&self) -> u32 {
+        self.stats().idle
+    }
+
+    /// Returns whether at least one connection is idle.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.idle() > 0
+    }
+
+    /// Returns the number of idle connections that a client aims at now; of a server, the largest
+    /// number that it admits.
+    #[must_use]
+    pub fn capacity(&self) -> u32 {
+        self.stats().capacity
+    }
+
+    /// Returns the time between two rounds of the tuner now; zero for a server.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        self.stats().interval
+    }
+
+    /// Returns why the last dial or handshake failed, if none has succeeded since.
+    #[must_use]
+    pub fn last_failure(&self) -> Option<Arc<str>> {
+        self.shared().last_failure()
+    }
+
+    /// Adds one to the user's error counter.
+    pub fn add_error(&self) {
+        self.shared().run(|machine, _| machine.add_error());
+    }
+
+    /// Returns the user's error counter.
+    #[must_use]
+    pub fn error_count(&self) -> u64 {
+        self.shared().run(|machine, _| machine.error_count())
+    }
+
+    /// Sets the user's error counter to zero.
+    pub fn reset_error(&self) {
+        self.shared().run(|machine, _| machine.reset_error());
+    }
+
+    /// Closes all idle connections and returns their number.
+    pub fn clean(&self) -> u32 {
+        self.shared().run(|machine, now| machine.clean(now))
+    }
+
+    /// Ends all connections, leases included, and returns their number.
+    pub fn flush(&self) -> u32 {
+        self.shared().run(|machine, now| machine.flush(now))
+    }
+
+    /// Closes the pool.
+    pub fn close(&self) {
+        self.shared().run(|machine, now| machine.close(now));
+    }
+
+    /// Returns whether the pool was closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shared().is_closed()
+    }
+
+    /// Waits until the pool is closed and everything that it runs has ended. Cancel safe.
     pub async fn closed(&self) {
-        self.ended().await;
+        // Nothing is ever sent: the receiver fails when the last guard is dropped.
+        while self.inner.ended.recv().await.is_ok() {}
     }
 }
 
-/// Awaits `wait`; when the time is up, it is told so and gives its answer. A timeout of zero needs no
-/// timer, which would take a millisecond.
-pub(super) async fn within<W: Deadline>(
+impl<N: Runtime> Pool<N, Accepting> {
+    /// Returns the address that the pool listens on, if the listener could tell.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.inner.local_addr
+    }
+}
+
+/// Awaits `wait`. When `sleep` is ready, tells `wait` that its deadline has passed, and awaits its
+/// answer. A timeout of zero needs no timer, which would take a millisecond.
+pub async fn within<W: Deadline>(
     timeout: Duration,
-    time_is_up: impl Future<Output = ()>,
+    sleep: impl Future<Output = ()>,
     mut wait: W,
 ) -> W::Output {
     if !timeout.is_zero() {
         let answer = async { Some((&mut wait).await) };
-        // Asked only when there is no answer, as there is mostly.
-        let time_is_up = async {
-            time_is_up.await;
+        // Polled only when there is no answer at once, so usually never.
+        let timed_out = async {
+            sleep.await;
             None
         };
-        if let Some(answer) = answer.or(time_is_up).await {
+        if let Some(answer) = answer.or(timed_out).await {
             return answer;
         }
     }
@@ -201,16 +255,8 @@ pub(super) async fn within<W: Deadline>(
     wait.await
 }
 
-impl<N: Runtime, R: Role + Send + 'static, C> Deref for Pool<N, R, C> {
-    type Target = Handle<Pooled<Socket<N>>, R>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.inner.handle
-    }
-}
-
-impl<N: Runtime, R: Role + Send + 'static, C> fmt::Debug for Pool<N, R, C> {
+impl<N: Runtime, R: Configured> fmt::Debug for Pool<N, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.handle.fmt(f)
+        f.debug_struct("Pool").field("stats", &self.stats()).finish()
     }
 }

@@ -1,124 +1,127 @@
-//! What a runtime has to bring.
+//! The demands on a runtime.
 
 use core::fmt;
 use core::future::Future;
 use core::net::SocketAddr;
 use core::task::{Context, Poll, ready};
 use core::time::Duration;
+use std::boxed::Box;
 use std::io;
-use std::vec::Vec;
 
-use socket2::SockRef;
+use crate::connection::{Connection, KernelSocket, TcpSocket};
+use crate::error::BuildError;
+use crate::pool::ShutdownGuard;
+use crate::shared::Leased;
 
-use crate::transport::{BuildError, Stream};
-use crate::{ShutdownGuard, Socket};
+/// A leased connection of a pool on runtime `N`.
+pub type LeasedConnection<N> = Leased<Box<Connection<TcpSocket<N>>>>;
 
-/// Tasks, a timer, and TCP of one runtime. A value of it belongs to one pool, and must not keep alive
-/// what the pool runs on.
+/// Tasks, a timer and TCP of one runtime. A value of the type belongs to one pool, and must not keep
+/// alive what the pool runs on.
 pub trait Runtime: Clone + Send + Sync + 'static {
-    /// Where a pool can run: what a user may hand to a builder.
+    /// A handle to a place where a pool can run. Users may pass one to a builder.
     type Handle: Clone + fmt::Debug + Send + Sync + 'static;
-    /// What runs the tasks of one pool. Its driver alone holds it.
+    /// The executor of one pool's tasks. Only the pool's driver holds it.
     type Executor: Send + Sync + 'static;
-    /// A task. Dropped, it ends.
+    /// The handle of a task. Dropping it ends the task.
     type Task: Send + 'static;
-    /// What a dialer makes, and an accept: a connected stream.
-    type Dialled: Into<Self::Tcp> + Send + 'static;
-    /// A connected stream in non-blocking mode, known to the reactor.
-    type Tcp: Send + Sync + 'static;
+    /// A connected stream as users know it: the result of a dial or an accept.
+    type TcpStream: Into<Self::Registered> + Send + 'static;
+    /// The same stream in non-blocking mode, registered with the reactor.
+    type Registered: Send + Sync + 'static;
     /// A listener in non-blocking mode.
     type Listener: Send + Sync + 'static;
-    /// What the adapter's users get: a [`Stream`], with the I/O traits that they know.
-    type Stream: From<Stream<Socket<Self>>> + Into<Stream<Socket<Self>>>;
+    /// The stream that users acquire: a [`Leased`] connection with the runtime's I/O traits.
+    type Stream: From<LeasedConnection<Self>> + Into<LeasedConnection<Self>>;
 
-    /// Where a pool runs if its builder was not told.
+    /// Returns where a pool runs if its builder was not told.
     ///
     /// # Errors
     ///
-    /// [`BuildError::NoRuntime`] if there is nothing to run on.
+    /// [`BuildError::NoRuntime`] or [`BuildError::Start`] if there is nothing to run on.
     fn current() -> Result<Self::Handle, BuildError>;
 
-    /// Runs a driver at `handle`, to its end or until that place is gone: then the driver is dropped.
-    /// There will be `max_dials` dials at a time, at the most; a pool that accepts has none. What runs
-    /// besides the driver, and may end after it, has to hold a clone of `alive` until then.
+    /// Spawns a driver on `handle`. It runs to its end, or is dropped when the runtime shuts down.
+    /// There are at most `max_dials` dials at a time; a pool that accepts has none. Everything else
+    /// that runs for the pool and may outlive the driver must hold a clone of `guard` until its end.
     ///
     /// # Errors
     ///
-    /// [`BuildError::Start`] if the system refuses what it takes.
+    /// [`BuildError::Start`] if the operating system refuses a resource.
     fn start<F>(
         handle: &Self::Handle,
         max_dials: u32,
-        alive: ShutdownGuard,
+        guard: ShutdownGuard,
         driver: impl FnOnce(Self, Self::Executor) -> F,
     ) -> Result<Self, BuildError>
     where
         F: Future<Output = ()> + Send + 'static;
 
-    /// Runs a future, which panics only by a bug.
+    /// Spawns a future. Its panics have been caught already.
     fn spawn(
         executor: &Self::Executor,
         future: impl Future<Output = ()> + Send + 'static,
     ) -> Self::Task;
 
-    /// Waits for this long, wherever it is awaited; for ever once what the pool runs on is gone.
+    /// Sleeps for this long, wherever it is awaited. Pending for ever once the runtime is gone.
     fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send;
 
-    /// The addresses of "host:port".
+    /// Resolves "host:port".
     fn resolve(&self, name: &str) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send;
 
     /// Connects to an address.
     fn connect(
         &self,
         address: SocketAddr,
-    ) -> impl Future<Output = io::Result<Self::Dialled>> + Send;
+    ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send;
 
-    /// Listens on "host:port", for a pool at `handle`: [`listen_on_first`](super::listen_on_first) of its
-    /// addresses.
+    /// Listens on "host:port" for a pool on `handle`:
+    /// [`listen_on_first`](crate::connection::listen_on_first) of the name's addresses.
     fn bind(
         handle: &Self::Handle,
         name: &str,
     ) -> impl Future<Output = io::Result<Self::Listener>> + Send;
 
-    /// Where it listens.
+    /// Returns the address that a listener listens on.
     ///
     /// # Errors
     ///
-    /// What the operating system says.
+    /// The operating system's.
     fn local_addr(listener: &Self::Listener) -> io::Result<SocketAddr>;
 
     /// Accepts a peer. Cancel safe.
     fn accept(
         &self,
         listener: &Self::Listener,
-    ) -> impl Future<Output = io::Result<(Self::Dialled, SocketAddr)>> + Send;
+    ) -> impl Future<Output = io::Result<(Self::TcpStream, SocketAddr)>> + Send;
 
-    /// The kernel's socket.
-    fn socket(tcp: &Self::Tcp) -> SockRef<'_>;
+    /// Returns the kernel's socket of a stream.
+    fn kernel(stream: &Self::Registered) -> KernelSocket<'_>;
 
-    /// Does `act`, which does not block, as soon as the socket is ready for it; until then the waker of
-    /// `cx` is with the reactor.
+    /// Calls `act`, which does not block, as soon as the socket is ready for it. Until then the waker
+    /// of `cx` is registered with the reactor.
     ///
     /// # Errors
     ///
     /// Those of `act`; or the reactor is gone.
     fn poll_io<T>(
-        tcp: &Self::Tcp,
+        stream: &Self::Registered,
         cx: &mut Context<'_>,
         direction: Direction,
         act: impl FnMut() -> io::Result<T>,
     ) -> Poll<io::Result<T>>;
 
-    /// Leaves the waker of `cx` with the reactor, to be woken when something arrives; `Ready` if
-    /// something may have arrived already. It is asked after a read that has found nothing.
+    /// Registers the waker of `cx` with the reactor, to be woken when data or EOF arrives; `Ready` if
+    /// something may have arrived already. Called after a read that would have blocked.
     ///
     /// # Errors
     ///
-    /// When nothing can be waited for any more, as when the reactor is gone.
-    fn poll_readable(tcp: &Self::Tcp, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    /// When nothing can be waited for any more, for example because the reactor is gone.
+    fn poll_readable(stream: &Self::Registered, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
-/// [`Runtime::poll_io`] by a reactor that says when a socket may be `ready`: `act` is tried at once, and
-/// again after each time that it is.
+/// [`Runtime::poll_io`] for a reactor that reports when a socket may be `ready`: calls `act` at once,
+/// and again after each report.
 ///
 /// # Errors
 ///
@@ -136,10 +139,10 @@ pub fn poll_until_done<T>(
     }
 }
 
-/// What a task waits for on a socket.
+/// The kind of readiness that a task waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// Data, or an end.
+    /// Data, or EOF.
     Read,
     /// Room for data.
     Write,

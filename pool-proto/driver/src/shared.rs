@@ -1,96 +1,102 @@
-//! What every adapter needs around a machine, without any I/O: a mutex, a table of wakers, acquire
-//! futures, held connections, and a thread parker. Feature `std`.
+//! The machine that tasks and threads share, without I/O: a mutex, a table of wakers, the futures of
+//! callers, leases.
 //!
 //! ```text
-//!   user tasks ──acquire/put──►┌───────────────┐──Dial/Close/Abort──► driver (one task or thread)
-//!   reactor ──Watch wakes─────►│ Shell{Machine}│◄─Event─────────────  dials, handshakes, accepts
-//!   user tasks ◄──────wake─────└───────────────┘──deadline──────────► its timer
+//!   callers ──acquire, put──────────►┌───────────────┐──Dial, Close, Abort──► driver (one task)
+//!   reactor ──ReadinessWaker────────►│ SharedMachine │◄─Event───────────────  dials, handshakes
+//!   callers ◄─wake, connection───────└───────────────┘──deadline────────────► its timer
 //! ```
 //!
-//! Rules that the shell keeps, so that no adapter has to:
-//! - Under the mutex only the machine runs: no syscall, no waker, no drop of a connection.
-//! - The caller that made a [`Check`](Action::Check) necessary carries it out itself, after
-//!   unlocking; everything else that is I/O goes, in order, to the one driver.
-//! - The driver is woken only when there is something for it to do, or when the next deadline has
-//!   come nearer than the one that it sleeps towards.
+//! [`SharedMachine`] keeps three rules, so adapters need not:
+//! - Only the machine runs under the mutex: no system call, no waker, no drop of a connection.
+//! - The caller whose call made a [`Check`](pool_proto::Action::Check) necessary carries the check
+//!   out, after unlocking. It also revokes the leases that its call ended. All other I/O goes, in
+//!   order, to the one driver.
+//! - The driver is woken only when there is work for it, or when the next deadline has come nearer
+//!   than the one that it sleeps towards.
+//!
+//! | file | contents |
+//! |---|---|
+//! | `state.rs` | the state under the mutex, and the work that is left for after unlocking |
+//! | `acquire.rs` | the futures of callers: a connection, or stock |
+//! | `acquire_any.rs` | the same at several pools |
+//! | `attempt.rs` | the duty to report a dial or a handshake |
+//! | `leased.rs` | a connection in a caller's hands |
+//! | `readiness.rs` | the waker that an idle connection leaves with its reactor |
+//! | `block_on.rs` | waiting on a thread |
 
 mod acquire;
 mod acquire_any;
 mod attempt;
-mod handle;
+mod block_on;
 mod leased;
-mod parker;
+mod readiness;
+mod state;
 
 use core::fmt;
-use core::net::IpAddr;
 use core::task::{Context, Poll, Waker};
 use std::boxed::Box;
-use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::vec::Vec;
 
 pub use acquire::{Acquire, AcquireError, Deadline, WaitReady};
 pub use acquire_any::{AcquireAny, RoundRobin};
 pub use attempt::Attempt;
-pub use handle::Handle;
-pub use leased::{Leased, ReadinessWaker};
-pub use parker::block_on;
+pub use block_on::block_on;
+pub use leased::Leased;
+use pool_proto::{
+    CheckKind, CheckResult, CloseReason, ConnId, Event, Instant, Machine, PutError, Role, Stats,
+    Token,
+};
+pub use readiness::ReadinessWaker;
+use state::{Deferred, State};
 
-use pool_proto::ConnId;
-use pool_proto::Instant;
-use pool_proto::Machine;
-use pool_proto::Role;
-use pool_proto::Stats;
-use pool_proto::{Accepting, Admission};
-use pool_proto::{Action, CheckKind, CheckResult, CloseReason, Event, Token, WaiterId};
-use pool_proto::{PutError, Rejected};
+use crate::clock::Clock;
 
-/// The adapter's connection, as far as the shell has to know it. Neither call may block.
-pub trait Connection: Send + 'static {
-    /// Looks whether the peer has closed the connection or sent something, keeps what has arrived
-    /// for the next holder, and sees to it that [`ReadinessWaker`] is woken when more arrives.
+/// A connection that a [`SharedMachine`] holds. No method may block.
+pub trait PoolConnection: Send + 'static {
+    /// Checks whether the peer has closed the connection or sent data, keeps that data for the next
+    /// holder, and arms the [`ReadinessWaker`] for later arrivals.
     ///
-    /// Must see a close that has reached this host, whether a reactor has reported it or not.
+    /// Must notice a close that has reached this host, whether or not a reactor has reported it.
     fn check(&mut self) -> CheckResult;
 
-    /// Throws away what has arrived, and watches on as [`check`](Self::check) does.
-    /// [`CheckResult::Data`] means that there was more than the adapter's limit.
+    /// Discards the data that has arrived, and arms the [`ReadinessWaker`] as
+    /// [`check`](Self::check) does. [`CheckResult::Data`] means that there was more than the limit.
     fn drain(&mut self) -> CheckResult;
+
+    /// Returns the handle by which the pool revokes the connection while a caller holds it.
+    fn revoker(&self) -> Weak<dyn Revoke>;
 }
 
-/// The adapter's clock.
-pub trait Clock: Send + Sync + 'static {
-    /// Time since the epoch of the adapter's choosing; never goes back.
-    fn now(&self) -> Instant;
-
-    /// The same up to a few milliseconds late, where that is cheaper.
-    fn coarse(&self) -> Instant {
-        self.now()
-    }
+/// Ends a connection while a caller holds it.
+pub trait Revoke: Send + Sync {
+    /// Makes all later reads and writes fail with this reason, and wakes pending ones. Must not
+    /// block.
+    fn revoke(&self, reason: CloseReason);
 }
 
-/// What the driver is to do, in order.
+/// An instruction to the driver. The driver carries instructions out in order.
 #[derive(Debug)]
 #[must_use]
 pub enum Command<C> {
-    /// Connect to the peer; a [`Attempt`] reports how it goes.
+    /// Connect to the peer; an [`Attempt`] reports the outcome.
     Dial {
         /// Names the new connection.
         token: Token,
     },
-    /// Close this connection.
+    /// Close a connection.
     Close {
         /// The connection.
         connection: C,
-        /// Why.
+        /// Why it is closed.
         reason: CloseReason,
     },
-    /// End what the driver holds under this token: a dial, a handshake or a lease.
+    /// End a dial or a handshake.
     Abort {
-        /// The dial, handshake or lease.
+        /// Names the dial or the handshake.
         token: Token,
-        /// Why.
+        /// Why it is ended.
         reason: CloseReason,
     },
 }
@@ -99,167 +105,56 @@ pub enum Command<C> {
 pub struct SharedMachine<C, R> {
     state: Mutex<State<C, R>>,
     clock: Box<dyn Clock>,
-    /// Whether a connection that is put back is drained at once.
+    /// Whether `put` drains a connection at once: there is no reuse delay.
     drains_at_put: bool,
 }
 
-struct State<C, R> {
-    machine: Machine<C, R>,
-    /// By [`WaiterId::slot`].
-    wakers: Vec<Option<Waker>>,
-    /// For the driver.
-    commands: VecDeque<Command<C>>,
-    /// Connections whose [`ReadinessWaker`] was woken.
-    readable: Vec<Token>,
-    driver: Option<Waker>,
-    /// What the driver sleeps towards.
-    armed: Option<Instant>,
-    last_failure: Option<Arc<str>>,
-    /// There is no driver any more.
-    ended: bool,
+/// The machine as its connections know it: whatever its role.
+trait AnyRole: Send + Sync {
+    /// Data or a close has arrived on a connection.
+    fn readable(&self, token: Token);
+
+    /// A lease was dropped.
+    fn released(&self, token: Token);
 }
 
-/// What is to be done after unlocking.
-struct Deferred<C> {
-    wakers: Few<Waker>,
-    checks: Few<(Token, C, CheckKind)>,
-    /// Connections that no driver is left to close.
-    orphans: Few<C>,
-}
-
-/// Mostly none or one, without allocating for them.
-enum Few<T> {
-    None,
-    One(T),
-    Many(Vec<T>),
-}
-
-impl<T> Few<T> {
-    const fn is_empty(&self) -> bool {
-        matches!(self, Self::None)
-    }
-
-    fn push(&mut self, item: T) {
-        *self = match core::mem::replace(self, Self::None) {
-            Self::None => Self::One(item),
-            Self::One(first) => Self::Many(std::vec![first, item]),
-            Self::Many(mut items) => {
-                items.push(item);
-                Self::Many(items)
-            }
+impl<C: PoolConnection, R: Role + Send + 'static> AnyRole for SharedMachine<C, R> {
+    fn readable(&self, token: Token) {
+        let driver = {
+            let mut state = self.lock();
+            state.readable.push(token);
+            state.driver.take()
         };
+        driver.into_iter().for_each(Waker::wake);
     }
 
-    /// One by one. (An iterator over the three cases would cost as much as a mutex.)
-    #[inline]
-    fn each(self, mut act: impl FnMut(T)) {
-        match self {
-            Self::None => {}
-            Self::One(item) => act(item),
-            Self::Many(items) => items.into_iter().for_each(act),
-        }
+    fn released(&self, token: Token) {
+        self.event(Event::Closed { token });
     }
 }
 
-impl<C, R: Role> State<C, R> {
-    /// Whether the last call has left nothing to do, as most calls do.
-    #[inline]
-    fn is_settled(&self) -> bool {
-        !self.machine.has_actions() && (self.driver.is_none() || !self.has_work())
-    }
-
-    /// Sorts the machine's actions by who carries them out.
-    #[inline(never)]
-    fn sort(&mut self) -> Deferred<C> {
-        let mut deferred = Deferred { wakers: Few::None, checks: Few::None, orphans: Few::None };
-        while let Some(action) = self.machine.poll_action() {
-            match action {
-                Action::Wake { waiter } => {
-                    let waker = self.wakers.get_mut(waiter.slot()).and_then(Option::take);
-                    waker.into_iter().for_each(|waker| deferred.wakers.push(waker));
-                }
-                Action::Check { token, connection, kind } => {
-                    deferred.checks.push((token, connection, kind));
-                }
-                Action::Dial { token } => self.commands.push_back(Command::Dial { token }),
-                Action::Close { connection, .. } if self.ended => deferred.orphans.push(connection),
-                Action::Close { connection, reason, .. } => {
-                    self.commands.push_back(Command::Close { connection, reason });
-                }
-                Action::Abort { token, reason } => {
-                    self.commands.push_back(Command::Abort { token, reason });
-                }
-            }
-        }
-        // A check's deadline is mostly the nearest of all, but its answer follows at once: what is
-        // due is weighed then, or every put would wake the driver.
-        let due = || deferred.checks.is_empty() && self.is_due_earlier();
-        if self.driver.is_some() && (self.has_orders() || due()) {
-            self.driver.take().into_iter().for_each(|waker| deferred.wakers.push(waker));
-        }
-        deferred
-    }
-
-    fn has_work(&self) -> bool {
-        self.has_orders() || self.is_due_earlier()
-    }
-
-    /// A close is an order of its own: with nothing in the pool, it makes no other.
-    fn has_orders(&self) -> bool {
-        !self.commands.is_empty() || !self.readable.is_empty() || self.machine.is_closed()
-    }
-
-    /// Whether something is due before the driver wakes by itself.
-    fn is_due_earlier(&self) -> bool {
-        match (self.machine.poll_timeout(), self.armed) {
-            (Some(due), Some(armed)) => due < armed,
-            (due, _) => due.is_some(),
-        }
-    }
-
-    /// Returns the waker that was there before.
-    fn remember(&mut self, waiter: WaiterId, waker: &Waker) -> Option<Waker> {
-        if self.wakers.len() <= waiter.slot() {
-            self.wakers.resize_with(waiter.slot() + 1, || None);
-        }
-        let handle = self.wakers.get_mut(waiter.slot())?;
-        if handle.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            return None;
-        }
-        handle.replace(waker.clone())
-    }
-
-    fn forget(&mut self, waiter: WaiterId) -> Option<Waker> {
-        self.wakers.get_mut(waiter.slot()).and_then(Option::take)
-    }
-}
-
-impl<C: Connection, R: Role> SharedMachine<C, R> {
-    /// A shell around `machine`, whose time `clock` tells.
+impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
+    /// Shares `machine`, which gets its time from `clock`.
     pub fn new(machine: Machine<C, R>, clock: impl Clock) -> Arc<Self> {
         let drains_at_put = machine.reuse_delay().is_zero();
-        let state = State {
-            machine,
-            wakers: Vec::new(),
-            commands: VecDeque::new(),
-            readable: Vec::new(),
-            driver: None,
-            armed: None,
-            last_failure: None,
-            ended: false,
-        };
-        let shared = Self { state: Mutex::new(state), clock: Box::new(clock), drains_at_put };
-        shared.with(shared.clock.now(), |_, _| ());
+        let state = Mutex::new(State::new(machine));
+        let shared = Self { state, clock: Box::new(clock), drains_at_put };
+        shared.with(shared.now(), |_, _| ());
         Arc::new(shared)
     }
 
     fn lock(&self) -> MutexGuard<'_, State<C, R>> {
-        // The machine does not panic; and if it did, a pool that limps beats one that is gone.
+        // The machine does not panic. Should it ever, a damaged pool is better than none.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs `act` under the mutex, then what follows from it outside. Inlined, because a result that
-    /// is passed through memory costs more than all the rest.
+    /// Returns the time by the machine's clock.
+    pub fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    /// Runs `act` under the mutex, and the work that follows from it after unlocking. Inlined: a
+    /// result that is returned through memory costs more than all the rest.
     #[inline(always)]
     fn with<T>(&self, now: Instant, act: impl FnOnce(&mut State<C, R>, Instant) -> T) -> T {
         let mut state = self.lock();
@@ -267,7 +162,7 @@ impl<C: Connection, R: Role> SharedMachine<C, R> {
         if state.is_settled() {
             return result;
         }
-        let deferred = state.sort();
+        let deferred = state.sort_actions();
         drop(state);
         self.run_deferred(deferred, now);
         result
@@ -277,53 +172,66 @@ impl<C: Connection, R: Role> SharedMachine<C, R> {
     fn run_deferred(&self, deferred: Deferred<C>, now: Instant) {
         deferred.wakers.each(Waker::wake);
         deferred.orphans.each(drop);
+        deferred.revoked.each(|(token, revoker, reason)| {
+            tracing::debug!(?token, %reason, "lease revoked");
+            if let Some(revoker) = revoker.upgrade() {
+                revoker.revoke(reason);
+            }
+        });
         deferred.checks.each(|(token, mut connection, kind)| {
             let result = match kind {
                 CheckKind::Inspect => connection.check(),
                 CheckKind::Drain => connection.drain(),
             };
-            self.checked(now, token, connection, result);
+            // The check took no time: reading the clock again would cost more than it tells.
+            self.with(now, |state, now| {
+                state.machine.handle_event(now, Event::Checked { token, connection, result });
+            });
         });
     }
 
-    /// [`event`](Self::event) for the answer to a check, which took no time: another look at the
-    /// clock would cost more than it tells.
-    fn checked(&self, now: Instant, token: Token, connection: C, result: CheckResult) {
-        self.with(now, |state, now| {
-            state.machine.handle_event(now, Event::Checked { token, connection, result });
-        });
-    }
-
-    /// Tells the machine what happened.
+    /// Reports an event to the machine.
     pub fn event(&self, event: Event<C>) {
         self.with(self.clock.coarse(), |state, now| {
-            if matches!(event, Event::Established { .. }) {
-                state.last_failure = None;
+            match &event {
+                Event::Established { token, connection, .. } => {
+                    state.last_failure = None;
+                    state.revokers.insert(*token, connection.revoker());
+                }
+                Event::Closed { token } => drop(state.revokers.remove(*token)),
+                _ => {}
             }
             state.machine.handle_event(now, event);
         });
     }
 
-    /// Remembers why a dial or handshake failed, for [`AcquireError::Timeout`].
+    /// Keeps the reason of a failed dial or handshake, for [`AcquireError::Timeout`].
     pub fn note_failure(&self, failure: &dyn fmt::Display) {
         let text: Arc<str> = std::format!("{failure}").into();
         self.lock().last_failure = Some(text);
     }
 
-    /// The last failed dial or handshake, if none has succeeded since.
+    /// Records why the machine has aborted a dial or a handshake.
+    pub fn note_abort(&self, token: Token, reason: CloseReason) {
+        tracing::debug!(?token, %reason, "dial or handshake aborted");
+        if matches!(reason, CloseReason::DialTimeout | CloseReason::HandshakeTimeout) {
+            self.note_failure(&format_args!("a connection was given up: {reason}"));
+        }
+    }
+
+    /// Returns the reason of the last failed dial or handshake, if none has succeeded since.
     #[must_use]
     pub fn last_failure(&self) -> Option<Arc<str>> {
         self.lock().last_failure.clone()
     }
 
-    /// Runs `act` on the machine: for what needs no waker, such as
-    /// [`flush`](Machine::flush), [`clean`](Machine::clean), [`close`](Machine::close) and the
-    /// error counter.
+    /// Runs `act` on the machine, for calls that need no waker: [`flush`](Machine::flush),
+    /// [`clean`](Machine::clean), [`close`](Machine::close), the error counter.
     pub fn run<T>(&self, act: impl FnOnce(&mut Machine<C, R>, Instant) -> T) -> T {
         self.with(self.clock.coarse(), |state, now| act(&mut state.machine, now))
     }
 
-    /// Puts a lease back. Where it was `drained` just before, instead of in a check, that saves a lock.
+    /// Puts a lease back. Passing the result of a drain that was done just before spares a lock.
     fn put(
         &self,
         token: Token,
@@ -336,24 +244,24 @@ impl<C: Connection, R: Role> SharedMachine<C, R> {
         })
     }
 
-    /// A snapshot of what the pool can tell about itself.
+    /// Returns a snapshot of the pool's states and counters.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.lock().machine.stats()
     }
 
-    /// Whether the pool was closed.
+    /// Returns whether the pool was closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.lock().machine.is_closed()
     }
 
-    // --- the driver -----------------------------------------------------------------------------
+    // --- the driver's calls ---------------------------------------------------------------------
 
-    /// One turn of the driver: does what is due, moves what the driver is to do into `commands`, and
-    /// returns when the next turn is due at the latest.
+    /// One turn of the driver: handles due deadlines and reported readiness, moves the pending
+    /// commands into `commands`, and returns when the next turn is due at the latest.
     pub fn turn(&self, commands: &mut Vec<Command<C>>) -> Option<Instant> {
-        let readable = self.with(self.clock.now(), |state, now| {
+        let readable = self.with(self.now(), |state, now| {
             if state.machine.poll_timeout().is_some_and(|due| due <= now) {
                 state.machine.handle_timeout(now);
             }
@@ -365,7 +273,7 @@ impl<C: Connection, R: Role> SharedMachine<C, R> {
         });
         let mut state = self.lock();
         if state.readable.is_empty() {
-            // Gives the allocation back for the next time.
+            // Returns the allocation for the next turn.
             state.readable = readable;
             state.readable.clear();
         }
@@ -374,14 +282,14 @@ impl<C: Connection, R: Role> SharedMachine<C, R> {
         state.armed
     }
 
-    /// Says that the driver has ended: after one last [`turn`](Self::turn), connections that are to
-    /// be closed are dropped instead, by whoever made that necessary.
+    /// Marks the driver as ended. After one last [`turn`](Self::turn), connections to close are
+    /// dropped by the caller whose call ended them.
     pub fn end(&self) {
         self.lock().ended = true;
     }
 
-    /// Ready when the next [`turn`](Self::turn) is due earlier than the last one said, and at once
-    /// when the pool is closed.
+    /// Ready when the next [`turn`](Self::turn) is due earlier than the last turn returned, and at
+    /// once when the pool is closed.
     pub fn poll_work(&self, cx: &mut Context<'_>) -> Poll<()> {
         let waker = cx.waker().clone();
         let mut state = self.lock();
@@ -394,31 +302,20 @@ impl<C: Connection, R: Role> SharedMachine<C, R> {
         Poll::Pending
     }
 
-    // --- taking and giving back -----------------------------------------------------------------
+    // --- the callers' calls ---------------------------------------------------------------------
 
-    /// Takes any connection, as soon as there is one.
+    /// Acquires any connection, as soon as one is ready.
     pub fn acquire(self: &Arc<Self>) -> Acquire<C, R> {
         Acquire::new(self, None)
     }
 
-    /// Takes the connection with this id, as soon as it is there.
+    /// Acquires the connection with this id, as soon as it is there.
     pub fn acquire_by_id(self: &Arc<Self>, id: ConnId) -> Acquire<C, R> {
         Acquire::new(self, Some(id))
     }
 
-    /// Waits until `ready` connections are in the pool at once.
+    /// Waits until `ready` connections are idle at once.
     pub fn wait_ready(self: &Arc<Self>, ready: u32) -> WaitReady<C, R> {
         WaitReady::new(self, ready)
-    }
-}
-
-impl<C: Connection> SharedMachine<C, Accepting> {
-    /// [`Server::admit`](pool_proto::Server::admit).
-    ///
-    /// # Errors
-    ///
-    /// [`Rejected`] says which limit or list turned the peer away.
-    pub fn admit(&self, address: IpAddr) -> Result<Admission, Rejected> {
-        self.run(|machine, now| machine.admit(now, address))
     }
 }

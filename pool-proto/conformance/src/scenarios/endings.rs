@@ -8,9 +8,9 @@ use crate::ends::{both_ends, client_config, server_config};
 use crate::kit::connect;
 use crate::prelude::*;
 use crate::wait::{assert_ends, expect, read_all, send, spawn};
+use pool_driver::connection::Revoked;
 use pool_driver::shared::AcquireError;
 use pool_driver::tls::TlsMode;
-use pool_driver::transport::Revoked;
 use pool_proto::{CloseReason, ConnId, PutError, Refusal};
 
 topic! {

@@ -11,9 +11,9 @@ use crate::ends::{both_ends, client_config, listener, own_listener, server_confi
 use crate::facade::{Listen, ServerSetup};
 use crate::prelude::*;
 use crate::wait::{expect, send, spawn};
+use pool_driver::BuildError;
 use pool_driver::shared::AcquireError;
 use pool_driver::tls::TlsMode;
-use pool_driver::transport::BuildError;
 use pool_proto::Refusal;
 
 topic! {

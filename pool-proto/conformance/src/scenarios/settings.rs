@@ -9,8 +9,8 @@ use crate::facade::{ClientSetup, Listen, ServerSetup};
 use crate::kit::{connect, ping_pong, read_id};
 use crate::prelude::*;
 use crate::wait::assert_ends;
+use pool_driver::BuildError;
 use pool_driver::tls::TlsMode;
-use pool_driver::transport::BuildError;
 use pool_proto::Tuning;
 
 topic! {

@@ -1,4 +1,4 @@
-//! Waiting for a connection, or for stock.
+//! The futures of callers: a connection, or stock.
 
 use core::fmt;
 use core::future::Future;
@@ -6,31 +6,28 @@ use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 use std::sync::Arc;
 
+use pool_proto::{
+    Acquired, CheckResult, CloseReason, Collected, ConnId, Instant, Lease, Machine, Refusal, Role,
+    Stock, WaitOutcome, WaitReason, WaiterId,
+};
 use thiserror::Error;
 
-use super::{Connection, Leased, SharedMachine, State};
-use pool_proto::ConnId;
-use pool_proto::Instant;
-use pool_proto::Machine;
-use pool_proto::Refusal;
-use pool_proto::Role;
-use pool_proto::{
-    Acquired, CheckResult, CloseReason, Collected, Lease, Stock, WaitOutcome, WaitReason, WaiterId,
-};
+use super::state::State;
+use super::{Leased, PoolConnection, SharedMachine};
 
-/// Why there is no connection.
+/// The reason why a caller gets no connection.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum AcquireError {
-    /// The time was up.
+    /// The caller's deadline passed.
     #[error("no connection in time: {why}{}", LastFailure(last_failure.as_deref()))]
     Timeout {
-        /// What the wait was waiting for.
+        /// The cause of the wait.
         why: WaitReason,
-        /// The last failed dial or handshake, if none has succeeded since.
+        /// The reason of the last failed dial or handshake, if none has succeeded since.
         last_failure: Option<Arc<str>>,
     },
-    /// There is nothing to wait for.
+    /// Waiting is useless: no connection can come.
     #[error(transparent)]
     Refused(#[from] Refusal),
 }
@@ -43,27 +40,27 @@ impl fmt::Display for LastFailure<'_> {
     }
 }
 
-/// Something to wait for that can be told that the time is up: an adapter's timer does.
+/// A future of a caller that can be told that its deadline has passed. The timer is the adapter's.
 pub trait Deadline: Future + Unpin {
-    /// Says that the time is up: the next poll answers, with what there is or with
-    /// [`AcquireError::Timeout`]. (By id, when the connection is just being looked at, it still waits
-    /// for that look, which never blocks.)
+    /// Marks the deadline as passed: the next poll is ready, with a connection that is there or with
+    /// [`AcquireError::Timeout`]. (An acquire by id still waits for a check of its connection that is
+    /// under way; a check never blocks.)
     fn expire(&mut self);
 }
 
-/// A place in the queue; given up when dropped.
-struct Wait<C: Connection, R: Role> {
+/// A turn in the queue; cancelled when dropped.
+struct Wait<C: PoolConnection, R: Role> {
     shared: Arc<SharedMachine<C, R>>,
     waiter: Option<WaiterId>,
     expired: bool,
 }
 
-impl<C: Connection, R: Role> Wait<C, R> {
+impl<C: PoolConnection, R: Role> Wait<C, R> {
     fn new(shared: &Arc<SharedMachine<C, R>>) -> Self {
         Self { shared: Arc::clone(shared), waiter: None, expired: false }
     }
 
-    /// Asks the machine: at first by `begin`, which may queue, then by collecting.
+    /// Asks the machine: first by `begin`, which may queue the caller, then by collecting.
     #[inline(always)]
     fn poll(
         &mut self,
@@ -96,18 +93,18 @@ impl<C: Connection, R: Role> Wait<C, R> {
     }
 }
 
-/// How far a wait has come.
+/// The progress of a wait.
 pub(super) enum Step<C> {
     Taken(Lease<C>),
     Stocked,
-    /// Wakers that were there before come out with the step: they are dropped outside the mutex,
-    /// because one may be the last hold on a task whose drop comes back here.
+    /// With a replaced waker, to be dropped outside the mutex: it may be the last reference to a task
+    /// whose drop calls this machine.
     Failed(AcquireError, Option<Waker>),
     Waiting(WaiterId, Option<Waker>),
 }
 
 impl<C, R: Role> State<C, R> {
-    /// What has become of a waiter; registers the waker of one that waits on.
+    /// Collects the outcome of a waiter; registers the waker if there is none yet.
     #[inline(never)]
     fn collect(
         &mut self,
@@ -123,8 +120,8 @@ impl<C, R: Role> State<C, R> {
             Collected::Unknown => Step::Failed(Refusal::PoolClosed.into(), None),
             Collected::Waiting => {
                 let why = self.machine.why(waiter).unwrap_or(WaitReason::NoPeer);
-                // A check under way never blocks: its answer is worth waiting for even when the
-                // time is up, and is the true one.
+                // A check never blocks, and its result is the true answer: wait for it even after
+                // the deadline.
                 if !expired || why == WaitReason::IdChecking {
                     return Step::Waiting(waiter, self.remember(waiter, cx.waker()));
                 }
@@ -137,7 +134,7 @@ impl<C, R: Role> State<C, R> {
     }
 }
 
-impl<C: Connection, R: Role> Drop for Wait<C, R> {
+impl<C: PoolConnection, R: Role> Drop for Wait<C, R> {
     fn drop(&mut self) {
         if let Some(waiter) = self.waiter.take() {
             let _old_waker = self.shared.with(self.shared.clock.coarse(), |state, now| {
@@ -148,33 +145,33 @@ impl<C: Connection, R: Role> Drop for Wait<C, R> {
     }
 }
 
-/// Takes a connection; made by [`SharedMachine::acquire`] and [`SharedMachine::acquire_by_id`].
+/// Acquires a connection; made by [`SharedMachine::acquire`] and [`SharedMachine::acquire_by_id`].
 ///
-/// The place in the queue is taken at the first poll. Cancel safe: dropped, it gives up its place;
-/// a connection that was already promised to it goes to the next in the queue or back to the pool.
+/// The caller queues at the first poll. Cancel safe: dropping the future cancels the wait, and a
+/// connection already granted to it goes to the next waiter or back to the pool.
 ///
-/// A connection is looked at before it is handed out; one that the peer has closed, or begun to
-/// use, is replaced by another without losing the turn.
+/// Each connection is checked before it is handed out. A connection that the peer has closed, or
+/// begun to use, is replaced by another, and the caller keeps its turn.
 #[must_use = "futures do nothing unless polled"]
-pub struct Acquire<C: Connection, R: Role> {
+pub struct Acquire<C: PoolConnection, R: Role> {
     wait: Wait<C, R>,
     wanted: Option<ConnId>,
     again: bool,
 }
 
-impl<C: Connection, R: Role> Acquire<C, R> {
+impl<C: PoolConnection, R: Role> Acquire<C, R> {
     pub(super) fn new(shared: &Arc<SharedMachine<C, R>>, wanted: Option<ConnId>) -> Self {
         Self { wait: Wait::new(shared), wanted, again: false }
     }
 }
 
-impl<C: Connection, R: Role + Send + 'static> Deadline for Acquire<C, R> {
+impl<C: PoolConnection, R: Role + Send + 'static> Deadline for Acquire<C, R> {
     fn expire(&mut self) {
         self.wait.expired = true;
     }
 }
 
-impl<C: Connection, R: Role + Send + 'static> Future for Acquire<C, R> {
+impl<C: PoolConnection, R: Role + Send + 'static> Future for Acquire<C, R> {
     type Output = Result<Leased<C>, AcquireError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -208,12 +205,12 @@ impl<C: Connection, R: Role + Send + 'static> Future for Acquire<C, R> {
     }
 }
 
-impl<C: Connection, R: Role + Send + 'static> Acquire<C, R> {
-    /// Looks at a connection before it is handed out. `Err(None)`: it was none, take another.
+impl<C: PoolConnection, R: Role + Send + 'static> Acquire<C, R> {
+    /// Checks a connection before it is handed out. `Err(None)`: it was unfit, take another.
     fn admit(&self, lease: Lease<C>) -> Result<Leased<C>, Option<AcquireError>> {
         let shared = &self.wait.shared;
         let Lease { token, id, connection } = lease;
-        // Held before it is looked at: if that panics, the lease is released and not lost.
+        // Leased before the check: if the check panics, the lease is released and not lost.
         let mut leased = Leased::new(shared, token, id, connection);
         let result = leased.get_mut().map_or(CheckResult::Closed, C::check);
         let rejected = match result {
@@ -231,26 +228,26 @@ impl<C: Connection, R: Role + Send + 'static> Acquire<C, R> {
     }
 }
 
-/// Waits for stock; made by [`SharedMachine::wait_ready`]. Cancel safe.
+/// Waits for idle connections; made by [`SharedMachine::wait_ready`]. Cancel safe.
 #[must_use = "futures do nothing unless polled"]
-pub struct WaitReady<C: Connection, R: Role> {
+pub struct WaitReady<C: PoolConnection, R: Role> {
     wait: Wait<C, R>,
     ready: u32,
 }
 
-impl<C: Connection, R: Role> WaitReady<C, R> {
+impl<C: PoolConnection, R: Role> WaitReady<C, R> {
     pub(super) fn new(shared: &Arc<SharedMachine<C, R>>, ready: u32) -> Self {
         Self { wait: Wait::new(shared), ready }
     }
 }
 
-impl<C: Connection, R: Role> Deadline for WaitReady<C, R> {
+impl<C: PoolConnection, R: Role> Deadline for WaitReady<C, R> {
     fn expire(&mut self) {
         self.wait.expired = true;
     }
 }
 
-impl<C: Connection, R: Role> Future for WaitReady<C, R> {
+impl<C: PoolConnection, R: Role> Future for WaitReady<C, R> {
     type Output = Result<(), AcquireError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

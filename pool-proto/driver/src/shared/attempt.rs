@@ -3,15 +3,15 @@
 use core::fmt;
 use std::sync::Arc;
 
-use super::{Connection, SharedMachine};
-use pool_proto::ConnId;
-use pool_proto::Role;
-use pool_proto::{CheckResult, Event, HandshakeFailure, Token};
+use pool_proto::{CheckResult, ConnId, Event, HandshakeFailure, Role, Token};
 
-/// The duty to report how a dial and its handshake, or an admitted peer's handshake, go. Dropped
-/// before the end (the task was aborted, or the user's dialer panicked), it reports a failure.
+use super::{PoolConnection, SharedMachine};
+
+/// The duty to report the outcome of a dial and its handshake, or of an admitted peer's handshake.
+/// Dropped before the end (its task was aborted, or the user's dialer panicked), it reports a
+/// failure.
 #[must_use]
-pub struct Attempt<C: Connection, R: Role> {
+pub struct Attempt<C: PoolConnection, R: Role> {
     shared: Arc<SharedMachine<C, R>>,
     token: Token,
     stage: Stage,
@@ -21,27 +21,32 @@ pub struct Attempt<C: Connection, R: Role> {
 enum Stage {
     Dialing,
     Handshaking,
-    TaskEnded,
+    Over,
 }
 
-impl<C: Connection, R: Role> Attempt<C, R> {
-    /// For an [`Command::Dial`](super::Command::Dial).
+impl<C: PoolConnection, R: Role> Attempt<C, R> {
+    /// The attempt of a [`Command::Dial`](super::Command::Dial).
     pub fn dial(shared: &Arc<SharedMachine<C, R>>, token: Token) -> Self {
         Self { shared: Arc::clone(shared), token, stage: Stage::Dialing }
     }
 
-    /// For an [`Admission`](pool_proto::Admission).
+    /// The attempt of an [`Admission`](pool_proto::Admission).
     pub fn handshake(shared: &Arc<SharedMachine<C, R>>, token: Token) -> Self {
         Self { shared: Arc::clone(shared), token, stage: Stage::Handshaking }
     }
 
-    /// Names the connection.
+    /// Returns the name of the connection.
     #[must_use]
     pub const fn token(&self) -> Token {
         self.token
     }
 
-    /// The transport is connected.
+    /// Returns the machine that the attempt is reported to.
+    pub const fn shared(&self) -> &Arc<SharedMachine<C, R>> {
+        &self.shared
+    }
+
+    /// Reports that the transport is connected.
     pub fn dialed(&mut self) {
         if self.stage == Stage::Dialing {
             self.stage = Stage::Handshaking;
@@ -49,15 +54,15 @@ impl<C: Connection, R: Role> Attempt<C, R> {
         }
     }
 
-    /// The connection is ready. It is looked at once, so that it is being watched from now on, and
-    /// so that one which the peer has closed or begun to use already is known as such.
+    /// Reports that the connection is ready. Checks it once: this arms its readiness waker, and
+    /// notices a peer that has already closed the connection or begun to use it.
     pub fn established(mut self, mut connection: C, id: Option<ConnId>) {
         let result = connection.check();
         if result == CheckResult::Closed {
             let error = "the peer closed the connection as soon as it was established";
             return self.failed(HandshakeFailure::Transport, &error);
         }
-        self.stage = Stage::TaskEnded;
+        self.stage = Stage::Over;
         let token = self.token;
         self.shared.event(Event::Established { token, connection, id });
         if result == CheckResult::Data {
@@ -65,7 +70,7 @@ impl<C: Connection, R: Role> Attempt<C, R> {
         }
     }
 
-    /// It came to nothing; `failure` counts if the transport was connected.
+    /// Reports a failure. The machine counts `failure` if the transport was connected.
     pub fn failed(mut self, failure: HandshakeFailure, error: &dyn fmt::Display) {
         self.shared.note_failure(error);
         self.report(failure);
@@ -73,15 +78,15 @@ impl<C: Connection, R: Role> Attempt<C, R> {
 
     fn report(&mut self, failure: HandshakeFailure) {
         let token = self.token;
-        match core::mem::replace(&mut self.stage, Stage::TaskEnded) {
+        match core::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Dialing => self.shared.event(Event::DialFailed { token }),
             Stage::Handshaking => self.shared.event(Event::HandshakeFailed { token, failure }),
-            Stage::TaskEnded => {}
+            Stage::Over => {}
         }
     }
 }
 
-impl<C: Connection, R: Role> Drop for Attempt<C, R> {
+impl<C: PoolConnection, R: Role> Drop for Attempt<C, R> {
     fn drop(&mut self) {
         self.report(HandshakeFailure::Transport);
     }

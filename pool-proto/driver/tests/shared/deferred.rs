@@ -24,7 +24,7 @@ fn closing_wakes_every_waiter_once() {
 }
 
 #[test]
-fn flushing_orders_every_close_and_wakes_nobody() {
+fn a_flush_revokes_every_lease_and_wakes_no_waiter() {
     for count in [1, 2, 3, 9] {
         let (mut rig, _) = filled(Plan::of(count));
         let leased: Vec<_> = (0..count).map(|_| rig.any().take()).collect();
@@ -33,7 +33,7 @@ fn flushing_orders_every_close_and_wakes_nobody() {
         assert_eq!(rig.flush(), count);
         drop(leased);
         rig.turn();
-        assert_eq!(u32::try_from(rig.aborted.len()), Ok(count));
+        assert_eq!(rig.book.revoked_count(), count);
         assert_eq!((rig.book.open_count(), waiting.wakes()), (0, 0));
         rig.bring();
         assert_eq!(waiting.wakes(), 1);
@@ -139,15 +139,21 @@ fn peers_are_admitted_through_the_shell() {
     let driver = Counter::new(rig.guard());
     rig.turn();
     assert!(crate::driver::poll_work(&rig, &driver).is_pending());
-    let admission = rig.shared.admit(address).unwrap();
+    let admission = rig.shared.run(|machine, now| machine.admit(now, address)).unwrap();
     assert_eq!((rig.stats().handshaking, driver.wakes()), (1, 1));
-    assert_eq!(rig.shared.admit(address), Err(Rejected::CapacityReached { limit: 1 }));
+    assert_eq!(
+        rig.shared.run(|machine, now| machine.admit(now, address)),
+        Err(Rejected::CapacityReached { limit: 1 })
+    );
     let connection = rig.book.open();
     let token = admission.token;
     rig.shared.event(Event::Established { token, connection, id: None });
     assert_eq!(rig.by_id(admission.id).take().id(), admission.id);
     rig.close();
-    assert_eq!(rig.shared.admit(address), Err(Rejected::PoolClosed));
+    assert_eq!(
+        rig.shared.run(|machine, now| machine.admit(now, address)),
+        Err(Rejected::PoolClosed)
+    );
 }
 
 #[test]

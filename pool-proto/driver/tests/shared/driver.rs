@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use pool_driver::shared::{Clock, Command, SharedMachine};
+use pool_driver::Clock;
+use pool_driver::shared::{Command, SharedMachine};
 use pool_proto::{CloseReason, Dialing, Event, Instant};
 
 use crate::rig::{Counter, Fake, Plan, Rig, Side, client, filled, ms, secs, server};
@@ -51,9 +52,10 @@ fn orders_keep_their_order() {
     rig.flush();
     drop(leased);
     let all = commands(&rig);
-    assert_eq!(all[..3], ["abort 2 Flushed", "close 1 Flushed", "abort 0 Flushed"], "{all:?}");
-    assert!(all[3..].iter().all(|command| command.starts_with("dial")), "{all:?}");
-    assert_eq!(all.len(), 5, "{all:?}");
+    assert_eq!(all[..2], ["abort 2 Flushed", "close 1 Flushed"], "{all:?}");
+    assert_eq!(rig.book.revoked(0), Some(CloseReason::Flushed));
+    assert!(all[2..].iter().all(|command| command.starts_with("dial")), "{all:?}");
+    assert_eq!(all.len(), 4, "{all:?}");
 }
 
 #[test]
@@ -304,10 +306,9 @@ fn a_clock_without_a_coarse_time_tells_the_exact_one() {
 }
 
 #[test]
-fn a_lease_is_aborted_with_its_reason() {
+fn a_close_revokes_a_lease_with_its_reason() {
     let (mut rig, conns) = filled(Plan::ONE);
     let _held = rig.any().take();
     rig.close();
-    rig.turn();
-    assert_eq!(rig.aborted, [(conns[0].token, CloseReason::PoolClosed)]);
+    assert_eq!(rig.book.revoked(conns[0].number), Some(CloseReason::PoolClosed));
 }

@@ -87,12 +87,12 @@ fn it_is_not_handed_to_anybody_else_meanwhile() {
 }
 
 #[test]
-fn a_flush_aborts_the_lease_and_its_put_is_refused() {
+fn a_flush_revokes_the_lease_and_refuses_its_put() {
     let (mut rig, conns) = filled(Plan::ONE);
     let leased = rig.any().take();
     assert_eq!(rig.flush(), 1);
+    assert_eq!(rig.book.revoked(conns[0].number), Some(CloseReason::Flushed));
     rig.turn();
-    assert_eq!(rig.aborted, [(conns[0].token, CloseReason::Flushed)]);
     assert!(rig.book.is_open(0), "it is its holder's to drop");
     assert_eq!(leased.put(&rig.shared), Err(PutError::NotLeased));
     rig.turn();
@@ -120,7 +120,7 @@ fn a_closed_pool_takes_nothing_back() {
     rig.close();
     assert_eq!(leased.put(&rig.shared), Err(PutError::PoolClosed));
     rig.turn();
-    assert_eq!(rig.aborted, [(conns[0].token, CloseReason::PoolClosed)]);
+    assert_eq!(rig.book.revoked(conns[0].number), Some(CloseReason::PoolClosed));
     assert_eq!(rig.book.reason(0), Some(CloseReason::PoolClosed));
 }
 

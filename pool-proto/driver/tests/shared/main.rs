@@ -21,6 +21,5 @@ mod deferred;
 mod driver;
 mod failures;
 mod hammer;
-mod handle;
 mod leased;
 mod watch;

@@ -6,9 +6,9 @@ use std::task::Wake;
 use pool_driver::shared::ReadinessWaker;
 use pool_proto::{CheckResult, CloseReason};
 
-use crate::rig::{Conn, Counter, Fake, Plan, Rig, Side, filled, server};
+use crate::rig::{Conn, Counter, Plan, Rig, Side, filled, server};
 
-fn watch<R: Side>(rig: &Rig<R>, conn: Conn) -> Arc<ReadinessWaker<Fake>> {
+fn watch<R: Side>(rig: &Rig<R>, conn: Conn) -> Arc<ReadinessWaker> {
     ReadinessWaker::new(&rig.shared, conn.token)
 }
 

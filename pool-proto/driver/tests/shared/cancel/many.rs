@@ -178,8 +178,7 @@ impl<R: Side> Crowd<R> {
     fn aborted(&self) -> u32 {
         let given_up = |leased: &&Leased<Fake>| {
             let number = leased.get().expect("it is whole").number();
-            let token = self.conns.iter().find(|conn| conn.number == number).map(|conn| conn.token);
-            self.rig.aborted.iter().any(|(aborted, _)| Some(*aborted) == token)
+            self.rig.book.revoked(number).is_some()
         };
         u32::try_from(self.leased.iter().filter(given_up).count()).unwrap()
     }

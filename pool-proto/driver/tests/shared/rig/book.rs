@@ -1,9 +1,9 @@
 //! Connections without I/O: entries in a book that says what to find and notes what was done.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-use pool_driver::shared::Connection;
+use pool_driver::shared::{PoolConnection, Revoke};
 use pool_proto::{CheckResult, CloseReason};
 
 use super::Guard;
@@ -23,6 +23,8 @@ pub(crate) struct Entry {
     pub(crate) dropped: u32,
     /// Why the driver was told to close it.
     pub(crate) reason: Option<CloseReason>,
+    /// Why the pool revoked it.
+    revoked: Option<CloseReason>,
 }
 
 /// Every connection there ever was.
@@ -47,7 +49,9 @@ impl Book {
     pub(crate) fn open(self: &Arc<Self>) -> Fake {
         let mut entries = self.entries();
         entries.push(Entry::default());
-        Fake { number: entries.len() - 1, book: Arc::clone(self) }
+        let number = entries.len() - 1;
+        let revoker = Arc::new(Revoker { number, book: Arc::clone(self) });
+        Fake { number, book: Arc::clone(self), revoker }
     }
 
     /// A new connection whose first look finds this.
@@ -93,6 +97,15 @@ impl Book {
         self.entries()[number].reason
     }
 
+    /// Why the pool revoked it, if it did.
+    pub(crate) fn revoked(&self, number: usize) -> Option<CloseReason> {
+        self.entries()[number].revoked
+    }
+
+    pub(crate) fn revoked_count(&self) -> u32 {
+        self.entries().iter().map(|entry| u32::from(entry.revoked.is_some())).sum()
+    }
+
     pub(crate) fn open_count(&self) -> u32 {
         self.entries().iter().map(|entry| u32::from(entry.dropped == 0)).sum()
     }
@@ -129,6 +142,7 @@ impl Book {
 pub(crate) struct Fake {
     number: usize,
     book: Arc<Book>,
+    revoker: Arc<Revoker>,
 }
 
 impl Fake {
@@ -143,13 +157,31 @@ impl std::fmt::Debug for Fake {
     }
 }
 
-impl Connection for Fake {
+struct Revoker {
+    number: usize,
+    book: Arc<Book>,
+}
+
+impl Revoke for Revoker {
+    fn revoke(&self, reason: CloseReason) {
+        self.book.guard.assert_unlocked("a revocation");
+        let former = self.book.entries()[self.number].revoked.replace(reason);
+        assert_eq!(former, None, "connection {} was revoked twice", self.number);
+    }
+}
+
+impl PoolConnection for Fake {
     fn check(&mut self) -> CheckResult {
         self.book.look(self.number, false)
     }
 
     fn drain(&mut self) -> CheckResult {
         self.book.look(self.number, true)
+    }
+
+    fn revoker(&self) -> Weak<dyn Revoke> {
+        let revoker: Weak<Revoker> = Arc::downgrade(&self.revoker);
+        revoker
     }
 }
 

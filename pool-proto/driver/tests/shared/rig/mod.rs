@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use pool_driver::shared::{Attempt, Clock, Command, SharedMachine};
+use pool_driver::Clock;
+use pool_driver::shared::{Attempt, Command, SharedMachine};
 use pool_proto::{Accepting, CloseReason, ConnId, Dialing, Event, Instant, Stats, Token};
 
 pub(crate) use book::{Book, Fake};

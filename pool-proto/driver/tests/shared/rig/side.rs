@@ -108,7 +108,10 @@ impl Side for Accepting {
     }
 
     fn try_begin(rig: &mut Rig<Self>) -> Option<Coming<Self>> {
-        let admission = rig.shared.admit(IpAddr::V4(Ipv4Addr::LOCALHOST)).ok()?;
+        let admission = rig
+            .shared
+            .run(|machine, now| machine.admit(now, IpAddr::V4(Ipv4Addr::LOCALHOST)))
+            .ok()?;
         Some(Coming { attempt: Attempt::handshake(&rig.shared, admission.token), id: admission.id })
     }
 }

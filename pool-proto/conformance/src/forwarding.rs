@@ -1,0 +1,94 @@
+//! A test of the concrete types of an adapter: each call forwards to the pool behind it.
+
+/// Defines the test `every_call_of_the_concrete_types_forwards` for an adapter whose calls return
+/// futures: the concrete types that [`pool_types!`](pool_driver::pool_types) defines must not differ
+/// from the [`Pool`](pool_driver::Pool) that the scenarios run on.
+#[macro_export]
+macro_rules! forwarding_test {
+    ($adapter:ident, $block_on:expr) => {
+        #[test]
+        fn every_call_of_the_concrete_types_forwards() {
+            use std::time::Duration;
+
+            use $adapter::{
+                AcquireError, AnyPool as _, Balancer, ClientConfig, ClientPool, KeepAlive, Refusal,
+                ServerConfig, ServerPool,
+            };
+
+            const SOON: Duration = Duration::from_secs(5);
+
+            let test = async {
+                let server = ServerPool::builder()
+                    .config(ServerConfig::builder().capacity(3).build().unwrap())
+                    .keep_alive(KeepAlive::every(Duration::from_secs(9)))
+                    .bind("127.0.0.1:0")
+                    .await
+                    .unwrap();
+                let address = server.local_addr().unwrap();
+                let client = ClientPool::builder()
+                    .config(ClientConfig::builder().capacity(2..=4).build().unwrap())
+                    .keep_alive(None)
+                    .connect(address.to_string())
+                    .unwrap();
+                for pool in [client.clone(), client.clone()] {
+                    pool.wait_ready(2, SOON).await.unwrap();
+                    assert_eq!((pool.idle(), pool.is_ready(), pool.capacity()), (2, true, 2));
+                }
+                server.wait_ready(2, SOON).await.unwrap();
+                assert_eq!((server.idle(), server.is_ready(), server.capacity()), (2, true, 3));
+                assert_eq!(client.interval(), client.pool().interval());
+                assert_eq!(server.interval(), Duration::ZERO);
+                assert_eq!(client.stats().totals.established, 2);
+                assert_eq!((client.last_failure(), server.last_failure()), (None, None));
+
+                let theirs = server.acquire(SOON).await.unwrap();
+                let ours = client.acquire_by_id(theirs.id(), SOON).await.unwrap();
+                assert_eq!(ours.peer_addr().unwrap(), address);
+                assert_eq!(ours.local_addr().unwrap(), theirs.peer_addr().unwrap());
+                let shown = format!("{ours:?}");
+                let expected =
+                    format!("PooledStream {{ id: {:?}, peer: Some({address}), .. }}", ours.id());
+                assert_eq!(shown, expected);
+                client.put(ours).unwrap();
+                server.put(theirs).unwrap();
+                assert_eq!(client.stats().totals.put + server.stats().totals.put, 2);
+
+                let shown = format!("{client:?} {server:?}");
+                assert!(
+                    shown.contains("ClientPool { stats") && shown.contains("ServerPool { stats")
+                );
+                for pool in [&client] {
+                    pool.add_error();
+                    pool.add_error();
+                    assert_eq!(pool.error_count(), 2);
+                    pool.reset_error();
+                    assert_eq!(pool.error_count(), 0);
+                }
+                server.add_error();
+                assert_eq!((server.error_count(), client.error_count()), (1, 0));
+
+                let balancer = Balancer::new(client.clone(), []);
+                assert_eq!(balancer.pools().len(), 1);
+                let (leased, pool) = balancer.acquire(SOON).await.unwrap();
+                assert_eq!(pool.stats().leased, 1);
+                assert!(pool.flush() >= 1);
+                drop(leased);
+                let cleaned = client.clean();
+                assert_eq!(client.stats().totals.cleaned, u64::from(cleaned));
+
+                for pool in [&server] {
+                    assert!(!pool.is_closed());
+                    pool.close();
+                    assert!(pool.is_closed());
+                    pool.closed().await;
+                    let refused = AcquireError::Refused(Refusal::PoolClosed);
+                    assert_eq!(pool.acquire(SOON).await.unwrap_err(), refused);
+                }
+                client.close();
+                client.closed().await;
+                assert!(client.is_closed());
+            };
+            $block_on(test);
+        }
+    };
+}

@@ -1,0 +1,245 @@
+//! One connection: its socket, plain or TLS, its handshake, and its checks while it is in the pool.
+//!
+//! Nothing here blocks or waits. Reads and writes are those of a [`Socket`]; where the socket says
+//! [`WouldBlock`](io::ErrorKind::WouldBlock), so do these calls, and the caller waits.
+//!
+//! | file | contents |
+//! |---|---|
+//! | `socket.rs`, `keep_alive.rs` | TCP sockets of a runtime, and their options |
+//! | `shared_socket.rs` | a socket that its holder and the pool share |
+//! | `session.rs` | plain or TLS, over any `Read + Write` |
+//! | `handshake.rs` | from a connected socket to an established connection: TLS, then the id |
+//! | `connection.rs` | a connection in the pool: check, drain, early data |
+//! | `limited.rs` | a bound on the bytes that a check may read |
+//! | `stream.rs` | a connection in a caller's hands |
+
+mod handshake;
+pub(crate) mod keep_alive;
+mod limited;
+mod session;
+mod shared_socket;
+pub(crate) mod socket;
+mod stream;
+
+use core::task::{Context, Poll, Waker};
+use std::boxed::Box;
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::sync::{Arc, Weak};
+
+use bytes::{Buf, BytesMut};
+pub use handshake::{Acceptor, Connector, Established, Failure, Handshake};
+use limited::Limited;
+use pool_proto::{CheckResult, CloseReason, Role};
+use session::Session;
+pub use shared_socket::{SharedSocket, Socket, polled};
+pub use socket::{KernelSocket, Polled, TcpSocket, listen_on_first};
+pub use stream::Revoked;
+
+use crate::shared::{Attempt, PoolConnection, ReadinessWaker, Revoke};
+use crate::tls::TlsFacts;
+
+/// Early data kept for the next holder, at most: one full TLS record. More stays in the kernel, where
+/// it throttles the peer. (Behind that much data, only the holder notices EOF.)
+const EARLY_LIMIT: usize = 16 * 1024;
+
+/// Data discarded when a connection is put back, at most: as much as can have arrived on an ordinary
+/// path, and little enough to read in a moment. With more, the connection is closed.
+const DRAIN_LIMIT: usize = 256 * 1024;
+
+/// An established connection. The machine holds it boxed, because it moves through queues.
+pub struct Connection<S: Socket> {
+    session: Session,
+    socket: Arc<SharedSocket<S>>,
+    /// Data that arrived before there was a holder.
+    early: BytesMut,
+    readiness: Arc<ReadinessWaker>,
+    /// The waker of `readiness`. Made once, so a reactor that already holds it recognises it.
+    waker: Waker,
+    /// Whether a peer that has sent data has claimed the connection. Otherwise the peer may speak
+    /// first, and its data must not hide a close.
+    peer_claims: bool,
+}
+
+impl<S: Socket, R: Role + Send + 'static> Attempt<Box<Connection<S>>, R> {
+    /// Reports the outcome of a dial and its handshake.
+    pub fn complete(self, outcome: Result<(Arc<SharedSocket<S>>, Established), Failure>) {
+        let token = self.token();
+        match outcome {
+            Ok((socket, Established { session, id, surplus })) => {
+                let readiness = ReadinessWaker::new(self.shared(), token);
+                let peer_claims = self.shared().run(|machine, _| machine.peer_claims());
+                let waker = Waker::from(Arc::clone(&readiness));
+                let early = surplus.into();
+                let connection =
+                    Connection { session, socket, early, readiness, waker, peer_claims };
+                self.established(Box::new(connection), id);
+            }
+            Err(failure) => {
+                tracing::debug!(?token, %failure, "dial or handshake failed");
+                self.failed(failure.kind(), &failure);
+            }
+        }
+    }
+}
+
+impl<S: Socket> Connection<S> {
+    pub(crate) const fn socket(&self) -> &Arc<SharedSocket<S>> {
+        &self.socket
+    }
+
+    fn facts(&self) -> Option<TlsFacts> {
+        self.session.facts()
+    }
+
+    /// Closes the connection in good order: close_notify before FIN, if the kernel takes it at once.
+    pub fn close(mut self, reason: CloseReason) {
+        let socket = self.socket.socket();
+        tracing::debug!(peer = %socket.peer_addr(), %reason, "connection closed");
+        // There is nobody left to report an error to.
+        let _ = self.session.shutdown(&mut socket.now()).and_then(|()| socket.shutdown_write());
+    }
+
+    /// Reads early data first, then from the socket. The holder's wakers replace the readiness waker.
+    fn read<'s, T: Read + Write>(
+        &'s mut self,
+        io: impl FnOnce(&'s S) -> T,
+        buffer: &mut [u8],
+    ) -> io::Result<usize> {
+        if !self.early.is_empty() {
+            let count = self.early.len().min(buffer.len());
+            self.early.copy_to_slice(buffer.get_mut(..count).unwrap_or_default());
+            if self.early.is_empty() {
+                self.early = BytesMut::new();
+            }
+            return Ok(count);
+        }
+        self.readiness.disarm();
+        self.session.read(&mut io(self.socket.socket()), buffer)
+    }
+
+    fn write<'s, T: Write>(
+        &'s mut self,
+        io: impl FnOnce(&'s S) -> T,
+        data: &[IoSlice<'_>],
+    ) -> io::Result<usize> {
+        self.session.write_vectored(&mut io(self.socket.socket()), data)
+    }
+
+    fn flush<'s, T: Write>(&'s mut self, io: impl FnOnce(&'s S) -> T) -> io::Result<()> {
+        self.session.flush(&mut io(self.socket.socket()))
+    }
+
+    fn shutdown<'s, T: Write>(&'s mut self, io: impl FnOnce(&'s S) -> T) -> io::Result<()> {
+        let socket = self.socket.socket();
+        self.session.shutdown(&mut io(socket))?;
+        match socket.shutdown_write() {
+            // The peer closed first.
+            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Reads all data that has arrived, whether or not the reactor has reported it, and arms the
+    /// readiness waker. `keep` takes the data and returns whether to go on.
+    fn read_available(
+        &mut self,
+        mut keep: impl FnMut(&mut BytesMut, &[u8]) -> bool,
+    ) -> ReadOutcome {
+        let Self { session, socket, early, readiness, waker, .. } = self;
+        let mut context = Context::from_waker(waker);
+        let mut limited = Limited::new(socket.socket().now());
+        let mut chunk = [0; 4096];
+        // Armed before the reads: a wake-up during them must not be lost.
+        readiness.arm();
+        loop {
+            match session.read(&mut limited, &mut chunk) {
+                Ok(0) => return ReadOutcome::Eof,
+                Ok(count) if keep(early, chunk.get(..count).unwrap_or_default()) => {}
+                Ok(_) => {
+                    readiness.disarm();
+                    return ReadOutcome::Enough;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    match socket.socket().poll_readable(&mut context) {
+                        Poll::Pending => return ReadOutcome::All,
+                        Poll::Ready(Ok(())) => {}
+                        Poll::Ready(Err(_)) => return ReadOutcome::Failed,
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return ReadOutcome::Eof,
+                Err(_) => return ReadOutcome::Failed,
+            }
+        }
+    }
+}
+
+enum ReadOutcome {
+    /// Everything was read, and the readiness waker is armed.
+    All,
+    Enough,
+    Eof,
+    Failed,
+}
+
+impl<S: Socket> PoolConnection for Box<Connection<S>> {
+    fn check(&mut self) -> CheckResult {
+        match self.socket.socket().peek() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                if self.readiness.is_armed() {
+                    return if self.early.is_empty() {
+                        CheckResult::Quiet
+                    } else {
+                        CheckResult::Data
+                    };
+                }
+            }
+            // The kernel reports a reset once. A later read would see an ordinary EOF.
+            Err(_) => return CheckResult::Closed,
+            Ok(()) => {}
+        }
+        if self.early.len() >= EARLY_LIMIT {
+            return CheckResult::Data;
+        }
+        let outcome = self.read_available(|early, data| {
+            early.extend_from_slice(data);
+            early.len() < EARLY_LIMIT
+        });
+        match outcome {
+            ReadOutcome::Failed => CheckResult::Closed,
+            // Data that is not a claim must not hide the EOF behind it.
+            ReadOutcome::Eof if !self.peer_claims => CheckResult::Closed,
+            // The peer may have sent its request and closed its half: the data must be delivered.
+            _ if !self.early.is_empty() => CheckResult::Data,
+            ReadOutcome::Eof => CheckResult::Closed,
+            ReadOutcome::All | ReadOutcome::Enough => CheckResult::Quiet,
+        }
+    }
+
+    fn drain(&mut self) -> CheckResult {
+        if self.session.is_shut_down() {
+            return CheckResult::Closed;
+        }
+        // Data that TLS could not send yet would go out with the next use.
+        match self.session.flush(&mut self.socket.socket().now()) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return CheckResult::Data,
+            Err(_) => return CheckResult::Closed,
+        }
+        let mut drained = self.early.len();
+        self.early = BytesMut::new();
+        let outcome = self.read_available(|_, data| {
+            drained += data.len();
+            drained <= DRAIN_LIMIT
+        });
+        match outcome {
+            ReadOutcome::All => CheckResult::Quiet,
+            ReadOutcome::Enough => CheckResult::Data,
+            ReadOutcome::Eof | ReadOutcome::Failed => CheckResult::Closed,
+        }
+    }
+
+    fn revoker(&self) -> Weak<dyn Revoke> {
+        let socket: Weak<SharedSocket<S>> = Arc::downgrade(&self.socket);
+        socket
+    }
+}

@@ -1,0 +1,95 @@
+//! A socket that its holder and the pool share: the pool can end it.
+
+use core::net::SocketAddr;
+use core::task::{Context, Poll};
+use std::io::{self, Read, Write};
+use std::sync::{Arc, OnceLock};
+
+use pool_proto::CloseReason;
+
+use crate::shared::Revoke;
+
+/// A connected TCP socket in non-blocking mode.
+pub trait Socket: Send + Sync + 'static {
+    /// Returns the address of the peer.
+    fn peer_addr(&self) -> SocketAddr;
+
+    /// Returns the address of this end.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// Returns the socket for reads and writes that ask the kernel at once. They neither trust the
+    /// reactor nor register with it.
+    fn now(&self) -> impl Read + Write + '_;
+
+    /// Checks whether the kernel has data or EOF (`Ok`), nothing
+    /// ([`WouldBlock`](io::ErrorKind::WouldBlock)) or an error, and consumes nothing (`MSG_PEEK`).
+    ///
+    /// # Errors
+    ///
+    /// As said.
+    fn peek(&self) -> io::Result<()>;
+
+    /// Registers the waker of `cx` to be woken when data or EOF arrives; `Ready` if something may
+    /// have arrived already.
+    ///
+    /// # Errors
+    ///
+    /// When nothing can be waited for any more, for example because the runtime is gone.
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Closes this end's half.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's.
+    fn shutdown_write(&self) -> io::Result<()>;
+
+    /// Closes both halves, which wakes pending reads and writes.
+    fn shutdown_both(&self);
+}
+
+/// A socket, shared between its holder and the pool that may have to revoke it.
+#[derive(Debug)]
+pub struct SharedSocket<S> {
+    socket: S,
+    /// Set once the pool has revoked the connection.
+    revoked: OnceLock<CloseReason>,
+}
+
+impl<S: Socket> SharedSocket<S> {
+    /// Shares `socket`.
+    pub fn new(socket: S) -> Arc<Self> {
+        Arc::new(Self { socket, revoked: OnceLock::new() })
+    }
+
+    /// Returns the socket.
+    pub const fn socket(&self) -> &S {
+        &self.socket
+    }
+
+    /// Returns why the pool has revoked the connection, if it has.
+    #[must_use]
+    pub fn revoked(&self) -> Option<CloseReason> {
+        self.revoked.get().copied()
+    }
+}
+
+impl<S: Socket> Revoke for SharedSocket<S> {
+    fn revoke(&self, reason: CloseReason) {
+        if self.revoked.set(reason).is_ok() {
+            self.socket.shutdown_both();
+        }
+    }
+}
+
+/// Converts [`WouldBlock`](io::ErrorKind::WouldBlock) to `Pending`.
+pub fn polled<T>(result: io::Result<T>) -> Poll<io::Result<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+        result => Poll::Ready(result),
+    }
+}

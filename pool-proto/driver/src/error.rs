@@ -1,0 +1,42 @@
+//! The errors of building a pool.
+
+use std::io;
+
+use pool_proto::ConfigError;
+use thiserror::Error;
+
+/// The reason why a pool could not be built.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// There is no tokio runtime to run on (`adapter-tokio` only). A runtime without I/O or timers
+    /// is not noticed here; tokio panics when they are used.
+    #[error(
+        "no tokio runtime is running here; build the pool inside one that has I/O and timers \
+         enabled (Runtime::enter, #[tokio::main])"
+    )]
+    NoRuntime,
+    /// The configuration is invalid.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The address to dial is malformed.
+    #[error("{address:?} is not an address to dial; give host:port, such as tunnel.example:9000")]
+    Address {
+        /// The address that was given.
+        address: String,
+    },
+    /// The listener could not be bound.
+    #[error("cannot listen on {address}; give a free host:port of this machine")]
+    Bind {
+        /// The address that was given.
+        address: String,
+        /// The operating system's error.
+        source: io::Error,
+    },
+    /// The operating system refuses a resource that the pool runs on: a thread, or a descriptor.
+    #[error("the pool cannot be started; free threads or descriptors, or raise their limits")]
+    Start {
+        /// The operating system's error.
+        source: io::Error,
+    },
+}

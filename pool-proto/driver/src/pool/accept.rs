@@ -1,0 +1,195 @@
+//! The server's supply: accepting peers, and pausing after failed accepts.
+
+use core::future::{Future, pending, ready};
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+
+use futures_lite::future::yield_now;
+use pool_proto::{Accepting, Backoff, ConnId, Event, Instant, Token};
+
+use super::driver::{PoolAttempt, PoolMachine, Supply, handshake};
+use crate::connection::Acceptor;
+use crate::connection::keep_alive::KeepAlive;
+use crate::runtime::Runtime;
+use crate::shared::{Attempt, PoolConnection, SharedMachine};
+
+/// First pause after an accept that failed for want of descriptors or memory; without a pause it
+/// fails millions of times a second. Short, because a descriptor may be freed at any moment.
+const PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Chooses the pauses of a listener after failed accepts.
+#[derive(Clone, Debug)]
+pub struct AcceptPacer(Backoff);
+
+/// The meaning of a failed accept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcceptFailure {
+    /// The peer left before it was accepted: accept the next one.
+    OfOnePeer,
+    /// The listener will not accept any more: drop it.
+    OfTheListener,
+    /// The system has run out of a resource: accept again after this time.
+    Pause(Duration),
+}
+
+impl AcceptPacer {
+    /// A pacer that draws its pauses from `seed`.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(Backoff::new(PAUSE, LONGEST_PAUSE, seed))
+    }
+
+    /// Records that a peer was accepted: the next pause is short again.
+    pub fn accepted(&mut self) {
+        self.0.success();
+    }
+
+    /// Records a failed accept.
+    pub fn failed(&mut self, error: &io::Error) -> AcceptFailure {
+        if is_of_one_peer(error) {
+            AcceptFailure::OfOnePeer
+        } else if is_of_the_listener(error) {
+            AcceptFailure::OfTheListener
+        } else {
+            AcceptFailure::Pause(self.0.failure())
+        }
+    }
+}
+
+/// The peer left before it was accepted. accept(2) lists further errors that Linux passes on.
+fn is_of_one_peer(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionRefused
+            | ErrorKind::Interrupted
+            | ErrorKind::TimedOut
+            | ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::NetworkDown
+    )
+}
+
+/// The descriptor does not listen (EINVAL), or is not a socket (EBADF, ENOTSOCK).
+fn is_of_the_listener(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::InvalidInput
+        || matches!(error.raw_os_error(), Some(9 | 88) if cfg!(target_os = "linux"))
+}
+
+impl<C: PoolConnection> SharedMachine<C, Accepting> {
+    /// Admits a peer. Returns the attempt of its handshake, and its id; `None` if it is rejected.
+    pub fn admit(self: &Arc<Self>, peer: SocketAddr) -> Option<(Attempt<C, Accepting>, ConnId)> {
+        match self.run(|machine, now| machine.admit(now, peer.ip())) {
+            Ok(admission) => Some((Attempt::handshake(self, admission.token), admission.id)),
+            Err(rejected) => {
+                tracing::debug!(%peer, %rejected, "peer rejected");
+                self.note_failure(&format_args!("{peer} was turned away: {rejected}"));
+                None
+            }
+        }
+    }
+
+    /// Records a failed accept. Tells the machine if no peer can come any more.
+    pub fn accept_failed(&self, pacer: &mut AcceptPacer, error: &io::Error) -> AcceptFailure {
+        let failure = pacer.failed(error);
+        match failure {
+            AcceptFailure::OfOnePeer => {}
+            AcceptFailure::OfTheListener => {
+                tracing::error!(%error, "the listener has failed; nobody can connect any more");
+                self.note_failure(&format_args!("the listener has failed: {error}"));
+                self.event(Event::AcceptEnded);
+            }
+            AcceptFailure::Pause(pause) => {
+                tracing::warn!(%error, ?pause, "accept failed; trying again after a pause");
+                self.note_failure(&format_args!("accept failed: {error}"));
+            }
+        }
+        failure
+    }
+}
+
+/// Accepts peers on the listener of a server pool.
+pub(super) struct Listener<N: Runtime> {
+    /// `None` once it has failed for good.
+    listener: Option<N::Listener>,
+    acceptor: Acceptor,
+    keep_alive: Option<KeepAlive>,
+    pacer: AcceptPacer,
+    /// No accept before this.
+    resume_at: Option<Instant>,
+}
+
+impl<N: Runtime> Listener<N> {
+    pub(super) fn new(
+        listener: N::Listener,
+        acceptor: Acceptor,
+        keep_alive: Option<KeepAlive>,
+    ) -> Self {
+        let pacer = AcceptPacer::new(fastrand::u64(..));
+        Self { listener: Some(listener), acceptor, keep_alive, pacer, resume_at: None }
+    }
+
+    async fn next_peer(
+        &mut self,
+        runtime: &N,
+        shared: &PoolMachine<N, Accepting>,
+    ) -> (N::TcpStream, SocketAddr) {
+        loop {
+            if let Some(resume_at) = self.resume_at {
+                runtime.sleep(resume_at.since(shared.now())).await;
+                self.resume_at = None;
+            }
+            let Some(listener) = &self.listener else { return pending().await };
+            let error = match runtime.accept(listener).await {
+                Ok(peer) => {
+                    self.pacer.accepted();
+                    return peer;
+                }
+                Err(error) => error,
+            };
+            match shared.accept_failed(&mut self.pacer, &error) {
+                AcceptFailure::OfOnePeer => yield_now().await,
+                AcceptFailure::OfTheListener => self.listener = None,
+                AcceptFailure::Pause(pause) => self.resume_at = Some(shared.now() + pause),
+            }
+        }
+    }
+}
+
+impl<N: Runtime> Supply<N, Accepting> for Listener<N> {
+    fn dial(
+        &self,
+        _runtime: &N,
+        attempt: PoolAttempt<N, Accepting>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        // The machine of a server commands no dials. A dropped attempt would report a failure.
+        drop(attempt);
+        ready(())
+    }
+
+    async fn accept(
+        &mut self,
+        runtime: &N,
+        shared: &Arc<PoolMachine<N, Accepting>>,
+    ) -> (Token, impl Future<Output = ()> + Send + 'static) {
+        loop {
+            let (stream, peer) = self.next_peer(runtime, shared).await;
+            let Some((attempt, id)) = shared.admit(peer) else {
+                drop(stream);
+                // Yield, so that a flood of rejected peers does not starve other tasks.
+                yield_now().await;
+                continue;
+            };
+            let token = attempt.token();
+            let (begun, keep_alive) = (self.acceptor.begin(id), self.keep_alive);
+            let task = async move {
+                attempt.complete(handshake::<N>(stream, keep_alive, || begun).await);
+            };
+            return (token, task);
+        }
+    }
+}

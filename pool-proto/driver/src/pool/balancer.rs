@@ -1,0 +1,99 @@
+//! Several pools as one.
+
+use core::fmt;
+use core::future::{Future, poll_fn};
+use core::task::Poll;
+use core::time::Duration;
+use std::boxed::Box;
+use std::vec::Vec;
+
+use pool_proto::Refusal;
+
+use super::driver::PoolConnectionOf;
+use super::{Configured, Pool, within};
+use crate::runtime::Runtime;
+use crate::shared::{AcquireAny, AcquireError, Leased, RoundRobin};
+
+/// A pool of either role: the concrete pool types of an adapter, and [`Pool`] itself. For code that is
+/// generic over the role, such as a [`Balancer`].
+pub trait AnyPool: Clone + fmt::Debug + Send + Sync + 'static {
+    /// The runtime of the pool.
+    type Runtime: Runtime;
+    /// The role of the pool.
+    type Role: Configured;
+
+    /// Returns the pool behind the concrete type. It has the same calls.
+    fn pool(&self) -> &Pool<Self::Runtime, Self::Role>;
+}
+
+impl<N: Runtime, R: Configured> AnyPool for Pool<N, R> {
+    type Runtime = N;
+    type Role = R;
+
+    fn pool(&self) -> &Self {
+        self
+    }
+}
+
+/// Spreads acquires over several pools.
+#[derive(Debug)]
+pub struct Balancer<P> {
+    pools: Vec<P>,
+    turns: RoundRobin,
+}
+
+impl<P: AnyPool> Balancer<P> {
+    /// A balancer over at least one pool.
+    pub fn new(first: P, others: impl IntoIterator<Item = P>) -> Self {
+        let pools = core::iter::once(first).chain(others).collect();
+        Self { pools, turns: RoundRobin::default() }
+    }
+
+    /// Returns the pools in the order in which they were given.
+    #[must_use]
+    pub fn pools(&self) -> &[P] {
+        &self.pools
+    }
+
+    /// Starts an acquire at all pools, without a deadline.
+    pub fn acquire_any(&self) -> AcquireAny<PoolConnectionOf<P::Runtime>, P::Role> {
+        self.turns.acquire(self.pools.iter().map(|pool| pool.pool().shared()))
+    }
+
+    /// Returns the stream of a finished acquire, and its pool.
+    ///
+    /// # Errors
+    ///
+    /// None for an index that [`acquire_any`](Self::acquire_any) has returned.
+    pub fn found(
+        &self,
+        (index, leased): (usize, Leased<PoolConnectionOf<P::Runtime>>),
+    ) -> Result<(<P::Runtime as Runtime>::Stream, &P), AcquireError> {
+        let pool = self.pools.get(index).ok_or(AcquireError::Refused(Refusal::PoolClosed))?;
+        Ok((leased.into(), pool))
+    }
+
+    /// Acquires an idle connection of any pool, or waits up to `timeout` at all of them. Returns the
+    /// stream and its pool. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// When every pool refuses or the deadline passes: the error of the pool that refused last.
+    pub async fn acquire(
+        &self,
+        timeout: Duration,
+    ) -> Result<(<P::Runtime as Runtime>::Stream, &P), AcquireError> {
+        self.found(within(timeout, self.sleep(timeout), self.acquire_any()).await?)
+    }
+
+    /// Sleeps by the timer of any pool: the runtime of some may be gone.
+    async fn sleep(&self, time: Duration) {
+        let timers = self.pools.iter().map(|pool| Box::pin(pool.pool().runtime().sleep(time)));
+        let mut timers: Vec<_> = timers.collect();
+        poll_fn(|cx| match timers.iter_mut().any(|timer| timer.as_mut().poll(cx).is_ready()) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
+    }
+}

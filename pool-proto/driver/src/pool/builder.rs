@@ -1,0 +1,169 @@
+//! Building pools.
+
+use core::fmt;
+use core::future::Future;
+use std::io;
+
+use pool_proto::{
+    Accepting, Client, ClientConfig, ConfigError, Dialing, Role, Server, ServerConfig,
+};
+
+use super::Pool;
+use super::accept::Listener;
+use super::dial::{ByCall, Dial, Dialer, ToAddress, dial_address};
+use crate::connection::keep_alive::KeepAlive;
+use crate::connection::{Acceptor, Connector};
+use crate::error::BuildError;
+use crate::runtime::Runtime;
+use crate::tls::{ClientTls, ServerTls};
+
+/// A role that pools can be built for, with the types that configure it.
+pub trait Configured: Role + Send + 'static {
+    /// Settings of the machine.
+    type Config: Clone + fmt::Debug;
+    /// Settings of TLS.
+    type Tls: Clone + fmt::Debug;
+}
+
+impl Configured for Dialing {
+    type Config = ClientConfig;
+    type Tls = ClientTls;
+}
+
+impl Configured for Accepting {
+    type Config = ServerConfig;
+    type Tls = ServerTls;
+}
+
+/// Builds a [`Pool`].
+#[derive(Clone)]
+#[must_use]
+pub struct PoolBuilder<N: Runtime, R: Configured> {
+    config: Option<R::Config>,
+    tls: Option<R::Tls>,
+    keep_alive: Option<KeepAlive>,
+    handle: Option<N::Handle>,
+}
+
+impl<N: Runtime, R: Configured> Default for PoolBuilder<N, R> {
+    /// The default configuration, no TLS, keep-alive every 15 s, on the current runtime.
+    fn default() -> Self {
+        Self { config: None, tls: None, keep_alive: Some(KeepAlive::default()), handle: None }
+    }
+}
+
+impl<N: Runtime, R: Configured> PoolBuilder<N, R> {
+    /// Sets the configuration of the machine: everything that is not I/O.
+    pub fn config(mut self, config: R::Config) -> Self {
+        self.config = Some(config);
+        self
+    }
+
+    /// Sets TLS; `None`, the default, is plain TCP.
+    pub fn tls(mut self, tls: impl Into<Option<R::Tls>>) -> Self {
+        self.tls = tls.into();
+        self
+    }
+
+    /// Sets TCP keep-alive; `None` leaves it off.
+    pub fn keep_alive(mut self, keep_alive: impl Into<Option<KeepAlive>>) -> Self {
+        self.keep_alive = keep_alive.into();
+        self
+    }
+
+    /// Runs the pool on `handle`. The pool does not keep its runtime alive: it closes when the runtime
+    /// shuts down.
+    pub fn on(mut self, handle: impl Into<N::Handle>) -> Self {
+        self.handle = Some(handle.into());
+        self
+    }
+}
+
+impl<N: Runtime> PoolBuilder<N, Dialing> {
+    /// Builds a pool that dials `address` ("host:port"), resolved anew at each dial. The first dials
+    /// begin at once.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Address`] for anything but "host:port", and those of [`Runtime::current`] and
+    /// [`Runtime::start`].
+    pub fn connect(mut self, address: impl Into<String>) -> Result<Pool<N, Dialing>, BuildError> {
+        let address = dial_address(address.into())?;
+        let config = self.take_config()?;
+        let timeout = config.dial_timeout();
+        self.config(config).connect_by(ToAddress { address, timeout })
+    }
+
+    /// Builds a pool whose connections `dial` makes.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Runtime::current`] and [`Runtime::start`].
+    pub fn connect_with<D, F>(self, dial: D) -> Result<Pool<N, Dialing>, BuildError>
+    where
+        D: Fn() -> F + Send + Sync + 'static,
+        F: Future<Output = io::Result<N::TcpStream>> + Send + 'static,
+    {
+        self.connect_by(ByCall(dial))
+    }
+
+    /// [`connect_with`](Self::connect_with) for dialers that need the runtime.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Runtime::current`] and [`Runtime::start`].
+    pub fn connect_by(mut self, dial: impl Dial<N>) -> Result<Pool<N, Dialing>, BuildError> {
+        let config = self.take_config()?.or_seed(fastrand::u64(..));
+        let supply = Dialer::new(dial, Connector::new(self.tls, config.ids()), self.keep_alive);
+        let max_dials = config.max_dials();
+        Pool::start(self.handle, max_dials, |now| Client::new(&config, now), supply, None)
+    }
+
+    fn take_config(&mut self) -> Result<ClientConfig, ConfigError> {
+        self.config.take().map_or_else(|| ClientConfig::builder().build(), Ok)
+    }
+}
+
+impl<N: Runtime> PoolBuilder<N, Accepting> {
+    /// Binds `address` ("host:port") and builds a pool on it.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Bind`] when the address cannot be bound, and those of [`Runtime::current`] and
+    /// [`Runtime::start`].
+    pub async fn bind(mut self, address: &str) -> Result<Pool<N, Accepting>, BuildError> {
+        let handle = self.handle.map_or_else(N::current, Ok)?;
+        let listener = N::bind(&handle, address)
+            .await
+            .map_err(|source| BuildError::Bind { address: address.to_owned(), source })?;
+        self.handle = Some(handle);
+        self.listen(listener)
+    }
+
+    /// Builds a pool on a listener of the user's. It accepts at once, and closes the listener when
+    /// the pool closes. The listener must not be in use anywhere else.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Runtime::current`] and [`Runtime::start`].
+    pub fn listen(self, listener: N::Listener) -> Result<Pool<N, Accepting>, BuildError> {
+        let config = self.config.map_or_else(|| ServerConfig::builder().build(), Ok)?;
+        let config = config.or_seed(fastrand::u64(..));
+        let local_addr = N::local_addr(&listener).ok();
+        let acceptor = Acceptor::new(self.tls, config.id_format());
+        let supply = Listener::new(listener, acceptor, self.keep_alive);
+        Pool::start(self.handle, 0, |now| Server::new(&config, now), supply, local_addr)
+    }
+}
+
+impl<N: Runtime, R: Configured> fmt::Debug for PoolBuilder<N, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { config, tls, keep_alive, handle } = self;
+        f.debug_struct("PoolBuilder")
+            .field("config", config)
+            .field("tls", tls)
+            .field("keep_alive", keep_alive)
+            .field("handle", handle)
+            .finish()
+    }
+}

@@ -1,0 +1,171 @@
+//! The client's supply: dialling.
+
+use core::future::{Future, Ready, pending};
+use core::time::Duration;
+use std::io;
+use std::sync::Arc;
+
+use futures_lite::FutureExt;
+use pool_proto::{Dialing, Token};
+
+use super::driver::{PoolAttempt, PoolMachine, Supply, handshake};
+use crate::clock::{Clock as _, MonotonicClock};
+use crate::connection::keep_alive::KeepAlive;
+use crate::connection::socket::no_address;
+use crate::connection::{Connector, Failure};
+use crate::error::BuildError;
+use crate::runtime::Runtime;
+
+/// Connects the transports of a client pool.
+pub trait Dial<N: Runtime>: Send + Sync + 'static {
+    /// Connects one transport. Dropping the future ends the dial.
+    fn dial(&self, runtime: &N) -> impl Future<Output = io::Result<N::TcpStream>> + Send;
+}
+
+/// Returns `address` if it has the form "host:port".
+///
+/// # Errors
+///
+/// [`BuildError::Address`] for anything else.
+pub(super) fn dial_address(address: String) -> Result<Arc<str>, BuildError> {
+    let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    if port.is_none_or(|port| port == 0) || address.starts_with(':') {
+        return Err(BuildError::Address { address });
+    }
+    Ok(address.into())
+}
+
+/// Dials the addresses of a name, resolved anew at each dial.
+pub(super) struct ToAddress {
+    pub(super) address: Arc<str>,
+    /// For one dial in all; the machine ends the dial afterwards.
+    pub(super) timeout: Duration,
+}
+
+impl<N: Runtime> Dial<N> for ToAddress {
+    async fn dial(&self, runtime: &N) -> io::Result<N::TcpStream> {
+        let Self { address, .. } = self;
+        let connected = self.first_to_answer(runtime).await;
+        connected.map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))
+    }
+}
+
+impl ToAddress {
+    /// Tries one address after the other. Each leaves the later ones their share of the time.
+    async fn first_to_answer<N: Runtime>(&self, runtime: &N) -> io::Result<N::TcpStream> {
+        let began = MonotonicClock.now();
+        let addresses = runtime.resolve(&self.address).await?;
+        let mut outcome = Err(no_address());
+        for (untried, address) in (1..=addresses.len()).rev().zip(addresses) {
+            let left = self.timeout.saturating_sub(MonotonicClock.now().since(began));
+            let share = left / u32::try_from(untried).unwrap_or(u32::MAX);
+            let timed_out = async {
+                match untried {
+                    1 => pending().await,
+                    _ => runtime.sleep(share).await,
+                }
+                Err(io::ErrorKind::TimedOut.into())
+            };
+            outcome = runtime.connect(address).or(timed_out).await;
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcome
+    }
+}
+
+/// Dials by a function of the user's.
+pub(super) struct ByCall<D>(pub(super) D);
+
+impl<N, D, F> Dial<N> for ByCall<D>
+where
+    N: Runtime,
+    D: Fn() -> F + Send + Sync + 'static,
+    F: Future<Output = io::Result<N::TcpStream>> + Send + 'static,
+{
+    fn dial(&self, _runtime: &N) -> impl Future<Output = io::Result<N::TcpStream>> + Send {
+        (self.0)()
+    }
+}
+
+/// Dials and shakes hands for a client pool.
+pub(super) struct Dialer<D>(Arc<Settings<D>>);
+
+struct Settings<D> {
+    dial: D,
+    connector: Connector,
+    keep_alive: Option<KeepAlive>,
+}
+
+impl<D> Dialer<D> {
+    pub(super) fn new(dial: D, connector: Connector, keep_alive: Option<KeepAlive>) -> Self {
+        Self(Arc::new(Settings { dial, connector, keep_alive }))
+    }
+}
+
+impl<N: Runtime, D: Dial<N>> Supply<N, Dialing> for Dialer<D> {
+    fn dial(
+        &self,
+        runtime: &N,
+        mut attempt: PoolAttempt<N, Dialing>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let (settings, runtime) = (Arc::clone(&self.0), runtime.clone());
+        async move {
+            let Settings { dial, connector, keep_alive } = &*settings;
+            let outcome = async {
+                // Called inside the task: a dialer that panics costs only its own dial.
+                let stream = dial.dial(&runtime).await.map_err(Failure::Dial)?;
+                attempt.dialed();
+                handshake::<N>(stream, *keep_alive, || connector.begin()).await
+            };
+            let outcome = outcome.await;
+            attempt.complete(outcome);
+        }
+    }
+
+    async fn accept(
+        &mut self,
+        _runtime: &N,
+        _shared: &Arc<PoolMachine<N, Dialing>>,
+    ) -> (Token, impl Future<Output = ()> + Send + 'static) {
+        pending::<(Token, Ready<()>)>().await
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_with_a_port_can_be_dialled() {
+        for address in ["tunnel.example:9000", "192.0.2.1:1", "[2001:db8::1]:65535", "localhost:80"]
+        {
+            assert_eq!(&*dial_address(address.to_owned()).unwrap(), address);
+        }
+    }
+
+    #[test]
+    fn any_other_text_is_refused() {
+        for address in [
+            "",
+            ":",
+            ":80",
+            "localhost",
+            "localhost:",
+            "localhost:0",
+            "localhost:65536",
+            "localhost:http",
+        ] {
+            let error = dial_address(address.to_owned()).unwrap_err();
+            assert!(matches!(&error, BuildError::Address { address: given } if given == address));
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "{address:?} is not an address to dial; give host:port, such as tunnel.example:9000"
+                )
+            );
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The driver: the one task of a pool that always runs. It carries out the machine's commands, and
+//! owns all other tasks.
+
+use core::convert::Infallible;
+use core::future::{Future, pending, poll_fn};
+use std::boxed::Box;
+use std::sync::Arc;
+use std::vec::Vec;
+
+use async_channel::{Receiver, Sender, bounded};
+use futures_lite::FutureExt;
+use futures_lite::future::yield_now;
+use pool_proto::{Instant, Role, Token};
+
+use super::tasks::Tasks;
+use crate::connection::keep_alive::KeepAlive;
+use crate::connection::{
+    Connection, Established, Failure, Handshake, SharedSocket, Socket, TcpSocket,
+};
+use crate::runtime::Runtime;
+use crate::shared::{Attempt, Command, SharedMachine};
+
+/// The connections of a pool on runtime `N`.
+pub(super) type PoolConnectionOf<N> = Box<Connection<TcpSocket<N>>>;
+pub(super) type PoolMachine<N, R> = SharedMachine<PoolConnectionOf<N>, R>;
+pub(super) type PoolAttempt<N, R> = Attempt<PoolConnectionOf<N>, R>;
+
+/// Held by everything that runs for a pool: the pool has ended when all clones are dropped.
+#[derive(Clone, Debug)]
+pub struct ShutdownGuard(#[expect(dead_code, reason = "only its drop matters")] Sender<Infallible>);
+
+impl ShutdownGuard {
+    /// Returns a guard, and a receiver that fails when all clones are dropped.
+    pub(super) fn new() -> (Self, Receiver<Infallible>) {
+        let (guard, ended) = bounded(1);
+        (Self(guard), ended)
+    }
+}
+
+/// The source of a pool's connections.
+pub(super) trait Supply<N: Runtime, R: Role>: Send + 'static {
+    /// Connects to the peer and shakes hands.
+    fn dial(
+        &self,
+        runtime: &N,
+        attempt: PoolAttempt<N, R>,
+    ) -> impl Future<Output = ()> + Send + 'static;
+
+    /// Waits for a peer, and returns its handshake, to be spawned as a task. Never ready for a pool
+    /// that does not accept. Cancel safe.
+    fn accept(
+        &mut self,
+        runtime: &N,
+        shared: &Arc<PoolMachine<N, R>>,
+    ) -> impl Future<Output = (Token, impl Future<Output = ()> + Send + 'static)> + Send;
+}
+
+impl<S: Socket, R: Role + Send + 'static> SharedMachine<Box<Connection<S>>, R> {
+    /// Closes the pool because its driver ends, whatever the cause.
+    pub fn close_with_driver(&self) {
+        self.run(|machine, now| machine.close(now));
+        self.end();
+        let mut commands = Vec::new();
+        self.turn(&mut commands);
+        for command in commands {
+            // The machine has ended all dials and handshakes; their tasks end with the driver.
+            if let Command::Close { connection, reason } = command {
+                connection.close(reason);
+            }
+        }
+    }
+}
+
+/// Closes the pool when its driver ends: an executor that shuts down drops the driver, perhaps
+/// before its first poll.
+struct CloseOnDrop<N: Runtime, R: Role + Send + 'static> {
+    shared: Arc<PoolMachine<N, R>>,
+    /// Dropped afterwards.
+    _guard: ShutdownGuard,
+}
+
+impl<N: Runtime, R: Role + Send + 'static> Drop for CloseOnDrop<N, R> {
+    fn drop(&mut self) {
+        self.shared.close_with_driver();
+    }
+}
+
+/// The events that wake a driver.
+enum Wakeup<H> {
+    /// There is work, or a deadline has passed.
+    Due,
+    /// A task has ended.
+    TaskEnded { panicked: bool },
+    /// A peer was admitted.
+    Admitted(Token, H),
+}
+
+/// The state of a driver. Its fields are dropped in this order, whether or not it has run.
+pub(super) struct Driver<N: Runtime, R: Role + Send + 'static, S> {
+    supply: S,
+    /// After the listener.
+    close_on_drop: CloseOnDrop<N, R>,
+}
+
+impl<N: Runtime, R: Role + Send + 'static, S: Supply<N, R>> Driver<N, R, S> {
+    pub(super) const fn new(
+        shared: Arc<PoolMachine<N, R>>,
+        supply: S,
+        guard: ShutdownGuard,
+    ) -> Self {
+        Self { supply, close_on_drop: CloseOnDrop { shared, _guard: guard } }
+    }
+
+    /// Runs until the pool is closed.
+    pub(super) async fn run(self, runtime: N, executor: N::Executor) {
+        let Self { close_on_drop, mut supply } = self;
+        let shared = &close_on_drop.shared;
+        let mut tasks = Tasks::<N>::new(executor);
+        let mut commands = Vec::new();
+        loop {
+            let due = shared.turn(&mut commands);
+            for command in commands.drain(..) {
+                match command {
+                    Command::Dial { token } => {
+                        tasks.spawn(token, supply.dial(&runtime, Attempt::dial(shared, token)));
+                    }
+                    Command::Close { connection, reason } => connection.close(reason),
+                    Command::Abort { token, reason } => {
+                        shared.note_abort(token, reason);
+                        tasks.end(token);
+                    }
+                }
+            }
+            if shared.is_closed() {
+                return tasks.shutdown().await;
+            }
+            // The first ready future wins. Due work comes last, as each turn does it anyway.
+            let ended = async { Wakeup::TaskEnded { panicked: tasks.reap().await } };
+            let admitted = async {
+                let (token, handshake) = supply.accept(&runtime, shared).await;
+                Wakeup::Admitted(token, handshake)
+            };
+            let due = async {
+                poll_fn(|cx| shared.poll_work(cx)).or(sleep_until(&runtime, shared, due)).await;
+                Wakeup::Due
+            };
+            match ended.or(admitted).or(due).await {
+                Wakeup::Due => {}
+                Wakeup::TaskEnded { panicked } => {
+                    if panicked {
+                        shared.note_failure(&"a dial or a handshake panicked");
+                    }
+                }
+                Wakeup::Admitted(token, handshake) => {
+                    tasks.spawn(token, handshake);
+                    // Yield, so that a busy listener does not starve other tasks.
+                    yield_now().await;
+                }
+            }
+        }
+    }
+}
+
+async fn sleep_until<N: Runtime, R: Role>(
+    runtime: &N,
+    shared: &PoolMachine<N, R>,
+    due: Option<Instant>,
+) {
+    match due {
+        Some(due) => runtime.sleep(due.since(shared.now())).await,
+        None => pending().await,
+    }
+}
+
+/// Sets the options of a connected stream, and shakes hands: TLS, then the id.
+pub(super) async fn handshake<N: Runtime>(
+    stream: N::TcpStream,
+    keep_alive: Option<KeepAlive>,
+    begin: impl FnOnce() -> Result<Handshake, Failure>,
+) -> Result<(Arc<SharedSocket<TcpSocket<N>>>, Established), Failure> {
+    let socket = TcpSocket::<N>::share(stream.into(), keep_alive).map_err(Failure::Options)?;
+    let mut handshake = begin()?;
+    poll_fn(|cx| handshake.advance(&mut socket.socket().polled(cx))).await?;
+    Ok((socket, handshake.finish()?))
+}

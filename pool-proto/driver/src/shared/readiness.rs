@@ -1,0 +1,58 @@
+//! The waker that an idle connection leaves with its reactor.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::task::Wake;
+
+use pool_proto::{Role, Token};
+
+use super::{AnyRole, PoolConnection, SharedMachine};
+
+/// A waker that tells the driver that data, or a close, has arrived on an idle connection. Each
+/// connection makes one, once.
+pub struct ReadinessWaker {
+    pool: Weak<dyn AnyRole>,
+    token: Token,
+    armed: AtomicBool,
+}
+
+impl ReadinessWaker {
+    /// A waker for the connection `token`.
+    #[must_use]
+    pub fn new<C: PoolConnection, R: Role + Send + 'static>(
+        pool: &Arc<SharedMachine<C, R>>,
+        token: Token,
+    ) -> Arc<Self> {
+        let pool: Weak<SharedMachine<C, R>> = Arc::downgrade(pool);
+        Arc::new(Self { pool, token, armed: AtomicBool::new(false) })
+    }
+
+    /// Records that the reactor holds this waker from now on.
+    pub fn arm(&self) {
+        self.armed.store(true, Ordering::Release);
+    }
+
+    /// Records that the reactor may hold another waker from now on: the holder reads.
+    pub fn disarm(&self) {
+        self.armed.store(false, Ordering::Release);
+    }
+
+    /// Returns whether the reactor holds this waker and has not woken it.
+    #[must_use]
+    pub fn is_armed(&self) -> bool {
+        self.armed.load(Ordering::Acquire)
+    }
+}
+
+impl Wake for ReadinessWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.disarm();
+        if let Some(pool) = self.pool.upgrade() {
+            pool.readable(self.token);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The state under the mutex of a [`SharedMachine`](super::SharedMachine), and the work that is left
+//! for after unlocking.
+
+use core::task::Waker;
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+use std::vec::Vec;
+
+use pool_proto::{
+    Action, CheckKind, CloseReason, Instant, Machine, Role, Token, TokenMap, WaiterId,
+};
+
+use super::{Command, Revoke};
+
+pub(super) struct State<C, R> {
+    pub(super) machine: Machine<C, R>,
+    /// By [`WaiterId::slot`].
+    wakers: Vec<Option<Waker>>,
+    /// By which a lease is revoked when only its token is known.
+    pub(super) revokers: TokenMap<Weak<dyn Revoke>>,
+    pub(super) commands: VecDeque<Command<C>>,
+    /// Connections whose [`ReadinessWaker`](super::ReadinessWaker) was woken.
+    pub(super) readable: Vec<Token>,
+    pub(super) driver: Option<Waker>,
+    /// The deadline that the driver sleeps towards.
+    pub(super) armed: Option<Instant>,
+    pub(super) last_failure: Option<Arc<str>>,
+    /// The driver has ended.
+    pub(super) ended: bool,
+}
+
+/// Work for after unlocking.
+pub(super) struct Deferred<C> {
+    pub(super) wakers: Few<Waker>,
+    pub(super) checks: Few<(Token, C, CheckKind)>,
+    pub(super) revoked: Few<(Token, Weak<dyn Revoke>, CloseReason)>,
+    /// Connections to close that no driver is left to close.
+    pub(super) orphans: Few<C>,
+}
+
+/// A list that is usually empty or has one item, and then does not allocate.
+pub(super) enum Few<T> {
+    None,
+    One(T),
+    Many(Vec<T>),
+}
+
+impl<T> Few<T> {
+    const fn is_empty(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
+    fn push(&mut self, item: T) {
+        *self = match core::mem::replace(self, Self::None) {
+            Self::None => Self::One(item),
+            Self::One(first) => Self::Many(std::vec![first, item]),
+            Self::Many(mut items) => {
+                items.push(item);
+                Self::Many(items)
+            }
+        };
+    }
+
+    /// Calls `act` with each item. (An iterator over the three cases costs as much as a mutex.)
+    #[inline]
+    pub(super) fn each(self, mut act: impl FnMut(T)) {
+        match self {
+            Self::None => {}
+            Self::One(item) => act(item),
+            Self::Many(items) => items.into_iter().for_each(act),
+        }
+    }
+}
+
+impl<C, R: Role> State<C, R> {
+    pub(super) const fn new(machine: Machine<C, R>) -> Self {
+        Self {
+            machine,
+            wakers: Vec::new(),
+            revokers: TokenMap::new(),
+            commands: VecDeque::new(),
+            readable: Vec::new(),
+            driver: None,
+            armed: None,
+            last_failure: None,
+            ended: false,
+        }
+    }
+
+    /// Returns whether the last call has left no work, as most calls do.
+    #[inline]
+    pub(super) fn is_settled(&self) -> bool {
+        !self.machine.has_actions() && (self.driver.is_none() || !self.has_work())
+    }
+
+    /// Sorts the machine's actions by who carries them out: the driver, or the caller after
+    /// unlocking.
+    #[inline(never)]
+    pub(super) fn sort_actions(&mut self) -> Deferred<C> {
+        let mut deferred = Deferred {
+            wakers: Few::None,
+            checks: Few::None,
+            revoked: Few::None,
+            orphans: Few::None,
+        };
+        while let Some(action) = self.machine.poll_action() {
+            match action {
+                Action::Wake { waiter } => {
+                    self.forget(waiter).into_iter().for_each(|waker| deferred.wakers.push(waker));
+                }
+                Action::Check { token, connection, kind } => {
+                    deferred.checks.push((token, connection, kind));
+                }
+                Action::Dial { token } => self.commands.push_back(Command::Dial { token }),
+                Action::Close { token, connection, reason } => {
+                    self.revokers.remove(token);
+                    if self.ended {
+                        deferred.orphans.push(connection);
+                    } else {
+                        self.commands.push_back(Command::Close { connection, reason });
+                    }
+                }
+                // Only an established connection has a revoker; earlier, the driver holds a dial or
+                // a handshake.
+                Action::Abort { token, reason } => match self.revokers.remove(token) {
+                    Some(revoker) => deferred.revoked.push((token, revoker, reason)),
+                    None => self.commands.push_back(Command::Abort { token, reason }),
+                },
+            }
+        }
+        // The deadline of a check is usually the nearest of all, but its answer follows at once.
+        // The driver is woken after that answer, or every put would wake it.
+        let due = || deferred.checks.is_empty() && self.is_due_earlier();
+        if self.driver.is_some() && (self.has_commands() || due()) {
+            self.driver.take().into_iter().for_each(|waker| deferred.wakers.push(waker));
+        }
+        deferred
+    }
+
+    pub(super) fn has_work(&self) -> bool {
+        self.has_commands() || self.is_due_earlier()
+    }
+
+    /// A closed pool counts as a command: an empty pool has no other at its close.
+    fn has_commands(&self) -> bool {
+        !self.commands.is_empty() || !self.readable.is_empty() || self.machine.is_closed()
+    }
+
+    /// Returns whether a deadline is due before the driver wakes by itself.
+    fn is_due_earlier(&self) -> bool {
+        match (self.machine.poll_timeout(), self.armed) {
+            (Some(due), Some(armed)) => due < armed,
+            (due, _) => due.is_some(),
+        }
+    }
+
+    /// Stores the waker of a waiter. Returns the former one.
+    pub(super) fn remember(&mut self, waiter: WaiterId, waker: &Waker) -> Option<Waker> {
+        if self.wakers.len() <= waiter.slot() {
+            self.wakers.resize_with(waiter.slot() + 1, || None);
+        }
+        let stored = self.wakers.get_mut(waiter.slot())?;
+        if stored.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            return None;
+        }
+        stored.replace(waker.clone())
+    }
+
+    pub(super) fn forget(&mut self, waiter: WaiterId) -> Option<Waker> {
+        self.wakers.get_mut(waiter.slot()).and_then(Option::take)
+    }
+}

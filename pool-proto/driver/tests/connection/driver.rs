@@ -1,0 +1,241 @@
+//! What a driver and its tasks do alike: reports, orders, the end, and who may come in.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::task::Poll;
+use std::time::Duration;
+
+use pool_driver::connection::SharedSocket;
+use pool_driver::shared::AcquireError;
+use pool_driver::{AcceptFailure, AcceptPacer};
+use pool_proto::{Accepting, CloseReason, Dialing, PutError, Refusal};
+
+use crate::rig::{AnyPool, Kind, PEER, Pool, Side, take};
+
+fn last_failure<R: Side>(pool: &Pool<R>) -> String {
+    pool.shared().last_failure().map(|text| text.to_string()).unwrap_or_default()
+}
+
+// --- orders -------------------------------------------------------------------------------------
+
+#[test]
+fn a_dial_is_a_task_to_begin() {
+    let mut pool = Pool::<Dialing>::new(false);
+    pool.turn();
+    assert_eq!((pool.begun.len(), pool.ended.len()), (1, 0));
+    let token = pool.begun[0].token();
+    drop(pool.begun.pop_front());
+    assert_eq!(pool.shared().stats().totals.dial_failures, 1);
+    assert!(pool.shared().run(|machine, _| machine.state_of(token)).is_none());
+}
+
+#[test]
+fn a_dial_that_took_too_long_is_a_task_to_end_and_a_failure_to_tell_of() {
+    let mut pool = Pool::<Dialing>::new(false);
+    pool.turn();
+    let token = pool.begun[0].token();
+    pool.clock.pass(Duration::from_secs(10));
+    pool.turn();
+    assert_eq!(
+        (pool.ended.as_slice(), pool.reasons.as_slice()),
+        ([token].as_slice(), [CloseReason::DialTimeout].as_slice())
+    );
+    assert_eq!(last_failure(&pool), "a connection was given up: it was not dialled in time");
+}
+
+#[test]
+fn so_is_a_handshake() {
+    let mut pool = Pool::<Accepting>::new(false);
+    let (attempt, _handshake) = Accepting::begin(&mut pool);
+    pool.clock.pass(Duration::from_secs(3600));
+    pool.turn();
+    assert_eq!(pool.ended, [attempt.token()]);
+    let text = "a connection was given up: its handshake was not over in time";
+    assert_eq!(last_failure(&pool), text);
+}
+
+#[test]
+fn what_was_flushed_is_a_task_to_end_and_no_failure() {
+    let mut pool = Pool::<Accepting>::new(false);
+    let (attempt, _handshake) = Accepting::begin(&mut pool);
+    pool.flush();
+    pool.turn();
+    assert_eq!(pool.ended, [attempt.token()]);
+    assert_eq!(last_failure(&pool), "");
+}
+
+#[test]
+fn a_flush_revokes_leases_at_once_and_no_later_connection() {
+    let mut pool = Pool::<Accepting>::new(false);
+    let (near, _peer, (socket, _)) = pool.bring_linked();
+    let Poll::Ready(Ok(_leased)) = take(pool.shared().acquire()) else { panic!("none is ready") };
+    pool.flush();
+    // Before any turn of the driver.
+    assert_eq!(socket.revoked(), Some(CloseReason::Flushed));
+    let (other_near, _other_peer, (other, _)) = pool.bring_linked();
+    pool.turn();
+    pool.flush();
+    assert_eq!(other.revoked(), None, "an idle connection is closed, not revoked");
+    let shut = |near: &crate::wire::End| near.get(|kernel| kernel.shut_boths);
+    assert_eq!((shut(&near), shut(&other_near)), (1, 0));
+}
+
+// --- reports ------------------------------------------------------------------------------------
+
+#[test]
+fn a_connection_in_the_place_of_one_that_was_flushed_ends_that_before_its_order_does() {
+    for tls in [false, true] {
+        let mut pool = Pool::<Accepting>::new(tls);
+        let (_near, _peer, (link, token)) = pool.bring_linked();
+        let Poll::Ready(Ok(leased)) = take(pool.shared().acquire()) else {
+            panic!("none is ready")
+        };
+        let mut stream = leased;
+        pool.flush();
+        // The driver has not had its turn, but the place is free.
+        let (_new_near, _new_peer, (new_link, new_token)) = pool.bring_linked();
+        assert_eq!((token.slot(), token == new_token), (new_token.slot(), false));
+        assert_eq!(link.revoked(), Some(CloseReason::Flushed));
+        assert!(stream.read(crate::wire::Io, &mut [0]).is_err());
+        pool.turn();
+        assert_eq!(new_link.revoked(), None, "the order is not for it");
+        assert_eq!(pool.stats().idle, 1);
+    }
+}
+
+#[test]
+fn a_connection_in_the_place_of_one_that_has_ended_ends_nobody() {
+    let mut pool = Pool::<Accepting>::new(false);
+    let (_near, mut peer, (_, token)) = pool.bring_linked();
+    peer.goodbye();
+    pool.turn();
+    let (new_near, _new_peer, (new_link, new_token)) = pool.bring_linked();
+    assert_eq!(token.slot(), new_token.slot());
+    assert_eq!(new_link.revoked(), None);
+    assert_eq!(new_near.get(|kernel| kernel.shut_boths), 0);
+}
+
+#[test]
+fn a_peer_that_closes_as_soon_as_it_is_there_was_none() {
+    for tls in [false, true] {
+        let mut pool = Pool::<Dialing>::new(tls);
+        let (near, far) = crate::wire::End::pair();
+        let mut peer = pool.peer(far);
+        let (attempt, handshake) = Dialing::begin(&mut pool);
+        let shaken = pool.shaken(handshake, &near, &mut peer);
+        peer.goodbye();
+        attempt.complete(Ok((SharedSocket::new(near), shaken)));
+        assert_eq!((pool.stats().idle, pool.stats().totals.transport_failures), (0, 1));
+    }
+}
+
+// --- the end ------------------------------------------------------------------------------------
+
+#[test]
+fn with_its_driver_a_pool_ends() {
+    for tls in [false, true] {
+        let mut pool = Pool::<Accepting>::new(tls);
+        let (_near, _peer, (link, _)) = pool.bring_linked();
+        let Poll::Ready(Ok(leased)) = take(pool.shared().acquire()) else {
+            panic!("none is ready")
+        };
+        let stream = leased;
+        let (near, mut peer) = pool.bring();
+        let (attempt, _handshake) = Accepting::begin(&mut pool);
+        pool.shared().close_with_driver();
+        assert!(pool.shared().is_closed());
+        assert_eq!(link.revoked(), Some(CloseReason::PoolClosed));
+        assert!(peer.heard_goodbye(), "in good order");
+        assert_eq!(near.get(|kernel| kernel.shut_writes), 1);
+        // The rest comes too late, and is dropped by whoever brings it.
+        assert_eq!(pool.put(stream), Err(PutError::PoolClosed));
+        drop(attempt);
+        let stats = pool.stats();
+        assert_eq!((stats.idle, stats.leased, stats.handshaking), (0, 0, 0));
+        let mut commands = Vec::new();
+        pool.shared().turn(&mut commands);
+        assert!(commands.is_empty(), "{} are left to nobody", commands.len());
+    }
+}
+
+#[test]
+fn who_waits_at_the_end_is_told() {
+    let pool = Pool::<Accepting>::new(false);
+    pool.shared().close_with_driver();
+    let refused = AcquireError::Refused(Refusal::PoolClosed);
+    let Poll::Ready(Err(error)) = take(pool.shared().acquire()) else { panic!("it waits") };
+    assert_eq!(error, refused);
+}
+
+#[test]
+fn a_pool_of_every_kind_ends_what_is_idle() {
+    for kind in Kind::ALL {
+        let mut pool = kind.pool();
+        let (_near, mut peer) = pool.bring();
+        pool.end();
+        assert!(peer.heard_goodbye(), "{kind:?}");
+    }
+}
+
+// --- who may come in ----------------------------------------------------------------------------
+
+#[test]
+fn a_peer_that_may_come_in_gets_an_id_of_its_own() {
+    let pool = Pool::<Accepting>::new(false);
+    let peer: SocketAddr = PEER.parse().unwrap();
+    let (first, first_id) = pool.shared().admit(peer).unwrap();
+    let (second, second_id) = pool.shared().admit(peer).unwrap();
+    assert_ne!((first.token(), first_id), (second.token(), second_id));
+    assert_ne!(first_id, second_id);
+    assert_eq!(pool.shared().stats().handshaking, 2);
+    assert_eq!(last_failure(&pool), "");
+}
+
+#[test]
+fn a_peer_that_may_not_is_told_of() {
+    let pool = Pool::<Accepting>::new(false);
+    let stranger: SocketAddr = "198.51.100.1:99".parse().unwrap();
+    assert!(pool.shared().admit(stranger).is_none());
+    assert_eq!(
+        last_failure(&pool),
+        "198.51.100.1:99 was turned away: 198.51.100.1 is not on the allow list; add it if it is \
+         one of yours"
+    );
+    let peer: SocketAddr = PEER.parse().unwrap();
+    let _two = (pool.shared().admit(peer), pool.shared().admit(peer));
+    assert!(pool.shared().admit(peer).is_none());
+    assert!(last_failure(&pool).starts_with(&format!("{PEER} was turned away: 2 handshakes")));
+    assert_eq!(pool.shared().stats().handshaking, 2);
+}
+
+#[test]
+fn a_failed_accept_of_one_peer_is_nobodys_business() {
+    let pool = Pool::<Accepting>::new(false);
+    let mut pacer = AcceptPacer::new(1);
+    let error = ErrorKind::ConnectionAborted.into();
+    assert_eq!(pool.shared().accept_failed(&mut pacer, &error), AcceptFailure::OfOnePeer);
+    assert_eq!(last_failure(&pool), "");
+    assert!(take(pool.shared().acquire()).is_pending());
+}
+
+#[test]
+fn a_pause_is_told_of_and_waited_out() {
+    let pool = Pool::<Accepting>::new(false);
+    let mut pacer = AcceptPacer::new(1);
+    let error = io::Error::other("no descriptors");
+    let failure = pool.shared().accept_failed(&mut pacer, &error);
+    assert!(matches!(failure, AcceptFailure::Pause(_)), "{failure:?}");
+    assert_eq!(last_failure(&pool), "accept failed: no descriptors");
+    assert!(take(pool.shared().acquire()).is_pending());
+}
+
+#[test]
+fn without_a_listener_nobody_is_left_waiting() {
+    let pool = Pool::<Accepting>::new(false);
+    let mut pacer = AcceptPacer::new(1);
+    let error = io::Error::new(ErrorKind::InvalidInput, "it does not listen");
+    assert_eq!(pool.shared().accept_failed(&mut pacer, &error), AcceptFailure::OfTheListener);
+    assert_eq!(last_failure(&pool), "the listener has failed: it does not listen");
+    let Poll::Ready(Err(error)) = take(pool.shared().acquire()) else { panic!("it waits") };
+    assert_eq!(error, AcquireError::Refused(Refusal::AcceptEnded));
+}

@@ -1,0 +1,36 @@
+//! The errors of building a pool, and `polled`.
+
+use std::error::Error as _;
+use std::io;
+use std::task::Poll;
+
+use pool_driver::BuildError;
+use pool_driver::connection::polled;
+use pool_proto::{ClientConfig, ConfigError};
+
+#[test]
+fn a_pool_that_cannot_be_built_says_what_to_do() {
+    let source = || io::Error::other("why");
+    let bind = BuildError::Bind { address: "0.0.0.0:80".to_owned(), source: source() };
+    assert!(bind.to_string().starts_with("cannot listen on 0.0.0.0:80; give a free host:port"));
+    let start = BuildError::Start { source: source() };
+    assert!(start.to_string().contains("free threads or descriptors"));
+    for error in [&bind, &start] {
+        assert_eq!(error.source().unwrap().to_string(), "why");
+    }
+    assert!(BuildError::NoRuntime.to_string().contains("Runtime::enter"));
+    let config = ClientConfig::builder().max_dials(0).build().unwrap_err();
+    assert_eq!(config, ConfigError::Zero { setting: "max_dials" });
+    assert_eq!(BuildError::from(config).to_string(), config.to_string());
+}
+
+#[test]
+fn only_what_would_block_is_pending() {
+    let would_block = io::Error::from(io::ErrorKind::WouldBlock);
+    assert!(polled::<()>(Err(would_block)).is_pending());
+    let Poll::Ready(Err(error)) = polled::<()>(Err(io::ErrorKind::TimedOut.into())) else {
+        panic!("it is an error")
+    };
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    assert!(matches!(polled(Ok(7)), Poll::Ready(Ok(7))));
+}

@@ -1,0 +1,178 @@
+//! The handshake of TLS, at whatever pace the socket allows, and with peers that do not play along.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::task::Poll;
+
+use pool_driver::connection::{Acceptor, Connector, Failure, Handshake, Socket};
+use pool_driver::tls::{ClientTls, Identity, ServerTls, roots_from_pem};
+use pool_proto::{ConnId, HandshakeFailure, IdExchange, IdFormat};
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::ServerName;
+
+use crate::peer::{CLIENT_TLS, Peer, SERVER_TLS, complete};
+use crate::rig::{client_side, server_side};
+use crate::wire::End;
+
+fn client() -> Handshake {
+    client_side(true, IdExchange::None).begin().unwrap()
+}
+
+fn server() -> Handshake {
+    server_side(true, IdFormat::Hex8).begin(ConnId::ZERO).unwrap()
+}
+
+/// Both roles, each with a peer that fits.
+fn both() -> [(Handshake, End, Peer); 2] {
+    let ((near, far), (other_near, other_far)) = (End::pair(), End::pair());
+    let of_client = (client(), near, Peer::tls_server(far, &SERVER_TLS));
+    [of_client, (server(), other_near, Peer::tls_client(other_far, &CLIENT_TLS))]
+}
+
+#[test]
+fn it_waits_for_the_peer_and_ends_when_both_have_spoken() {
+    for (mut handshake, near, mut peer) in both() {
+        assert!(handshake.advance(&mut near.now()).is_pending());
+        assert!(handshake.advance(&mut near.now()).is_pending(), "nothing has come yet");
+        complete(&mut handshake, &near, &mut peer).unwrap();
+        peer.pump().unwrap();
+        assert!(!peer.session().is_handshaking());
+    }
+}
+
+#[test]
+fn it_gets_through_byte_by_byte() {
+    for (mut handshake, near, mut peer) in both() {
+        near.set(|kernel| kernel.piece = 1);
+        complete(&mut handshake, &near, &mut peer).unwrap();
+        peer.pump().unwrap();
+        assert!(!peer.session().is_handshaking());
+    }
+}
+
+#[test]
+fn it_is_over_only_when_its_own_part_has_left() {
+    let (near, far) = End::pair();
+    let (mut handshake, mut peer) = (client(), Peer::tls_server(far, &SERVER_TLS));
+    assert!(handshake.advance(&mut near.now()).is_pending());
+    peer.pump().unwrap();
+    near.set(|kernel| kernel.room = 20);
+    // It has all of the server's part, and nowhere to send its own.
+    for _ in 0..3 {
+        assert!(handshake.advance(&mut near.now()).is_pending());
+        peer.pump().unwrap();
+        assert!(peer.session().is_handshaking());
+    }
+    near.set(|kernel| kernel.room = 1000);
+    assert!(matches!(handshake.advance(&mut near.now()), Poll::Ready(Ok(()))));
+    peer.pump().unwrap();
+    assert!(!peer.session().is_handshaking());
+}
+
+#[test]
+fn interrupted_it_goes_on() {
+    for (mut handshake, near, mut peer) in both() {
+        near.set(|kernel| kernel.interrupts = 3);
+        complete(&mut handshake, &near, &mut peer).unwrap();
+    }
+}
+
+#[test]
+fn a_peer_that_closes_meanwhile_is_a_failure_of_the_transport() {
+    for (mut handshake, near, mut peer) in both() {
+        assert!(handshake.advance(&mut near.now()).is_pending());
+        peer.end.end();
+        let failure = complete(&mut handshake, &near, &mut peer).unwrap_err();
+        let Failure::TlsTransport(error) = &failure else { panic!("{failure}") };
+        assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
+        assert!(failure.to_string().contains("the peer closed the connection"), "{failure}");
+        assert_eq!(failure.kind(), HandshakeFailure::Transport);
+    }
+}
+
+#[test]
+fn a_reset_is_a_failure_of_the_transport() {
+    for (mut handshake, near, mut peer) in both() {
+        near.set(|kernel| kernel.read_error = Some(ErrorKind::ConnectionReset));
+        let failure = complete(&mut handshake, &near, &mut peer).unwrap_err();
+        assert!(matches!(failure, Failure::TlsTransport(_)), "{failure}");
+    }
+}
+
+#[test]
+fn a_peer_that_speaks_no_tls_is_told_apart_from_one_that_does() {
+    for (mut handshake, near, peer) in both() {
+        peer.end.send(b"0a1b2c3d");
+        let failure = match handshake.advance(&mut near.now()) {
+            Poll::Ready(result) => result.unwrap_err(),
+            Poll::Pending => panic!("it waits for more"),
+        };
+        assert!(matches!(failure, Failure::NoTls(_)), "{failure}");
+        assert!(failure.to_string().contains("configure TLS on both ends or on neither"));
+        assert_eq!(failure.kind(), HandshakeFailure::Tls);
+    }
+}
+
+#[test]
+fn a_peer_that_tls_does_not_trust_is_a_failure_of_tls_and_is_told() {
+    let other = Identity::self_signed(["localhost"]).unwrap();
+    let pinned = ClientTls::self_signed().unwrap().pinned(other.fingerprint()).unwrap();
+    let side = Connector::new(Some(pinned), IdExchange::default());
+    let (near, far) = End::pair();
+    let (mut handshake, mut peer) = (side.begin().unwrap(), Peer::tls_server(far, &SERVER_TLS));
+    let failure = complete(&mut handshake, &near, &mut peer).unwrap_err();
+    assert!(matches!(failure, Failure::Tls(_)), "{failure}");
+    assert_eq!(failure.kind(), HandshakeFailure::Tls);
+    let error = peer.pump().unwrap_err();
+    assert!(matches!(error, rustls::Error::AlertReceived(_)), "{error}");
+}
+
+#[test]
+fn a_server_that_refuses_the_clients_certificate_is_a_failure_of_tls_though_it_says_so_late() {
+    let stranger = Identity::self_signed(["client.example"]).unwrap();
+    let roots = roots_from_pem(stranger.certificate_pem().as_bytes()).unwrap();
+    let demanding = ServerTls::self_signed().unwrap().require_client_certificates(roots).unwrap();
+    let (near, far) = End::pair();
+    let mut handshake = client_side(true, IdExchange::default()).begin().unwrap();
+    let mut peer = Peer::tls_server(far, &demanding);
+    // The client's own handshake is over by then: it waits for the id.
+    let failure = complete(&mut handshake, &near, &mut peer).unwrap_err();
+    let Failure::Tls(error) = &failure else { panic!("{failure}") };
+    assert!(error.to_string().contains("CertificateRequired"), "{error}");
+}
+
+#[test]
+fn a_server_tells_the_client_whose_certificate_it_refuses() {
+    let stranger = Identity::self_signed(["client.example"]).unwrap();
+    let roots = roots_from_pem(stranger.certificate_pem().as_bytes()).unwrap();
+    let demanding = ServerTls::self_signed().unwrap().require_client_certificates(roots).unwrap();
+    let (near, far) = End::pair();
+    let side = Acceptor::new(Some(demanding), IdFormat::Hex8);
+    let mut handshake = side.begin(ConnId::ZERO).unwrap();
+    let mut peer = Peer::tls_client(far, &CLIENT_TLS);
+    let failure = complete(&mut handshake, &near, &mut peer).unwrap_err();
+    assert!(matches!(failure, Failure::Tls(_)), "{failure}");
+    let error = peer.pump().unwrap_err();
+    assert!(matches!(error, rustls::Error::AlertReceived(_)), "{error}");
+}
+
+#[test]
+fn a_configuration_of_which_rustls_makes_no_connection_is_a_failure_of_tls() {
+    let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    // Beyond what RFC 8449 allows.
+    config.max_fragment_size = Some(1);
+    let tls = ClientTls::custom(Arc::new(config), ServerName::try_from("localhost").unwrap());
+    let failure = Connector::new(Some(tls), IdExchange::None).begin().err().expect("a failure");
+    let Failure::Tls(error) = &failure else { panic!("{failure}") };
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+
+    let mut config = (**SERVER_TLS.config()).clone();
+    config.max_fragment_size = Some(1);
+    let side = Acceptor::new(Some(ServerTls::custom(Arc::new(config))), IdFormat::Hex8);
+    let failure = side.begin(ConnId::ZERO).err().expect("a failure");
+    assert!(matches!(failure, Failure::Tls(_)), "{failure}");
+}

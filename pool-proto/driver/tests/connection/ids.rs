@@ -1,0 +1,246 @@
+//! The exchange of the id, whatever the pieces it comes in.
+
+use std::io::ErrorKind;
+use std::task::Poll;
+
+use bytes::Buf;
+use pool_driver::connection::{Failure, Handshake, Socket};
+use pool_proto::{ConnId, HandshakeFailure, IdError, IdExchange, IdFormat, IdWriter};
+
+use crate::peer::{CLIENT_TLS, Peer, complete};
+use crate::rig::{client_side, server_peer, server_side};
+use crate::wire::End;
+
+const ID: ConnId = ConnId::from_bytes([0x0a, 0x1b, 0x2c, 0x3d]);
+
+const FORMATS: [IdFormat; 2] = [IdFormat::Hex8, IdFormat::Raw4];
+
+fn on_wire(format: IdFormat) -> Vec<u8> {
+    IdWriter::new(format, ID).chunk().to_vec()
+}
+
+/// A client that reads its id, and its peer.
+fn reading(tls: bool, format: IdFormat) -> (Handshake, End, Peer) {
+    let (near, far) = End::pair();
+    let handshake = client_side(tls, IdExchange::Wire(format)).begin().unwrap();
+    let peer = server_peer(far, tls);
+    (handshake, near, peer)
+}
+
+/// A server that writes the id, and its peer.
+fn writing(tls: bool, format: IdFormat) -> (Handshake, End, Peer) {
+    let (near, far) = End::pair();
+    let handshake = server_side(tls, format).begin(ID).unwrap();
+    let peer = if tls { Peer::tls_client(far, &CLIENT_TLS) } else { Peer::plain(far) };
+    (handshake, near, peer)
+}
+
+/// Leads TLS, if there is any, so far that both ends can send data.
+fn lead(handshake: &mut Handshake, near: &End, peer: &mut Peer) {
+    assert!(handshake.advance(&mut near.now()).is_pending());
+    while peer.is_shaking() {
+        peer.pump().unwrap();
+        assert!(handshake.advance(&mut near.now()).is_pending());
+    }
+}
+
+/// All four ways.
+fn ways() -> impl Iterator<Item = (bool, IdFormat)> {
+    [false, true].into_iter().flat_map(|tls| FORMATS.map(|format| (tls, format)))
+}
+
+// --- a client -----------------------------------------------------------------------------------
+
+#[test]
+fn a_client_waits_for_its_id_byte_by_byte() {
+    for (tls, format) in ways() {
+        let (mut handshake, near, mut peer) = reading(tls, format);
+        lead(&mut handshake, &near, &mut peer);
+        for byte in on_wire(format) {
+            assert!(handshake.advance(&mut near.now()).is_pending());
+            peer.say(&[byte]);
+        }
+        assert!(matches!(handshake.advance(&mut near.now()), Poll::Ready(Ok(()))));
+        assert!(handshake.finish().is_ok(), "tls: {tls}, {format:?}");
+    }
+}
+
+#[test]
+fn a_client_reads_an_id_whose_bytes_come_one_a_read() {
+    for (tls, format) in ways() {
+        let (mut handshake, near, mut peer) = reading(tls, format);
+        near.set(|kernel| kernel.piece = 1);
+        peer.say(&on_wire(format));
+        complete(&mut handshake, &near, &mut peer).unwrap();
+        assert!(handshake.finish().is_ok(), "tls: {tls}, {format:?}");
+    }
+}
+
+#[test]
+fn an_id_that_is_there_needs_no_more_reads() {
+    let (mut handshake, near, mut peer) = reading(false, IdFormat::Hex8);
+    peer.say(&on_wire(IdFormat::Hex8));
+    peer.say(b"early");
+    assert!(matches!(handshake.advance(&mut near.now()), Poll::Ready(Ok(()))));
+    assert_eq!(near.get(|kernel| kernel.reads), 1);
+    assert!(matches!(handshake.advance(&mut near.now()), Poll::Ready(Ok(()))));
+    assert_eq!(near.get(|kernel| kernel.reads), 1);
+}
+
+#[test]
+fn an_id_behind_which_the_peer_closes_is_one() {
+    for (tls, format) in ways() {
+        let (mut handshake, near, mut peer) = reading(tls, format);
+        lead(&mut handshake, &near, &mut peer);
+        peer.say(&on_wire(format));
+        peer.goodbye();
+        complete(&mut handshake, &near, &mut peer).unwrap();
+        assert!(handshake.finish().is_ok(), "tls: {tls}, {format:?}");
+    }
+}
+
+#[test]
+fn an_id_that_is_cut_off_is_too_short_whether_tls_says_goodbye_or_not() {
+    for (tls, format) in ways() {
+        for in_good_order in [true, false] {
+            let (mut handshake, near, mut peer) = reading(tls, format);
+            lead(&mut handshake, &near, &mut peer);
+            peer.say(&on_wire(format)[..3]);
+            if in_good_order {
+                peer.goodbye();
+            } else {
+                peer.end.end();
+            }
+            let failure = complete(&mut handshake, &near, &mut peer).unwrap_err();
+            let short = IdError::Short { got: 3, expected: format.wire_len() };
+            assert_eq!(failure.to_string(), short.to_string(), "tls: {tls}, {in_good_order}");
+            assert_eq!(failure.kind(), HandshakeFailure::Id);
+        }
+    }
+}
+
+#[test]
+fn a_reset_instead_of_an_id_is_a_failure_of_the_transport() {
+    for (tls, format) in ways() {
+        let (mut handshake, near, mut peer) = reading(tls, format);
+        lead(&mut handshake, &near, &mut peer);
+        near.set(|kernel| kernel.read_error = Some(ErrorKind::ConnectionReset));
+        let failure = complete(&mut handshake, &near, &mut peer).unwrap_err();
+        assert!(matches!(failure, Failure::IdTransport(_)), "tls: {tls}: {failure}");
+        assert_eq!(failure.kind(), HandshakeFailure::Transport);
+    }
+}
+
+#[test]
+fn what_is_no_id_is_refused_at_its_first_wrong_byte() {
+    for tls in [false, true] {
+        let (mut handshake, near, mut peer) = reading(tls, IdFormat::Hex8);
+        peer.say(b"0aX");
+        let failure = complete(&mut handshake, &near, &mut peer).unwrap_err();
+        let wrong = IdError::NotHex { offset: 2, byte: b'X' };
+        assert_eq!(failure.to_string(), wrong.to_string(), "tls: {tls}");
+        assert!(matches!(failure, Failure::Id(_)));
+    }
+}
+
+#[test]
+fn a_handshake_that_is_not_over_brings_nothing() {
+    let (handshake, ..) = reading(false, IdFormat::Hex8);
+    let failure = handshake.finish().err().expect("a failure");
+    assert!(matches!(failure, Failure::Id(IdError::Short { got: 0, expected: 8 })), "{failure}");
+}
+
+#[test]
+fn halves_of_longer_ids_are_noticed_over_several_connections_of_one_client() {
+    let side = client_side(false, IdExchange::Wire(IdFormat::Raw4));
+    let mut outcomes = Vec::new();
+    for _ in 0..3 {
+        let (near, far) = End::pair();
+        let mut peer = Peer::plain(far);
+        peer.say(b"0a1b2c3d");
+        let mut handshake = side.begin().unwrap();
+        complete(&mut handshake, &near, &mut peer).unwrap();
+        outcomes.push(handshake.finish().err().map(|failure| failure.kind()));
+    }
+    assert_eq!(outcomes, [None, None, Some(HandshakeFailure::Id)]);
+}
+
+#[test]
+fn a_client_without_ids_reads_nothing_of_the_users() {
+    let (near, far) = End::pair();
+    far.send(b"hello");
+    let mut handshake = client_side(false, IdExchange::None).begin().unwrap();
+    assert!(matches!(handshake.advance(&mut near.now()), Poll::Ready(Ok(()))));
+    assert_eq!((near.unread(), near.get(|kernel| kernel.reads)), (5, 0));
+    assert!(handshake.finish().is_ok());
+}
+
+// --- a server -----------------------------------------------------------------------------------
+
+#[test]
+fn a_server_sends_the_id_and_nothing_else() {
+    for (tls, format) in ways() {
+        let (mut handshake, near, mut peer) = writing(tls, format);
+        complete(&mut handshake, &near, &mut peer).unwrap();
+        assert!(near.get(|kernel| kernel.flushes) > 0, "tls: {tls}");
+        assert_eq!(peer.hear(), on_wire(format), "tls: {tls}");
+        assert!(handshake.finish().is_ok());
+    }
+}
+
+#[test]
+fn a_server_is_ready_only_when_its_id_has_left() {
+    for (tls, format) in ways() {
+        let (mut handshake, near, mut peer) = writing(tls, format);
+        near.set(|kernel| kernel.room = 0);
+        let (mut rounds, mut polled) = (0, Poll::Pending);
+        while polled.is_pending() {
+            // What has to leave finds room for one byte a turn.
+            polled = handshake.advance(&mut near.now());
+            peer.pump().unwrap();
+            near.set(|kernel| kernel.room = 1);
+            rounds += 1;
+        }
+        assert!(matches!(polled, Poll::Ready(Ok(()))));
+        assert!(rounds > format.wire_len(), "tls: {tls}: {rounds}");
+        assert_eq!(peer.hear(), on_wire(format), "tls: {tls}");
+    }
+}
+
+#[test]
+fn an_id_that_cannot_be_sent_is_a_failure_of_the_transport() {
+    for format in FORMATS {
+        let (mut handshake, near, mut peer) = writing(false, format);
+        near.set(|kernel| kernel.write_error = Some(ErrorKind::BrokenPipe));
+        let failure = complete(&mut handshake, &near, &mut peer).unwrap_err();
+        assert!(matches!(failure, Failure::IdTransport(_)), "{failure}");
+    }
+}
+
+#[test]
+fn over_tls_the_id_that_waits_for_room_can_still_fail() {
+    let (mut handshake, near, mut peer) = writing(true, IdFormat::Hex8);
+    while peer.session().is_handshaking() {
+        assert!(handshake.advance(&mut near.now()).is_pending());
+        peer.pump().unwrap();
+    }
+    near.set(|kernel| kernel.room = 3);
+    assert!(handshake.advance(&mut near.now()).is_pending());
+    near.set(|kernel| kernel.write_error = Some(ErrorKind::BrokenPipe));
+    let failure = complete(&mut handshake, &near, &mut peer).unwrap_err();
+    assert_eq!(failure.kind(), HandshakeFailure::Transport, "{failure}");
+}
+
+#[test]
+fn a_server_does_not_wait_for_ever_for_a_kernel_that_takes_nothing() {
+    for format in FORMATS {
+        let (mut handshake, near, _peer) = writing(false, format);
+        near.set(|kernel| kernel.takes_nothing = true);
+        let Poll::Ready(Err(failure)) = handshake.advance(&mut near.now()) else {
+            panic!("it has sent its id, or waits: {format:?}");
+        };
+        assert_eq!(failure.kind(), HandshakeFailure::Transport);
+        let Failure::IdTransport(error) = failure else { panic!("{failure}") };
+        assert_eq!(error.kind(), ErrorKind::WriteZero);
+    }
+}

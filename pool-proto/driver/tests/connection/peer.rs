@@ -1,0 +1,136 @@
+//! What is at the other end of a wire, with TLS or without.
+
+use std::io::{ErrorKind, Read, Write};
+use std::sync::{Arc, LazyLock};
+use std::task::Poll;
+
+use pool_driver::connection::{Failure, Handshake, Socket};
+use pool_driver::tls::{ClientTls, ServerTls};
+use rustls::{ClientConnection, Connection, ServerConnection};
+
+use crate::wire::{End, Io};
+
+pub(crate) static CLIENT_TLS: LazyLock<ClientTls> =
+    LazyLock::new(|| ClientTls::self_signed().unwrap());
+pub(crate) static SERVER_TLS: LazyLock<ServerTls> =
+    LazyLock::new(|| ServerTls::self_signed().unwrap());
+
+pub(crate) struct Peer {
+    pub(crate) end: End,
+    tls: Option<Connection>,
+}
+
+impl Peer {
+    pub(crate) const fn plain(end: End) -> Self {
+        Self { end, tls: None }
+    }
+
+    pub(crate) fn tls_server(end: End, tls: &ServerTls) -> Self {
+        let session = ServerConnection::new(Arc::clone(tls.config())).unwrap();
+        Self { end, tls: Some(session.into()) }
+    }
+
+    pub(crate) fn tls_client(end: End, tls: &ClientTls) -> Self {
+        let name = tls.server_name().clone();
+        let session = ClientConnection::new(Arc::clone(tls.config()), name).unwrap();
+        Self { end, tls: Some(session.into()) }
+    }
+
+    pub(crate) fn session(&mut self) -> &mut Connection {
+        self.tls.as_mut().expect("it speaks TLS")
+    }
+
+    pub(crate) fn is_shaking(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
+    }
+
+    /// Hands the session over, to be used by hand.
+    pub(crate) fn into_session(self) -> Connection {
+        self.tls.expect("it speaks TLS")
+    }
+
+    /// Takes in what has arrived and sends what it has to send; says what TLS finds.
+    pub(crate) fn pump(&mut self) -> Result<(), rustls::Error> {
+        let Some(tls) = &mut self.tls else { return Ok(()) };
+        let mut result = Ok(());
+        while result.is_ok() {
+            match tls.read_tls(&mut Io(&self.end)) {
+                Ok(0) => break,
+                Ok(_) => result = tls.process_new_packets().map(|_| ()),
+                // Nothing is left, or no room: what is there has to be read first.
+                Err(_) => break,
+            }
+        }
+        while tls.wants_write() && tls.write_tls(&mut Io(&self.end)).is_ok() {}
+        result
+    }
+
+    /// Sends data of its user's. Before the end of a handshake it is kept until then.
+    pub(crate) fn say(&mut self, data: &[u8]) {
+        let Some(tls) = &mut self.tls else { return self.end.send(data) };
+        tls.set_buffer_limit(None);
+        tls.writer().write_all(data).unwrap();
+        while tls.wants_write() && tls.write_tls(&mut Io(&self.end)).is_ok() {}
+    }
+
+    /// All the data that has come for its user, up to the end or an error.
+    pub(crate) fn hear(&mut self) -> Vec<u8> {
+        if self.tls.is_none() {
+            return self.end.take();
+        }
+        let mut data = Vec::new();
+        let mut chunk = [0; 4096];
+        loop {
+            let before = (data.len(), self.end.unread());
+            self.pump().unwrap();
+            while let Ok(count @ 1..) = self.session().reader().read(&mut chunk) {
+                data.extend_from_slice(&chunk[..count]);
+            }
+            if before == (data.len(), self.end.unread()) {
+                return data;
+            }
+        }
+    }
+
+    /// Whether the other end has closed its half in good order.
+    pub(crate) fn heard_goodbye(&mut self) -> bool {
+        if self.tls.is_none() {
+            return self.end.has_ended();
+        }
+        self.pump().unwrap();
+        let read = self.session().reader().read(&mut [0]);
+        matches!(read, Ok(0)) && self.end.has_ended()
+    }
+
+    /// Whether TLS waits for more, rather than having seen the end.
+    pub(crate) fn hears_nothing(&mut self) -> bool {
+        self.pump().unwrap();
+        let read = self.session().reader().read(&mut [0]);
+        read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    }
+
+    /// Closes its half in good order.
+    pub(crate) fn goodbye(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+            self.pump().unwrap();
+        }
+        self.end.end();
+    }
+}
+
+/// Leads a handshake to its end, however often it has to wait for the peer.
+pub(crate) fn complete(
+    handshake: &mut Handshake,
+    near: &End,
+    peer: &mut Peer,
+) -> Result<(), Failure> {
+    for _ in 0..10_000 {
+        if let Poll::Ready(result) = handshake.advance(&mut near.now()) {
+            return result;
+        }
+        // What it finds wrong, it tells the other end.
+        let _ = peer.pump();
+    }
+    panic!("the handshake waits for ever");
+}

@@ -1,0 +1,192 @@
+//! What the holder of a connection reads, and what it can ask it.
+
+use std::io::{self, ErrorKind};
+use std::task::Poll;
+
+use pool_driver::connection::Connection;
+use pool_driver::connection::{SharedSocket, Socket};
+use pool_driver::shared::Leased;
+use pool_proto::{CheckResult, ConnId, Dialing};
+use rustls::ProtocolVersion;
+
+use crate::look::pattern;
+use crate::rig::{Kind, Pool, Side, Streaming, server_peer, take};
+use crate::wire::{End, Io};
+
+pub(crate) fn read(
+    stream: &mut Leased<Box<Connection<End>>>,
+    buffer: &mut [u8],
+) -> io::Result<usize> {
+    stream.read(Io, buffer)
+}
+
+/// Reads until nothing is there.
+pub(crate) fn all_of(stream: &mut Leased<Box<Connection<End>>>, near: &End) -> Vec<u8> {
+    let (mut data, mut chunk) = (Vec::new(), [0; 1000]);
+    loop {
+        match read(stream, &mut chunk) {
+            Ok(count @ 1..) => data.extend_from_slice(&chunk[..count]),
+            Ok(_) => panic!("it has ended"),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                assert_eq!(near.unread(), 0);
+                return data;
+            }
+        }
+    }
+}
+
+#[track_caller]
+fn assert_read(stream: &mut Leased<Box<Connection<End>>>, expected: &[u8]) {
+    let mut buffer = [0; 5];
+    let count = read(stream, &mut buffer).unwrap();
+    assert_eq!(&buffer[..count], expected);
+}
+
+#[test]
+fn with_nothing_there_it_would_block() {
+    for kind in Kind::ALL {
+        let mut streaming = kind.streaming();
+        let error = read(&mut streaming.stream, &mut [0; 8]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock, "{kind:?}");
+    }
+}
+
+#[test]
+fn what_comes_is_read_in_order_whatever_the_pieces() {
+    for kind in Kind::ALL {
+        for piece in [1, 7, 100_000] {
+            let Streaming { near, mut peer, mut stream, pool: _pool } = kind.streaming();
+            near.set(|kernel| kernel.piece = piece);
+            let data = pattern(3000);
+            peer.say(&data[..1000]);
+            peer.say(&data[1000..]);
+            assert_eq!(all_of(&mut stream, &near), data, "{kind:?}, {piece}");
+        }
+    }
+}
+
+#[test]
+fn early_data_comes_first() {
+    for kind in Kind::ALL {
+        let mut pool = kind.pool();
+        let (_near, mut peer) = pool.bring();
+        let mut leased = pool.take().unwrap();
+        peer.say(b"early, ");
+        assert_eq!(
+            pool_driver::shared::PoolConnection::check(leased.get_mut().unwrap()),
+            CheckResult::Data
+        );
+        let mut stream = leased;
+        peer.say(b"late");
+        for part in ["early", ", ", "late"] {
+            assert_read(&mut stream, part.as_bytes());
+        }
+    }
+}
+
+#[test]
+fn what_came_with_the_id_is_the_users() {
+    for tls in [false, true] {
+        let (near, far) = End::pair();
+        let mut pool = Pool::<Dialing>::new(tls);
+        let (attempt, handshake) = Dialing::begin(&mut pool);
+        let mut peer = server_peer(far, tls);
+        peer.say(b"0a1b2c3dearly");
+        let shaken = pool.shaken(handshake, &near, &mut peer);
+        peer.say(b"late");
+        attempt.complete(Ok((SharedSocket::new(near.clone()), shaken)));
+        // The peer has taken it: who knows its id gets it.
+        let id = ConnId::from_bytes([0x0a, 0x1b, 0x2c, 0x3d]);
+        let Poll::Ready(Ok(leased)) = take(pool.shared().acquire_by_id(id)) else {
+            panic!("it is not there")
+        };
+        let mut stream = leased;
+        assert_eq!(stream.id(), id);
+        assert_eq!(all_of(&mut stream, &near), b"earlylate", "tls: {tls}");
+    }
+}
+
+#[test]
+fn interrupted_it_reads_again() {
+    for kind in Kind::ALL {
+        let Streaming { near, mut peer, mut stream, pool: _pool } = kind.streaming();
+        peer.say(b"hello");
+        near.set(|kernel| kernel.interrupts = 2);
+        assert_read(&mut stream, b"hello");
+    }
+}
+
+#[test]
+fn the_peers_end_is_an_end_behind_its_data() {
+    for kind in Kind::ALL {
+        let Streaming { mut peer, mut stream, near: _near, pool: _pool } = kind.streaming();
+        peer.say(b"bye");
+        peer.goodbye();
+        for expected in ["bye", "", ""] {
+            assert_read(&mut stream, expected.as_bytes());
+        }
+    }
+}
+
+#[test]
+fn an_end_without_tls_goodbye_is_an_error_behind_the_data() {
+    for kind in Kind::TLS {
+        let Streaming { mut peer, mut stream, near: _near, pool: _pool } = kind.streaming();
+        peer.say(b"half");
+        peer.end.end();
+        assert_read(&mut stream, b"half");
+        let error = read(&mut stream, &mut [0; 8]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::UnexpectedEof, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_reset_is_an_error() {
+    for kind in Kind::ALL {
+        let Streaming { near, mut stream, peer: _peer, pool: _pool } = kind.streaming();
+        near.set(|kernel| kernel.read_error = Some(ErrorKind::ConnectionReset));
+        let error = read(&mut stream, &mut [0; 8]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_false_record_is_an_error_and_the_peer_is_told() {
+    for kind in Kind::TLS {
+        let Streaming { mut peer, mut stream, near: _near, pool: _pool } = kind.streaming();
+        peer.end.send(&[[0x17, 3, 3, 0, 32].as_slice(), &[7; 32]].concat());
+        let error = read(&mut stream, &mut [0; 8]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidData, "{kind:?}");
+        let error = peer.pump().unwrap_err();
+        assert!(matches!(error, rustls::Error::AlertReceived(_)), "{kind:?}: {error}");
+    }
+}
+
+#[test]
+fn a_record_without_data_is_no_end() {
+    for kind in Kind::TLS {
+        let Streaming { near, mut peer, mut stream, pool: _pool } = kind.streaming();
+        peer.session().refresh_traffic_keys().unwrap();
+        peer.pump().unwrap();
+        assert!(near.unread() > 0, "{kind:?}");
+        assert_eq!(all_of(&mut stream, &near), b"", "{kind:?}");
+        peer.say(b"hello");
+        assert_read(&mut stream, b"hello");
+    }
+}
+
+#[test]
+fn it_tells_who_is_at_the_ends_and_what_tls_has_agreed_on() {
+    for kind in Kind::ALL {
+        let Streaming { near, stream, peer: _peer, pool: _pool } = kind.streaming();
+        assert_eq!(stream.peer_addr().unwrap(), near.peer_addr());
+        assert_eq!(stream.local_addr().unwrap(), near.local_addr().unwrap());
+        assert_ne!(stream.peer_addr().unwrap(), stream.local_addr().unwrap());
+        assert_eq!(stream.socket().unwrap().revoked(), None);
+        let version = stream.tls().map(|facts| facts.version);
+        assert_eq!(version, kind.is_tls().then_some(Some(ProtocolVersion::TLSv1_3)), "{kind:?}");
+        near.set(|kernel| kernel.local_error = Some(ErrorKind::NotConnected));
+        assert_eq!(stream.local_addr().unwrap_err().kind(), ErrorKind::NotConnected);
+    }
+}

@@ -1,0 +1,150 @@
+//! What the holder of a connection finds when the pool has ended it.
+
+use std::io::{self, ErrorKind, IoSlice};
+use std::task::Poll;
+
+use pool_driver::connection::Connection;
+use pool_driver::connection::Revoked;
+use pool_driver::shared::Leased;
+use pool_proto::{Accepting, CloseReason, ConnId, PutError};
+
+use crate::rig::{Kind, Pool, Streaming, take};
+use crate::wire::{End, Io};
+
+#[track_caller]
+fn assert_revoked<T: std::fmt::Debug>(result: io::Result<T>, id: ConnId) {
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
+    let revoked = error.get_ref().and_then(|inner| inner.downcast_ref::<Revoked>());
+    assert_eq!(revoked, Some(&Revoked { id, reason: CloseReason::Flushed }));
+}
+
+fn revoke(pool: &mut dyn crate::rig::AnyPool) {
+    pool.flush();
+    pool.turn();
+}
+
+#[test]
+fn all_it_does_fails_with_the_reason() {
+    for kind in Kind::ALL {
+        let Streaming { mut pool, near, mut peer, mut stream } = kind.streaming();
+        peer.say(b"hello");
+        assert_eq!(stream.socket().unwrap().revoked(), None);
+        revoke(&mut *pool);
+        assert_eq!(stream.socket().unwrap().revoked(), Some(CloseReason::Flushed));
+        assert_eq!(near.get(|kernel| kernel.shut_boths), 1, "pending calls wake up");
+        let id = stream.id();
+        assert_revoked(stream.read(Io, &mut [0; 8]), id);
+        assert_revoked(stream.write(Io, &[IoSlice::new(b"hello")]), id);
+        assert_revoked(stream.flush(Io), id);
+        assert_revoked(stream.shutdown(Io), id);
+        assert_eq!(near.get(|kernel| kernel.shut_writes), 0, "nothing of it reached the socket");
+    }
+}
+
+#[test]
+fn put_back_it_is_no_lease_any_more() {
+    for kind in Kind::ALL {
+        let Streaming { mut pool, stream, .. } = kind.streaming();
+        revoke(&mut *pool);
+        assert_eq!(pool.put(stream), Err(PutError::NotLeased), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_flush_revokes_a_lease_before_the_next_turn_of_the_driver() {
+    for kind in Kind::ALL {
+        let Streaming { mut pool, mut peer, mut stream, near: _near } = kind.streaming();
+        pool.flush();
+        let id = stream.id();
+        assert_revoked(stream.write(Io, &[IoSlice::new(b"hello")]), id);
+        assert_eq!(peer.hear(), b"", "{kind:?}");
+    }
+}
+
+#[test]
+fn dropped_it_is_closed_and_released() {
+    for kind in Kind::ALL {
+        let Streaming { mut pool, stream, .. } = kind.streaming();
+        drop(stream);
+        pool.turn();
+        assert_eq!((pool.stats().leased, pool.stats().idle), (0, 0), "{kind:?}");
+    }
+}
+
+#[test]
+fn what_it_says_names_the_connection_and_the_reason() {
+    let revoked = Revoked { id: ConnId::ZERO, reason: CloseReason::Flushed };
+    assert_eq!(
+        revoked.to_string(),
+        "the pool ended connection 00000000 while it was in use: the pool was flushed"
+    );
+}
+
+// --- in the middle of a call --------------------------------------------------------------------
+
+/// A lease that its pool ends in the middle of a call.
+struct Doomed {
+    pool: Pool<Accepting>,
+    near: End,
+    far: End,
+    stream: Leased<Box<Connection<End>>>,
+}
+
+fn doomed() -> Doomed {
+    let mut pool = Pool::new(false);
+    let (near, peer) = pool.bring();
+    let Poll::Ready(Ok(leased)) = take(pool.shared().acquire()) else { panic!("none is ready") };
+    Doomed { pool, near, far: peer.end, stream: leased }
+}
+
+/// The socket of a call during which the pool is flushed.
+fn meanwhile<'s>(pool: &mut Pool<Accepting>) -> impl FnOnce(&'s End) -> Io<'s> {
+    move |socket| {
+        pool.shared().run(|machine, now| machine.flush(now));
+        pool.turn();
+        Io(socket)
+    }
+}
+
+#[test]
+fn data_that_was_read_is_given_out() {
+    let Doomed { mut pool, far, mut stream, .. } = doomed();
+    far.send(b"hello");
+    let mut buffer = [0; 8];
+    assert_eq!(stream.read(meanwhile(&mut pool), &mut buffer).unwrap(), 5);
+    assert_eq!(&buffer[..5], b"hello");
+    let id = stream.id();
+    assert_revoked(stream.read(Io, &mut buffer), id);
+}
+
+#[test]
+fn an_end_that_was_read_is_the_pools_doing() {
+    let Doomed { mut pool, near, mut stream, .. } = doomed();
+    let id = stream.id();
+    assert_revoked(stream.read(meanwhile(&mut pool), &mut [0; 8]), id);
+    assert_eq!(near.get(|kernel| (kernel.reads > 0, kernel.shut_boths)), (true, 1));
+}
+
+#[test]
+fn a_write_that_failed_failed_because_of_the_pool() {
+    let Doomed { mut pool, mut stream, .. } = doomed();
+    let id = stream.id();
+    assert_revoked(stream.write(meanwhile(&mut pool), &[IoSlice::new(b"hello")]), id);
+}
+
+#[test]
+fn a_shut_that_failed_failed_because_of_the_pool() {
+    let Doomed { mut pool, near, mut stream, .. } = doomed();
+    near.set(|kernel| kernel.shut_error = Some(ErrorKind::PermissionDenied));
+    let id = stream.id();
+    assert_revoked(stream.shutdown(meanwhile(&mut pool)), id);
+}
+
+#[test]
+fn what_was_done_is_done() {
+    let Doomed { mut pool, mut stream, .. } = doomed();
+    stream.flush(meanwhile(&mut pool)).unwrap();
+    let id = stream.id();
+    assert_revoked(stream.flush(Io), id);
+}

@@ -1,0 +1,338 @@
+//! Pools whose connections are ends of [wires](crate::wire), and a driver that a test moves.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use pool_driver::Clock;
+use pool_driver::connection::{
+    Acceptor, Connection, Connector, Established, Handshake, SharedSocket,
+};
+use pool_driver::shared::{Acquire, AcquireError, Attempt, Command, Leased, SharedMachine};
+use pool_proto::{
+    Accepting, AllowList, Client, ClientConfig, CloseReason, Dialing, IdExchange, IdFormat,
+    Instant, PutError, Role, Server, ServerConfig, Stats, Token,
+};
+
+use crate::peer::{CLIENT_TLS, Peer, SERVER_TLS, complete};
+use crate::wire::End;
+
+pub(crate) type Ends<R> = SharedMachine<Box<Connection<End>>, R>;
+
+/// Where peers of a server come from.
+pub(crate) const PEER: &str = "192.0.2.7:4711";
+
+/// A clock that stands still until it is moved.
+#[derive(Clone, Default)]
+pub(crate) struct HandClock(Arc<AtomicU64>);
+
+impl HandClock {
+    pub(crate) fn pass(&self, duration: Duration) {
+        self.0.store((self.now() + duration).as_nanos(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for HandClock {
+    fn now(&self) -> Instant {
+        Instant::from_nanos(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// A pool, the state of its driver, and a record of what the driver did.
+pub(crate) struct Pool<R: Side> {
+    shared: Arc<Ends<R>>,
+    pub(crate) clock: HandClock,
+    pub(crate) begun: VecDeque<Attempt<Box<Connection<End>>, R>>,
+    pub(crate) ended: Vec<Token>,
+    /// Why connections were closed or ended, in order.
+    pub(crate) reasons: Vec<CloseReason>,
+    tls: bool,
+    ids: IdExchange,
+}
+
+impl<R: Side> Pool<R> {
+    pub(crate) fn new(tls: bool) -> Self {
+        Self::with_ids(tls, IdExchange::default())
+    }
+
+    pub(crate) fn with_ids(tls: bool, ids: IdExchange) -> Self {
+        let clock = HandClock::default();
+        let shared = R::shared(clock.clone(), ids);
+        let (begun, ended, reasons) = Default::default();
+        Self { shared, clock, begun, ended, reasons, tls, ids }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Ends<R>> {
+        &self.shared
+    }
+
+    /// One turn of the driver.
+    pub(crate) fn turn(&mut self) {
+        let mut commands = Vec::new();
+        self.shared().turn(&mut commands);
+        for command in commands {
+            match command {
+                Command::Dial { token } => {
+                    self.begun.push_back(Attempt::dial(&self.shared, token));
+                }
+                Command::Close { connection, reason } => {
+                    self.reasons.push(reason);
+                    connection.close(reason);
+                }
+                Command::Abort { token, reason } => {
+                    self.reasons.push(reason);
+                    self.shared.note_abort(token, reason);
+                    self.ended.push(token);
+                }
+            }
+        }
+    }
+
+    /// A peer that shakes hands as this pool's should, and its end of the wire.
+    pub(crate) fn peer(&self, far: End) -> Peer {
+        R::peer(far, self.tls, self.ids)
+    }
+
+    /// Shakes hands with `peer` over `near`.
+    pub(crate) fn shaken(&self, handshake: Handshake, near: &End, peer: &mut Peer) -> Established {
+        let mut handshake = handshake;
+        complete(&mut handshake, near, peer).expect("a handshake");
+        handshake.finish().expect("an id")
+    }
+
+    /// A new connection, in the pool.
+    pub(crate) fn bring(&mut self) -> (End, Peer) {
+        let (near, peer, _) = self.bring_linked();
+        (near, peer)
+    }
+
+    /// The same, with its link and its token.
+    pub(crate) fn bring_linked(&mut self) -> (End, Peer, (Arc<SharedSocket<End>>, Token)) {
+        let (near, far) = End::pair();
+        let mut peer = self.peer(far);
+        let (attempt, handshake) = R::begin(self);
+        let token = attempt.token();
+        let shaken = self.shaken(handshake, &near, &mut peer);
+        let link = SharedSocket::new(near.clone());
+        attempt.complete(Ok((Arc::clone(&link), shaken)));
+        // A server's peer has the id before it.
+        peer.hear();
+        (near, peer, (link, token))
+    }
+}
+
+/// Every connection has its own id.
+static IDS: AtomicU64 = AtomicU64::new(1);
+
+/// What the two roles differ in.
+pub(crate) trait Side: Role + Send + Sized + 'static {
+    fn shared(clock: HandClock, ids: IdExchange) -> Arc<Ends<Self>>;
+    /// A connection begins to come.
+    fn begin(pool: &mut Pool<Self>) -> (Attempt<Box<Connection<End>>, Self>, Handshake);
+    fn peer(far: End, tls: bool, ids: IdExchange) -> Peer;
+}
+
+pub(crate) fn client_side(tls: bool, ids: IdExchange) -> Connector {
+    Connector::new(tls.then(|| CLIENT_TLS.clone()), ids)
+}
+
+/// A peer of a client's.
+pub(crate) fn server_peer(far: End, tls: bool) -> Peer {
+    if tls { Peer::tls_server(far, &SERVER_TLS) } else { Peer::plain(far) }
+}
+
+pub(crate) fn server_side(tls: bool, format: IdFormat) -> Acceptor {
+    Acceptor::new(tls.then(|| SERVER_TLS.clone()), format)
+}
+
+impl Side for Dialing {
+    fn shared(clock: HandClock, ids: IdExchange) -> Arc<Ends<Self>> {
+        let config = ClientConfig::builder()
+            .seed(1)
+            .ids(ids)
+            .capacity(1..=1)
+            .max_connections(1)
+            .dial_timeout(Duration::from_secs(10))
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .build();
+        SharedMachine::new(Client::new(&config.unwrap(), Instant::EPOCH), clock)
+    }
+
+    fn begin(pool: &mut Pool<Self>) -> (Attempt<Box<Connection<End>>, Self>, Handshake) {
+        pool.turn();
+        let mut attempt = pool.begun.pop_front().expect("a dial");
+        attempt.dialed();
+        (attempt, client_side(pool.tls, pool.ids).begin().unwrap())
+    }
+
+    fn peer(far: End, tls: bool, ids: IdExchange) -> Peer {
+        let mut peer = server_peer(far, tls);
+        if ids != IdExchange::None {
+            peer.say(format!("{:08x}", IDS.fetch_add(1, Ordering::SeqCst)).as_bytes());
+        }
+        peer
+    }
+}
+
+impl Side for Accepting {
+    fn shared(clock: HandClock, _ids: IdExchange) -> Arc<Ends<Self>> {
+        let config = ServerConfig::builder()
+            .seed(1)
+            .capacity(4)
+            .max_handshakes(2)
+            .allow("192.0.2.0/24".parse::<AllowList>().unwrap())
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .build();
+        SharedMachine::new(Server::new(&config.unwrap(), Instant::EPOCH), clock)
+    }
+
+    fn begin(pool: &mut Pool<Self>) -> (Attempt<Box<Connection<End>>, Self>, Handshake) {
+        let peer: SocketAddr = PEER.parse().unwrap();
+        let (attempt, id) = pool.shared().admit(peer).expect("a peer may come in");
+        (attempt, server_side(pool.tls, IdFormat::Hex8).begin(id).unwrap())
+    }
+
+    fn peer(far: End, tls: bool, _ids: IdExchange) -> Peer {
+        if tls { Peer::tls_client(far, &CLIENT_TLS) } else { Peer::plain(far) }
+    }
+}
+
+/// One poll, by nobody who could be woken.
+pub(crate) fn take<R: Side>(
+    acquire: Acquire<Box<Connection<End>>, R>,
+) -> Poll<Result<Leased<Box<Connection<End>>>, AcquireError>> {
+    let mut acquire = acquire;
+    Pin::new(&mut acquire).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// What tests do with a pool whatever its role.
+pub(crate) trait AnyPool {
+    fn turn(&mut self);
+    fn flush(&mut self);
+    /// The driver ends.
+    fn end(&self);
+    fn stats(&self) -> Stats;
+    fn reasons(&self) -> &[CloseReason];
+    fn put(&self, stream: Leased<Box<Connection<End>>>) -> Result<(), PutError>;
+    fn bring(&mut self) -> (End, Peer);
+    /// The connection that is ready; `None` if there is none.
+    fn take(&self) -> Option<Leased<Box<Connection<End>>>>;
+}
+
+impl<R: Side> AnyPool for Pool<R> {
+    fn turn(&mut self) {
+        Self::turn(self);
+    }
+
+    fn flush(&mut self) {
+        self.shared().run(|machine, now| machine.flush(now));
+    }
+
+    fn end(&self) {
+        self.shared.close_with_driver();
+    }
+
+    fn stats(&self) -> Stats {
+        self.shared().stats()
+    }
+
+    fn reasons(&self) -> &[CloseReason] {
+        &self.reasons
+    }
+
+    fn put(&self, stream: Leased<Box<Connection<End>>>) -> Result<(), PutError> {
+        stream.put(&self.shared)
+    }
+
+    fn bring(&mut self) -> (End, Peer) {
+        Self::bring(self)
+    }
+
+    fn take(&self) -> Option<Leased<Box<Connection<End>>>> {
+        match take(self.shared().acquire()) {
+            Poll::Ready(leased) => Some(leased.unwrap()),
+            Poll::Pending => None,
+        }
+    }
+}
+
+/// Which end the pool is, and what it speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    PlainClient,
+    PlainServer,
+    /// A client whose peer is no pool, and sends no ids.
+    PlainOutsider,
+    TlsClient,
+    TlsServer,
+    TlsOutsider,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::PlainClient,
+        Self::PlainServer,
+        Self::PlainOutsider,
+        Self::TlsClient,
+        Self::TlsServer,
+        Self::TlsOutsider,
+    ];
+    pub(crate) const TLS: [Self; 3] = [Self::TlsClient, Self::TlsServer, Self::TlsOutsider];
+    pub(crate) const PLAIN: [Self; 3] = [Self::PlainClient, Self::PlainServer, Self::PlainOutsider];
+
+    /// Whether a peer that has sent something has taken the connection.
+    pub(crate) fn has_claims(self) -> bool {
+        !matches!(self, Self::PlainOutsider | Self::TlsOutsider)
+    }
+
+    pub(crate) fn is_tls(self) -> bool {
+        matches!(self, Self::TlsClient | Self::TlsServer | Self::TlsOutsider)
+    }
+
+    pub(crate) fn pool(self) -> Box<dyn AnyPool> {
+        let tls = self.is_tls();
+        match self {
+            Self::PlainClient | Self::TlsClient => Box::new(Pool::<Dialing>::new(tls)),
+            Self::PlainServer | Self::TlsServer => Box::new(Pool::<Accepting>::new(tls)),
+            Self::PlainOutsider | Self::TlsOutsider => {
+                Box::new(Pool::<Dialing>::with_ids(tls, IdExchange::None))
+            }
+        }
+    }
+
+    /// A connection that was taken from such a pool.
+    pub(crate) fn taken(self) -> Taken {
+        let mut pool = self.pool();
+        let (near, peer) = pool.bring();
+        let leased = pool.take().expect("a connection");
+        Taken { pool, near, peer, leased }
+    }
+
+    /// The same, as its holder has it.
+    pub(crate) fn streaming(self) -> Streaming {
+        let Taken { pool, near, peer, leased } = self.taken();
+        Streaming { pool, near, peer, stream: leased }
+    }
+}
+
+/// A connection out of its pool, to be looked at as the pool does.
+pub(crate) struct Taken {
+    pub(crate) pool: Box<dyn AnyPool>,
+    pub(crate) near: End,
+    pub(crate) peer: Peer,
+    pub(crate) leased: Leased<Box<Connection<End>>>,
+}
+
+/// A connection in its holder's hands.
+pub(crate) struct Streaming {
+    pub(crate) pool: Box<dyn AnyPool>,
+    pub(crate) near: End,
+    pub(crate) peer: Peer,
+    pub(crate) stream: Leased<Box<Connection<End>>>,
+}

@@ -1,0 +1,213 @@
+//! What the holder of a connection writes, what becomes of it when the kernel has no room, and how
+//! this end closes.
+
+use std::io::{self, ErrorKind, IoSlice};
+
+use pool_driver::connection::Connection;
+use pool_driver::shared::Leased;
+
+use crate::look::pattern;
+use crate::rig::{Kind, Streaming};
+use crate::wire::{End, Io};
+
+pub(crate) fn write(stream: &mut Leased<Box<Connection<End>>>, data: &[u8]) -> io::Result<usize> {
+    stream.write(Io, &[IoSlice::new(data)])
+}
+
+fn flush(stream: &mut Leased<Box<Connection<End>>>) -> io::Result<()> {
+    stream.flush(Io)
+}
+
+#[track_caller]
+fn assert_kind<T: std::fmt::Debug>(result: io::Result<T>, kind: ErrorKind) {
+    assert_eq!(result.unwrap_err().kind(), kind);
+}
+
+#[test]
+fn what_is_written_arrives_all_slices_in_one() {
+    for kind in Kind::ALL {
+        let Streaming { near, mut peer, mut stream, pool: _pool } = kind.streaming();
+        let slices = [IoSlice::new(b"one, "), IoSlice::new(b""), IoSlice::new(b"two")];
+        assert_eq!(stream.write(Io, &slices).unwrap(), 8, "{kind:?}");
+        assert_eq!(peer.hear(), b"one, two", "{kind:?}");
+        flush(&mut stream).unwrap();
+        assert!(near.get(|kernel| kernel.flushes) > 0, "{kind:?}");
+    }
+}
+
+#[test]
+fn nothing_is_written_as_nothing() {
+    for kind in Kind::TLS {
+        let Streaming { near, mut stream, peer: _peer, pool: _pool } = kind.streaming();
+        near.set(|kernel| kernel.room = 0);
+        assert_eq!(write(&mut stream, b"").unwrap(), 0, "{kind:?}");
+        assert_eq!(stream.write(Io, &[]).unwrap(), 0, "{kind:?}");
+    }
+}
+
+#[test]
+fn without_tls_as_much_is_written_as_the_kernel_takes() {
+    for kind in Kind::PLAIN {
+        let Streaming { near, mut peer, mut stream, pool: _pool } = kind.streaming();
+        near.set(|kernel| kernel.room = 5);
+        assert_eq!(write(&mut stream, b"one, two").unwrap(), 5, "{kind:?}");
+        assert_kind(write(&mut stream, b"two"), ErrorKind::WouldBlock);
+        assert_eq!(peer.hear(), b"one, ", "{kind:?}");
+    }
+}
+
+#[test]
+fn interrupted_it_writes_again() {
+    for kind in Kind::ALL {
+        let Streaming { near, mut peer, mut stream, pool: _pool } = kind.streaming();
+        near.set(|kernel| kernel.interrupts = 2);
+        assert_eq!(write(&mut stream, b"hello").unwrap(), 5, "{kind:?}");
+        assert_eq!(peer.hear(), b"hello", "{kind:?}");
+    }
+}
+
+#[test]
+fn what_tls_took_when_the_kernel_had_no_room_is_sent_by_a_flush() {
+    for kind in Kind::TLS {
+        let Streaming { near, mut peer, mut stream, pool: _pool } = kind.streaming();
+        for room in [0, 10] {
+            near.set(|kernel| kernel.room = room);
+            assert_eq!(write(&mut stream, b"hello").unwrap(), 5, "{kind:?}");
+            assert_eq!(peer.hear(), b"", "{kind:?}");
+            assert_kind(flush(&mut stream), ErrorKind::WouldBlock);
+            near.set(|kernel| kernel.room = 1000);
+            flush(&mut stream).unwrap();
+            assert_eq!(peer.hear(), b"hello", "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn a_kernel_that_takes_a_byte_at_a_time_gets_all_of_it() {
+    for kind in Kind::TLS {
+        let Streaming { near, mut peer, mut stream, pool: _pool } = kind.streaming();
+        near.set(|kernel| kernel.piece = 1);
+        assert_eq!(write(&mut stream, b"hello").unwrap(), 5, "{kind:?}");
+        near.set(|kernel| kernel.piece = 1000);
+        assert_eq!(peer.hear(), b"hello", "{kind:?}");
+    }
+}
+
+#[test]
+fn tls_takes_only_so_much_and_goes_on_when_there_is_room() {
+    for kind in Kind::TLS {
+        let Streaming { near, mut peer, mut stream, pool: _pool } = kind.streaming();
+        let data = pattern(150_000);
+        let mut taken = 0;
+        near.set(|kernel| kernel.room = 0);
+        loop {
+            match write(&mut stream, &data[taken..]) {
+                Ok(count) => {
+                    assert!(count > 0, "{kind:?}");
+                    taken += count;
+                }
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::WouldBlock, "{kind:?}");
+                    break;
+                }
+            }
+        }
+        assert!((1..100_000).contains(&taken), "{kind:?}: {taken}");
+        near.set(|kernel| kernel.room = 1_000_000);
+        while taken < data.len() {
+            let count = write(&mut stream, &data[taken..]).unwrap();
+            assert!(count > 0, "{kind:?}");
+            taken += count;
+        }
+        assert_eq!(peer.hear(), data, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_write_that_fails_says_so_whatever_tls_took() {
+    for kind in Kind::ALL {
+        let Streaming { near, mut stream, peer: _peer, pool: _pool } = kind.streaming();
+        near.set(|kernel| kernel.write_error = Some(ErrorKind::ConnectionReset));
+        assert_kind(write(&mut stream, b"hello"), ErrorKind::ConnectionReset);
+        if kind.is_tls() {
+            assert_kind(flush(&mut stream), ErrorKind::ConnectionReset);
+        }
+    }
+}
+
+#[test]
+fn a_kernel_that_takes_nothing_is_an_error_and_no_loop() {
+    for kind in Kind::TLS {
+        let Streaming { near, mut stream, peer: _peer, pool: _pool } = kind.streaming();
+        near.set(|kernel| kernel.takes_nothing = true);
+        assert_kind(write(&mut stream, b"hello"), ErrorKind::WriteZero);
+    }
+}
+
+// --- closing ------------------------------------------------------------------------------------
+
+#[test]
+fn a_half_is_closed_with_tls_goodbye_and_the_other_goes_on() {
+    for kind in Kind::ALL {
+        let Streaming { near, mut peer, mut stream, pool: _pool } = kind.streaming();
+        write(&mut stream, b"the last").unwrap();
+        stream.shutdown(Io).unwrap();
+        assert_eq!(near.get(|kernel| kernel.shut_writes), 1, "{kind:?}");
+        assert_eq!(peer.hear(), b"the last", "{kind:?}");
+        assert!(peer.heard_goodbye(), "{kind:?}");
+        assert_kind(write(&mut stream, b"more"), ErrorKind::BrokenPipe);
+        peer.say(b"fine");
+        assert_eq!(crate::reading::all_of(&mut stream, &near), b"fine", "{kind:?}");
+    }
+}
+
+#[test]
+fn a_goodbye_that_finds_no_room_is_said_later() {
+    for kind in Kind::TLS {
+        let Streaming { near, mut peer, mut stream, pool: _pool } = kind.streaming();
+        near.set(|kernel| kernel.room = 7);
+        assert_kind(stream.shutdown(Io), ErrorKind::WouldBlock);
+        assert_eq!(near.get(|kernel| kernel.shut_writes), 0, "{kind:?}");
+        assert!(peer.hears_nothing(), "{kind:?}");
+        near.set(|kernel| kernel.room = 1000);
+        stream.shutdown(Io).unwrap();
+        assert_eq!(near.get(|kernel| kernel.shut_writes), 1, "{kind:?}");
+        assert!(peer.heard_goodbye(), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_peer_that_was_faster_with_its_close_is_no_error() {
+    for kind in Kind::ALL {
+        let Streaming { near, mut stream, peer: _peer, pool: _pool } = kind.streaming();
+        near.set(|kernel| kernel.shut_error = Some(ErrorKind::NotConnected));
+        stream.shutdown(Io).unwrap();
+        near.set(|kernel| kernel.shut_error = Some(ErrorKind::PermissionDenied));
+        assert_kind(stream.shutdown(Io), ErrorKind::PermissionDenied);
+    }
+}
+
+#[test]
+fn a_connection_that_the_pool_closes_is_closed_in_good_order() {
+    for kind in Kind::ALL {
+        let mut pool = kind.pool();
+        let (near, mut peer) = pool.bring();
+        pool.flush();
+        pool.turn();
+        assert!(peer.heard_goodbye(), "{kind:?}");
+        assert_eq!(near.get(|kernel| (kernel.shut_writes, kernel.shut_boths)), (1, 0), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_goodbye_that_the_kernel_does_not_take_at_once_is_not_waited_for() {
+    for kind in Kind::TLS {
+        let mut pool = kind.pool();
+        let (near, mut peer) = pool.bring();
+        near.set(|kernel| kernel.room = 0);
+        pool.flush();
+        pool.turn();
+        assert!(!peer.heard_goodbye(), "{kind:?}");
+        assert_eq!(pool.reasons(), [pool_proto::CloseReason::Flushed], "{kind:?}");
+    }
+}
