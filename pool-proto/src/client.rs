@@ -10,7 +10,7 @@ use crate::id::IdExchange;
 use crate::ids::Ids;
 use crate::machine::Machine;
 use crate::role::{Role, max_claimed, sealed};
-use crate::slots::State;
+use crate::state::State;
 use crate::state_key::CanonicalNames;
 use crate::stats::Stats;
 use crate::time::Instant;

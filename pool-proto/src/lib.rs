@@ -15,25 +15,25 @@
 //! with that id ([`acquire_by_id`](Machine::acquire_by_id)). Both are a [`Machine`]; only where
 //! connections come from differs ([`Role`]).
 //!
+//! # States
+//!
+//! A connection is in one [`State`] at a time. [`EDGES`] is the same diagram as a table.
+//!
 //! ```text
-//!  Action::Dial                       Server::admit
-//!       │                                  │
-//!       ▼    Event::Dialed                 ▼
-//!   dialing ─────────────────────► handshaking
-//!       │ DialFailed,                 │    │ Event::Established
-//!       │ timeout                     │    ▼
-//!       │        HandshakeFailed,     │   idle ◄────────────────────────────┐
-//!       │        timeout, duplicate   │    │ ▲ │                            │
-//!       │                             │    │ │ │ Readable  ┌────────────┐   │ Checked
-//!       │                             │    │ │ └──────────►│ returning: ├───┘ (Quiet)
-//!       │          acquire, by id,    │    │ │             │ checking,  │
-//!       │          or a waiter's turn │    │ │ cancel      │ resting    ├───► claimed
-//!       │                             │    ▼ │             └────────────┘ Checked   │
-//!       │                             │   leased ──put────────────▲       (Data)    │
-//!       │                             │    │ ▲                                      │
-//!       │                             │    │ └──────────────acquire_by_id───────────┘
-//!       ▼                             ▼    ▼
-//!     closed ◄──────────────────── everywhere: close, flush, peer closed, expired, …
+//! new ─ Action::Dial ─► dialing ─ Dialed ─► handshaking ─ Established ─► idle ─ acquire ─► leased
+//! new ─ Server::admit ─► handshaking
+//!
+//! leased ─ put ─► checking ─ drained ─► idle
+//! leased ─ put, with a reuse delay ─► resting ─ the delay is over ─► checking
+//! leased ─ put_drained ─► idle
+//! idle ─ Readable ─► checking ─ data ─► claimed ─ acquire_by_id ─► leased
+//!
+//! handshaking, idle, leased, checking ─ a waiter's turn ─► granted ─ collect ─► leased
+//! granted ─ cancel ─► granted, idle, claimed
+//! handshaking, granted, leased, checking ─ data came meanwhile ─► checking
+//! handshaking, leased ─ the control connection ─► claimed
+//!
+//! every state ─ timeout, peer closed, put into a full pool, clean, flush, close ─► closed
 //! ```
 //!
 //! *Claimed* is a connection on which the peer's user has already sent something: the peer has
@@ -184,6 +184,7 @@ mod server;
 mod slab;
 mod slots;
 mod sources;
+mod state;
 mod state_key;
 mod stats;
 mod time;
@@ -211,7 +212,7 @@ pub use ipnet;
 pub use machine::Machine;
 pub use role::Role;
 pub use server::{Accepting, Admission, Server};
-pub use slots::State;
+pub use state::{EDGES, Edge, State};
 pub use state_key::CanonicalNames;
 pub use stats::{Stats, Totals};
 pub use time::Instant;

@@ -13,7 +13,8 @@ use crate::id::ConnId;
 use crate::ids::Ids;
 use crate::role::Role;
 use crate::slab::Key;
-use crate::slots::{LIFETIME_STEPS, Slots, State};
+use crate::slots::{LIFETIME_STEPS, Slots};
+use crate::state::State;
 use crate::stats::{Stats, Totals};
 use crate::time::{Instant, Period};
 use crate::waiters::{WaiterState, Waiters};
@@ -97,7 +98,7 @@ impl<C, R: Role> Machine<C, R> {
         let now = self.advance(now);
         match event {
             Event::Dialed { token } => match self.resolve(token, &[State::Dialing]) {
-                Some(index) => self.slots.enter(index, State::Handshaking, now),
+                Some(index) => self.enter(index, State::Handshaking, now),
                 None => return,
             },
             Event::DialFailed { token } => match self.resolve(token, &[State::Dialing]) {

@@ -5,6 +5,7 @@ use core::hash::Hasher;
 use crate::error::Refusal;
 use crate::event::{CloseReason, WaitReason};
 use crate::machine::Machine;
+use crate::state::State;
 use crate::state_key::CanonicalNames;
 use crate::stats::Stats;
 use crate::time::Instant;
@@ -65,13 +66,9 @@ pub trait Role: Sized + sealed::Sealed {
     #[doc(hidden)]
     fn established<C>(_machine: &mut Machine<C, Self>, _index: u32) {}
 
-    /// A connection was leased.
+    /// A connection has moved from one state to another.
     #[doc(hidden)]
-    fn leased<C>(_machine: &mut Machine<C, Self>, _index: u32) {}
-
-    /// A leased connection came back.
-    #[doc(hidden)]
-    fn returned<C>(_machine: &mut Machine<C, Self>, _index: u32) {}
+    fn moved<C>(_machine: &mut Machine<C, Self>, _index: u32, _from: State, _to: State) {}
 
     /// A connection is about to end.
     #[doc(hidden)]

@@ -13,8 +13,8 @@ use crate::id::ConnId;
 use crate::ids::Ids;
 use crate::machine::Machine;
 use crate::role::{Role, max_claimed, sealed};
-use crate::slots::State;
 use crate::sources::{Sources, source_of};
+use crate::state::State;
 use crate::state_key::CanonicalNames;
 use crate::stats::Stats;
 use crate::time::{Instant, Period};
@@ -199,24 +199,19 @@ impl Role for Accepting {
         true
     }
 
-    fn established<C>(server: &mut Server<C>, index: u32) {
-        if let Some(source) = server.slots.get(index).map(|slot| slot.origin) {
-            server.role.sources.handshake_over(source);
+    fn moved<C>(server: &mut Server<C>, index: u32, from: State, to: State) {
+        let Some(source) = server.slots.get(index).map(|slot| slot.origin) else {
+            return;
+        };
+        let sources = &mut server.role.sources;
+        if from == State::Handshaking {
+            sources.handshake_over(source);
         }
-    }
-
-    fn leased<C>(server: &mut Server<C>, index: u32) {
-        let Some(source) = server.slots.get(index).map(|slot| slot.origin) else {
-            return;
-        };
-        server.role.sources.left(source, &mut server.slots, index);
-    }
-
-    fn returned<C>(server: &mut Server<C>, index: u32) {
-        let Some(source) = server.slots.get(index).map(|slot| slot.origin) else {
-            return;
-        };
-        server.role.sources.joined(source, &mut server.slots, index);
+        match (from == State::Leased, to == State::Leased) {
+            (false, true) => sources.left(source, &mut server.slots, index),
+            (true, false) => sources.joined(source, &mut server.slots, index),
+            _ => {}
+        }
     }
 
     fn surplus_claim<C>(server: &Server<C>) -> Option<u32> {

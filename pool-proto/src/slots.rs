@@ -6,48 +6,9 @@ use core::hash::{Hash, Hasher};
 use crate::event::{CheckKind, CloseReason, Token};
 use crate::id::ConnId;
 use crate::slab::{Key, List, Slab};
+use crate::state::{State, assert_edge};
 use crate::state_key::CanonicalNames;
 use crate::time::{Instant, Period};
-
-/// The states of a connection. Closed is not one of them: the machine forgets what has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-#[repr(u8)]
-pub enum State {
-    /// The driver connects the transport.
-    Dialing,
-    /// The driver does TLS and the id.
-    Handshaking,
-    /// Ready, in the pool.
-    Idle,
-    /// In the pool, but the peer has begun to use it: only an acquire by id may have it.
-    Claimed,
-    /// Assigned to a waiter that has not collected it.
-    Granted,
-    /// In use.
-    Leased,
-    /// Returning: put back, waiting for the reuse delay.
-    Resting,
-    /// Returning: with the driver, to be drained or looked at.
-    Checking,
-}
-
-impl State {
-    /// All of them, in the order of a connection's life.
-    pub const ALL: &'static [Self] = &Self::EACH;
-
-    /// [`ALL`](Self::ALL), with their number.
-    pub(crate) const EACH: [Self; 8] = [
-        Self::Dialing,
-        Self::Handshaking,
-        Self::Idle,
-        Self::Claimed,
-        Self::Granted,
-        Self::Leased,
-        Self::Resting,
-        Self::Checking,
-    ];
-}
 
 const STATES: usize = State::EACH.len();
 
@@ -205,24 +166,26 @@ impl<C> Slots<C> {
             claimed: false,
             readable: false,
         })?;
+        assert_edge(None, Some(state));
         self.link(key.index, state, now);
         Some(key)
     }
 
-    /// Moves a connection to another state.
-    pub(crate) fn enter(&mut self, index: u32, state: State, now: Instant) {
-        let Some(slot) = self.slab.get_mut(index) else {
-            return;
-        };
+    /// Moves a connection to another state and returns the one that it left.
+    pub(crate) fn enter(&mut self, index: u32, state: State, now: Instant) -> Option<State> {
+        let slot = self.slab.get_mut(index)?;
         let former = core::mem::replace(&mut slot.state, state);
         slot.since = now;
+        assert_edge(Some(former), Some(state));
         self.unlink(index, former);
         self.link(index, state, now);
+        Some(former)
     }
 
     /// Takes a connection out. Its source must have let go of it.
     pub(crate) fn remove(&mut self, index: u32) -> Option<Slot<C>> {
         let state = self.get(index)?.state;
+        assert_edge(Some(state), None);
         self.unlink(index, state);
         self.stop_ageing(index);
         self.slab.remove(index)

@@ -6,7 +6,7 @@ use super::Machine;
 use crate::error::{PutError, Refusal};
 use crate::event::{Action, CheckKind, CheckResult, CloseReason, Token};
 use crate::role::Role;
-use crate::slots::State;
+use crate::state::State;
 use crate::time::{Instant, Period};
 
 impl<C, R: Role> Machine<C, R> {
@@ -79,18 +79,13 @@ impl<C, R: Role> Machine<C, R> {
         } else if drained == Some(CheckResult::Closed) {
             self.close_one(index, CloseReason::PeerClosed);
         } else if self.reuse_delay != Period::ZERO {
-            R::returned(self, index);
-            self.slots.enter(index, State::Resting, now);
+            self.enter(index, State::Resting, now);
         } else if drained == Some(CheckResult::Data) {
             self.close_one(index, CloseReason::Leftover);
+        } else if drained == Some(CheckResult::Quiet) {
+            self.offer(index, false, now);
         } else {
-            R::returned(self, index);
-            // Its state is still that of a lease, but it cannot end in `offer`: neither expired nor,
-            // with `surplus` off, too many.
-            match drained {
-                Some(_) => self.offer(index, false, now),
-                None => self.check(index, CheckKind::Drain, now),
-            }
+            self.check(index, CheckKind::Drain, now);
         }
         self.settle(now);
         Ok(())
@@ -113,9 +108,8 @@ impl<C, R: Role> Machine<C, R> {
         if result == CheckResult::Closed {
             self.close_one(index, CloseReason::PeerClosed);
         } else {
-            R::returned(self, index);
-            // Out of the lease before it is offered: it may be closed there.
-            self.slots.enter(index, State::Checking, now);
+            // Out of the lease before it is offered, so that it counts as supply there.
+            self.enter(index, State::Checking, now);
             if let Some(slot) = self.slots.get_mut(index) {
                 slot.claimed |= result == CheckResult::Data && self.peer_claims;
             }

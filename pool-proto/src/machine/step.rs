@@ -5,11 +5,21 @@ use super::Machine;
 use crate::error::Refusal;
 use crate::event::{Action, CheckKind, CloseReason, Token};
 use crate::role::Role;
-use crate::slots::{NOBODY, Slot, State};
+use crate::slots::{NOBODY, Slot};
+use crate::state::State;
 use crate::time::Instant;
 use crate::waiters::{Request, WaiterState};
 
 impl<C, R: Role> Machine<C, R> {
+    /// Moves a connection to another state: the one way from state to state. What the role keeps of
+    /// each state moves with it.
+    #[inline]
+    pub(super) fn enter(&mut self, index: u32, state: State, now: Instant) {
+        if let Some(former) = self.slots.enter(index, state, now) {
+            R::moved(self, index, former, state);
+        }
+    }
+
     /// Gives a connection to the first waiter that it suits, or keeps it; `surplus` ones are closed
     /// instead when the pool is full.
     pub(super) fn offer(&mut self, index: u32, surplus: bool, now: Instant) {
@@ -24,9 +34,9 @@ impl<C, R: Role> Machine<C, R> {
         slot.waiter = NOBODY;
         let waiter = slot.id.and_then(|id| self.waiters.first_for(id, claimed));
         if waiter.is_some() {
-            self.slots.enter(index, State::Granted, now);
+            self.enter(index, State::Granted, now);
         } else if claimed {
-            self.slots.enter(index, State::Claimed, now);
+            self.enter(index, State::Claimed, now);
             if let Some(surplus) = R::surplus_claim(self) {
                 self.close_one(surplus, CloseReason::Unclaimed);
             }
@@ -35,7 +45,7 @@ impl<C, R: Role> Machine<C, R> {
         } else if readable {
             return self.check(index, CheckKind::Inspect, now);
         } else {
-            self.slots.enter(index, State::Idle, now);
+            self.enter(index, State::Idle, now);
         }
         if let Some(waiter) = waiter {
             if let Some(slot) = self.slots.get_mut(index) {
@@ -46,7 +56,7 @@ impl<C, R: Role> Machine<C, R> {
     }
 
     pub(super) fn check(&mut self, index: u32, kind: CheckKind, now: Instant) {
-        self.slots.enter(index, State::Checking, now);
+        self.enter(index, State::Checking, now);
         let token = self.slots.token(index);
         let Some(slot) = self.slots.get_mut(index) else {
             return;

@@ -6,7 +6,8 @@ use crate::error::Refusal;
 use crate::event::{Acquired, Collected, Lease, Stock, WaitOutcome, WaitReason, WaiterId};
 use crate::id::ConnId;
 use crate::role::Role;
-use crate::slots::{NOBODY, State};
+use crate::slots::NOBODY;
+use crate::state::State;
 use crate::time::Instant;
 use crate::waiters::{Request, WaiterState};
 
@@ -234,8 +235,7 @@ impl<C, R: Role> Machine<C, R> {
     #[inline]
     fn hand_over(&mut self, index: u32, now: Instant) -> Option<Lease<C>> {
         let token = self.slots.token(index)?;
-        R::leased(self, index);
-        self.slots.enter(index, State::Leased, now);
+        self.enter(index, State::Leased, now);
         let slot = self.slots.get_mut(index)?;
         slot.waiter = NOBODY;
         self.totals.leases += 1;

@@ -1,0 +1,110 @@
+//! The states of a connection and the table of transitions between them.
+
+/// The states of a connection.
+///
+/// Closed is not among them: the machine forgets a connection when it ends. [`EDGES`] lists the
+/// transitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum State {
+    /// The driver connects the transport.
+    Dialing,
+    /// The driver does TLS and the id exchange.
+    Handshaking,
+    /// Ready, in the pool.
+    Idle,
+    /// In the pool, but the peer has begun to use it: only an acquire by its id may take it.
+    Claimed,
+    /// Assigned to a waiter that has not collected it.
+    Granted,
+    /// In use.
+    Leased,
+    /// Returning: put back, waiting for the reuse delay.
+    Resting,
+    /// Returning: with the driver, to be drained or inspected.
+    Checking,
+}
+
+impl State {
+    /// All states, in the order of a connection's life.
+    pub const ALL: &'static [Self] = &Self::EACH;
+
+    /// [`ALL`](Self::ALL) as an array, whose length is the number of states.
+    pub(crate) const EACH: [Self; 8] = [
+        Self::Dialing,
+        Self::Handshaking,
+        Self::Idle,
+        Self::Claimed,
+        Self::Granted,
+        Self::Leased,
+        Self::Resting,
+        Self::Checking,
+    ];
+}
+
+/// A transition from one state to another. `None` stands for *outside the machine*: before the dial
+/// or the admission, and after the end.
+pub type Edge = (Option<State>, Option<State>);
+
+/// Every transition that a connection may make.
+///
+/// A machine asserts each step against this table in builds with debug assertions, and a test
+/// compares the [diagram](crate#states) with it. A call may take several steps; between two calls
+/// only their first and last states can be seen.
+///
+/// Only clients have the edges of [`State::Dialing`]; only a server's connection begins with
+/// [`State::Handshaking`].
+pub const EDGES: &[Edge] = {
+    use State::{Checking, Claimed, Dialing, Granted, Handshaking, Idle, Leased, Resting};
+    &[
+        (None, Some(Dialing)),
+        (None, Some(Handshaking)),
+        (Some(Dialing), Some(Handshaking)),
+        (Some(Dialing), None),
+        (Some(Handshaking), Some(Idle)),
+        // The control connection.
+        (Some(Handshaking), Some(Claimed)),
+        (Some(Handshaking), Some(Granted)),
+        // Data came before the handshake was reported.
+        (Some(Handshaking), Some(Checking)),
+        (Some(Handshaking), None),
+        (Some(Idle), Some(Granted)),
+        (Some(Idle), Some(Leased)),
+        (Some(Idle), Some(Checking)),
+        (Some(Idle), None),
+        (Some(Claimed), Some(Leased)),
+        (Some(Claimed), None),
+        (Some(Granted), Some(Leased)),
+        // Its waiter was cancelled: to the next waiter, or back into the pool.
+        (Some(Granted), Some(Granted)),
+        (Some(Granted), Some(Idle)),
+        (Some(Granted), Some(Claimed)),
+        (Some(Granted), Some(Checking)),
+        (Some(Granted), None),
+        (Some(Leased), Some(Resting)),
+        (Some(Leased), Some(Checking)),
+        // Put back by a driver that has drained it.
+        (Some(Leased), Some(Idle)),
+        (Some(Leased), Some(Claimed)),
+        (Some(Leased), Some(Granted)),
+        (Some(Leased), None),
+        (Some(Resting), Some(Checking)),
+        (Some(Resting), None),
+        (Some(Checking), Some(Idle)),
+        (Some(Checking), Some(Claimed)),
+        (Some(Checking), Some(Granted)),
+        // Data came while it was being drained.
+        (Some(Checking), Some(Checking)),
+        (Some(Checking), None),
+    ]
+};
+
+/// Asserts that a step is in the table.
+#[inline]
+pub(crate) fn assert_edge(from: Option<State>, to: Option<State>) {
+    debug_assert!(EDGES.contains(&(from, to)), "no connection goes from {from:?} to {to:?}");
+}
+
+#[cfg(test)]
+mod tests;
