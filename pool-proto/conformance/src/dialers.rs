@@ -53,7 +53,7 @@ pub fn a_dialer_that_never_returns_is_dropped_at_its_deadline<H: Harness>() {
 }
 
 /// `closed` waits until dials are dropped, too.
-pub fn when_a_client_has_closed_its_dials_have_ended<H: Harness>() {
+pub fn a_closed_client_has_dropped_its_dials<H: Harness>() {
     let (begun, dropped) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (count, guard) = (Arc::clone(&begun), Arc::clone(&dropped));
     let client = dial_with::<H, _>(client_config(), move || {
@@ -71,7 +71,7 @@ pub fn when_a_client_has_closed_its_dials_have_ended<H: Harness>() {
 }
 
 /// A panic before there is a future costs a dial, as does one in the future; neither costs the pool.
-pub fn a_dialer_that_panics_costs_its_own_dial_only<H: Harness>() {
+pub fn a_panicking_dialer_fails_its_own_dial_only<H: Harness>() {
     let (server, address) = serve::<H>(TlsMode::None, server_config());
     let dials = AtomicUsize::new(0);
     let client = dial_with::<H, _>(single(), move || {
@@ -89,7 +89,7 @@ pub fn a_dialer_that_panics_costs_its_own_dial_only<H: Harness>() {
 }
 
 /// The last failure says that it was a panic.
-pub fn a_dialer_that_panics_is_named_as_the_last_failure<H: Harness>() {
+pub fn a_panicking_dialer_is_reported_as_the_last_failure<H: Harness>() {
     let client = dial_with::<H, _>(client_config(), || async {
         panic!("a panic that this test is about");
     });
@@ -98,7 +98,7 @@ pub fn a_dialer_that_panics_is_named_as_the_last_failure<H: Harness>() {
 }
 
 /// A panic while a dial that was given up is dropped costs that dial, and not the process.
-pub fn a_dialer_that_panics_when_it_is_dropped_costs_its_own_dial_only<H: Harness>() {
+pub fn a_dial_that_panics_when_dropped_fails_itself_only<H: Harness>() {
     struct Nervous;
     impl Drop for Nervous {
         fn drop(&mut self) {

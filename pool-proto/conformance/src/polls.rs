@@ -57,7 +57,7 @@ impl Wake for Calls {
 }
 
 /// A waiter is woken once, and not before there is an answer.
-pub fn a_waiter_is_not_woken_before_there_is_news<H: Harness>() {
+pub fn a_waiter_is_woken_once_when_served<H: Harness>() {
     let (server, address) = serve::<H>(TlsMode::None, server_config());
     let calls = Arc::new(Calls::default());
     let waker = Waker::from(Arc::clone(&calls));
@@ -86,7 +86,7 @@ pub fn a_zero_timeout_needs_one_poll<H: Harness>() {
 }
 
 /// What a future was promised that is dropped goes to the next.
-pub fn a_dropped_acquire_leaves_its_place_to_the_next<H: Harness>() {
+pub fn a_dropped_acquire_leaves_its_turn_to_the_next<H: Harness>() {
     let (_server, address) = serve::<H>(TlsMode::None, server_config());
     let client = dial::<H>(TlsMode::None, single().max_connections(1), address);
     H::block_on(async {
@@ -144,7 +144,7 @@ fn all_give_up_at_random<H: Harness, R: Configured>(pool: &PoolOf<H, R>) {
 }
 
 /// Wherever a future of a client's is dropped, its connection is still there for others.
-pub fn acquires_that_are_given_up_lose_no_connection<H: Harness>() {
+pub fn cancelled_acquires_lose_no_connection<H: Harness>() {
     for mode in Modes::BOTH {
         let (server, address) = serve::<H>(mode, server_config());
         let config = client_config().capacity(2..=8).take_order(TakeOrder::NewestFirst);
@@ -159,7 +159,7 @@ pub fn acquires_that_are_given_up_lose_no_connection<H: Harness>() {
 }
 
 /// Wherever a future of a server's is dropped, its connection is still there for others.
-pub fn acquires_that_are_given_up_at_a_server_lose_no_connection<H: Harness>() {
+pub fn cancelled_acquires_at_a_server_lose_no_connection<H: Harness>() {
     let (server, address) = serve::<H>(TlsMode::None, server_config());
     let client = dial::<H>(TlsMode::None, client_config(), address);
     all_give_up_at_random::<H, _>(&server);

@@ -13,9 +13,9 @@ use pool_proto::{Refusal, WaitReason};
 
 topic! {
     beside ready_pools_serve_in_turn,
-    beside a_pool_without_a_ready_connection_is_passed_over,
-    beside a_caller_waits_at_all_pools_and_leaves_the_others_when_served,
-    beside the_error_is_that_of_the_pool_that_refused_last,
+    beside a_pool_without_a_ready_connection_is_skipped,
+    beside a_waiter_queues_at_all_pools_and_leaves_the_others_when_served,
+    beside the_error_comes_from_the_pool_that_refused_last,
 }
 
 fn ready_pair(ends: &Ends) -> (Arc<dyn Pool>, Arc<dyn Pool>) {
@@ -40,7 +40,7 @@ fn ready_pools_serve_in_turn(ends: &Ends) {
     assert_eq!(leases, [5, 5]);
 }
 
-fn a_pool_without_a_ready_connection_is_passed_over(ends: &Ends) {
+fn a_pool_without_a_ready_connection_is_skipped(ends: &Ends) {
     let down = ends.dial(TlsMode::None, client_config(), nobody());
     let (_server, up) = ready_pair(ends);
     let balancer = ends.client.balancer(vec![down, up.clone_handle()]);
@@ -51,7 +51,7 @@ fn a_pool_without_a_ready_connection_is_passed_over(ends: &Ends) {
     }
 }
 
-fn a_caller_waits_at_all_pools_and_leaves_the_others_when_served(ends: &Ends) {
+fn a_waiter_queues_at_all_pools_and_leaves_the_others_when_served(ends: &Ends) {
     let pools: Vec<_> = (0..2).map(|_| ends.serve(TlsMode::None, server_config())).collect();
     let balancer = ends.server.balancer(pools.clone());
     let caller = spawn(move || balancer.acquire(SOON).unwrap());
@@ -62,7 +62,7 @@ fn a_caller_waits_at_all_pools_and_leaves_the_others_when_served(ends: &Ends) {
     assert_eq!((pools[0].stats().totals.leases, pools[1].stats().waiters), (1, 0));
 }
 
-fn the_error_is_that_of_the_pool_that_refused_last(ends: &Ends) {
+fn the_error_comes_from_the_pool_that_refused_last(ends: &Ends) {
     let pools: Vec<_> = (0..2).map(|_| ends.serve(TlsMode::None, server_config())).collect();
     let balancer = ends.server.balancer(pools.clone());
     let timeout = balancer.acquire(Duration::ZERO).unwrap_err();

@@ -16,14 +16,14 @@ use pool_driver::tls::TlsMode;
 use pool_proto::{ConnId, IdExchange, IdFormat};
 
 topic! {
-    beside one_that_has_died_leaves_the_pool_by_itself,
-    beside one_that_has_just_died_is_never_taken,
-    beside one_that_has_just_died_is_never_taken_by_id,
-    beside one_that_was_reset_after_early_data_is_never_taken_by_id,
-    beside the_next_waiter_gets_a_living_one_instead,
-    beside one_that_sent_data_and_died_before_a_put_is_never_taken,
-    beside without_ids_a_server_that_spoke_and_left_is_never_taken,
-    beside one_that_closes_at_any_moment_of_its_birth_leaves,
+    beside a_dead_connection_leaves_the_pool_by_itself,
+    beside a_connection_that_has_just_died_is_never_taken,
+    beside a_connection_that_has_just_died_is_never_taken_by_id,
+    beside a_connection_reset_after_early_data_is_never_taken_by_id,
+    beside the_next_waiter_gets_a_live_connection_instead,
+    beside a_connection_that_died_before_its_put_is_never_taken,
+    beside without_ids_a_connection_is_never_taken_after_its_server_spoke_and_left,
+    beside a_close_during_establishment_is_noticed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -126,7 +126,7 @@ impl Stage {
     }
 }
 
-fn one_that_has_died_leaves_the_pool_by_itself(ends: &Ends) {
+fn a_dead_connection_leaves_the_pool_by_itself(ends: &Ends) {
     each(&DEATHS, |(mode, death)| {
         let mut stage = Stage::with_ids(ends, *mode);
         let (peer, _) = stage.next();
@@ -159,15 +159,15 @@ fn is_not_handed_out(ends: &Ends, by_id: bool) {
     });
 }
 
-fn one_that_has_just_died_is_never_taken(ends: &Ends) {
+fn a_connection_that_has_just_died_is_never_taken(ends: &Ends) {
     is_not_handed_out(ends, false);
 }
 
-fn one_that_has_just_died_is_never_taken_by_id(ends: &Ends) {
+fn a_connection_that_has_just_died_is_never_taken_by_id(ends: &Ends) {
     is_not_handed_out(ends, true);
 }
 
-fn one_that_was_reset_after_early_data_is_never_taken_by_id(ends: &Ends) {
+fn a_connection_reset_after_early_data_is_never_taken_by_id(ends: &Ends) {
     Modes::both(|mode| {
         let mut stage = Stage::with_ids(ends, mode);
         for _ in 0..50 {
@@ -181,7 +181,7 @@ fn one_that_was_reset_after_early_data_is_never_taken_by_id(ends: &Ends) {
     });
 }
 
-fn the_next_waiter_gets_a_living_one_instead(ends: &Ends) {
+fn the_next_waiter_gets_a_live_connection_instead(ends: &Ends) {
     let mut stage = Stage::with_ids(ends, TlsMode::None);
     let (peer, dead) = stage.next();
     peer.die(Death::Fin);
@@ -193,7 +193,7 @@ fn the_next_waiter_gets_a_living_one_instead(ends: &Ends) {
     assert_ne!(acquire.soon().id(), dead);
 }
 
-fn one_that_sent_data_and_died_before_a_put_is_never_taken(ends: &Ends) {
+fn a_connection_that_died_before_its_put_is_never_taken(ends: &Ends) {
     Modes::both(|mode| {
         let mut stage = Stage::with_ids(ends, mode);
         let (mut peer, id) = stage.next();
@@ -205,7 +205,7 @@ fn one_that_sent_data_and_died_before_a_put_is_never_taken(ends: &Ends) {
     });
 }
 
-fn without_ids_a_server_that_spoke_and_left_is_never_taken(ends: &Ends) {
+fn without_ids_a_connection_is_never_taken_after_its_server_spoke_and_left(ends: &Ends) {
     Modes::both(|mode| {
         let mut stage = Stage::new(ends, mode, IdExchange::None);
         let (mut peer, _) = stage.next();
@@ -223,7 +223,7 @@ fn without_ids_a_server_that_spoke_and_left_is_never_taken(ends: &Ends) {
 }
 
 /// A close that comes while the connection is on its way into the pool must not be overlooked.
-fn one_that_closes_at_any_moment_of_its_birth_leaves(ends: &Ends) {
+fn a_close_during_establishment_is_noticed(ends: &Ends) {
     let fake = Fake::start(|mut tcp, number| {
         tcp.write_all(hex_id(number).as_bytes())?;
         for _ in 0..number % 40 {

@@ -21,22 +21,22 @@ use pool_driver::tls::TlsMode;
 use pool_proto::{ConnId, WaitReason};
 
 topic! {
-    beside a_refused_dial_is_repeated_within_the_backoff,
+    beside a_refused_dial_is_retried_with_backoff,
     beside a_server_that_comes_back_is_found,
-    beside after_an_outage_the_pool_is_filled_again,
-    beside a_full_server_is_not_pestered,
-    beside a_server_that_closes_soon_after_the_id_is_not_pestered,
-    beside a_name_is_resolved,
-    beside the_error_of_a_dialer_is_told_to_who_waits,
-    beside a_slow_dialer_is_given_up_at_its_deadline,
-    beside dials_under_way_do_not_delay_who_asks_at_once,
-    beside a_dialer_that_takes_its_time_makes_connections,
-    beside a_dialer_that_panics_is_a_failure_and_no_more,
-    beside a_panic_of_a_dialer_is_told_to_who_waits,
-    beside no_more_dials_are_under_way_than_allowed,
+    beside the_pool_refills_after_an_outage,
+    beside a_client_backs_off_from_a_server_that_closes_at_the_id,
+    beside a_client_backs_off_from_a_server_that_closes_soon_after_the_id,
+    beside a_host_name_is_resolved,
+    beside a_dialers_error_is_reported_to_waiters,
+    beside a_slow_dial_is_cancelled_at_its_deadline,
+    beside dials_in_flight_do_not_delay_a_zero_timeout,
+    beside a_slow_dialer_makes_connections,
+    beside a_panicking_dialer_fails_its_own_dial_only,
+    beside a_dialers_panic_is_reported_to_waiters,
+    beside dials_in_flight_keep_to_the_limit,
 }
 
-fn a_refused_dial_is_repeated_within_the_backoff(ends: &Ends) {
+fn a_refused_dial_is_retried_with_backoff(ends: &Ends) {
     let wait = Duration::from_millis(100);
     let client = ends.dial(TlsMode::None, client_config().backoff(wait, wait), nobody());
     let error = client.acquire(Duration::from_millis(600)).unwrap_err();
@@ -64,7 +64,7 @@ fn a_server_that_comes_back_is_found(ends: &Ends) {
     assert_eq!((client.last_failure(), client.stats().failures_in_a_row), (None, 0));
 }
 
-fn after_an_outage_the_pool_is_filled_again(ends: &Ends) {
+fn the_pool_refills_after_an_outage(ends: &Ends) {
     let (listener, address) = own_listener();
     let server = ends.serve_on(Listen::On(listener), None, server_config());
     let wait = Duration::from_millis(20);
@@ -80,7 +80,7 @@ fn after_an_outage_the_pool_is_filled_again(ends: &Ends) {
 }
 
 /// A full server of the reference: it sends an id and closes at once.
-fn a_full_server_is_not_pestered(ends: &Ends) {
+fn a_client_backs_off_from_a_server_that_closes_at_the_id(ends: &Ends) {
     for (mode, with_reset) in
         [(TlsMode::None, false), (TlsMode::SelfSigned, false), (TlsMode::None, true)]
     {
@@ -105,7 +105,7 @@ fn a_full_server_is_not_pestered(ends: &Ends) {
     }
 }
 
-fn a_server_that_closes_soon_after_the_id_is_not_pestered(ends: &Ends) {
+fn a_client_backs_off_from_a_server_that_closes_soon_after_the_id(ends: &Ends) {
     let fake = Fake::start(|mut tcp, number| {
         tcp.write_all(hex_id(number).as_bytes())?;
         thread::sleep(Duration::from_millis(5));
@@ -118,14 +118,14 @@ fn a_server_that_closes_soon_after_the_id_is_not_pestered(ends: &Ends) {
     assert!((2..50).contains(&fake.accepted()), "{} dials", fake.accepted());
 }
 
-fn a_name_is_resolved(ends: &Ends) {
+fn a_host_name_is_resolved(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config());
     let address = format!("localhost:{}", server.address().port());
     let client = ends.dial_with(None, single(), Dial::Address(address));
     client.wait_ready(1, SOON).unwrap();
 }
 
-fn the_error_of_a_dialer_is_told_to_who_waits(ends: &Ends) {
+fn a_dialers_error_is_reported_to_waiters(ends: &Ends) {
     let dial = Dial::With(Arc::new(|| Err(io::Error::other("the tunnel is down"))));
     let client = ends.dial_with(None, client_config(), dial);
     fails(&*client, |totals| totals.dial_failures, "the tunnel is down");
@@ -143,7 +143,7 @@ fn stuck() -> (mpsc::Sender<()>, Dial) {
     (go, dial)
 }
 
-fn a_slow_dialer_is_given_up_at_its_deadline(ends: &Ends) {
+fn a_slow_dial_is_cancelled_at_its_deadline(ends: &Ends) {
     let (_go, dial) = stuck();
     let config = client_config().dial_timeout(Duration::from_millis(100));
     let client = ends.dial_with(None, config, dial);
@@ -151,7 +151,7 @@ fn a_slow_dialer_is_given_up_at_its_deadline(ends: &Ends) {
     eventually(|| client.stats(), |stats| stats.totals.dial_timeouts >= 4);
 }
 
-fn dials_under_way_do_not_delay_who_asks_at_once(ends: &Ends) {
+fn dials_in_flight_do_not_delay_a_zero_timeout(ends: &Ends) {
     let (_go, dial) = stuck();
     let client = ends.dial_with(None, client_config(), dial);
     let before = now();
@@ -160,7 +160,7 @@ fn dials_under_way_do_not_delay_who_asks_at_once(ends: &Ends) {
     assert!(before.elapsed() < Duration::from_secs(1));
 }
 
-fn a_dialer_that_takes_its_time_makes_connections(ends: &Ends) {
+fn a_slow_dialer_makes_connections(ends: &Ends) {
     Modes::both(|mode| {
         let server = ends.serve(mode, server_config());
         let address = server.address();
@@ -180,7 +180,7 @@ fn quiet_panic() -> ! {
     std::panic::resume_unwind(Box::new("a panic that this scenario is about"));
 }
 
-fn a_dialer_that_panics_is_a_failure_and_no_more(ends: &Ends) {
+fn a_panicking_dialer_fails_its_own_dial_only(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config());
     let (address, dials) = (server.address(), AtomicUsize::new(0));
     let dial = Dial::With(Arc::new(move || {
@@ -194,13 +194,13 @@ fn a_dialer_that_panics_is_a_failure_and_no_more(ends: &Ends) {
     assert_eq!(client.stats().totals.dial_failures, 2);
 }
 
-fn a_panic_of_a_dialer_is_told_to_who_waits(ends: &Ends) {
+fn a_dialers_panic_is_reported_to_waiters(ends: &Ends) {
     let dial = Dial::With(Arc::new(|| quiet_panic()));
     let client = ends.dial_with(None, client_config(), dial);
     fails(&*client, |totals| totals.dial_failures, "panicked");
 }
 
-fn no_more_dials_are_under_way_than_allowed(ends: &Ends) {
+fn dials_in_flight_keep_to_the_limit(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config());
     let (address, under_way) = (server.address(), AtomicUsize::new(0));
     let most = Arc::new(AtomicUsize::new(0));

@@ -10,21 +10,21 @@ use pool_proto::{ConnId, IdExchange};
 use std::io::Write;
 
 topic! {
-    beside the_client_finds_by_id_what_the_server_took,
-    beside the_server_finds_by_id_what_the_client_took,
+    beside the_client_takes_by_id_the_connection_that_the_server_took,
+    beside the_server_takes_by_id_the_connection_that_the_client_took,
     beside sixty_four_kibibytes_pass_both_ways_at_once,
-    beside after_a_half_close_the_response_still_comes,
+    beside the_response_still_arrives_after_a_half_close,
     beside a_request_and_half_close_before_the_take_by_id_are_delivered,
     beside without_ids_a_plain_server_may_speak_first,
     beside without_ids_a_tls_server_may_speak_first,
-    beside without_ids_a_connection_has_a_name_at_this_end,
-    beside a_stream_tells_what_tls_agreed_on,
-    beside a_plain_stream_tells_of_no_tls,
-    beside the_stock_is_what_was_configured,
-    beside ids_are_new_for_each_connection,
+    beside without_ids_on_the_wire_a_connection_gets_a_local_id,
+    beside a_stream_reports_what_tls_negotiated,
+    beside a_plain_stream_reports_no_tls,
+    beside the_stock_matches_the_configuration,
+    beside each_connection_has_a_new_id,
 }
 
-fn the_client_finds_by_id_what_the_server_took(ends: &Ends) {
+fn the_client_takes_by_id_the_connection_that_the_server_took(ends: &Ends) {
     Modes::all(|mode, format| {
         let (server, client) = ends.pair(mode, format);
         let mut ours = server.take();
@@ -33,7 +33,7 @@ fn the_client_finds_by_id_what_the_server_took(ends: &Ends) {
     });
 }
 
-fn the_server_finds_by_id_what_the_client_took(ends: &Ends) {
+fn the_server_takes_by_id_the_connection_that_the_client_took(ends: &Ends) {
     Modes::all(|mode, format| {
         let (server, client) = ends.pair(mode, format);
         let mut ours = client.take();
@@ -64,7 +64,7 @@ fn sixty_four_kibibytes_pass_both_ways_at_once(ends: &Ends) {
     });
 }
 
-fn after_a_half_close_the_response_still_comes(ends: &Ends) {
+fn the_response_still_arrives_after_a_half_close(ends: &Ends) {
     Modes::all(|mode, format| {
         let (server, client) = ends.pair(mode, format);
         let (mut ours, mut theirs) = both_ends(&server, &client);
@@ -125,7 +125,7 @@ fn without_ids_a_tls_server_may_speak_first(ends: &Ends) {
     greets(ends, TlsMode::Verified, &fake);
 }
 
-fn without_ids_a_connection_has_a_name_at_this_end(ends: &Ends) {
+fn without_ids_on_the_wire_a_connection_gets_a_local_id(ends: &Ends) {
     let fake = Fake::start(|mut tcp, _| echo(&mut tcp));
     let config = client_config().ids(IdExchange::None);
     let client = ends.dial(TlsMode::None, config, fake.address);
@@ -140,7 +140,7 @@ fn without_ids_a_connection_has_a_name_at_this_end(ends: &Ends) {
     assert_eq!(stream.local_addr().unwrap(), port);
 }
 
-fn a_stream_tells_what_tls_agreed_on(ends: &Ends) {
+fn a_stream_reports_what_tls_negotiated(ends: &Ends) {
     let (server, client) = ends.hex_pair(TlsMode::Verified);
     let (ours, theirs) = both_ends(&server, &client);
     let facts = theirs.tls().unwrap();
@@ -152,7 +152,7 @@ fn a_stream_tells_what_tls_agreed_on(ends: &Ends) {
     assert_eq!(facts.peer_certificate, None);
 }
 
-fn a_plain_stream_tells_of_no_tls(ends: &Ends) {
+fn a_plain_stream_reports_no_tls(ends: &Ends) {
     let (server, client) = ends.hex_pair(TlsMode::None);
     let (ours, theirs) = both_ends(&server, &client);
     assert_eq!((ours.tls(), theirs.tls()), (None, None));
@@ -160,7 +160,7 @@ fn a_plain_stream_tells_of_no_tls(ends: &Ends) {
     assert_eq!(theirs.peer_addr().unwrap(), ours.local_addr().unwrap());
 }
 
-fn the_stock_is_what_was_configured(ends: &Ends) {
+fn the_stock_matches_the_configuration(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config());
     let config = client_config().capacity(7..=7);
     let client = ends.dial(TlsMode::None, config, server.address());
@@ -171,7 +171,7 @@ fn the_stock_is_what_was_configured(ends: &Ends) {
     assert_eq!(client.stats().totals.dials, 7);
 }
 
-fn ids_are_new_for_each_connection(ends: &Ends) {
+fn each_connection_has_a_new_id(ends: &Ends) {
     let (_server, client) = ends.hex_pair(TlsMode::None);
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..100 {

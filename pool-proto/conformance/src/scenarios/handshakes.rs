@@ -16,11 +16,11 @@ use pool_driver::tls::TlsMode;
 topic! {
     beside a_stalled_server_costs_one_handshake_timeout,
     beside a_tls_server_that_stalls_before_the_id_costs_one_handshake_timeout,
-    beside a_tls_client_of_a_plain_server_says_so,
-    beside a_plain_client_of_a_tls_server_ends_by_its_deadline,
+    beside a_tls_client_recognises_a_plain_server,
+    beside a_plain_client_of_a_tls_server_times_out,
     beside garbage_instead_of_tls_is_a_tls_failure,
     beside a_flood_of_session_tickets_is_cut_off,
-    beside every_idle_connection_of_a_large_pool_is_closed_in_good_order,
+    beside a_large_pool_closes_every_idle_connection_with_close_notify,
 }
 
 fn a_stalled_server_costs_one_handshake_timeout(ends: &Ends) {
@@ -46,13 +46,13 @@ fn a_tls_server_that_stalls_before_the_id_costs_one_handshake_timeout(ends: &End
     fails(&*client, |totals| totals.handshake_timeouts, "in time");
 }
 
-fn a_tls_client_of_a_plain_server_says_so(ends: &Ends) {
+fn a_tls_client_recognises_a_plain_server(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config());
     let client = ends.dial(TlsMode::SelfSigned, client_config(), server.address());
     fails(&*client, |totals| totals.tls_failures, "does not speak TLS");
 }
 
-fn a_plain_client_of_a_tls_server_ends_by_its_deadline(ends: &Ends) {
+fn a_plain_client_of_a_tls_server_times_out(ends: &Ends) {
     let server = ends.serve(TlsMode::SelfSigned, server_config());
     let config = client_config().handshake_timeout(Duration::from_millis(200));
     let client = ends.dial(TlsMode::None, config, server.address());
@@ -90,7 +90,7 @@ fn a_flood_of_session_tickets_is_cut_off(ends: &Ends) {
     flood.soon();
 }
 
-fn every_idle_connection_of_a_large_pool_is_closed_in_good_order(ends: &Ends) {
+fn a_large_pool_closes_every_idle_connection_with_close_notify(ends: &Ends) {
     const CROWD: u32 = 300;
     let config = server_config().capacity(CROWD).max_connections(CROWD);
     let server = ends.serve(TlsMode::SelfSigned, config);

@@ -16,12 +16,12 @@ use pool_driver::tls::TlsMode;
 use pool_proto::{IdExchange, IdFormat, WaitReason};
 
 topic! {
-    beside what_is_no_id_makes_no_connection,
-    beside a_half_open_peer_without_an_id_makes_no_connection,
-    beside an_id_that_trickles_in_does_not_stretch_the_deadline,
-    beside an_id_that_a_live_connection_has_is_refused,
-    beside an_unknown_id_is_waited_for_by_a_client,
-    beside an_id_in_use_is_waited_for,
+    beside a_malformed_id_makes_no_connection,
+    beside a_peer_that_half_closes_before_its_id_makes_no_connection,
+    beside a_trickling_id_does_not_extend_the_deadline,
+    beside the_id_of_a_live_connection_is_refused,
+    beside a_client_waits_for_an_unknown_id,
+    beside an_acquire_waits_for_a_leased_id,
 }
 
 /// What the server sends for an id, and whether it closes behind it.
@@ -34,7 +34,7 @@ const NO_IDS: [(&str, &[u8], bool, IdFormat); 6] = [
     ("a wrong first byte, before the id is whole", b"z", false, IdFormat::Hex8),
 ];
 
-fn what_is_no_id_makes_no_connection(ends: &Ends) {
+fn a_malformed_id_makes_no_connection(ends: &Ends) {
     each(&NO_IDS, |(_, bytes, close, format)| {
         let (bytes, close) = (*bytes, *close);
         let fake = Fake::start(move |mut tcp, _| {
@@ -47,7 +47,7 @@ fn what_is_no_id_makes_no_connection(ends: &Ends) {
     });
 }
 
-fn a_half_open_peer_without_an_id_makes_no_connection(ends: &Ends) {
+fn a_peer_that_half_closes_before_its_id_makes_no_connection(ends: &Ends) {
     let fake = Fake::start(|mut tcp, _| {
         tcp.shutdown(Shutdown::Write)?;
         until_end(&mut tcp)
@@ -56,7 +56,7 @@ fn a_half_open_peer_without_an_id_makes_no_connection(ends: &Ends) {
     fails(&*client, |totals| totals.id_failures, "id");
 }
 
-fn an_id_that_trickles_in_does_not_stretch_the_deadline(ends: &Ends) {
+fn a_trickling_id_does_not_extend_the_deadline(ends: &Ends) {
     let closed = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&closed);
     let fake = Fake::start(move |mut tcp, _| {
@@ -77,7 +77,7 @@ fn an_id_that_trickles_in_does_not_stretch_the_deadline(ends: &Ends) {
     eventually(|| closed.load(Ordering::Relaxed), |closed| *closed > 0);
 }
 
-fn an_id_that_a_live_connection_has_is_refused(ends: &Ends) {
+fn the_id_of_a_live_connection_is_refused(ends: &Ends) {
     let fake = Fake::start(|mut tcp, _| {
         tcp.write_all(b"0a1b2c3d")?;
         until_end(&mut tcp)
@@ -92,7 +92,7 @@ fn an_id_that_a_live_connection_has_is_refused(ends: &Ends) {
     assert!(fake.accepted() < 60, "{} dials", fake.accepted());
 }
 
-fn an_unknown_id_is_waited_for_by_a_client(ends: &Ends) {
+fn a_client_waits_for_an_unknown_id(ends: &Ends) {
     let (_server, client) = ends.hex_pair(TlsMode::None);
     client.wait_ready(4, SOON).unwrap();
     let id = "00000000".parse().unwrap();
@@ -101,7 +101,7 @@ fn an_unknown_id_is_waited_for_by_a_client(ends: &Ends) {
     assert_eq!(error, AcquireError::Timeout { why, last_failure: None });
 }
 
-fn an_id_in_use_is_waited_for(ends: &Ends) {
+fn an_acquire_waits_for_a_leased_id(ends: &Ends) {
     let (server, client) = ends.hex_pair(TlsMode::None);
     let (ours, theirs) = both_ends(&server, &client);
     for (pool, id) in [(&server, theirs.id()), (&client, ours.id())] {

@@ -16,7 +16,7 @@ use pool_driver::tls::TlsMode;
 
 topic! {
     beside a_client_sets_keep_alive_and_no_delay,
-    beside without_keep_alive_only_the_delay_is_off,
+    beside without_keep_alive_only_no_delay_is_set,
     beside keep_alive_is_on_by_default,
     beside a_server_sets_keep_alive_and_no_delay,
 }
@@ -90,7 +90,7 @@ fn a_client_sets_keep_alive_and_no_delay(ends: &Ends) {
     assert_eq!(options_of_a_client(ends, Some(Some(every_seven_seconds()))), expected(7));
 }
 
-fn without_keep_alive_only_the_delay_is_off(ends: &Ends) {
+fn without_keep_alive_only_no_delay_is_set(ends: &Ends) {
     let options = options_of_a_client(ends, Some(None));
     assert!(options.nodelay && !options.keep_alive, "{options:?}");
     #[cfg(target_os = "linux")]

@@ -21,16 +21,16 @@ use pool_driver::tls::TlsMode;
 use pool_proto::{IdExchange, IdFormat, PutError};
 
 topic! {
-    alone a_thousand_cycles_of_take_put_and_flush_leave_nothing_behind,
-    alone a_close_with_everything_under_way_leaves_nothing_behind,
-    alone when_a_pool_has_closed_only_its_leases_are_open,
-    alone dropped_at_any_moment_pools_and_streams_leave_nothing_behind,
-    alone silent_clients_cost_nothing_after_their_deadline,
-    alone evicted_handshakes_cost_nothing,
-    alone a_pool_whose_peer_is_down_costs_nothing,
-    alone idle_connections_cost_no_thread,
-    alone waiting_takes_no_time,
-    beside a_server_out_of_descriptors_takes_no_time_and_recovers,
+    alone a_thousand_cycles_of_take_put_and_flush_leak_nothing,
+    alone a_close_with_work_in_flight_leaks_nothing,
+    alone a_closed_pool_leaves_only_its_leases_open,
+    alone pools_and_streams_dropped_at_any_moment_leak_nothing,
+    alone silent_clients_hold_no_descriptor_after_their_deadline,
+    alone evicted_handshakes_hold_no_descriptor,
+    alone failed_dials_leak_nothing,
+    alone idle_connections_need_no_thread,
+    alone waiting_takes_no_processor_time,
+    beside a_server_out_of_descriptors_does_not_spin_and_recovers,
 }
 
 /// Checks that `act` leaves behind as many descriptors and threads as it has found.
@@ -59,7 +59,7 @@ fn calm(server: &dyn Pool, client: &dyn Pool) {
     );
 }
 
-fn a_thousand_cycles_of_take_put_and_flush_leave_nothing_behind(ends: &Ends) {
+fn a_thousand_cycles_of_take_put_and_flush_leak_nothing(ends: &Ends) {
     leaves_nothing(ends, || {
         Modes::both(|mode| {
             let server = ends.serve(mode, server_config());
@@ -90,7 +90,7 @@ fn a_thousand_cycles_of_take_put_and_flush_leave_nothing_behind(ends: &Ends) {
     });
 }
 
-fn a_close_with_everything_under_way_leaves_nothing_behind(ends: &Ends) {
+fn a_close_with_work_in_flight_leaks_nothing(ends: &Ends) {
     leaves_nothing(ends, || {
         let (server, client) = ends.hex_pair(TlsMode::SelfSigned);
         let mut silent: Vec<_> =
@@ -109,7 +109,7 @@ fn a_close_with_everything_under_way_leaves_nothing_behind(ends: &Ends) {
     });
 }
 
-fn when_a_pool_has_closed_only_its_leases_are_open(ends: &Ends) {
+fn a_closed_pool_leaves_only_its_leases_open(ends: &Ends) {
     leaves_nothing(ends, || {
         let Some(before) = descriptors() else { return };
         let (server, client) = ends.hex_pair(TlsMode::SelfSigned);
@@ -126,7 +126,7 @@ fn when_a_pool_has_closed_only_its_leases_are_open(ends: &Ends) {
     });
 }
 
-fn dropped_at_any_moment_pools_and_streams_leave_nothing_behind(ends: &Ends) {
+fn pools_and_streams_dropped_at_any_moment_leak_nothing(ends: &Ends) {
     leaves_nothing(ends, || {
         for round in 0..60_u64 {
             let mode = if round % 2 == 0 { TlsMode::None } else { TlsMode::SelfSigned };
@@ -154,7 +154,7 @@ fn dropped_at_any_moment_pools_and_streams_leave_nothing_behind(ends: &Ends) {
     });
 }
 
-fn silent_clients_cost_nothing_after_their_deadline(ends: &Ends) {
+fn silent_clients_hold_no_descriptor_after_their_deadline(ends: &Ends) {
     leaves_nothing(ends, || {
         let config = server_config().handshake_timeout(Duration::from_millis(500));
         let server = ends.serve(TlsMode::SelfSigned, config.max_handshakes(200));
@@ -171,7 +171,7 @@ fn silent_clients_cost_nothing_after_their_deadline(ends: &Ends) {
     });
 }
 
-fn evicted_handshakes_cost_nothing(ends: &Ends) {
+fn evicted_handshakes_hold_no_descriptor(ends: &Ends) {
     leaves_nothing(ends, || {
         let server = ends.serve(TlsMode::SelfSigned, server_config().max_handshakes(8));
         let Some(before) = descriptors() else { return };
@@ -191,7 +191,7 @@ fn evicted_handshakes_cost_nothing(ends: &Ends) {
     });
 }
 
-fn a_pool_whose_peer_is_down_costs_nothing(ends: &Ends) {
+fn failed_dials_leak_nothing(ends: &Ends) {
     leaves_nothing(ends, || {
         let wait = Duration::from_millis(1);
         let address = nobody();
@@ -204,7 +204,7 @@ fn a_pool_whose_peer_is_down_costs_nothing(ends: &Ends) {
     });
 }
 
-fn idle_connections_cost_no_thread(ends: &Ends) {
+fn idle_connections_need_no_thread(ends: &Ends) {
     Modes::both(|mode| {
         let server = ends.serve(mode, server_config().capacity(200));
         let few = ends.dial(mode, client_config().capacity(2..=2), server.address());
@@ -238,7 +238,7 @@ fn assert_process_quiet(what: &str, process: u32) {
     assert!(took < LITTLE, "{what}: {took:?} of processor time in {QUIET:?}");
 }
 
-fn waiting_takes_no_time(ends: &Ends) {
+fn waiting_takes_no_processor_time(ends: &Ends) {
     let (server, client) = ends.hex_pair(TlsMode::SelfSigned);
     server.wait_ready(4, SOON).unwrap();
     client.wait_ready(4, SOON).unwrap();
@@ -294,7 +294,7 @@ fn waiting_takes_no_time(ends: &Ends) {
     }
 }
 
-fn a_server_out_of_descriptors_takes_no_time_and_recovers(ends: &Ends) {
+fn a_server_out_of_descriptors_does_not_spin_and_recovers(ends: &Ends) {
     if !cfg!(target_os = "linux") {
         return println!("skipped: descriptors are limited with a Linux shell");
     }

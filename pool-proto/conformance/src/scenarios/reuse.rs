@@ -16,21 +16,21 @@ use pool_driver::tls::TlsMode;
 use pool_proto::{PutError, WaitReason};
 
 topic! {
-    beside both_ends_use_a_connection_again,
-    beside what_was_left_unread_does_not_reach_the_next_holder,
-    beside early_data_that_was_not_read_does_not_reach_the_next_holder,
-    beside what_comes_after_the_put_is_for_the_next_holder,
-    beside a_put_with_a_silent_peer_takes_no_time_and_swallows_no_request,
+    beside both_ends_reuse_a_connection,
+    beside unread_data_does_not_reach_the_next_holder,
+    beside unread_early_data_does_not_reach_the_next_holder,
+    beside data_sent_after_the_put_is_for_the_next_holder,
+    beside a_put_with_a_silent_peer_is_quick_and_loses_no_request,
     beside a_put_serves_the_waiter_for_its_id,
-    beside a_put_with_far_too_much_unread_closes_the_connection,
-    beside a_connection_whose_holder_has_said_goodbye_is_not_used_again,
-    beside a_connection_that_the_peer_closed_is_not_used_again,
-    beside a_full_pool_closes_what_is_put_back,
+    beside a_put_with_too_much_unread_data_closes_the_connection,
+    beside a_connection_that_its_holder_half_closed_is_not_reused,
+    beside a_connection_that_the_peer_closed_is_not_reused,
+    beside a_full_pool_closes_a_connection_that_is_put_back,
     beside a_connection_of_another_pool_is_refused_and_closed,
     beside a_dropped_stream_is_closed_and_replaced,
-    beside a_connection_at_rest_does_not_hold_up_who_asks_with_a_deadline,
-    beside what_arrives_during_the_reuse_delay_is_thrown_away,
-    beside what_tls_could_not_send_before_the_put_does_not_go_out_with_the_next_use,
+    beside an_acquire_by_id_times_out_during_the_reuse_delay,
+    beside data_that_arrives_during_the_reuse_delay_is_discarded,
+    beside unsent_tls_data_does_not_go_out_with_the_next_use,
 }
 
 /// A server and a client with a stock: where each take is one of the last connection, capacity grows
@@ -42,7 +42,7 @@ fn stocked_pair(ends: &Ends, mode: TlsMode) -> (Arc<dyn Pool>, Arc<dyn Pool>) {
     (server, client)
 }
 
-fn both_ends_use_a_connection_again(ends: &Ends) {
+fn both_ends_reuse_a_connection(ends: &Ends) {
     Modes::both(|mode| {
         let (server, client) = stocked_pair(ends, mode);
         let (mut ours, mut theirs) = both_ends(&server, &client);
@@ -60,7 +60,7 @@ fn both_ends_use_a_connection_again(ends: &Ends) {
     });
 }
 
-fn what_was_left_unread_does_not_reach_the_next_holder(ends: &Ends) {
+fn unread_data_does_not_reach_the_next_holder(ends: &Ends) {
     Modes::both(|mode| {
         let (server, client) = ends.hex_pair(mode);
         let (mut ours, mut theirs) = both_ends(&server, &client);
@@ -74,7 +74,7 @@ fn what_was_left_unread_does_not_reach_the_next_holder(ends: &Ends) {
     });
 }
 
-fn early_data_that_was_not_read_does_not_reach_the_next_holder(ends: &Ends) {
+fn unread_early_data_does_not_reach_the_next_holder(ends: &Ends) {
     Modes::both(|mode| {
         let (server, client) = ends.hex_pair(mode);
         let mut ours = server.take();
@@ -88,7 +88,7 @@ fn early_data_that_was_not_read_does_not_reach_the_next_holder(ends: &Ends) {
     });
 }
 
-fn what_comes_after_the_put_is_for_the_next_holder(ends: &Ends) {
+fn data_sent_after_the_put_is_for_the_next_holder(ends: &Ends) {
     Modes::both(|mode| {
         let (server, client) = ends.hex_pair(mode);
         let (mut ours, theirs) = both_ends(&server, &client);
@@ -99,7 +99,7 @@ fn what_comes_after_the_put_is_for_the_next_holder(ends: &Ends) {
     });
 }
 
-fn a_put_with_a_silent_peer_takes_no_time_and_swallows_no_request(ends: &Ends) {
+fn a_put_with_a_silent_peer_is_quick_and_loses_no_request(ends: &Ends) {
     Modes::both(|mode| {
         let (server, client) = stocked_pair(ends, mode);
         let (mut ours, mut theirs) = both_ends(&server, &client);
@@ -125,7 +125,7 @@ fn a_put_serves_the_waiter_for_its_id(ends: &Ends) {
     assert_eq!(wait.soon(), id);
 }
 
-fn a_put_with_far_too_much_unread_closes_the_connection(ends: &Ends) {
+fn a_put_with_too_much_unread_data_closes_the_connection(ends: &Ends) {
     Modes::both(|mode| {
         let (server, client) = ends.hex_pair(mode);
         let (mut ours, theirs) = both_ends(&server, &client);
@@ -144,7 +144,7 @@ fn a_put_with_far_too_much_unread_closes_the_connection(ends: &Ends) {
     });
 }
 
-fn a_connection_whose_holder_has_said_goodbye_is_not_used_again(ends: &Ends) {
+fn a_connection_that_its_holder_half_closed_is_not_reused(ends: &Ends) {
     Modes::both(|mode| {
         let (server, client) = ends.hex_pair(mode);
         let (mut ours, mut theirs) = both_ends(&server, &client);
@@ -156,7 +156,7 @@ fn a_connection_whose_holder_has_said_goodbye_is_not_used_again(ends: &Ends) {
     });
 }
 
-fn a_connection_that_the_peer_closed_is_not_used_again(ends: &Ends) {
+fn a_connection_that_the_peer_closed_is_not_reused(ends: &Ends) {
     Modes::both(|mode| {
         let (server, client) = ends.hex_pair(mode);
         let (ours, mut theirs) = both_ends(&server, &client);
@@ -169,7 +169,7 @@ fn a_connection_that_the_peer_closed_is_not_used_again(ends: &Ends) {
     });
 }
 
-fn a_full_pool_closes_what_is_put_back(ends: &Ends) {
+fn a_full_pool_closes_a_connection_that_is_put_back(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config());
     let config = client_config().capacity(2..=2);
     let client = ends.dial(TlsMode::None, config, server.address());
@@ -203,7 +203,7 @@ fn a_dropped_stream_is_closed_and_replaced(ends: &Ends) {
     assert_eq!(client.stats().totals.released, 1);
 }
 
-fn a_connection_at_rest_does_not_hold_up_who_asks_with_a_deadline(ends: &Ends) {
+fn an_acquire_by_id_times_out_during_the_reuse_delay(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config());
     let config = client_config().reuse_delay(Duration::from_secs(600));
     let client = ends.dial(TlsMode::None, config, server.address());
@@ -213,7 +213,7 @@ fn a_connection_at_rest_does_not_hold_up_who_asks_with_a_deadline(ends: &Ends) {
     assert!(matches!(error, AcquireError::Timeout { why: WaitReason::IdResting, .. }), "{error}");
 }
 
-fn what_arrives_during_the_reuse_delay_is_thrown_away(ends: &Ends) {
+fn data_that_arrives_during_the_reuse_delay_is_discarded(ends: &Ends) {
     Modes::both(|mode| {
         let server = ends.serve(mode, server_config());
         let config = client_config().reuse_delay(Duration::from_millis(300));
@@ -227,7 +227,7 @@ fn what_arrives_during_the_reuse_delay_is_thrown_away(ends: &Ends) {
     });
 }
 
-fn what_tls_could_not_send_before_the_put_does_not_go_out_with_the_next_use(ends: &Ends) {
+fn unsent_tls_data_does_not_go_out_with_the_next_use(ends: &Ends) {
     let server = ends.serve(TlsMode::SelfSigned, server_config());
     let address = server.address();
     let dial = Dial::With(Arc::new(move || {

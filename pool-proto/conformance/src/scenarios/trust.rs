@@ -16,15 +16,15 @@ use pool_driver::tls::{ClientTls, Fingerprint, Identity, ServerTls, TlsMode};
 topic! {
     beside a_certificate_of_an_unknown_issuer_fails_in_verified_mode,
     beside a_wrong_host_name_fails_in_verified_mode,
-    beside a_certificate_out_of_its_time_fails_in_verified_mode,
-    beside a_certificate_of_a_known_issuer_is_believed,
-    beside a_certificate_that_is_not_the_pinned_one_fails,
-    beside one_of_several_pinned_certificates_is_believed,
-    beside a_known_client_certificate_is_admitted_and_told,
-    beside a_client_without_the_certificate_asked_for_is_told,
+    beside a_certificate_outside_its_validity_fails_in_verified_mode,
+    beside a_certificate_of_a_known_issuer_is_accepted,
+    beside a_certificate_other_than_the_pinned_one_fails,
+    beside any_of_several_pinned_certificates_is_accepted,
+    beside a_known_client_certificate_is_accepted_and_reported,
+    beside a_client_without_a_required_certificate_is_refused,
     beside a_server_of_tls_1_2_makes_no_connection,
     beside a_client_of_tls_1_2_makes_no_connection,
-    beside a_configuration_of_the_users_own_is_used,
+    beside a_custom_rustls_configuration_is_used,
 }
 
 /// A client with these settings gets no connection from a server with those.
@@ -66,7 +66,7 @@ fn a_wrong_host_name_fails_in_verified_mode(ends: &Ends) {
     is_refused(ends, verified("elsewhere.example", &identity()), server);
 }
 
-fn a_certificate_out_of_its_time_fails_in_verified_mode(ends: &Ends) {
+fn a_certificate_outside_its_validity_fails_in_verified_mode(ends: &Ends) {
     let authority = Authority::new();
     each(&[Validity::Past, Validity::Future], |validity| {
         let server = ServerTls::new(authority.issue("localhost", *validity)).unwrap();
@@ -75,7 +75,7 @@ fn a_certificate_out_of_its_time_fails_in_verified_mode(ends: &Ends) {
     });
 }
 
-fn a_certificate_of_a_known_issuer_is_believed(ends: &Ends) {
+fn a_certificate_of_a_known_issuer_is_accepted(ends: &Ends) {
     let authority = Authority::new();
     let issued = authority.issue("tunnel.example", Validity::Now);
     let server = ServerTls::new(issued.clone()).unwrap();
@@ -84,18 +84,18 @@ fn a_certificate_of_a_known_issuer_is_believed(ends: &Ends) {
     assert_eq!(theirs.tls().unwrap().peer_certificate, Some(issued.fingerprint()));
 }
 
-fn a_certificate_that_is_not_the_pinned_one_fails(ends: &Ends) {
+fn a_certificate_other_than_the_pinned_one_fails(ends: &Ends) {
     let client = ClientTls::self_signed().unwrap().pinned(Fingerprint::from([7; 32])).unwrap();
     is_refused(ends, client, ServerTls::new(identity()).unwrap());
 }
 
-fn one_of_several_pinned_certificates_is_believed(ends: &Ends) {
+fn any_of_several_pinned_certificates_is_accepted(ends: &Ends) {
     let pins = [Fingerprint::from([7; 32]), identity().fingerprint()];
     let client = ClientTls::self_signed().unwrap().pinned_any(pins).unwrap();
     is_believed(ends, client, ServerTls::new(identity()).unwrap());
 }
 
-fn a_known_client_certificate_is_admitted_and_told(ends: &Ends) {
+fn a_known_client_certificate_is_accepted_and_reported(ends: &Ends) {
     let authority = Authority::new();
     let issued = authority.issue("client.example", Validity::Now);
     let server = server_tls(TlsMode::SelfSigned).unwrap();
@@ -105,7 +105,7 @@ fn a_known_client_certificate_is_admitted_and_told(ends: &Ends) {
     assert_eq!(ours.tls().unwrap().peer_certificate, Some(issued.fingerprint()));
 }
 
-fn a_client_without_the_certificate_asked_for_is_told(ends: &Ends) {
+fn a_client_without_a_required_certificate_is_refused(ends: &Ends) {
     let unknown = Authority::new().issue("client.example", Validity::Now);
     let without = client_tls(TlsMode::SelfSigned).unwrap();
     let with_another = without.clone().client_certificate(unknown);
@@ -141,7 +141,7 @@ fn a_client_of_tls_1_2_makes_no_connection(ends: &Ends) {
     is_refused(ends, client, server_tls(TlsMode::SelfSigned).unwrap());
 }
 
-fn a_configuration_of_the_users_own_is_used(ends: &Ends) {
+fn a_custom_rustls_configuration_is_used(ends: &Ends) {
     let protocols = vec![b"pool".to_vec()];
     let (client, server) = (client_tls(TlsMode::Verified).unwrap(), server_tls(TlsMode::Verified));
     let mut ours = (**server.unwrap().config()).clone();

@@ -14,23 +14,23 @@ use pool_driver::tls::TlsMode;
 use pool_proto::{ConnId, Refusal, Stats, TakeOrder, WaitReason};
 
 topic! {
-    alone who_waits_by_id_is_woken_when_the_connection_arrives,
+    alone a_waiter_by_id_is_woken_when_its_connection_arrives,
     alone deadlines_are_kept,
-    beside who_waits_for_any_is_woken_when_one_arrives,
-    beside hundreds_who_wait_are_all_served,
-    beside who_came_first_is_served_first,
-    beside a_limit_that_all_connections_reach_is_told,
-    beside more_waiters_than_allowed_are_refused,
-    beside who_gives_up_loses_no_connection,
-    beside who_gives_up_leaves_the_place_to_the_next,
-    beside who_gives_up_an_id_leaves_it_in_the_pool,
-    beside waiting_for_more_stock_than_there_may_be_is_refused,
+    beside a_waiter_for_any_connection_is_woken_when_one_arrives,
+    beside hundreds_of_waiters_are_all_served,
+    beside waiters_are_served_in_order,
+    beside a_timeout_names_the_limit_that_all_leases_reach,
+    beside waiters_beyond_the_limit_are_refused,
+    beside a_cancelled_waiter_loses_no_connection,
+    beside a_cancelled_waiter_leaves_its_turn_to_the_next,
+    beside a_cancelled_waiter_by_id_leaves_the_connection_in_the_pool,
+    beside wait_ready_beyond_the_capacity_is_refused,
     beside a_zero_timeout_answers_at_once,
-    beside what_a_server_has_no_peers_for_is_told,
-    beside the_order_in_which_connections_are_taken_is_what_was_configured,
+    beside a_timeout_at_a_server_says_that_no_peer_was_connecting,
+    beside connections_are_taken_in_the_configured_order,
 }
 
-fn who_waits_by_id_is_woken_when_the_connection_arrives(ends: &Ends) {
+fn a_waiter_by_id_is_woken_when_its_connection_arrives(ends: &Ends) {
     const ROUNDS: usize = 100;
     let (fake, peers) = Fake::by_hand();
     let client = ends.dial(TlsMode::None, single(), fake.address);
@@ -84,7 +84,7 @@ fn deadlines_are_kept(ends: &Ends) {
     }
 }
 
-fn who_waits_for_any_is_woken_when_one_arrives(ends: &Ends) {
+fn a_waiter_for_any_connection_is_woken_when_one_arrives(ends: &Ends) {
     let server = ends.serve(TlsMode::SelfSigned, server_config());
     let waiter = server.clone_handle();
     let wait = spawn(move || waiter.acquire(Duration::MAX).unwrap());
@@ -95,7 +95,7 @@ fn who_waits_for_any_is_woken_when_one_arrives(ends: &Ends) {
     assert_eq!(server.stats().totals.served_after_waiting, 1);
 }
 
-fn hundreds_who_wait_are_all_served(ends: &Ends) {
+fn hundreds_of_waiters_are_all_served(ends: &Ends) {
     let (_server, client) = ends.hex_pair(TlsMode::None);
     let takers: Vec<_> = (0..300)
         .map(|_| {
@@ -114,7 +114,7 @@ fn hundreds_who_wait_are_all_served(ends: &Ends) {
     assert_eq!((stats.totals.leases, stats.leased, stats.waiters), (300, 0, 0));
 }
 
-fn who_came_first_is_served_first(ends: &Ends) {
+fn waiters_are_served_in_order(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config());
     let client = ends.dial(TlsMode::None, single().max_connections(1), server.address());
     let held = client.take();
@@ -136,7 +136,7 @@ fn who_came_first_is_served_first(ends: &Ends) {
     assert_eq!(*order.lock().unwrap(), (0..20).collect::<Vec<_>>());
 }
 
-fn a_limit_that_all_connections_reach_is_told(ends: &Ends) {
+fn a_timeout_names_the_limit_that_all_leases_reach(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config());
     let client = ends.dial(TlsMode::None, single().max_connections(1), server.address());
     let _held = client.take();
@@ -146,7 +146,7 @@ fn a_limit_that_all_connections_reach_is_told(ends: &Ends) {
     assert_eq!(error, AcquireError::Timeout { why, last_failure: None });
 }
 
-fn more_waiters_than_allowed_are_refused(ends: &Ends) {
+fn waiters_beyond_the_limit_are_refused(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config().max_waiters(1));
     let first = server.clone_handle();
     let first = spawn(move || first.acquire(Duration::MAX).map(drop));
@@ -202,7 +202,7 @@ fn give_up_at_random(pool: &Arc<dyn Pool>) {
     }
 }
 
-fn who_gives_up_loses_no_connection(ends: &Ends) {
+fn a_cancelled_waiter_loses_no_connection(ends: &Ends) {
     let table: Vec<_> =
         Modes::BOTH.into_iter().flat_map(|mode| [(mode, "client"), (mode, "server")]).collect();
     each(&table, |(mode, at)| {
@@ -220,7 +220,7 @@ fn who_gives_up_loses_no_connection(ends: &Ends) {
     });
 }
 
-fn who_gives_up_leaves_the_place_to_the_next(ends: &Ends) {
+fn a_cancelled_waiter_leaves_its_turn_to_the_next(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config());
     let client = ends.dial(TlsMode::None, single().max_connections(1), server.address());
     let held = client.take();
@@ -237,7 +237,7 @@ fn who_gives_up_leaves_the_place_to_the_next(ends: &Ends) {
     assert_eq!((totals.reused, totals.cancelled), (1, 1));
 }
 
-fn who_gives_up_an_id_leaves_it_in_the_pool(ends: &Ends) {
+fn a_cancelled_waiter_by_id_leaves_the_connection_in_the_pool(ends: &Ends) {
     let (server, client) = ends.hex_pair(TlsMode::None);
     let (ours, theirs) = both_ends(&server, &client);
     assert!(client.give_up_acquire(Some(ours.id()), Duration::from_millis(5)).is_none());
@@ -246,7 +246,7 @@ fn who_gives_up_an_id_leaves_it_in_the_pool(ends: &Ends) {
     assert_eq!(client.give_up_acquire(Some(ours.id()), SOON).unwrap().id(), ours.id());
 }
 
-fn waiting_for_more_stock_than_there_may_be_is_refused(ends: &Ends) {
+fn wait_ready_beyond_the_capacity_is_refused(ends: &Ends) {
     let (server, client) = ends.hex_pair(TlsMode::None);
     let refusal = Refusal::StockBeyondCapacity { wanted: 65, capacity: 64 };
     for pool in [client, server] {
@@ -272,7 +272,7 @@ fn a_zero_timeout_answers_at_once(ends: &Ends) {
     assert!(before.elapsed() < Duration::from_secs(1), "{:?}", before.elapsed());
 }
 
-fn what_a_server_has_no_peers_for_is_told(ends: &Ends) {
+fn a_timeout_at_a_server_says_that_no_peer_was_connecting(ends: &Ends) {
     let server = ends.serve(TlsMode::SelfSigned, server_config());
     let moment = Duration::from_millis(20);
     let error = server.acquire(moment).unwrap_err();
@@ -288,7 +288,7 @@ fn what_a_server_has_no_peers_for_is_told(ends: &Ends) {
     assert_eq!(error, AcquireError::Timeout { why, last_failure: None });
 }
 
-fn the_order_in_which_connections_are_taken_is_what_was_configured(ends: &Ends) {
+fn connections_are_taken_in_the_configured_order(ends: &Ends) {
     each(&[TakeOrder::OldestFirst, TakeOrder::NewestFirst], |order| {
         let fake = Fake::greeting("");
         let config = client_config().capacity(3..=3).max_dials(1).take_order(*order);
