@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use adapter_tokio::pool_driver::tls::TlsMode;
 use common::{SOON, dial, eventually, single};
-use pool_conformance::shake_and_make_tickets;
+use pool_conformance::handshake_and_make_tickets;
 use tokio::time::Instant;
 
 #[tokio::test]
@@ -20,7 +20,7 @@ async fn a_flood_of_session_tickets_holds_nobody_up() {
     let (ready, go) = std::sync::mpsc::channel();
     let server = thread::spawn(move || {
         let (mut tcp, _) = listener.accept().unwrap();
-        let tickets = shake_and_make_tickets(&tcp, 1600);
+        let tickets = handshake_and_make_tickets(&tcp, 1600);
         go.recv().unwrap();
         // It fails once the other end has had enough.
         tcp.write_all(&tickets)

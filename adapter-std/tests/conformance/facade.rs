@@ -116,7 +116,7 @@ impl<R: Role + Send + 'static> Pool for Shared<R> {
         self.pool.acquire_by_id(id, timeout).map(boxed)
     }
 
-    fn give_up_acquire(&self, id: Option<ConnId>, after: Duration) -> Option<Box<dyn Stream>> {
+    fn acquire_then_cancel(&self, id: Option<ConnId>, after: Duration) -> Option<Box<dyn Stream>> {
         let taken = match id {
             Some(id) => self.pool.acquire_by_id(id, after),
             None => self.pool.acquire(after),

@@ -99,8 +99,8 @@ pub fn a_panicking_dialer_is_reported_as_the_last_failure<H: Harness>() {
 
 /// A panic while a dial that was given up is dropped costs that dial, and not the process.
 pub fn a_dial_that_panics_when_dropped_fails_itself_only<H: Harness>() {
-    struct Nervous;
-    impl Drop for Nervous {
+    struct PanicsOnDrop;
+    impl Drop for PanicsOnDrop {
         fn drop(&mut self) {
             panic!("a panic that this test is about");
         }
@@ -108,7 +108,7 @@ pub fn a_dial_that_panics_when_dropped_fails_itself_only<H: Harness>() {
     let config = client_config().dial_timeout(Duration::from_millis(50));
     let backoff = Duration::from_millis(1);
     let client = dial_with::<H, _>(config.backoff(backoff, backoff), || async {
-        let _nervous = Nervous;
+        let _panics = PanicsOnDrop;
         pending().await
     });
     // Dials go on after the first that was given up.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::facade::{Adapter, ClientSetup, Listen, ServerSetup};
-use super::kit::identity;
+use super::peers::identity;
 use super::prelude::*;
 use pool_driver::tls::{ClientTls, ServerTls, TlsMode};
 use pool_proto::{
@@ -114,7 +114,7 @@ pub(super) fn own_listener() -> (TcpListener, SocketAddr) {
 }
 
 /// An address at which nobody listens.
-pub(super) fn nobody() -> SocketAddr {
+pub(super) fn unused_address() -> SocketAddr {
     own_listener().1
 }
 

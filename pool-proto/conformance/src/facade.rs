@@ -109,7 +109,7 @@ pub trait Pool: Send + Sync + Any + fmt::Debug {
     /// An acquire, by id if one is given, with a long timeout, whose caller goes away after this
     /// time. Async: the future is polled, and then dropped (after zero: polled once). Blocking: a
     /// call with this timeout. Returns what was taken until then.
-    fn give_up_acquire(&self, id: Option<ConnId>, after: Duration) -> Option<Box<dyn Stream>>;
+    fn acquire_then_cancel(&self, id: Option<ConnId>, after: Duration) -> Option<Box<dyn Stream>>;
 
     /// Waits for stock.
     ///

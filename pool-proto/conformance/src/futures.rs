@@ -250,7 +250,7 @@ impl<H: Harness, R: Configured> Pool for Shared<H, R> {
         taken.map(|stream| boxed::<H>(stream, self.pool.runtime()))
     }
 
-    fn give_up_acquire(&self, id: Option<ConnId>, after: Duration) -> Option<Box<dyn Stream>> {
+    fn acquire_then_cancel(&self, id: Option<ConnId>, after: Duration) -> Option<Box<dyn Stream>> {
         let runtime = self.pool.runtime();
         H::block_on(async {
             let taken = async {

@@ -48,18 +48,18 @@
     reason = "a panic here is a failed scenario"
 )]
 
-mod census;
 mod certificates;
 pub mod dialers;
 mod ends;
 mod facade;
 mod futures;
-mod kit;
+mod peers;
 pub mod polls;
 mod prelude;
+mod process;
 mod scenarios;
+mod session_tickets;
 mod starving;
-mod tickets;
 mod wait;
 
 pub use ends::Ends;
@@ -68,7 +68,7 @@ pub use facade::{
 };
 pub use futures::{Harness, OnFutures, StreamOf};
 pub use scenarios::scenarios;
-pub use tickets::shake_and_make_tickets;
+pub use session_tickets::handshake_and_make_tickets;
 
 use std::process::ExitCode;
 use std::sync::{PoisonError, RwLock};
@@ -111,7 +111,7 @@ pub fn run_pairs(adapters: &[&'static dyn Adapter]) -> bool {
         for server in adapters {
             let label = format!("{} client, {} server", client.name(), server.name());
             let ends = Ends { client: *client, server: *server };
-            let meeting = scenarios().into_iter().filter(Scenario::is_meeting);
+            let meeting = scenarios().into_iter().filter(Scenario::is_between_pools);
             all.extend(meeting.map(|scenario| (label.clone(), ends, scenario)));
         }
     }
@@ -125,7 +125,7 @@ fn run_each(all: Vec<(String, Ends, Scenario)>) -> bool {
     }
     let trials = all.into_iter().map(|(label, ends, scenario)| {
         let trial = Trial::test(scenario.name, move || {
-            scenario.run_beside_others(&ends);
+            scenario.run_in_turn(&ends);
             Ok(())
         });
         trial.with_kind(label)
@@ -134,22 +134,22 @@ fn run_each(all: Vec<(String, Ends, Scenario)>) -> bool {
 }
 
 /// Held for writing by a scenario that must be alone.
-static ALONE: RwLock<()> = RwLock::new(());
+static EXCLUSIVE: RwLock<()> = RwLock::new(());
 
 /// The topics in which it matters who is at the other end.
-const MEETINGS: [&str; 4] = ["early::", "exchange::", "reuse::", "trust::"];
+const PAIRED_TOPICS: [&str; 4] = ["early::", "exchange::", "reuse::", "trust::"];
 
 impl Scenario {
-    fn is_meeting(&self) -> bool {
-        MEETINGS.iter().any(|topic| self.name.starts_with(topic))
+    fn is_between_pools(&self) -> bool {
+        PAIRED_TOPICS.iter().any(|topic| self.name.starts_with(topic))
     }
 
-    fn run_beside_others(&self, ends: &Ends) {
+    fn run_in_turn(&self, ends: &Ends) {
         if self.exclusive {
-            let _alone = ALONE.write().unwrap_or_else(PoisonError::into_inner);
+            let _alone = EXCLUSIVE.write().unwrap_or_else(PoisonError::into_inner);
             (self.run)(ends);
         } else {
-            let _beside = ALONE.read().unwrap_or_else(PoisonError::into_inner);
+            let _beside = EXCLUSIVE.read().unwrap_or_else(PoisonError::into_inner);
             (self.run)(ends);
         }
     }

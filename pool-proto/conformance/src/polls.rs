@@ -1,5 +1,5 @@
 //! Futures of callers that wait: polled by hand, and dropped at any moment. Tests for adapters whose
-//! calls are futures, each of which is one of theirs.
+//! wakes are futures, each of which is one of theirs.
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpStream};
@@ -48,9 +48,9 @@ fn dial<H: Harness>(
 
 /// Counts how often a future asked to be polled.
 #[derive(Default)]
-struct Calls(AtomicUsize);
+struct Wakes(AtomicUsize);
 
-impl Wake for Calls {
+impl Wake for Wakes {
     fn wake(self: Arc<Self>) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
@@ -59,9 +59,9 @@ impl Wake for Calls {
 /// A waiter is woken once, and not before there is an answer.
 pub fn a_waiter_is_woken_once_when_served<H: Harness>() {
     let (server, address) = serve::<H>(TlsMode::None, server_config());
-    let calls = Arc::new(Calls::default());
-    let waker = Waker::from(Arc::clone(&calls));
-    let count = || calls.0.load(Ordering::Relaxed);
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(Arc::clone(&wakes));
+    let count = || wakes.0.load(Ordering::Relaxed);
     let mut wait = Box::pin(server.acquire(Duration::MAX));
     // In the runtime, as its timer may need it.
     let mut poll = || H::block_on(async { wait.as_mut().poll(&mut Context::from_waker(&waker)) });
@@ -106,7 +106,7 @@ pub fn a_dropped_acquire_leaves_its_turn_to_the_next<H: Harness>() {
 }
 
 /// Gives up at any moment, now and then by id.
-async fn give_up_at_random<H: Harness, R: Configured>(pool: PoolOf<H, R>, seed: u64) {
+async fn acquire_and_cancel_at_random<H: Harness, R: Configured>(pool: PoolOf<H, R>, seed: u64) {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut last: Option<ConnId> = None;
     for _ in 0..150 {
@@ -131,11 +131,11 @@ async fn give_up_at_random<H: Harness, R: Configured>(pool: PoolOf<H, R>, seed: 
     }
 }
 
-fn all_give_up_at_random<H: Harness, R: Configured>(pool: &PoolOf<H, R>) {
+fn all_acquire_and_cancel_at_random<H: Harness, R: Configured>(pool: &PoolOf<H, R>) {
     let takers: Vec<_> = (0..32)
         .map(|seed| {
             let pool = pool.clone();
-            spawn(move || H::block_on(give_up_at_random::<H, R>(pool, seed)))
+            spawn(move || H::block_on(acquire_and_cancel_at_random::<H, R>(pool, seed)))
         })
         .collect();
     for taker in takers {
@@ -149,7 +149,7 @@ pub fn cancelled_acquires_lose_no_connection<H: Harness>() {
         let (server, address) = serve::<H>(mode, server_config());
         let config = client_config().capacity(2..=8).take_order(TakeOrder::NewestFirst);
         let client = dial::<H>(mode, config, address);
-        all_give_up_at_random::<H, _>(&client);
+        all_acquire_and_cancel_at_random::<H, _>(&client);
         let calm = |stats: &Stats| stats.idle >= 2 && stats.returning + stats.handshaking == 0;
         let stats = eventually(|| client.stats(), calm);
         assert_adds_up(&stats);
@@ -162,7 +162,7 @@ pub fn cancelled_acquires_lose_no_connection<H: Harness>() {
 pub fn cancelled_acquires_at_a_server_lose_no_connection<H: Harness>() {
     let (server, address) = serve::<H>(TlsMode::None, server_config());
     let client = dial::<H>(TlsMode::None, client_config(), address);
-    all_give_up_at_random::<H, _>(&server);
+    all_acquire_and_cancel_at_random::<H, _>(&server);
     let calm = |stats: &Stats| stats.idle >= 4 && stats.returning + stats.handshaking == 0;
     let stats = eventually(|| server.stats(), calm);
     assert_adds_up(&stats);

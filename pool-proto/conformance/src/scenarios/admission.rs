@@ -6,26 +6,26 @@ use std::time::Duration;
 
 use super::topic;
 use crate::ends::{client_config, server_config, single};
-use crate::kit::{connect, connect_from, read_id, reset, tls_connect};
+use crate::peers::{connect, connect_from, read_id, reset, tls_connect};
 use crate::prelude::*;
 use crate::wait::assert_ends;
 use pool_driver::shared::AcquireError;
 use pool_driver::tls::TlsMode;
 
 topic! {
-    beside a_peer_that_is_not_on_the_allow_list_is_rejected,
-    beside a_source_keeps_to_its_limit_of_connections,
-    beside a_single_source_keeps_to_the_limit_of_handshakes,
-    beside an_evicted_handshake_is_closed,
-    beside an_evicted_connection_is_closed,
-    beside silent_tls_clients_end_at_the_deadline_and_lock_out_nobody,
-    beside ten_silent_clients_do_not_lock_out_an_honest_client,
-    beside equal_sources_share_the_capacity,
-    beside a_full_server_rejects_peers_before_the_handshake,
-    beside leased_connections_count_towards_max_connections,
-    beside a_client_of_a_full_server_backs_off,
-    beside a_peer_that_leaves_during_its_handshake_is_forgotten,
-    beside a_half_open_peer_is_forgotten,
+    parallel a_peer_that_is_not_on_the_allow_list_is_rejected,
+    parallel a_source_keeps_to_its_limit_of_connections,
+    parallel a_single_source_keeps_to_the_limit_of_handshakes,
+    parallel an_evicted_handshake_is_closed,
+    parallel an_evicted_connection_is_closed,
+    parallel silent_tls_clients_end_at_the_deadline_and_lock_out_nobody,
+    parallel ten_silent_clients_do_not_lock_out_an_honest_client,
+    parallel equal_sources_share_the_capacity,
+    parallel a_full_server_rejects_peers_before_the_handshake,
+    parallel leased_connections_count_towards_max_connections,
+    parallel a_client_of_a_full_server_backs_off,
+    parallel a_peer_that_leaves_during_its_handshake_is_forgotten,
+    parallel a_half_open_peer_is_forgotten,
 }
 
 const HERE: &str = "127.0.0.1";
@@ -92,10 +92,10 @@ fn an_evicted_handshake_is_closed(ends: &Ends) {
 
 fn an_evicted_connection_is_closed(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config().capacity(4));
-    let mut mute = many_from(HERE, server.address(), 4);
+    let mut silent = many_from(HERE, server.address(), 4);
     eventually(|| server.stats(), |stats| stats.idle == 4);
     read_id(&mut connect_from(THERE, server.address()));
-    assert_ends(mute.first_mut().unwrap());
+    assert_ends(silent.first_mut().unwrap());
     assert_eq!(server.stats().totals.evicted, 1);
 }
 
@@ -119,7 +119,7 @@ fn silent_tls_clients_end_at_the_deadline_and_lock_out_nobody(ends: &Ends) {
 
 fn ten_silent_clients_do_not_lock_out_an_honest_client(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config().capacity(10));
-    let _mute = many_from(THERE, server.address(), 10);
+    let _silent = many_from(THERE, server.address(), 10);
     eventually(|| server.stats(), |stats| stats.idle == 10);
     let client = ends.dial(TlsMode::None, single(), server.address());
     let ours = client.take();

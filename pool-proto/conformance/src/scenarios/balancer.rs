@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::topic;
-use crate::ends::{client_config, nobody, server_config};
+use crate::ends::{client_config, server_config, unused_address};
 use crate::prelude::*;
 use crate::wait::spawn;
 use pool_driver::shared::AcquireError;
@@ -12,10 +12,10 @@ use pool_driver::tls::TlsMode;
 use pool_proto::{Refusal, WaitReason};
 
 topic! {
-    beside ready_pools_serve_in_turn,
-    beside a_pool_without_a_ready_connection_is_skipped,
-    beside a_waiter_queues_at_all_pools_and_leaves_the_others_when_served,
-    beside the_error_comes_from_the_pool_that_refused_last,
+    parallel ready_pools_serve_in_turn,
+    parallel a_pool_without_a_ready_connection_is_skipped,
+    parallel a_waiter_queues_at_all_pools_and_leaves_the_others_when_served,
+    parallel the_error_comes_from_the_pool_that_refused_last,
 }
 
 fn ready_pair(ends: &Ends) -> (Arc<dyn Pool>, Arc<dyn Pool>) {
@@ -41,7 +41,7 @@ fn ready_pools_serve_in_turn(ends: &Ends) {
 }
 
 fn a_pool_without_a_ready_connection_is_skipped(ends: &Ends) {
-    let down = ends.dial(TlsMode::None, client_config(), nobody());
+    let down = ends.dial(TlsMode::None, client_config(), unused_address());
     let (_server, up) = ready_pair(ends);
     let balancer = ends.client.balancer(vec![down, up.clone_handle()]);
     for _ in 0..10 {

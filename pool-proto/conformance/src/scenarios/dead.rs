@@ -9,21 +9,21 @@ use std::time::Duration;
 
 use super::topic;
 use crate::ends::{client_config, each, single};
-use crate::kit::{Fake, TlsPeer, half_close, hex_id, reset, tls_accept};
+use crate::peers::{FakeServer, TlsPeer, half_close, hex_id, reset, tls_accept};
 use crate::prelude::*;
 use crate::wait::{send, spawn};
 use pool_driver::tls::TlsMode;
 use pool_proto::{ConnId, IdExchange, IdFormat};
 
 topic! {
-    beside a_dead_connection_leaves_the_pool_by_itself,
-    beside a_connection_that_has_just_died_is_never_taken,
-    beside a_connection_that_has_just_died_is_never_taken_by_id,
-    beside a_connection_reset_after_early_data_is_never_taken_by_id,
-    beside the_next_waiter_gets_a_live_connection_instead,
-    beside a_connection_that_died_before_its_put_is_never_taken,
-    beside without_ids_a_connection_is_never_taken_after_its_server_spoke_and_left,
-    beside a_close_during_establishment_is_noticed,
+    parallel a_dead_connection_leaves_the_pool_by_itself,
+    parallel a_connection_that_has_just_died_is_never_taken,
+    parallel a_connection_that_has_just_died_is_never_taken_by_id,
+    parallel a_connection_reset_after_early_data_is_never_taken_by_id,
+    parallel the_next_waiter_gets_a_live_connection_instead,
+    parallel a_connection_that_died_before_its_put_is_never_taken,
+    parallel without_ids_a_connection_is_never_taken_after_its_server_spoke_and_left,
+    parallel a_close_during_establishment_is_noticed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -91,12 +91,12 @@ struct Stage {
     mode: TlsMode,
     ids: IdExchange,
     count: usize,
-    _fake: Fake,
+    _fake: FakeServer,
 }
 
 impl Stage {
     fn new(ends: &Ends, mode: TlsMode, ids: IdExchange) -> Self {
-        let (fake, peers) = Fake::by_hand();
+        let (fake, peers) = FakeServer::by_hand();
         let client = ends.dial(mode, single().ids(ids), fake.address);
         Self { client, peers, mode, ids, count: 0, _fake: fake }
     }
@@ -224,7 +224,7 @@ fn without_ids_a_connection_is_never_taken_after_its_server_spoke_and_left(ends:
 
 /// A close that comes while the connection is on its way into the pool must not be overlooked.
 fn a_close_during_establishment_is_noticed(ends: &Ends) {
-    let fake = Fake::start(|mut tcp, number| {
+    let fake = FakeServer::start(|mut tcp, number| {
         tcp.write_all(hex_id(number).as_bytes())?;
         for _ in 0..number % 40 {
             thread::yield_now();

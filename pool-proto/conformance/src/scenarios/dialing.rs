@@ -11,34 +11,34 @@ use std::time::Duration;
 
 use super::{fails, topic};
 use crate::ends::{
-    both_ends, client_config, client_tls, nobody, own_listener, server_config, single,
+    both_ends, client_config, client_tls, own_listener, server_config, single, unused_address,
 };
 use crate::facade::Listen;
-use crate::kit::{Fake, hex_id, reset, tls_accept};
+use crate::peers::{FakeServer, hex_id, reset, tls_accept};
 use crate::prelude::*;
 use pool_driver::shared::AcquireError;
 use pool_driver::tls::TlsMode;
 use pool_proto::{ConnId, WaitReason};
 
 topic! {
-    beside a_refused_dial_is_retried_with_backoff,
-    beside a_server_that_comes_back_is_found,
-    beside the_pool_refills_after_an_outage,
-    beside a_client_backs_off_from_a_server_that_closes_at_the_id,
-    beside a_client_backs_off_from_a_server_that_closes_soon_after_the_id,
-    beside a_host_name_is_resolved,
-    beside a_dialers_error_is_reported_to_waiters,
-    beside a_slow_dial_is_cancelled_at_its_deadline,
-    beside dials_in_flight_do_not_delay_a_zero_timeout,
-    beside a_slow_dialer_makes_connections,
-    beside a_panicking_dialer_fails_its_own_dial_only,
-    beside a_dialers_panic_is_reported_to_waiters,
-    beside dials_in_flight_keep_to_the_limit,
+    parallel a_refused_dial_is_retried_with_backoff,
+    parallel a_server_that_comes_back_is_found,
+    parallel the_pool_refills_after_an_outage,
+    parallel a_client_backs_off_from_a_server_that_closes_at_the_id,
+    parallel a_client_backs_off_from_a_server_that_closes_soon_after_the_id,
+    parallel a_host_name_is_resolved,
+    parallel a_dialers_error_is_reported_to_waiters,
+    parallel a_slow_dial_is_cancelled_at_its_deadline,
+    parallel dials_in_flight_do_not_delay_a_zero_timeout,
+    parallel a_slow_dialer_makes_connections,
+    parallel a_panicking_dialer_fails_its_own_dial_only,
+    parallel a_dialers_panic_is_reported_to_waiters,
+    parallel dials_in_flight_keep_to_the_limit,
 }
 
 fn a_refused_dial_is_retried_with_backoff(ends: &Ends) {
     let wait = Duration::from_millis(100);
-    let client = ends.dial(TlsMode::None, client_config().backoff(wait, wait), nobody());
+    let client = ends.dial(TlsMode::None, client_config().backoff(wait, wait), unused_address());
     let error = client.acquire(Duration::from_millis(600)).unwrap_err();
     let AcquireError::Timeout { why, last_failure: Some(failure) } = &error else {
         panic!("{error}");
@@ -53,7 +53,7 @@ fn a_refused_dial_is_retried_with_backoff(ends: &Ends) {
 }
 
 fn a_server_that_comes_back_is_found(ends: &Ends) {
-    let address = nobody();
+    let address = unused_address();
     let wait = Duration::from_millis(20);
     let client = ends.dial(TlsMode::None, client_config().backoff(wait, wait), address);
     eventually(|| client.stats(), |stats| stats.totals.dial_failures > 4);
@@ -84,7 +84,7 @@ fn a_client_backs_off_from_a_server_that_closes_at_the_id(ends: &Ends) {
     for (mode, with_reset) in
         [(TlsMode::None, false), (TlsMode::SelfSigned, false), (TlsMode::None, true)]
     {
-        let fake = Fake::start(move |mut tcp, number| {
+        let fake = FakeServer::start(move |mut tcp, number| {
             if with_reset {
                 reset(&tcp);
             }
@@ -106,7 +106,7 @@ fn a_client_backs_off_from_a_server_that_closes_at_the_id(ends: &Ends) {
 }
 
 fn a_client_backs_off_from_a_server_that_closes_soon_after_the_id(ends: &Ends) {
-    let fake = Fake::start(|mut tcp, number| {
+    let fake = FakeServer::start(|mut tcp, number| {
         tcp.write_all(hex_id(number).as_bytes())?;
         thread::sleep(Duration::from_millis(5));
         Ok(())

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::topic;
 use crate::ends::{client_config, each, server_config, single};
-use crate::kit::{Fake, connect, hex_id, read_id, tls_accept, until_end};
+use crate::peers::{FakeServer, connect, hex_id, read_id, tls_accept, until_end};
 use crate::prelude::*;
 use crate::wait::{assert_ends, expect, payload, send, spawn};
 use pool_driver::shared::AcquireError;
@@ -15,14 +15,14 @@ use pool_proto::IdExchange;
 use pool_proto::{ConnId, IdFormat, Refusal, WaitReason};
 
 topic! {
-    beside a_connection_with_early_data_is_served_by_id_only,
-    beside early_data_in_fragments_stays_in_order,
-    beside early_data_beyond_the_pools_buffer_is_not_lost,
-    beside early_data_reaches_a_client_too,
-    beside an_id_may_arrive_byte_by_byte,
-    beside an_id_and_early_data_in_one_segment_are_separated,
-    beside a_claimed_connection_that_nobody_takes_ends_at_the_claim_timeout,
-    beside a_timeout_says_that_the_peer_has_claimed_all_connections,
+    parallel a_connection_with_early_data_is_served_by_id_only,
+    parallel early_data_in_fragments_stays_in_order,
+    parallel early_data_beyond_the_pools_buffer_is_not_lost,
+    parallel early_data_reaches_a_client_too,
+    parallel an_id_may_arrive_byte_by_byte,
+    parallel an_id_and_early_data_in_one_segment_are_separated,
+    parallel a_claimed_connection_that_nobody_takes_ends_at_the_claim_timeout,
+    parallel a_timeout_says_that_the_peer_has_claimed_all_connections,
 }
 
 fn a_connection_with_early_data_is_served_by_id_only(ends: &Ends) {
@@ -100,11 +100,11 @@ fn an_id_may_arrive_byte_by_byte(ends: &Ends) {
         [(IdFormat::Hex8, b"0a1b2c3dhello"), (IdFormat::Raw4, b"\x0a\x1b\x2c\x3dhello")];
     each(&formats, |(format, bytes)| {
         let bytes = *bytes;
-        let plain = Fake::start(move |mut tcp, _| {
+        let plain = FakeServer::start(move |mut tcp, _| {
             trickle(&mut tcp, bytes)?;
             until_end(&mut tcp)
         });
-        let tls = Fake::start(move |tcp: TcpStream, _| {
+        let tls = FakeServer::start(move |tcp: TcpStream, _| {
             let mut tls = tls_accept(tcp)?;
             trickle(&mut tls, bytes)?;
             until_end(&mut tls)
@@ -119,7 +119,7 @@ fn an_id_may_arrive_byte_by_byte(ends: &Ends) {
 }
 
 fn an_id_and_early_data_in_one_segment_are_separated(ends: &Ends) {
-    let fake = Fake::greeting("hello");
+    let fake = FakeServer::greeting("hello");
     let client = ends.dial(TlsMode::None, single(), fake.address);
     let id = hex_id(0).parse().unwrap();
     expect(&mut client.take_id(id), b"hello");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::topic;
 use crate::ends::{both_ends, client_config, server_config};
-use crate::kit::connect;
+use crate::peers::connect;
 use crate::prelude::*;
 use crate::wait::{assert_ends, expect, read_all, send, spawn};
 use pool_driver::shared::AcquireError;
@@ -14,23 +14,23 @@ use pool_driver::transport::Revoked;
 use pool_proto::{CloseReason, ConnId, PutError, Refusal};
 
 topic! {
-    beside the_next_read_after_a_flush_reports_it,
-    beside the_next_write_after_a_flush_reports_it,
-    beside a_blocked_read_ends_at_a_flush,
-    beside a_blocked_write_ends_at_a_flush,
-    beside a_flush_at_a_server_revokes_its_leases,
-    beside a_flushed_stream_cannot_be_put_back,
-    beside a_waiter_during_a_flush_is_served_by_new_connections,
-    beside a_flush_counts_the_connections_that_it_ends_and_the_pool_refills,
-    beside a_clean_closes_idle_connections_and_keeps_leases,
-    beside a_closed_pool_refuses_waiters_and_new_callers,
-    beside a_close_revokes_the_leases,
-    beside a_blocked_read_ends_at_a_close,
-    beside an_idle_tls_connection_is_closed_with_close_notify,
-    beside a_closing_server_ends_its_handshakes,
-    beside a_close_ends_dials_handshakes_waiters_and_leases,
-    beside dropping_the_last_handle_closes_the_pool,
-    beside a_second_close_changes_nothing,
+    parallel the_next_read_after_a_flush_reports_it,
+    parallel the_next_write_after_a_flush_reports_it,
+    parallel a_blocked_read_ends_at_a_flush,
+    parallel a_blocked_write_ends_at_a_flush,
+    parallel a_flush_at_a_server_revokes_its_leases,
+    parallel a_flushed_stream_cannot_be_put_back,
+    parallel a_waiter_during_a_flush_is_served_by_new_connections,
+    parallel a_flush_counts_the_connections_that_it_ends_and_the_pool_refills,
+    parallel a_clean_closes_idle_connections_and_keeps_leases,
+    parallel a_closed_pool_refuses_waiters_and_new_callers,
+    parallel a_close_revokes_the_leases,
+    parallel a_blocked_read_ends_at_a_close,
+    parallel an_idle_tls_connection_is_closed_with_close_notify,
+    parallel a_closing_server_ends_its_handshakes,
+    parallel a_close_ends_dials_handshakes_waiters_and_leases,
+    parallel dropping_the_last_handle_closes_the_pool,
+    parallel a_second_close_changes_nothing,
 }
 
 #[track_caller]

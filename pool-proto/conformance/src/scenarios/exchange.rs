@@ -2,7 +2,7 @@
 
 use super::topic;
 use crate::ends::{both_ends, client_config, server_config, single};
-use crate::kit::{Fake, echo, identity, ping_pong, tls_accept};
+use crate::peers::{FakeServer, echo, identity, ping_pong, tls_accept};
 use crate::prelude::*;
 use crate::wait::{expect, payload, read_all, send, spawn};
 use pool_driver::tls::TlsMode;
@@ -10,18 +10,18 @@ use pool_proto::{ConnId, IdExchange};
 use std::io::Write;
 
 topic! {
-    beside the_client_takes_by_id_the_connection_that_the_server_took,
-    beside the_server_takes_by_id_the_connection_that_the_client_took,
-    beside sixty_four_kibibytes_pass_both_ways_at_once,
-    beside the_response_still_arrives_after_a_half_close,
-    beside a_request_and_half_close_before_the_take_by_id_are_delivered,
-    beside without_ids_a_plain_server_may_speak_first,
-    beside without_ids_a_tls_server_may_speak_first,
-    beside without_ids_on_the_wire_a_connection_gets_a_local_id,
-    beside a_stream_reports_what_tls_negotiated,
-    beside a_plain_stream_reports_no_tls,
-    beside the_stock_matches_the_configuration,
-    beside each_connection_has_a_new_id,
+    parallel the_client_takes_by_id_the_connection_that_the_server_took,
+    parallel the_server_takes_by_id_the_connection_that_the_client_took,
+    parallel sixty_four_kibibytes_pass_both_ways_at_once,
+    parallel the_response_still_arrives_after_a_half_close,
+    parallel a_request_and_half_close_before_the_take_by_id_are_delivered,
+    parallel without_ids_a_plain_server_may_speak_first,
+    parallel without_ids_a_tls_server_may_speak_first,
+    parallel without_ids_on_the_wire_a_connection_gets_a_local_id,
+    parallel a_stream_reports_what_tls_negotiated,
+    parallel a_plain_stream_reports_no_tls,
+    parallel the_stock_matches_the_configuration,
+    parallel each_connection_has_a_new_id,
 }
 
 fn the_client_takes_by_id_the_connection_that_the_server_took(ends: &Ends) {
@@ -93,7 +93,7 @@ fn a_request_and_half_close_before_the_take_by_id_are_delivered(ends: &Ends) {
 }
 
 /// A server that is no pool greets and then echoes.
-fn greets(ends: &Ends, mode: TlsMode, fake: &Fake) {
+fn assert_server_speaks_first(ends: &Ends, mode: TlsMode, fake: &FakeServer) {
     let config = single().ids(IdExchange::None);
     let client = ends.dial(mode, config, fake.address);
     for _ in 0..10 {
@@ -105,16 +105,16 @@ fn greets(ends: &Ends, mode: TlsMode, fake: &Fake) {
 }
 
 fn without_ids_a_plain_server_may_speak_first(ends: &Ends) {
-    let fake = Fake::start(|mut tcp, _| {
+    let fake = FakeServer::start(|mut tcp, _| {
         tcp.write_all(b"220 ")?;
         tcp.write_all(b"ready\r\n")?;
         echo(&mut tcp)
     });
-    greets(ends, TlsMode::None, &fake);
+    assert_server_speaks_first(ends, TlsMode::None, &fake);
 }
 
 fn without_ids_a_tls_server_may_speak_first(ends: &Ends) {
-    let fake = Fake::start(|tcp, _| {
+    let fake = FakeServer::start(|tcp, _| {
         let mut tls = tls_accept(tcp)?;
         tls.write_all(b"220 ")?;
         tls.flush()?;
@@ -122,11 +122,11 @@ fn without_ids_a_tls_server_may_speak_first(ends: &Ends) {
         tls.flush()?;
         echo(&mut tls)
     });
-    greets(ends, TlsMode::Verified, &fake);
+    assert_server_speaks_first(ends, TlsMode::Verified, &fake);
 }
 
 fn without_ids_on_the_wire_a_connection_gets_a_local_id(ends: &Ends) {
-    let fake = Fake::start(|mut tcp, _| echo(&mut tcp));
+    let fake = FakeServer::start(|mut tcp, _| echo(&mut tcp));
     let config = client_config().ids(IdExchange::None);
     let client = ends.dial(TlsMode::None, config, fake.address);
     let mut stream = client.take();

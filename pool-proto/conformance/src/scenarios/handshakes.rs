@@ -7,27 +7,27 @@ use std::time::Duration;
 
 use super::{fails, topic};
 use crate::ends::{client_config, listener, server_config, single};
-use crate::kit::{Fake, connect, tls_accept, tls_connect, until_end};
+use crate::peers::{FakeServer, connect, tls_accept, tls_connect, until_end};
 use crate::prelude::*;
-use crate::tickets::shake_and_make_tickets;
+use crate::session_tickets::handshake_and_make_tickets;
 use crate::wait::{assert_ends, send, spawn};
 use pool_driver::tls::TlsMode;
 
 topic! {
-    beside a_stalled_server_costs_one_handshake_timeout,
-    beside a_tls_server_that_stalls_before_the_id_costs_one_handshake_timeout,
-    beside a_tls_client_recognises_a_plain_server,
-    beside a_plain_client_of_a_tls_server_times_out,
-    beside garbage_instead_of_tls_is_a_tls_failure,
-    beside a_flood_of_session_tickets_is_cut_off,
-    beside a_large_pool_closes_every_idle_connection_with_close_notify,
+    parallel a_stalled_server_costs_one_handshake_timeout,
+    parallel a_tls_server_that_stalls_before_the_id_costs_one_handshake_timeout,
+    parallel a_tls_client_recognises_a_plain_server,
+    parallel a_plain_client_of_a_tls_server_times_out,
+    parallel garbage_instead_of_tls_is_a_tls_failure,
+    parallel a_flood_of_session_tickets_is_cut_off,
+    parallel a_large_pool_closes_every_idle_connection_with_close_notify,
 }
 
 fn a_stalled_server_costs_one_handshake_timeout(ends: &Ends) {
     Modes::both(|mode| {
         let closed = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&closed);
-        let fake = Fake::start(move |mut tcp, _| {
+        let fake = FakeServer::start(move |mut tcp, _| {
             let _ = until_end(&mut tcp);
             count.fetch_add(1, Ordering::Relaxed);
             Ok(())
@@ -40,7 +40,7 @@ fn a_stalled_server_costs_one_handshake_timeout(ends: &Ends) {
 }
 
 fn a_tls_server_that_stalls_before_the_id_costs_one_handshake_timeout(ends: &Ends) {
-    let fake = Fake::start(|tcp, _| until_end(&mut tls_accept(tcp)?));
+    let fake = FakeServer::start(|tcp, _| until_end(&mut tls_accept(tcp)?));
     let config = client_config().handshake_timeout(Duration::from_millis(300));
     let client = ends.dial(TlsMode::SelfSigned, config, fake.address);
     fails(&*client, |totals| totals.handshake_timeouts, "in time");
@@ -74,7 +74,7 @@ fn a_flood_of_session_tickets_is_cut_off(ends: &Ends) {
     let (listener, address) = listener();
     let server = spawn(move || {
         let (tcp, _) = listener.accept().unwrap();
-        let tickets = shake_and_make_tickets(&tcp, 400);
+        let tickets = handshake_and_make_tickets(&tcp, 400);
         (tcp, tickets)
     });
     let pool = ends.dial(TlsMode::SelfSigned, single(), address);

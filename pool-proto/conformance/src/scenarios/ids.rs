@@ -9,19 +9,19 @@ use std::time::Duration;
 
 use super::{fails, topic};
 use crate::ends::{both_ends, client_config, each};
-use crate::kit::{Fake, until_end};
+use crate::peers::{FakeServer, until_end};
 use crate::prelude::*;
 use pool_driver::shared::AcquireError;
 use pool_driver::tls::TlsMode;
 use pool_proto::{IdExchange, IdFormat, WaitReason};
 
 topic! {
-    beside a_malformed_id_makes_no_connection,
-    beside a_peer_that_half_closes_before_its_id_makes_no_connection,
-    beside a_trickling_id_does_not_extend_the_deadline,
-    beside the_id_of_a_live_connection_is_refused,
-    beside a_client_waits_for_an_unknown_id,
-    beside an_acquire_waits_for_a_leased_id,
+    parallel a_malformed_id_makes_no_connection,
+    parallel a_peer_that_half_closes_before_its_id_makes_no_connection,
+    parallel a_trickling_id_does_not_extend_the_deadline,
+    parallel the_id_of_a_live_connection_is_refused,
+    parallel a_client_waits_for_an_unknown_id,
+    parallel an_acquire_waits_for_a_leased_id,
 }
 
 /// What the server sends for an id, and whether it closes behind it.
@@ -37,7 +37,7 @@ const NO_IDS: [(&str, &[u8], bool, IdFormat); 6] = [
 fn a_malformed_id_makes_no_connection(ends: &Ends) {
     each(&NO_IDS, |(_, bytes, close, format)| {
         let (bytes, close) = (*bytes, *close);
-        let fake = Fake::start(move |mut tcp, _| {
+        let fake = FakeServer::start(move |mut tcp, _| {
             tcp.write_all(bytes)?;
             if close { Ok(()) } else { until_end(&mut tcp) }
         });
@@ -48,7 +48,7 @@ fn a_malformed_id_makes_no_connection(ends: &Ends) {
 }
 
 fn a_peer_that_half_closes_before_its_id_makes_no_connection(ends: &Ends) {
-    let fake = Fake::start(|mut tcp, _| {
+    let fake = FakeServer::start(|mut tcp, _| {
         tcp.shutdown(Shutdown::Write)?;
         until_end(&mut tcp)
     });
@@ -59,7 +59,7 @@ fn a_peer_that_half_closes_before_its_id_makes_no_connection(ends: &Ends) {
 fn a_trickling_id_does_not_extend_the_deadline(ends: &Ends) {
     let closed = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&closed);
-    let fake = Fake::start(move |mut tcp, _| {
+    let fake = FakeServer::start(move |mut tcp, _| {
         for byte in b"0a1b2c3d" {
             // The pause is what this is about: each byte is in time, the id is not.
             thread::sleep(Duration::from_millis(100));
@@ -78,7 +78,7 @@ fn a_trickling_id_does_not_extend_the_deadline(ends: &Ends) {
 }
 
 fn the_id_of_a_live_connection_is_refused(ends: &Ends) {
-    let fake = Fake::start(|mut tcp, _| {
+    let fake = FakeServer::start(|mut tcp, _| {
         tcp.write_all(b"0a1b2c3d")?;
         until_end(&mut tcp)
     });

@@ -17,13 +17,13 @@ use pool_driver::transport::BuildError;
 use pool_proto::Refusal;
 
 topic! {
-    beside a_server_bound_to_port_0_reports_its_port,
-    beside a_port_in_use_is_an_error_that_names_the_address,
-    beside an_invalid_address_cannot_be_bound,
-    beside ipv6_addresses_work_at_both_ends,
-    beside a_closed_server_frees_its_port,
-    beside waiters_are_refused_when_the_listener_dies,
-    beside a_server_whose_listener_died_serves_its_stock,
+    parallel a_server_bound_to_port_0_reports_its_port,
+    parallel a_port_in_use_is_an_error_that_names_the_address,
+    parallel an_invalid_address_cannot_be_bound,
+    parallel ipv6_addresses_work_at_both_ends,
+    parallel a_closed_server_frees_its_port,
+    parallel waiters_are_refused_when_the_listener_dies,
+    parallel a_server_whose_listener_died_serves_its_stock,
 }
 
 fn bind(ends: &Ends, address: &str) -> Result<Arc<dyn Pool>, BuildError> {

@@ -72,8 +72,8 @@ macro_rules! topic {
             },
         )*];
     };
-    (@ beside) => { false };
-    (@ alone) => { true };
+    (@ parallel) => { false };
+    (@ exclusive) => { true };
 }
 use topic;
 

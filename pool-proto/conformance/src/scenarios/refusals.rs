@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::topic;
 use crate::ends::{both_ends, client_config, server_config};
-use crate::kit::Fake;
+use crate::peers::FakeServer;
 use crate::prelude::*;
 use crate::wait::spawn;
 use pool_driver::shared::AcquireError;
@@ -12,12 +12,12 @@ use pool_driver::tls::TlsMode;
 use pool_proto::{CloseReason, PutError, Refusal};
 
 topic! {
-    beside a_closed_pool_refuses_an_acquire,
-    beside a_server_refuses_an_unknown_id_at_once,
-    beside the_id_of_a_connection_that_has_ended_is_refused_at_once,
-    beside a_waiter_by_id_is_refused_when_the_connection_ends,
-    beside a_server_refuses_an_id_of_another_pool,
-    beside a_put_of_a_revoked_lease_is_refused,
+    parallel a_closed_pool_refuses_an_acquire,
+    parallel a_server_refuses_an_unknown_id_at_once,
+    parallel the_id_of_a_connection_that_has_ended_is_refused_at_once,
+    parallel a_waiter_by_id_is_refused_when_the_connection_ends,
+    parallel a_server_refuses_an_id_of_another_pool,
+    parallel a_put_of_a_revoked_lease_is_refused,
 }
 
 #[track_caller]
@@ -88,7 +88,7 @@ fn a_server_refuses_an_id_of_another_pool(ends: &Ends) {
     let answer = other.acquire_by_id(id, SOON);
     assert_refused(answer, Refusal::UnknownId { id }, &["another pool"]);
 
-    let fake = Fake::greeting("");
+    let fake = FakeServer::greeting("");
     let config = client_config().ids(pool_proto::IdExchange::None);
     let nameless = ends.dial(TlsMode::None, config, fake.address);
     let answer = nameless.acquire_by_id(id, SOON);

@@ -10,27 +10,27 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use super::topic;
-use crate::census::{descriptors, processor_time, settled, threads};
-use crate::ends::{both_ends, client_config, listener, nobody, server_config, single};
+use crate::ends::{both_ends, client_config, listener, server_config, single, unused_address};
 use crate::facade::Listen;
-use crate::kit::{Fake, connect, connect_from, identity, read_id, tls_connect, until_end};
+use crate::peers::{FakeServer, connect, connect_from, identity, read_id, tls_connect, until_end};
 use crate::prelude::*;
+use crate::process::{descriptors, processor_time, settled, threads};
 use crate::starving::Starving;
 use crate::wait::{assert_ends, send, spawn};
 use pool_driver::tls::TlsMode;
 use pool_proto::{IdExchange, IdFormat, PutError};
 
 topic! {
-    alone a_thousand_cycles_of_take_put_and_flush_leak_nothing,
-    alone a_close_with_work_in_flight_leaks_nothing,
-    alone a_closed_pool_leaves_only_its_leases_open,
-    alone pools_and_streams_dropped_at_any_moment_leak_nothing,
-    alone silent_clients_hold_no_descriptor_after_their_deadline,
-    alone evicted_handshakes_hold_no_descriptor,
-    alone failed_dials_leak_nothing,
-    alone idle_connections_need_no_thread,
-    alone waiting_takes_no_processor_time,
-    beside a_server_out_of_descriptors_does_not_spin_and_recovers,
+    exclusive a_thousand_cycles_of_take_put_and_flush_leak_nothing,
+    exclusive a_close_with_work_in_flight_leaks_nothing,
+    exclusive a_closed_pool_leaves_only_its_leases_open,
+    exclusive pools_and_streams_dropped_at_any_moment_leak_nothing,
+    exclusive silent_clients_hold_no_descriptor_after_their_deadline,
+    exclusive evicted_handshakes_hold_no_descriptor,
+    exclusive failed_dials_leak_nothing,
+    exclusive idle_connections_need_no_thread,
+    exclusive waiting_takes_no_processor_time,
+    parallel a_server_out_of_descriptors_does_not_spin_and_recovers,
 }
 
 /// Checks that `act` leaves behind as many descriptors and threads as it has found.
@@ -139,7 +139,7 @@ fn pools_and_streams_dropped_at_any_moment_leak_nothing(ends: &Ends) {
                     None
                 }
                 // In the middle of an acquire, or just after it.
-                1 => client.give_up_acquire(None, moment),
+                1 => client.acquire_then_cancel(None, moment),
                 _ => Some(server.take()),
             };
             if round % 4 < 2 {
@@ -194,7 +194,7 @@ fn evicted_handshakes_hold_no_descriptor(ends: &Ends) {
 fn failed_dials_leak_nothing(ends: &Ends) {
     leaves_nothing(ends, || {
         let wait = Duration::from_millis(1);
-        let address = nobody();
+        let address = unused_address();
         let before = (descriptors(), threads());
         let client = ends.dial(TlsMode::None, client_config().backoff(wait, wait), address);
         eventually(|| client.stats(), |stats| stats.totals.dial_failures > 300);
@@ -254,14 +254,14 @@ fn waiting_takes_no_processor_time(ends: &Ends) {
         })
         .collect();
     eventually(|| server.stats(), |stats| stats.claimed == 10);
-    assert_quiet("claimed connections that nobody asks for");
+    assert_quiet("claimed connections that unused_address asks for");
 
-    let down = ends.dial(TlsMode::None, client_config(), nobody());
+    let down = ends.dial(TlsMode::None, client_config(), unused_address());
     eventually(|| down.stats(), |stats| stats.totals.dial_failures > 0);
     assert_quiet("a pool whose peer is down");
     drop(down);
 
-    let fake = Fake::start(move |mut tcp, _| {
+    let fake = FakeServer::start(move |mut tcp, _| {
         tcp.write_all(&much)?;
         until_end(&mut tcp)
     });

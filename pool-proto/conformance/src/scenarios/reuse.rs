@@ -16,21 +16,21 @@ use pool_driver::tls::TlsMode;
 use pool_proto::{PutError, WaitReason};
 
 topic! {
-    beside both_ends_reuse_a_connection,
-    beside unread_data_does_not_reach_the_next_holder,
-    beside unread_early_data_does_not_reach_the_next_holder,
-    beside data_sent_after_the_put_is_for_the_next_holder,
-    beside a_put_with_a_silent_peer_is_quick_and_loses_no_request,
-    beside a_put_serves_the_waiter_for_its_id,
-    beside a_put_with_too_much_unread_data_closes_the_connection,
-    beside a_connection_that_its_holder_half_closed_is_not_reused,
-    beside a_connection_that_the_peer_closed_is_not_reused,
-    beside a_full_pool_closes_a_connection_that_is_put_back,
-    beside a_connection_of_another_pool_is_refused_and_closed,
-    beside a_dropped_stream_is_closed_and_replaced,
-    beside an_acquire_by_id_times_out_during_the_reuse_delay,
-    beside data_that_arrives_during_the_reuse_delay_is_discarded,
-    beside unsent_tls_data_does_not_go_out_with_the_next_use,
+    parallel both_ends_reuse_a_connection,
+    parallel unread_data_does_not_reach_the_next_holder,
+    parallel unread_early_data_does_not_reach_the_next_holder,
+    parallel data_sent_after_the_put_is_for_the_next_holder,
+    parallel a_put_with_a_silent_peer_is_quick_and_loses_no_request,
+    parallel a_put_serves_the_waiter_for_its_id,
+    parallel a_put_with_too_much_unread_data_closes_the_connection,
+    parallel a_connection_that_its_holder_half_closed_is_not_reused,
+    parallel a_connection_that_the_peer_closed_is_not_reused,
+    parallel a_full_pool_closes_a_connection_that_is_put_back,
+    parallel a_connection_of_another_pool_is_refused_and_closed,
+    parallel a_dropped_stream_is_closed_and_replaced,
+    parallel an_acquire_by_id_times_out_during_the_reuse_delay,
+    parallel data_that_arrives_during_the_reuse_delay_is_discarded,
+    parallel unsent_tls_data_does_not_go_out_with_the_next_use,
 }
 
 /// A server and a client with a stock: where each take is one of the last connection, capacity grows

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::topic;
 use crate::ends::{both_ends, client_config, server_config, single};
 use crate::facade::{ClientSetup, Listen, ServerSetup};
-use crate::kit::{connect, ping_pong, read_id};
+use crate::peers::{connect, ping_pong, read_id};
 use crate::prelude::*;
 use crate::wait::assert_ends;
 use pool_driver::tls::TlsMode;
@@ -14,17 +14,17 @@ use pool_driver::transport::BuildError;
 use pool_proto::Tuning;
 
 topic! {
-    beside both_ends_have_default_settings,
-    beside a_malformed_address_is_refused_at_once,
-    beside configured_capacity_and_interval_are_in_force,
-    beside capacity_follows_demand,
-    beside nodepass_tuning_fills_the_pool_in_rounds,
-    beside idle_connections_end_at_the_idle_timeout,
-    beside connections_end_at_their_max_lifetime,
-    beside a_connection_past_its_max_lifetime_is_not_reused,
-    beside errors_added_by_the_user_are_counted,
-    beside totals_are_counted_at_both_ends,
-    beside clones_are_handles_of_one_pool,
+    parallel both_ends_have_default_settings,
+    parallel a_malformed_address_is_refused_at_once,
+    parallel configured_capacity_and_interval_are_in_force,
+    parallel capacity_follows_demand,
+    parallel nodepass_tuning_fills_the_pool_in_rounds,
+    parallel idle_connections_end_at_the_idle_timeout,
+    parallel connections_end_at_their_max_lifetime,
+    parallel a_connection_past_its_max_lifetime_is_not_reused,
+    parallel errors_added_by_the_user_are_counted,
+    parallel totals_are_counted_at_both_ends,
+    parallel clones_are_handles_of_one_pool,
 }
 
 fn both_ends_have_default_settings(ends: &Ends) {

@@ -9,22 +9,22 @@ use rustls::version::TLS12;
 use super::{fails, topic};
 use crate::certificates::{Authority, Validity};
 use crate::ends::{both_ends, client_config, client_tls, each, server_config, server_tls};
-use crate::kit::{identity, ping_pong};
+use crate::peers::{identity, ping_pong};
 use crate::prelude::*;
 use pool_driver::tls::{ClientTls, Fingerprint, Identity, ServerTls, TlsMode};
 
 topic! {
-    beside a_certificate_of_an_unknown_issuer_fails_in_verified_mode,
-    beside a_wrong_host_name_fails_in_verified_mode,
-    beside a_certificate_outside_its_validity_fails_in_verified_mode,
-    beside a_certificate_of_a_known_issuer_is_accepted,
-    beside a_certificate_other_than_the_pinned_one_fails,
-    beside any_of_several_pinned_certificates_is_accepted,
-    beside a_known_client_certificate_is_accepted_and_reported,
-    beside a_client_without_a_required_certificate_is_refused,
-    beside a_server_of_tls_1_2_makes_no_connection,
-    beside a_client_of_tls_1_2_makes_no_connection,
-    beside a_custom_rustls_configuration_is_used,
+    parallel a_certificate_of_an_unknown_issuer_fails_in_verified_mode,
+    parallel a_wrong_host_name_fails_in_verified_mode,
+    parallel a_certificate_outside_its_validity_fails_in_verified_mode,
+    parallel a_certificate_of_a_known_issuer_is_accepted,
+    parallel a_certificate_other_than_the_pinned_one_fails,
+    parallel any_of_several_pinned_certificates_is_accepted,
+    parallel a_known_client_certificate_is_accepted_and_reported,
+    parallel a_client_without_a_required_certificate_is_refused,
+    parallel a_server_of_tls_1_2_makes_no_connection,
+    parallel a_client_of_tls_1_2_makes_no_connection,
+    parallel a_custom_rustls_configuration_is_used,
 }
 
 /// A client with these settings gets no connection from a server with those.
@@ -38,7 +38,7 @@ fn is_refused(ends: &Ends, client: ClientTls, server: ServerTls) {
 }
 
 /// A client with these settings talks with a server with those; returns both ends.
-fn is_believed(
+fn is_accepted(
     ends: &Ends,
     client: ClientTls,
     server: ServerTls,
@@ -80,7 +80,7 @@ fn a_certificate_of_a_known_issuer_is_accepted(ends: &Ends) {
     let issued = authority.issue("tunnel.example", Validity::Now);
     let server = ServerTls::new(issued.clone()).unwrap();
     let client = ClientTls::verified("tunnel.example", authority.roots()).unwrap();
-    let (_, theirs) = is_believed(ends, client, server);
+    let (_, theirs) = is_accepted(ends, client, server);
     assert_eq!(theirs.tls().unwrap().peer_certificate, Some(issued.fingerprint()));
 }
 
@@ -92,7 +92,7 @@ fn a_certificate_other_than_the_pinned_one_fails(ends: &Ends) {
 fn any_of_several_pinned_certificates_is_accepted(ends: &Ends) {
     let pins = [Fingerprint::from([7; 32]), identity().fingerprint()];
     let client = ClientTls::self_signed().unwrap().pinned_any(pins).unwrap();
-    is_believed(ends, client, ServerTls::new(identity()).unwrap());
+    is_accepted(ends, client, ServerTls::new(identity()).unwrap());
 }
 
 fn a_known_client_certificate_is_accepted_and_reported(ends: &Ends) {
@@ -101,7 +101,7 @@ fn a_known_client_certificate_is_accepted_and_reported(ends: &Ends) {
     let server = server_tls(TlsMode::SelfSigned).unwrap();
     let server = server.require_client_certificates(authority.roots()).unwrap();
     let client = client_tls(TlsMode::Verified).unwrap().client_certificate(issued.clone());
-    let (ours, _) = is_believed(ends, client, server);
+    let (ours, _) = is_accepted(ends, client, server);
     assert_eq!(ours.tls().unwrap().peer_certificate, Some(issued.fingerprint()));
 }
 
@@ -149,7 +149,7 @@ fn a_custom_rustls_configuration_is_used(ends: &Ends) {
     let mut theirs = (**client.config()).clone();
     theirs.alpn_protocols = protocols;
     let client = ClientTls::custom(Arc::new(theirs), client.server_name().clone());
-    let (ours, theirs) = is_believed(ends, client, ServerTls::custom(Arc::new(ours)));
+    let (ours, theirs) = is_accepted(ends, client, ServerTls::custom(Arc::new(ours)));
     for stream in [ours, theirs] {
         assert_eq!(stream.tls().unwrap().alpn.as_deref(), Some(&b"pool"[..]));
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::topic;
 use crate::ends::{both_ends, client_config, each, server_config, single};
-use crate::kit::{Fake, connect, hex_id};
+use crate::peers::{FakeServer, connect, hex_id};
 use crate::prelude::*;
 use crate::wait::{send, spawn};
 use pool_driver::shared::AcquireError;
@@ -14,25 +14,25 @@ use pool_driver::tls::TlsMode;
 use pool_proto::{ConnId, Refusal, Stats, TakeOrder, WaitReason};
 
 topic! {
-    alone a_waiter_by_id_is_woken_when_its_connection_arrives,
-    alone deadlines_are_kept,
-    beside a_waiter_for_any_connection_is_woken_when_one_arrives,
-    beside hundreds_of_waiters_are_all_served,
-    beside waiters_are_served_in_order,
-    beside a_timeout_names_the_limit_that_all_leases_reach,
-    beside waiters_beyond_the_limit_are_refused,
-    beside a_cancelled_waiter_loses_no_connection,
-    beside a_cancelled_waiter_leaves_its_turn_to_the_next,
-    beside a_cancelled_waiter_by_id_leaves_the_connection_in_the_pool,
-    beside wait_ready_beyond_the_capacity_is_refused,
-    beside a_zero_timeout_answers_at_once,
-    beside a_timeout_at_a_server_says_that_no_peer_was_connecting,
-    beside connections_are_taken_in_the_configured_order,
+    exclusive a_waiter_by_id_is_woken_when_its_connection_arrives,
+    exclusive deadlines_are_kept,
+    parallel a_waiter_for_any_connection_is_woken_when_one_arrives,
+    parallel hundreds_of_waiters_are_all_served,
+    parallel waiters_are_served_in_order,
+    parallel a_timeout_names_the_limit_that_all_leases_reach,
+    parallel waiters_beyond_the_limit_are_refused,
+    parallel a_cancelled_waiter_loses_no_connection,
+    parallel a_cancelled_waiter_leaves_its_turn_to_the_next,
+    parallel a_cancelled_waiter_by_id_leaves_the_connection_in_the_pool,
+    parallel wait_ready_beyond_the_capacity_is_refused,
+    parallel a_zero_timeout_answers_at_once,
+    parallel a_timeout_at_a_server_says_that_no_peer_was_connecting,
+    parallel connections_are_taken_in_the_configured_order,
 }
 
 fn a_waiter_by_id_is_woken_when_its_connection_arrives(ends: &Ends) {
     const ROUNDS: usize = 100;
-    let (fake, peers) = Fake::by_hand();
+    let (fake, peers) = FakeServer::by_hand();
     let client = ends.dial(TlsMode::None, single(), fake.address);
     let mut latencies = Vec::new();
     for number in 0..ROUNDS {
@@ -177,7 +177,7 @@ pub(in super::super) fn assert_adds_up(stats: &Stats) {
 }
 
 /// Acquires that are given up at any moment, some of them by id.
-fn give_up_at_random(pool: &Arc<dyn Pool>) {
+fn acquire_and_cancel_at_random(pool: &Arc<dyn Pool>) {
     let takers: Vec<_> = (0..16)
         .map(|seed| {
             let pool = pool.clone_handle();
@@ -187,7 +187,7 @@ fn give_up_at_random(pool: &Arc<dyn Pool>) {
                 for _ in 0..60 {
                     let after = Duration::from_micros(random.u64(0..8) * 250);
                     let id = last.filter(|_| seed % 4 == 0);
-                    let Some(stream) = pool.give_up_acquire(id, after) else { continue };
+                    let Some(stream) = pool.acquire_then_cancel(id, after) else { continue };
                     last = Some(stream.id());
                     thread::yield_now();
                     if random.u32(0..8) > 0 {
@@ -212,7 +212,7 @@ fn a_cancelled_waiter_loses_no_connection(ends: &Ends) {
         let client = ends.dial(*mode, config.take_order(TakeOrder::NewestFirst), server.address());
         client.wait_ready(2, SOON).unwrap();
         let pool = if *at == "client" { &client } else { &server };
-        give_up_at_random(pool);
+        acquire_and_cancel_at_random(pool);
         let calm = |stats: &Stats| stats.idle >= 2 && stats.returning + stats.handshaking == 0;
         let stats = eventually(|| pool.stats(), calm);
         assert_adds_up(&stats);
@@ -225,7 +225,8 @@ fn a_cancelled_waiter_leaves_its_turn_to_the_next(ends: &Ends) {
     let client = ends.dial(TlsMode::None, single().max_connections(1), server.address());
     let held = client.take();
     let (first, second) = (client.clone_handle(), client.clone_handle());
-    let first = spawn(move || first.give_up_acquire(None, Duration::from_millis(100)).is_none());
+    let first =
+        spawn(move || first.acquire_then_cancel(None, Duration::from_millis(100)).is_none());
     eventually(|| client.stats(), |stats| stats.waiters == 1);
     let second = spawn(move || second.take());
     eventually(|| client.stats(), |stats| stats.waiters == 2);
@@ -240,10 +241,10 @@ fn a_cancelled_waiter_leaves_its_turn_to_the_next(ends: &Ends) {
 fn a_cancelled_waiter_by_id_leaves_the_connection_in_the_pool(ends: &Ends) {
     let (server, client) = ends.hex_pair(TlsMode::None);
     let (ours, theirs) = both_ends(&server, &client);
-    assert!(client.give_up_acquire(Some(ours.id()), Duration::from_millis(5)).is_none());
+    assert!(client.acquire_then_cancel(Some(ours.id()), Duration::from_millis(5)).is_none());
     assert_eq!(client.stats().waiters, 0);
     client.put(theirs).unwrap();
-    assert_eq!(client.give_up_acquire(Some(ours.id()), SOON).unwrap().id(), ours.id());
+    assert_eq!(client.acquire_then_cancel(Some(ours.id()), SOON).unwrap().id(), ours.id());
 }
 
 fn wait_ready_beyond_the_capacity_is_refused(ends: &Ends) {
@@ -290,7 +291,7 @@ fn a_timeout_at_a_server_says_that_no_peer_was_connecting(ends: &Ends) {
 
 fn connections_are_taken_in_the_configured_order(ends: &Ends) {
     each(&[TakeOrder::OldestFirst, TakeOrder::NewestFirst], |order| {
-        let fake = Fake::greeting("");
+        let fake = FakeServer::greeting("");
         let config = client_config().capacity(3..=3).max_dials(1).take_order(*order);
         let client = ends.dial(TlsMode::None, config, fake.address);
         client.wait_ready(3, SOON).unwrap();

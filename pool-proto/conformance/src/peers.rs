@@ -90,13 +90,13 @@ pub(super) fn tls_connect(tcp: TcpStream) -> StreamOwned<ClientConnection, TcpSt
 /// A server that does what a scenario wants with each connection, on a thread for each; it also gets
 /// the connection's number. It may fail: the client may leave at any time, which is what many
 /// scenarios are about.
-pub(super) struct Fake {
+pub(super) struct FakeServer {
     pub(super) address: SocketAddr,
     accepted: Arc<AtomicUsize>,
     ended: Arc<AtomicBool>,
 }
 
-impl Fake {
+impl FakeServer {
     pub(super) fn start(
         serve: impl Fn(TcpStream, usize) -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
@@ -150,7 +150,7 @@ fn accept<F: Fn(TcpStream, usize) -> io::Result<()> + Send + Sync + 'static>(
     }
 }
 
-impl Drop for Fake {
+impl Drop for FakeServer {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Release);
         // Wakes the accept; it has ended already if this fails.

@@ -22,7 +22,7 @@ use pool_driver::tls::TlsMode;
 ///
 /// When the handshake fails.
 #[must_use]
-pub fn shake_and_make_tickets(tcp: &TcpStream, records: usize) -> Vec<u8> {
+pub fn handshake_and_make_tickets(tcp: &TcpStream, records: usize) -> Vec<u8> {
     let tls = server_tls(TlsMode::SelfSigned).unwrap();
     let mut config = (**tls.config()).clone();
     config.enable_secret_extraction = true;
