@@ -1,4 +1,4 @@
-//! A server and peers that are strangers, silent or too many.
+//! Admission at a server: peers that are not allowed, silent or too many.
 
 use std::io::Read;
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -84,7 +84,7 @@ fn an_evicted_handshake_is_closed(ends: &Ends) {
     eventually(|| server.stats(), |stats| stats.handshaking == 4);
     let _honest = tls_connect(connect_from(THERE, server.address()));
     assert_eq!(server.stats().totals.evicted, 1);
-    // Its own deadline is 10 s; the end has to come with the eviction.
+    // Its own deadline is 10 s away; the eviction itself must close it.
     let oldest = silent.first_mut().unwrap();
     oldest.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     assert_ends(oldest);
@@ -145,7 +145,7 @@ fn a_full_server_rejects_peers_before_the_handshake(ends: &Ends) {
     eventually(|| server.stats(), |stats| stats.idle == 2);
     let mut third = connect(server.address());
     let mut read = Vec::new();
-    // By FIN or by reset.
+    // The server may close by FIN or by reset.
     let _ = third.read_to_end(&mut read);
     assert!(read.is_empty(), "a full server sent an id: {read:?}");
     assert_eq!(server.stats().totals.rejected_full, 1);

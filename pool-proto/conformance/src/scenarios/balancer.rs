@@ -1,4 +1,4 @@
-//! Several pools as one.
+//! The balancer over several pools.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Never a dead connection.
+//! Dead connections, which must never be handed out.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -30,17 +30,17 @@ topic! {
 enum Death {
     Fin,
     Reset,
-    /// Plain: only the peer's half is closed. TLS: its goodbye without a FIN.
-    Goodbye,
+    /// Plain: the peer closes its writing half only. TLS: the peer sends close_notify without a FIN.
+    HalfClose,
 }
 
 const DEATHS: [(TlsMode, Death); 6] = [
     (TlsMode::None, Death::Fin),
     (TlsMode::None, Death::Reset),
-    (TlsMode::None, Death::Goodbye),
+    (TlsMode::None, Death::HalfClose),
     (TlsMode::SelfSigned, Death::Fin),
     (TlsMode::SelfSigned, Death::Reset),
-    (TlsMode::SelfSigned, Death::Goodbye),
+    (TlsMode::SelfSigned, Death::HalfClose),
 ];
 
 enum Peer {
@@ -63,7 +63,8 @@ impl Peer {
         }
     }
 
-    /// Returns what is to be kept so that no more happens than was asked for.
+    /// Ends the connection in this way. The caller keeps the returned peer, so that dropping it does not
+    /// add a FIN.
     fn die(mut self, death: Death) -> Option<Self> {
         match (death, &mut self) {
             (Death::Fin, _) => None,
@@ -71,11 +72,11 @@ impl Peer {
                 reset(peer.tcp());
                 None
             }
-            (Death::Goodbye, Self::Plain(tcp)) => {
+            (Death::HalfClose, Self::Plain(tcp)) => {
                 half_close(tcp);
                 Some(self)
             }
-            (Death::Goodbye, Self::Tls(tls)) => {
+            (Death::HalfClose, Self::Tls(tls)) => {
                 tls.conn.send_close_notify();
                 tls.flush().unwrap();
                 Some(self)
@@ -105,7 +106,7 @@ impl Stage {
         Self::new(ends, mode, IdExchange::Wire(IdFormat::Hex8))
     }
 
-    /// The next connection, once it is in the pool.
+    /// Waits until the next connection is in the pool; returns its peer and its id.
     fn next(&mut self) -> (Peer, ConnId) {
         let tcp = self.peers.recv_timeout(SOON).unwrap();
         let mut peer = match self.mode {
@@ -138,7 +139,7 @@ fn a_dead_connection_leaves_the_pool_by_itself(ends: &Ends) {
     });
 }
 
-/// The pool may not have heard of it yet: nothing is awaited between the close and the acquire.
+/// Acquires right after the close, when the pool may not have noticed it yet.
 fn is_not_handed_out(ends: &Ends, by_id: bool) {
     const ROUNDS: u64 = 40;
     each(&DEATHS, |(mode, death)| {
@@ -154,7 +155,7 @@ fn is_not_handed_out(ends: &Ends, by_id: bool) {
             assert!(answer.is_err(), "a dead connection: {answer:?}");
             drop(kept);
         }
-        // The pool itself may have been looking just then.
+        // The driver may be checking the connection at this moment, and count it later.
         eventually(|| stage.client.stats().totals.peer_closed, |closed| *closed == ROUNDS);
     });
 }
@@ -210,11 +211,11 @@ fn without_ids_a_connection_is_never_taken_after_its_server_spoke_and_left(ends:
         let mut stage = Stage::new(ends, mode, IdExchange::None);
         let (mut peer, _) = stage.next();
         peer.send(b"220 ready\r\n");
-        // Taken in by the pool before the server leaves, or not: both must do.
+        // The pool may or may not have read the greeting before the server leaves; both must work.
         thread::yield_now();
         let dead = peer.tcp().peer_addr().unwrap();
         peer.die(Death::Fin);
-        // Without TLS and id the next connection may already be there.
+        // Without TLS and ids, the next connection may already be in the pool.
         if let Ok(stream) = stage.client.acquire(Duration::ZERO) {
             assert_ne!(stream.local_addr().unwrap(), dead, "a dead connection: {stream:?}");
         }
@@ -222,7 +223,7 @@ fn without_ids_a_connection_is_never_taken_after_its_server_spoke_and_left(ends:
     });
 }
 
-/// A close that comes while the connection is on its way into the pool must not be overlooked.
+/// A close at any moment while the connection enters the pool must be noticed.
 fn a_close_during_establishment_is_noticed(ends: &Ends) {
     let fake = FakeServer::start(|mut tcp, number| {
         tcp.write_all(hex_id(number).as_bytes())?;

@@ -1,4 +1,4 @@
-//! Servers that are down, full or come back, and dialers of the user's own.
+//! Dialling: servers that are down, full or come back, and the user's own dialers.
 
 use std::io;
 use std::io::Write;
@@ -47,7 +47,7 @@ fn a_refused_dial_is_retried_with_backoff(ends: &Ends) {
     assert!(waits && failure.contains("refused"), "{error}");
     assert!(error.to_string().contains(&format!("the last failure was: {failure}")), "{error}");
     let stats = client.stats();
-    // Four at first, then one every 50 ms on average; a client that spins makes thousands.
+    // Four dials at first, then one every 50 ms on average; a client that spins makes thousands.
     assert!((5..60).contains(&stats.totals.dials), "{stats:#?}");
     assert!(stats.failures_in_a_row > 1, "{stats:#?}");
 }
@@ -73,13 +73,13 @@ fn the_pool_refills_after_an_outage(ends: &Ends) {
     server.end();
     let stats = eventually(|| client.stats(), |stats| stats.failures_in_a_row > 2);
     assert_eq!((stats.idle, client.is_ready()), (0, false));
-    // One probe at a time.
+    // During an outage, the client probes with one dial at a time.
     assert!(stats.dialing + stats.handshaking <= 1, "{stats:#?}");
     let _server = ends.serve_on(Listen::Address(address.to_string()), None, server_config());
     client.wait_ready(4, SOON).unwrap();
 }
 
-/// A full server of the reference: it sends an id and closes at once.
+/// A full server of the Go package `github.com/NodePassProject/pool` sends an id and closes at once.
 fn a_client_backs_off_from_a_server_that_closes_at_the_id(ends: &Ends) {
     for (mode, with_reset) in
         [(TlsMode::None, false), (TlsMode::SelfSigned, false), (TlsMode::None, true)]
@@ -97,10 +97,10 @@ fn a_client_backs_off_from_a_server_that_closes_at_the_id(ends: &Ends) {
             tls.flush()
         });
         let client = ends.dial(mode, client_config(), fake.address);
-        // (For any connection one could be taken, between the id and the close.)
+        // By id, because an acquire of any connection could succeed between the id and the close.
         let never = client.acquire_by_id(ConnId::ZERO, Duration::from_millis(500));
         assert!(never.is_err());
-        // Four at first, then one every 100 ms, and then seldomer.
+        // Four dials at first, then one every 100 ms, then fewer.
         assert!((1..40).contains(&fake.accepted()), "{} dials", fake.accepted());
     }
 }
@@ -114,7 +114,7 @@ fn a_client_backs_off_from_a_server_that_closes_soon_after_the_id(ends: &Ends) {
     let client = ends.dial(TlsMode::None, client_config().capacity(1..=1), fake.address);
     let never = client.acquire_by_id(ConnId::ZERO, Duration::from_secs(1));
     assert!(never.is_err());
-    // One after the other without a pause, it would be 200.
+    // Dials without a pause would be 200.
     assert!((2..50).contains(&fake.accepted()), "{} dials", fake.accepted());
 }
 
@@ -131,14 +131,14 @@ fn a_dialers_error_is_reported_to_waiters(ends: &Ends) {
     fails(&*client, |totals| totals.dial_failures, "the tunnel is down");
 }
 
-/// A dialer that waits until it is let go; so it outlasts no scenario.
+/// Returns a dialer that blocks until the sender is dropped, so that its thread ends with the scenario.
 fn stuck() -> (mpsc::Sender<()>, Dial) {
     let (go, stop) = mpsc::channel::<()>();
     let stop = Mutex::new(stop);
     let dial = Dial::With(Arc::new(move || {
-        // Fails when the other half is dropped. One that waits holds up the others, as it should.
+        // `recv` fails when the sender is dropped. The lock blocks the other dials meanwhile.
         drop(stop.lock().map(|stop| stop.recv()));
-        Err(io::Error::other("let go"))
+        Err(io::Error::other("the scenario has ended"))
     }));
     (go, dial)
 }
@@ -175,9 +175,9 @@ fn a_slow_dialer_makes_connections(ends: &Ends) {
     });
 }
 
-/// A panic that the process's hook does not print.
+/// Panics without the message of the panic hook.
 fn quiet_panic() -> ! {
-    std::panic::resume_unwind(Box::new("a panic that this scenario is about"));
+    std::panic::resume_unwind(Box::new("intended panic"));
 }
 
 fn a_panicking_dialer_fails_its_own_dial_only(ends: &Ends) {
@@ -208,7 +208,7 @@ fn dials_in_flight_keep_to_the_limit(ends: &Ends) {
     let dial = Dial::With(Arc::new(move || {
         let now = under_way.fetch_add(1, Ordering::SeqCst) + 1;
         seen.fetch_max(now, Ordering::SeqCst);
-        // Long enough for all that are allowed to begin.
+        // Long enough for the other permitted dials to begin.
         thread::sleep(Duration::from_millis(10));
         under_way.fetch_sub(1, Ordering::SeqCst);
         TcpStream::connect(address)

@@ -1,4 +1,4 @@
-//! Data that arrives before its connection is taken, and ids in pieces.
+//! Early data, which arrives before its connection is taken, and ids that arrive in pieces.
 
 use std::io::{self, Write};
 use std::net::TcpStream;
@@ -46,7 +46,7 @@ fn early_data_in_fragments_stays_in_order(ends: &Ends) {
         let data = payload(300);
         for fragment in data.chunks(100) {
             send(&mut ours, fragment);
-            // The first is kept by the pool; what follows waits in the kernel or the pool.
+            // The pool keeps the first fragment; later ones wait in the kernel or in the pool.
             eventually(|| server.stats(), |stats| stats.claimed == 1);
         }
         let mut theirs = server.take_id(ours.id());
@@ -86,7 +86,7 @@ fn early_data_reaches_a_client_too(ends: &Ends) {
     });
 }
 
-/// Each byte in a segment, or a TLS record, of its own.
+/// Sends each byte in its own segment, or in its own TLS record.
 fn trickle(stream: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
     for byte in bytes {
         stream.write_all(&[*byte])?;

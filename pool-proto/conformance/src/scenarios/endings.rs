@@ -1,4 +1,4 @@
-//! Clean, flush, close, drop.
+//! The calls that end connections: clean, flush, close, and drop.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -52,7 +52,7 @@ fn the_next_read_after_a_flush_reports_it(ends: &Ends) {
         let (server, client) = ends.hex_pair(mode);
         let (_ours, mut theirs) = both_ends(&server, &client);
         client.flush();
-        // The driver has carried it out once it has dialled again.
+        // The driver has carried out the flush by the time that a new connection is ready.
         client.wait_ready(1, SOON).unwrap();
         let id = theirs.id();
         assert_revoked(read_one(&mut *theirs), id, CloseReason::Flushed);
@@ -64,7 +64,7 @@ fn the_next_write_after_a_flush_reports_it(ends: &Ends) {
         let (server, client) = ends.hex_pair(mode);
         let (_ours, mut theirs) = both_ends(&server, &client);
         client.flush();
-        // The driver has carried it out once it has dialled again.
+        // The driver has carried out the flush by the time that a new connection is ready.
         client.wait_ready(1, SOON).unwrap();
         let id = theirs.id();
         assert_revoked(theirs.write_all(&[1]), id, CloseReason::Flushed);
@@ -72,7 +72,7 @@ fn the_next_write_after_a_flush_reports_it(ends: &Ends) {
     });
 }
 
-/// A read blocks at this pool's end of a connection, until `end` is called; with this reason.
+/// Checks that a read that blocks at one end of a connection fails with `reason` once `end` is called.
 fn read_ends(ends: &Ends, at_server: bool, reason: CloseReason, end: impl Fn(&dyn Pool)) {
     Modes::both(|mode| {
         let (server, client) = ends.hex_pair(mode);
@@ -145,7 +145,7 @@ fn a_waiter_during_a_flush_is_served_by_new_connections(ends: &Ends) {
     let (_server, client) = ends.hex_pair(TlsMode::None);
     client.wait_ready(4, SOON).unwrap();
     let waiter = client.clone_handle();
-    // More than are kept without somebody who waits for them.
+    // More connections than the pool keeps without a waiter.
     let wait = spawn(move || waiter.wait_ready(64, SOON));
     eventually(|| client.stats(), |stats| stats.waiters == 1);
     client.flush();
@@ -206,7 +206,7 @@ fn an_idle_tls_connection_is_closed_with_close_notify(ends: &Ends) {
     client.wait_ready(4, SOON).unwrap();
     let mut ours = server.take();
     client.close();
-    // Without close_notify this is an error.
+    // Without close_notify, the read fails.
     assert_eq!(read_all(&mut ours), b"");
 }
 
@@ -221,7 +221,7 @@ fn a_closing_server_ends_its_handshakes(ends: &Ends) {
 fn a_close_ends_dials_handshakes_waiters_and_leases(ends: &Ends) {
     Modes::both(|mode| {
         let server = ends.serve(mode, server_config());
-        // Some of its dials are under way, some of its handshakes, and some are over.
+        // At the close, some connections are dialling, some are in their handshake, and some are ready.
         let config = client_config().capacity(32..=32).max_dials(8);
         let client = ends.dial(mode, config, server.address());
         let (mut ours, mut theirs) = both_ends(&server, &client);

@@ -1,4 +1,4 @@
-//! The main job: either end takes any connection, the other takes the same one by its id.
+//! The main use: either end takes any connection, and the other end takes the same one by its id.
 
 use super::topic;
 use crate::ends::{both_ends, client_config, server_config, single};
@@ -59,7 +59,7 @@ fn sixty_four_kibibytes_pass_both_ways_at_once(ends: &Ends) {
             (reads, writes)
         };
         let (ours, theirs) = (both_ways(ours), both_ways(theirs));
-        // None may go before all are done.
+        // Keep all halves until all are done: dropping both halves of a stream closes its connection.
         let _halves = (ours.0.soon(), ours.1.soon(), theirs.0.soon(), theirs.1.soon());
     });
 }
@@ -92,7 +92,7 @@ fn a_request_and_half_close_before_the_take_by_id_are_delivered(ends: &Ends) {
     });
 }
 
-/// A server that is no pool greets and then echoes.
+/// Checks that a stream receives the greeting of a server that speaks first and then echoes.
 fn assert_server_speaks_first(ends: &Ends, mode: TlsMode, fake: &FakeServer) {
     let config = single().ids(IdExchange::None);
     let client = ends.dial(mode, config, fake.address);

@@ -1,4 +1,4 @@
-//! Handshakes that stall, meet another protocol, or are many; and good order at the end.
+//! Handshakes that stall or meet another protocol, floods of TLS records, and TLS's close_notify.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -80,7 +80,7 @@ fn a_flood_of_session_tickets_is_cut_off(ends: &Ends) {
     let pool = ends.dial(TlsMode::SelfSigned, single(), address);
     pool.wait_ready(1, SOON).unwrap();
     let (mut tcp, tickets) = server.soon();
-    // It may fail once the other end has had enough; if not, the connection is still open.
+    // The write fails if the other end has closed; if it has not, the connection stays open.
     let flood = spawn(move || {
         let _ = tcp.write_all(&tickets);
         tcp
@@ -103,7 +103,7 @@ fn a_large_pool_closes_every_idle_connection_with_close_notify(ends: &Ends) {
     server.wait_ready(CROWD, SOON).unwrap();
     server.close();
     for mut peer in peers {
-        // Without close_notify this is an error: UnexpectedEof.
+        // Without close_notify, the read fails with `UnexpectedEof`.
         assert_eq!(peer.read_to_end(&mut Vec::new()).unwrap(), 0);
     }
 }

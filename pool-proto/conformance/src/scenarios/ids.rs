@@ -1,4 +1,4 @@
-//! Ids that are none, come late, come twice, or never.
+//! Ids that are malformed, late, duplicate, or never arrive.
 
 use std::io::Write;
 use std::net::Shutdown;
@@ -24,18 +24,18 @@ topic! {
     parallel an_acquire_waits_for_a_leased_id,
 }
 
-/// What the server sends for an id, and whether it closes behind it.
-const NO_IDS: [(&str, &[u8], bool, IdFormat); 6] = [
+/// Bytes that a server sends instead of an id, and whether it then closes.
+const MALFORMED_IDS: [(&str, &[u8], bool, IdFormat); 6] = [
     ("a short id", b"0a1b2c", true, IdFormat::Hex8),
     ("a short raw id", b"abc", true, IdFormat::Raw4),
     ("another protocol's greeting", b"SSH-2.0-x", false, IdFormat::Hex8),
     ("an upper-case id", b"0A1B2C3D", false, IdFormat::Hex8),
     ("a binary id", b"\x00\xff\x80\x01\x02\x03\x04\x05", false, IdFormat::Hex8),
-    ("a wrong first byte, before the id is whole", b"z", false, IdFormat::Hex8),
+    ("a wrong first byte of an incomplete id", b"z", false, IdFormat::Hex8),
 ];
 
 fn a_malformed_id_makes_no_connection(ends: &Ends) {
-    each(&NO_IDS, |(_, bytes, close, format)| {
+    each(&MALFORMED_IDS, |(_, bytes, close, format)| {
         let (bytes, close) = (*bytes, *close);
         let fake = FakeServer::start(move |mut tcp, _| {
             tcp.write_all(bytes)?;
@@ -61,7 +61,7 @@ fn a_trickling_id_does_not_extend_the_deadline(ends: &Ends) {
     let count = Arc::clone(&closed);
     let fake = FakeServer::start(move |mut tcp, _| {
         for byte in b"0a1b2c3d" {
-            // The pause is what this is about: each byte is in time, the id is not.
+            // The pause is the subject of this scenario: each byte is in time, the id is not.
             thread::sleep(Duration::from_millis(100));
             if tcp.write_all(&[*byte]).is_err() {
                 break;

@@ -1,4 +1,4 @@
-//! Listeners: bound, taken over, gone.
+//! Listeners: bound by the pool, handed to the pool, and dead.
 
 use std::net::{Shutdown, TcpListener};
 use std::sync::Arc;
@@ -76,14 +76,16 @@ fn a_closed_server_frees_its_port(ends: &Ends) {
     }
 }
 
-/// A server on a listener that the scenario can shut down under it.
+/// Starts a server on a listener; returns it with a second handle, through which the scenario can shut
+/// the listener down.
 fn mortal(ends: &Ends) -> (Arc<dyn Pool>, TcpListener) {
     let (listener, _) = listener();
     let handle = listener.try_clone().unwrap();
     (ends.serve_on(Listen::On(listener), None, server_config()), handle)
 }
 
-/// The listener is dead for the kernel; whether accept says so is up to the system, and Linux does.
+/// Shuts the listener down; returns whether it could. Whether accept then fails depends on the system:
+/// on Linux it does.
 fn kill(listener: &TcpListener) -> bool {
     let killed = cfg!(target_os = "linux");
     if killed {

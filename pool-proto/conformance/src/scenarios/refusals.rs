@@ -1,4 +1,4 @@
-//! When there is nothing to wait for: each refusal, and what its text says.
+//! Refusals, where waiting would be in vain: each refusal and its text.
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ fn the_id_of_a_connection_that_has_ended_is_refused_at_once(ends: &Ends) {
     let (ours, theirs) = both_ends(&server, &client);
     let id = ours.id();
     drop((ours, theirs));
-    // A server knows which ids there are, a client only which there were.
+    // A server assigns the ids, so it knows which exist; a client knows only the ids that it has seen.
     let gone = Refusal::Gone { id, reason: CloseReason::Released };
     for (pool, refusal, words) in [
         (server, Refusal::UnknownId { id }, "it has ended"),
@@ -80,7 +80,7 @@ fn a_waiter_by_id_is_refused_when_the_connection_ends(ends: &Ends) {
     }
 }
 
-/// Ids are of one server; a client's too, where none are exchanged.
+/// An id belongs to one server; without id exchange, it belongs to one client.
 fn a_server_refuses_an_id_of_another_pool(ends: &Ends) {
     let (_server, client) = ends.hex_pair(TlsMode::None);
     let other = ends.serve(TlsMode::None, server_config());

@@ -1,5 +1,4 @@
-//! Descriptors, threads and processor time: as many as there are connections, none for longer, and
-//! none for nothing.
+//! Use of descriptors, threads and processor time: nothing leaks, and waiting costs nothing.
 
 use std::io::Write;
 use std::net::Shutdown;
@@ -33,9 +32,9 @@ topic! {
     parallel a_server_out_of_descriptors_does_not_spin_and_recovers,
 }
 
-/// Checks that `act` leaves behind as many descriptors and threads as it has found.
+/// Checks that there are as many descriptors and threads after `act` as before it.
 fn leaves_nothing(ends: &Ends, act: impl FnOnce()) {
-    // What is made once for the whole process is made now.
+    // Create whatever is created once per process before counting.
     identity();
     let (server, client) = ends.steady_pair(TlsMode::SelfSigned);
     both_ends(&server, &client);
@@ -45,7 +44,7 @@ fn leaves_nothing(ends: &Ends, act: impl FnOnce()) {
     let look = || (descriptors(), threads());
     let before = settled(look);
     act();
-    // Fewer threads are left when a runtime lets go of some that it had kept for a while.
+    // There may be fewer threads than before: a runtime ends threads that were idle for a while.
     eventually(look, |now| now.0 == before.0 && now.1 <= before.1);
 }
 
@@ -63,7 +62,7 @@ fn a_thousand_cycles_of_take_put_and_flush_leak_nothing(ends: &Ends) {
     leaves_nothing(ends, || {
         Modes::both(|mode| {
             let server = ends.serve(mode, server_config());
-            // A server that flushes soon after the handshake looks like a full one.
+            // A short backoff: a server that flushes soon after the handshake looks full to the client.
             let wait = Duration::from_millis(1);
             let config = client_config().capacity(4..=4).backoff(wait, wait);
             let client = ends.dial(mode, config, server.address());
@@ -72,10 +71,10 @@ fn a_thousand_cycles_of_take_put_and_flush_leak_nothing(ends: &Ends) {
             let before = settled(look);
             for cycle in 0..500 {
                 let ours = server.take();
-                // In vain where the flush has ended the client's half of a handshake.
+                // Fails if the flush has ended the client's side of the handshake.
                 let theirs = client.acquire_by_id(ours.id(), Duration::from_millis(50));
                 if cycle % 2 == 0 {
-                    // Either end may have been flushed meanwhile.
+                    // Either put fails if its end was flushed meanwhile.
                     let _ = (theirs.map(|theirs| client.put(theirs)), server.put(ours));
                 }
                 if cycle % 25 == 0 {
@@ -120,7 +119,7 @@ fn a_closed_pool_leaves_only_its_leases_open(ends: &Ends) {
         assert_eq!(descriptors(), Some(before + 2));
         drop(ours);
         assert_eq!(descriptors(), Some(before + 1));
-        // The pool has nobody left to close it, but is still there.
+        // The driver has ended, so the put itself must close the connection.
         assert_eq!(client.put(theirs), Err(PutError::PoolClosed));
         assert_eq!(descriptors(), Some(before));
     });
@@ -133,12 +132,12 @@ fn pools_and_streams_dropped_at_any_moment_leak_nothing(ends: &Ends) {
             let (server, client) = ends.pair(mode, IdFormat::Raw4);
             let moment = Duration::from_micros(round / 2 * 150);
             let taken = match round % 3 {
-                // In the middle of dials and handshakes.
+                // During dials and handshakes.
                 0 => {
                     thread::sleep(moment);
                     None
                 }
-                // In the middle of an acquire, or just after it.
+                // During an acquire, or just after it.
                 1 => client.acquire_then_cancel(None, moment),
                 _ => Some(server.take()),
             };
@@ -165,7 +164,7 @@ fn silent_clients_hold_no_descriptor_after_their_deadline(ends: &Ends) {
         drop(server.take());
         drop(honest);
         eventually(|| server.stats(), |stats| stats.handshaking == 0);
-        // Theirs, not ours.
+        // The remaining descriptors are the 300 of the clients; the server has closed its own.
         eventually(descriptors, |now| *now == Some(before + 300));
         drop(silent);
     });
@@ -186,7 +185,7 @@ fn evicted_handshakes_hold_no_descriptor(ends: &Ends) {
             |stats| stats.totals.admitted + stats.totals.rejected_handshakes == 100,
         );
         assert!(stats.totals.evicted > 0);
-        // The deadline is 10 s away: what is open is what is under way.
+        // The deadline is 10 s away: besides the clients' 100 descriptors, only 8 handshakes are open.
         eventually(descriptors, |now| *now <= Some(before + 100 + 8));
     });
 }
@@ -214,14 +213,15 @@ fn idle_connections_need_no_thread(ends: &Ends) {
         let many = ends.dial(mode, client_config().capacity(150..=150), server.address());
         many.wait_ready(150, SOON).unwrap();
         server.wait_ready(152, SOON).unwrap();
-        // The second client's own, and those that its adapter needs for dials and keeps a while.
+        // Threads of the second client, and threads that its adapter keeps for a while after dials.
         let spare = 3;
         eventually(threads, |now| *now <= before.map(|before| before + spare));
     });
 }
 
-/// What a busy loop would take in the time that is measured, and a pool must not by far.
+/// The time for which processor time is measured; a busy loop would use all of it.
 const QUIET: Duration = Duration::from_millis(400);
+/// The limit for a pool in this time.
 const LITTLE: Duration = Duration::from_millis(60);
 
 #[track_caller]
@@ -232,7 +232,7 @@ fn assert_quiet(what: &str) {
 #[track_caller]
 fn assert_process_quiet(what: &str, process: u32) {
     let Some(before) = processor_time(process) else { return };
-    // Nobody asks for anything meanwhile: there is nothing to await.
+    // A sleep, because nothing may happen in this time: there is no event to await.
     thread::sleep(QUIET);
     let took = processor_time(process).unwrap_or(before).saturating_sub(before);
     assert!(took < LITTLE, "{what}: {took:?} of processor time in {QUIET:?}");
@@ -244,7 +244,7 @@ fn waiting_takes_no_processor_time(ends: &Ends) {
     client.wait_ready(4, SOON).unwrap();
     assert_quiet("idle pools");
 
-    // More than the pool keeps, so that some of it stays in the kernel.
+    // More early data than the pool keeps, so that some of it stays in the kernel.
     let much = [7; 40_000];
     let _held: Vec<_> = (0..10)
         .map(|_| {
@@ -254,7 +254,7 @@ fn waiting_takes_no_processor_time(ends: &Ends) {
         })
         .collect();
     eventually(|| server.stats(), |stats| stats.claimed == 10);
-    assert_quiet("claimed connections that unused_address asks for");
+    assert_quiet("claimed connections that nobody takes");
 
     let down = ends.dial(TlsMode::None, client_config(), unused_address());
     eventually(|| down.stats(), |stats| stats.totals.dial_failures > 0);
@@ -268,7 +268,7 @@ fn waiting_takes_no_processor_time(ends: &Ends) {
     let config = single().ids(IdExchange::None);
     let spoken_to = ends.dial(TlsMode::None, config, fake.address);
     spoken_to.wait_ready(1, SOON).unwrap();
-    assert_quiet("a server that speaks much before it is asked");
+    assert_quiet("a server that sends much data before it is taken");
 
     let lonely = ends.serve(TlsMode::None, server_config());
     let waits: Vec<_> = (0..200)

@@ -1,4 +1,4 @@
-//! Putting connections back.
+//! Reuse of connections that are put back.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -33,8 +33,8 @@ topic! {
     parallel unsent_tls_data_does_not_go_out_with_the_next_use,
 }
 
-/// A server and a client with a stock: where each take is one of the last connection, capacity grows
-/// until what is put back is one too many.
+/// Returns a server and a client with a full stock. If each take emptied the pool, its capacity would
+/// grow, until a put overflowed it.
 fn stocked_pair(ends: &Ends, mode: TlsMode) -> (Arc<dyn Pool>, Arc<dyn Pool>) {
     let (server, client) = ends.hex_pair(mode);
     server.wait_ready(4, SOON).unwrap();
@@ -65,7 +65,7 @@ fn unread_data_does_not_reach_the_next_holder(ends: &Ends) {
         let (server, client) = ends.hex_pair(mode);
         let (mut ours, mut theirs) = both_ends(&server, &client);
         send(&mut ours, b"left over");
-        // One segment: with its first byte, all of it is here.
+        // The data is one segment: once its first byte is here, all of it is.
         expect(&mut theirs, b"l");
         client.put(theirs).unwrap();
         let mut theirs = client.take_id(ours.id());
@@ -129,7 +129,7 @@ fn a_put_with_too_much_unread_data_closes_the_connection(ends: &Ends) {
     Modes::both(|mode| {
         let (server, client) = ends.hex_pair(mode);
         let (mut ours, theirs) = both_ends(&server, &client);
-        // Fills the buffers of both kernels: more than any drain may throw away.
+        // Fill the kernel buffers of both ends: more than a drain may discard.
         ours.set_timeout(Duration::from_millis(300)).unwrap();
         let chunk = [7; 64 * 1024];
         let full = loop {
@@ -152,7 +152,7 @@ fn a_connection_that_its_holder_half_closed_is_not_reused(ends: &Ends) {
         let id = theirs.id();
         client.put(theirs).unwrap();
         assert_ends(&mut ours);
-        assert!(client.acquire_by_id(id, Duration::ZERO).is_err(), "it came back half closed");
+        assert!(client.acquire_by_id(id, Duration::ZERO).is_err(), "a half-closed connection");
     });
 }
 
@@ -232,19 +232,19 @@ fn unsent_tls_data_does_not_go_out_with_the_next_use(ends: &Ends) {
     let address = server.address();
     let dial = Dial::With(Arc::new(move || {
         let tcp = TcpStream::connect(address)?;
-        // Less than TLS holds back: what it could not send does not fit in here at the put, either.
+        // Smaller than the data that TLS buffers, so that the put cannot send all of it either.
         SockRef::from(&tcp).set_send_buffer_size(4096)?;
         Ok(tcp)
     }));
     let client = ends.dial_with(client_tls(TlsMode::SelfSigned), client_config(), dial);
     let (mut ours, mut theirs) = both_ends(&server, &client);
-    // Nobody reads at the other end, so this is never done.
+    // The other end does not read, so the write cannot complete.
     theirs.set_timeout(Duration::from_millis(100)).unwrap();
     let error = theirs.write_all(&vec![0; 64 << 20]).unwrap_err();
     assert!(is_late(&error), "{error}");
     client.put(theirs).unwrap();
     eventually(|| client.stats().totals.leftover, |leftover| *leftover == 1);
-    // What had been sent is there, and then the end.
+    // The other end receives the data that was sent, and then the end.
     let end = loop {
         match ours.read(&mut [0; 64 * 1024]) {
             Ok(0) => break ErrorKind::UnexpectedEof,

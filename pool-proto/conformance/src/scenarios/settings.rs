@@ -1,4 +1,4 @@
-//! What is built when little is said, what is refused, and what is in force.
+//! Settings: the defaults, those that are refused, and their effect.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,7 +73,7 @@ fn capacity_follows_demand(ends: &Ends) {
     let risen = client.capacity();
     assert!((3..=12).contains(&risen), "{risen}");
     drop(taken);
-    // Nobody asks any more.
+    // Without demand, the capacity falls again.
     eventually(|| client.stats(), |stats| (stats.capacity, stats.totals.leases) == (2, 40));
 }
 
@@ -95,7 +95,7 @@ fn idle_connections_end_at_the_idle_timeout(ends: &Ends) {
     let config = single().idle_timeout(Duration::from_millis(50));
     let client = ends.dial(TlsMode::None, config, server.address());
     eventually(|| client.stats(), |stats| stats.totals.idle_timeouts > 2);
-    // A server too.
+    // The same at a server.
     let config = server_config().idle_timeout(Duration::from_millis(50));
     let server = ends.serve(TlsMode::None, config);
     let mut peer = connect(server.address());
@@ -116,7 +116,7 @@ fn a_connection_past_its_max_lifetime_is_not_reused(ends: &Ends) {
     let life = Duration::from_millis(100);
     let client = ends.dial(TlsMode::None, single().max_lifetime(life), server.address());
     let stream = client.take();
-    // Another takes its place and ends, so the first is over its age, and still in use.
+    // Another connection takes its place and expires, so the leased one is past its lifetime too.
     eventually(|| client.stats(), |stats| stats.totals.expired > 1);
     let before = client.stats();
     assert_eq!(before.leased, 1);
@@ -147,7 +147,7 @@ fn totals_are_counted_at_both_ends(ends: &Ends) {
     let stats = eventually(|| client.stats(), |stats| stats.returning == 0);
     let totals = stats.totals;
     assert_eq!((totals.leases, totals.put, totals.served_at_once), (1, 1, 1));
-    // Full again meanwhile, or not: it is in the pool, or was one too many.
+    // The pool may be full again by now: the connection is either in the pool or overflowed.
     assert_eq!(
         totals.dials - totals.overflowed,
         u64::from(stats.idle + stats.handshaking + stats.dialing)

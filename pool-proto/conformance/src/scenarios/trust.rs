@@ -1,4 +1,4 @@
-//! Whose certificate is believed, and which TLS is spoken.
+//! Trust: which certificates are accepted, and which versions of TLS.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ topic! {
     parallel a_custom_rustls_configuration_is_used,
 }
 
-/// A client with these settings gets no connection from a server with those.
+/// Checks that this client gets no connection from this server.
 fn is_refused(ends: &Ends, client: ClientTls, server: ServerTls) {
     let server = ends.serve_with(Some(server), server_config());
     let dial = Dial::Address(server.address().to_string());
@@ -37,7 +37,7 @@ fn is_refused(ends: &Ends, client: ClientTls, server: ServerTls) {
     assert_eq!(server.idle(), 0);
 }
 
-/// A client with these settings talks with a server with those; returns both ends.
+/// Checks that this client connects to this server; returns both ends of a connection.
 fn is_accepted(
     ends: &Ends,
     client: ClientTls,
@@ -116,7 +116,7 @@ fn a_client_without_a_required_certificate_is_refused(ends: &Ends) {
     }
 }
 
-/// A server of TLS 1.2 and nothing newer.
+/// A server that speaks only TLS 1.2.
 fn a_server_of_tls_1_2_makes_no_connection(ends: &Ends) {
     let (certificate, key) = Authority::new().issue_parts("localhost", Validity::Now);
     let config = rustls::ServerConfig::builder_with_provider(Arc::new(default_provider()))
@@ -129,7 +129,7 @@ fn a_server_of_tls_1_2_makes_no_connection(ends: &Ends) {
     is_refused(ends, client, ServerTls::custom(Arc::new(config)));
 }
 
-/// A client of TLS 1.2 and nothing newer.
+/// A client that speaks only TLS 1.2.
 fn a_client_of_tls_1_2_makes_no_connection(ends: &Ends) {
     let config = rustls::ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_protocol_versions(&[&TLS12])

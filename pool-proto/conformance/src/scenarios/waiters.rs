@@ -1,4 +1,4 @@
-//! Callers that wait: woken at once, in order, and never at the cost of a connection.
+//! Waiters: woken at once, served in order, and cancelled without losing a connection.
 
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -52,12 +52,12 @@ fn a_waiter_by_id_is_woken_when_its_connection_arrives(ends: &Ends) {
         latencies.push(woken - sent);
     }
     latencies.sort_unstable();
-    // A machine with other work is late at times, but not mostly.
+    // The median, because a machine with other load is late at times.
     assert!(latencies[ROUNDS / 2] < Duration::from_millis(50), "{latencies:?}");
 }
 
-/// Too early never, and no more than 50 ms too late. A machine with other work may be late by itself,
-/// so each has several tries to be in time.
+/// A deadline is never early, and at most 50 ms late. A machine with other load may be later, so each
+/// timeout has ten tries.
 fn deadlines_are_kept(ends: &Ends) {
     let (server, client) = ends.hex_pair(TlsMode::None);
     let (ours, _theirs) = both_ends(&server, &client);
@@ -158,7 +158,7 @@ fn waiters_beyond_the_limit_are_refused(ends: &Ends) {
     assert_eq!(first.soon(), Err(AcquireError::Refused(Refusal::PoolClosed)));
 }
 
-/// Every connection that ever was is somewhere.
+/// Checks that every connection that was established is still in the pool, leased, or counted as ended.
 pub(in super::super) fn assert_adds_up(stats: &Stats) {
     let totals = stats.totals;
     let ended = totals.released
@@ -172,11 +172,12 @@ pub(in super::super) fn assert_adds_up(stats: &Stats) {
     let there = u64::from(stats.idle + stats.claimed + stats.leased + stats.returning);
     assert_eq!(totals.established, ended + there, "{stats:#?}");
     assert_eq!((stats.waiters, stats.leased), (0, 0), "{stats:#?}");
-    // A lease that was given back unused, because the peer had begun to use it, counts as one.
+    // Not equal: a lease that was returned unused, because the peer had claimed the connection, counts as
+    // a lease only.
     assert!(totals.leases >= totals.put + totals.released, "{stats:#?}");
 }
 
-/// Acquires that are given up at any moment, some of them by id.
+/// Acquires and cancels at random moments on 16 threads, on every fourth by id.
 fn acquire_and_cancel_at_random(pool: &Arc<dyn Pool>) {
     let takers: Vec<_> = (0..16)
         .map(|seed| {
@@ -207,7 +208,7 @@ fn a_cancelled_waiter_loses_no_connection(ends: &Ends) {
         Modes::BOTH.into_iter().flat_map(|mode| [(mode, "client"), (mode, "server")]).collect();
     each(&table, |(mode, at)| {
         let server = ends.serve(*mode, server_config());
-        // So few that most have to wait.
+        // So few connections that most acquires wait.
         let config = client_config().capacity(2..=2).max_connections(3);
         let client = ends.dial(*mode, config.take_order(TakeOrder::NewestFirst), server.address());
         client.wait_ready(2, SOON).unwrap();
@@ -269,7 +270,7 @@ fn a_zero_timeout_answers_at_once(ends: &Ends) {
         assert!(nobody.wait_ready(1, Duration::ZERO).is_err());
         assert!(client.acquire_by_id(ConnId::ZERO, Duration::ZERO).is_err());
     }
-    // A timer would take a millisecond each time, and more than one of a system's ticks.
+    // A timer would take a millisecond or more for each of the 300 calls.
     assert!(before.elapsed() < Duration::from_secs(1), "{:?}", before.elapsed());
 }
 
@@ -295,7 +296,7 @@ fn connections_are_taken_in_the_configured_order(ends: &Ends) {
         let config = client_config().capacity(3..=3).max_dials(1).take_order(*order);
         let client = ends.dial(TlsMode::None, config, fake.address);
         client.wait_ready(3, SOON).unwrap();
-        // One dial at a time, so the numbers are in the order of birth.
+        // With one dial at a time, ids are in the order in which their connections were established.
         let number = if *order == TakeOrder::OldestFirst { 0 } else { 2 };
         assert_eq!(client.take().id().to_string(), hex_id(number));
     });
