@@ -14,7 +14,7 @@ use pool_conformance::handshake_and_make_tickets;
 use tokio::time::Instant;
 
 #[tokio::test]
-async fn a_flood_of_session_tickets_holds_nobody_up() {
+async fn a_flood_of_session_tickets_does_not_block_the_runtime() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let (ready, go) = std::sync::mpsc::channel();

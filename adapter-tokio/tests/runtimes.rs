@@ -31,7 +31,7 @@ fn assert_revoked<T: std::fmt::Debug>(result: io::Result<T>, id: ConnId, reason:
 }
 
 #[test]
-fn without_its_runtime_a_pool_refuses() {
+fn a_pool_whose_runtime_has_shut_down_refuses() {
     let runtime = Runtime::new().unwrap();
     let (server, client) = runtime.block_on(async {
         let (server, client) = pair(TlsMode::SelfSigned, IdFormat::Hex8).await;
@@ -55,7 +55,7 @@ fn without_its_runtime_a_pool_refuses() {
 }
 
 #[test]
-fn a_pool_whose_runtime_goes_before_it_has_run_refuses() {
+fn a_pool_whose_runtime_shuts_down_before_it_has_run_refuses() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let pool = runtime.block_on(async { ClientPool::builder().connect("127.0.0.1:1").unwrap() });
     drop(runtime);
@@ -65,7 +65,7 @@ fn a_pool_whose_runtime_goes_before_it_has_run_refuses() {
 }
 
 #[test]
-fn who_waits_while_the_runtime_goes_is_refused() {
+fn a_waiter_is_refused_when_the_runtime_shuts_down() {
     let runtime = Runtime::new().unwrap();
     let (server, _) = runtime.block_on(serve(TlsMode::None, server_config()));
     let waiter = server.clone();
@@ -157,7 +157,7 @@ fn outside<F: Future>(future: F) -> F::Output {
 }
 
 #[test]
-fn a_pool_that_is_told_where_to_run_does_so_wherever_it_is_built() {
+fn a_pool_with_a_runtime_handle_can_be_built_anywhere() {
     let (there, elsewhere) = (Runtime::new().unwrap(), Runtime::new().unwrap());
     let place = there.handle();
     let bind = || ServerPool::builder().on(place.clone()).bind("localhost:0");
@@ -172,7 +172,7 @@ fn a_pool_that_is_told_where_to_run_does_so_wherever_it_is_built() {
 }
 
 #[test]
-fn a_balancer_needs_no_timer_of_a_pool_that_is_gone() {
+fn a_balancer_needs_no_timer_of_a_runtime_that_has_shut_down() {
     let (gone, goes, stays) =
         (Runtime::new().unwrap(), Runtime::new().unwrap(), Runtime::new().unwrap());
     // Nobody comes.
@@ -215,7 +215,7 @@ impl Wake for Knock {
 }
 
 #[test]
-fn when_a_pool_that_never_ran_has_closed_its_port_is_free() {
+fn a_closed_pool_that_never_ran_has_freed_its_port() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let server = runtime.block_on(ServerPool::builder().bind("127.0.0.1:0")).unwrap();
     let address = server.local_addr().unwrap();
@@ -231,7 +231,7 @@ fn when_a_pool_that_never_ran_has_closed_its_port_is_free() {
 }
 
 #[test]
-fn builders_pools_and_balancers_can_be_shown() {
+fn builders_pools_and_balancers_implement_debug() {
     let shown = format!("{:?} {:?}", ClientPool::builder(), ServerPool::builder());
     assert!(shown.contains("keep_alive") && shown.contains("handle"), "{shown}");
     let runtime = Runtime::new().unwrap();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use adapter_tokio::pool_driver::tls::TlsMode;
 use adapter_tokio::pool_proto::{ConnId, IdExchange, IdFormat};
 
-use crate::matrix::Theirs;
+use crate::matrix::GoPool;
 use crate::release::{go, newest};
 use crate::rig::{SOON, client_config, dial, is_timeout, serve, server_config};
 use crate::work::Ends;
@@ -25,7 +25,7 @@ async fn a_go_client_finds_its_control_connection_at_our_server() {
             let server = server.clone();
             async move { server.acquire_by_id(ConnId::ZERO, SOON).await }
         });
-        let client = Theirs::client(&Arc::new(release.start()), mode, address, 4).await;
+        let client = GoPool::client(&Arc::new(release.start()), mode, address, 4).await;
         let theirs = client.by_id(ZERO, SOON).await.unwrap();
         let ours = early.await.unwrap().unwrap();
         assert_eq!(ours.id(), ConnId::ZERO);
@@ -52,7 +52,7 @@ async fn our_client_finds_the_control_connection_of_a_go_server() {
     let (Some(go), Some(release)) = (go(), newest()) else { return };
     let peer = Arc::new(release.start());
     let (server, address) =
-        Theirs::server(&peer, TlsMode::None, "127.0.0.1:0", &go.authority).await;
+        GoPool::server(&peer, TlsMode::None, "127.0.0.1:0", &go.authority).await;
     let config = client_config()
         .capacity(4..=4)
         .ids(IdExchange::Wire(IdFormat::Raw4))
@@ -75,7 +75,7 @@ async fn a_go_server_gives_the_zero_id_once_and_to_any_taker() {
     let (Some(go), Some(release)) = (go(), newest()) else { return };
     let peer = Arc::new(release.start());
     let (server, address) =
-        Theirs::server(&peer, TlsMode::None, "127.0.0.1:0", &go.authority).await;
+        GoPool::server(&peer, TlsMode::None, "127.0.0.1:0", &go.authority).await;
     let config = || client_config().capacity(1..=1).ids(IdExchange::Wire(IdFormat::Raw4));
     let first = dial(TlsMode::None, config(), address);
     first.wait_ready(1, SOON).await.unwrap();

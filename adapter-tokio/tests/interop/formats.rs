@@ -7,7 +7,7 @@ use adapter_tokio::pool_driver::tls::TlsMode;
 use adapter_tokio::pool_proto::{ConnId, IdExchange, IdFormat, Refusal};
 use adapter_tokio::{AcquireError, ClientPool};
 
-use crate::matrix::Theirs;
+use crate::matrix::GoPool;
 use crate::release::go;
 use crate::rig::{SOON, client_config, dial, eventually, serve, server_config};
 
@@ -57,7 +57,7 @@ async fn a_client_in_the_wrong_format_for_a_go_server_says_which_is_right() {
     for release in &go.releases {
         for mode in [TlsMode::None, TlsMode::SelfSigned] {
             let peer = Arc::new(release.start());
-            let (server, address) = Theirs::server(&peer, mode, "127.0.0.1:0", &go.authority).await;
+            let (server, address) = GoPool::server(&peer, mode, "127.0.0.1:0", &go.authority).await;
             let client = client(mode, other(release.format), address);
             let told = told(&client, release.format).await;
             println!("{}, mode {mode}: {told}", release.name);
@@ -68,12 +68,12 @@ async fn a_client_in_the_wrong_format_for_a_go_server_says_which_is_right() {
 
 /// A Go client that reads `Raw4` of our `Hex8` server names half an id.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn half_an_id_that_a_go_client_tells_is_refused_with_a_hint() {
+async fn half_an_id_from_a_go_client_is_refused_with_a_hint() {
     let Some(go) = go() else { return };
     for release in go.releases.iter().filter(|release| release.format == IdFormat::Raw4) {
         let (server, address) =
             serve(TlsMode::None, server_config().id_format(IdFormat::Hex8)).await;
-        let client = Theirs::client(&Arc::new(release.start()), TlsMode::None, address, 2).await;
+        let client = GoPool::client(&Arc::new(release.start()), TlsMode::None, address, 2).await;
         let half = client.ask("any").await.unwrap()["id"].as_str().unwrap().to_owned();
         let half: ConnId = half.parse().unwrap();
         let error = server.acquire_by_id(half, SOON).await.unwrap_err();
@@ -86,8 +86,8 @@ async fn half_an_id_that_a_go_client_tells_is_refused_with_a_hint() {
 /// with hex is served, as long as it is chance.
 #[tokio::test]
 async fn two_connections_that_look_like_the_wrong_format_are_served() {
-    use crate::rig::{Fake, send};
-    let fake = Fake::start(move |mut tcp, number| async move {
+    use crate::rig::{FakeServer, send};
+    let fake = FakeServer::start(move |mut tcp, number| async move {
         match number {
             0 => send(&mut tcp, b"cafe1234").await,
             1 => send(&mut tcp, b"beef5678").await,

@@ -82,12 +82,12 @@ async fn is_stocked<R: Role + Send + 'static>(pool: &Pool<R>) {
 }
 
 /// A pool of the Go program.
-pub(crate) struct Theirs {
+pub(crate) struct GoPool {
     pub(crate) peer: Arc<Peer>,
     pub(crate) pool: Value,
 }
 
-impl Theirs {
+impl GoPool {
     pub(crate) async fn client(
         peer: &Arc<Peer>,
         mode: TlsMode,
@@ -166,20 +166,20 @@ struct Cell<'a> {
 }
 
 impl Cell<'_> {
-    async fn ends(&self) -> (Ours, Theirs, SocketAddr) {
+    async fn ends(&self) -> (Ours, GoPool, SocketAddr) {
         if self.we_dial {
             let (theirs, address) = self.their_server(None).await;
             (Ours::Client(self.our_client(address)), theirs, address)
         } else {
             let (ours, address) = self.our_server(None).await;
             let peer = Arc::new(self.release.start());
-            (ours, Theirs::client(&peer, self.mode, address, STOCK).await, address)
+            (ours, GoPool::client(&peer, self.mode, address, STOCK).await, address)
         }
     }
 
-    async fn their_server(&self, address: Option<SocketAddr>) -> (Theirs, SocketAddr) {
+    async fn their_server(&self, address: Option<SocketAddr>) -> (GoPool, SocketAddr) {
         let address = address.map_or_else(fresh_address, |address| address.to_string());
-        Theirs::server(&Arc::new(self.release.start()), self.mode, &address, self.authority).await
+        GoPool::server(&Arc::new(self.release.start()), self.mode, &address, self.authority).await
     }
 
     fn our_client(&self, address: SocketAddr) -> ClientPool {
@@ -214,7 +214,7 @@ impl Cell<'_> {
     }
 
     /// Takes one connection at both ends. One end takes any and its id is told to the other.
-    async fn take(&self, ours: &Ours, theirs: &Theirs, we_take_any: bool) -> Ends {
+    async fn take(&self, ours: &Ours, theirs: &GoPool, we_take_any: bool) -> Ends {
         let peer = Arc::clone(&theirs.peer);
         if we_take_any {
             let ours = ours.any().await.unwrap();
@@ -264,9 +264,9 @@ impl Cell<'_> {
     async fn restart_server(
         &self,
         ours: Ours,
-        theirs: Theirs,
+        theirs: GoPool,
         address: SocketAddr,
-    ) -> (Ours, Theirs) {
+    ) -> (Ours, GoPool) {
         match ours {
             Ours::Client(pool) => {
                 // The whole program: what it was about to accept would outlive the pool's end.

@@ -36,7 +36,7 @@ impl Peer {
     }
 
     /// One that is to panic, and whose last words would only alarm.
-    pub(crate) fn start_muted(program: &Path) -> Self {
+    pub(crate) fn start_quietly(program: &Path) -> Self {
         let mut command = Command::new(program);
         command.stderr(Stdio::null());
         Self::run(command)

@@ -219,7 +219,7 @@ impl Release {
     }
 
     /// Whether it is the reference itself, with its law and its faults.
-    pub(crate) fn is_reference(&self) -> bool {
+    pub(crate) fn is_go_package(&self) -> bool {
         self.name != STANDIN
     }
 

@@ -92,13 +92,13 @@ pub(crate) async fn tls_accept(tcp: TcpStream) -> std::io::Result<server::TlsStr
 }
 
 /// A server that does what a test wants with each connection; `serve` also gets its number.
-pub(crate) struct Fake {
+pub(crate) struct FakeServer {
     pub(crate) address: SocketAddr,
     accepted: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
-impl Fake {
+impl FakeServer {
     pub(crate) async fn start<F>(serve: impl Fn(TcpStream, usize) -> F + Send + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
@@ -134,7 +134,7 @@ impl Fake {
     }
 }
 
-impl Drop for Fake {
+impl Drop for FakeServer {
     fn drop(&mut self) {
         self.task.abort();
     }

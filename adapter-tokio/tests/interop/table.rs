@@ -77,7 +77,7 @@ fn the_release_at_which_the_format_changed() {
 }
 
 #[test]
-fn a_change_is_found_among_releases_some_of_which_are_not_to_be_had() {
+fn a_format_change_is_found_although_some_releases_are_unavailable() {
     let releases = || (5..=50).map(|patch| format!("v1.0.{patch}")).collect::<Vec<_>>();
     for first_raw in 6..=50 {
         for missing in [vec![], vec![27], vec![first_raw], vec![5, 28, 50], (10..45).collect()] {

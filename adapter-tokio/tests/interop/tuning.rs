@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::peer::Peer;
 use crate::release::{Release, go};
-use crate::rig::{Fake, SOON, client_config, dial, hex_id, send};
+use crate::rig::{FakeServer, SOON, client_config, dial, hex_id, send};
 
 const CAPACITY: (u32, u32) = (2, 12);
 
@@ -145,7 +145,7 @@ async fn course_of(client: &impl Tuned) -> Course {
 }
 
 /// A server that names connections one after another and keeps them.
-async fn scripted(format: IdFormat) -> Fake {
+async fn scripted(format: IdFormat) -> FakeServer {
     let serve = move |mut tcp, number| async move {
         let id: ConnId = hex_id(number).parse().unwrap();
         match format {
@@ -154,13 +154,13 @@ async fn scripted(format: IdFormat) -> Fake {
         }
         std::future::pending::<()>().await;
     };
-    Fake::start(serve).await
+    FakeServer::start(serve).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn go_clients_and_ours_follow_the_same_law() {
     let Some(go) = go() else { return };
-    for release in go.releases.iter().filter(|release| release.is_reference()) {
+    for release in go.releases.iter().filter(|release| release.is_go_package()) {
         // On a machine that is busy with other things a take can come after the next round.
         let mut courses = both_courses(release).await;
         for _ in 1..4 {

@@ -10,15 +10,15 @@ use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 use tokio::time::sleep;
 
-use super::{A_WHILE, our_client, our_server, reference, send_id};
-use crate::matrix::{Theirs, fresh_address};
+use super::{A_WHILE, go_peer, our_client, our_server, send_id};
+use crate::matrix::{GoPool, fresh_address};
 use crate::rig::{
-    Fake, SOON, ends, eventually, expect, is_timeout, send, server_config, server_tls, soon,
+    FakeServer, SOON, ends, eventually, expect, is_timeout, send, server_config, server_tls, soon,
 };
 
 const MODES: [TlsMode; 2] = [TlsMode::None, TlsMode::SelfSigned];
 
-async fn gone(server: ServerPool) {
+async fn close(server: ServerPool) {
     server.close();
     soon(server.closed()).await;
 }
@@ -32,7 +32,7 @@ async fn fault_01_dead_connections_are_handed_out() {
             let client = our_client(mode, 10, address);
             client.wait_ready(10, SOON).await.unwrap();
             let known = server.acquire(SOON).await.unwrap().id();
-            gone(server).await;
+            close(server).await;
             // At once, before anything can have told the pool.
             let taken = match by_id {
                 true => client.acquire_by_id(known, Duration::ZERO).await,
@@ -44,17 +44,17 @@ async fn fault_01_dead_connections_are_handed_out() {
         }
     }
 
-    let Some(peer) = reference() else { return };
+    let Some(peer) = go_peer() else { return };
     let (server, address) = our_server(TlsMode::None, 20).await;
-    let theirs = Theirs::client(&peer, TlsMode::None, address, 4).await;
+    let theirs = GoPool::client(&peer, TlsMode::None, address, 4).await;
     eventually(|| server.idle(), |idle| *idle >= 4).await;
-    gone(server).await;
+    close(server).await;
     let dead = theirs.ask("any").await.unwrap();
     let read = peer.must(json!({ "do": "read_to_end", "conn": dead["conn"] })).await;
     assert_eq!(read["bytes"], Value::Null, "the reference handed out a dead connection");
 }
 
-async fn back_at(address: std::net::SocketAddr, mode: TlsMode) -> ServerPool {
+async fn serve_at(address: std::net::SocketAddr, mode: TlsMode) -> ServerPool {
     let config = server_config().capacity(40).id_format(IdFormat::Raw4).build().unwrap();
     let builder = ServerPool::builder().config(config).tls(server_tls(mode));
     builder.bind(&address.to_string()).await.unwrap()
@@ -62,15 +62,15 @@ async fn back_at(address: std::net::SocketAddr, mode: TlsMode) -> ServerPool {
 
 /// 2: after a server restart the pool stayed full of dead connections for the rest of the run.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_02_idle_dead_ones_are_never_removed() {
+async fn fault_02_dead_idle_connections_are_never_removed() {
     for mode in MODES {
-        let server = back_at(fresh_address().parse().unwrap(), mode).await;
+        let server = serve_at(fresh_address().parse().unwrap(), mode).await;
         let address = server.local_addr().unwrap();
         let client = our_client(mode, 10, address);
         client.wait_ready(10, SOON).await.unwrap();
-        gone(server).await;
+        close(server).await;
         eventually(|| client.idle(), |idle| *idle == 0).await;
-        let server = back_at(address, mode).await;
+        let server = serve_at(address, mode).await;
         client.wait_ready(10, SOON).await.unwrap();
         for _ in 0..50 {
             let (mut ours, mut theirs) = ends(&server, &client).await;
@@ -79,13 +79,13 @@ async fn fault_02_idle_dead_ones_are_never_removed() {
         }
     }
 
-    let Some(peer) = reference() else { return };
-    let server = back_at(fresh_address().parse().unwrap(), TlsMode::None).await;
+    let Some(peer) = go_peer() else { return };
+    let server = serve_at(fresh_address().parse().unwrap(), TlsMode::None).await;
     let address = server.local_addr().unwrap();
-    let theirs = Theirs::client(&peer, TlsMode::None, address, 4).await;
+    let theirs = GoPool::client(&peer, TlsMode::None, address, 4).await;
     eventually(|| server.idle(), |idle| *idle >= 4).await;
-    gone(server).await;
-    let server = back_at(address, TlsMode::None).await;
+    close(server).await;
+    let server = serve_at(address, TlsMode::None).await;
     sleep(A_WHILE).await;
     assert!(theirs.active().await >= 4, "the reference keeps its dead connections");
     // Its capacity may have risen by one.
@@ -96,7 +96,7 @@ async fn fault_02_idle_dead_ones_are_never_removed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_13_a_duplicate_id_from_the_server_overwrites() {
     let (ended, mut ends) = tokio::sync::mpsc::unbounded_channel();
-    let fake = Fake::start(move |mut tcp, _| {
+    let fake = FakeServer::start(move |mut tcp, _| {
         let ended = ended.clone();
         async move {
             send_id(&mut tcp, 0).await;
@@ -115,8 +115,8 @@ async fn fault_13_a_duplicate_id_from_the_server_overwrites() {
     }
     drop(client.acquire(SOON).await.unwrap());
 
-    let Some(peer) = reference() else { return };
-    let fake = Fake::start(|mut tcp, _| async move {
+    let Some(peer) = go_peer() else { return };
+    let fake = FakeServer::start(|mut tcp, _| async move {
         send_id(&mut tcp, 0).await;
         std::future::pending::<()>().await;
     });
@@ -126,7 +126,7 @@ async fn fault_13_a_duplicate_id_from_the_server_overwrites() {
         "do": "client", "address": fake.address.to_string(), "min": 4, "max": 4, "tls": "0",
         "min_ms": 60_000, "max_ms": 60_000, "keep_alive_ms": 15_000,
     }));
-    let theirs = Theirs { pool: made.await["pool"].clone(), peer };
+    let theirs = GoPool { pool: made.await["pool"].clone(), peer };
     theirs.stocked(4).await;
     theirs.by_id("00000001", SOON).await.unwrap();
     let second = theirs.by_id("00000001", Duration::ZERO).await;
@@ -148,7 +148,7 @@ async fn fault_14_a_full_server_sends_an_id_then_closes() {
 
     // Our client of one that does not.
     let full = || {
-        Fake::start(|mut tcp, number| async move {
+        FakeServer::start(|mut tcp, number| async move {
             send_id(&mut tcp, number).await;
         })
     };
@@ -159,9 +159,9 @@ async fn fault_14_a_full_server_sends_an_id_then_closes() {
     eventually(|| client.stats(), seen).await;
     assert!(is_timeout(&client.acquire(Duration::ZERO).await.unwrap_err()));
 
-    let Some(peer) = reference() else { return };
+    let Some(peer) = go_peer() else { return };
     let fake = full().await;
-    let theirs = Theirs::client(&peer, TlsMode::None, fake.address, 5).await;
+    let theirs = GoPool::client(&peer, TlsMode::None, fake.address, 5).await;
     theirs.stocked(5).await;
     let dead = theirs.ask("any").await.unwrap();
     let read = peer.must(json!({ "do": "read_to_end", "conn": dead["conn"] })).await;

@@ -14,11 +14,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{A_WHILE, go_server, older, our_client, our_server, reference, send_id};
-use crate::matrix::Theirs;
+use super::{A_WHILE, go_peer, go_server, older_releases, our_client, our_server, send_id};
+use crate::matrix::GoPool;
 use crate::rig::{
-    Fake, SOON, client_config, dial, ended, ends, eventually, expect, send, serve, server_config,
-    soon,
+    FakeServer, SOON, client_config, dial, ended, ends, eventually, expect, send, serve,
+    server_config, soon,
 };
 
 /// 11: flush against take and refill crashed the process in 12 of 15 runs.
@@ -58,7 +58,7 @@ async fn fault_11_flush_against_take_and_refill() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_12_close_is_not_final() {
     // A client whose connections are about to be ready when it closes.
-    let (fake, mut arrivals) = Fake::by_hand().await;
+    let (fake, mut arrivals) = FakeServer::by_hand().await;
     let client = our_client(TlsMode::None, 4, fake.address);
     let mut half_done = Vec::new();
     for _ in 0..4 {
@@ -78,9 +78,9 @@ async fn fault_12_close_is_not_final() {
     soon(server.closed()).await;
     assert!(TcpStream::connect(address).await.is_err(), "nobody listens");
 
-    let Some(peer) = reference() else { return };
-    let (fake, mut arrivals) = Fake::by_hand().await;
-    let theirs = Theirs::client(&peer, TlsMode::None, fake.address, 4).await;
+    let Some(peer) = go_peer() else { return };
+    let (fake, mut arrivals) = FakeServer::by_hand().await;
+    let theirs = GoPool::client(&peer, TlsMode::None, fake.address, 4).await;
     let mut half_done = Vec::new();
     for _ in 0..4 {
         half_done.push(soon(arrivals.recv()).await.unwrap());
@@ -111,7 +111,7 @@ async fn fault_15_put_with_a_silent_peer() {
     expect(&mut theirs, b"one, two").await;
 
     const PERIOD: u64 = 400;
-    for release in older().filter(|release| release.has("clean")) {
+    for release in older_releases().filter(|release| release.has("clean")) {
         let peer = Arc::new(release.start());
         let config = server_config().capacity(4).id_format(release.format);
         let (server, address) = serve(TlsMode::None, config).await;
@@ -122,7 +122,7 @@ async fn fault_15_put_with_a_silent_peer() {
         let made = made.await;
         let ours = server.acquire(SOON).await.unwrap();
         let id = ours.id().to_string();
-        let theirs = Theirs { peer: Arc::clone(&peer), pool: made["pool"].clone() };
+        let theirs = GoPool { peer: Arc::clone(&peer), pool: made["pool"].clone() };
         let conn = theirs.by_id(&id, SOON).await.unwrap();
         let start = Instant::now();
         peer.must(json!({ "do": "put", "pool": theirs.pool, "id": id, "conn": conn })).await;
@@ -149,7 +149,7 @@ async fn fault_20_the_listener_closes() {
     let told = soon(waits).await.unwrap();
     assert_eq!(told, Err(AcquireError::Refused(Refusal::AcceptEnded)));
 
-    let Some(peer) = reference() else { return };
+    let Some(peer) = go_peer() else { return };
     let (theirs, _) = go_server(&peer, TlsMode::None).await;
     theirs.ask("close_listener").await.unwrap();
     let accepts = async || theirs.ask("stats").await.unwrap()["stats"]["accepts"].as_u64().unwrap();

@@ -12,13 +12,13 @@ use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use super::{A_WHILE, faulty, our_client, reference, send_id};
-use crate::matrix::Theirs;
+use super::{A_WHILE, faulty_release, go_peer, our_client, send_id};
+use crate::matrix::GoPool;
 use crate::peer::Peer;
-use crate::rig::{Fake, SOON, client_config, eventually, send, tls_accept};
+use crate::rig::{FakeServer, SOON, client_config, eventually, send, tls_accept};
 
 /// The first connection is accepted and never answered; all others are served.
-async fn first_is_silent(tls: bool) -> Fake {
+async fn first_is_silent(tls: bool) -> FakeServer {
     let serve = move |mut tcp: TcpStream, number: usize| async move {
         if number == 0 {
             // Kept open.
@@ -32,7 +32,7 @@ async fn first_is_silent(tls: bool) -> Fake {
         std::future::pending::<()>().await;
         drop(tcp);
     };
-    Fake::start(serve).await
+    FakeServer::start(serve).await
 }
 
 /// 3: one silent handshake stopped all refill, for 60 s in plaintext and for ever under TLS.
@@ -50,9 +50,9 @@ async fn fault_03_one_silent_handshake_stops_all_refill() {
         assert_eq!(stats.totals.handshake_timeouts, 0, "the silent one is still waited for");
     }
 
-    let Some(peer) = reference() else { return };
+    let Some(peer) = go_peer() else { return };
     let fake = first_is_silent(false).await;
-    let theirs = Theirs::client(&peer, TlsMode::None, fake.address, 4).await;
+    let theirs = GoPool::client(&peer, TlsMode::None, fake.address, 4).await;
     theirs.stocked(3).await;
     for _ in 0..3 {
         theirs.ask("any").await.unwrap();
@@ -81,9 +81,9 @@ async fn fault_04_no_dial_backoff() {
     assert!(dials <= 20, "{dials} dials in a second");
     assert!(client.stats().failures_in_a_row > 0);
 
-    let Some(peer) = reference() else { return };
+    let Some(peer) = go_peer() else { return };
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let theirs = Theirs::client(&peer, TlsMode::None, nobody, 5).await;
+    let theirs = GoPool::client(&peer, TlsMode::None, nobody, 5).await;
     sleep(ONE_SECOND).await;
     let stats = theirs.ask("stats").await.unwrap();
     let dials = stats["stats"]["dials"].as_u64().unwrap();
@@ -94,7 +94,7 @@ async fn fault_04_no_dial_backoff() {
 /// program. Here that does not compile; a dialer that panics costs its own dial.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_19_a_dialer_that_returns_no_tcp_connection() {
-    let fake = Fake::start(|mut tcp, number| async move {
+    let fake = FakeServer::start(|mut tcp, number| async move {
         send(&mut tcp, crate::rig::hex_id(number).as_bytes()).await;
         std::future::pending::<()>().await;
     });
@@ -110,8 +110,8 @@ async fn fault_19_a_dialer_that_returns_no_tcp_connection() {
     client.wait_ready(2, SOON).await.unwrap();
     assert_eq!(client.stats().totals.dial_failures, 1);
 
-    let Some(release) = faulty() else { return };
-    let peer = Peer::start_muted(&release.program);
+    let Some(release) = faulty_release() else { return };
+    let peer = Peer::start_quietly(&release.program);
     let odd = peer.call(json!({
         "do": "client", "min": 1, "max": 1, "min_ms": 50, "max_ms": 50, "tls": "0", "odd": true,
     }));
@@ -128,8 +128,8 @@ async fn fault_17_an_unknown_tls_mode_means_plaintext() {
         assert!(error.to_string().contains(&format!("{unknown:?}")), "{error}");
     }
 
-    let Some(peer) = reference() else { return };
-    let fake = Fake::start(|mut tcp, number| async move {
+    let Some(peer) = go_peer() else { return };
+    let fake = FakeServer::start(|mut tcp, number| async move {
         send_id(&mut tcp, number).await;
         std::future::pending::<()>().await;
     });
@@ -138,7 +138,7 @@ async fn fault_17_an_unknown_tls_mode_means_plaintext() {
         "do": "client", "address": fake.address.to_string(), "min": 1, "max": 1, "min_ms": 50,
         "max_ms": 50, "keep_alive_ms": 15_000, "tls": "7",
     }));
-    let theirs = Theirs { pool: made.await["pool"].clone(), peer };
+    let theirs = GoPool { pool: made.await["pool"].clone(), peer };
     // Our fake speaks no TLS.
     theirs.stocked(1).await;
 }

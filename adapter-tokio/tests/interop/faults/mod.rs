@@ -17,7 +17,7 @@ use adapter_tokio::pool_proto::{ConnId, IdExchange, IdFormat};
 use adapter_tokio::{ClientPool, ServerPool};
 use tokio::net::TcpStream;
 
-use crate::matrix::Theirs;
+use crate::matrix::GoPool;
 use crate::peer::Peer;
 use crate::release::{Release, go};
 use crate::rig::{client_config, dial, hex_id, send, serve, server_config};
@@ -29,24 +29,24 @@ const A_WHILE: Duration = Duration::from_millis(300);
 const FAULTY: &str = "v1.0.50";
 
 /// A program on the release in which the newer faults were found, if it is among those to test.
-fn reference() -> Option<Arc<Peer>> {
-    Some(Arc::new(faulty()?.start()))
+fn go_peer() -> Option<Arc<Peer>> {
+    Some(Arc::new(faulty_release()?.start()))
 }
 
-fn faulty() -> Option<&'static Release> {
+fn faulty_release() -> Option<&'static Release> {
     go()?.releases.iter().find(|release| release.name == FAULTY)
 }
 
 /// Programs on the older releases, which take connections one after another, if there are any.
-fn older() -> impl Iterator<Item = &'static Release> {
+fn older_releases() -> impl Iterator<Item = &'static Release> {
     let releases = go().map(|go| go.releases.iter()).into_iter().flatten();
-    releases.filter(|release| release.is_reference() && release.function("any") == "ServerGet")
+    releases.filter(|release| release.is_go_package() && release.function("any") == "ServerGet")
 }
 
 /// A plain server of the reference, in its format.
-async fn go_server(peer: &Arc<Peer>, mode: TlsMode) -> (Theirs, SocketAddr) {
+async fn go_server(peer: &Arc<Peer>, mode: TlsMode) -> (GoPool, SocketAddr) {
     let authority = &go().unwrap().authority;
-    Theirs::server(peer, mode, "127.0.0.1:0", authority).await
+    GoPool::server(peer, mode, "127.0.0.1:0", authority).await
 }
 
 /// Our ends, in the reference's format.

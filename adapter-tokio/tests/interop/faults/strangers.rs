@@ -8,15 +8,15 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{A_WHILE, go_server, older, our_client, our_server, reference};
+use super::{A_WHILE, go_peer, go_server, older_releases, our_client, our_server};
 use crate::rig::{SOON, connect_from, ended, eventually, is_timeout, serve, server_config};
 
-const STRANGER: &str = "127.0.0.2";
+const OTHER_SOURCE: &str = "127.0.0.2";
 
 async fn silent(address: std::net::SocketAddr, count: usize) -> Vec<TcpStream> {
     let mut all = Vec::new();
     for _ in 0..count {
-        all.push(connect_from(STRANGER, address).await);
+        all.push(connect_from(OTHER_SOURCE, address).await);
     }
     all
 }
@@ -53,7 +53,7 @@ async fn fault_05_no_handshake_deadline_no_limit() {
         assert!(ended(stranger).await);
     }
 
-    let Some(peer) = reference() else { return };
+    let Some(peer) = go_peer() else { return };
     let (theirs, address) = go_server(&peer, TlsMode::SelfSigned).await;
     let mut strangers = silent(address, 100).await;
     theirs.ask("close_pool").await.unwrap();
@@ -62,7 +62,7 @@ async fn fault_05_no_handshake_deadline_no_limit() {
 
 /// 6: ten clients that said nothing filled a plain server of capacity 10: an honest one got nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_06_ten_mute_plain_clients_fill_a_server_of_capacity_10() {
+async fn fault_06_ten_silent_plain_clients_fill_a_server_of_capacity_10() {
     let (server, address) = our_server(TlsMode::None, 10).await;
     let strangers = silent(address, 10).await;
     eventually(|| server.idle(), |idle| *idle == 10).await;
@@ -70,7 +70,7 @@ async fn fault_06_ten_mute_plain_clients_fill_a_server_of_capacity_10() {
     honest.wait_ready(4, SOON).await.unwrap();
     drop(strangers);
 
-    let Some(peer) = reference() else { return };
+    let Some(peer) = go_peer() else { return };
     let (theirs, address) = go_server(&peer, TlsMode::None).await;
     let capacity = crate::matrix::CAPACITY;
     let strangers = silent(address, capacity as usize).await;
@@ -92,7 +92,7 @@ async fn fault_07_one_silent_tls_client_blocks_the_accept_loop() {
     assert_eq!(server.stats().totals.handshake_timeouts, 0, "while the silent one is there");
     drop(stranger);
 
-    for release in older() {
+    for release in older_releases() {
         let peer = std::sync::Arc::new(release.start());
         let (_theirs, address) = go_server(&peer, TlsMode::SelfSigned).await;
         let stranger = silent(address, 1).await;

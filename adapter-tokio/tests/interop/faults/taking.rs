@@ -10,9 +10,11 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::{A_WHILE, go_server, our_client, our_server, reference, send_id};
-use crate::matrix::Theirs;
-use crate::rig::{Fake, SOON, client_config, ends, eventually, expect, is_timeout, send, soon};
+use super::{A_WHILE, go_peer, go_server, our_client, our_server, send_id};
+use crate::matrix::GoPool;
+use crate::rig::{
+    FakeServer, SOON, client_config, ends, eventually, expect, is_timeout, send, soon,
+};
 
 /// 8: a take by id removed another connection's token: with both directions mixed connections were
 /// stranded, and descriptors piled up.
@@ -46,7 +48,7 @@ async fn fault_08_take_by_id_pops_another_connections_token() {
     .await;
     assert_eq!((client.claimed, server.claimed), (0, 0));
 
-    let Some(peer) = reference() else { return };
+    let Some(peer) = go_peer() else { return };
     let (theirs, address) = go_server(&peer, TlsMode::None).await;
     let first = our_client(TlsMode::None, 1, address);
     theirs.stocked(1).await;
@@ -103,7 +105,7 @@ async fn fault_10_a_taker_waiting_across_flush_never_sees_new_connections() {
     let _client = our_client(TlsMode::None, 4, address);
     drop(soon(taker).await.unwrap().unwrap());
 
-    let Some(peer) = reference() else { return };
+    let Some(peer) = go_peer() else { return };
     let (theirs, address) = go_server(&peer, TlsMode::None).await;
     let waits = peer.call(json!({ "do": "any", "pool": theirs.pool, "ms": 1000 }));
     let flush = async {
@@ -132,10 +134,10 @@ async fn delay(take: impl Future<Output = ()>, arrive: impl FnOnce() -> Instant)
 }
 
 /// A server that sends an id when it is told to.
-async fn on_command() -> (Fake, impl Fn() -> Instant) {
+async fn on_command() -> (FakeServer, impl Fn() -> Instant) {
     let now = Arc::new(tokio::sync::Semaphore::new(0));
     let told = Arc::clone(&now);
-    let fake = Fake::start(move |mut tcp, number| {
+    let fake = FakeServer::start(move |mut tcp, number| {
         let told = Arc::clone(&told);
         async move {
             told.acquire().await.unwrap().forget();
@@ -152,7 +154,7 @@ async fn on_command() -> (Fake, impl Fn() -> Instant) {
 
 /// 16: a take by id asked again every 50 ms; in the older releases it looked through all there were.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_16_by_id_take() {
+async fn fault_16_a_take_by_id_polls() {
     const TRIES: usize = 9;
     /// The reference's.
     const POLL: Duration = Duration::from_millis(50);
@@ -168,11 +170,11 @@ async fn fault_16_by_id_take() {
     // This machine may be busy, but it cannot be that each time.
     assert!(ours.iter().any(|delay| *delay < POLL / 2), "{ours:?}");
 
-    let Some(peer) = reference() else { return };
+    let Some(peer) = go_peer() else { return };
     let mut theirs_took = Vec::new();
     for _ in 0..TRIES {
         let (fake, arrive) = on_command().await;
-        let theirs = Theirs::client(&peer, TlsMode::None, fake.address, 1).await;
+        let theirs = GoPool::client(&peer, TlsMode::None, fake.address, 1).await;
         eventually(|| fake.accepted(), |accepted| *accepted == 1).await;
         let take = async { drop(theirs.by_id("00000001", SOON).await.unwrap()) };
         theirs_took.push(delay(take, arrive).await);
@@ -183,7 +185,7 @@ async fn fault_16_by_id_take() {
 
 /// 18: a take begun before the manager failed when that started, or panicked.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_18_takes_begun_before_the_manager() {
+async fn fault_18_a_take_begins_before_the_manager() {
     // There is no manager to start; the earliest that a take can begin is when nothing listens yet.
     let address = crate::matrix::fresh_address();
     let reserved = std::net::TcpListener::bind(&address).unwrap().local_addr().unwrap();
@@ -197,7 +199,7 @@ async fn fault_18_takes_begun_before_the_manager() {
     drop(early.await.unwrap().unwrap());
     drop(server);
 
-    let Some(peer) = reference() else { return };
+    let Some(peer) = go_peer() else { return };
     let made = peer.must(json!({
         "do": "server", "address": "127.0.0.1:0", "max": 4, "keep_alive_ms": 15_000, "late": true,
     }));
