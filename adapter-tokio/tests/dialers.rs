@@ -1,5 +1,4 @@
-//! Dialers that are futures: closures of every kind, dropped at their end, and panicking before there is
-//! one.
+//! Dialers that are futures: async closures, dropped at their deadline, and panicking.
 
 #![allow(clippy::unwrap_used, reason = "a panic here is a failed test")]
 

@@ -1,4 +1,4 @@
-//! Futures of callers that wait: polled by hand, and dropped at any moment.
+//! Futures of waiters: polled by hand, and dropped at any moment.
 
 #[path = "conformance/harness.rs"]
 mod harness;

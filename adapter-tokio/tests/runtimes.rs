@@ -1,4 +1,4 @@
-//! Runtimes that are not there, go away, or are not the caller's.
+//! Runtimes: absent, shut down, or other than the caller's.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic here is a failed test")]
 
@@ -116,11 +116,11 @@ fn a_server_built_outside_a_runtime_is_an_error() {
 fn binding_outside_a_runtime_is_an_error() {
     let clock = Ticks(tokio::time::Instant::now());
     let mut bound = Box::pin(ServerPool::builder().bind("127.0.0.1:0"));
-    let Poll::Ready(bound) = block_on(&mut bound, &clock, SOON) else { panic!("it hangs") };
+    let Poll::Ready(bound) = block_on(&mut bound, &clock, SOON) else { panic!("`bind` hangs") };
     assert!(matches!(bound, Err(BuildError::NoRuntime)));
 }
 
-/// Time for a thread without a runtime.
+/// A clock for threads without a runtime.
 struct Ticks(tokio::time::Instant);
 
 impl Clock for Ticks {
@@ -147,11 +147,11 @@ async fn a_thread_without_a_runtime_can_take_and_wait_and_time_out() {
     assert!(matches!(served, Poll::Ready(Ok(_))), "{served:?}");
 }
 
-/// Waits without a runtime.
+/// Runs a future on this thread, without a runtime.
 fn outside<F: Future>(future: F) -> F::Output {
     let clock = Ticks(tokio::time::Instant::now());
     let Poll::Ready(output) = block_on(&mut Box::pin(future), &clock, SOON) else {
-        panic!("it did not end within {SOON:?}");
+        panic!("the future did not end within {SOON:?}");
     };
     output
 }
@@ -175,7 +175,7 @@ fn a_pool_with_a_runtime_handle_can_be_built_anywhere() {
 fn a_balancer_needs_no_timer_of_a_runtime_that_has_shut_down() {
     let (gone, goes, stays) =
         (Runtime::new().unwrap(), Runtime::new().unwrap(), Runtime::new().unwrap());
-    // Nobody comes.
+    // No client connects.
     let bind = |runtime: &Runtime| runtime.block_on(ServerPool::builder().bind("127.0.0.1:0"));
     let pools = [&gone, &goes, &stays].map(|runtime| bind(runtime).unwrap());
     drop(gone);
@@ -192,23 +192,23 @@ fn a_balancer_needs_no_timer_of_a_runtime_that_has_shut_down() {
     drop(balancer);
 }
 
-/// Looks until somebody waits at `pool`, without a timer.
+/// Waits, without a timer, until `pool` has a waiter.
 async fn eventually_waiting(pool: &ServerPool) {
     while pool.stats().waiters == 0 {
         tokio::task::yield_now().await;
     }
 }
 
-/// Tries the door at the moment at which it is told that all has ended.
-struct Knock {
+/// A waker that tries to connect at the moment at which it is woken.
+struct PortProbe {
     address: SocketAddr,
-    told: AtomicBool,
+    woken: AtomicBool,
     open: AtomicBool,
 }
 
-impl Wake for Knock {
+impl Wake for PortProbe {
     fn wake(self: Arc<Self>) {
-        self.told.store(true, Ordering::Relaxed);
+        self.woken.store(true, Ordering::Relaxed);
         let open = std::net::TcpStream::connect(self.address).is_ok();
         self.open.fetch_or(open, Ordering::Relaxed);
     }
@@ -219,14 +219,14 @@ fn a_closed_pool_that_never_ran_has_freed_its_port() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let server = runtime.block_on(ServerPool::builder().bind("127.0.0.1:0")).unwrap();
     let address = server.local_addr().unwrap();
-    let (told, open) = (AtomicBool::new(false), AtomicBool::new(false));
-    let knock = Arc::new(Knock { address, told, open });
-    let waker = Waker::from(Arc::clone(&knock));
+    let (woken, open) = (AtomicBool::new(false), AtomicBool::new(false));
+    let probe = Arc::new(PortProbe { address, woken, open });
+    let waker = Waker::from(Arc::clone(&probe));
     let mut closed = Box::pin(server.closed());
     assert!(closed.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     drop(runtime);
-    assert!(knock.told.load(Ordering::Relaxed), "nobody was told");
-    assert!(!knock.open.load(Ordering::Relaxed), "it has closed, and somebody could connect");
+    assert!(probe.woken.load(Ordering::Relaxed), "`closed` was not woken");
+    assert!(!probe.open.load(Ordering::Relaxed), "the port was open when `closed` was woken");
     assert!(closed.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
 }
 

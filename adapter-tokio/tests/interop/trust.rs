@@ -1,4 +1,4 @@
-//! Mode 2 with a root or a name that is not the server's: neither end lets it pass.
+//! TLS mode 2 (verified) with another root or host name than the server's: both ends refuse.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ async fn a_go_client_without_our_root_is_not_served() {
             .bind("127.0.0.1:0")
             .await
             .unwrap();
-        // A program that knows the system's roots only.
+        // A program that trusts the system's roots only.
         let peer = Arc::new(Peer::start(&release.program, None));
         let address = server.local_addr().unwrap();
         let client = GoPool::client(&peer, TlsMode::Verified, address, 2).await;

@@ -1,4 +1,4 @@
-//! Connections that are dead, or have the name of another.
+//! Faults with connections that are dead, or have the id of another connection.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ async fn fault_01_dead_connections_are_handed_out() {
             client.wait_ready(10, SOON).await.unwrap();
             let known = server.acquire(SOON).await.unwrap().id();
             close(server).await;
-            // At once, before anything can have told the pool.
+            // At once, before the pool can have noticed.
             let taken = match by_id {
                 true => client.acquire_by_id(known, Duration::ZERO).await,
                 false => client.acquire(Duration::ZERO).await,
@@ -51,7 +51,7 @@ async fn fault_01_dead_connections_are_handed_out() {
     close(server).await;
     let dead = theirs.ask("any").await.unwrap();
     let read = peer.must(json!({ "do": "read_to_end", "conn": dead["conn"] })).await;
-    assert_eq!(read["bytes"], Value::Null, "the reference handed out a dead connection");
+    assert_eq!(read["bytes"], Value::Null, "the Go pool handed out a dead connection");
 }
 
 async fn serve_at(address: std::net::SocketAddr, mode: TlsMode) -> ServerPool {
@@ -87,12 +87,12 @@ async fn fault_02_dead_idle_connections_are_never_removed() {
     close(server).await;
     let server = serve_at(address, TlsMode::None).await;
     sleep(A_WHILE).await;
-    assert!(theirs.active().await >= 4, "the reference keeps its dead connections");
-    // Its capacity may have risen by one.
-    assert!(server.stats().totals.admitted <= 1, "and dials no others");
+    assert!(theirs.active().await >= 4, "the Go pool keeps its dead connections");
+    // A single dial is possible: the capacity may have risen by one.
+    assert!(server.stats().totals.admitted <= 1, "the Go pool does not replace them");
 }
 
-/// 13: of ten connections with the same id ten were counted, one was stored, nine were orphaned.
+/// 13: of ten connections with the same id, ten were counted, one was stored, and nine were orphaned.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_13_a_duplicate_id_from_the_server_overwrites() {
     let (ended, mut ends) = tokio::sync::mpsc::unbounded_channel();
@@ -101,7 +101,7 @@ async fn fault_13_a_duplicate_id_from_the_server_overwrites() {
         async move {
             send_id(&mut tcp, 0).await;
             let mut rest = Vec::new();
-            // By a FIN or a reset.
+            // The pool may close by FIN or by reset.
             let _ = tcp.read_to_end(&mut rest).await;
             let _ = ended.send(());
         }
@@ -121,7 +121,7 @@ async fn fault_13_a_duplicate_id_from_the_server_overwrites() {
         std::future::pending::<()>().await;
     });
     let fake = fake.await;
-    // It is not to dial again before the test is over.
+    // The interval keeps it from dialling again before the test is over.
     let made = peer.must(json!({
         "do": "client", "address": fake.address.to_string(), "min": 4, "max": 4, "tls": "0",
         "min_ms": 60_000, "max_ms": 60_000, "keep_alive_ms": 15_000,
@@ -130,13 +130,13 @@ async fn fault_13_a_duplicate_id_from_the_server_overwrites() {
     theirs.stocked(4).await;
     theirs.by_id("00000001", SOON).await.unwrap();
     let second = theirs.by_id("00000001", Duration::ZERO).await;
-    assert!(second.is_err(), "the reference counts four, and has one");
+    assert!(second.is_err(), "the Go pool counts four connections, and has one");
 }
 
-/// 14: a full server sends an id and closes; its client then held 5 of 5 dead connections.
+/// 14: a full server sent an id and closed, so its client held 5 dead connections of 5.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_14_a_full_server_sends_an_id_then_closes() {
-    // Our server turns away before it sends anything.
+    // Our server rejects a peer before it sends anything.
     let (server, address) = our_server(TlsMode::None, 1).await;
     let first = our_client(TlsMode::None, 1, address);
     first.wait_ready(1, SOON).await.unwrap();
@@ -146,7 +146,7 @@ async fn fault_14_a_full_server_sends_an_id_then_closes() {
     assert!(read.is_empty(), "a full server sent {read:?}");
     drop(server);
 
-    // Our client of one that does not.
+    // Our client of a server that sends an id first.
     let full = || {
         FakeServer::start(|mut tcp, number| async move {
             send_id(&mut tcp, number).await;
@@ -154,7 +154,7 @@ async fn fault_14_a_full_server_sends_an_id_then_closes() {
     };
     let fake = full().await;
     let client: ClientPool = our_client(TlsMode::None, 5, fake.address);
-    // It is seen at the first look, as the handshake ends, or a moment later, in the pool.
+    // The close is noticed when the handshake ends, or a moment later, in the pool.
     let seen = |stats: &Stats| stats.totals.peer_closed + stats.totals.transport_failures >= 5;
     eventually(|| client.stats(), seen).await;
     assert!(is_timeout(&client.acquire(Duration::ZERO).await.unwrap_err()));
@@ -165,5 +165,5 @@ async fn fault_14_a_full_server_sends_an_id_then_closes() {
     theirs.stocked(5).await;
     let dead = theirs.ask("any").await.unwrap();
     let read = peer.must(json!({ "do": "read_to_end", "conn": dead["conn"] })).await;
-    assert_eq!(read["bytes"], Value::Null, "the reference handed out a dead connection");
+    assert_eq!(read["bytes"], Value::Null, "the Go pool handed out a dead connection");
 }
