@@ -50,21 +50,21 @@ fn a_dialer_that_never_returns_is_dropped_at_its_deadline() {
 }
 
 #[test]
-fn when_a_client_has_closed_its_dials_have_ended() {
-    dialers::when_a_client_has_closed_its_dials_have_ended::<On<Global>>();
+fn a_closed_client_has_dropped_its_dials() {
+    dialers::a_closed_client_has_dropped_its_dials::<On<Global>>();
 }
 
 #[test]
-fn a_dialer_that_panics_costs_its_own_dial_only() {
-    dialers::a_dialer_that_panics_costs_its_own_dial_only::<On<Global>>();
+fn a_panicking_dialer_fails_its_own_dial_only() {
+    dialers::a_panicking_dialer_fails_its_own_dial_only::<On<Global>>();
 }
 
 #[test]
-fn a_dialer_that_panics_is_named_as_the_last_failure() {
-    dialers::a_dialer_that_panics_is_named_as_the_last_failure::<On<Global>>();
+fn a_panicking_dialer_is_reported_as_the_last_failure() {
+    dialers::a_panicking_dialer_is_reported_as_the_last_failure::<On<Global>>();
 }
 
 #[test]
-fn a_dialer_that_panics_when_it_is_dropped_costs_its_own_dial_only() {
-    dialers::a_dialer_that_panics_when_it_is_dropped_costs_its_own_dial_only::<On<Global>>();
+fn a_dial_that_panics_when_dropped_fails_itself_only() {
+    dialers::a_dial_that_panics_when_dropped_fails_itself_only::<On<Global>>();
 }

@@ -20,8 +20,8 @@ use smol::block_on;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 
 #[test]
-fn a_waiter_is_not_woken_before_there_is_news() {
-    polls::a_waiter_is_not_woken_before_there_is_news::<On<Global>>();
+fn a_waiter_is_woken_once_when_served() {
+    polls::a_waiter_is_woken_once_when_served::<On<Global>>();
 }
 
 #[test]
@@ -30,18 +30,18 @@ fn a_zero_timeout_needs_one_poll() {
 }
 
 #[test]
-fn a_dropped_acquire_leaves_its_place_to_the_next() {
-    polls::a_dropped_acquire_leaves_its_place_to_the_next::<On<Global>>();
+fn a_dropped_acquire_leaves_its_turn_to_the_next() {
+    polls::a_dropped_acquire_leaves_its_turn_to_the_next::<On<Global>>();
 }
 
 #[test]
-fn acquires_that_are_given_up_lose_no_connection() {
-    polls::acquires_that_are_given_up_lose_no_connection::<On<Global>>();
+fn cancelled_acquires_lose_no_connection() {
+    polls::cancelled_acquires_lose_no_connection::<On<Global>>();
 }
 
 #[test]
-fn acquires_that_are_given_up_at_a_server_lose_no_connection() {
-    polls::acquires_that_are_given_up_at_a_server_lose_no_connection::<On<Global>>();
+fn cancelled_acquires_at_a_server_lose_no_connection() {
+    polls::cancelled_acquires_at_a_server_lose_no_connection::<On<Global>>();
 }
 
 /// The reactor keeps one waker for each direction: the reader's takes the place of the pool's.

@@ -1,5 +1,5 @@
-//! A name with several addresses: on a runtime of the test's own, which is tokio but for what a name
-//! means, and where nobody answers.
+//! Dialling a name with several addresses. The test's runtime is tokio, except that it resolves the name
+//! to the test's addresses, and never connects to one of them.
 
 #![allow(clippy::unwrap_used, reason = "a panic here is a failed test")]
 
@@ -22,11 +22,11 @@ use common::{SOON, client_config, serve};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 
-/// What "detour.example:9" means.
+/// The addresses of "detour.example:9".
 static ADDRESSES: Mutex<Vec<SocketAddr>> = Mutex::new(Vec::new());
-/// Connects to the one that never answers.
+/// The number of attempts to connect to [`SILENT`].
 static UNANSWERED: AtomicUsize = AtomicUsize::new(0);
-/// Documentation addresses (RFC 5737): nobody is sent anything.
+/// An address for documentation (RFC 5737); nothing is sent to it.
 const SILENT: &str = "192.0.2.1:9";
 
 #[derive(Clone)]
@@ -128,7 +128,7 @@ impl Runtime for Detour {
 #[tokio::test]
 async fn an_address_that_does_not_answer_leaves_the_others_their_share() {
     let (server, last) = serve(TlsMode::None, ServerConfig::builder()).await;
-    // The second refuses at once: nobody listens there any more.
+    // The second address refuses at once: its listener is closed.
     let refused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     *ADDRESSES.lock().unwrap() = vec![SILENT.parse().unwrap(), refused, last];
     let limit = Duration::from_millis(300);

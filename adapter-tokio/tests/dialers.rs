@@ -1,5 +1,4 @@
-//! Dialers that are futures: closures of every kind, dropped at their end, and panicking before there is
-//! one.
+//! Dialers that are futures: async closures, dropped at their deadline, and panicking.
 
 #![allow(clippy::unwrap_used, reason = "a panic here is a failed test")]
 
@@ -33,21 +32,21 @@ fn a_dialer_that_never_returns_is_dropped_at_its_deadline() {
 }
 
 #[test]
-fn when_a_client_has_closed_its_dials_have_ended() {
-    dialers::when_a_client_has_closed_its_dials_have_ended::<Tokio>();
+fn a_closed_client_has_dropped_its_dials() {
+    dialers::a_closed_client_has_dropped_its_dials::<Tokio>();
 }
 
 #[test]
-fn a_dialer_that_panics_costs_its_own_dial_only() {
-    dialers::a_dialer_that_panics_costs_its_own_dial_only::<Tokio>();
+fn a_panicking_dialer_fails_its_own_dial_only() {
+    dialers::a_panicking_dialer_fails_its_own_dial_only::<Tokio>();
 }
 
 #[test]
-fn a_dialer_that_panics_is_named_as_the_last_failure() {
-    dialers::a_dialer_that_panics_is_named_as_the_last_failure::<Tokio>();
+fn a_panicking_dialer_is_reported_as_the_last_failure() {
+    dialers::a_panicking_dialer_is_reported_as_the_last_failure::<Tokio>();
 }
 
 #[test]
-fn a_dialer_that_panics_when_it_is_dropped_costs_its_own_dial_only() {
-    dialers::a_dialer_that_panics_when_it_is_dropped_costs_its_own_dial_only::<Tokio>();
+fn a_dial_that_panics_when_dropped_fails_itself_only() {
+    dialers::a_dial_that_panics_when_dropped_fails_itself_only::<Tokio>();
 }

@@ -1,4 +1,4 @@
-//! Futures of callers that wait: polled by hand, and dropped at any moment.
+//! Futures of waiters: polled by hand, and dropped at any moment.
 
 #[path = "conformance/harness.rs"]
 mod harness;
@@ -7,8 +7,8 @@ use harness::Tokio;
 use pool_conformance::polls;
 
 #[test]
-fn a_waiter_is_not_woken_before_there_is_news() {
-    polls::a_waiter_is_not_woken_before_there_is_news::<Tokio>();
+fn a_waiter_is_woken_once_when_served() {
+    polls::a_waiter_is_woken_once_when_served::<Tokio>();
 }
 
 #[test]
@@ -17,16 +17,16 @@ fn a_zero_timeout_needs_one_poll() {
 }
 
 #[test]
-fn a_dropped_acquire_leaves_its_place_to_the_next() {
-    polls::a_dropped_acquire_leaves_its_place_to_the_next::<Tokio>();
+fn a_dropped_acquire_leaves_its_turn_to_the_next() {
+    polls::a_dropped_acquire_leaves_its_turn_to_the_next::<Tokio>();
 }
 
 #[test]
-fn acquires_that_are_given_up_lose_no_connection() {
-    polls::acquires_that_are_given_up_lose_no_connection::<Tokio>();
+fn cancelled_acquires_lose_no_connection() {
+    polls::cancelled_acquires_lose_no_connection::<Tokio>();
 }
 
 #[test]
-fn acquires_that_are_given_up_at_a_server_lose_no_connection() {
-    polls::acquires_that_are_given_up_at_a_server_lose_no_connection::<Tokio>();
+fn cancelled_acquires_at_a_server_lose_no_connection() {
+    polls::cancelled_acquires_at_a_server_lose_no_connection::<Tokio>();
 }

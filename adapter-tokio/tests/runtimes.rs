@@ -1,4 +1,4 @@
-//! Runtimes that are not there, go away, or are not the caller's.
+//! Runtimes: absent, shut down, or other than the caller's.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic here is a failed test")]
 
@@ -32,7 +32,7 @@ fn assert_revoked<T: std::fmt::Debug>(result: io::Result<T>, id: ConnId, reason:
 }
 
 #[test]
-fn without_its_runtime_a_pool_refuses() {
+fn a_pool_whose_runtime_has_shut_down_refuses() {
     let runtime = Runtime::new().unwrap();
     let (server, client) = runtime.block_on(async {
         let (server, client) = pair(TlsMode::SelfSigned, IdFormat::Hex8).await;
@@ -56,7 +56,7 @@ fn without_its_runtime_a_pool_refuses() {
 }
 
 #[test]
-fn a_pool_whose_runtime_goes_before_it_has_run_refuses() {
+fn a_pool_whose_runtime_shuts_down_before_it_has_run_refuses() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let pool = runtime.block_on(async { ClientPool::builder().connect("127.0.0.1:1").unwrap() });
     drop(runtime);
@@ -66,7 +66,7 @@ fn a_pool_whose_runtime_goes_before_it_has_run_refuses() {
 }
 
 #[test]
-fn who_waits_while_the_runtime_goes_is_refused() {
+fn a_waiter_is_refused_when_the_runtime_shuts_down() {
     let runtime = Runtime::new().unwrap();
     let (server, _) = runtime.block_on(serve(TlsMode::None, server_config()));
     let waiter = server.clone();
@@ -117,11 +117,11 @@ fn a_server_built_outside_a_runtime_is_an_error() {
 fn binding_outside_a_runtime_is_an_error() {
     let clock = Ticks(tokio::time::Instant::now());
     let mut bound = Box::pin(ServerPool::builder().bind("127.0.0.1:0"));
-    let Poll::Ready(bound) = block_on(&mut bound, &clock, SOON) else { panic!("it hangs") };
+    let Poll::Ready(bound) = block_on(&mut bound, &clock, SOON) else { panic!("`bind` hangs") };
     assert!(matches!(bound, Err(BuildError::NoRuntime)));
 }
 
-/// Time for a thread without a runtime.
+/// A clock for threads without a runtime.
 struct Ticks(tokio::time::Instant);
 
 impl Clock for Ticks {
@@ -148,17 +148,17 @@ async fn a_thread_without_a_runtime_can_take_and_wait_and_time_out() {
     assert!(matches!(served, Poll::Ready(Ok(_))), "{served:?}");
 }
 
-/// Waits without a runtime.
+/// Runs a future on this thread, without a runtime.
 fn outside<F: Future>(future: F) -> F::Output {
     let clock = Ticks(tokio::time::Instant::now());
     let Poll::Ready(output) = block_on(&mut Box::pin(future), &clock, SOON) else {
-        panic!("it did not end within {SOON:?}");
+        panic!("the future did not end within {SOON:?}");
     };
     output
 }
 
 #[test]
-fn a_pool_that_is_told_where_to_run_does_so_wherever_it_is_built() {
+fn a_pool_with_a_runtime_handle_can_be_built_anywhere() {
     let (there, elsewhere) = (Runtime::new().unwrap(), Runtime::new().unwrap());
     let place = there.handle();
     let bind = || ServerPool::builder().on(place.clone()).bind("localhost:0");
@@ -173,10 +173,10 @@ fn a_pool_that_is_told_where_to_run_does_so_wherever_it_is_built() {
 }
 
 #[test]
-fn a_balancer_needs_no_timer_of_a_pool_that_is_gone() {
+fn a_balancer_needs_no_timer_of_a_runtime_that_has_shut_down() {
     let (gone, goes, stays) =
         (Runtime::new().unwrap(), Runtime::new().unwrap(), Runtime::new().unwrap());
-    // Nobody comes.
+    // No client connects.
     let bind = |runtime: &Runtime| runtime.block_on(ServerPool::builder().bind("127.0.0.1:0"));
     let pools = [&gone, &goes, &stays].map(|runtime| bind(runtime).unwrap());
     drop(gone);
@@ -193,46 +193,46 @@ fn a_balancer_needs_no_timer_of_a_pool_that_is_gone() {
     drop(balancer);
 }
 
-/// Looks until somebody waits at `pool`, without a timer.
+/// Waits, without a timer, until `pool` has a waiter.
 async fn eventually_waiting(pool: &ServerPool) {
     while pool.stats().waiters == 0 {
         tokio::task::yield_now().await;
     }
 }
 
-/// Tries the door at the moment at which it is told that all has ended.
-struct Knock {
+/// A waker that tries to connect at the moment at which it is woken.
+struct PortProbe {
     address: SocketAddr,
-    told: AtomicBool,
+    woken: AtomicBool,
     open: AtomicBool,
 }
 
-impl Wake for Knock {
+impl Wake for PortProbe {
     fn wake(self: Arc<Self>) {
-        self.told.store(true, Ordering::Relaxed);
+        self.woken.store(true, Ordering::Relaxed);
         let open = std::net::TcpStream::connect(self.address).is_ok();
         self.open.fetch_or(open, Ordering::Relaxed);
     }
 }
 
 #[test]
-fn when_a_pool_that_never_ran_has_closed_its_port_is_free() {
+fn a_closed_pool_that_never_ran_has_freed_its_port() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let server = runtime.block_on(ServerPool::builder().bind("127.0.0.1:0")).unwrap();
     let address = server.local_addr().unwrap();
-    let (told, open) = (AtomicBool::new(false), AtomicBool::new(false));
-    let knock = Arc::new(Knock { address, told, open });
-    let waker = Waker::from(Arc::clone(&knock));
+    let (woken, open) = (AtomicBool::new(false), AtomicBool::new(false));
+    let probe = Arc::new(PortProbe { address, woken, open });
+    let waker = Waker::from(Arc::clone(&probe));
     let mut closed = Box::pin(server.closed());
     assert!(closed.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     drop(runtime);
-    assert!(knock.told.load(Ordering::Relaxed), "nobody was told");
-    assert!(!knock.open.load(Ordering::Relaxed), "it has closed, and somebody could connect");
+    assert!(probe.woken.load(Ordering::Relaxed), "`closed` was not woken");
+    assert!(!probe.open.load(Ordering::Relaxed), "the port was open when `closed` was woken");
     assert!(closed.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
 }
 
 #[test]
-fn builders_pools_and_balancers_can_be_shown() {
+fn builders_pools_and_balancers_implement_debug() {
     let shown = format!("{:?} {:?}", ClientPool::builder(), ServerPool::builder());
     assert!(shown.contains("keep_alive") && shown.contains("handle"), "{shown}");
     let runtime = Runtime::new().unwrap();

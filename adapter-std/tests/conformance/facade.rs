@@ -119,7 +119,7 @@ macro_rules! facade {
                 self.pool.acquire_by_id(id, timeout).map(boxed)
             }
 
-            fn give_up_acquire(
+            fn acquire_then_cancel(
                 &self,
                 id: Option<ConnId>,
                 after: Duration,

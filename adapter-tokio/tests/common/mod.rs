@@ -1,4 +1,4 @@
-//! What the tests of tokio's own share: pools over loopback, and one way to wait.
+//! Helpers of this adapter's tests: pools over loopback, and waiting with a limit.
 
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic here is a failed test")]
@@ -18,10 +18,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
-/// The most that anything on loopback may take, on a loaded machine.
+/// The longest time that any step on loopback may take on a loaded machine.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 
-/// Looks until what it sees fits, and returns that; on timeout tells what it saw last.
+/// Calls `look` until its result satisfies `fits`, and returns that result. Panics with the last
+/// result after [`SOON`].
 #[track_caller]
 pub(crate) fn eventually<T: Debug>(
     mut look: impl FnMut() -> T,
@@ -35,20 +36,23 @@ pub(crate) fn eventually<T: Debug>(
             if fits(&seen) {
                 return seen;
             }
-            assert!(Instant::now() < deadline, "{caller}: not so within {SOON:?}: {seen:#?}");
+            assert!(
+                Instant::now() < deadline,
+                "{caller}: the condition did not hold within {SOON:?}: {seen:#?}"
+            );
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 }
 
-/// Waits for what is sure to come.
+/// Runs a future that must end within [`SOON`].
 #[track_caller]
 pub(crate) fn soon<F: Future>(future: F) -> impl Future<Output = F::Output> {
     let caller = Location::caller();
     async move {
         match tokio::time::timeout(SOON, future).await {
             Ok(output) => output,
-            Err(_) => panic!("{caller}: did not end within {SOON:?}"),
+            Err(_) => panic!("{caller}: the future did not end within {SOON:?}"),
         }
     }
 }
@@ -61,13 +65,13 @@ pub(crate) fn server_config() -> ServerConfigBuilder {
     ServerConfig::builder()
 }
 
-/// A client that keeps one connection, and loses no time when that fails.
+/// A client that keeps one connection, and redials after 1 ms when it fails.
 pub(crate) fn single() -> ClientConfigBuilder {
     let ms = Duration::from_millis(1);
     client_config().capacity(1..=1).backoff(ms, ms)
 }
 
-/// In mode 0, or 1.
+/// Starts a server, plain or with a self-signed certificate.
 pub(crate) async fn serve(mode: TlsMode, config: ServerConfigBuilder) -> (ServerPool, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -76,14 +80,14 @@ pub(crate) async fn serve(mode: TlsMode, config: ServerConfigBuilder) -> (Server
     (builder.listen(listener).unwrap(), address)
 }
 
-/// In mode 0, or 1.
+/// Starts a client, plain or with TLS that accepts any certificate.
 pub(crate) fn dial(mode: TlsMode, config: ClientConfigBuilder, address: SocketAddr) -> ClientPool {
     let tls = (mode != TlsMode::None).then(|| ClientTls::self_signed().unwrap());
     let builder = ClientPool::builder().config(config.build().unwrap()).tls(tls);
     builder.connect(address.to_string()).unwrap()
 }
 
-/// A server and its client.
+/// Starts a server and a client of it.
 pub(crate) async fn pair(mode: TlsMode, format: IdFormat) -> (ServerPool, ClientPool) {
     let (server, address) = serve(mode, server_config().id_format(format)).await;
     let ids = IdExchange::Wire(format);
@@ -95,7 +99,7 @@ pub(crate) async fn send(stream: &mut (impl AsyncWriteExt + Unpin), data: &[u8])
     stream.flush().await.unwrap();
 }
 
-/// Reads exactly as much as `data` and compares.
+/// Reads as many bytes as `data` has, and checks that they are equal.
 #[track_caller]
 pub(crate) fn expect<'a>(
     stream: &'a mut (impl AsyncReadExt + Unpin),
@@ -106,6 +110,9 @@ pub(crate) fn expect<'a>(
         let mut read = vec![0; data.len()];
         let outcome = tokio::time::timeout(SOON, stream.read_exact(&mut read)).await;
         assert!(matches!(outcome, Ok(Ok(_))), "{caller}: {outcome:?}");
-        assert!(read == data, "{caller}: other data came than was sent");
+        assert!(
+            read == data,
+            "{caller}: the data that arrived differs from the data that was sent"
+        );
     }
 }

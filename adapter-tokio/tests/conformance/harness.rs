@@ -1,4 +1,4 @@
-//! Tokio, for the scenarios.
+//! The harness through which the scenarios use this adapter.
 
 #![allow(clippy::unwrap_used, reason = "a panic here is a failed scenario")]
 
@@ -75,7 +75,7 @@ impl Harness for Tokio {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        // Both ways of writing: they must not differ.
+        // Plain and vectored writes must behave alike, so the length decides which is used.
         if data.len().is_multiple_of(2) {
             stream.poll_write(cx, data)
         } else {

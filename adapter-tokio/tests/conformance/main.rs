@@ -1,4 +1,4 @@
-//! The scenarios that every adapter must pass, on tokio with several threads.
+//! The scenarios that every adapter must pass, on tokio's multi-threaded runtime.
 
 mod harness;
 

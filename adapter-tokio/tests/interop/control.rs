@@ -1,5 +1,5 @@
-//! The control connection of newer releases: their server calls its first connection `00000000`, and
-//! both ends take it by that name.
+//! The control connection of newer releases of the Go package: their server gives its first connection
+//! the id `00000000`, and both ends take it by that id.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use adapter_tokio::pool_driver::tls::TlsMode;
 use adapter_tokio::pool_proto::{ConnId, IdExchange, IdFormat};
 
-use crate::matrix::Theirs;
+use crate::matrix::GoPool;
 use crate::release::{go, newest};
 use crate::rig::{SOON, client_config, dial, is_timeout, serve, server_config};
 use crate::work::Ends;
@@ -20,12 +20,12 @@ async fn a_go_client_finds_its_control_connection_at_our_server() {
     for mode in [TlsMode::None, TlsMode::SelfSigned] {
         let config = server_config().id_format(IdFormat::Raw4).control_connection(true);
         let (server, address) = serve(mode, config).await;
-        // Who asks before it is there waits for it.
+        // An acquire before the connection exists waits for it.
         let early = tokio::spawn({
             let server = server.clone();
             async move { server.acquire_by_id(ConnId::ZERO, SOON).await }
         });
-        let client = Theirs::client(&Arc::new(release.start()), mode, address, 4).await;
+        let client = GoPool::client(&Arc::new(release.start()), mode, address, 4).await;
         let theirs = client.by_id(ZERO, SOON).await.unwrap();
         let ours = early.await.unwrap().unwrap();
         assert_eq!(ours.id(), ConnId::ZERO);
@@ -34,7 +34,7 @@ async fn a_go_client_finds_its_control_connection_at_our_server() {
         control.they_echo(1000).await;
         control.we_echo(1000).await;
 
-        // The others have other names, on both ends.
+        // All other connections have other ids, at both ends.
         for _ in 0..10 {
             let ours = server.acquire(SOON).await.unwrap();
             assert_ne!(ours.id(), ConnId::ZERO);
@@ -52,7 +52,7 @@ async fn our_client_finds_the_control_connection_of_a_go_server() {
     let (Some(go), Some(release)) = (go(), newest()) else { return };
     let peer = Arc::new(release.start());
     let (server, address) =
-        Theirs::server(&peer, TlsMode::None, "127.0.0.1:0", &go.authority).await;
+        GoPool::server(&peer, TlsMode::None, "127.0.0.1:0", &go.authority).await;
     let config = client_config()
         .capacity(4..=4)
         .ids(IdExchange::Wire(IdFormat::Raw4))
@@ -68,14 +68,14 @@ async fn our_client_finds_the_control_connection_of_a_go_server() {
     }
 }
 
-/// What the option is modelled on, and where it differs: a Go server gives the name once in its
-/// life, and to whoever takes any connection first.
+/// Our option `control_connection` differs from its model in two points, which this test shows: a Go
+/// server assigns the zero id only once in its life, and hands that connection to any taker.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_go_server_gives_the_zero_id_once_and_to_any_taker() {
     let (Some(go), Some(release)) = (go(), newest()) else { return };
     let peer = Arc::new(release.start());
     let (server, address) =
-        Theirs::server(&peer, TlsMode::None, "127.0.0.1:0", &go.authority).await;
+        GoPool::server(&peer, TlsMode::None, "127.0.0.1:0", &go.authority).await;
     let config = || client_config().capacity(1..=1).ids(IdExchange::Wire(IdFormat::Raw4));
     let first = dial(TlsMode::None, config(), address);
     first.wait_ready(1, SOON).await.unwrap();

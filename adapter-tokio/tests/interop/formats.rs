@@ -1,4 +1,4 @@
-//! Ends that are configured for different id formats: what that looks like, and what is said of it.
+//! Ends that are configured for different id formats: the symptoms, and the hints in the errors.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use adapter_tokio::pool_driver::tls::TlsMode;
 use adapter_tokio::pool_proto::{ConnId, IdExchange, IdFormat, Refusal};
 use adapter_tokio::{AcquireError, ClientPool};
 
-use crate::matrix::Theirs;
+use crate::matrix::GoPool;
 use crate::release::go;
 use crate::rig::{SOON, client_config, dial, eventually, serve, server_config};
 
@@ -24,8 +24,8 @@ fn client(mode: TlsMode, format: IdFormat, address: std::net::SocketAddr) -> Cli
     dial(mode, config, address)
 }
 
-/// Waits until the client says what is to be configured, and returns all that it says.
-async fn told(client: &ClientPool, server_sends: IdFormat) -> Arc<str> {
+/// Waits until the client's last failure names the format to configure, and returns that failure.
+async fn hint(client: &ClientPool, server_sends: IdFormat) -> Arc<str> {
     let wanted = match server_sends {
         IdFormat::Hex8 => "configure IdFormat::Hex8",
         IdFormat::Raw4 => "configure IdFormat::Raw4",
@@ -42,7 +42,7 @@ async fn a_client_in_the_wrong_format_says_which_is_right() {
         for format in [IdFormat::Hex8, IdFormat::Raw4] {
             let (server, address) = serve(mode, server_config().id_format(format)).await;
             let client = client(mode, other(format), address);
-            told(&client, format).await;
+            hint(&client, format).await;
             let error = client.acquire(Duration::from_millis(50)).await.unwrap_err();
             assert!(matches!(error, AcquireError::Timeout { .. }), "{error}");
             assert!(error.to_string().contains("configure IdFormat"), "{error}");
@@ -57,23 +57,23 @@ async fn a_client_in_the_wrong_format_for_a_go_server_says_which_is_right() {
     for release in &go.releases {
         for mode in [TlsMode::None, TlsMode::SelfSigned] {
             let peer = Arc::new(release.start());
-            let (server, address) = Theirs::server(&peer, mode, "127.0.0.1:0", &go.authority).await;
+            let (server, address) = GoPool::server(&peer, mode, "127.0.0.1:0", &go.authority).await;
             let client = client(mode, other(release.format), address);
-            let told = told(&client, release.format).await;
-            println!("{}, mode {mode}: {told}", release.name);
+            let hint = hint(&client, release.format).await;
+            println!("{}, mode {mode}: {hint}", release.name);
             drop(server);
         }
     }
 }
 
-/// A Go client that reads `Raw4` of our `Hex8` server names half an id.
+/// A Go client that reads `Raw4` from our `Hex8` server asks for half an id.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn half_an_id_that_a_go_client_tells_is_refused_with_a_hint() {
+async fn half_an_id_from_a_go_client_is_refused_with_a_hint() {
     let Some(go) = go() else { return };
     for release in go.releases.iter().filter(|release| release.format == IdFormat::Raw4) {
         let (server, address) =
             serve(TlsMode::None, server_config().id_format(IdFormat::Hex8)).await;
-        let client = Theirs::client(&Arc::new(release.start()), TlsMode::None, address, 2).await;
+        let client = GoPool::client(&Arc::new(release.start()), TlsMode::None, address, 2).await;
         let half = client.ask("any").await.unwrap()["id"].as_str().unwrap().to_owned();
         let half: ConnId = half.parse().unwrap();
         let error = server.acquire_by_id(half, SOON).await.unwrap_err();
@@ -82,12 +82,12 @@ async fn half_an_id_that_a_go_client_tells_is_refused_with_a_hint() {
     }
 }
 
-/// What three in a row are for: a peer whose ids are all of hex characters and whose user begins
-/// with hex is served, as long as it is chance.
+/// The hint needs three such connections in a row: by chance, an id and the user's first bytes may all
+/// be hex characters, and such a connection must be served.
 #[tokio::test]
 async fn two_connections_that_look_like_the_wrong_format_are_served() {
-    use crate::rig::{Fake, send};
-    let fake = Fake::start(move |mut tcp, number| async move {
+    use crate::rig::{FakeServer, send};
+    let fake = FakeServer::start(move |mut tcp, number| async move {
         match number {
             0 => send(&mut tcp, b"cafe1234").await,
             1 => send(&mut tcp, b"beef5678").await,
@@ -97,7 +97,7 @@ async fn two_connections_that_look_like_the_wrong_format_are_served() {
     });
     let fake = fake.await;
     let client = client(TlsMode::None, IdFormat::Raw4, fake.address);
-    // Their users have begun to use them, so they are there by id only.
+    // Both have early data, so they are served by id only.
     for (id, early) in [(b"cafe", b"1234"), (b"beef", b"5678")] {
         let mut stream = client.acquire_by_id(ConnId::from_bytes(*id), SOON).await.unwrap();
         crate::rig::expect(&mut stream, early).await;

@@ -1,5 +1,5 @@
-//! Every release, either end as the client, every TLS mode, and either end taking any connection
-//! and telling the other its id.
+//! The matrix of releases, roles and TLS modes. In each cell, one end takes any connection and tells the
+//! other its id.
 
 use std::env;
 use std::net::SocketAddr;
@@ -20,12 +20,12 @@ use crate::release::{Authority, Release, go};
 use crate::rig::{SOON, client_config, eventually, server_config, soon};
 use crate::work::Ends;
 
-/// Ready connections: much fewer than are used, so that both ends refill.
+/// Ready connections; far fewer than a cell uses, so that both ends refill.
 const STOCK: u32 = 20;
 
-/// Room beyond the stock. Older Go ends lose track of a connection now and then, where a taker by id
-/// and the pool's loop race: it must not take another's place, nor may their queue of ids be filled
-/// by what the loop adds meanwhile, or the taker blocks for ever.
+/// Capacity beyond the stock. In older Go ends, a taker by id and the pool's loop race, and now and then
+/// the pool loses track of a connection. This connection must not use up the capacity, and the ids that
+/// the loop adds meanwhile must not fill the queue of ids, or the taker blocks forever.
 pub(crate) const CAPACITY: u32 = 4 * STOCK;
 
 const PAYLOAD: usize = 64 * 1024;
@@ -34,8 +34,8 @@ fn connections() -> usize {
     env::var("POOL_INTEROP_CONNECTIONS").map_or(100, |count| count.parse().unwrap())
 }
 
-/// Where a server can come back: on an address of its own, where no dial of another test can happen
-/// to use the port meanwhile.
+/// Returns an address to which a server can return: no other test dials from it, so the port stays free
+/// meanwhile.
 pub(crate) fn fresh_address() -> String {
     static LAST: AtomicU8 = AtomicU8::new(0);
     let process = u8::try_from(std::process::id() % 200).unwrap();
@@ -82,12 +82,12 @@ async fn is_stocked(pool: &impl AnyPool) {
 }
 
 /// A pool of the Go program.
-pub(crate) struct Theirs {
+pub(crate) struct GoPool {
     pub(crate) peer: Arc<Peer>,
     pub(crate) pool: Value,
 }
 
-impl Theirs {
+impl GoPool {
     pub(crate) async fn client(
         peer: &Arc<Peer>,
         mode: TlsMode,
@@ -131,7 +131,7 @@ impl Theirs {
         Ok(self.peer.call(request).await?["conn"].clone())
     }
 
-    /// What it says is ready.
+    /// Returns the number of ready connections that the pool reports.
     pub(crate) async fn active(&self) -> u64 {
         self.ask("stats").await.unwrap()["stats"]["active"].as_u64().unwrap()
     }
@@ -157,7 +157,7 @@ const fn number(mode: TlsMode) -> &'static str {
     }
 }
 
-/// What is the same in all cells of a release, a role and a mode.
+/// The release, our role and the TLS mode of a cell.
 struct Cell<'a> {
     release: &'a Release,
     authority: &'a Authority,
@@ -166,20 +166,20 @@ struct Cell<'a> {
 }
 
 impl Cell<'_> {
-    async fn ends(&self) -> (Ours, Theirs, SocketAddr) {
+    async fn ends(&self) -> (Ours, GoPool, SocketAddr) {
         if self.we_dial {
             let (theirs, address) = self.their_server(None).await;
             (Ours::Client(self.our_client(address)), theirs, address)
         } else {
             let (ours, address) = self.our_server(None).await;
             let peer = Arc::new(self.release.start());
-            (ours, Theirs::client(&peer, self.mode, address, STOCK).await, address)
+            (ours, GoPool::client(&peer, self.mode, address, STOCK).await, address)
         }
     }
 
-    async fn their_server(&self, address: Option<SocketAddr>) -> (Theirs, SocketAddr) {
+    async fn their_server(&self, address: Option<SocketAddr>) -> (GoPool, SocketAddr) {
         let address = address.map_or_else(fresh_address, |address| address.to_string());
-        Theirs::server(&Arc::new(self.release.start()), self.mode, &address, self.authority).await
+        GoPool::server(&Arc::new(self.release.start()), self.mode, &address, self.authority).await
     }
 
     fn our_client(&self, address: SocketAddr) -> ClientPool {
@@ -213,8 +213,8 @@ impl Cell<'_> {
         (Ours::Server(pool), address)
     }
 
-    /// Takes one connection at both ends. One end takes any and its id is told to the other.
-    async fn take(&self, ours: &Ours, theirs: &Theirs, we_take_any: bool) -> Ends {
+    /// Takes one connection at both ends: any at one end, and by its id at the other.
+    async fn take(&self, ours: &Ours, theirs: &GoPool, we_take_any: bool) -> Ends {
         let peer = Arc::clone(&theirs.peer);
         if we_take_any {
             let ours = ours.any().await.unwrap();
@@ -245,7 +245,7 @@ impl Cell<'_> {
         while let Some(used) = uses.join_next().await {
             used.unwrap();
         }
-        // Both have refilled. What a Go end says of its stock is not to be relied upon: see above.
+        // Both ends refill. Only ours is asked: a Go end's count may be wrong, see `CAPACITY`.
         ours.stocked().await;
         let mut all = Vec::new();
         for _ in 0..STOCK {
@@ -260,16 +260,16 @@ impl Cell<'_> {
         }
     }
 
-    /// The server goes, with all that it had, and comes back; the client stays.
+    /// Ends the server and its connections, and starts it again; the client stays.
     async fn restart_server(
         &self,
         ours: Ours,
-        theirs: Theirs,
+        theirs: GoPool,
         address: SocketAddr,
-    ) -> (Ours, Theirs) {
+    ) -> (Ours, GoPool) {
         match ours {
             Ours::Client(pool) => {
-                // The whole program: what it was about to accept would outlive the pool's end.
+                // End the whole program: connections in its backlog would outlive the pool's close.
                 drop(theirs);
                 eventually(|| pool.stats().idle, |idle| *idle == 0).await;
                 let (theirs, _) = self.their_server(Some(address)).await;
@@ -281,7 +281,7 @@ impl Cell<'_> {
                 pool.close();
                 soon(pool.closed()).await;
                 let (ours, _) = self.our_server(Some(address)).await;
-                // By itself it would keep its dead connections for ever.
+                // Without a flush, the Go client would keep its dead connections forever.
                 theirs.ask("flush").await.unwrap();
                 ours.stocked().await;
                 (ours, theirs)
@@ -302,7 +302,7 @@ async fn cells(we_dial: bool, mode: TlsMode) {
     }
 }
 
-/// A test for each role and mode, so that they run side by side.
+/// Declares a test for each role and mode, so that they run in parallel.
 macro_rules! cells {
     ($($name:ident: $we_dial:expr, $mode:ident;)*) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,4 @@
-//! A Go program that runs: requests to it and its answers, as JSON lines.
+//! A running Go program: requests to it and its answers, as JSON lines.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::release::Authority;
 
-/// Ended when dropped, and its pools with it.
+/// A running Go program, which is killed when this is dropped.
 pub(crate) struct Peer {
     child: Child,
     reader: Option<JoinHandle<()>>,
@@ -26,7 +26,7 @@ struct Inner {
 }
 
 impl Peer {
-    /// The Go runtime finds the authority's root as any of the system's.
+    /// Starts a program to which the authority's root is one of the system's roots.
     pub(crate) fn start(program: &Path, authority: Option<&Authority>) -> Self {
         let mut command = Command::new(program);
         if let Some(authority) = authority {
@@ -35,8 +35,8 @@ impl Peer {
         Self::run(command)
     }
 
-    /// One that is to panic, and whose last words would only alarm.
-    pub(crate) fn start_muted(program: &Path) -> Self {
+    /// Starts a program that is going to panic, and discards its standard error.
+    pub(crate) fn start_quietly(program: &Path) -> Self {
         let mut command = Command::new(program);
         command.stderr(Stdio::null());
         Self::run(command)
@@ -52,11 +52,11 @@ impl Peer {
                 let answer: Value = serde_json::from_str(&line).unwrap();
                 let number = answer["n"].as_u64().unwrap();
                 if let Some(sender) = answers.lock().unwrap().remove(&number) {
-                    // Who asked may have given up.
+                    // Fails if the caller was cancelled.
                     let _ = sender.send(answer);
                 }
             }
-            // It has ended; nobody is answered any more.
+            // The program has ended: dropping the senders wakes all callers.
             answers.lock().unwrap().clear();
         });
         let inner = Mutex::new(Inner { input, last: 0 });
@@ -69,7 +69,7 @@ impl Peer {
         request["n"] = json!(inner.last);
         let (sender, receiver) = oneshot::channel();
         self.waiting.lock().unwrap().insert(inner.last, sender);
-        // Where it has ended, the receiver tells.
+        // If the program has ended, the receiver reports it.
         let _ = writeln!(inner.input.as_mut().unwrap(), "{request}");
         receiver
     }
@@ -82,24 +82,24 @@ impl Peer {
         }
     }
 
-    /// Asks, and waits for the answer.
+    /// Sends a request, and waits for its answer.
     pub(crate) async fn call(&self, request: Value) -> Result<Value, String> {
         let receiver = self.begin(request);
         Self::finish(receiver.await.ok())
     }
 
-    /// [`call`](Self::call), outside a runtime.
+    /// Does the same as [`call`](Self::call), outside a runtime.
     pub(crate) fn call_and_wait(&self, request: Value) -> Result<Value, String> {
         Self::finish(self.begin(request).blocking_recv().ok())
     }
 
-    /// Asks what must succeed.
+    /// Sends a request that must succeed, and waits for its answer.
     pub(crate) async fn must(&self, request: Value) -> Value {
         let shown = request.to_string();
         self.call(request).await.unwrap_or_else(|error| panic!("{shown}: {error}"))
     }
 
-    /// Whether it has ended, by itself.
+    /// Returns whether the program has ended by itself.
     pub(crate) fn has_ended(&self) -> bool {
         self.reader.as_ref().is_none_or(JoinHandle::is_finished)
     }
@@ -107,7 +107,7 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // Both fail only where it has ended by itself.
+        // Both fail only if the program has ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if let Some(reader) = self.reader.take() {

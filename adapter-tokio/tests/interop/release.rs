@@ -1,4 +1,4 @@
-//! The Go programs: one for each release, built once.
+//! The Go programs: one for each release, built once per process.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,16 +13,16 @@ use crate::peer::Peer;
 
 const MODULE: &str = "github.com/NodePassProject/pool";
 
-/// One for each of the generations of the module's functions, and the newest.
+/// The default releases: one for each generation of the module's functions, up to the newest.
 const RELEASES: &str = "v1.0.5,v1.0.33,v1.0.50";
 
-/// The one that everybody can download, as far as we know.
+/// The newest release, which must be available in CI.
 pub(crate) const NEWEST: &str = "v1.0.50";
 
-/// In the place of an older release that cannot be downloaded: see its source in `standin/`.
+/// Takes the place of older releases that cannot be downloaded; its source is in `standin/`.
 const STANDIN: &str = "standin";
 
-/// A private certificate authority's root, and a server's certificate from it.
+/// The root of a private certificate authority, and a server certificate that it has issued.
 pub(crate) struct Authority {
     pub(crate) root: String,
     pub(crate) root_file: PathBuf,
@@ -30,31 +30,33 @@ pub(crate) struct Authority {
     pub(crate) key: String,
 }
 
-/// A release of the module, built into a program.
+/// A release of the module, and the program that is built on it.
 pub(crate) struct Release {
     pub(crate) name: String,
     pub(crate) program: PathBuf,
-    /// Whether its server calls its first connection `00000000`.
+    /// Whether its server gives its first connection the id `00000000`.
     pub(crate) zero_first: bool,
     pub(crate) format: IdFormat,
-    /// The functions it has: `any`, `by_id` (their names), `put`, `clean`, `flush` (whether).
+    /// The functions of the release: the names of `any` and `by_id`, and whether it has `put`, `clean`
+    /// and `flush`.
     facts: BTreeMap<String, Value>,
 }
 
-/// What there is to test against.
+/// The programs under test, and the authority that they trust.
 pub(crate) struct Go {
     pub(crate) releases: Vec<Release>,
     pub(crate) authority: Authority,
 }
 
-/// `None`, and a word about it, where there is nothing to test against.
+/// Returns the programs under test. If there are none, prints the reason and returns `None`; in CI, it
+/// panics.
 pub(crate) fn go() -> Option<&'static Go> {
-    // On a thread of its own: it blocks, which a runtime's threads must not.
+    // On its own thread, because it blocks.
     static GO: LazyLock<Result<Go, String>> =
         LazyLock::new(|| std::thread::spawn(prepare).join().unwrap());
     match &*GO {
         Ok(go) => Some(go),
-        Err(why) if in_ci() => panic!("in CI there must be Go and its module {NEWEST}: {why}"),
+        Err(why) if in_ci() => panic!("CI needs Go and release {NEWEST} of the module: {why}"),
         Err(why) => {
             println!("skipped: {why}");
             None
@@ -62,11 +64,11 @@ pub(crate) fn go() -> Option<&'static Go> {
     }
 }
 
-/// The newest release, if it is among those to test against.
+/// Returns the newest release, if it is under test.
 pub(crate) fn newest() -> Option<&'static Release> {
     let newest = go()?.releases.iter().find(|release| release.zero_first);
     if newest.is_none() {
-        println!("skipped: none of the releases asked for has the zero id");
+        println!("skipped: none of the requested releases has the zero id");
     }
     newest
 }
@@ -94,7 +96,7 @@ fn prepare() -> Result<Go, String> {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop").join(STANDIN);
         programs.push((STANDIN, build(&format!("{STANDIN}={}", source.display()))?));
     }
-    let (_, program) = programs.first().ok_or("no release was asked for")?;
+    let (_, program) = programs.first().ok_or("no release was requested")?;
     let authority = make_authority(program)?;
     let releases = programs.into_iter().map(|(name, program)| look_at(name, program, &authority));
     Ok(Go { releases: releases.collect(), authority })
@@ -102,13 +104,14 @@ fn prepare() -> Result<Go, String> {
 
 fn go_command(arguments: &[&str]) -> Command {
     let mut command = Command::new("go");
-    // `mod`: go.sum is completed, as each release is another. `buildvcs`: not a commit of ours.
+    // `-mod=mod` completes go.sum, which differs per release. `-buildvcs=false`: the copy of the sources
+    // is not in our repository.
     command.args(arguments).env("GOFLAGS", "-mod=mod -buildvcs=false").env("CGO_ENABLED", "0");
     command
 }
 
-/// Builds the program on `release`, a version or `NAME=DIRECTORY`. The Go toolchain keeps what it
-/// has built, so that the next time takes no time.
+/// Builds the program on `release`, a version or `NAME=DIRECTORY`. The Go toolchain caches its builds, so
+/// the next call is quick.
 fn build(release: &str) -> Result<PathBuf, String> {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/peer");
     let (name, directory) = match release.split_once('=') {
@@ -127,7 +130,7 @@ fn build(release: &str) -> Result<PathBuf, String> {
     run(go_command(&["mod", "edit", &require]).current_dir(&place)).unwrap();
     match directory {
         Some(_) => run(go_command(&["mod", "edit", &replace]).current_dir(&place)).unwrap(),
-        // Apart from the build: a release that is not to be had is no failure of ours.
+        // Not part of the build: an unavailable release is not a failure of ours.
         None => download(&place)?,
     }
     let built = run(go_command(&["build", "-o", "program", "."]).current_dir(&place));
@@ -135,8 +138,8 @@ fn build(release: &str) -> Result<PathBuf, String> {
     Ok(place.join("program"))
 }
 
-/// Downloads the module, unless it is here. A refusal is remembered, and not asked for again until
-/// the target directory is cleaned.
+/// Downloads the module unless it is cached. A failure is remembered in the target directory, and not
+/// retried until that is cleaned.
 fn download(place: &Path) -> Result<(), String> {
     let refusal = place.join("refused");
     if let Ok(why) = fs::read_to_string(&refusal) {
@@ -160,7 +163,7 @@ fn make_authority(program: &Path) -> Result<Authority, String> {
     let made = Peer::start(program, None).call_and_wait(json!({ "do": "authority" }))?;
     let text = |name: &str| made[name].as_str().unwrap_or_default().to_owned();
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("interop");
-    // Two runs at a time must not see each other's.
+    // The process id keeps concurrent runs apart.
     let root_file = directory.join(format!("root-{}.pem", std::process::id()));
     fs::write(&root_file, text("root")).unwrap();
     Ok(Authority {
@@ -171,14 +174,14 @@ fn make_authority(program: &Path) -> Result<Authority, String> {
     })
 }
 
-/// What a release sends; or why it cannot be had.
+/// Returns the id format of a release, or the reason why it is unavailable.
 pub(crate) fn format_of(release: &str) -> Result<IdFormat, String> {
     let program = build(release)?;
     let authority = make_authority(&program)?;
     Ok(look_at(release, program, &authority).format)
 }
 
-/// Finds out by experiment what a release sends.
+/// Determines by experiment what the servers of a release send.
 fn look_at(release: &str, program: PathBuf, authority: &Authority) -> Release {
     let peer = Peer::start(&program, Some(authority));
     let facts = peer.call_and_wait(json!({ "do": "facts" })).unwrap();
@@ -191,14 +194,14 @@ fn look_at(release: &str, program: PathBuf, authority: &Authority) -> Release {
     let format = match ids[1].len() {
         4 => IdFormat::Raw4,
         8 => IdFormat::Hex8,
-        other => panic!("{release} sends {other} bytes at first: {ids:?}"),
+        other => panic!("{release} sends {other} bytes first: {ids:?}"),
     };
     let zero: &[u8] = if format == IdFormat::Raw4 { &[0; 4] } else { b"00000000" };
     let name = release.split('=').next().unwrap_or(release).to_owned();
     Release { name, zero_first: ids[0] == zero, program, format, facts }
 }
 
-/// What a server sends at first: all that comes until it has been silent for a while.
+/// Returns the bytes that a server sends before it has been silent for 100 ms.
 fn first_bytes(address: &str) -> Vec<u8> {
     use std::io::Read;
     let mut tcp = std::net::TcpStream::connect(address).unwrap();
@@ -218,8 +221,9 @@ impl Release {
         Peer::start(&self.program, go().map(|go| &go.authority))
     }
 
-    /// Whether it is the reference itself, with its law and its faults.
-    pub(crate) fn is_reference(&self) -> bool {
+    /// Returns whether this is a release of the Go package, with its tuning and its faults, and not the
+    /// stand-in.
+    pub(crate) fn is_go_package(&self) -> bool {
         self.name != STANDIN
     }
 

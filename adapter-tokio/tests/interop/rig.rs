@@ -1,5 +1,5 @@
-//! What these tests share beyond what all of tokio's do: pools of ours in every TLS mode, and servers
-//! that do what a test wants.
+//! Helpers of these tests, in addition to those of all tests of this adapter: pools in every TLS mode,
+//! and fake servers.
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -19,7 +19,7 @@ pub(crate) use crate::common::{
     SOON, client_config, eventually, expect, send, server_config, soon,
 };
 
-/// One for all tests: making a key is the slowest part of them.
+/// Shared by all tests, because generating a key is slower than the rest of most of them.
 static IDENTITY: LazyLock<Identity> =
     LazyLock::new(|| Identity::self_signed(["localhost", "127.0.0.1"]).unwrap());
 
@@ -60,14 +60,14 @@ pub(crate) fn dial(mode: TlsMode, config: ClientConfigBuilder, address: SocketAd
     builder.connect(address.to_string()).unwrap()
 }
 
-/// The two ends of one connection: taken at the server, then by its id at the client.
+/// Takes both ends of one connection: any at the server, then the one with its id at the client.
 pub(crate) async fn ends(server: &ServerPool, client: &ClientPool) -> (PooledStream, PooledStream) {
     let ours = server.acquire(SOON).await.unwrap();
     let theirs = client.acquire_by_id(ours.id(), SOON).await.unwrap();
     (ours, theirs)
 }
 
-/// Whether the stream ends, by FIN or by reset, after any data.
+/// Returns whether the stream ends, by FIN or by reset, after any data.
 pub(crate) async fn ended(stream: &mut (impl AsyncReadExt + Unpin)) -> bool {
     let mut rest = Vec::new();
     let ended = tokio::time::timeout(SOON, stream.read_to_end(&mut rest)).await;
@@ -78,7 +78,7 @@ pub(crate) fn is_timeout(error: &AcquireError) -> bool {
     matches!(error, AcquireError::Timeout { .. })
 }
 
-/// A TCP connection from this source address.
+/// Connects from the address `source`.
 pub(crate) async fn connect_from(source: &str, address: SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     let source: IpAddr = source.parse().unwrap();
@@ -91,14 +91,14 @@ pub(crate) async fn tls_accept(tcp: TcpStream) -> std::io::Result<server::TlsStr
     TlsAcceptor::from(Arc::clone(tls.config())).accept(tcp).await
 }
 
-/// A server that does what a test wants with each connection; `serve` also gets its number.
-pub(crate) struct Fake {
+/// A server that runs a test's closure with each connection and its number.
+pub(crate) struct FakeServer {
     pub(crate) address: SocketAddr,
     accepted: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
-impl Fake {
+impl FakeServer {
     pub(crate) async fn start<F>(serve: impl Fn(TcpStream, usize) -> F + Send + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
@@ -118,7 +118,7 @@ impl Fake {
         Self { address, accepted, task }
     }
 
-    /// A plain server whose connections are handed to the test, untouched.
+    /// A plain server that hands its connections to the test as they were accepted.
     pub(crate) async fn by_hand() -> (Self, mpsc::UnboundedReceiver<TcpStream>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let fake = Self::start(move |tcp, _| {
@@ -134,13 +134,13 @@ impl Fake {
     }
 }
 
-impl Drop for Fake {
+impl Drop for FakeServer {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-/// The `number`-th id, as text.
+/// Returns id number `number`, counted from zero, in the format `Hex8`.
 pub(crate) fn hex_id(number: usize) -> String {
     format!("{:08x}", number + 1)
 }

@@ -1,4 +1,4 @@
-//! Which release speaks which format, found out by experiment.
+//! The id format of each release, determined by experiment.
 
 use std::env;
 
@@ -6,7 +6,7 @@ use adapter_tokio::pool_proto::IdFormat;
 
 use crate::release::{NEWEST, format_of, go};
 
-/// The table of the documentation, found out once more.
+/// Prints the facts behind the table in `docs/interop.md`, and checks those of the newest release.
 #[test]
 fn which_release_speaks_which_format() {
     let Some(go) = go() else { return };
@@ -28,8 +28,7 @@ fn which_release_speaks_which_format() {
     }
 }
 
-/// The last release before the format changed and the first after it, of those that can be looked
-/// at. It looks at a few, not at all.
+/// Returns the last available release before the format changed, and the first after it, by bisection.
 fn change(
     mut releases: Vec<String>,
     mut look: impl FnMut(&str) -> Option<IdFormat>,
@@ -40,7 +39,7 @@ fn change(
             None => drop(releases.remove(0)),
         }
     };
-    // Between these two places it changes; there is no last one until one of another format is seen.
+    // The format changes between these two indices; `after` is unknown until another format is seen.
     let (mut before, mut after) = (0, None);
     loop {
         let end = after.unwrap_or(releases.len());
@@ -72,12 +71,12 @@ fn the_release_at_which_the_format_changed() {
         println!("{release}: {format:?}");
         format.ok()
     };
-    let (before, after) = change(releases, look).expect("the format does not change there");
+    let (before, after) = change(releases, look).expect("the format does not change in this range");
     println!("the last of the old format: {before}, the first of the new: {after}");
 }
 
 #[test]
-fn a_change_is_found_among_releases_some_of_which_are_not_to_be_had() {
+fn a_format_change_is_found_although_some_releases_are_unavailable() {
     let releases = || (5..=50).map(|patch| format!("v1.0.{patch}")).collect::<Vec<_>>();
     for first_raw in 6..=50 {
         for missing in [vec![], vec![27], vec![first_raw], vec![5, 28, 50], (10..45).collect()] {

@@ -1,4 +1,4 @@
-//! Mode 2 with a root or a name that is not the server's: neither end lets it pass.
+//! TLS mode 2 (verified) with another root or host name than the server's: both ends refuse.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use adapter_tokio::pool_driver::tls::{ClientTls, Identity, ServerTls, TlsMode};
 use adapter_tokio::pool_proto::{IdExchange, Stats};
 use adapter_tokio::{ClientPool, ServerPool};
 
-use crate::matrix::Theirs;
+use crate::matrix::GoPool;
 use crate::peer::Peer;
 use crate::release::go;
 use crate::rig::{client_config, eventually, identity, server_config};
@@ -26,10 +26,10 @@ async fn a_go_client_without_our_root_is_not_served() {
             .bind("127.0.0.1:0")
             .await
             .unwrap();
-        // A program that knows the system's roots only.
+        // A program that trusts the system's roots only.
         let peer = Arc::new(Peer::start(&release.program, None));
         let address = server.local_addr().unwrap();
-        let client = Theirs::client(&peer, TlsMode::Verified, address, 2).await;
+        let client = GoPool::client(&peer, TlsMode::Verified, address, 2).await;
         let refused = |stats: &Stats| stats.totals.tls_failures + stats.totals.peer_closed >= 4;
         eventually(|| server.stats(), refused).await;
         assert_eq!(client.active().await, NOBODY, "{}", release.name);
@@ -43,7 +43,7 @@ async fn our_client_refuses_a_go_server_of_another_root_or_name() {
     for release in &go.releases {
         let peer = Arc::new(release.start());
         let (_server, address) =
-            Theirs::server(&peer, TlsMode::Verified, "127.0.0.1:0", &go.authority).await;
+            GoPool::server(&peer, TlsMode::Verified, "127.0.0.1:0", &go.authority).await;
         for (host, root) in [("localhost", &other_root), ("other.example", &go.authority.root)] {
             let config = client_config().ids(IdExchange::Wire(release.format)).build().unwrap();
             let client = ClientPool::builder()

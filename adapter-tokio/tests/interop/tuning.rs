@@ -1,5 +1,5 @@
-//! The tuning law, side by side: a Go client and ours, at the same server, taken from in the same
-//! way.
+//! The tuning law: a Go client and ours go through the same capacities and intervals under the same
+//! load.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,21 +12,21 @@ use tokio::time::{Instant, sleep};
 
 use crate::peer::Peer;
 use crate::release::{Release, go};
-use crate::rig::{Fake, SOON, client_config, dial, hex_id, send};
+use crate::rig::{FakeServer, SOON, client_config, dial, hex_id, send};
 
 const CAPACITY: (u32, u32) = (2, 12);
 
-/// Long against what a take lasts, so that takes never meet a round.
+/// Long compared to a take, so that takes never coincide with a round.
 const INTERVAL: (u64, u64) = (300, 600);
 
-/// Rounds after each of which all ready connections are taken.
+/// The number of rounds after each of which all ready connections are taken.
 const BUSY_ROUNDS: usize = 6;
 
-/// Nothing is taken then; both ends come to rest.
+/// The time without takes after the busy rounds, in which capacity and interval settle.
 const QUIET: Duration = Duration::from_millis(4500);
 
-/// The capacities and the intervals that a pool goes through. Apart from each other: a Go client
-/// shows the capacity that a round has led to when the round ends, ours when the next begins.
+/// The capacities and the intervals that a pool goes through. Two lists, because a Go client shows a new
+/// capacity when its round ends, and ours shows it when the next round begins.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Course {
     capacities: Vec<u32>,
@@ -51,7 +51,7 @@ fn millis(interval: Duration) -> u64 {
     u64::try_from(interval.as_millis()).unwrap()
 }
 
-/// What the law says.
+/// Computes the course that the law prescribes.
 fn law() -> Course {
     let (mut course, mut tuner) = (Course::default(), tuner());
     let mut idle = 0;
@@ -64,9 +64,9 @@ fn law() -> Course {
     course
 }
 
-/// A client of either make.
+/// A client pool, of ours or of the Go package.
 trait Tuned {
-    /// Ready connections, capacity, interval.
+    /// Returns the ready connections, the capacity, and the interval in milliseconds.
     async fn look(&self) -> (u32, u32, u64);
     async fn take(&self);
 }
@@ -111,7 +111,7 @@ impl Tuned for GoClient {
     }
 }
 
-/// Takes all after each of the busy rounds but the last, then nothing; and tells the course.
+/// Takes all ready connections after each busy round except the last, then none; returns the course.
 async fn course_of(client: &impl Tuned) -> Course {
     let mut course = Course::default();
     course.note(CAPACITY.0, INTERVAL.0);
@@ -122,7 +122,7 @@ async fn course_of(client: &impl Tuned) -> Course {
                 assert!(Instant::now() < deadline, "no round has created anything");
                 sleep(Duration::from_millis(3)).await;
             }
-            // The round is over by then.
+            // The round ends within this time.
             sleep(Duration::from_millis(60)).await;
             for _ in 0..client.look().await.0 {
                 client.take().await;
@@ -144,8 +144,8 @@ async fn course_of(client: &impl Tuned) -> Course {
     course
 }
 
-/// A server that names connections one after another and keeps them.
-async fn scripted(format: IdFormat) -> Fake {
+/// Starts a server that sends consecutive ids and keeps its connections.
+async fn scripted(format: IdFormat) -> FakeServer {
     let serve = move |mut tcp, number| async move {
         let id: ConnId = hex_id(number).parse().unwrap();
         match format {
@@ -154,14 +154,14 @@ async fn scripted(format: IdFormat) -> Fake {
         }
         std::future::pending::<()>().await;
     };
-    Fake::start(serve).await
+    FakeServer::start(serve).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn go_clients_and_ours_follow_the_same_law() {
     let Some(go) = go() else { return };
-    for release in go.releases.iter().filter(|release| release.is_reference()) {
-        // On a machine that is busy with other things a take can come after the next round.
+    for release in go.releases.iter().filter(|release| release.is_go_package()) {
+        // Up to four tries: on a loaded machine, a take may come after the next round.
         let mut courses = both_courses(release).await;
         for _ in 1..4 {
             if courses == (law(), law()) {
@@ -174,7 +174,7 @@ async fn go_clients_and_ours_follow_the_same_law() {
     }
 }
 
-/// The Go client's, and ours.
+/// Returns the course of the Go client, and of ours.
 async fn both_courses(release: &Release) -> (Course, Course) {
     let (theirs, ours) = (scripted(release.format).await, scripted(release.format).await);
     let go_client = GoClient::start(release, theirs.address).await;

@@ -1,4 +1,4 @@
-//! What is done with a connection of which the Go program has the other end.
+//! Use of a connection whose other end is in the Go program: echoes and half-closes.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::peer::Peer;
 use crate::rig::soon;
 
-/// 64-bit FNV-1a, which Go has in its library: both ends compute it for themselves.
+/// Computes 64-bit FNV-1a, which is in Go's library too, so that each end computes its own sum.
 fn sum(data: &[u8]) -> String {
     let hash = data.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
@@ -21,7 +21,7 @@ fn random(bytes: usize) -> Vec<u8> {
     std::iter::repeat_with(|| fastrand::u8(..)).take(bytes).collect()
 }
 
-/// One connection: our end, and the number of the other.
+/// The two ends of a connection: our stream, and the Go program's number for its own.
 pub(crate) struct Ends {
     pub(crate) peer: Arc<Peer>,
     pub(crate) ours: PooledStream,
@@ -35,7 +35,7 @@ impl Ends {
         soon(self.peer.must(request)).await
     }
 
-    /// We write random bytes, the peer reads them all and sends them back.
+    /// Sends random bytes, which the peer echoes.
     pub(crate) async fn they_echo(&mut self, bytes: usize) {
         let data = random(bytes);
         let mut back = vec![0; bytes];
@@ -48,11 +48,11 @@ impl Ends {
             self.ours.read_exact(&mut back).await.unwrap();
         };
         let (echoed, ()) = soon(async { tokio::join!(echoed, exchange) }).await;
-        assert_eq!(echoed["sum"], sum(&data), "other bytes arrived than were sent");
-        assert!(data == back, "other bytes came back than were sent");
+        assert_eq!(echoed["sum"], sum(&data), "the bytes that arrived differ from those sent");
+        assert!(data == back, "the bytes that came back differ from those sent");
     }
 
-    /// The peer writes random bytes, we read them all and send them back.
+    /// Lets the peer send random bytes, and echoes them.
     pub(crate) async fn we_echo(&mut self, bytes: usize) {
         let peer = Arc::clone(&self.peer);
         let seed = fastrand::u64(..);
@@ -65,15 +65,15 @@ impl Ends {
             self.ours.flush().await.unwrap();
         };
         let (sent, ()) = soon(async { tokio::join!(sent, exchange) }).await;
-        assert_eq!(sent["sum"], sum(&data), "other bytes arrived than were sent");
+        assert_eq!(sent["sum"], sum(&data), "the bytes that arrived differ from those sent");
     }
 
-    /// The peer ends its direction; ours still carries data, until we close.
+    /// Lets the peer close its writing half; ours still carries data until we close it.
     pub(crate) async fn they_half_close(mut self) {
         self.ask("close_write", 0).await;
         let mut rest = Vec::new();
         soon(self.ours.read_to_end(&mut rest)).await.unwrap();
-        assert!(rest.is_empty(), "{} bytes came that nobody sent", rest.len());
+        assert!(rest.is_empty(), "{} bytes arrived that were not sent", rest.len());
         let data = random(1000);
         self.ours.write_all(&data).await.unwrap();
         soon(self.ours.shutdown()).await.unwrap();
@@ -82,11 +82,11 @@ impl Ends {
         self.ask("close", 0).await;
     }
 
-    /// We end our direction; the peer's still carries data, until it closes.
+    /// Closes our writing half; the peer's still carries data until the peer closes.
     pub(crate) async fn we_half_close(mut self) {
         soon(self.ours.shutdown()).await.unwrap();
         let read = self.ask("read_to_end", 0).await;
-        assert_eq!(read["bytes"], Value::Null, "bytes came that nobody sent");
+        assert_eq!(read["bytes"], Value::Null, "bytes arrived that were not sent");
         let written = self.ask("write", 1000).await;
         self.ask("close", 0).await;
         let mut rest = Vec::new();

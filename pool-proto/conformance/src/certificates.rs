@@ -1,4 +1,4 @@
-//! Certificates of every kind.
+//! A certificate authority, which issues certificates that are valid, expired, or not yet valid.
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::RootCertStore;
@@ -9,7 +9,7 @@ use pool_driver::tls::Identity;
 /// A certificate authority.
 pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
-/// When a certificate is valid.
+/// The time at which a certificate is valid.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Validity {
     Past,

@@ -1,5 +1,5 @@
-//! Dialers that are futures: dropped at their end, and panicking before there is one. Tests for
-//! adapters whose calls are futures, each of which is one of theirs.
+//! Tests of dialers that are futures: dropped at their deadline, and panicking. Each function here is
+//! the body of a test in an adapter whose calls are futures.
 
 use std::future::{Future, pending};
 use std::io;
@@ -25,8 +25,8 @@ fn dial_with<H: Harness, F: Future<Output = io::Result<Dialled<H>>> + Send + 'st
     H::block_on(async { builder.connect_with(dial).unwrap() })
 }
 
-/// Counts the dials that were dropped before their end. What a dial leaves behind takes its time to be
-/// tidied up.
+/// Counts dials that were dropped before they ended. The drop takes 50 ms, so that a pool that does
+/// not wait for it is caught.
 struct Dropped(Arc<AtomicUsize>);
 
 impl Drop for Dropped {
@@ -36,7 +36,7 @@ impl Drop for Dropped {
     }
 }
 
-/// A dialer that never returns is dropped at its deadline.
+/// A dial whose dialer never returns is dropped at its deadline.
 pub fn a_dialer_that_never_returns_is_dropped_at_its_deadline<H: Harness>() {
     let dropped = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&dropped);
@@ -52,8 +52,8 @@ pub fn a_dialer_that_never_returns_is_dropped_at_its_deadline<H: Harness>() {
     eventually(|| dropped.load(Ordering::Relaxed), |dropped| *dropped >= 4);
 }
 
-/// `closed` waits until dials are dropped, too.
-pub fn when_a_client_has_closed_its_dials_have_ended<H: Harness>() {
+/// `closed` also waits until pending dials are dropped.
+pub fn a_closed_client_has_dropped_its_dials<H: Harness>() {
     let (begun, dropped) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (count, guard) = (Arc::clone(&begun), Arc::clone(&dropped));
     let client = dial_with::<H, _>(client_config(), move || {
@@ -70,48 +70,50 @@ pub fn when_a_client_has_closed_its_dials_have_ended<H: Harness>() {
     assert_eq!((closed, dropped.load(Ordering::Relaxed)), (Some(()), 4));
 }
 
-/// A panic before there is a future costs a dial, as does one in the future; neither costs the pool.
-pub fn a_dialer_that_panics_costs_its_own_dial_only<H: Harness>() {
+/// A panic of the dialer fails that dial only, whether it happens before there is a future or inside
+/// the future; the pool goes on.
+pub fn a_panicking_dialer_fails_its_own_dial_only<H: Harness>() {
     let (server, address) = serve::<H>(TlsMode::None, server_config());
     let dials = AtomicUsize::new(0);
     let client = dial_with::<H, _>(single(), move || {
         let dial = dials.fetch_add(1, Ordering::Relaxed);
-        assert!(dial > 0, "a panic that this test is about, before there is a future");
+        assert!(dial > 0, "intended panic, before there is a future");
         async move {
-            assert!(dial > 1, "a panic that this test is about, in the future");
+            assert!(dial > 1, "intended panic, inside the future");
             H::dial(Arc::new(move || std::net::TcpStream::connect(address))).await
         }
     });
     let _stream = H::block_on(client.acquire(SOON)).unwrap();
     assert_eq!(client.stats().totals.dial_failures, 2);
-    // What runs the one pool runs the other, too.
+    // The runtime that polls the panicking client also polls this server, which must still work.
     let _stream = H::block_on(server.acquire(SOON)).unwrap();
 }
 
-/// The last failure says that it was a panic.
-pub fn a_dialer_that_panics_is_named_as_the_last_failure<H: Harness>() {
+/// The last failure names the panic.
+pub fn a_panicking_dialer_is_reported_as_the_last_failure<H: Harness>() {
     let client = dial_with::<H, _>(client_config(), || async {
-        panic!("a panic that this test is about");
+        panic!("intended panic");
     });
     let failure = eventually(|| client.last_failure(), Option::is_some);
     assert_eq!(failure.as_deref(), Some("a dial or a handshake panicked"));
 }
 
-/// A panic while a dial that was given up is dropped costs that dial, and not the process.
-pub fn a_dialer_that_panics_when_it_is_dropped_costs_its_own_dial_only<H: Harness>() {
-    struct Nervous;
-    impl Drop for Nervous {
+/// A dial that panics while it is dropped after its deadline fails alone, and does not abort the
+/// process.
+pub fn a_dial_that_panics_when_dropped_fails_itself_only<H: Harness>() {
+    struct PanicsOnDrop;
+    impl Drop for PanicsOnDrop {
         fn drop(&mut self) {
-            panic!("a panic that this test is about");
+            panic!("intended panic");
         }
     }
     let config = client_config().dial_timeout(Duration::from_millis(50));
     let backoff = Duration::from_millis(1);
     let client = dial_with::<H, _>(config.backoff(backoff, backoff), || async {
-        let _nervous = Nervous;
+        let _panics = PanicsOnDrop;
         pending().await
     });
-    // Dials go on after the first that was given up.
+    // The client continues to dial after the first panic.
     eventually(|| client.stats().totals.dial_timeouts, |timeouts| *timeouts > 5);
     client.close();
     let closed = H::block_on(within(client.runtime(), SOON, client.closed()));

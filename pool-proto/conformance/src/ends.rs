@@ -1,11 +1,11 @@
-//! What scenarios begin with: servers, clients, and the two ends of a connection.
+//! Set-up of scenarios: servers, clients, and the two ends of a connection.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::facade::{Adapter, ClientSetup, Listen, ServerSetup};
-use super::kit::identity;
+use super::peers::identity;
 use super::prelude::*;
 use pool_driver::tls::{ClientTls, ServerTls, TlsMode};
 use pool_proto::{
@@ -13,30 +13,30 @@ use pool_proto::{
     ServerConfigBuilder,
 };
 
-/// The adapters at the two ends; the same one, or two that must understand each other.
+/// The adapters at the two ends: one adapter twice, or two that must interoperate.
 #[derive(Clone, Copy)]
 pub struct Ends {
-    /// Who dials.
+    /// The adapter that dials.
     pub client: &'static dyn Adapter,
-    /// Who accepts.
+    /// The adapter that accepts.
     pub server: &'static dyn Adapter,
 }
 
-/// A short table, and where a scenario has got to in it when it fails.
+/// The TLS modes that scenarios run with.
 pub(super) struct Modes;
 
 impl Modes {
-    /// Without TLS, and with it.
+    /// Plain TCP, and TLS with a self-signed certificate.
     pub(super) const BOTH: [TlsMode; 2] = [TlsMode::None, TlsMode::SelfSigned];
 
     const ALL: [TlsMode; 3] = [TlsMode::None, TlsMode::SelfSigned, TlsMode::Verified];
 
-    /// Runs `act` without TLS, and with it.
+    /// Runs `act` without TLS, then with it.
     pub(super) fn both(act: impl Fn(TlsMode)) {
         each(&Self::BOTH, |mode| act(*mode));
     }
 
-    /// Runs `act` with each mode and format.
+    /// Runs `act` with each TLS mode and each id format.
     pub(super) fn all(act: impl Fn(TlsMode, IdFormat)) {
         for mode in Self::ALL {
             each(&[(mode, IdFormat::Hex8), (mode, IdFormat::Raw4)], |(mode, format)| {
@@ -46,13 +46,13 @@ impl Modes {
     }
 }
 
-/// Runs `act` with each row of a table, and tells the row when it fails.
+/// Runs `act` with each row of a table; if `act` panics, the row is printed.
 pub(super) fn each<T: std::fmt::Debug>(table: &[T], act: impl Fn(&T)) {
     struct Row<'a>(&'a dyn std::fmt::Debug);
     impl Drop for Row<'_> {
         fn drop(&mut self) {
             if std::thread::panicking() {
-                eprintln!("  … in the case {:?}", self.0);
+                eprintln!("  … in the row {:?}", self.0);
             }
         }
     }
@@ -70,7 +70,7 @@ pub(super) fn server_config() -> ServerConfigBuilder {
     ServerConfig::builder()
 }
 
-/// A client that keeps one connection, and loses no time when that fails.
+/// A client that keeps one connection, and redials after 1 ms when it fails.
 pub(super) fn single() -> ClientConfigBuilder {
     let ms = std::time::Duration::from_millis(1);
     client_config().capacity(1..=1).backoff(ms, ms)
@@ -91,21 +91,21 @@ pub(super) fn client_tls(mode: TlsMode) -> Option<ClientTls> {
     }
 }
 
-/// A listener on a port of the system's choice, and its address.
+/// Returns a listener on a port that the system chose, and its address.
 pub(super) fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
 }
 
-/// A listener at a loopback address of its own, where there is more than one (Linux): its port can be
-/// free for a while, and no connection of somebody else's will take it.
+/// Returns a listener at a loopback address of its own, where there are several (Linux). Its port may
+/// stay free for a while without a connection of another scenario taking it.
 pub(super) fn own_listener() -> (TcpListener, SocketAddr) {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     if !cfg!(target_os = "linux") {
         return listener();
     }
-    // Another process, such as the same scenarios of another adapter, has another address.
+    // The process id is part of the address: another adapter may run these scenarios at this time.
     let [_, _, a, b] = std::process::id().to_be_bytes();
     let next = NEXT.fetch_add(1, Ordering::Relaxed);
     let listener = TcpListener::bind((Ipv4Addr::new(127, 64 | (a & 63), b, next), 0)).unwrap();
@@ -113,8 +113,8 @@ pub(super) fn own_listener() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// An address at which nobody listens.
-pub(super) fn nobody() -> SocketAddr {
+/// An address without a listener.
+pub(super) fn unused_address() -> SocketAddr {
     own_listener().1
 }
 
@@ -182,12 +182,12 @@ impl Ends {
 }
 
 impl dyn Pool {
-    /// Where the server listens.
+    /// The address at which the server listens.
     pub(super) fn address(&self) -> SocketAddr {
         self.local_addr().unwrap()
     }
 
-    /// Takes any connection, whose reads and writes end soon.
+    /// Takes any connection, and limits its reads and writes to [`SOON`].
     #[track_caller]
     pub(super) fn take(&self) -> Box<dyn Stream> {
         let mut stream = self.acquire(SOON).unwrap();
@@ -195,7 +195,7 @@ impl dyn Pool {
         stream
     }
 
-    /// Takes this connection, whose reads and writes end soon.
+    /// Takes the connection with this id, and limits its reads and writes to [`SOON`].
     #[track_caller]
     pub(super) fn take_id(&self, id: ConnId) -> Box<dyn Stream> {
         let mut stream = self.acquire_by_id(id, SOON).unwrap();
@@ -203,7 +203,7 @@ impl dyn Pool {
         stream
     }
 
-    /// Closes the pool and waits for the end.
+    /// Closes the pool and waits until it is closed.
     #[track_caller]
     pub(super) fn end(&self) {
         self.close();
@@ -211,7 +211,7 @@ impl dyn Pool {
     }
 }
 
-/// The two ends of one connection: taken at the server, then by its id at the client.
+/// Takes both ends of one connection: any at the server, then the one with its id at the client.
 #[track_caller]
 pub(super) fn both_ends(
     server: &Arc<dyn Pool>,

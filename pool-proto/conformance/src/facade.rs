@@ -1,5 +1,5 @@
-//! What an adapter implements: its public API in blocking style, behind traits that are object-safe,
-//! so that one scenario serves adapters of every kind, and two different ones at a time.
+//! The traits that an adapter implements for the scenarios: its public API in blocking style. The traits
+//! are object-safe, so that a scenario can run on any adapter, and on two different adapters at once.
 
 use std::any::Any;
 use std::boxed::Box;
@@ -19,121 +19,121 @@ use pool_driver::tls::{ClientTls, ServerTls, TlsFacts};
 use pool_driver::{Configured, Runtime};
 use pool_proto::{ClientConfig, ConnId, PutError, ServerConfig, Stats};
 
-/// An adapter, as far as the scenarios have to know it.
+/// An adapter: builds pools and balancers for the scenarios.
 ///
 /// An adapter for async code runs each call with its runtime's `block_on`. Calls come from many
 /// threads, none of which belongs to a runtime.
 pub trait Adapter: Send + Sync {
-    /// What it is called, such as "tokio".
+    /// Returns the name that reports print, such as "tokio".
     fn name(&self) -> &'static str;
 
     /// Builds a client pool.
     ///
     /// # Errors
     ///
-    /// What the adapter's builder says.
+    /// Returns the error of the adapter's builder.
     fn client(&self, setup: ClientSetup) -> Result<Arc<dyn Pool>, BuildError>;
 
     /// Builds a server pool.
     ///
     /// # Errors
     ///
-    /// What the adapter's builder says.
+    /// Returns the error of the adapter's builder.
     fn server(&self, setup: ServerSetup) -> Result<Arc<dyn Pool>, BuildError>;
 
     /// Builds a balancer over pools of this adapter, at least one, all clients or all servers.
     fn balancer(&self, pools: Vec<Arc<dyn Pool>>) -> Box<dyn Balancer>;
 }
 
-/// What a client pool is built from.
+/// The settings of a client pool.
 pub struct ClientSetup {
-    /// For the builder's `config`; `None`: it is not called.
+    /// For the builder's `config`, which is not called for `None`.
     pub config: Option<ClientConfig>,
     /// For the builder's `tls`.
     pub tls: Option<ClientTls>,
-    /// For the builder's `keep_alive`; `None`: it is not called.
+    /// For the builder's `keep_alive`, which is not called for the outer `None`.
     pub keep_alive: Option<Option<KeepAlive>>,
     /// For the builder's `connect` or `connect_with`.
     pub dial: Dial,
 }
 
-/// How a client reaches its peer.
+/// The way in which a client reaches its peer.
 pub enum Dial {
     /// The builder's `connect`, with this address.
     Address(String),
-    /// The builder's `connect_with`, with a dialer that makes the streams here. It blocks, perhaps
-    /// for seconds, so an async adapter calls it on a thread where that is allowed; when it panics,
-    /// the adapter's own dialer must panic too. The streams are in blocking mode.
+    /// The builder's `connect_with`, with this dialer. It may block for seconds, so an async adapter
+    /// calls it on a thread where blocking is allowed. If it panics, the dialer that the adapter hands
+    /// to the builder must panic too. Its streams are in blocking mode.
     With(Arc<dyn Fn() -> io::Result<TcpStream> + Send + Sync>),
 }
 
-/// What a server pool is built from.
+/// The settings of a server pool.
 pub struct ServerSetup {
-    /// For the builder's `config`; `None`: it is not called.
+    /// For the builder's `config`, which is not called for `None`.
     pub config: Option<ServerConfig>,
     /// For the builder's `tls`.
     pub tls: Option<ServerTls>,
-    /// For the builder's `keep_alive`; `None`: it is not called.
+    /// For the builder's `keep_alive`, which is not called for the outer `None`.
     pub keep_alive: Option<Option<KeepAlive>>,
     /// For the builder's `bind` or `listen`.
     pub listen: Listen,
 }
 
-/// Where a server's peers come from.
+/// The source of a server's peers.
 pub enum Listen {
     /// The builder's `bind`, with this address.
     Address(String),
-    /// The builder's `listen`, on this listener. It is in blocking mode.
+    /// The builder's `listen`, on this listener, which is in blocking mode.
     On(TcpListener),
 }
 
-/// A pool. Dropping the last handle drops the adapter's last clone.
+/// A handle of an adapter's pool. Dropping the last handle drops the adapter's last clone of the pool.
 pub trait Pool: Send + Sync + Any + fmt::Debug {
-    /// Where a server listens; `None` for a client.
+    /// Returns the address at which a server listens; `None` for a client.
     fn local_addr(&self) -> Option<SocketAddr>;
 
     /// Takes any connection.
     ///
     /// # Errors
     ///
-    /// The pool's own.
+    /// Returns the pool's error.
     fn acquire(&self, timeout: Duration) -> Result<Box<dyn Stream>, AcquireError>;
 
     /// Takes the connection with this id.
     ///
     /// # Errors
     ///
-    /// The pool's own.
+    /// Returns the pool's error.
     fn acquire_by_id(&self, id: ConnId, timeout: Duration)
     -> Result<Box<dyn Stream>, AcquireError>;
 
-    /// An acquire, by id if one is given, with a long timeout, whose caller goes away after this
-    /// time. Async: the future is polled, and then dropped (after zero: polled once). Blocking: a
-    /// call with this timeout. Returns what was taken until then.
-    fn give_up_acquire(&self, id: Option<ConnId>, after: Duration) -> Option<Box<dyn Stream>>;
+    /// Acquires with a long timeout, by id if there is one, and cancels after `after`. An async adapter
+    /// polls the future for this time (once if it is zero), and drops it; a blocking adapter makes a
+    /// call with this timeout. Returns the stream if the acquire ended before.
+    fn acquire_then_cancel(&self, id: Option<ConnId>, after: Duration) -> Option<Box<dyn Stream>>;
 
-    /// Waits for stock.
+    /// Waits until at least `ready` connections are idle.
     ///
     /// # Errors
     ///
-    /// The pool's own.
+    /// Returns the pool's error.
     fn wait_ready(&self, ready: u32, timeout: Duration) -> Result<(), AcquireError>;
 
-    /// Puts a stream back, which is of the same adapter, if not of the same pool.
+    /// Puts a stream back. It comes from the same adapter, but perhaps from another pool.
     ///
     /// # Errors
     ///
-    /// The pool's own.
+    /// Returns the pool's error.
     fn put(&self, stream: Box<dyn Stream>) -> Result<(), PutError>;
 
-    /// What the pool does without waiting.
+    /// Returns the calls that do not wait.
     fn handle(&self) -> &(dyn Handle + 'static);
 
-    /// Waits up to `timeout` until the pool is closed and all that runs for it has ended; returns
-    /// whether that was so.
+    /// Waits up to `timeout` until the pool is closed and its tasks or threads have ended; returns
+    /// whether they have.
     fn closed(&self, timeout: Duration) -> bool;
 
-    /// A clone of the adapter's pool.
+    /// Clones the adapter's pool.
     fn clone_handle(&self) -> Arc<dyn Pool>;
 }
 
@@ -241,55 +241,55 @@ impl Deref for dyn Pool {
     }
 }
 
-/// Several pools as one.
+/// A balancer over several pools.
 pub trait Balancer: Send + Sync {
-    /// Takes a connection of any of them; returns it and the number of its pool, counted from zero.
+    /// Takes a connection of any pool; returns it and the index of its pool.
     ///
     /// # Errors
     ///
-    /// The balancer's own.
+    /// Returns the balancer's error.
     fn acquire(&self, timeout: Duration) -> Result<(Box<dyn Stream>, usize), AcquireError>;
 }
 
-/// A connection in the user's hands. Dropped, it drops the adapter's stream.
+/// A leased connection. Dropping it drops the adapter's stream.
 pub trait Stream: Read + Write + Send + Any + fmt::Debug {
-    /// Its id.
+    /// Returns the id of the connection.
     fn id(&self) -> ConnId;
 
-    /// The address of the peer.
+    /// Returns the address of the peer.
     ///
     /// # Errors
     ///
-    /// The stream's own.
+    /// Returns the stream's error.
     fn peer_addr(&self) -> io::Result<SocketAddr>;
 
-    /// The address of this end.
+    /// Returns the address of this end.
     ///
     /// # Errors
     ///
-    /// The stream's own.
+    /// Returns the stream's error.
     fn local_addr(&self) -> io::Result<SocketAddr>;
 
-    /// What TLS has agreed on.
+    /// Returns what TLS negotiated; `None` without TLS.
     fn tls(&self) -> Option<TlsFacts>;
 
-    /// Closes the writing half: after TLS's goodbye, where there is TLS.
+    /// Closes the writing half; with TLS, after sending close_notify.
     ///
     /// # Errors
     ///
-    /// The stream's own.
+    /// Returns the stream's error.
     fn shutdown_write(&mut self) -> io::Result<()>;
 
-    /// From now on a read, write or flush of this stream, or of its halves, that has not ended after
-    /// this time fails with [`TimedOut`](io::ErrorKind::TimedOut) or
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock). A new stream has no such limit.
+    /// Limits each later read, write and flush of this stream and its halves to this time. After it, they
+    /// fail with [`TimedOut`](io::ErrorKind::TimedOut) or [`WouldBlock`](io::ErrorKind::WouldBlock). A
+    /// new stream has no such limit.
     ///
     /// # Errors
     ///
-    /// The stream's own.
+    /// Returns the stream's error.
     fn set_timeout(&mut self, timeout: Duration) -> io::Result<()>;
 
-    /// Two halves for two threads: what blocks one does not block the other.
+    /// Splits the stream into halves for two threads; neither half blocks the other.
     fn split(self: Box<Self>) -> Halves;
 }
 

@@ -1,5 +1,4 @@
-//! The facade of adapters whose pools are [`pool_driver::Pool`](pool_driver::Pool)s: their futures in
-//! blocking style.
+//! The facade of adapters whose pools are [`pool_driver::Pool`]s: their futures in blocking style.
 
 use std::any::Any;
 use std::fmt;
@@ -24,105 +23,105 @@ use pool_driver::tls::TlsFacts;
 use pool_driver::{self, Configured, PoolBuilder, Runtime};
 use pool_proto::{Accepting, ConnId, Dialing, PutError};
 
-/// How long an acquire waits that is going to be given up.
+/// The timeout of an acquire that will be cancelled before.
 const LONG: Duration = Duration::from_secs(600);
 
-/// A runtime of futures, as far as the scenarios have to know it.
+/// An async runtime and the adapter's stream on it, as the scenarios use them.
 pub trait Harness: Send + Sync + Sized + 'static {
-    /// The adapter's.
+    /// The adapter's runtime.
     type Runtime: Runtime<Stream: fmt::Debug + Unpin + Send + 'static>;
 
-    /// What it is called, such as "tokio".
+    /// The name that reports print, such as "tokio".
     const NAME: &'static str;
 
-    /// For the builders' `on`; `None`: it is not called.
+    /// Returns the handle for the builders' `on`, which is not called for `None`.
     fn handle() -> Option<<Self::Runtime as Runtime>::Handle> {
         None
     }
 
-    /// Runs a future to its end, on this thread.
+    /// Runs a future to its end on this thread.
     fn block_on<F: Future>(future: F) -> F::Output;
 
-    /// Calls a dialer where that may block, and makes its stream one of the runtime's.
+    /// Calls a dialer where blocking is allowed, and converts its stream into one of the runtime.
     fn dial(
         dial: Arc<dyn Fn() -> io::Result<TcpStream> + Send + Sync>,
     ) -> impl Future<Output = io::Result<<Self::Runtime as Runtime>::TcpStream>> + Send + 'static;
 
-    /// Makes a listener, which is in non-blocking mode, one of the runtime's.
+    /// Converts a listener in non-blocking mode into one of the runtime.
     ///
     /// # Errors
     ///
-    /// The runtime's own.
+    /// Returns the runtime's error.
     fn listener(listener: TcpListener) -> io::Result<<Self::Runtime as Runtime>::Listener>;
 
-    /// The stream's own.
+    /// Returns the id of the stream's connection.
     fn id(stream: &StreamOf<Self>) -> ConnId;
 
-    /// The stream's own.
+    /// Returns the address of the peer.
     ///
     /// # Errors
     ///
-    /// The stream's own.
+    /// Returns the stream's error.
     fn peer_addr(stream: &StreamOf<Self>) -> io::Result<SocketAddr>;
 
-    /// The stream's own.
+    /// Returns the address of this end.
     ///
     /// # Errors
     ///
-    /// The stream's own.
+    /// Returns the stream's error.
     fn local_addr(stream: &StreamOf<Self>) -> io::Result<SocketAddr>;
 
-    /// The stream's own.
+    /// Returns what TLS negotiated; `None` without TLS.
     fn tls(stream: &StreamOf<Self>) -> Option<TlsFacts>;
 
-    /// The stream's own.
+    /// Polls the stream's read.
     ///
     /// # Errors
     ///
-    /// The stream's own.
+    /// Returns the stream's error.
     fn poll_read(
         stream: Pin<&mut StreamOf<Self>>,
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>>;
 
-    /// The stream's own.
+    /// Polls the stream's write.
     ///
     /// # Errors
     ///
-    /// The stream's own.
+    /// Returns the stream's error.
     fn poll_write(
         stream: Pin<&mut StreamOf<Self>>,
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>>;
 
-    /// The stream's own.
+    /// Polls the stream's flush.
     ///
     /// # Errors
     ///
-    /// The stream's own.
+    /// Returns the stream's error.
     fn poll_flush(stream: Pin<&mut StreamOf<Self>>, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Closes this end's half of the stream.
+    /// Polls the close of the stream's writing half.
     ///
     /// # Errors
     ///
-    /// The stream's own.
+    /// Returns the stream's error.
     fn poll_close(stream: Pin<&mut StreamOf<Self>>, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
-/// The stream of the adapter that a harness is for.
+/// The stream type of a harness's adapter.
 pub type StreamOf<H> = <<H as Harness>::Runtime as Runtime>::Stream;
 
-/// `act`, unless the time is up first.
+/// Runs `act`, up to `limit`; returns `None` if it has not ended by then.
 pub(super) async fn within<N: Runtime, T>(
     runtime: &N,
     limit: Duration,
     act: impl Future<Output = T>,
 ) -> Option<T> {
     let time_is_up = async {
-        // Ready at once after zero, where a timer would still take a millisecond.
+        // A zero limit is ready at once; a timer would still take a millisecond.
         if !limit.is_zero() {
             runtime.sleep(limit).await;
         }
@@ -131,16 +130,16 @@ pub(super) async fn within<N: Runtime, T>(
     async { Some(act.await) }.or(time_is_up).await
 }
 
-/// The adapter that a harness is for.
+/// The facade of a harness's adapter.
 #[derive(Debug)]
 pub struct OnFutures<H>(PhantomData<H>);
 
 impl<H: Harness> OnFutures<H> {
-    /// The one there is.
+    /// The only value.
     pub const ADAPTER: Self = Self(PhantomData);
 }
 
-/// What both setups have in common.
+/// Starts a builder with the settings that clients and servers share.
 pub(super) fn set_up<H: Harness, R: Configured>(
     config: Option<R::Config>,
     tls: Option<R::Tls>,
@@ -197,7 +196,7 @@ impl<H: Harness> Adapter for OnFutures<H> {
     }
 }
 
-/// A balancer, if the pools are of this role.
+/// Returns a balancer over these pools if they have this role.
 fn several<H: Harness, R: Configured>(
     pools: &[Arc<dyn Pool>],
 ) -> Option<Box<dyn facade::Balancer>> {
@@ -250,7 +249,7 @@ impl<H: Harness, R: Configured> Pool for Shared<H, R> {
         taken.map(|stream| boxed::<H>(stream, self.pool.runtime()))
     }
 
-    fn give_up_acquire(&self, id: Option<ConnId>, after: Duration) -> Option<Box<dyn Stream>> {
+    fn acquire_then_cancel(&self, id: Option<ConnId>, after: Duration) -> Option<Box<dyn Stream>> {
         let runtime = self.pool.runtime();
         H::block_on(async {
             let taken = async {
@@ -287,7 +286,7 @@ impl<H: Harness, R: Configured> Pool for Shared<H, R> {
     }
 }
 
-/// A stream, or half of one, whose reads and writes may be limited in time.
+/// A stream, or half of a stream, with an optional limit on the time of its reads and writes.
 struct Limited<H: Harness> {
     stream: Arc<Mutex<StreamOf<H>>>,
     runtime: H::Runtime,
@@ -304,8 +303,8 @@ impl<H: Harness> Limited<H> {
         self.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Polls until it is ready, or the time is up. The stream is held for a poll only, so that its
-    /// other half can go on.
+    /// Polls until `act` is ready, or the limit is reached. The stream is locked only during a poll, so
+    /// that the other half can make progress.
     fn poll<T>(
         &self,
         mut act: impl FnMut(Pin<&mut StreamOf<H>>, &mut Context<'_>) -> Poll<io::Result<T>>,

@@ -1,14 +1,15 @@
-//! What every adapter must do, as scenarios that are written once and run on each: two pools over
-//! loopback, of one adapter or of two, and peers that are no pools. Feature `conformance`; for the
-//! tests of adapters only.
+//! Scenarios that every adapter of the connection pool must pass, written once and run on each
+//! adapter. They connect two pools over loopback, of one adapter or of two, and let pools meet peers
+//! that are not pools. This package is for the tests of adapters only.
 //!
-//! An adapter implements [`Adapter`], [`Pool`], [`Stream`] and [`Balancer`] (some 200 lines, most of
-//! them forwarding); for one whose pools are [`adapter::Pool`](pool_driver::Pool)s that is done, as
-//! [`OnFutures`], and a [`Harness`] is enough. It calls [`main`] from a test without the usual harness:
+//! An adapter implements [`Adapter`], [`Pool`], [`Stream`] and [`Balancer`]: some 200 lines, most of
+//! which forward. For an adapter whose pools are [`pool_driver::Pool`]s, [`OnFutures`] implements them
+//! already, and a [`Harness`] is enough. The adapter calls [`main`] from a test target without the
+//! standard test harness:
 //!
 //! ```toml
 //! [dev-dependencies]
-//! pool-proto = { version = "0.1", features = ["conformance"] }
+//! pool-conformance = "0.1"
 //!
 //! [[test]]
 //! name = "conformance"
@@ -23,22 +24,23 @@
 //! }
 //! ```
 //!
-//! `cargo test --test conformance` then takes filters and options as for other tests. For a pair of
-//! two adapters, [`Ends`] has two different ones; [`run`] runs one pair after another in one process,
-//! and [`run_pairs`] what concerns both ends on each pair of several adapters.
+//! `cargo test --test conformance` then takes filters and options as for other tests. To run a client
+//! of one adapter against a server of another, put both into [`Ends`]. [`run`] runs one pair of
+//! adapters and returns, so that a test can run several pairs in one process; [`run_pairs`] runs the
+//! scenarios that concern both ends on each pair of several adapters.
 //!
 //! # Where to look
 //!
-//! | file | what is in it |
+//! | file | content |
 //! |---|---|
-//! | `facade.rs` | what an adapter implements |
-//! | `futures.rs` | that, for adapters whose calls are futures |
+//! | `facade.rs` | the traits that an adapter implements |
+//! | `futures.rs` | their implementation for adapters whose calls are futures |
 //! | `scenarios/` | the scenarios, by topic |
-//! | `polls.rs`, `dialers.rs` | what only futures can do: be polled by hand, and be dropped |
-//! | `ends.rs` | what they begin with: servers, clients, both ends of a connection |
-//! | `kit.rs`, `certificates.rs`, `tickets.rs` | peers by hand, certificates of every kind, a flood |
-//! | `census.rs`, `starving.rs` | descriptors, threads, processor time; a server without descriptors |
-//! | `wait.rs` | the clock, and waiting for what cannot be awaited |
+//! | `polls.rs`, `dialers.rs` | tests for adapters of futures: polled by hand, and dropped |
+//! | `ends.rs` | set-up: servers, clients, both ends of a connection |
+//! | `peers.rs`, `certificates.rs`, `session_tickets.rs` | hand-written peers, certificates of every kind, a flood of TLS session tickets |
+//! | `process.rs`, `starving.rs` | descriptors, threads and processor time; a server without descriptors |
+//! | `wait.rs` | the clock, and polling for conditions that cannot be awaited |
 
 #![allow(
     clippy::unwrap_used,
@@ -48,19 +50,19 @@
     reason = "a panic here is a failed scenario"
 )]
 
-mod census;
 mod certificates;
 pub mod dialers;
 mod ends;
 mod facade;
 mod forwarding;
 mod futures;
-mod kit;
+mod peers;
 pub mod polls;
 mod prelude;
+mod process;
 mod scenarios;
+mod session_tickets;
 mod starving;
-mod tickets;
 mod wait;
 
 pub use ends::Ends;
@@ -69,32 +71,33 @@ pub use facade::{
 };
 pub use futures::{Harness, OnFutures, StreamOf};
 pub use scenarios::scenarios;
-pub use tickets::shake_and_make_tickets;
+pub use session_tickets::handshake_and_make_tickets;
 
 use std::process::ExitCode;
 use std::sync::{PoisonError, RwLock};
 
 use libtest_mimic::{Arguments, Trial};
 
-/// Something that must be so on every adapter.
+/// A behaviour that every adapter must have.
 #[derive(Clone, Copy)]
 pub struct Scenario {
-    /// The behaviour, behind its topic.
+    /// The topic and the behaviour: `topic::behaviour`.
     pub name: &'static str,
-    /// It counts descriptors or threads, or measures time, so that no other may run beside it.
+    /// Whether no other scenario may run at the same time: this one counts descriptors or threads, or
+    /// measures time.
     pub exclusive: bool,
-    /// Panics when it is not so.
+    /// Checks the behaviour, and panics if the adapters do not have it.
     pub run: fn(&Ends),
 }
 
-/// Runs all scenarios on one pair of adapters, as the `main` of a test; `label` is put before their
-/// names. Takes the arguments of the process as other tests do.
+/// Runs all scenarios on one pair of adapters, as the `main` of a test target. `label` is printed with
+/// their names. The arguments of the process are those of other tests.
 #[must_use]
 pub fn main(label: &str, ends: Ends) -> ExitCode {
     if run(label, ends) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Runs all scenarios on one pair of adapters; says whether all have passed.
+/// Runs all scenarios on one pair of adapters; returns whether all have passed.
 #[must_use]
 pub fn run(label: &str, ends: Ends) -> bool {
     if starving::starves(&ends) {
@@ -103,8 +106,8 @@ pub fn run(label: &str, ends: Ends) -> bool {
     run_each(scenarios().into_iter().map(|scenario| (label.to_owned(), ends, scenario)).collect())
 }
 
-/// Runs the scenarios in which two pools meet on each pair of these adapters, those of one with
-/// itself included; says whether all have passed.
+/// Runs the scenarios that connect two pools on each pair of these adapters, also each adapter with
+/// itself; returns whether all have passed.
 #[must_use]
 pub fn run_pairs(adapters: &[&'static dyn Adapter]) -> bool {
     let mut all = Vec::new();
@@ -112,8 +115,8 @@ pub fn run_pairs(adapters: &[&'static dyn Adapter]) -> bool {
         for server in adapters {
             let label = format!("{} client, {} server", client.name(), server.name());
             let ends = Ends { client: *client, server: *server };
-            let meeting = scenarios().into_iter().filter(Scenario::is_meeting);
-            all.extend(meeting.map(|scenario| (label.clone(), ends, scenario)));
+            let paired = scenarios().into_iter().filter(Scenario::is_between_pools);
+            all.extend(paired.map(|scenario| (label.clone(), ends, scenario)));
         }
     }
     run_each(all)
@@ -126,7 +129,7 @@ fn run_each(all: Vec<(String, Ends, Scenario)>) -> bool {
     }
     let trials = all.into_iter().map(|(label, ends, scenario)| {
         let trial = Trial::test(scenario.name, move || {
-            scenario.run_beside_others(&ends);
+            scenario.run_in_turn(&ends);
             Ok(())
         });
         trial.with_kind(label)
@@ -134,23 +137,23 @@ fn run_each(all: Vec<(String, Ends, Scenario)>) -> bool {
     !libtest_mimic::run(&arguments, trials.collect()).has_failed()
 }
 
-/// Held for writing by a scenario that must be alone.
-static ALONE: RwLock<()> = RwLock::new(());
+/// Locked for writing by exclusive scenarios, and for reading by the others.
+static EXCLUSIVE: RwLock<()> = RwLock::new(());
 
-/// The topics in which it matters who is at the other end.
-const MEETINGS: [&str; 4] = ["early::", "exchange::", "reuse::", "trust::"];
+/// The topics in which the adapter at the other end matters.
+const PAIRED_TOPICS: [&str; 4] = ["early::", "exchange::", "reuse::", "trust::"];
 
 impl Scenario {
-    fn is_meeting(&self) -> bool {
-        MEETINGS.iter().any(|topic| self.name.starts_with(topic))
+    fn is_between_pools(&self) -> bool {
+        PAIRED_TOPICS.iter().any(|topic| self.name.starts_with(topic))
     }
 
-    fn run_beside_others(&self, ends: &Ends) {
+    fn run_in_turn(&self, ends: &Ends) {
         if self.exclusive {
-            let _alone = ALONE.write().unwrap_or_else(PoisonError::into_inner);
+            let _alone = EXCLUSIVE.write().unwrap_or_else(PoisonError::into_inner);
             (self.run)(ends);
         } else {
-            let _beside = ALONE.read().unwrap_or_else(PoisonError::into_inner);
+            let _beside = EXCLUSIVE.read().unwrap_or_else(PoisonError::into_inner);
             (self.run)(ends);
         }
     }

@@ -1,5 +1,5 @@
-//! Futures of callers that wait: polled by hand, and dropped at any moment. Tests for adapters whose
-//! calls are futures, each of which is one of theirs.
+//! Tests of futures of waiters: polled by hand, and dropped at any moment. Each function here is the
+//! body of a test in an adapter whose calls are futures.
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpStream};
@@ -46,47 +46,47 @@ fn dial<H: Harness>(
     H::block_on(async { builder.connect(address.to_string()).unwrap() })
 }
 
-/// Counts how often a future asked to be polled.
+/// Counts wake-ups.
 #[derive(Default)]
-struct Calls(AtomicUsize);
+struct Wakes(AtomicUsize);
 
-impl Wake for Calls {
+impl Wake for Wakes {
     fn wake(self: Arc<Self>) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// A waiter is woken once, and not before there is an answer.
-pub fn a_waiter_is_not_woken_before_there_is_news<H: Harness>() {
+/// A waiter is woken once, and only when its answer is ready.
+pub fn a_waiter_is_woken_once_when_served<H: Harness>() {
     let (server, address) = serve::<H>(TlsMode::None, server_config());
-    let calls = Arc::new(Calls::default());
-    let waker = Waker::from(Arc::clone(&calls));
-    let count = || calls.0.load(Ordering::Relaxed);
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(Arc::clone(&wakes));
+    let count = || wakes.0.load(Ordering::Relaxed);
     let mut wait = Box::pin(server.acquire(Duration::MAX));
-    // In the runtime, as its timer may need it.
+    // Inside the runtime, which its timer may need.
     let mut poll = || H::block_on(async { wait.as_mut().poll(&mut Context::from_waker(&waker)) });
     assert!(poll().is_pending());
     let peer = TcpStream::connect(address).unwrap();
     eventually(count, |count| *count == 1);
-    let Poll::Ready(answer) = poll() else { panic!("woken for nothing") };
+    let Poll::Ready(answer) = poll() else { panic!("woken without an answer") };
     drop((answer.unwrap(), peer));
     assert_eq!(count(), 1);
 }
 
-/// Whose answer is there is not asked to wait.
+/// An acquire with a zero timeout is ready at its first poll.
 pub fn a_zero_timeout_needs_one_poll<H: Harness>() {
     let (server, _address) = serve::<H>(TlsMode::None, server_config());
     let mut context = Context::from_waker(Waker::noop());
     let mut acquire = Box::pin(server.acquire(Duration::ZERO));
     let Poll::Ready(answer) = acquire.as_mut().poll(&mut context) else {
-        panic!("a zero timeout waits");
+        panic!("an acquire with a zero timeout waits");
     };
     let expected = AcquireError::Timeout { why: WaitReason::NoPeer, last_failure: None };
     assert_eq!(answer.map(drop), Err(expected));
 }
 
-/// What a future was promised that is dropped goes to the next.
-pub fn a_dropped_acquire_leaves_its_place_to_the_next<H: Harness>() {
+/// A connection that was assigned to a future goes to the next waiter when the future is dropped.
+pub fn a_dropped_acquire_leaves_its_turn_to_the_next<H: Harness>() {
     let (_server, address) = serve::<H>(TlsMode::None, server_config());
     let client = dial::<H>(TlsMode::None, single().max_connections(1), address);
     H::block_on(async {
@@ -96,7 +96,7 @@ pub fn a_dropped_acquire_leaves_its_place_to_the_next<H: Harness>() {
         assert!(first.as_mut().poll(&mut context).is_pending());
         let mut second = Box::pin(client.acquire(SOON));
         assert!(second.as_mut().poll(&mut context).is_pending());
-        // Promised to the first, which never comes for it.
+        // Assigned to the first waiter, which is never polled again.
         client.put(held).unwrap();
         drop(first);
         let stream = within(client.runtime(), SOON, second).await.unwrap().unwrap();
@@ -105,8 +105,8 @@ pub fn a_dropped_acquire_leaves_its_place_to_the_next<H: Harness>() {
     });
 }
 
-/// Gives up at any moment, now and then by id.
-async fn give_up_at_random<H: Harness, R: Configured>(pool: PoolOf<H, R>, seed: u64) {
+/// Acquires and cancels at random moments, with every fourth seed by id.
+async fn acquire_and_cancel_at_random<H: Harness, R: Configured>(pool: PoolOf<H, R>, seed: u64) {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut last: Option<ConnId> = None;
     for _ in 0..150 {
@@ -131,11 +131,11 @@ async fn give_up_at_random<H: Harness, R: Configured>(pool: PoolOf<H, R>, seed: 
     }
 }
 
-fn all_give_up_at_random<H: Harness, R: Configured>(pool: &PoolOf<H, R>) {
+fn all_acquire_and_cancel_at_random<H: Harness, R: Configured>(pool: &PoolOf<H, R>) {
     let takers: Vec<_> = (0..32)
         .map(|seed| {
             let pool = pool.clone();
-            spawn(move || H::block_on(give_up_at_random::<H, R>(pool, seed)))
+            spawn(move || H::block_on(acquire_and_cancel_at_random::<H, R>(pool, seed)))
         })
         .collect();
     for taker in takers {
@@ -143,13 +143,13 @@ fn all_give_up_at_random<H: Harness, R: Configured>(pool: &PoolOf<H, R>) {
     }
 }
 
-/// Wherever a future of a client's is dropped, its connection is still there for others.
-pub fn acquires_that_are_given_up_lose_no_connection<H: Harness>() {
+/// Wherever a client's future is dropped, its connection stays available for others.
+pub fn cancelled_acquires_lose_no_connection<H: Harness>() {
     for mode in Modes::BOTH {
         let (server, address) = serve::<H>(mode, server_config());
         let config = client_config().capacity(2..=8).take_order(TakeOrder::NewestFirst);
         let client = dial::<H>(mode, config, address);
-        all_give_up_at_random::<H, _>(&client);
+        all_acquire_and_cancel_at_random::<H, _>(&client);
         let calm = |stats: &Stats| stats.idle >= 2 && stats.returning + stats.handshaking == 0;
         let stats = eventually(|| client.stats(), calm);
         assert_adds_up(&stats);
@@ -158,11 +158,11 @@ pub fn acquires_that_are_given_up_lose_no_connection<H: Harness>() {
     }
 }
 
-/// Wherever a future of a server's is dropped, its connection is still there for others.
-pub fn acquires_that_are_given_up_at_a_server_lose_no_connection<H: Harness>() {
+/// Wherever a server's future is dropped, its connection stays available for others.
+pub fn cancelled_acquires_at_a_server_lose_no_connection<H: Harness>() {
     let (server, address) = serve::<H>(TlsMode::None, server_config());
     let client = dial::<H>(TlsMode::None, client_config(), address);
-    all_give_up_at_random::<H, _>(&server);
+    all_acquire_and_cancel_at_random::<H, _>(&server);
     let calm = |stats: &Stats| stats.idle >= 4 && stats.returning + stats.handshaking == 0;
     let stats = eventually(|| server.stats(), calm);
     assert_adds_up(&stats);

@@ -1,4 +1,4 @@
-//! Names that nearly every file of the scenarios uses.
+//! Names that nearly every file of this package uses.
 
 pub(super) use super::ends::{Ends, Modes};
 pub(super) use super::facade::{Dial, Pool, Stream};

@@ -1,4 +1,5 @@
-//! A server without descriptors, in a process of its own, because there all else would fail too.
+//! A server that runs out of descriptors, in a child process: in this process, all other scenarios
+//! would run out of them too.
 
 use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -7,14 +8,15 @@ use super::ends::server_config;
 use super::prelude::*;
 use pool_driver::tls::TlsMode;
 
-/// Tells the child which pair of adapters it is to starve.
+/// The variable that tells the child process which pair of adapters to run.
 const CHILD: &str = "POOL_CONFORMANCE_STARVES";
 
 fn pair(ends: &Ends) -> String {
     format!("{}, {}", ends.client.name(), ends.server.name())
 }
 
-/// In the child, and only there, a server runs out of descriptors and tells what happens.
+/// Runs the server in the child process, where it reports its progress on standard output; returns
+/// whether this process is a child.
 pub(super) fn starves(ends: &Ends) -> bool {
     let Some(wanted) = std::env::var_os(CHILD) else { return false };
     if wanted == *pair(ends) {
@@ -24,7 +26,7 @@ pub(super) fn starves(ends: &Ends) -> bool {
             |told: &Option<_>| told.as_deref().is_some_and(|text: &str| text.contains("accept"));
         eventually(|| server.last_failure(), accept);
         println!("starving");
-        // The peers leave, and everybody can connect again.
+        // The peers leave, and new ones can connect again.
         eventually(|| server.stats(), |stats| stats.idle == 0);
         println!("empty");
         eventually(|| server.stats(), |stats| stats.idle == 1);
@@ -33,14 +35,14 @@ pub(super) fn starves(ends: &Ends) -> bool {
     true
 }
 
-/// The child, and what it tells.
+/// The child process, and the lines that it prints.
 pub(super) struct Starving {
     pub(super) child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Starving {
-    /// Starts this program once more, with so few descriptors.
+    /// Starts this program again, limited to `descriptors` descriptors.
     pub(super) fn start(ends: &Ends, descriptors: usize) -> Self {
         let mut child = Command::new("sh")
             .args(["-c", &format!("ulimit -n {descriptors}; exec \"$0\"")])
@@ -53,7 +55,7 @@ impl Starving {
         Self { child, lines }
     }
 
-    /// Waits for a line that begins like this, and returns the rest of it.
+    /// Waits for a line that begins with `word`, and returns the rest of it.
     pub(super) fn says(&mut self, word: &str) -> String {
         loop {
             let line = self.lines.next().unwrap().unwrap();
@@ -66,7 +68,7 @@ impl Starving {
 
 impl Drop for Starving {
     fn drop(&mut self) {
-        // It has ended by itself, or its scenario has failed.
+        // Both fail if the child has ended by itself; it is still running if its scenario has failed.
         drop((self.child.kill(), self.child.wait()));
     }
 }

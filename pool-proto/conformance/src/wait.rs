@@ -1,4 +1,5 @@
-//! The one clock of the scenarios, and the one way to wait for what cannot be awaited.
+//! The clock of the scenarios, polling for conditions that cannot be awaited, and limited reads and
+//! writes.
 
 use std::fmt::Debug;
 use std::io;
@@ -6,16 +7,17 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The most that anything on loopback may take, on a loaded machine.
+/// The longest time that any step on loopback may take on a loaded machine.
 pub(super) const SOON: Duration = Duration::from_secs(10);
 
-/// The time.
+/// The current time.
 #[allow(clippy::disallowed_methods, reason = "the one clock of the scenarios")]
 pub(super) fn now() -> Instant {
     Instant::now()
 }
 
-/// Looks until what it sees fits, and returns that; on timeout tells what it saw last.
+/// Calls `look` until its result satisfies `fits`, and returns that result. Panics with the last
+/// result after [`SOON`].
 #[track_caller]
 pub(super) fn eventually<T: Debug>(mut look: impl FnMut() -> T, fits: impl Fn(&T) -> bool) -> T {
     let deadline = now() + SOON;
@@ -24,63 +26,63 @@ pub(super) fn eventually<T: Debug>(mut look: impl FnMut() -> T, fits: impl Fn(&T
         if fits(&seen) {
             return seen;
         }
-        assert!(now() < deadline, "not so within {SOON:?}: {seen:#?}");
+        assert!(now() < deadline, "the condition did not hold within {SOON:?}: {seen:#?}");
         thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// Something that runs on a thread of its own, whose panics are told to who waits for it.
+/// A closure that runs on its own thread; its panic is propagated to the caller of [`soon`](Self::soon).
 pub(super) struct Running<T>(Receiver<thread::Result<T>>);
 
-/// Runs `act` on a thread of its own.
+/// Runs `act` on its own thread.
 pub(super) fn spawn<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> Running<T> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
-        // Nobody may be waiting for it any more.
+        // Fails if the scenario has ended already.
         let _ = sender.send(outcome);
     });
     Running(receiver)
 }
 
 impl<T> Running<T> {
-    /// Waits for its end, which must come soon.
+    /// Waits up to [`SOON`] for the closure to return, and returns its result.
     #[track_caller]
     pub(super) fn soon(self) -> T {
         match self.0.recv_timeout(SOON) {
             Ok(Ok(output)) => output,
             Ok(Err(panic)) => std::panic::resume_unwind(panic),
-            Err(_) => panic!("did not end within {SOON:?}"),
+            Err(_) => panic!("the thread did not end within {SOON:?}"),
         }
     }
 
-    /// Checks that it has not ended after this time.
+    /// Checks that the closure has not returned after `time`.
     #[track_caller]
     pub(super) fn still_runs_after(self, time: Duration) -> Self {
         let ended = self.0.recv_timeout(time);
-        assert!(matches!(ended, Err(mpsc::RecvTimeoutError::Timeout)), "it ended early");
+        assert!(matches!(ended, Err(mpsc::RecvTimeoutError::Timeout)), "the thread ended early");
         self
     }
 }
 
-/// Sends all of it.
+/// Writes and flushes all of `data`.
 #[track_caller]
 pub(super) fn send(stream: &mut (impl io::Write + ?Sized), data: &[u8]) {
     stream.write_all(data).unwrap();
     stream.flush().unwrap();
 }
 
-/// Reads exactly as much as `data` and compares.
+/// Reads as many bytes as `data` has, and checks that they are equal.
 #[track_caller]
 pub(super) fn expect(stream: &mut (impl io::Read + ?Sized), data: &[u8]) {
     let mut read = vec![0; data.len()];
     if let Err(error) = stream.read_exact(&mut read) {
-        panic!("{} bytes did not come: {error:?}", data.len());
+        panic!("{} bytes did not arrive: {error:?}", data.len());
     }
-    assert!(read == data, "other data came than was sent");
+    assert!(read == data, "the data that arrived differs from the data that was sent");
 }
 
-/// Reads to the end, which must come in good order.
+/// Reads until EOF. An error instead of EOF panics.
 #[track_caller]
 pub(super) fn read_all(stream: &mut (impl io::Read + ?Sized)) -> Vec<u8> {
     let mut all = Vec::new();
@@ -88,21 +90,21 @@ pub(super) fn read_all(stream: &mut (impl io::Read + ?Sized)) -> Vec<u8> {
     all
 }
 
-/// Reads until the stream ends, by FIN or by reset, after any data.
+/// Reads any data until the stream ends, by FIN or by reset.
 #[track_caller]
 pub(super) fn assert_ends(stream: &mut (impl io::Read + ?Sized)) {
     let mut rest = Vec::new();
     if let Err(error) = stream.read_to_end(&mut rest) {
-        assert!(!is_late(&error), "it did not end within {SOON:?}");
+        assert!(!is_late(&error), "the stream did not end within {SOON:?}");
     }
 }
 
-/// Whether a read or write ran into its timeout.
+/// Returns whether a read or write has timed out.
 pub(super) fn is_late(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
 }
 
-/// No byte like its neighbours, no period that a buffer could have.
+/// Test data in which neighbours differ, with a period (251) that is not the size of any buffer.
 pub(super) fn payload(len: usize) -> Vec<u8> {
     (0..=250).cycle().take(len).collect()
 }

@@ -1,4 +1,4 @@
-//! Connections that are dead, or have the name of another.
+//! Faults with connections that are dead, or have the id of another connection.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 use tokio::time::sleep;
 
-use super::{A_WHILE, our_client, our_server, reference, send_id};
-use crate::matrix::{Theirs, fresh_address};
+use super::{A_WHILE, go_peer, our_client, our_server, send_id};
+use crate::matrix::{GoPool, fresh_address};
 use crate::rig::{
-    Fake, SOON, ends, eventually, expect, is_timeout, send, server_config, server_tls, soon,
+    FakeServer, SOON, ends, eventually, expect, is_timeout, send, server_config, server_tls, soon,
 };
 
 const MODES: [TlsMode; 2] = [TlsMode::None, TlsMode::SelfSigned];
 
-async fn gone(server: ServerPool) {
+async fn close(server: ServerPool) {
     server.close();
     soon(server.closed()).await;
 }
@@ -32,8 +32,8 @@ async fn fault_01_dead_connections_are_handed_out() {
             let client = our_client(mode, 10, address);
             client.wait_ready(10, SOON).await.unwrap();
             let known = server.acquire(SOON).await.unwrap().id();
-            gone(server).await;
-            // At once, before anything can have told the pool.
+            close(server).await;
+            // At once, before the pool can have noticed.
             let taken = match by_id {
                 true => client.acquire_by_id(known, Duration::ZERO).await,
                 false => client.acquire(Duration::ZERO).await,
@@ -44,17 +44,17 @@ async fn fault_01_dead_connections_are_handed_out() {
         }
     }
 
-    let Some(peer) = reference() else { return };
+    let Some(peer) = go_peer() else { return };
     let (server, address) = our_server(TlsMode::None, 20).await;
-    let theirs = Theirs::client(&peer, TlsMode::None, address, 4).await;
+    let theirs = GoPool::client(&peer, TlsMode::None, address, 4).await;
     eventually(|| server.idle(), |idle| *idle >= 4).await;
-    gone(server).await;
+    close(server).await;
     let dead = theirs.ask("any").await.unwrap();
     let read = peer.must(json!({ "do": "read_to_end", "conn": dead["conn"] })).await;
-    assert_eq!(read["bytes"], Value::Null, "the reference handed out a dead connection");
+    assert_eq!(read["bytes"], Value::Null, "the Go pool handed out a dead connection");
 }
 
-async fn back_at(address: std::net::SocketAddr, mode: TlsMode) -> ServerPool {
+async fn serve_at(address: std::net::SocketAddr, mode: TlsMode) -> ServerPool {
     let config = server_config().capacity(40).id_format(IdFormat::Raw4).build().unwrap();
     let builder = ServerPool::builder().config(config).tls(server_tls(mode));
     builder.bind(&address.to_string()).await.unwrap()
@@ -62,15 +62,15 @@ async fn back_at(address: std::net::SocketAddr, mode: TlsMode) -> ServerPool {
 
 /// 2: after a server restart the pool stayed full of dead connections for the rest of the run.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_02_idle_dead_ones_are_never_removed() {
+async fn fault_02_dead_idle_connections_are_never_removed() {
     for mode in MODES {
-        let server = back_at(fresh_address().parse().unwrap(), mode).await;
+        let server = serve_at(fresh_address().parse().unwrap(), mode).await;
         let address = server.local_addr().unwrap();
         let client = our_client(mode, 10, address);
         client.wait_ready(10, SOON).await.unwrap();
-        gone(server).await;
+        close(server).await;
         eventually(|| client.idle(), |idle| *idle == 0).await;
-        let server = back_at(address, mode).await;
+        let server = serve_at(address, mode).await;
         client.wait_ready(10, SOON).await.unwrap();
         for _ in 0..50 {
             let (mut ours, mut theirs) = ends(&server, &client).await;
@@ -79,29 +79,29 @@ async fn fault_02_idle_dead_ones_are_never_removed() {
         }
     }
 
-    let Some(peer) = reference() else { return };
-    let server = back_at(fresh_address().parse().unwrap(), TlsMode::None).await;
+    let Some(peer) = go_peer() else { return };
+    let server = serve_at(fresh_address().parse().unwrap(), TlsMode::None).await;
     let address = server.local_addr().unwrap();
-    let theirs = Theirs::client(&peer, TlsMode::None, address, 4).await;
+    let theirs = GoPool::client(&peer, TlsMode::None, address, 4).await;
     eventually(|| server.idle(), |idle| *idle >= 4).await;
-    gone(server).await;
-    let server = back_at(address, TlsMode::None).await;
+    close(server).await;
+    let server = serve_at(address, TlsMode::None).await;
     sleep(A_WHILE).await;
-    assert!(theirs.active().await >= 4, "the reference keeps its dead connections");
-    // Its capacity may have risen by one.
-    assert!(server.stats().totals.admitted <= 1, "and dials no others");
+    assert!(theirs.active().await >= 4, "the Go pool keeps its dead connections");
+    // A single dial is possible: the capacity may have risen by one.
+    assert!(server.stats().totals.admitted <= 1, "the Go pool does not replace them");
 }
 
-/// 13: of ten connections with the same id ten were counted, one was stored, nine were orphaned.
+/// 13: of ten connections with the same id, ten were counted, one was stored, and nine were orphaned.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_13_a_duplicate_id_from_the_server_overwrites() {
     let (ended, mut ends) = tokio::sync::mpsc::unbounded_channel();
-    let fake = Fake::start(move |mut tcp, _| {
+    let fake = FakeServer::start(move |mut tcp, _| {
         let ended = ended.clone();
         async move {
             send_id(&mut tcp, 0).await;
             let mut rest = Vec::new();
-            // By a FIN or a reset.
+            // The pool may close by FIN or by reset.
             let _ = tcp.read_to_end(&mut rest).await;
             let _ = ended.send(());
         }
@@ -115,28 +115,28 @@ async fn fault_13_a_duplicate_id_from_the_server_overwrites() {
     }
     drop(client.acquire(SOON).await.unwrap());
 
-    let Some(peer) = reference() else { return };
-    let fake = Fake::start(|mut tcp, _| async move {
+    let Some(peer) = go_peer() else { return };
+    let fake = FakeServer::start(|mut tcp, _| async move {
         send_id(&mut tcp, 0).await;
         std::future::pending::<()>().await;
     });
     let fake = fake.await;
-    // It is not to dial again before the test is over.
+    // The interval keeps it from dialling again before the test is over.
     let made = peer.must(json!({
         "do": "client", "address": fake.address.to_string(), "min": 4, "max": 4, "tls": "0",
         "min_ms": 60_000, "max_ms": 60_000, "keep_alive_ms": 15_000,
     }));
-    let theirs = Theirs { pool: made.await["pool"].clone(), peer };
+    let theirs = GoPool { pool: made.await["pool"].clone(), peer };
     theirs.stocked(4).await;
     theirs.by_id("00000001", SOON).await.unwrap();
     let second = theirs.by_id("00000001", Duration::ZERO).await;
-    assert!(second.is_err(), "the reference counts four, and has one");
+    assert!(second.is_err(), "the Go pool counts four connections, and has one");
 }
 
-/// 14: a full server sends an id and closes; its client then held 5 of 5 dead connections.
+/// 14: a full server sent an id and closed, so its client held 5 dead connections of 5.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_14_a_full_server_sends_an_id_then_closes() {
-    // Our server turns away before it sends anything.
+    // Our server rejects a peer before it sends anything.
     let (server, address) = our_server(TlsMode::None, 1).await;
     let first = our_client(TlsMode::None, 1, address);
     first.wait_ready(1, SOON).await.unwrap();
@@ -146,24 +146,24 @@ async fn fault_14_a_full_server_sends_an_id_then_closes() {
     assert!(read.is_empty(), "a full server sent {read:?}");
     drop(server);
 
-    // Our client of one that does not.
+    // Our client of a server that sends an id first.
     let full = || {
-        Fake::start(|mut tcp, number| async move {
+        FakeServer::start(|mut tcp, number| async move {
             send_id(&mut tcp, number).await;
         })
     };
     let fake = full().await;
     let client: ClientPool = our_client(TlsMode::None, 5, fake.address);
-    // It is seen at the first look, as the handshake ends, or a moment later, in the pool.
+    // The close is noticed when the handshake ends, or a moment later, in the pool.
     let seen = |stats: &Stats| stats.totals.peer_closed + stats.totals.transport_failures >= 5;
     eventually(|| client.stats(), seen).await;
     assert!(is_timeout(&client.acquire(Duration::ZERO).await.unwrap_err()));
 
-    let Some(peer) = reference() else { return };
+    let Some(peer) = go_peer() else { return };
     let fake = full().await;
-    let theirs = Theirs::client(&peer, TlsMode::None, fake.address, 5).await;
+    let theirs = GoPool::client(&peer, TlsMode::None, fake.address, 5).await;
     theirs.stocked(5).await;
     let dead = theirs.ask("any").await.unwrap();
     let read = peer.must(json!({ "do": "read_to_end", "conn": dead["conn"] })).await;
-    assert_eq!(read["bytes"], Value::Null, "the reference handed out a dead connection");
+    assert_eq!(read["bytes"], Value::Null, "the Go pool handed out a dead connection");
 }

@@ -1,4 +1,4 @@
-//! Flush, close, put back, and the end of the listener.
+//! Faults of flush, close, put, and the end of the listener.
 
 use std::net::Shutdown;
 use std::sync::Arc;
@@ -14,14 +14,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{A_WHILE, go_server, older, our_client, our_server, reference, send_id};
-use crate::matrix::Theirs;
+use super::{A_WHILE, go_peer, go_server, older_releases, our_client, our_server, send_id};
+use crate::matrix::GoPool;
 use crate::rig::{
-    Fake, SOON, client_config, dial, ended, ends, eventually, expect, send, serve, server_config,
-    soon,
+    FakeServer, SOON, client_config, dial, ended, ends, eventually, expect, send, serve,
+    server_config, soon,
 };
 
-/// 11: flush against take and refill crashed the process in 12 of 15 runs.
+/// 11: flushes beside takes and refills crashed the process in 12 of 15 runs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_11_flush_against_take_and_refill() {
     let (server, address) = our_server(TlsMode::None, 40).await;
@@ -33,7 +33,7 @@ async fn fault_11_flush_against_take_and_refill() {
         let (client, over) = (client.clone(), Arc::clone(&over));
         hammers.spawn(async move {
             while !over.load(Ordering::Relaxed) {
-                // A flush may be faster, always.
+                // Fails if a flush is faster, which may happen every time.
                 let _ = client.acquire(Duration::from_millis(5)).await;
             }
         });
@@ -54,11 +54,11 @@ async fn fault_11_flush_against_take_and_refill() {
     expect(&mut theirs, b"alive").await;
 }
 
-/// 12: connections came and stayed after close, clients were admitted, dials went on.
+/// 12: after close, connections arrived and stayed, clients were admitted, and dials went on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_12_close_is_not_final() {
-    // A client whose connections are about to be ready when it closes.
-    let (fake, mut arrivals) = Fake::by_hand().await;
+    // A client closes while its connections are in their handshake.
+    let (fake, mut arrivals) = FakeServer::by_hand().await;
     let client = our_client(TlsMode::None, 4, fake.address);
     let mut half_done = Vec::new();
     for _ in 0..4 {
@@ -72,15 +72,15 @@ async fn fault_12_close_is_not_final() {
     let dials = client.stats().totals.dials;
     sleep(A_WHILE).await;
     assert_eq!((client.stats().totals.dials, fake.accepted()), (dials, 4));
-    // A server.
+    // A closed server.
     let (server, address) = our_server(TlsMode::None, 4).await;
     server.close();
     soon(server.closed()).await;
-    assert!(TcpStream::connect(address).await.is_err(), "nobody listens");
+    assert!(TcpStream::connect(address).await.is_err(), "the port is still open");
 
-    let Some(peer) = reference() else { return };
-    let (fake, mut arrivals) = Fake::by_hand().await;
-    let theirs = Theirs::client(&peer, TlsMode::None, fake.address, 4).await;
+    let Some(peer) = go_peer() else { return };
+    let (fake, mut arrivals) = FakeServer::by_hand().await;
+    let theirs = GoPool::client(&peer, TlsMode::None, fake.address, 4).await;
     let mut half_done = Vec::new();
     for _ in 0..4 {
         half_done.push(soon(arrivals.recv()).await.unwrap());
@@ -90,11 +90,11 @@ async fn fault_12_close_is_not_final() {
         send_id(tcp, number).await;
     }
     let open = timeout(A_WHILE, half_done[0].read_u8()).await.is_err();
-    assert!(open, "the reference keeps what comes after its close");
+    assert!(open, "the Go pool keeps connections that arrive after its close");
 }
 
-/// 15: in the older releases a put back blocked for the keep-alive period while the peer was silent,
-/// and swallowed the requests that it sent meanwhile.
+/// 15: in the older releases, a put blocked for the keep-alive period while the peer was silent, and
+/// discarded the requests that the peer sent meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_15_put_with_a_silent_peer() {
     let (server, address) = our_server(TlsMode::None, 4).await;
@@ -105,13 +105,13 @@ async fn fault_15_put_with_a_silent_peer() {
     let start = Instant::now();
     client.put(theirs).unwrap();
     assert!(start.elapsed() < A_WHILE);
-    // The other end has not put it back, and sends two requests at once.
+    // The other end keeps its lease, and sends two requests at once.
     send(&mut ours, b"one, two").await;
     let mut theirs = client.acquire_by_id(id, SOON).await.unwrap();
     expect(&mut theirs, b"one, two").await;
 
     const PERIOD: u64 = 400;
-    for release in older().filter(|release| release.has("clean")) {
+    for release in older_releases().filter(|release| release.has("clean")) {
         let peer = Arc::new(release.start());
         let config = server_config().capacity(4).id_format(release.format);
         let (server, address) = serve(TlsMode::None, config).await;
@@ -122,7 +122,7 @@ async fn fault_15_put_with_a_silent_peer() {
         let made = made.await;
         let ours = server.acquire(SOON).await.unwrap();
         let id = ours.id().to_string();
-        let theirs = Theirs { peer: Arc::clone(&peer), pool: made["pool"].clone() };
+        let theirs = GoPool { peer: Arc::clone(&peer), pool: made["pool"].clone() };
         let conn = theirs.by_id(&id, SOON).await.unwrap();
         let start = Instant::now();
         peer.must(json!({ "do": "put", "pool": theirs.pool, "id": id, "conn": conn })).await;
@@ -131,7 +131,7 @@ async fn fault_15_put_with_a_silent_peer() {
     }
 }
 
-/// 20: when the listener had closed, the accept loop went on for ever.
+/// 20: after the listener had closed, the accept loop went on forever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_20_the_listener_closes() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap().into_std().unwrap();
@@ -145,11 +145,11 @@ async fn fault_20_the_listener_closes() {
     });
     eventually(|| server.stats().waiters, |waiters| *waiters == 1).await;
     socket2::SockRef::from(&handle).shutdown(Shutdown::Both).unwrap();
-    // It ends, and tells whom it concerns; it does not try again.
-    let told = soon(waits).await.unwrap();
-    assert_eq!(told, Err(AcquireError::Refused(Refusal::AcceptEnded)));
+    // Our server stops accepting and refuses its waiters; it does not retry.
+    let answer = soon(waits).await.unwrap();
+    assert_eq!(answer, Err(AcquireError::Refused(Refusal::AcceptEnded)));
 
-    let Some(peer) = reference() else { return };
+    let Some(peer) = go_peer() else { return };
     let (theirs, _) = go_server(&peer, TlsMode::None).await;
     theirs.ask("close_listener").await.unwrap();
     let accepts = async || theirs.ask("stats").await.unwrap()["stats"]["accepts"].as_u64().unwrap();

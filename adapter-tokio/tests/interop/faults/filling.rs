@@ -1,4 +1,4 @@
-//! Filling the pool: what stops it, and what it must not do.
+//! Faults of filling the pool: stalls, dials without backoff, and bad dialers.
 
 use std::io;
 use std::sync::Arc;
@@ -12,16 +12,16 @@ use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use super::{A_WHILE, faulty, our_client, reference, send_id};
-use crate::matrix::Theirs;
+use super::{A_WHILE, faulty_release, go_peer, our_client, send_id};
+use crate::matrix::GoPool;
 use crate::peer::Peer;
-use crate::rig::{Fake, SOON, client_config, eventually, send, tls_accept};
+use crate::rig::{FakeServer, SOON, client_config, eventually, send, tls_accept};
 
-/// The first connection is accepted and never answered; all others are served.
-async fn first_is_silent(tls: bool) -> Fake {
+/// Starts a server that never answers its first connection, and serves all others.
+async fn first_is_silent(tls: bool) -> FakeServer {
     let serve = move |mut tcp: TcpStream, number: usize| async move {
         if number == 0 {
-            // Kept open.
+            // Stays open and silent.
         } else if tls {
             let mut stream = tls_accept(tcp).await.unwrap();
             send(&mut stream, &u32::try_from(number).unwrap().to_be_bytes()).await;
@@ -32,37 +32,37 @@ async fn first_is_silent(tls: bool) -> Fake {
         std::future::pending::<()>().await;
         drop(tcp);
     };
-    Fake::start(serve).await
+    FakeServer::start(serve).await
 }
 
-/// 3: one silent handshake stopped all refill, for 60 s in plaintext and for ever under TLS.
+/// 3: one silent handshake stopped all refill, for 60 s in plaintext and forever under TLS.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_03_one_silent_handshake_stops_all_refill() {
     for (mode, tls) in [(TlsMode::None, false), (TlsMode::SelfSigned, true)] {
         let fake = first_is_silent(tls).await;
         let client = our_client(mode, 4, fake.address);
-        // Many more than could be there before the refill.
+        // Many more connections than the initial stock.
         for _ in 0..20 {
             drop(client.acquire(SOON).await.unwrap());
         }
         let refilled = |stats: &Stats| (stats.idle, stats.handshaking) == (3, 1);
         let stats = eventually(|| client.stats(), refilled).await;
-        assert_eq!(stats.totals.handshake_timeouts, 0, "the silent one is still waited for");
+        assert_eq!(stats.totals.handshake_timeouts, 0, "the silent handshake is still pending");
     }
 
-    let Some(peer) = reference() else { return };
+    let Some(peer) = go_peer() else { return };
     let fake = first_is_silent(false).await;
-    let theirs = Theirs::client(&peer, TlsMode::None, fake.address, 4).await;
+    let theirs = GoPool::client(&peer, TlsMode::None, fake.address, 4).await;
     theirs.stocked(3).await;
     for _ in 0..3 {
         theirs.ask("any").await.unwrap();
     }
-    // Six of its intervals.
+    // The Go pool's interval is 50 ms: it has had six rounds.
     sleep(A_WHILE).await;
-    assert_eq!(theirs.active().await, 0, "the reference has not refilled");
+    assert_eq!(theirs.active().await, 0, "the Go pool has not refilled");
 }
 
-/// 4: without a backoff there were 50 dials a second to a server that was down, or 20,000.
+/// 4: without a backoff, there were 50 dials a second to a server that was down, in older releases 20,000.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_04_no_dial_backoff() {
     const ONE_SECOND: Duration = Duration::from_secs(1);
@@ -75,26 +75,26 @@ async fn fault_04_no_dial_backoff() {
     });
     let client = client.unwrap();
     sleep(ONE_SECOND).await;
-    // Five at first, all at once; then one at a time, after waits of up to 0.2, 0.4, 0.8 s that are
-    // drawn at random: more than 15 of them in a second happen once in billions of times.
+    // Five dials at once; then one at a time, after random waits of up to 0.2, 0.4, 0.8 s. The
+    // probability of more than 15 of these in a second is below one in a billion.
     let dials = dials.load(Ordering::Relaxed);
     assert!(dials <= 20, "{dials} dials in a second");
     assert!(client.stats().failures_in_a_row > 0);
 
-    let Some(peer) = reference() else { return };
+    let Some(peer) = go_peer() else { return };
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let theirs = Theirs::client(&peer, TlsMode::None, nobody, 5).await;
+    let theirs = GoPool::client(&peer, TlsMode::None, nobody, 5).await;
     sleep(ONE_SECOND).await;
     let stats = theirs.ask("stats").await.unwrap();
     let dials = stats["stats"]["dials"].as_u64().unwrap();
-    assert!(dials > 40, "the reference dials {dials} times a second");
+    assert!(dials > 40, "the Go pool dials only {dials} times a second");
 }
 
-/// 19: a dialer that returned something else than a TCP connection was a panic, and the end of the
-/// program. Here that does not compile; a dialer that panics costs its own dial.
+/// 19: a dialer that returned something other than a TCP connection caused a panic that ended the
+/// program. Here, such a dialer does not compile, and a dialer that panics fails only its own dial.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_19_a_dialer_that_returns_no_tcp_connection() {
-    let fake = Fake::start(|mut tcp, number| async move {
+    let fake = FakeServer::start(|mut tcp, number| async move {
         send(&mut tcp, crate::rig::hex_id(number).as_bytes()).await;
         std::future::pending::<()>().await;
     });
@@ -103,19 +103,19 @@ async fn fault_19_a_dialer_that_returns_no_tcp_connection() {
     let ms = Duration::from_millis(1);
     let config = client_config().capacity(2..=2).backoff(ms, ms).build().unwrap();
     let client = ClientPool::builder().config(config).connect_with(move || {
-        assert!(calls.fetch_add(1, Ordering::Relaxed) != 0, "the first dial of the test panics");
+        assert!(calls.fetch_add(1, Ordering::Relaxed) != 0, "intended panic of the first dial");
         TcpStream::connect(target)
     });
     let client = client.unwrap();
     client.wait_ready(2, SOON).await.unwrap();
     assert_eq!(client.stats().totals.dial_failures, 1);
 
-    let Some(release) = faulty() else { return };
-    let peer = Peer::start_muted(&release.program);
+    let Some(release) = faulty_release() else { return };
+    let peer = Peer::start_quietly(&release.program);
     let odd = peer.call(json!({
         "do": "client", "min": 1, "max": 1, "min_ms": 50, "max_ms": 50, "tls": "0", "odd": true,
     }));
-    // It ends before or after it has answered.
+    // The program ends before or after it has answered.
     let _ = odd.await;
     eventually(|| peer.has_ended(), |ended| *ended).await;
 }
@@ -128,8 +128,8 @@ async fn fault_17_an_unknown_tls_mode_means_plaintext() {
         assert!(error.to_string().contains(&format!("{unknown:?}")), "{error}");
     }
 
-    let Some(peer) = reference() else { return };
-    let fake = Fake::start(|mut tcp, number| async move {
+    let Some(peer) = go_peer() else { return };
+    let fake = FakeServer::start(|mut tcp, number| async move {
         send_id(&mut tcp, number).await;
         std::future::pending::<()>().await;
     });
@@ -138,7 +138,7 @@ async fn fault_17_an_unknown_tls_mode_means_plaintext() {
         "do": "client", "address": fake.address.to_string(), "min": 1, "max": 1, "min_ms": 50,
         "max_ms": 50, "keep_alive_ms": 15_000, "tls": "7",
     }));
-    let theirs = Theirs { pool: made.await["pool"].clone(), peer };
-    // Our fake speaks no TLS.
+    let theirs = GoPool { pool: made.await["pool"].clone(), peer };
+    // The fake server is plain, so a filled pool is a plain one.
     theirs.stocked(1).await;
 }

@@ -1,4 +1,4 @@
-//! Taking connections: who gets which, and when.
+//! Faults of taking connections: by id, while waiting, and before the pool runs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +10,13 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::{A_WHILE, go_server, our_client, our_server, reference, send_id};
-use crate::matrix::Theirs;
-use crate::rig::{Fake, SOON, client_config, ends, eventually, expect, is_timeout, send, soon};
+use super::{A_WHILE, go_peer, go_server, our_client, our_server, send_id};
+use crate::matrix::GoPool;
+use crate::rig::{
+    FakeServer, SOON, client_config, ends, eventually, expect, is_timeout, send, soon,
+};
 
-/// 8: a take by id removed another connection's token: with both directions mixed connections were
+/// 8: a take by id removed another connection's token. With takes by id at both ends, connections were
 /// stranded, and descriptors piled up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_08_take_by_id_pops_another_connections_token() {
@@ -22,7 +24,7 @@ async fn fault_08_take_by_id_pops_another_connections_token() {
     let client = our_client(TlsMode::None, 20, address);
     let mut uses = JoinSet::new();
     for _ in 0..1000 {
-        // Either end takes any, and the other the same by its id; many are in use at a time.
+        // Either end takes any connection, and the other takes the same by its id; many are in use at once.
         let (mut one, mut other) = if fastrand::bool() {
             ends(&server, &client).await
         } else {
@@ -38,7 +40,7 @@ async fn fault_08_take_by_id_pops_another_connections_token() {
     while let Some(used) = uses.join_next().await {
         used.unwrap();
     }
-    // Nothing is stranded: what one end has, the other has.
+    // No connection is stranded: both ends have the same ones.
     let look = || (client.stats(), server.stats());
     let (client, server) = eventually(look, |(client, server)| {
         client.idle == 20 && server.idle == 20 && client.leased + server.leased == 0
@@ -46,7 +48,7 @@ async fn fault_08_take_by_id_pops_another_connections_token() {
     .await;
     assert_eq!((client.claimed, server.claimed), (0, 0));
 
-    let Some(peer) = reference() else { return };
+    let Some(peer) = go_peer() else { return };
     let (theirs, address) = go_server(&peer, TlsMode::None).await;
     let first = our_client(TlsMode::None, 1, address);
     theirs.stocked(1).await;
@@ -54,15 +56,15 @@ async fn fault_08_take_by_id_pops_another_connections_token() {
     theirs.stocked(2).await;
     let _first = first.acquire(SOON).await.unwrap();
     let second = second.acquire(SOON).await.unwrap();
-    // Both clients dial anew, so that there are four.
+    // Both clients redial, so the Go pool has four connections.
     theirs.stocked(4).await;
-    // The token that goes is that of the first.
+    // This take removes the token of the first connection.
     theirs.by_id(&second.id().to_string(), SOON).await.unwrap();
     for _ in 0..2 {
         theirs.ask("any").await.unwrap();
     }
     let short = json!({ "do": "any", "pool": theirs.pool, "ms": 300 });
-    assert!(peer.call(short).await.is_err(), "the reference has one more, but its token is gone");
+    assert!(peer.call(short).await.is_err(), "the Go pool has one more, but its token is gone");
 }
 
 /// 9: an id was queued before its connection was stored, and a waiting taker lost both.
@@ -70,8 +72,8 @@ async fn fault_08_take_by_id_pops_another_connections_token() {
 async fn fault_09_an_id_is_queued_before_its_connection_is_stored() {
     const TAKERS: u32 = 100;
     let (server, address) = our_server(TlsMode::None, TAKERS).await;
-    // Each round's connections are kept until its end: who closes them at once is taken for a full
-    // server, and dialled less and less.
+    // Each round keeps its connections until its end: a server that closes them at once looks full to
+    // the client, which then dials less and less often.
     for round in 1..=5 {
         let mut takers = JoinSet::new();
         for _ in 0..TAKERS {
@@ -103,7 +105,7 @@ async fn fault_10_a_taker_waiting_across_flush_never_sees_new_connections() {
     let _client = our_client(TlsMode::None, 4, address);
     drop(soon(taker).await.unwrap().unwrap());
 
-    let Some(peer) = reference() else { return };
+    let Some(peer) = go_peer() else { return };
     let (theirs, address) = go_server(&peer, TlsMode::None).await;
     let waits = peer.call(json!({ "do": "any", "pool": theirs.pool, "ms": 1000 }));
     let flush = async {
@@ -114,10 +116,11 @@ async fn fault_10_a_taker_waiting_across_flush_never_sees_new_connections() {
         client
     };
     let (waited, _client) = tokio::join!(waits, flush);
-    assert!(waited.is_err(), "the reference's taker sees nothing of four connections");
+    assert!(waited.is_err(), "the Go pool's taker sees none of four new connections");
 }
 
-/// How long after its connection arrives a taker by id has it. It asks some milliseconds earlier.
+/// Measures the time from the arrival of a connection until `take` has it. `take` begins 5 ms before the
+/// arrival.
 async fn delay(take: impl Future<Output = ()>, arrive: impl FnOnce() -> Instant) -> Duration {
     let arrives = async {
         sleep(Duration::from_millis(5)).await;
@@ -131,11 +134,11 @@ async fn delay(take: impl Future<Output = ()>, arrive: impl FnOnce() -> Instant)
     taken.duration_since(arrived)
 }
 
-/// A server that sends an id when it is told to.
-async fn on_command() -> (Fake, impl Fn() -> Instant) {
+/// Starts a server that sends an id on command; the command returns the time at which it was given.
+async fn on_command() -> (FakeServer, impl Fn() -> Instant) {
     let now = Arc::new(tokio::sync::Semaphore::new(0));
     let told = Arc::clone(&now);
-    let fake = Fake::start(move |mut tcp, number| {
+    let fake = FakeServer::start(move |mut tcp, number| {
         let told = Arc::clone(&told);
         async move {
             told.acquire().await.unwrap().forget();
@@ -150,11 +153,11 @@ async fn on_command() -> (Fake, impl Fn() -> Instant) {
     (fake.await, tell)
 }
 
-/// 16: a take by id asked again every 50 ms; in the older releases it looked through all there were.
+/// 16: a take by id polled every 50 ms; in the older releases, it searched all connections.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_16_by_id_take() {
+async fn fault_16_a_take_by_id_polls() {
     const TRIES: usize = 9;
-    /// The reference's.
+    /// The polling interval of the Go package.
     const POLL: Duration = Duration::from_millis(50);
     let first: ConnId = "00000001".parse().unwrap();
     let mut ours = Vec::new();
@@ -165,26 +168,26 @@ async fn fault_16_by_id_take() {
         let take = async { drop(client.acquire_by_id(first, SOON).await.unwrap()) };
         ours.push(delay(take, arrive).await);
     }
-    // This machine may be busy, but it cannot be that each time.
+    // A busy machine may delay some of the tries, but not all of them.
     assert!(ours.iter().any(|delay| *delay < POLL / 2), "{ours:?}");
 
-    let Some(peer) = reference() else { return };
+    let Some(peer) = go_peer() else { return };
     let mut theirs_took = Vec::new();
     for _ in 0..TRIES {
         let (fake, arrive) = on_command().await;
-        let theirs = Theirs::client(&peer, TlsMode::None, fake.address, 1).await;
+        let theirs = GoPool::client(&peer, TlsMode::None, fake.address, 1).await;
         eventually(|| fake.accepted(), |accepted| *accepted == 1).await;
         let take = async { drop(theirs.by_id("00000001", SOON).await.unwrap()) };
         theirs_took.push(delay(take, arrive).await);
     }
     let slow = theirs_took.iter().filter(|delay| **delay > POLL / 2);
-    assert!(slow.count() > TRIES / 2, "the reference polls, but took {theirs_took:?}");
+    assert!(slow.count() > TRIES / 2, "the Go pool polls, but took {theirs_took:?}");
 }
 
-/// 18: a take begun before the manager failed when that started, or panicked.
+/// 18: a take that began before the manager failed when the manager started, or panicked.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_18_takes_begun_before_the_manager() {
-    // There is no manager to start; the earliest that a take can begin is when nothing listens yet.
+async fn fault_18_a_take_begins_before_the_manager() {
+    // Our pool has no manager to start: the earliest take is one before the server listens.
     let address = crate::matrix::fresh_address();
     let reserved = std::net::TcpListener::bind(&address).unwrap().local_addr().unwrap();
     let ms = Duration::from_millis(10);
@@ -192,12 +195,12 @@ async fn fault_18_takes_begun_before_the_manager() {
     let client = ClientPool::builder().config(config).connect(reserved.to_string()).unwrap();
     let early = tokio::spawn(async move { client.acquire(SOON).await });
     sleep(A_WHILE).await;
-    assert!(!early.is_finished(), "it waits");
+    assert!(!early.is_finished(), "the take does not wait");
     let server = adapter_tokio::ServerPool::builder().bind(&reserved.to_string()).await.unwrap();
     drop(early.await.unwrap().unwrap());
     drop(server);
 
-    let Some(peer) = reference() else { return };
+    let Some(peer) = go_peer() else { return };
     let made = peer.must(json!({
         "do": "server", "address": "127.0.0.1:0", "max": 4, "keep_alive_ms": 15_000, "late": true,
     }));
@@ -209,6 +212,6 @@ async fn fault_18_takes_begun_before_the_manager() {
         peer.must(json!({ "do": "manage", "pool": made["pool"] })).await;
     };
     let (taken, ()) = tokio::join!(take, manage);
-    assert!(taken.is_err() && start.elapsed() < SOON / 3, "the reference fails long before 5 s");
+    assert!(taken.is_err() && start.elapsed() < SOON / 3, "the Go pool fails long before 5 s");
     assert!(is_timeout(&our_client(TlsMode::None, 1, reserved).acquire(ms).await.unwrap_err()));
 }

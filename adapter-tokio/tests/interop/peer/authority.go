@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// authority makes a private root and a certificate of it for this machine.
+// authority creates a private root, and a certificate for this machine that the root has issued.
 func authority(Request) (Answer, error) {
 	now := time.Now()
 	root := &x509.Certificate{

@@ -13,7 +13,7 @@ import (
 
 var conns table[net.Conn]
 
-// The most that anything on loopback may take.
+// soon is the longest time that any step on loopback may take.
 const soon = 10 * time.Second
 
 func sum(data []byte) string {
@@ -54,8 +54,8 @@ func write(request Request) (Answer, error) {
 	})
 }
 
-// send writes random bytes and reads them back. It writes beside reading: what is under way may be
-// more than the sockets hold.
+// send writes random bytes and reads their echo at the same time, because the sockets may not hold all
+// of them.
 func send(request Request) (Answer, error) {
 	return with(request, func(conn net.Conn) (Answer, error) {
 		data := randomBytes(request)
@@ -70,13 +70,13 @@ func send(request Request) (Answer, error) {
 			return Answer{}, err
 		}
 		if !bytes.Equal(data, back) {
-			return Answer{}, errors.New("other data came back")
+			return Answer{}, errors.New("the bytes that came back differ from those sent")
 		}
 		return Answer{Sum: sum(data)}, nil
 	})
 }
 
-// echo reads so many bytes, and then writes them back.
+// echo reads request.Bytes bytes, and then writes them back.
 func echo(request Request) (Answer, error) {
 	return with(request, func(conn net.Conn) (Answer, error) {
 		data := make([]byte, request.Bytes)
@@ -88,7 +88,7 @@ func echo(request Request) (Answer, error) {
 	})
 }
 
-// closeWrite ends one direction: a FIN, or under TLS a close_notify.
+// closeWrite closes the writing half: by a FIN, or with TLS by a close_notify.
 func closeWrite(request Request) (Answer, error) {
 	return with(request, func(conn net.Conn) (Answer, error) {
 		half, ok := conn.(interface{ CloseWrite() error })

@@ -1,6 +1,7 @@
-// The other end in the interop tests: a program on the reference module, told by JSON lines what to
-// do. A request is {"n": 1, "do": "...", ...}; its answer has the same n, and an error if it failed.
-// Requests run side by side, so that one that waits holds up no other. It ends when its input does.
+// The other end in the interop tests: a program on the module github.com/NodePassProject/pool, which
+// carries out requests in JSON lines. A request is {"n": 1, "do": "...", ...}; its answer has the same n,
+// and an error if the request failed. Requests run concurrently, so that a waiting one does not block
+// the others. The program ends at the end of its input.
 package main
 
 import (
@@ -11,7 +12,7 @@ import (
 	"sync"
 )
 
-// Request is what the test wants; which fields count depends on Do.
+// Request is a request of the test; Do decides which fields are used.
 type Request struct {
 	N  int    `json:"n"`
 	Do string `json:"do"`
@@ -32,9 +33,9 @@ type Request struct {
 	ClientIP    string `json:"client_ip"`
 	Certificate string `json:"certificate"`
 	Key         string `json:"key"`
-	// client, server: the manager is not started
+	// client, server: leave the start of the manager to a later request
 	Late bool `json:"late"`
-	// client: what its dialer returns is no TCP connection
+	// client: return something other than a TCP connection from the dialer
 	Odd bool `json:"odd"`
 
 	// any, by_id
@@ -44,7 +45,7 @@ type Request struct {
 	Seed  uint64 `json:"seed"`
 }
 
-// Answer is what became of a request.
+// Answer is the result of a request.
 type Answer struct {
 	N     int    `json:"n"`
 	Error string `json:"error,omitempty"`
@@ -88,8 +89,8 @@ func main() {
 	}
 }
 
-// carryOut does what a request says. A panic of the module in a call of ours is an answer, too; one
-// in its own goroutines ends the program, which the test then sees.
+// carryOut performs a request. A panic of the module in one of our calls becomes an answer; a panic in
+// its own goroutines ends the program, which the test notices.
 func carryOut(request Request) (answer Answer) {
 	defer func() {
 		if panicked := recover(); panicked != nil {

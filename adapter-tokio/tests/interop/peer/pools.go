@@ -11,41 +11,41 @@ import (
 	"github.com/NodePassProject/pool"
 )
 
-// held is a pool of the module and what it runs on.
-type held struct {
+// instance is a pool of the module, with its listener, its manager and counters.
+type instance struct {
 	*pool.Pool
 	listener net.Listener
 	dials    atomic.Int64
 	accepts  atomic.Int64
 	manager  func()
-	// Closed when the manager has begun: it has dialled or accepted for the first time.
+	// Closed when the manager has dialled or accepted for the first time.
 	begun chan struct{}
 	once  sync.Once
 }
 
-func (h *held) begin() {
-	h.once.Do(func() { close(h.begun) })
+func (i *instance) begin() {
+	i.once.Do(func() { close(i.begun) })
 }
 
-// manage starts the manager. A take that begins before it has begun fails, or panics.
-func (h *held) manage() {
-	go h.manager()
-	<-h.begun
+// manage starts the manager and waits until it has begun: an earlier take fails, or panics.
+func (i *instance) manage() {
+	go i.manager()
+	<-i.begun
 }
 
-// watched tells when the manager accepts for the first time.
-type watched struct {
+// countingListener counts accepts, and reports the first one.
+type countingListener struct {
 	net.Listener
-	here *held
+	instance *instance
 }
 
-func (w watched) Accept() (net.Conn, error) {
-	w.here.accepts.Add(1)
-	w.here.begin()
-	return w.Listener.Accept()
+func (l countingListener) Accept() (net.Conn, error) {
+	l.instance.accepts.Add(1)
+	l.instance.begin()
+	return l.Listener.Accept()
 }
 
-// Stats is what a pool says of itself; Dials counts the calls of a client's dialer, Accepts those of
+// Stats is the state that a pool reports. Dials counts the calls of a client's dialer, Accepts those of
 // the listener.
 type Stats struct {
 	Active     int64 `json:"active"`
@@ -55,7 +55,7 @@ type Stats struct {
 	Accepts    int64 `json:"accepts"`
 }
 
-// table hands out numbers for what the test is to name.
+// table assigns numbers to values, by which the test refers to them.
 type table[T any] struct {
 	lock sync.Mutex
 	last int
@@ -89,19 +89,19 @@ func (t *table[T]) remove(number int) {
 	delete(t.all, number)
 }
 
-var pools table[*held]
+var pools table[*instance]
 
 func client(request Request) (Answer, error) {
-	here := &held{begun: make(chan struct{})}
+	made := &instance{begun: make(chan struct{})}
 	dial := func() (net.Conn, error) {
-		here.dials.Add(1)
-		here.begin()
+		made.dials.Add(1)
+		made.begin()
 		if request.Odd {
 			end, _ := net.Pipe()
 			return end, nil
 		}
 		conn, err := net.DialTimeout("tcp", request.Address, 5*time.Second)
-		if err == nil && request.TLS != "0" && !takes[string](pool.NewClientPool) {
+		if err == nil && request.TLS != "0" && !hasParameter[string](pool.NewClientPool) {
 			conn = tls.Client(conn, &tls.Config{
 				MinVersion: tls.VersionTLS13, ServerName: request.Host,
 				InsecureSkipVerify: request.TLS == "1",
@@ -109,15 +109,15 @@ func client(request Request) (Answer, error) {
 		}
 		return conn, err
 	}
-	made, err := newClient(request, dial)
+	client, err := newClient(request, dial)
 	if err != nil {
 		return Answer{}, err
 	}
-	here.Pool, here.manager = made, made.ClientManager
+	made.Pool, made.manager = client, client.ClientManager
 	if !request.Late {
-		here.manage()
+		made.manage()
 	}
-	return Answer{Pool: pools.add(here)}, nil
+	return Answer{Pool: pools.add(made)}, nil
 }
 
 func server(request Request) (Answer, error) {
@@ -133,23 +133,23 @@ func server(request Request) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	here := &held{listener: listener, begun: make(chan struct{})}
-	var accepts net.Listener = watched{listener, here}
-	if config != nil && !takes[*tls.Config](pool.NewServerPool) {
+	made := &instance{listener: listener, begun: make(chan struct{})}
+	var accepts net.Listener = countingListener{listener, made}
+	if config != nil && !hasParameter[*tls.Config](pool.NewServerPool) {
 		accepts = tls.NewListener(accepts, config)
 	}
-	made, err := newServer(request, config, accepts)
+	server, err := newServer(request, config, accepts)
 	if err != nil {
 		return Answer{}, errors.Join(err, listener.Close())
 	}
-	here.Pool, here.manager = made, made.ServerManager
+	made.Pool, made.manager = server, server.ServerManager
 	if !request.Late {
-		here.manage()
+		made.manage()
 	}
-	return Answer{Pool: pools.add(here), Address: listener.Addr().String()}, nil
+	return Answer{Pool: pools.add(made), Address: listener.Addr().String()}, nil
 }
 
-// manage starts the manager of a pool that was made without it.
+// manage starts the manager of a pool that was created with Late.
 func manage(request Request) (Answer, error) {
 	which, err := pools.get(request.Pool)
 	if err == nil {
@@ -158,8 +158,8 @@ func manage(request Request) (Answer, error) {
 	return Answer{}, err
 }
 
-// takeAny takes any connection. A release that cannot be told how long is not waited for beyond
-// that.
+// takeAny takes any connection. Some releases have no timeout, so it stops waiting for the module two
+// seconds after the timeout.
 func takeAny(request Request) (Answer, error) {
 	from, err := pools.get(request.Pool)
 	if err != nil {
@@ -186,8 +186,8 @@ func takeAny(request Request) (Answer, error) {
 	}
 }
 
-// takeByID takes the connection with an id. A release that answers at once is asked again until the
-// time is over: a connection is at one end a little earlier than at the other.
+// takeByID takes the connection with an id. Some releases do not wait, so it retries until the timeout:
+// a connection is ready at one end a little earlier than at the other.
 func takeByID(request Request) (Answer, error) {
 	from, err := pools.get(request.Pool)
 	if err != nil {
@@ -252,7 +252,7 @@ func closePool(request Request) (Answer, error) {
 	return Answer{}, err
 }
 
-// closeListener closes what a server accepts on, and leaves the pool.
+// closeListener closes a server's listener, and leaves the pool open.
 func closeListener(request Request) (Answer, error) {
 	which, err := pools.get(request.Pool)
 	if err != nil {
@@ -261,13 +261,13 @@ func closeListener(request Request) (Answer, error) {
 	return Answer{}, which.listener.Close()
 }
 
-func (h *held) stats() Stats {
+func (i *instance) stats() Stats {
 	return Stats{
-		Active:     reading(h.Pool, "Active"),
-		Capacity:   reading(h.Pool, "Capacity"),
-		IntervalMs: reading(h.Pool, "Interval") / int64(time.Millisecond),
-		Dials:      h.dials.Load(),
-		Accepts:    h.accepts.Load(),
+		Active:     reading(i.Pool, "Active"),
+		Capacity:   reading(i.Pool, "Capacity"),
+		IntervalMs: reading(i.Pool, "Interval") / int64(time.Millisecond),
+		Dials:      i.dials.Load(),
+		Accepts:    i.accepts.Load(),
 	}
 }
 

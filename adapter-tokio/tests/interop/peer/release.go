@@ -11,10 +11,10 @@ import (
 	"github.com/NodePassProject/pool"
 )
 
-// The releases differ in their functions' names, parameters and results. All of that is found out
-// here at run time, from the functions themselves, so that one program builds with each of them.
+// The releases differ in the names, parameters and results of their functions. Reflection finds the
+// differences at run time, so that this program builds with every release.
 
-// Facts says what the release that is built in can do.
+// Facts describes the functions of the release that the program is built on.
 type Facts struct {
 	Any   string `json:"any"`
 	ByID  string `json:"by_id"`
@@ -49,9 +49,9 @@ func facts(Request) (Answer, error) {
 	}}, nil
 }
 
-// takes says whether a function has a parameter of type T. One that knows nothing of TLS leaves it to
-// its user's dialer and listener.
-func takes[T any](function any) bool {
+// hasParameter returns whether a function has a parameter of type T. Releases without a parameter for
+// TLS leave it to the user's dialer and listener.
+func hasParameter[T any](function any) bool {
 	signature := reflect.TypeOf(function)
 	for i := range signature.NumIn() {
 		if signature.In(i) == reflect.TypeFor[T]() {
@@ -61,7 +61,7 @@ func takes[T any](function any) bool {
 	return false
 }
 
-// reading is what a method without parameters says; 0 where a release has none of that name.
+// reading returns the result of a method without parameters, or 0 if the release does not have it.
 func reading(p *pool.Pool, name string) int64 {
 	method := reflect.ValueOf(p).MethodByName(name)
 	if !method.IsValid() {
@@ -70,8 +70,8 @@ func reading(p *pool.Pool, name string) int64 {
 	return method.Call(nil)[0].Int()
 }
 
-// fill chooses an argument for each parameter of function: by its type, and where there are several
-// of a type, in their order, which no release has changed.
+// fill chooses an argument for each parameter of function by type. Several arguments of a type keep
+// their order, which is the same in all releases.
 func fill(function any, given ...any) ([]reflect.Value, error) {
 	byType := map[reflect.Type][]reflect.Value{}
 	for _, argument := range given {
@@ -90,7 +90,7 @@ func fill(function any, given ...any) ([]reflect.Value, error) {
 			}
 		}
 		if !found {
-			return nil, fmt.Errorf("parameter %d of %v is new", i, signature)
+			return nil, fmt.Errorf("no argument for parameter %d of %v", i, signature)
 		}
 	}
 	return arguments, nil
@@ -103,7 +103,7 @@ func newPool(function any, given ...any) (*pool.Pool, error) {
 	}
 	made, ok := reflect.ValueOf(function).Call(arguments)[0].Interface().(*pool.Pool)
 	if !ok || made == nil {
-		return nil, errors.New("the module made no pool")
+		return nil, errors.New("the module returned nil instead of a pool")
 	}
 	return made, nil
 }
@@ -112,7 +112,7 @@ type dialer = func() (net.Conn, error)
 
 func newClient(request Request, dial dialer) (*pool.Pool, error) {
 	ms := func(ms int) time.Duration { return time.Duration(ms) * time.Millisecond }
-	// The flag of some early releases: no id exchange.
+	// A parameter of some early releases: whether to skip the id exchange.
 	const single = false
 	return newPool(pool.NewClientPool,
 		request.Min, request.Max,
@@ -126,14 +126,14 @@ func newServer(request Request, config *tls.Config, listener net.Listener) (*poo
 		request.Max, request.ClientIP, config, listener, keepAlive)
 }
 
-// taken is what a take gave; a release without one of these leaves it zero.
+// taken is the result of a take; fields that a release does not return are zero.
 type taken struct {
 	id   string
 	conn net.Conn
 	err  error
 }
 
-// take calls the first of the methods that the release has. A panic in it is an error.
+// take calls the first of these methods that the release has. A panic becomes an error.
 func take(p *pool.Pool, names []string, given ...any) (got taken, err error) {
 	defer func() {
 		if panicked := recover(); panicked != nil {
@@ -164,7 +164,7 @@ func take(p *pool.Pool, names []string, given ...any) (got taken, err error) {
 	return got, nil
 }
 
-// call calls a method without results, if the release has it.
+// call calls a method without results; it is an error if the release does not have it.
 func call(p *pool.Pool, name string, given ...any) error {
 	method := reflect.ValueOf(p).MethodByName(name)
 	if !method.IsValid() {

@@ -1,7 +1,7 @@
-// Package pool stands in for the older releases of the reference where those cannot be downloaded.
-// It has the functions of the oldest one that is known and its wire format (Hex8), on the same TLS
-// library; and nothing else of it, neither its code nor its tuning nor its faults. With it the older
-// shape of the functions and Hex8 are tested against Go wherever there is Go.
+// Package pool stands in for older releases of github.com/NodePassProject/pool that cannot be
+// downloaded. It has the functions and the id format (Hex8) of the oldest known release, and uses the
+// same TLS library, but shares no code with it, and has neither its tuning nor its faults. With it,
+// the older functions and Hex8 are tested against Go on every machine that has Go.
 package pool
 
 import (
@@ -17,7 +17,7 @@ import (
 
 const idLength = 8
 
-// Pool keeps named connections.
+// Pool is a pool of connections by id.
 type Pool struct {
 	lock    sync.Mutex
 	changed *sync.Cond
@@ -27,7 +27,7 @@ type Pool struct {
 
 	capacity int
 	interval time.Duration
-	// makes connects or accepts a connection, and names it.
+	// makes dials or accepts a connection, and reads or assigns its id.
 	makes func() (string, net.Conn, error)
 }
 
@@ -37,7 +37,7 @@ func newPool(capacity int, interval time.Duration) *Pool {
 	return p
 }
 
-// NewClientPool makes a pool that dials.
+// NewClientPool creates a pool that dials.
 func NewClientPool(
 	minCap, _ int, minIvl, _, _ time.Duration, tlsCode string, _ bool, hostname string,
 	dialer func() (net.Conn, error),
@@ -63,7 +63,7 @@ func NewClientPool(
 	return p
 }
 
-// NewServerPool makes a pool that accepts.
+// NewServerPool creates a pool that accepts.
 func NewServerPool(_ string, config *tls.Config, listener net.Listener, _ time.Duration) *Pool {
 	p := newPool(1<<16, 0)
 	p.makes = func() (string, net.Conn, error) {
@@ -120,7 +120,7 @@ func (p *Pool) add() error {
 	return err
 }
 
-// ClientGet takes the connection with an id, or gives nil.
+// ClientGet takes the connection with an id, or returns nil.
 func (p *Pool) ClientGet(id string) net.Conn {
 	p.lock.Lock()
 	defer p.lock.Unlock()
@@ -151,7 +151,7 @@ func (p *Pool) take(id string) net.Conn {
 	return conn
 }
 
-// Put gives a connection back, or adds one.
+// Put adds a connection, or puts one back.
 func (p *Pool) Put(id string, conn net.Conn) {
 	p.lock.Lock()
 	defer p.lock.Unlock()
@@ -164,7 +164,7 @@ func (p *Pool) Put(id string, conn net.Conn) {
 	p.changed.Broadcast()
 }
 
-// Flush closes what is ready.
+// Flush closes the ready connections.
 func (p *Pool) Flush() {
 	p.lock.Lock()
 	defer p.lock.Unlock()
@@ -175,7 +175,7 @@ func (p *Pool) Flush() {
 	p.order = nil
 }
 
-// Close ends the pool.
+// Close closes the pool and its ready connections.
 func (p *Pool) Close() {
 	p.lock.Lock()
 	p.closed = true
@@ -184,15 +184,15 @@ func (p *Pool) Close() {
 	p.Flush()
 }
 
-// Active is how many connections are ready.
+// Active returns the number of ready connections.
 func (p *Pool) Active() int {
 	p.lock.Lock()
 	defer p.lock.Unlock()
 	return len(p.order)
 }
 
-// Capacity is how many it aims at.
+// Capacity returns the number of connections that the pool keeps ready.
 func (p *Pool) Capacity() int { return p.capacity }
 
-// Interval is how often it looks.
+// Interval returns the time between two rounds.
 func (p *Pool) Interval() time.Duration { return p.interval }

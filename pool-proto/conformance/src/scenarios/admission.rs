@@ -1,4 +1,4 @@
-//! A server and peers that are strangers, silent or too many.
+//! Admission at a server: peers that are not allowed, silent or too many.
 
 use std::io::Read;
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -6,26 +6,26 @@ use std::time::Duration;
 
 use super::topic;
 use crate::ends::{client_config, server_config, single};
-use crate::kit::{connect, connect_from, read_id, reset, tls_connect};
+use crate::peers::{connect, connect_from, read_id, reset, tls_connect};
 use crate::prelude::*;
 use crate::wait::assert_ends;
 use pool_driver::shared::AcquireError;
 use pool_driver::tls::TlsMode;
 
 topic! {
-    beside a_peer_that_is_not_on_the_allow_list_is_turned_away,
-    beside one_source_holds_no_more_than_it_may,
-    beside one_source_alone_fills_the_handshakes_and_no_more,
-    beside a_handshake_that_is_evicted_is_closed,
-    beside an_evicted_connection_is_closed,
-    beside silent_tls_clients_end_at_the_deadline_and_lock_nobody_out,
-    beside ten_mute_clients_do_not_keep_an_honest_one_out,
-    beside equal_sources_share_the_capacity,
-    beside a_full_server_turns_away_before_the_handshake,
-    beside connections_in_use_count_towards_all_that_there_may_be,
-    beside a_client_of_a_full_server_backs_off,
-    beside a_peer_that_leaves_during_its_handshake_is_forgotten,
-    beside a_half_open_peer_is_forgotten,
+    parallel a_peer_that_is_not_on_the_allow_list_is_rejected,
+    parallel a_source_keeps_to_its_limit_of_connections,
+    parallel a_single_source_keeps_to_the_limit_of_handshakes,
+    parallel an_evicted_handshake_is_closed,
+    parallel an_evicted_connection_is_closed,
+    parallel silent_tls_clients_end_at_the_deadline_and_lock_out_nobody,
+    parallel ten_silent_clients_do_not_lock_out_an_honest_client,
+    parallel equal_sources_share_the_capacity,
+    parallel a_full_server_rejects_peers_before_the_handshake,
+    parallel leased_connections_count_towards_max_connections,
+    parallel a_client_of_a_full_server_backs_off,
+    parallel a_peer_that_leaves_during_its_handshake_is_forgotten,
+    parallel a_half_open_peer_is_forgotten,
 }
 
 const HERE: &str = "127.0.0.1";
@@ -35,7 +35,7 @@ fn many_from(source: &str, address: SocketAddr, count: usize) -> Vec<TcpStream> 
     (0..count).map(|_| connect_from(source, address)).collect()
 }
 
-fn a_peer_that_is_not_on_the_allow_list_is_turned_away(ends: &Ends) {
+fn a_peer_that_is_not_on_the_allow_list_is_rejected(ends: &Ends) {
     let config = server_config().allow("10.0.0.0/8, 127.0.0.2, 2001:db8::/32".parse().unwrap());
     let server = ends.serve(TlsMode::None, config);
     let mut stranger = connect_from(HERE, server.address());
@@ -51,7 +51,7 @@ fn a_peer_that_is_not_on_the_allow_list_is_turned_away(ends: &Ends) {
     assert_eq!((totals.rejected_address, totals.admitted), (1, 1));
 }
 
-fn one_source_holds_no_more_than_it_may(ends: &Ends) {
+fn a_source_keeps_to_its_limit_of_connections(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config().max_per_source(2));
     let mut kept = many_from(HERE, server.address(), 2);
     for tcp in &mut kept {
@@ -63,7 +63,7 @@ fn one_source_holds_no_more_than_it_may(ends: &Ends) {
     assert_eq!(server.stats().totals.rejected_source, 1);
 }
 
-fn one_source_alone_fills_the_handshakes_and_no_more(ends: &Ends) {
+fn a_single_source_keeps_to_the_limit_of_handshakes(ends: &Ends) {
     let server = ends.serve(TlsMode::SelfSigned, server_config().max_handshakes(4));
     let address = server.address();
     let mut peers = many_from(HERE, address, 4);
@@ -78,13 +78,13 @@ fn one_source_alone_fills_the_handshakes_and_no_more(ends: &Ends) {
     eventually(|| server.stats(), |stats| stats.idle == 1);
 }
 
-fn a_handshake_that_is_evicted_is_closed(ends: &Ends) {
+fn an_evicted_handshake_is_closed(ends: &Ends) {
     let server = ends.serve(TlsMode::SelfSigned, server_config().max_handshakes(4));
     let mut silent = many_from(HERE, server.address(), 4);
     eventually(|| server.stats(), |stats| stats.handshaking == 4);
     let _honest = tls_connect(connect_from(THERE, server.address()));
     assert_eq!(server.stats().totals.evicted, 1);
-    // Its own deadline is 10 s; the end has to come with the eviction.
+    // Its own deadline is 10 s away; the eviction itself must close it.
     let oldest = silent.first_mut().unwrap();
     oldest.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     assert_ends(oldest);
@@ -92,14 +92,14 @@ fn a_handshake_that_is_evicted_is_closed(ends: &Ends) {
 
 fn an_evicted_connection_is_closed(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config().capacity(4));
-    let mut mute = many_from(HERE, server.address(), 4);
+    let mut silent = many_from(HERE, server.address(), 4);
     eventually(|| server.stats(), |stats| stats.idle == 4);
     read_id(&mut connect_from(THERE, server.address()));
-    assert_ends(mute.first_mut().unwrap());
+    assert_ends(silent.first_mut().unwrap());
     assert_eq!(server.stats().totals.evicted, 1);
 }
 
-fn silent_tls_clients_end_at_the_deadline_and_lock_nobody_out(ends: &Ends) {
+fn silent_tls_clients_end_at_the_deadline_and_lock_out_nobody(ends: &Ends) {
     let config = server_config().max_handshakes(64).handshake_timeout(Duration::from_secs(1));
     let server = ends.serve(TlsMode::SelfSigned, config);
     let mut silent = many_from(HERE, server.address(), 300);
@@ -117,9 +117,9 @@ fn silent_tls_clients_end_at_the_deadline_and_lock_nobody_out(ends: &Ends) {
     }
 }
 
-fn ten_mute_clients_do_not_keep_an_honest_one_out(ends: &Ends) {
+fn ten_silent_clients_do_not_lock_out_an_honest_client(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config().capacity(10));
-    let _mute = many_from(THERE, server.address(), 10);
+    let _silent = many_from(THERE, server.address(), 10);
     eventually(|| server.stats(), |stats| stats.idle == 10);
     let client = ends.dial(TlsMode::None, single(), server.address());
     let ours = client.take();
@@ -139,19 +139,19 @@ fn equal_sources_share_the_capacity(ends: &Ends) {
     assert_eq!((stats.idle, stats.totals.evicted), (4, 2));
 }
 
-fn a_full_server_turns_away_before_the_handshake(ends: &Ends) {
+fn a_full_server_rejects_peers_before_the_handshake(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config().capacity(2));
     let _held = many_from(HERE, server.address(), 2);
     eventually(|| server.stats(), |stats| stats.idle == 2);
     let mut third = connect(server.address());
     let mut read = Vec::new();
-    // By FIN or by reset.
+    // The server may close by FIN or by reset.
     let _ = third.read_to_end(&mut read);
     assert!(read.is_empty(), "a full server sent an id: {read:?}");
     assert_eq!(server.stats().totals.rejected_full, 1);
 }
 
-fn connections_in_use_count_towards_all_that_there_may_be(ends: &Ends) {
+fn leased_connections_count_towards_max_connections(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config().capacity(2).max_connections(2));
     let mut peers = many_from(HERE, server.address(), 2);
     let leases = [server.take(), server.take()];

@@ -1,10 +1,10 @@
-//! Several pools as one.
+//! The balancer over several pools.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::topic;
-use crate::ends::{client_config, nobody, server_config};
+use crate::ends::{client_config, server_config, unused_address};
 use crate::prelude::*;
 use crate::wait::spawn;
 use pool_driver::shared::AcquireError;
@@ -12,10 +12,10 @@ use pool_driver::tls::TlsMode;
 use pool_proto::{Refusal, WaitReason};
 
 topic! {
-    beside ready_pools_serve_in_turn,
-    beside a_pool_without_a_ready_connection_is_passed_over,
-    beside a_caller_waits_at_all_pools_and_leaves_the_others_when_served,
-    beside the_error_is_that_of_the_pool_that_refused_last,
+    parallel ready_pools_serve_in_turn,
+    parallel a_pool_without_a_ready_connection_is_skipped,
+    parallel a_waiter_queues_at_all_pools_and_leaves_the_others_when_served,
+    parallel the_error_comes_from_the_pool_that_refused_last,
 }
 
 fn ready_pair(ends: &Ends) -> (Arc<dyn Pool>, Arc<dyn Pool>) {
@@ -40,8 +40,8 @@ fn ready_pools_serve_in_turn(ends: &Ends) {
     assert_eq!(leases, [5, 5]);
 }
 
-fn a_pool_without_a_ready_connection_is_passed_over(ends: &Ends) {
-    let down = ends.dial(TlsMode::None, client_config(), nobody());
+fn a_pool_without_a_ready_connection_is_skipped(ends: &Ends) {
+    let down = ends.dial(TlsMode::None, client_config(), unused_address());
     let (_server, up) = ready_pair(ends);
     let balancer = ends.client.balancer(vec![down, up.clone_handle()]);
     for _ in 0..10 {
@@ -51,7 +51,7 @@ fn a_pool_without_a_ready_connection_is_passed_over(ends: &Ends) {
     }
 }
 
-fn a_caller_waits_at_all_pools_and_leaves_the_others_when_served(ends: &Ends) {
+fn a_waiter_queues_at_all_pools_and_leaves_the_others_when_served(ends: &Ends) {
     let pools: Vec<_> = (0..2).map(|_| ends.serve(TlsMode::None, server_config())).collect();
     let balancer = ends.server.balancer(pools.clone());
     let caller = spawn(move || balancer.acquire(SOON).unwrap());
@@ -62,7 +62,7 @@ fn a_caller_waits_at_all_pools_and_leaves_the_others_when_served(ends: &Ends) {
     assert_eq!((pools[0].stats().totals.leases, pools[1].stats().waiters), (1, 0));
 }
 
-fn the_error_is_that_of_the_pool_that_refused_last(ends: &Ends) {
+fn the_error_comes_from_the_pool_that_refused_last(ends: &Ends) {
     let pools: Vec<_> = (0..2).map(|_| ends.serve(TlsMode::None, server_config())).collect();
     let balancer = ends.server.balancer(pools.clone());
     let timeout = balancer.acquire(Duration::ZERO).unwrap_err();

@@ -1,4 +1,4 @@
-//! Never a dead connection.
+//! Dead connections, which must never be handed out.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -9,38 +9,38 @@ use std::time::Duration;
 
 use super::topic;
 use crate::ends::{client_config, each, single};
-use crate::kit::{Fake, TlsPeer, half_close, hex_id, reset, tls_accept};
+use crate::peers::{FakeServer, TlsPeer, half_close, hex_id, reset, tls_accept};
 use crate::prelude::*;
 use crate::wait::{send, spawn};
 use pool_driver::tls::TlsMode;
 use pool_proto::{ConnId, IdExchange, IdFormat};
 
 topic! {
-    beside one_that_has_died_leaves_the_pool_by_itself,
-    beside one_that_has_just_died_is_never_taken,
-    beside one_that_has_just_died_is_never_taken_by_id,
-    beside one_that_was_reset_after_early_data_is_never_taken_by_id,
-    beside the_next_waiter_gets_a_living_one_instead,
-    beside one_that_sent_data_and_died_before_a_put_is_never_taken,
-    beside without_ids_a_server_that_spoke_and_left_is_never_taken,
-    beside one_that_closes_at_any_moment_of_its_birth_leaves,
+    parallel a_dead_connection_leaves_the_pool_by_itself,
+    parallel a_connection_that_has_just_died_is_never_taken,
+    parallel a_connection_that_has_just_died_is_never_taken_by_id,
+    parallel a_connection_reset_after_early_data_is_never_taken_by_id,
+    parallel the_next_waiter_gets_a_live_connection_instead,
+    parallel a_connection_that_died_before_its_put_is_never_taken,
+    parallel without_ids_a_connection_is_never_taken_after_its_server_spoke_and_left,
+    parallel a_close_during_establishment_is_noticed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Death {
     Fin,
     Reset,
-    /// Plain: only the peer's half is closed. TLS: its goodbye without a FIN.
-    Goodbye,
+    /// Plain: the peer closes its writing half only. TLS: the peer sends close_notify without a FIN.
+    HalfClose,
 }
 
 const DEATHS: [(TlsMode, Death); 6] = [
     (TlsMode::None, Death::Fin),
     (TlsMode::None, Death::Reset),
-    (TlsMode::None, Death::Goodbye),
+    (TlsMode::None, Death::HalfClose),
     (TlsMode::SelfSigned, Death::Fin),
     (TlsMode::SelfSigned, Death::Reset),
-    (TlsMode::SelfSigned, Death::Goodbye),
+    (TlsMode::SelfSigned, Death::HalfClose),
 ];
 
 enum Peer {
@@ -63,7 +63,8 @@ impl Peer {
         }
     }
 
-    /// Returns what is to be kept so that no more happens than was asked for.
+    /// Ends the connection in this way. The caller keeps the returned peer, so that dropping it does not
+    /// add a FIN.
     fn die(mut self, death: Death) -> Option<Self> {
         match (death, &mut self) {
             (Death::Fin, _) => None,
@@ -71,11 +72,11 @@ impl Peer {
                 reset(peer.tcp());
                 None
             }
-            (Death::Goodbye, Self::Plain(tcp)) => {
+            (Death::HalfClose, Self::Plain(tcp)) => {
                 half_close(tcp);
                 Some(self)
             }
-            (Death::Goodbye, Self::Tls(tls)) => {
+            (Death::HalfClose, Self::Tls(tls)) => {
                 tls.conn.send_close_notify();
                 tls.flush().unwrap();
                 Some(self)
@@ -91,12 +92,12 @@ struct Stage {
     mode: TlsMode,
     ids: IdExchange,
     count: usize,
-    _fake: Fake,
+    _fake: FakeServer,
 }
 
 impl Stage {
     fn new(ends: &Ends, mode: TlsMode, ids: IdExchange) -> Self {
-        let (fake, peers) = Fake::by_hand();
+        let (fake, peers) = FakeServer::by_hand();
         let client = ends.dial(mode, single().ids(ids), fake.address);
         Self { client, peers, mode, ids, count: 0, _fake: fake }
     }
@@ -105,7 +106,7 @@ impl Stage {
         Self::new(ends, mode, IdExchange::Wire(IdFormat::Hex8))
     }
 
-    /// The next connection, once it is in the pool.
+    /// Waits until the next connection is in the pool; returns its peer and its id.
     fn next(&mut self) -> (Peer, ConnId) {
         let tcp = self.peers.recv_timeout(SOON).unwrap();
         let mut peer = match self.mode {
@@ -126,7 +127,7 @@ impl Stage {
     }
 }
 
-fn one_that_has_died_leaves_the_pool_by_itself(ends: &Ends) {
+fn a_dead_connection_leaves_the_pool_by_itself(ends: &Ends) {
     each(&DEATHS, |(mode, death)| {
         let mut stage = Stage::with_ids(ends, *mode);
         let (peer, _) = stage.next();
@@ -138,7 +139,7 @@ fn one_that_has_died_leaves_the_pool_by_itself(ends: &Ends) {
     });
 }
 
-/// The pool may not have heard of it yet: nothing is awaited between the close and the acquire.
+/// Acquires right after the close, when the pool may not have noticed it yet.
 fn is_not_handed_out(ends: &Ends, by_id: bool) {
     const ROUNDS: u64 = 40;
     each(&DEATHS, |(mode, death)| {
@@ -154,20 +155,20 @@ fn is_not_handed_out(ends: &Ends, by_id: bool) {
             assert!(answer.is_err(), "a dead connection: {answer:?}");
             drop(kept);
         }
-        // The pool itself may have been looking just then.
+        // The driver may be checking the connection at this moment, and count it later.
         eventually(|| stage.client.stats().totals.peer_closed, |closed| *closed == ROUNDS);
     });
 }
 
-fn one_that_has_just_died_is_never_taken(ends: &Ends) {
+fn a_connection_that_has_just_died_is_never_taken(ends: &Ends) {
     is_not_handed_out(ends, false);
 }
 
-fn one_that_has_just_died_is_never_taken_by_id(ends: &Ends) {
+fn a_connection_that_has_just_died_is_never_taken_by_id(ends: &Ends) {
     is_not_handed_out(ends, true);
 }
 
-fn one_that_was_reset_after_early_data_is_never_taken_by_id(ends: &Ends) {
+fn a_connection_reset_after_early_data_is_never_taken_by_id(ends: &Ends) {
     Modes::both(|mode| {
         let mut stage = Stage::with_ids(ends, mode);
         for _ in 0..50 {
@@ -181,7 +182,7 @@ fn one_that_was_reset_after_early_data_is_never_taken_by_id(ends: &Ends) {
     });
 }
 
-fn the_next_waiter_gets_a_living_one_instead(ends: &Ends) {
+fn the_next_waiter_gets_a_live_connection_instead(ends: &Ends) {
     let mut stage = Stage::with_ids(ends, TlsMode::None);
     let (peer, dead) = stage.next();
     peer.die(Death::Fin);
@@ -193,7 +194,7 @@ fn the_next_waiter_gets_a_living_one_instead(ends: &Ends) {
     assert_ne!(acquire.soon().id(), dead);
 }
 
-fn one_that_sent_data_and_died_before_a_put_is_never_taken(ends: &Ends) {
+fn a_connection_that_died_before_its_put_is_never_taken(ends: &Ends) {
     Modes::both(|mode| {
         let mut stage = Stage::with_ids(ends, mode);
         let (mut peer, id) = stage.next();
@@ -205,16 +206,16 @@ fn one_that_sent_data_and_died_before_a_put_is_never_taken(ends: &Ends) {
     });
 }
 
-fn without_ids_a_server_that_spoke_and_left_is_never_taken(ends: &Ends) {
+fn without_ids_a_connection_is_never_taken_after_its_server_spoke_and_left(ends: &Ends) {
     Modes::both(|mode| {
         let mut stage = Stage::new(ends, mode, IdExchange::None);
         let (mut peer, _) = stage.next();
         peer.send(b"220 ready\r\n");
-        // Taken in by the pool before the server leaves, or not: both must do.
+        // The pool may or may not have read the greeting before the server leaves; both must work.
         thread::yield_now();
         let dead = peer.tcp().peer_addr().unwrap();
         peer.die(Death::Fin);
-        // Without TLS and id the next connection may already be there.
+        // Without TLS and ids, the next connection may already be in the pool.
         if let Ok(stream) = stage.client.acquire(Duration::ZERO) {
             assert_ne!(stream.local_addr().unwrap(), dead, "a dead connection: {stream:?}");
         }
@@ -222,9 +223,9 @@ fn without_ids_a_server_that_spoke_and_left_is_never_taken(ends: &Ends) {
     });
 }
 
-/// A close that comes while the connection is on its way into the pool must not be overlooked.
-fn one_that_closes_at_any_moment_of_its_birth_leaves(ends: &Ends) {
-    let fake = Fake::start(|mut tcp, number| {
+/// A close at any moment while the connection enters the pool must be noticed.
+fn a_close_during_establishment_is_noticed(ends: &Ends) {
+    let fake = FakeServer::start(|mut tcp, number| {
         tcp.write_all(hex_id(number).as_bytes())?;
         for _ in 0..number % 40 {
             thread::yield_now();

@@ -1,4 +1,4 @@
-//! Servers that are down, full or come back, and dialers of the user's own.
+//! Dialling: servers that are down, full or come back, and the user's own dialers.
 
 use std::io;
 use std::io::Write;
@@ -11,34 +11,34 @@ use std::time::Duration;
 
 use super::{fails, topic};
 use crate::ends::{
-    both_ends, client_config, client_tls, nobody, own_listener, server_config, single,
+    both_ends, client_config, client_tls, own_listener, server_config, single, unused_address,
 };
 use crate::facade::Listen;
-use crate::kit::{Fake, hex_id, reset, tls_accept};
+use crate::peers::{FakeServer, hex_id, reset, tls_accept};
 use crate::prelude::*;
 use pool_driver::shared::AcquireError;
 use pool_driver::tls::TlsMode;
 use pool_proto::{ConnId, WaitReason};
 
 topic! {
-    beside a_refused_dial_is_repeated_within_the_backoff,
-    beside a_server_that_comes_back_is_found,
-    beside after_an_outage_the_pool_is_filled_again,
-    beside a_full_server_is_not_pestered,
-    beside a_server_that_closes_soon_after_the_id_is_not_pestered,
-    beside a_name_is_resolved,
-    beside the_error_of_a_dialer_is_told_to_who_waits,
-    beside a_slow_dialer_is_given_up_at_its_deadline,
-    beside dials_under_way_do_not_delay_who_asks_at_once,
-    beside a_dialer_that_takes_its_time_makes_connections,
-    beside a_dialer_that_panics_is_a_failure_and_no_more,
-    beside a_panic_of_a_dialer_is_told_to_who_waits,
-    beside no_more_dials_are_under_way_than_allowed,
+    parallel a_refused_dial_is_retried_with_backoff,
+    parallel a_server_that_comes_back_is_found,
+    parallel the_pool_refills_after_an_outage,
+    parallel a_client_backs_off_from_a_server_that_closes_at_the_id,
+    parallel a_client_backs_off_from_a_server_that_closes_soon_after_the_id,
+    parallel a_host_name_is_resolved,
+    parallel a_dialers_error_is_reported_to_waiters,
+    parallel a_slow_dial_is_cancelled_at_its_deadline,
+    parallel dials_in_flight_do_not_delay_a_zero_timeout,
+    parallel a_slow_dialer_makes_connections,
+    parallel a_panicking_dialer_fails_its_own_dial_only,
+    parallel a_dialers_panic_is_reported_to_waiters,
+    parallel dials_in_flight_keep_to_the_limit,
 }
 
-fn a_refused_dial_is_repeated_within_the_backoff(ends: &Ends) {
+fn a_refused_dial_is_retried_with_backoff(ends: &Ends) {
     let wait = Duration::from_millis(100);
-    let client = ends.dial(TlsMode::None, client_config().backoff(wait, wait), nobody());
+    let client = ends.dial(TlsMode::None, client_config().backoff(wait, wait), unused_address());
     let error = client.acquire(Duration::from_millis(600)).unwrap_err();
     let AcquireError::Timeout { why, last_failure: Some(failure) } = &error else {
         panic!("{error}");
@@ -47,13 +47,13 @@ fn a_refused_dial_is_repeated_within_the_backoff(ends: &Ends) {
     assert!(waits && failure.contains("refused"), "{error}");
     assert!(error.to_string().contains(&format!("the last failure was: {failure}")), "{error}");
     let stats = client.stats();
-    // Four at first, then one every 50 ms on average; a client that spins makes thousands.
+    // Four dials at first, then one every 50 ms on average; a client that spins makes thousands.
     assert!((5..60).contains(&stats.totals.dials), "{stats:#?}");
     assert!(stats.failures_in_a_row > 1, "{stats:#?}");
 }
 
 fn a_server_that_comes_back_is_found(ends: &Ends) {
-    let address = nobody();
+    let address = unused_address();
     let wait = Duration::from_millis(20);
     let client = ends.dial(TlsMode::None, client_config().backoff(wait, wait), address);
     eventually(|| client.stats(), |stats| stats.totals.dial_failures > 4);
@@ -64,7 +64,7 @@ fn a_server_that_comes_back_is_found(ends: &Ends) {
     assert_eq!((client.last_failure(), client.stats().failures_in_a_row), (None, 0));
 }
 
-fn after_an_outage_the_pool_is_filled_again(ends: &Ends) {
+fn the_pool_refills_after_an_outage(ends: &Ends) {
     let (listener, address) = own_listener();
     let server = ends.serve_on(Listen::On(listener), None, server_config());
     let wait = Duration::from_millis(20);
@@ -73,18 +73,18 @@ fn after_an_outage_the_pool_is_filled_again(ends: &Ends) {
     server.end();
     let stats = eventually(|| client.stats(), |stats| stats.failures_in_a_row > 2);
     assert_eq!((stats.idle, client.is_ready()), (0, false));
-    // One probe at a time.
+    // During an outage, the client probes with one dial at a time.
     assert!(stats.dialing + stats.handshaking <= 1, "{stats:#?}");
     let _server = ends.serve_on(Listen::Address(address.to_string()), None, server_config());
     client.wait_ready(4, SOON).unwrap();
 }
 
-/// A full server of the reference: it sends an id and closes at once.
-fn a_full_server_is_not_pestered(ends: &Ends) {
+/// A full server of the Go package `github.com/NodePassProject/pool` sends an id and closes at once.
+fn a_client_backs_off_from_a_server_that_closes_at_the_id(ends: &Ends) {
     for (mode, with_reset) in
         [(TlsMode::None, false), (TlsMode::SelfSigned, false), (TlsMode::None, true)]
     {
-        let fake = Fake::start(move |mut tcp, number| {
+        let fake = FakeServer::start(move |mut tcp, number| {
             if with_reset {
                 reset(&tcp);
             }
@@ -97,16 +97,16 @@ fn a_full_server_is_not_pestered(ends: &Ends) {
             tls.flush()
         });
         let client = ends.dial(mode, client_config(), fake.address);
-        // (For any connection one could be taken, between the id and the close.)
+        // By id, because an acquire of any connection could succeed between the id and the close.
         let never = client.acquire_by_id(ConnId::ZERO, Duration::from_millis(500));
         assert!(never.is_err());
-        // Four at first, then one every 100 ms, and then seldomer.
+        // Four dials at first, then one every 100 ms, then fewer.
         assert!((1..40).contains(&fake.accepted()), "{} dials", fake.accepted());
     }
 }
 
-fn a_server_that_closes_soon_after_the_id_is_not_pestered(ends: &Ends) {
-    let fake = Fake::start(|mut tcp, number| {
+fn a_client_backs_off_from_a_server_that_closes_soon_after_the_id(ends: &Ends) {
+    let fake = FakeServer::start(|mut tcp, number| {
         tcp.write_all(hex_id(number).as_bytes())?;
         thread::sleep(Duration::from_millis(5));
         Ok(())
@@ -114,36 +114,36 @@ fn a_server_that_closes_soon_after_the_id_is_not_pestered(ends: &Ends) {
     let client = ends.dial(TlsMode::None, client_config().capacity(1..=1), fake.address);
     let never = client.acquire_by_id(ConnId::ZERO, Duration::from_secs(1));
     assert!(never.is_err());
-    // One after the other without a pause, it would be 200.
+    // Dials without a pause would be 200.
     assert!((2..50).contains(&fake.accepted()), "{} dials", fake.accepted());
 }
 
-fn a_name_is_resolved(ends: &Ends) {
+fn a_host_name_is_resolved(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config());
     let address = format!("localhost:{}", server.address().port());
     let client = ends.dial_with(None, single(), Dial::Address(address));
     client.wait_ready(1, SOON).unwrap();
 }
 
-fn the_error_of_a_dialer_is_told_to_who_waits(ends: &Ends) {
+fn a_dialers_error_is_reported_to_waiters(ends: &Ends) {
     let dial = Dial::With(Arc::new(|| Err(io::Error::other("the tunnel is down"))));
     let client = ends.dial_with(None, client_config(), dial);
     fails(&*client, |totals| totals.dial_failures, "the tunnel is down");
 }
 
-/// A dialer that waits until it is let go; so it outlasts no scenario.
+/// Returns a dialer that blocks until the sender is dropped, so that its thread ends with the scenario.
 fn stuck() -> (mpsc::Sender<()>, Dial) {
     let (go, stop) = mpsc::channel::<()>();
     let stop = Mutex::new(stop);
     let dial = Dial::With(Arc::new(move || {
-        // Fails when the other half is dropped. One that waits holds up the others, as it should.
+        // `recv` fails when the sender is dropped. The lock blocks the other dials meanwhile.
         drop(stop.lock().map(|stop| stop.recv()));
-        Err(io::Error::other("let go"))
+        Err(io::Error::other("the scenario has ended"))
     }));
     (go, dial)
 }
 
-fn a_slow_dialer_is_given_up_at_its_deadline(ends: &Ends) {
+fn a_slow_dial_is_cancelled_at_its_deadline(ends: &Ends) {
     let (_go, dial) = stuck();
     let config = client_config().dial_timeout(Duration::from_millis(100));
     let client = ends.dial_with(None, config, dial);
@@ -151,7 +151,7 @@ fn a_slow_dialer_is_given_up_at_its_deadline(ends: &Ends) {
     eventually(|| client.stats(), |stats| stats.totals.dial_timeouts >= 4);
 }
 
-fn dials_under_way_do_not_delay_who_asks_at_once(ends: &Ends) {
+fn dials_in_flight_do_not_delay_a_zero_timeout(ends: &Ends) {
     let (_go, dial) = stuck();
     let client = ends.dial_with(None, client_config(), dial);
     let before = now();
@@ -160,7 +160,7 @@ fn dials_under_way_do_not_delay_who_asks_at_once(ends: &Ends) {
     assert!(before.elapsed() < Duration::from_secs(1));
 }
 
-fn a_dialer_that_takes_its_time_makes_connections(ends: &Ends) {
+fn a_slow_dialer_makes_connections(ends: &Ends) {
     Modes::both(|mode| {
         let server = ends.serve(mode, server_config());
         let address = server.address();
@@ -175,12 +175,12 @@ fn a_dialer_that_takes_its_time_makes_connections(ends: &Ends) {
     });
 }
 
-/// A panic that the process's hook does not print.
+/// Panics without the message of the panic hook.
 fn quiet_panic() -> ! {
-    std::panic::resume_unwind(Box::new("a panic that this scenario is about"));
+    std::panic::resume_unwind(Box::new("intended panic"));
 }
 
-fn a_dialer_that_panics_is_a_failure_and_no_more(ends: &Ends) {
+fn a_panicking_dialer_fails_its_own_dial_only(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config());
     let (address, dials) = (server.address(), AtomicUsize::new(0));
     let dial = Dial::With(Arc::new(move || {
@@ -194,13 +194,13 @@ fn a_dialer_that_panics_is_a_failure_and_no_more(ends: &Ends) {
     assert_eq!(client.stats().totals.dial_failures, 2);
 }
 
-fn a_panic_of_a_dialer_is_told_to_who_waits(ends: &Ends) {
+fn a_dialers_panic_is_reported_to_waiters(ends: &Ends) {
     let dial = Dial::With(Arc::new(|| quiet_panic()));
     let client = ends.dial_with(None, client_config(), dial);
     fails(&*client, |totals| totals.dial_failures, "panicked");
 }
 
-fn no_more_dials_are_under_way_than_allowed(ends: &Ends) {
+fn dials_in_flight_keep_to_the_limit(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config());
     let (address, under_way) = (server.address(), AtomicUsize::new(0));
     let most = Arc::new(AtomicUsize::new(0));
@@ -208,7 +208,7 @@ fn no_more_dials_are_under_way_than_allowed(ends: &Ends) {
     let dial = Dial::With(Arc::new(move || {
         let now = under_way.fetch_add(1, Ordering::SeqCst) + 1;
         seen.fetch_max(now, Ordering::SeqCst);
-        // Long enough for all that are allowed to begin.
+        // Long enough for the other permitted dials to begin.
         thread::sleep(Duration::from_millis(10));
         under_way.fetch_sub(1, Ordering::SeqCst);
         TcpStream::connect(address)

@@ -1,4 +1,4 @@
-//! Data that arrives before its connection is taken, and ids in pieces.
+//! Early data, which arrives before its connection is taken, and ids that arrive in pieces.
 
 use std::io::{self, Write};
 use std::net::TcpStream;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::topic;
 use crate::ends::{client_config, each, server_config, single};
-use crate::kit::{Fake, connect, hex_id, read_id, tls_accept, until_end};
+use crate::peers::{FakeServer, connect, hex_id, read_id, tls_accept, until_end};
 use crate::prelude::*;
 use crate::wait::{assert_ends, expect, payload, send, spawn};
 use pool_driver::shared::AcquireError;
@@ -15,17 +15,17 @@ use pool_proto::IdExchange;
 use pool_proto::{ConnId, IdFormat, Refusal, WaitReason};
 
 topic! {
-    beside a_connection_that_the_peer_uses_is_kept_for_its_id,
-    beside early_data_in_fragments_stays_in_order,
-    beside early_data_beyond_what_the_pool_keeps_is_not_lost,
-    beside early_data_reaches_a_client_too,
-    beside an_id_in_single_bytes_is_an_id,
-    beside an_id_and_early_data_in_one_segment_are_told_apart,
-    beside what_the_peer_uses_and_nobody_asks_for_ends_in_time,
-    beside that_the_peer_has_begun_to_use_all_is_told_to_who_waits,
+    parallel a_connection_with_early_data_is_served_by_id_only,
+    parallel early_data_in_fragments_stays_in_order,
+    parallel early_data_beyond_the_pools_buffer_is_not_lost,
+    parallel early_data_reaches_a_client_too,
+    parallel an_id_may_arrive_byte_by_byte,
+    parallel an_id_and_early_data_in_one_segment_are_separated,
+    parallel a_claimed_connection_that_nobody_takes_ends_at_the_claim_timeout,
+    parallel a_timeout_says_that_the_peer_has_claimed_all_connections,
 }
 
-fn a_connection_that_the_peer_uses_is_kept_for_its_id(ends: &Ends) {
+fn a_connection_with_early_data_is_served_by_id_only(ends: &Ends) {
     Modes::both(|mode| {
         let (server, client) = ends.hex_pair(mode);
         let mut ours = client.take();
@@ -46,7 +46,7 @@ fn early_data_in_fragments_stays_in_order(ends: &Ends) {
         let data = payload(300);
         for fragment in data.chunks(100) {
             send(&mut ours, fragment);
-            // The first is kept by the pool; what follows waits in the kernel or the pool.
+            // The pool keeps the first fragment; later ones wait in the kernel or in the pool.
             eventually(|| server.stats(), |stats| stats.claimed == 1);
         }
         let mut theirs = server.take_id(ours.id());
@@ -56,7 +56,7 @@ fn early_data_in_fragments_stays_in_order(ends: &Ends) {
     });
 }
 
-fn early_data_beyond_what_the_pool_keeps_is_not_lost(ends: &Ends) {
+fn early_data_beyond_the_pools_buffer_is_not_lost(ends: &Ends) {
     Modes::both(|mode| {
         let (server, client) = ends.hex_pair(mode);
         let mut ours = client.take();
@@ -86,7 +86,7 @@ fn early_data_reaches_a_client_too(ends: &Ends) {
     });
 }
 
-/// Each byte in a segment, or a TLS record, of its own.
+/// Sends each byte in its own segment, or in its own TLS record.
 fn trickle(stream: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
     for byte in bytes {
         stream.write_all(&[*byte])?;
@@ -95,16 +95,16 @@ fn trickle(stream: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-fn an_id_in_single_bytes_is_an_id(ends: &Ends) {
+fn an_id_may_arrive_byte_by_byte(ends: &Ends) {
     let formats: [(IdFormat, &[u8]); 2] =
         [(IdFormat::Hex8, b"0a1b2c3dhello"), (IdFormat::Raw4, b"\x0a\x1b\x2c\x3dhello")];
     each(&formats, |(format, bytes)| {
         let bytes = *bytes;
-        let plain = Fake::start(move |mut tcp, _| {
+        let plain = FakeServer::start(move |mut tcp, _| {
             trickle(&mut tcp, bytes)?;
             until_end(&mut tcp)
         });
-        let tls = Fake::start(move |tcp: TcpStream, _| {
+        let tls = FakeServer::start(move |tcp: TcpStream, _| {
             let mut tls = tls_accept(tcp)?;
             trickle(&mut tls, bytes)?;
             until_end(&mut tls)
@@ -118,14 +118,14 @@ fn an_id_in_single_bytes_is_an_id(ends: &Ends) {
     });
 }
 
-fn an_id_and_early_data_in_one_segment_are_told_apart(ends: &Ends) {
-    let fake = Fake::greeting("hello");
+fn an_id_and_early_data_in_one_segment_are_separated(ends: &Ends) {
+    let fake = FakeServer::greeting("hello");
     let client = ends.dial(TlsMode::None, single(), fake.address);
     let id = hex_id(0).parse().unwrap();
     expect(&mut client.take_id(id), b"hello");
 }
 
-fn what_the_peer_uses_and_nobody_asks_for_ends_in_time(ends: &Ends) {
+fn a_claimed_connection_that_nobody_takes_ends_at_the_claim_timeout(ends: &Ends) {
     let config = server_config().claim_timeout(Duration::from_millis(200));
     let server = ends.serve(TlsMode::None, config);
     let mut peer = connect(server.address());
@@ -137,7 +137,7 @@ fn what_the_peer_uses_and_nobody_asks_for_ends_in_time(ends: &Ends) {
     assert_eq!(server.acquire_by_id(id, SOON).map(drop), gone);
 }
 
-fn that_the_peer_has_begun_to_use_all_is_told_to_who_waits(ends: &Ends) {
+fn a_timeout_says_that_the_peer_has_claimed_all_connections(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config());
     let config = client_config().capacity(1..=1).max_connections(1);
     let client = ends.dial(TlsMode::None, config, server.address());

@@ -1,11 +1,11 @@
-//! Clean, flush, close, drop.
+//! The calls that end connections: clean, flush, close, and drop.
 
 use std::io::{self, Write};
 use std::time::Duration;
 
 use super::topic;
 use crate::ends::{both_ends, client_config, server_config};
-use crate::kit::connect;
+use crate::peers::connect;
 use crate::prelude::*;
 use crate::wait::{assert_ends, expect, read_all, send, spawn};
 use pool_driver::connection::Revoked;
@@ -14,23 +14,23 @@ use pool_driver::tls::TlsMode;
 use pool_proto::{CloseReason, ConnId, PutError, Refusal};
 
 topic! {
-    beside after_a_flush_the_next_read_says_so,
-    beside after_a_flush_the_next_write_says_so,
-    beside a_read_that_is_blocked_ends_at_a_flush,
-    beside a_write_that_is_blocked_ends_at_a_flush,
-    beside a_flush_at_a_server_revokes_its_leases,
-    beside a_flushed_stream_cannot_be_put_back,
-    beside who_waits_during_a_flush_is_served_by_what_comes_after,
-    beside a_flush_counts_what_it_ends_and_the_pool_is_filled_again,
-    beside a_clean_ends_the_idle_and_leaves_the_leases,
-    beside a_closed_pool_refuses_who_waits_and_who_comes,
-    beside a_close_revokes_the_leases,
-    beside a_read_that_is_blocked_ends_at_a_close,
-    beside an_idle_tls_connection_is_closed_with_a_goodbye,
-    beside when_a_server_closes_its_handshakes_end,
-    beside a_close_with_everything_under_way_ends_it_all,
-    beside the_last_handle_that_is_dropped_closes_the_pool,
-    beside closing_twice_is_closing_once,
+    parallel the_next_read_after_a_flush_reports_it,
+    parallel the_next_write_after_a_flush_reports_it,
+    parallel a_blocked_read_ends_at_a_flush,
+    parallel a_blocked_write_ends_at_a_flush,
+    parallel a_flush_at_a_server_revokes_its_leases,
+    parallel a_flushed_stream_cannot_be_put_back,
+    parallel a_waiter_during_a_flush_is_served_by_new_connections,
+    parallel a_flush_counts_the_connections_that_it_ends_and_the_pool_refills,
+    parallel a_clean_closes_idle_connections_and_keeps_leases,
+    parallel a_closed_pool_refuses_waiters_and_new_callers,
+    parallel a_close_revokes_the_leases,
+    parallel a_blocked_read_ends_at_a_close,
+    parallel an_idle_tls_connection_is_closed_with_close_notify,
+    parallel a_closing_server_ends_its_handshakes,
+    parallel a_close_ends_dials_handshakes_waiters_and_leases,
+    parallel dropping_the_last_handle_closes_the_pool,
+    parallel a_second_close_changes_nothing,
 }
 
 #[track_caller]
@@ -47,24 +47,24 @@ fn read_one(stream: &mut dyn Stream) -> io::Result<()> {
     stream.read_exact(&mut [0])
 }
 
-fn after_a_flush_the_next_read_says_so(ends: &Ends) {
+fn the_next_read_after_a_flush_reports_it(ends: &Ends) {
     Modes::both(|mode| {
         let (server, client) = ends.hex_pair(mode);
         let (_ours, mut theirs) = both_ends(&server, &client);
         client.flush();
-        // The driver has carried it out once it has dialled again.
+        // The driver has carried out the flush by the time that a new connection is ready.
         client.wait_ready(1, SOON).unwrap();
         let id = theirs.id();
         assert_revoked(read_one(&mut *theirs), id, CloseReason::Flushed);
     });
 }
 
-fn after_a_flush_the_next_write_says_so(ends: &Ends) {
+fn the_next_write_after_a_flush_reports_it(ends: &Ends) {
     Modes::both(|mode| {
         let (server, client) = ends.hex_pair(mode);
         let (_ours, mut theirs) = both_ends(&server, &client);
         client.flush();
-        // The driver has carried it out once it has dialled again.
+        // The driver has carried out the flush by the time that a new connection is ready.
         client.wait_ready(1, SOON).unwrap();
         let id = theirs.id();
         assert_revoked(theirs.write_all(&[1]), id, CloseReason::Flushed);
@@ -72,7 +72,7 @@ fn after_a_flush_the_next_write_says_so(ends: &Ends) {
     });
 }
 
-/// A read blocks at this pool's end of a connection, until `end` is called; with this reason.
+/// Checks that a read that blocks at one end of a connection fails with `reason` once `end` is called.
 fn read_ends(ends: &Ends, at_server: bool, reason: CloseReason, end: impl Fn(&dyn Pool)) {
     Modes::both(|mode| {
         let (server, client) = ends.hex_pair(mode);
@@ -87,7 +87,7 @@ fn read_ends(ends: &Ends, at_server: bool, reason: CloseReason, end: impl Fn(&dy
     });
 }
 
-fn a_read_that_is_blocked_ends_at_a_flush(ends: &Ends) {
+fn a_blocked_read_ends_at_a_flush(ends: &Ends) {
     for at_server in [true, false] {
         read_ends(ends, at_server, CloseReason::Flushed, |pool| {
             pool.flush();
@@ -95,13 +95,13 @@ fn a_read_that_is_blocked_ends_at_a_flush(ends: &Ends) {
     }
 }
 
-fn a_read_that_is_blocked_ends_at_a_close(ends: &Ends) {
+fn a_blocked_read_ends_at_a_close(ends: &Ends) {
     for at_server in [true, false] {
         read_ends(ends, at_server, CloseReason::PoolClosed, |pool| pool.close());
     }
 }
 
-fn a_write_that_is_blocked_ends_at_a_flush(ends: &Ends) {
+fn a_blocked_write_ends_at_a_flush(ends: &Ends) {
     Modes::both(|mode| {
         let (server, client) = ends.hex_pair(mode);
         let (_ours, mut theirs) = both_ends(&server, &client);
@@ -141,18 +141,18 @@ fn a_flushed_stream_cannot_be_put_back(ends: &Ends) {
     assert_ends(&mut ours);
 }
 
-fn who_waits_during_a_flush_is_served_by_what_comes_after(ends: &Ends) {
+fn a_waiter_during_a_flush_is_served_by_new_connections(ends: &Ends) {
     let (_server, client) = ends.hex_pair(TlsMode::None);
     client.wait_ready(4, SOON).unwrap();
     let waiter = client.clone_handle();
-    // More than are kept without somebody who waits for them.
+    // More connections than the pool keeps without a waiter.
     let wait = spawn(move || waiter.wait_ready(64, SOON));
     eventually(|| client.stats(), |stats| stats.waiters == 1);
     client.flush();
     wait.soon().unwrap();
 }
 
-fn a_flush_counts_what_it_ends_and_the_pool_is_filled_again(ends: &Ends) {
+fn a_flush_counts_the_connections_that_it_ends_and_the_pool_refills(ends: &Ends) {
     let (server, client) = ends.steady_pair(TlsMode::SelfSigned);
     let (_ours, _theirs) = both_ends(&server, &client);
     eventually(|| client.stats(), |stats| (stats.idle, stats.leased) == (4, 1));
@@ -161,7 +161,7 @@ fn a_flush_counts_what_it_ends_and_the_pool_is_filled_again(ends: &Ends) {
     assert_eq!(client.stats().totals.flushed, 5);
 }
 
-fn a_clean_ends_the_idle_and_leaves_the_leases(ends: &Ends) {
+fn a_clean_closes_idle_connections_and_keeps_leases(ends: &Ends) {
     let (server, client) = ends.steady_pair(TlsMode::None);
     let (mut ours, mut theirs) = both_ends(&server, &client);
     client.wait_ready(4, SOON).unwrap();
@@ -172,7 +172,7 @@ fn a_clean_ends_the_idle_and_leaves_the_leases(ends: &Ends) {
     assert_eq!(client.stats().totals.cleaned, 4);
 }
 
-fn a_closed_pool_refuses_who_waits_and_who_comes(ends: &Ends) {
+fn a_closed_pool_refuses_waiters_and_new_callers(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config());
     let (any, stock) = (server.clone_handle(), server.clone_handle());
     let any = spawn(move || any.acquire(Duration::MAX).map(drop));
@@ -201,16 +201,16 @@ fn a_close_revokes_the_leases(ends: &Ends) {
     });
 }
 
-fn an_idle_tls_connection_is_closed_with_a_goodbye(ends: &Ends) {
+fn an_idle_tls_connection_is_closed_with_close_notify(ends: &Ends) {
     let (server, client) = ends.hex_pair(TlsMode::SelfSigned);
     client.wait_ready(4, SOON).unwrap();
     let mut ours = server.take();
     client.close();
-    // Without close_notify this is an error.
+    // Without close_notify, the read fails.
     assert_eq!(read_all(&mut ours), b"");
 }
 
-fn when_a_server_closes_its_handshakes_end(ends: &Ends) {
+fn a_closing_server_ends_its_handshakes(ends: &Ends) {
     let server = ends.serve(TlsMode::SelfSigned, server_config());
     let mut silent = connect(server.address());
     eventually(|| server.stats(), |stats| stats.handshaking == 1);
@@ -218,10 +218,10 @@ fn when_a_server_closes_its_handshakes_end(ends: &Ends) {
     assert_ends(&mut silent);
 }
 
-fn a_close_with_everything_under_way_ends_it_all(ends: &Ends) {
+fn a_close_ends_dials_handshakes_waiters_and_leases(ends: &Ends) {
     Modes::both(|mode| {
         let server = ends.serve(mode, server_config());
-        // Some of its dials are under way, some of its handshakes, and some are over.
+        // At the close, some connections are dialling, some are in their handshake, and some are ready.
         let config = client_config().capacity(32..=32).max_dials(8);
         let client = ends.dial(mode, config, server.address());
         let (mut ours, mut theirs) = both_ends(&server, &client);
@@ -249,7 +249,7 @@ fn a_close_with_everything_under_way_ends_it_all(ends: &Ends) {
     });
 }
 
-fn the_last_handle_that_is_dropped_closes_the_pool(ends: &Ends) {
+fn dropping_the_last_handle_closes_the_pool(ends: &Ends) {
     let (server, client) = ends.hex_pair(TlsMode::None);
     let (mut ours, mut theirs) = both_ends(&server, &client);
     let clone = client.clone_handle();
@@ -262,7 +262,7 @@ fn the_last_handle_that_is_dropped_closes_the_pool(ends: &Ends) {
     eventually(|| server.stats(), |stats| stats.idle == 0);
 }
 
-fn closing_twice_is_closing_once(ends: &Ends) {
+fn a_second_close_changes_nothing(ends: &Ends) {
     let (server, client) = ends.hex_pair(TlsMode::None);
     assert!(!client.is_closed() && !server.is_closed());
     assert!(!client.closed(Duration::from_millis(10)));

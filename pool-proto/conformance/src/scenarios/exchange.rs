@@ -1,8 +1,8 @@
-//! The main job: either end takes any connection, the other takes the same one by its id.
+//! The main use: either end takes any connection, and the other end takes the same one by its id.
 
 use super::topic;
 use crate::ends::{both_ends, client_config, server_config, single};
-use crate::kit::{Fake, echo, identity, ping_pong, tls_accept};
+use crate::peers::{FakeServer, echo, identity, ping_pong, tls_accept};
 use crate::prelude::*;
 use crate::wait::{expect, payload, read_all, send, spawn};
 use pool_driver::tls::TlsMode;
@@ -10,21 +10,21 @@ use pool_proto::{ConnId, IdExchange};
 use std::io::Write;
 
 topic! {
-    beside the_client_finds_by_id_what_the_server_took,
-    beside the_server_finds_by_id_what_the_client_took,
-    beside sixty_four_kibibytes_pass_both_ways_at_once,
-    beside after_a_half_close_the_response_still_comes,
-    beside a_request_and_half_close_before_the_take_by_id_are_delivered,
-    beside without_ids_a_plain_server_may_speak_first,
-    beside without_ids_a_tls_server_may_speak_first,
-    beside without_ids_a_connection_has_a_name_at_this_end,
-    beside a_stream_tells_what_tls_agreed_on,
-    beside a_plain_stream_tells_of_no_tls,
-    beside the_stock_is_what_was_configured,
-    beside ids_are_new_for_each_connection,
+    parallel the_client_takes_by_id_the_connection_that_the_server_took,
+    parallel the_server_takes_by_id_the_connection_that_the_client_took,
+    parallel sixty_four_kibibytes_pass_both_ways_at_once,
+    parallel the_response_still_arrives_after_a_half_close,
+    parallel a_request_and_half_close_before_the_take_by_id_are_delivered,
+    parallel without_ids_a_plain_server_may_speak_first,
+    parallel without_ids_a_tls_server_may_speak_first,
+    parallel without_ids_on_the_wire_a_connection_gets_a_local_id,
+    parallel a_stream_reports_what_tls_negotiated,
+    parallel a_plain_stream_reports_no_tls,
+    parallel the_stock_matches_the_configuration,
+    parallel each_connection_has_a_new_id,
 }
 
-fn the_client_finds_by_id_what_the_server_took(ends: &Ends) {
+fn the_client_takes_by_id_the_connection_that_the_server_took(ends: &Ends) {
     Modes::all(|mode, format| {
         let (server, client) = ends.pair(mode, format);
         let mut ours = server.take();
@@ -33,7 +33,7 @@ fn the_client_finds_by_id_what_the_server_took(ends: &Ends) {
     });
 }
 
-fn the_server_finds_by_id_what_the_client_took(ends: &Ends) {
+fn the_server_takes_by_id_the_connection_that_the_client_took(ends: &Ends) {
     Modes::all(|mode, format| {
         let (server, client) = ends.pair(mode, format);
         let mut ours = client.take();
@@ -59,12 +59,12 @@ fn sixty_four_kibibytes_pass_both_ways_at_once(ends: &Ends) {
             (reads, writes)
         };
         let (ours, theirs) = (both_ways(ours), both_ways(theirs));
-        // None may go before all are done.
+        // Keep all halves until all are done: dropping both halves of a stream closes its connection.
         let _halves = (ours.0.soon(), ours.1.soon(), theirs.0.soon(), theirs.1.soon());
     });
 }
 
-fn after_a_half_close_the_response_still_comes(ends: &Ends) {
+fn the_response_still_arrives_after_a_half_close(ends: &Ends) {
     Modes::all(|mode, format| {
         let (server, client) = ends.pair(mode, format);
         let (mut ours, mut theirs) = both_ends(&server, &client);
@@ -92,8 +92,8 @@ fn a_request_and_half_close_before_the_take_by_id_are_delivered(ends: &Ends) {
     });
 }
 
-/// A server that is no pool greets and then echoes.
-fn greets(ends: &Ends, mode: TlsMode, fake: &Fake) {
+/// Checks that a stream receives the greeting of a server that speaks first and then echoes.
+fn assert_server_speaks_first(ends: &Ends, mode: TlsMode, fake: &FakeServer) {
     let config = single().ids(IdExchange::None);
     let client = ends.dial(mode, config, fake.address);
     for _ in 0..10 {
@@ -105,16 +105,16 @@ fn greets(ends: &Ends, mode: TlsMode, fake: &Fake) {
 }
 
 fn without_ids_a_plain_server_may_speak_first(ends: &Ends) {
-    let fake = Fake::start(|mut tcp, _| {
+    let fake = FakeServer::start(|mut tcp, _| {
         tcp.write_all(b"220 ")?;
         tcp.write_all(b"ready\r\n")?;
         echo(&mut tcp)
     });
-    greets(ends, TlsMode::None, &fake);
+    assert_server_speaks_first(ends, TlsMode::None, &fake);
 }
 
 fn without_ids_a_tls_server_may_speak_first(ends: &Ends) {
-    let fake = Fake::start(|tcp, _| {
+    let fake = FakeServer::start(|tcp, _| {
         let mut tls = tls_accept(tcp)?;
         tls.write_all(b"220 ")?;
         tls.flush()?;
@@ -122,11 +122,11 @@ fn without_ids_a_tls_server_may_speak_first(ends: &Ends) {
         tls.flush()?;
         echo(&mut tls)
     });
-    greets(ends, TlsMode::Verified, &fake);
+    assert_server_speaks_first(ends, TlsMode::Verified, &fake);
 }
 
-fn without_ids_a_connection_has_a_name_at_this_end(ends: &Ends) {
-    let fake = Fake::start(|mut tcp, _| echo(&mut tcp));
+fn without_ids_on_the_wire_a_connection_gets_a_local_id(ends: &Ends) {
+    let fake = FakeServer::start(|mut tcp, _| echo(&mut tcp));
     let config = client_config().ids(IdExchange::None);
     let client = ends.dial(TlsMode::None, config, fake.address);
     let mut stream = client.take();
@@ -140,7 +140,7 @@ fn without_ids_a_connection_has_a_name_at_this_end(ends: &Ends) {
     assert_eq!(stream.local_addr().unwrap(), port);
 }
 
-fn a_stream_tells_what_tls_agreed_on(ends: &Ends) {
+fn a_stream_reports_what_tls_negotiated(ends: &Ends) {
     let (server, client) = ends.hex_pair(TlsMode::Verified);
     let (ours, theirs) = both_ends(&server, &client);
     let facts = theirs.tls().unwrap();
@@ -152,7 +152,7 @@ fn a_stream_tells_what_tls_agreed_on(ends: &Ends) {
     assert_eq!(facts.peer_certificate, None);
 }
 
-fn a_plain_stream_tells_of_no_tls(ends: &Ends) {
+fn a_plain_stream_reports_no_tls(ends: &Ends) {
     let (server, client) = ends.hex_pair(TlsMode::None);
     let (ours, theirs) = both_ends(&server, &client);
     assert_eq!((ours.tls(), theirs.tls()), (None, None));
@@ -160,7 +160,7 @@ fn a_plain_stream_tells_of_no_tls(ends: &Ends) {
     assert_eq!(theirs.peer_addr().unwrap(), ours.local_addr().unwrap());
 }
 
-fn the_stock_is_what_was_configured(ends: &Ends) {
+fn the_stock_matches_the_configuration(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config());
     let config = client_config().capacity(7..=7);
     let client = ends.dial(TlsMode::None, config, server.address());
@@ -171,7 +171,7 @@ fn the_stock_is_what_was_configured(ends: &Ends) {
     assert_eq!(client.stats().totals.dials, 7);
 }
 
-fn ids_are_new_for_each_connection(ends: &Ends) {
+fn each_connection_has_a_new_id(ends: &Ends) {
     let (_server, client) = ends.hex_pair(TlsMode::None);
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..100 {

@@ -1,4 +1,4 @@
-//! Ids that are none, come late, come twice, or never.
+//! Ids that are malformed, late, duplicate, or never arrive.
 
 use std::io::Write;
 use std::net::Shutdown;
@@ -9,35 +9,35 @@ use std::time::Duration;
 
 use super::{fails, topic};
 use crate::ends::{both_ends, client_config, each};
-use crate::kit::{Fake, until_end};
+use crate::peers::{FakeServer, until_end};
 use crate::prelude::*;
 use pool_driver::shared::AcquireError;
 use pool_driver::tls::TlsMode;
 use pool_proto::{IdExchange, IdFormat, WaitReason};
 
 topic! {
-    beside what_is_no_id_makes_no_connection,
-    beside a_half_open_peer_without_an_id_makes_no_connection,
-    beside an_id_that_trickles_in_does_not_stretch_the_deadline,
-    beside an_id_that_a_live_connection_has_is_refused,
-    beside an_unknown_id_is_waited_for_by_a_client,
-    beside an_id_in_use_is_waited_for,
+    parallel a_malformed_id_makes_no_connection,
+    parallel a_peer_that_half_closes_before_its_id_makes_no_connection,
+    parallel a_trickling_id_does_not_extend_the_deadline,
+    parallel the_id_of_a_live_connection_is_refused,
+    parallel a_client_waits_for_an_unknown_id,
+    parallel an_acquire_waits_for_a_leased_id,
 }
 
-/// What the server sends for an id, and whether it closes behind it.
-const NO_IDS: [(&str, &[u8], bool, IdFormat); 6] = [
+/// Bytes that a server sends instead of an id, and whether it then closes.
+const MALFORMED_IDS: [(&str, &[u8], bool, IdFormat); 6] = [
     ("a short id", b"0a1b2c", true, IdFormat::Hex8),
     ("a short raw id", b"abc", true, IdFormat::Raw4),
     ("another protocol's greeting", b"SSH-2.0-x", false, IdFormat::Hex8),
     ("an upper-case id", b"0A1B2C3D", false, IdFormat::Hex8),
     ("a binary id", b"\x00\xff\x80\x01\x02\x03\x04\x05", false, IdFormat::Hex8),
-    ("a wrong first byte, before the id is whole", b"z", false, IdFormat::Hex8),
+    ("a wrong first byte of an incomplete id", b"z", false, IdFormat::Hex8),
 ];
 
-fn what_is_no_id_makes_no_connection(ends: &Ends) {
-    each(&NO_IDS, |(_, bytes, close, format)| {
+fn a_malformed_id_makes_no_connection(ends: &Ends) {
+    each(&MALFORMED_IDS, |(_, bytes, close, format)| {
         let (bytes, close) = (*bytes, *close);
-        let fake = Fake::start(move |mut tcp, _| {
+        let fake = FakeServer::start(move |mut tcp, _| {
             tcp.write_all(bytes)?;
             if close { Ok(()) } else { until_end(&mut tcp) }
         });
@@ -47,8 +47,8 @@ fn what_is_no_id_makes_no_connection(ends: &Ends) {
     });
 }
 
-fn a_half_open_peer_without_an_id_makes_no_connection(ends: &Ends) {
-    let fake = Fake::start(|mut tcp, _| {
+fn a_peer_that_half_closes_before_its_id_makes_no_connection(ends: &Ends) {
+    let fake = FakeServer::start(|mut tcp, _| {
         tcp.shutdown(Shutdown::Write)?;
         until_end(&mut tcp)
     });
@@ -56,12 +56,12 @@ fn a_half_open_peer_without_an_id_makes_no_connection(ends: &Ends) {
     fails(&*client, |totals| totals.id_failures, "id");
 }
 
-fn an_id_that_trickles_in_does_not_stretch_the_deadline(ends: &Ends) {
+fn a_trickling_id_does_not_extend_the_deadline(ends: &Ends) {
     let closed = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&closed);
-    let fake = Fake::start(move |mut tcp, _| {
+    let fake = FakeServer::start(move |mut tcp, _| {
         for byte in b"0a1b2c3d" {
-            // The pause is what this is about: each byte is in time, the id is not.
+            // The pause is the subject of this scenario: each byte is in time, the id is not.
             thread::sleep(Duration::from_millis(100));
             if tcp.write_all(&[*byte]).is_err() {
                 break;
@@ -77,8 +77,8 @@ fn an_id_that_trickles_in_does_not_stretch_the_deadline(ends: &Ends) {
     eventually(|| closed.load(Ordering::Relaxed), |closed| *closed > 0);
 }
 
-fn an_id_that_a_live_connection_has_is_refused(ends: &Ends) {
-    let fake = Fake::start(|mut tcp, _| {
+fn the_id_of_a_live_connection_is_refused(ends: &Ends) {
+    let fake = FakeServer::start(|mut tcp, _| {
         tcp.write_all(b"0a1b2c3d")?;
         until_end(&mut tcp)
     });
@@ -92,7 +92,7 @@ fn an_id_that_a_live_connection_has_is_refused(ends: &Ends) {
     assert!(fake.accepted() < 60, "{} dials", fake.accepted());
 }
 
-fn an_unknown_id_is_waited_for_by_a_client(ends: &Ends) {
+fn a_client_waits_for_an_unknown_id(ends: &Ends) {
     let (_server, client) = ends.hex_pair(TlsMode::None);
     client.wait_ready(4, SOON).unwrap();
     let id = "00000000".parse().unwrap();
@@ -101,7 +101,7 @@ fn an_unknown_id_is_waited_for_by_a_client(ends: &Ends) {
     assert_eq!(error, AcquireError::Timeout { why, last_failure: None });
 }
 
-fn an_id_in_use_is_waited_for(ends: &Ends) {
+fn an_acquire_waits_for_a_leased_id(ends: &Ends) {
     let (server, client) = ends.hex_pair(TlsMode::None);
     let (ours, theirs) = both_ends(&server, &client);
     for (pool, id) in [(&server, theirs.id()), (&client, ours.id())] {

@@ -1,4 +1,4 @@
-//! Listeners: bound, taken over, gone.
+//! Listeners: bound by the pool, handed to the pool, and dead.
 
 use std::net::{Shutdown, TcpListener};
 use std::sync::Arc;
@@ -17,13 +17,13 @@ use pool_driver::tls::TlsMode;
 use pool_proto::Refusal;
 
 topic! {
-    beside a_server_on_a_port_of_the_systems_choice_tells_which,
-    beside a_port_in_use_is_an_error_that_names_it,
-    beside an_address_that_is_none_cannot_be_bound,
-    beside ipv6_addresses_work_at_both_ends,
-    beside when_a_server_has_closed_its_port_is_free,
-    beside a_listener_that_dies_refuses_who_waits,
-    beside a_server_whose_listener_died_serves_what_it_has,
+    parallel a_server_bound_to_port_0_reports_its_port,
+    parallel a_port_in_use_is_an_error_that_names_the_address,
+    parallel an_invalid_address_cannot_be_bound,
+    parallel ipv6_addresses_work_at_both_ends,
+    parallel a_closed_server_frees_its_port,
+    parallel waiters_are_refused_when_the_listener_dies,
+    parallel a_server_whose_listener_died_serves_its_stock,
 }
 
 fn bind(ends: &Ends, address: &str) -> Result<Arc<dyn Pool>, BuildError> {
@@ -31,7 +31,7 @@ fn bind(ends: &Ends, address: &str) -> Result<Arc<dyn Pool>, BuildError> {
     ends.server.server(ServerSetup { config: None, tls: None, keep_alive: None, listen })
 }
 
-fn a_server_on_a_port_of_the_systems_choice_tells_which(ends: &Ends) {
+fn a_server_bound_to_port_0_reports_its_port(ends: &Ends) {
     let server = bind(ends, "127.0.0.1:0").unwrap();
     assert_ne!(server.address().port(), 0);
     let client = ends.dial(TlsMode::None, client_config(), server.address());
@@ -39,7 +39,7 @@ fn a_server_on_a_port_of_the_systems_choice_tells_which(ends: &Ends) {
     assert_eq!(client.local_addr(), None);
 }
 
-fn a_port_in_use_is_an_error_that_names_it(ends: &Ends) {
+fn a_port_in_use_is_an_error_that_names_the_address(ends: &Ends) {
     let (_listener, address) = listener();
     let address = address.to_string();
     let error = bind(ends, &address).unwrap_err();
@@ -47,7 +47,7 @@ fn a_port_in_use_is_an_error_that_names_it(ends: &Ends) {
     assert!(matches!(error, BuildError::Bind { .. }) && text.contains(&address), "{error:?}");
 }
 
-fn an_address_that_is_none_cannot_be_bound(ends: &Ends) {
+fn an_invalid_address_cannot_be_bound(ends: &Ends) {
     for nonsense in ["", "nonsense", "127.0.0.1", "127.0.0.1:port", "192.0.2.1:0"] {
         let error = bind(ends, nonsense).unwrap_err();
         let text = error.to_string();
@@ -67,7 +67,7 @@ fn ipv6_addresses_work_at_both_ends(ends: &Ends) {
     assert!(ours.peer_addr().unwrap().is_ipv6());
 }
 
-fn when_a_server_has_closed_its_port_is_free(ends: &Ends) {
+fn a_closed_server_frees_its_port(ends: &Ends) {
     let (listener, address) = own_listener();
     let address = address.to_string();
     ends.serve_on(Listen::On(listener), None, server_config()).end();
@@ -76,14 +76,16 @@ fn when_a_server_has_closed_its_port_is_free(ends: &Ends) {
     }
 }
 
-/// A server on a listener that the scenario can shut down under it.
+/// Starts a server on a listener; returns it with a second handle, through which the scenario can shut
+/// the listener down.
 fn mortal(ends: &Ends) -> (Arc<dyn Pool>, TcpListener) {
     let (listener, _) = listener();
     let handle = listener.try_clone().unwrap();
     (ends.serve_on(Listen::On(listener), None, server_config()), handle)
 }
 
-/// The listener is dead for the kernel; whether accept says so is up to the system, and Linux does.
+/// Shuts the listener down; returns whether it could. Whether accept then fails depends on the system:
+/// on Linux it does.
 fn kill(listener: &TcpListener) -> bool {
     let killed = cfg!(target_os = "linux");
     if killed {
@@ -94,7 +96,7 @@ fn kill(listener: &TcpListener) -> bool {
     killed
 }
 
-fn a_listener_that_dies_refuses_who_waits(ends: &Ends) {
+fn waiters_are_refused_when_the_listener_dies(ends: &Ends) {
     let (server, listener) = mortal(ends);
     let waiter = server.clone_handle();
     let wait = spawn(move || waiter.wait_ready(64, Duration::MAX));
@@ -108,7 +110,7 @@ fn a_listener_that_dies_refuses_who_waits(ends: &Ends) {
     assert!(server.last_failure().unwrap().contains("listener"));
 }
 
-fn a_server_whose_listener_died_serves_what_it_has(ends: &Ends) {
+fn a_server_whose_listener_died_serves_its_stock(ends: &Ends) {
     let (server, listener) = mortal(ends);
     let client = ends.dial(TlsMode::None, client_config().capacity(4..=4), server.address());
     server.wait_ready(4, SOON).unwrap();

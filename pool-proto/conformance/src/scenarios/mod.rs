@@ -1,4 +1,4 @@
-//! The list.
+//! The list of all scenarios, a module per topic.
 
 mod admission;
 mod balancer;
@@ -27,7 +27,7 @@ use super::prelude::*;
 use pool_driver::shared::AcquireError;
 use pool_proto::{Stats, Totals};
 
-/// All scenarios, those that must be alone first.
+/// Returns all scenarios, the exclusive ones first.
 #[must_use]
 pub fn scenarios() -> Vec<Scenario> {
     let mut all = [
@@ -53,15 +53,16 @@ pub fn scenarios() -> Vec<Scenario> {
     for scenario in &mut all {
         scenario.name = scenario.name.trim_start_matches(HERE);
     }
-    // Alone in a process in which nothing else has happened yet, or two would wait for each other.
+    // First, while nothing else runs in this process: otherwise an exclusive scenario could wait for a
+    // parallel one and the reverse.
     all.sort_by_key(|scenario| !scenario.exclusive);
     all
 }
 
-/// What comes before a scenario's topic in its path.
+/// The part of a scenario's path before its topic.
 const HERE: &str = concat!(module_path!(), "::");
 
-/// The scenarios of a topic: what is not listed is dead code, and does not compile.
+/// Lists the scenarios of a topic. A scenario that is not listed is dead code, which does not compile.
 macro_rules! topic {
     ($($kind:ident $name:ident,)*) => {
         pub(super) const SCENARIOS: &[$crate::Scenario] = &[$(
@@ -72,13 +73,13 @@ macro_rules! topic {
             },
         )*];
     };
-    (@ beside) => { false };
-    (@ alone) => { true };
+    (@ parallel) => { false };
+    (@ exclusive) => { true };
 }
 use topic;
 
-/// Waits for a failure of the kind that `count` counts, and checks that nothing came of it, and that
-/// who waits is told.
+/// Waits for a failure that `count` counts. Checks that it made no connection, and that the last
+/// failure contains `words`.
 #[track_caller]
 fn fails(client: &dyn Pool, count: impl Fn(&Totals) -> u64, words: &str) -> Stats {
     let stats = eventually(|| client.stats(), |stats| count(&stats.totals) > 0);

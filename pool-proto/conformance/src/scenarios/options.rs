@@ -9,16 +9,16 @@ use socket2::SockRef;
 use super::topic;
 use crate::ends::{listener, server_config, single};
 use crate::facade::{ClientSetup, Listen, ServerSetup};
-use crate::kit::{connect, socket_to};
+use crate::peers::{connect, socket_to};
 use crate::prelude::*;
 use pool_driver::KeepAlive;
 use pool_driver::tls::TlsMode;
 
 topic! {
-    beside a_client_sets_keep_alive_and_no_delay,
-    beside without_keep_alive_only_the_delay_is_off,
-    beside keep_alive_is_on_by_default,
-    beside a_server_sets_keep_alive_and_no_delay,
+    parallel a_client_sets_keep_alive_and_no_delay,
+    parallel without_keep_alive_only_no_delay_is_set,
+    parallel keep_alive_is_on_by_default,
+    parallel a_server_sets_keep_alive_and_no_delay,
 }
 
 #[derive(Debug, PartialEq)]
@@ -90,7 +90,7 @@ fn a_client_sets_keep_alive_and_no_delay(ends: &Ends) {
     assert_eq!(options_of_a_client(ends, Some(Some(every_seven_seconds()))), expected(7));
 }
 
-fn without_keep_alive_only_the_delay_is_off(ends: &Ends) {
+fn without_keep_alive_only_no_delay_is_set(ends: &Ends) {
     let options = options_of_a_client(ends, Some(None));
     assert!(options.nodelay && !options.keep_alive, "{options:?}");
     #[cfg(target_os = "linux")]

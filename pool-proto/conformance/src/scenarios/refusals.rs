@@ -1,10 +1,10 @@
-//! When there is nothing to wait for: each refusal, and what its text says.
+//! Refusals, where waiting would be in vain: each refusal and its text.
 
 use std::time::Duration;
 
 use super::topic;
 use crate::ends::{both_ends, client_config, server_config};
-use crate::kit::Fake;
+use crate::peers::FakeServer;
 use crate::prelude::*;
 use crate::wait::spawn;
 use pool_driver::shared::AcquireError;
@@ -12,12 +12,12 @@ use pool_driver::tls::TlsMode;
 use pool_proto::{CloseReason, PutError, Refusal};
 
 topic! {
-    beside a_closed_pool_says_so,
-    beside an_unknown_id_is_refused_by_a_server_at_once,
-    beside the_id_of_a_connection_that_has_ended_is_refused_at_once,
-    beside who_waits_for_a_connection_that_ends_is_refused,
-    beside an_id_of_another_pool_is_refused_by_a_server,
-    beside a_lease_is_put_back_once,
+    parallel a_closed_pool_refuses_an_acquire,
+    parallel a_server_refuses_an_unknown_id_at_once,
+    parallel the_id_of_a_connection_that_has_ended_is_refused_at_once,
+    parallel a_waiter_by_id_is_refused_when_the_connection_ends,
+    parallel a_server_refuses_an_id_of_another_pool,
+    parallel a_put_of_a_revoked_lease_is_refused,
 }
 
 #[track_caller]
@@ -32,7 +32,7 @@ fn assert_refused<T: std::fmt::Debug>(
     assert!(words.iter().all(|word| text.contains(word)), "{text:?} does not say {words:?}");
 }
 
-fn a_closed_pool_says_so(ends: &Ends) {
+fn a_closed_pool_refuses_an_acquire(ends: &Ends) {
     let (server, client) = ends.hex_pair(TlsMode::None);
     for pool in [server, client] {
         pool.close();
@@ -41,7 +41,7 @@ fn a_closed_pool_says_so(ends: &Ends) {
     }
 }
 
-fn an_unknown_id_is_refused_by_a_server_at_once(ends: &Ends) {
+fn a_server_refuses_an_unknown_id_at_once(ends: &Ends) {
     let (server, client) = ends.hex_pair(TlsMode::None);
     let (_ours, _theirs) = both_ends(&server, &client);
     let id = "00000000".parse().unwrap();
@@ -54,7 +54,7 @@ fn the_id_of_a_connection_that_has_ended_is_refused_at_once(ends: &Ends) {
     let (ours, theirs) = both_ends(&server, &client);
     let id = ours.id();
     drop((ours, theirs));
-    // A server knows which ids there are, a client only which there were.
+    // A server assigns the ids, so it knows which exist; a client knows only the ids that it has seen.
     let gone = Refusal::Gone { id, reason: CloseReason::Released };
     for (pool, refusal, words) in [
         (server, Refusal::UnknownId { id }, "it has ended"),
@@ -66,7 +66,7 @@ fn the_id_of_a_connection_that_has_ended_is_refused_at_once(ends: &Ends) {
     }
 }
 
-fn who_waits_for_a_connection_that_ends_is_refused(ends: &Ends) {
+fn a_waiter_by_id_is_refused_when_the_connection_ends(ends: &Ends) {
     let (server, client) = ends.hex_pair(TlsMode::None);
     let (ours, theirs) = both_ends(&server, &client);
     let id = ours.id();
@@ -80,22 +80,22 @@ fn who_waits_for_a_connection_that_ends_is_refused(ends: &Ends) {
     }
 }
 
-/// Ids are of one server; a client's too, where none are exchanged.
-fn an_id_of_another_pool_is_refused_by_a_server(ends: &Ends) {
+/// An id belongs to one server; without id exchange, it belongs to one client.
+fn a_server_refuses_an_id_of_another_pool(ends: &Ends) {
     let (_server, client) = ends.hex_pair(TlsMode::None);
     let other = ends.serve(TlsMode::None, server_config());
     let id = client.take().id();
     let answer = other.acquire_by_id(id, SOON);
     assert_refused(answer, Refusal::UnknownId { id }, &["another pool"]);
 
-    let fake = Fake::greeting("");
+    let fake = FakeServer::greeting("");
     let config = client_config().ids(pool_proto::IdExchange::None);
     let nameless = ends.dial(TlsMode::None, config, fake.address);
     let answer = nameless.acquire_by_id(id, SOON);
     assert_refused(answer, Refusal::UnknownId { id }, &["another pool"]);
 }
 
-fn a_lease_is_put_back_once(ends: &Ends) {
+fn a_put_of_a_revoked_lease_is_refused(ends: &Ends) {
     let (_server, client) = ends.steady_pair(TlsMode::None);
     let held = client.take();
     client.flush();

@@ -1,5 +1,4 @@
-//! Descriptors, threads and processor time: as many as there are connections, none for longer, and
-//! none for nothing.
+//! Use of descriptors, threads and processor time: nothing leaks, and waiting costs nothing.
 
 use std::io::Write;
 use std::net::Shutdown;
@@ -10,32 +9,32 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use super::topic;
-use crate::census::{descriptors, processor_time, settled, threads};
-use crate::ends::{both_ends, client_config, listener, nobody, server_config, single};
+use crate::ends::{both_ends, client_config, listener, server_config, single, unused_address};
 use crate::facade::Listen;
-use crate::kit::{Fake, connect, connect_from, identity, read_id, tls_connect, until_end};
+use crate::peers::{FakeServer, connect, connect_from, identity, read_id, tls_connect, until_end};
 use crate::prelude::*;
+use crate::process::{descriptors, processor_time, settled, threads};
 use crate::starving::Starving;
 use crate::wait::{assert_ends, send, spawn};
 use pool_driver::tls::TlsMode;
 use pool_proto::{IdExchange, IdFormat, PutError};
 
 topic! {
-    alone a_thousand_cycles_of_take_put_and_flush_leave_nothing_behind,
-    alone a_close_with_everything_under_way_leaves_nothing_behind,
-    alone when_a_pool_has_closed_only_its_leases_are_open,
-    alone dropped_at_any_moment_pools_and_streams_leave_nothing_behind,
-    alone silent_clients_cost_nothing_after_their_deadline,
-    alone evicted_handshakes_cost_nothing,
-    alone a_pool_whose_peer_is_down_costs_nothing,
-    alone idle_connections_cost_no_thread,
-    alone waiting_takes_no_time,
-    beside a_server_out_of_descriptors_takes_no_time_and_recovers,
+    exclusive a_thousand_cycles_of_take_put_and_flush_leak_nothing,
+    exclusive a_close_with_work_in_flight_leaks_nothing,
+    exclusive a_closed_pool_leaves_only_its_leases_open,
+    exclusive pools_and_streams_dropped_at_any_moment_leak_nothing,
+    exclusive silent_clients_hold_no_descriptor_after_their_deadline,
+    exclusive evicted_handshakes_hold_no_descriptor,
+    exclusive failed_dials_leak_nothing,
+    exclusive idle_connections_need_no_thread,
+    exclusive waiting_takes_no_processor_time,
+    parallel a_server_out_of_descriptors_does_not_spin_and_recovers,
 }
 
-/// Checks that `act` leaves behind as many descriptors and threads as it has found.
+/// Checks that there are as many descriptors and threads after `act` as before it.
 fn leaves_nothing(ends: &Ends, act: impl FnOnce()) {
-    // What is made once for the whole process is made now.
+    // Create whatever is created once per process before counting.
     identity();
     let (server, client) = ends.steady_pair(TlsMode::SelfSigned);
     both_ends(&server, &client);
@@ -45,7 +44,7 @@ fn leaves_nothing(ends: &Ends, act: impl FnOnce()) {
     let look = || (descriptors(), threads());
     let before = settled(look);
     act();
-    // Fewer threads are left when a runtime lets go of some that it had kept for a while.
+    // There may be fewer threads than before: a runtime ends threads that were idle for a while.
     eventually(look, |now| now.0 == before.0 && now.1 <= before.1);
 }
 
@@ -59,11 +58,11 @@ fn calm(server: &dyn Pool, client: &dyn Pool) {
     );
 }
 
-fn a_thousand_cycles_of_take_put_and_flush_leave_nothing_behind(ends: &Ends) {
+fn a_thousand_cycles_of_take_put_and_flush_leak_nothing(ends: &Ends) {
     leaves_nothing(ends, || {
         Modes::both(|mode| {
             let server = ends.serve(mode, server_config());
-            // A server that flushes soon after the handshake looks like a full one.
+            // A short backoff: a server that flushes soon after the handshake looks full to the client.
             let wait = Duration::from_millis(1);
             let config = client_config().capacity(4..=4).backoff(wait, wait);
             let client = ends.dial(mode, config, server.address());
@@ -72,10 +71,10 @@ fn a_thousand_cycles_of_take_put_and_flush_leave_nothing_behind(ends: &Ends) {
             let before = settled(look);
             for cycle in 0..500 {
                 let ours = server.take();
-                // In vain where the flush has ended the client's half of a handshake.
+                // Fails if the flush has ended the client's side of the handshake.
                 let theirs = client.acquire_by_id(ours.id(), Duration::from_millis(50));
                 if cycle % 2 == 0 {
-                    // Either end may have been flushed meanwhile.
+                    // Either put fails if its end was flushed meanwhile.
                     let _ = (theirs.map(|theirs| client.put(theirs)), server.put(ours));
                 }
                 if cycle % 25 == 0 {
@@ -90,7 +89,7 @@ fn a_thousand_cycles_of_take_put_and_flush_leave_nothing_behind(ends: &Ends) {
     });
 }
 
-fn a_close_with_everything_under_way_leaves_nothing_behind(ends: &Ends) {
+fn a_close_with_work_in_flight_leaks_nothing(ends: &Ends) {
     leaves_nothing(ends, || {
         let (server, client) = ends.hex_pair(TlsMode::SelfSigned);
         let mut silent: Vec<_> =
@@ -109,7 +108,7 @@ fn a_close_with_everything_under_way_leaves_nothing_behind(ends: &Ends) {
     });
 }
 
-fn when_a_pool_has_closed_only_its_leases_are_open(ends: &Ends) {
+fn a_closed_pool_leaves_only_its_leases_open(ends: &Ends) {
     leaves_nothing(ends, || {
         let Some(before) = descriptors() else { return };
         let (server, client) = ends.hex_pair(TlsMode::SelfSigned);
@@ -120,26 +119,26 @@ fn when_a_pool_has_closed_only_its_leases_are_open(ends: &Ends) {
         assert_eq!(descriptors(), Some(before + 2));
         drop(ours);
         assert_eq!(descriptors(), Some(before + 1));
-        // The pool has nobody left to close it, but is still there.
+        // The driver has ended, so the put itself must close the connection.
         assert_eq!(client.put(theirs), Err(PutError::PoolClosed));
         assert_eq!(descriptors(), Some(before));
     });
 }
 
-fn dropped_at_any_moment_pools_and_streams_leave_nothing_behind(ends: &Ends) {
+fn pools_and_streams_dropped_at_any_moment_leak_nothing(ends: &Ends) {
     leaves_nothing(ends, || {
         for round in 0..60_u64 {
             let mode = if round % 2 == 0 { TlsMode::None } else { TlsMode::SelfSigned };
             let (server, client) = ends.pair(mode, IdFormat::Raw4);
             let moment = Duration::from_micros(round / 2 * 150);
             let taken = match round % 3 {
-                // In the middle of dials and handshakes.
+                // During dials and handshakes.
                 0 => {
                     thread::sleep(moment);
                     None
                 }
-                // In the middle of an acquire, or just after it.
-                1 => client.give_up_acquire(None, moment),
+                // During an acquire, or just after it.
+                1 => client.acquire_then_cancel(None, moment),
                 _ => Some(server.take()),
             };
             if round % 4 < 2 {
@@ -154,7 +153,7 @@ fn dropped_at_any_moment_pools_and_streams_leave_nothing_behind(ends: &Ends) {
     });
 }
 
-fn silent_clients_cost_nothing_after_their_deadline(ends: &Ends) {
+fn silent_clients_hold_no_descriptor_after_their_deadline(ends: &Ends) {
     leaves_nothing(ends, || {
         let config = server_config().handshake_timeout(Duration::from_millis(500));
         let server = ends.serve(TlsMode::SelfSigned, config.max_handshakes(200));
@@ -165,13 +164,13 @@ fn silent_clients_cost_nothing_after_their_deadline(ends: &Ends) {
         drop(server.take());
         drop(honest);
         eventually(|| server.stats(), |stats| stats.handshaking == 0);
-        // Theirs, not ours.
+        // The remaining descriptors are the 300 of the clients; the server has closed its own.
         eventually(descriptors, |now| *now == Some(before + 300));
         drop(silent);
     });
 }
 
-fn evicted_handshakes_cost_nothing(ends: &Ends) {
+fn evicted_handshakes_hold_no_descriptor(ends: &Ends) {
     leaves_nothing(ends, || {
         let server = ends.serve(TlsMode::SelfSigned, server_config().max_handshakes(8));
         let Some(before) = descriptors() else { return };
@@ -186,15 +185,15 @@ fn evicted_handshakes_cost_nothing(ends: &Ends) {
             |stats| stats.totals.admitted + stats.totals.rejected_handshakes == 100,
         );
         assert!(stats.totals.evicted > 0);
-        // The deadline is 10 s away: what is open is what is under way.
+        // The deadline is 10 s away: besides the clients' 100 descriptors, only 8 handshakes are open.
         eventually(descriptors, |now| *now <= Some(before + 100 + 8));
     });
 }
 
-fn a_pool_whose_peer_is_down_costs_nothing(ends: &Ends) {
+fn failed_dials_leak_nothing(ends: &Ends) {
     leaves_nothing(ends, || {
         let wait = Duration::from_millis(1);
-        let address = nobody();
+        let address = unused_address();
         let before = (descriptors(), threads());
         let client = ends.dial(TlsMode::None, client_config().backoff(wait, wait), address);
         eventually(|| client.stats(), |stats| stats.totals.dial_failures > 300);
@@ -204,7 +203,7 @@ fn a_pool_whose_peer_is_down_costs_nothing(ends: &Ends) {
     });
 }
 
-fn idle_connections_cost_no_thread(ends: &Ends) {
+fn idle_connections_need_no_thread(ends: &Ends) {
     Modes::both(|mode| {
         let server = ends.serve(mode, server_config().capacity(200));
         let few = ends.dial(mode, client_config().capacity(2..=2), server.address());
@@ -214,14 +213,15 @@ fn idle_connections_cost_no_thread(ends: &Ends) {
         let many = ends.dial(mode, client_config().capacity(150..=150), server.address());
         many.wait_ready(150, SOON).unwrap();
         server.wait_ready(152, SOON).unwrap();
-        // The second client's own, and those that its adapter needs for dials and keeps a while.
+        // Threads of the second client, and threads that its adapter keeps for a while after dials.
         let spare = 3;
         eventually(threads, |now| *now <= before.map(|before| before + spare));
     });
 }
 
-/// What a busy loop would take in the time that is measured, and a pool must not by far.
+/// The time for which processor time is measured; a busy loop would use all of it.
 const QUIET: Duration = Duration::from_millis(400);
+/// The limit for a pool in this time.
 const LITTLE: Duration = Duration::from_millis(60);
 
 #[track_caller]
@@ -232,19 +232,19 @@ fn assert_quiet(what: &str) {
 #[track_caller]
 fn assert_process_quiet(what: &str, process: u32) {
     let Some(before) = processor_time(process) else { return };
-    // Nobody asks for anything meanwhile: there is nothing to await.
+    // A sleep, because nothing may happen in this time: there is no event to await.
     thread::sleep(QUIET);
     let took = processor_time(process).unwrap_or(before).saturating_sub(before);
     assert!(took < LITTLE, "{what}: {took:?} of processor time in {QUIET:?}");
 }
 
-fn waiting_takes_no_time(ends: &Ends) {
+fn waiting_takes_no_processor_time(ends: &Ends) {
     let (server, client) = ends.hex_pair(TlsMode::SelfSigned);
     server.wait_ready(4, SOON).unwrap();
     client.wait_ready(4, SOON).unwrap();
     assert_quiet("idle pools");
 
-    // More than the pool keeps, so that some of it stays in the kernel.
+    // More early data than the pool keeps, so that some of it stays in the kernel.
     let much = [7; 40_000];
     let _held: Vec<_> = (0..10)
         .map(|_| {
@@ -254,21 +254,21 @@ fn waiting_takes_no_time(ends: &Ends) {
         })
         .collect();
     eventually(|| server.stats(), |stats| stats.claimed == 10);
-    assert_quiet("claimed connections that nobody asks for");
+    assert_quiet("claimed connections that nobody takes");
 
-    let down = ends.dial(TlsMode::None, client_config(), nobody());
+    let down = ends.dial(TlsMode::None, client_config(), unused_address());
     eventually(|| down.stats(), |stats| stats.totals.dial_failures > 0);
     assert_quiet("a pool whose peer is down");
     drop(down);
 
-    let fake = Fake::start(move |mut tcp, _| {
+    let fake = FakeServer::start(move |mut tcp, _| {
         tcp.write_all(&much)?;
         until_end(&mut tcp)
     });
     let config = single().ids(IdExchange::None);
     let spoken_to = ends.dial(TlsMode::None, config, fake.address);
     spoken_to.wait_ready(1, SOON).unwrap();
-    assert_quiet("a server that speaks much before it is asked");
+    assert_quiet("a server that sends much data before it is taken");
 
     let lonely = ends.serve(TlsMode::None, server_config());
     let waits: Vec<_> = (0..200)
@@ -294,7 +294,7 @@ fn waiting_takes_no_time(ends: &Ends) {
     }
 }
 
-fn a_server_out_of_descriptors_takes_no_time_and_recovers(ends: &Ends) {
+fn a_server_out_of_descriptors_does_not_spin_and_recovers(ends: &Ends) {
     if !cfg!(target_os = "linux") {
         return println!("skipped: descriptors are limited with a Linux shell");
     }

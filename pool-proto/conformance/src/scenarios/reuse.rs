@@ -1,4 +1,4 @@
-//! Putting connections back.
+//! Reuse of connections that are put back.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -16,25 +16,25 @@ use pool_driver::tls::TlsMode;
 use pool_proto::{PutError, WaitReason};
 
 topic! {
-    beside both_ends_use_a_connection_again,
-    beside what_was_left_unread_does_not_reach_the_next_holder,
-    beside early_data_that_was_not_read_does_not_reach_the_next_holder,
-    beside what_comes_after_the_put_is_for_the_next_holder,
-    beside a_put_with_a_silent_peer_takes_no_time_and_swallows_no_request,
-    beside a_put_serves_the_waiter_for_its_id,
-    beside a_put_with_far_too_much_unread_closes_the_connection,
-    beside a_connection_whose_holder_has_said_goodbye_is_not_used_again,
-    beside a_connection_that_the_peer_closed_is_not_used_again,
-    beside a_full_pool_closes_what_is_put_back,
-    beside a_connection_of_another_pool_is_refused_and_closed,
-    beside a_dropped_stream_is_closed_and_replaced,
-    beside a_connection_at_rest_does_not_hold_up_who_asks_with_a_deadline,
-    beside what_arrives_during_the_reuse_delay_is_thrown_away,
-    beside what_tls_could_not_send_before_the_put_does_not_go_out_with_the_next_use,
+    parallel both_ends_reuse_a_connection,
+    parallel unread_data_does_not_reach_the_next_holder,
+    parallel unread_early_data_does_not_reach_the_next_holder,
+    parallel data_sent_after_the_put_is_for_the_next_holder,
+    parallel a_put_with_a_silent_peer_is_quick_and_loses_no_request,
+    parallel a_put_serves_the_waiter_for_its_id,
+    parallel a_put_with_too_much_unread_data_closes_the_connection,
+    parallel a_connection_that_its_holder_half_closed_is_not_reused,
+    parallel a_connection_that_the_peer_closed_is_not_reused,
+    parallel a_full_pool_closes_a_connection_that_is_put_back,
+    parallel a_connection_of_another_pool_is_refused_and_closed,
+    parallel a_dropped_stream_is_closed_and_replaced,
+    parallel an_acquire_by_id_times_out_during_the_reuse_delay,
+    parallel data_that_arrives_during_the_reuse_delay_is_discarded,
+    parallel unsent_tls_data_does_not_go_out_with_the_next_use,
 }
 
-/// A server and a client with a stock: where each take is one of the last connection, capacity grows
-/// until what is put back is one too many.
+/// Returns a server and a client with a full stock. If each take emptied the pool, its capacity would
+/// grow, until a put overflowed it.
 fn stocked_pair(ends: &Ends, mode: TlsMode) -> (Arc<dyn Pool>, Arc<dyn Pool>) {
     let (server, client) = ends.hex_pair(mode);
     server.wait_ready(4, SOON).unwrap();
@@ -42,7 +42,7 @@ fn stocked_pair(ends: &Ends, mode: TlsMode) -> (Arc<dyn Pool>, Arc<dyn Pool>) {
     (server, client)
 }
 
-fn both_ends_use_a_connection_again(ends: &Ends) {
+fn both_ends_reuse_a_connection(ends: &Ends) {
     Modes::both(|mode| {
         let (server, client) = stocked_pair(ends, mode);
         let (mut ours, mut theirs) = both_ends(&server, &client);
@@ -60,12 +60,12 @@ fn both_ends_use_a_connection_again(ends: &Ends) {
     });
 }
 
-fn what_was_left_unread_does_not_reach_the_next_holder(ends: &Ends) {
+fn unread_data_does_not_reach_the_next_holder(ends: &Ends) {
     Modes::both(|mode| {
         let (server, client) = ends.hex_pair(mode);
         let (mut ours, mut theirs) = both_ends(&server, &client);
         send(&mut ours, b"left over");
-        // One segment: with its first byte, all of it is here.
+        // The data is one segment: once its first byte is here, all of it is.
         expect(&mut theirs, b"l");
         client.put(theirs).unwrap();
         let mut theirs = client.take_id(ours.id());
@@ -74,7 +74,7 @@ fn what_was_left_unread_does_not_reach_the_next_holder(ends: &Ends) {
     });
 }
 
-fn early_data_that_was_not_read_does_not_reach_the_next_holder(ends: &Ends) {
+fn unread_early_data_does_not_reach_the_next_holder(ends: &Ends) {
     Modes::both(|mode| {
         let (server, client) = ends.hex_pair(mode);
         let mut ours = server.take();
@@ -88,7 +88,7 @@ fn early_data_that_was_not_read_does_not_reach_the_next_holder(ends: &Ends) {
     });
 }
 
-fn what_comes_after_the_put_is_for_the_next_holder(ends: &Ends) {
+fn data_sent_after_the_put_is_for_the_next_holder(ends: &Ends) {
     Modes::both(|mode| {
         let (server, client) = ends.hex_pair(mode);
         let (mut ours, theirs) = both_ends(&server, &client);
@@ -99,7 +99,7 @@ fn what_comes_after_the_put_is_for_the_next_holder(ends: &Ends) {
     });
 }
 
-fn a_put_with_a_silent_peer_takes_no_time_and_swallows_no_request(ends: &Ends) {
+fn a_put_with_a_silent_peer_is_quick_and_loses_no_request(ends: &Ends) {
     Modes::both(|mode| {
         let (server, client) = stocked_pair(ends, mode);
         let (mut ours, mut theirs) = both_ends(&server, &client);
@@ -125,11 +125,11 @@ fn a_put_serves_the_waiter_for_its_id(ends: &Ends) {
     assert_eq!(wait.soon(), id);
 }
 
-fn a_put_with_far_too_much_unread_closes_the_connection(ends: &Ends) {
+fn a_put_with_too_much_unread_data_closes_the_connection(ends: &Ends) {
     Modes::both(|mode| {
         let (server, client) = ends.hex_pair(mode);
         let (mut ours, theirs) = both_ends(&server, &client);
-        // Fills the buffers of both kernels: more than any drain may throw away.
+        // Fill the kernel buffers of both ends: more than a drain may discard.
         ours.set_timeout(Duration::from_millis(300)).unwrap();
         let chunk = [7; 64 * 1024];
         let full = loop {
@@ -144,7 +144,7 @@ fn a_put_with_far_too_much_unread_closes_the_connection(ends: &Ends) {
     });
 }
 
-fn a_connection_whose_holder_has_said_goodbye_is_not_used_again(ends: &Ends) {
+fn a_connection_that_its_holder_half_closed_is_not_reused(ends: &Ends) {
     Modes::both(|mode| {
         let (server, client) = ends.hex_pair(mode);
         let (mut ours, mut theirs) = both_ends(&server, &client);
@@ -152,11 +152,11 @@ fn a_connection_whose_holder_has_said_goodbye_is_not_used_again(ends: &Ends) {
         let id = theirs.id();
         client.put(theirs).unwrap();
         assert_ends(&mut ours);
-        assert!(client.acquire_by_id(id, Duration::ZERO).is_err(), "it came back half closed");
+        assert!(client.acquire_by_id(id, Duration::ZERO).is_err(), "a half-closed connection");
     });
 }
 
-fn a_connection_that_the_peer_closed_is_not_used_again(ends: &Ends) {
+fn a_connection_that_the_peer_closed_is_not_reused(ends: &Ends) {
     Modes::both(|mode| {
         let (server, client) = ends.hex_pair(mode);
         let (ours, mut theirs) = both_ends(&server, &client);
@@ -169,7 +169,7 @@ fn a_connection_that_the_peer_closed_is_not_used_again(ends: &Ends) {
     });
 }
 
-fn a_full_pool_closes_what_is_put_back(ends: &Ends) {
+fn a_full_pool_closes_a_connection_that_is_put_back(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config());
     let config = client_config().capacity(2..=2);
     let client = ends.dial(TlsMode::None, config, server.address());
@@ -203,7 +203,7 @@ fn a_dropped_stream_is_closed_and_replaced(ends: &Ends) {
     assert_eq!(client.stats().totals.released, 1);
 }
 
-fn a_connection_at_rest_does_not_hold_up_who_asks_with_a_deadline(ends: &Ends) {
+fn an_acquire_by_id_times_out_during_the_reuse_delay(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config());
     let config = client_config().reuse_delay(Duration::from_secs(600));
     let client = ends.dial(TlsMode::None, config, server.address());
@@ -213,7 +213,7 @@ fn a_connection_at_rest_does_not_hold_up_who_asks_with_a_deadline(ends: &Ends) {
     assert!(matches!(error, AcquireError::Timeout { why: WaitReason::IdResting, .. }), "{error}");
 }
 
-fn what_arrives_during_the_reuse_delay_is_thrown_away(ends: &Ends) {
+fn data_that_arrives_during_the_reuse_delay_is_discarded(ends: &Ends) {
     Modes::both(|mode| {
         let server = ends.serve(mode, server_config());
         let config = client_config().reuse_delay(Duration::from_millis(300));
@@ -227,24 +227,24 @@ fn what_arrives_during_the_reuse_delay_is_thrown_away(ends: &Ends) {
     });
 }
 
-fn what_tls_could_not_send_before_the_put_does_not_go_out_with_the_next_use(ends: &Ends) {
+fn unsent_tls_data_does_not_go_out_with_the_next_use(ends: &Ends) {
     let server = ends.serve(TlsMode::SelfSigned, server_config());
     let address = server.address();
     let dial = Dial::With(Arc::new(move || {
         let tcp = TcpStream::connect(address)?;
-        // Less than TLS holds back: what it could not send does not fit in here at the put, either.
+        // Smaller than the data that TLS buffers, so that the put cannot send all of it either.
         SockRef::from(&tcp).set_send_buffer_size(4096)?;
         Ok(tcp)
     }));
     let client = ends.dial_with(client_tls(TlsMode::SelfSigned), client_config(), dial);
     let (mut ours, mut theirs) = both_ends(&server, &client);
-    // Nobody reads at the other end, so this is never done.
+    // The other end does not read, so the write cannot complete.
     theirs.set_timeout(Duration::from_millis(100)).unwrap();
     let error = theirs.write_all(&vec![0; 64 << 20]).unwrap_err();
     assert!(is_late(&error), "{error}");
     client.put(theirs).unwrap();
     eventually(|| client.stats().totals.leftover, |leftover| *leftover == 1);
-    // What had been sent is there, and then the end.
+    // The other end receives the data that was sent, and then the end.
     let end = loop {
         match ours.read(&mut [0; 64 * 1024]) {
             Ok(0) => break ErrorKind::UnexpectedEof,

@@ -1,4 +1,4 @@
-//! What is built when little is said, what is refused, and what is in force.
+//! Settings: the defaults, those that are refused, and their effect.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::topic;
 use crate::ends::{both_ends, client_config, server_config, single};
 use crate::facade::{ClientSetup, Listen, ServerSetup};
-use crate::kit::{connect, ping_pong, read_id};
+use crate::peers::{connect, ping_pong, read_id};
 use crate::prelude::*;
 use crate::wait::assert_ends;
 use pool_driver::BuildError;
@@ -14,20 +14,20 @@ use pool_driver::tls::TlsMode;
 use pool_proto::Tuning;
 
 topic! {
-    beside without_settings_there_are_defaults_at_both_ends,
-    beside an_address_that_cannot_be_dialled_is_refused_at_once,
-    beside what_is_said_about_capacity_and_interval_is_in_force,
-    beside capacity_follows_demand,
-    beside under_the_reference_law_connections_come_in_rounds,
-    beside idle_connections_end_by_their_timeout,
-    beside connections_end_by_their_age,
-    beside a_connection_too_old_is_not_put_back,
-    beside errors_of_the_user_are_counted,
-    beside what_happened_is_counted_at_both_ends,
-    beside handles_are_of_one_pool,
+    parallel both_ends_have_default_settings,
+    parallel a_malformed_address_is_refused_at_once,
+    parallel configured_capacity_and_interval_are_in_force,
+    parallel capacity_follows_demand,
+    parallel nodepass_tuning_fills_the_pool_in_rounds,
+    parallel idle_connections_end_at_the_idle_timeout,
+    parallel connections_end_at_their_max_lifetime,
+    parallel a_connection_past_its_max_lifetime_is_not_reused,
+    parallel errors_added_by_the_user_are_counted,
+    parallel totals_are_counted_at_both_ends,
+    parallel clones_are_handles_of_one_pool,
 }
 
-fn without_settings_there_are_defaults_at_both_ends(ends: &Ends) {
+fn both_ends_have_default_settings(ends: &Ends) {
     let listen = Listen::Address("127.0.0.1:0".to_owned());
     let setup = ServerSetup { config: None, tls: None, keep_alive: None, listen };
     let server = ends.server.server(setup).unwrap();
@@ -42,7 +42,7 @@ fn without_settings_there_are_defaults_at_both_ends(ends: &Ends) {
     ping_pong(&mut *ours, &mut *theirs);
 }
 
-fn an_address_that_cannot_be_dialled_is_refused_at_once(ends: &Ends) {
+fn a_malformed_address_is_refused_at_once(ends: &Ends) {
     for nonsense in ["", "nonsense", "host:", ":9000", "host:port", "host:0", "host:99999"] {
         let dial = Dial::Address(nonsense.to_owned());
         let setup = ClientSetup { config: None, tls: None, keep_alive: None, dial };
@@ -53,7 +53,7 @@ fn an_address_that_cannot_be_dialled_is_refused_at_once(ends: &Ends) {
     }
 }
 
-fn what_is_said_about_capacity_and_interval_is_in_force(ends: &Ends) {
+fn configured_capacity_and_interval_are_in_force(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config().capacity(9));
     let interval = Duration::from_millis(70);
     let config = client_config().capacity(6..=6).interval(interval..=interval);
@@ -73,11 +73,11 @@ fn capacity_follows_demand(ends: &Ends) {
     let risen = client.capacity();
     assert!((3..=12).contains(&risen), "{risen}");
     drop(taken);
-    // Nobody asks any more.
+    // Without demand, the capacity falls again.
     eventually(|| client.stats(), |stats| (stats.capacity, stats.totals.leases) == (2, 40));
 }
 
-fn under_the_reference_law_connections_come_in_rounds(ends: &Ends) {
+fn nodepass_tuning_fills_the_pool_in_rounds(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config());
     let long = Duration::from_secs(600);
     let config = client_config().tuning(Tuning::NodePass).capacity(3..=3).interval(long..=long);
@@ -90,12 +90,12 @@ fn under_the_reference_law_connections_come_in_rounds(ends: &Ends) {
     assert_eq!(client.stats().totals.dials, 3);
 }
 
-fn idle_connections_end_by_their_timeout(ends: &Ends) {
+fn idle_connections_end_at_the_idle_timeout(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config());
     let config = single().idle_timeout(Duration::from_millis(50));
     let client = ends.dial(TlsMode::None, config, server.address());
     eventually(|| client.stats(), |stats| stats.totals.idle_timeouts > 2);
-    // A server too.
+    // The same at a server.
     let config = server_config().idle_timeout(Duration::from_millis(50));
     let server = ends.serve(TlsMode::None, config);
     let mut peer = connect(server.address());
@@ -104,19 +104,19 @@ fn idle_connections_end_by_their_timeout(ends: &Ends) {
     assert_eq!(server.stats().totals.idle_timeouts, 1);
 }
 
-fn connections_end_by_their_age(ends: &Ends) {
+fn connections_end_at_their_max_lifetime(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config());
     let config = single().max_lifetime(Duration::from_millis(50));
     let client = ends.dial(TlsMode::None, config, server.address());
     eventually(|| client.stats(), |stats| stats.totals.expired > 2);
 }
 
-fn a_connection_too_old_is_not_put_back(ends: &Ends) {
+fn a_connection_past_its_max_lifetime_is_not_reused(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config());
     let life = Duration::from_millis(100);
     let client = ends.dial(TlsMode::None, single().max_lifetime(life), server.address());
     let stream = client.take();
-    // Another takes its place and ends, so the first is over its age, and still in use.
+    // Another connection takes its place and expires, so the leased one is past its lifetime too.
     eventually(|| client.stats(), |stats| stats.totals.expired > 1);
     let before = client.stats();
     assert_eq!(before.leased, 1);
@@ -125,7 +125,7 @@ fn a_connection_too_old_is_not_put_back(ends: &Ends) {
     assert_eq!((after.leased, after.totals.put, after.totals.reused), (0, 1, 0));
 }
 
-fn errors_of_the_user_are_counted(ends: &Ends) {
+fn errors_added_by_the_user_are_counted(ends: &Ends) {
     let (server, client) = ends.hex_pair(TlsMode::None);
     for pool in [server, client] {
         assert_eq!(pool.error_count(), 0);
@@ -137,7 +137,7 @@ fn errors_of_the_user_are_counted(ends: &Ends) {
     }
 }
 
-fn what_happened_is_counted_at_both_ends(ends: &Ends) {
+fn totals_are_counted_at_both_ends(ends: &Ends) {
     let (server, client) = ends.steady_pair(TlsMode::SelfSigned);
     client.wait_ready(4, SOON).unwrap();
     server.wait_ready(4, SOON).unwrap();
@@ -147,7 +147,7 @@ fn what_happened_is_counted_at_both_ends(ends: &Ends) {
     let stats = eventually(|| client.stats(), |stats| stats.returning == 0);
     let totals = stats.totals;
     assert_eq!((totals.leases, totals.put, totals.served_at_once), (1, 1, 1));
-    // Full again meanwhile, or not: it is in the pool, or was one too many.
+    // The pool may be full again by now: the connection is either in the pool or overflowed.
     assert_eq!(
         totals.dials - totals.overflowed,
         u64::from(stats.idle + stats.handshaking + stats.dialing)
@@ -157,7 +157,7 @@ fn what_happened_is_counted_at_both_ends(ends: &Ends) {
     assert!(totals.admitted >= totals.established && totals.established >= 4, "{totals:?}");
 }
 
-fn handles_are_of_one_pool(ends: &Ends) {
+fn clones_are_handles_of_one_pool(ends: &Ends) {
     let (server, client) = ends.hex_pair(TlsMode::None);
     let (other, theirs) = (client.clone_handle(), client.take());
     let _ours = server.take_id(theirs.id());

@@ -1,4 +1,4 @@
-//! Callers that wait: woken at once, in order, and never at the cost of a connection.
+//! Waiters: woken at once, served in order, and cancelled without losing a connection.
 
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::topic;
 use crate::ends::{both_ends, client_config, each, server_config, single};
-use crate::kit::{Fake, connect, hex_id};
+use crate::peers::{FakeServer, connect, hex_id};
 use crate::prelude::*;
 use crate::wait::{send, spawn};
 use pool_driver::shared::AcquireError;
@@ -14,25 +14,25 @@ use pool_driver::tls::TlsMode;
 use pool_proto::{ConnId, Refusal, Stats, TakeOrder, WaitReason};
 
 topic! {
-    alone who_waits_by_id_is_woken_when_the_connection_arrives,
-    alone deadlines_are_kept,
-    beside who_waits_for_any_is_woken_when_one_arrives,
-    beside hundreds_who_wait_are_all_served,
-    beside who_came_first_is_served_first,
-    beside a_limit_that_all_connections_reach_is_told,
-    beside more_waiters_than_allowed_are_refused,
-    beside who_gives_up_loses_no_connection,
-    beside who_gives_up_leaves_the_place_to_the_next,
-    beside who_gives_up_an_id_leaves_it_in_the_pool,
-    beside waiting_for_more_stock_than_there_may_be_is_refused,
-    beside a_zero_timeout_answers_at_once,
-    beside what_a_server_has_no_peers_for_is_told,
-    beside the_order_in_which_connections_are_taken_is_what_was_configured,
+    exclusive a_waiter_by_id_is_woken_when_its_connection_arrives,
+    exclusive deadlines_are_kept,
+    parallel a_waiter_for_any_connection_is_woken_when_one_arrives,
+    parallel hundreds_of_waiters_are_all_served,
+    parallel waiters_are_served_in_order,
+    parallel a_timeout_names_the_limit_that_all_leases_reach,
+    parallel waiters_beyond_the_limit_are_refused,
+    parallel a_cancelled_waiter_loses_no_connection,
+    parallel a_cancelled_waiter_leaves_its_turn_to_the_next,
+    parallel a_cancelled_waiter_by_id_leaves_the_connection_in_the_pool,
+    parallel wait_ready_beyond_the_capacity_is_refused,
+    parallel a_zero_timeout_answers_at_once,
+    parallel a_timeout_at_a_server_says_that_no_peer_was_connecting,
+    parallel connections_are_taken_in_the_configured_order,
 }
 
-fn who_waits_by_id_is_woken_when_the_connection_arrives(ends: &Ends) {
+fn a_waiter_by_id_is_woken_when_its_connection_arrives(ends: &Ends) {
     const ROUNDS: usize = 100;
-    let (fake, peers) = Fake::by_hand();
+    let (fake, peers) = FakeServer::by_hand();
     let client = ends.dial(TlsMode::None, single(), fake.address);
     let mut latencies = Vec::new();
     for number in 0..ROUNDS {
@@ -52,12 +52,12 @@ fn who_waits_by_id_is_woken_when_the_connection_arrives(ends: &Ends) {
         latencies.push(woken - sent);
     }
     latencies.sort_unstable();
-    // A machine with other work is late at times, but not mostly.
+    // The median, because a machine with other load is late at times.
     assert!(latencies[ROUNDS / 2] < Duration::from_millis(50), "{latencies:?}");
 }
 
-/// Too early never, and no more than 50 ms too late. A machine with other work may be late by itself,
-/// so each has several tries to be in time.
+/// A deadline is never early, and at most 50 ms late. A machine with other load may be later, so each
+/// timeout has ten tries.
 fn deadlines_are_kept(ends: &Ends) {
     let (server, client) = ends.hex_pair(TlsMode::None);
     let (ours, _theirs) = both_ends(&server, &client);
@@ -84,7 +84,7 @@ fn deadlines_are_kept(ends: &Ends) {
     }
 }
 
-fn who_waits_for_any_is_woken_when_one_arrives(ends: &Ends) {
+fn a_waiter_for_any_connection_is_woken_when_one_arrives(ends: &Ends) {
     let server = ends.serve(TlsMode::SelfSigned, server_config());
     let waiter = server.clone_handle();
     let wait = spawn(move || waiter.acquire(Duration::MAX).unwrap());
@@ -95,7 +95,7 @@ fn who_waits_for_any_is_woken_when_one_arrives(ends: &Ends) {
     assert_eq!(server.stats().totals.served_after_waiting, 1);
 }
 
-fn hundreds_who_wait_are_all_served(ends: &Ends) {
+fn hundreds_of_waiters_are_all_served(ends: &Ends) {
     let (_server, client) = ends.hex_pair(TlsMode::None);
     let takers: Vec<_> = (0..300)
         .map(|_| {
@@ -114,7 +114,7 @@ fn hundreds_who_wait_are_all_served(ends: &Ends) {
     assert_eq!((stats.totals.leases, stats.leased, stats.waiters), (300, 0, 0));
 }
 
-fn who_came_first_is_served_first(ends: &Ends) {
+fn waiters_are_served_in_order(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config());
     let client = ends.dial(TlsMode::None, single().max_connections(1), server.address());
     let held = client.take();
@@ -136,7 +136,7 @@ fn who_came_first_is_served_first(ends: &Ends) {
     assert_eq!(*order.lock().unwrap(), (0..20).collect::<Vec<_>>());
 }
 
-fn a_limit_that_all_connections_reach_is_told(ends: &Ends) {
+fn a_timeout_names_the_limit_that_all_leases_reach(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config());
     let client = ends.dial(TlsMode::None, single().max_connections(1), server.address());
     let _held = client.take();
@@ -146,7 +146,7 @@ fn a_limit_that_all_connections_reach_is_told(ends: &Ends) {
     assert_eq!(error, AcquireError::Timeout { why, last_failure: None });
 }
 
-fn more_waiters_than_allowed_are_refused(ends: &Ends) {
+fn waiters_beyond_the_limit_are_refused(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config().max_waiters(1));
     let first = server.clone_handle();
     let first = spawn(move || first.acquire(Duration::MAX).map(drop));
@@ -158,7 +158,7 @@ fn more_waiters_than_allowed_are_refused(ends: &Ends) {
     assert_eq!(first.soon(), Err(AcquireError::Refused(Refusal::PoolClosed)));
 }
 
-/// Every connection that ever was is somewhere.
+/// Checks that every connection that was established is still in the pool, leased, or counted as ended.
 pub(in super::super) fn assert_adds_up(stats: &Stats) {
     let totals = stats.totals;
     let ended = totals.released
@@ -172,12 +172,13 @@ pub(in super::super) fn assert_adds_up(stats: &Stats) {
     let there = u64::from(stats.idle + stats.claimed + stats.leased + stats.returning);
     assert_eq!(totals.established, ended + there, "{stats:#?}");
     assert_eq!((stats.waiters, stats.leased), (0, 0), "{stats:#?}");
-    // A lease that was given back unused, because the peer had begun to use it, counts as one.
+    // Not equal: a lease that was returned unused, because the peer had claimed the connection, counts as
+    // a lease only.
     assert!(totals.leases >= totals.put + totals.released, "{stats:#?}");
 }
 
-/// Acquires that are given up at any moment, some of them by id.
-fn give_up_at_random(pool: &Arc<dyn Pool>) {
+/// Acquires and cancels at random moments on 16 threads, on every fourth by id.
+fn acquire_and_cancel_at_random(pool: &Arc<dyn Pool>) {
     let takers: Vec<_> = (0..16)
         .map(|seed| {
             let pool = pool.clone_handle();
@@ -187,7 +188,7 @@ fn give_up_at_random(pool: &Arc<dyn Pool>) {
                 for _ in 0..60 {
                     let after = Duration::from_micros(random.u64(0..8) * 250);
                     let id = last.filter(|_| seed % 4 == 0);
-                    let Some(stream) = pool.give_up_acquire(id, after) else { continue };
+                    let Some(stream) = pool.acquire_then_cancel(id, after) else { continue };
                     last = Some(stream.id());
                     thread::yield_now();
                     if random.u32(0..8) > 0 {
@@ -202,17 +203,17 @@ fn give_up_at_random(pool: &Arc<dyn Pool>) {
     }
 }
 
-fn who_gives_up_loses_no_connection(ends: &Ends) {
+fn a_cancelled_waiter_loses_no_connection(ends: &Ends) {
     let table: Vec<_> =
         Modes::BOTH.into_iter().flat_map(|mode| [(mode, "client"), (mode, "server")]).collect();
     each(&table, |(mode, at)| {
         let server = ends.serve(*mode, server_config());
-        // So few that most have to wait.
+        // So few connections that most acquires wait.
         let config = client_config().capacity(2..=2).max_connections(3);
         let client = ends.dial(*mode, config.take_order(TakeOrder::NewestFirst), server.address());
         client.wait_ready(2, SOON).unwrap();
         let pool = if *at == "client" { &client } else { &server };
-        give_up_at_random(pool);
+        acquire_and_cancel_at_random(pool);
         let calm = |stats: &Stats| stats.idle >= 2 && stats.returning + stats.handshaking == 0;
         let stats = eventually(|| pool.stats(), calm);
         assert_adds_up(&stats);
@@ -220,12 +221,13 @@ fn who_gives_up_loses_no_connection(ends: &Ends) {
     });
 }
 
-fn who_gives_up_leaves_the_place_to_the_next(ends: &Ends) {
+fn a_cancelled_waiter_leaves_its_turn_to_the_next(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config());
     let client = ends.dial(TlsMode::None, single().max_connections(1), server.address());
     let held = client.take();
     let (first, second) = (client.clone_handle(), client.clone_handle());
-    let first = spawn(move || first.give_up_acquire(None, Duration::from_millis(100)).is_none());
+    let first =
+        spawn(move || first.acquire_then_cancel(None, Duration::from_millis(100)).is_none());
     eventually(|| client.stats(), |stats| stats.waiters == 1);
     let second = spawn(move || second.take());
     eventually(|| client.stats(), |stats| stats.waiters == 2);
@@ -237,16 +239,16 @@ fn who_gives_up_leaves_the_place_to_the_next(ends: &Ends) {
     assert_eq!((totals.reused, totals.cancelled), (1, 1));
 }
 
-fn who_gives_up_an_id_leaves_it_in_the_pool(ends: &Ends) {
+fn a_cancelled_waiter_by_id_leaves_the_connection_in_the_pool(ends: &Ends) {
     let (server, client) = ends.hex_pair(TlsMode::None);
     let (ours, theirs) = both_ends(&server, &client);
-    assert!(client.give_up_acquire(Some(ours.id()), Duration::from_millis(5)).is_none());
+    assert!(client.acquire_then_cancel(Some(ours.id()), Duration::from_millis(5)).is_none());
     assert_eq!(client.stats().waiters, 0);
     client.put(theirs).unwrap();
-    assert_eq!(client.give_up_acquire(Some(ours.id()), SOON).unwrap().id(), ours.id());
+    assert_eq!(client.acquire_then_cancel(Some(ours.id()), SOON).unwrap().id(), ours.id());
 }
 
-fn waiting_for_more_stock_than_there_may_be_is_refused(ends: &Ends) {
+fn wait_ready_beyond_the_capacity_is_refused(ends: &Ends) {
     let (server, client) = ends.hex_pair(TlsMode::None);
     let refusal = Refusal::StockBeyondCapacity { wanted: 65, capacity: 64 };
     for pool in [client, server] {
@@ -268,11 +270,11 @@ fn a_zero_timeout_answers_at_once(ends: &Ends) {
         assert!(nobody.wait_ready(1, Duration::ZERO).is_err());
         assert!(client.acquire_by_id(ConnId::ZERO, Duration::ZERO).is_err());
     }
-    // A timer would take a millisecond each time, and more than one of a system's ticks.
+    // A timer would take a millisecond or more for each of the 300 calls.
     assert!(before.elapsed() < Duration::from_secs(1), "{:?}", before.elapsed());
 }
 
-fn what_a_server_has_no_peers_for_is_told(ends: &Ends) {
+fn a_timeout_at_a_server_says_that_no_peer_was_connecting(ends: &Ends) {
     let server = ends.serve(TlsMode::SelfSigned, server_config());
     let moment = Duration::from_millis(20);
     let error = server.acquire(moment).unwrap_err();
@@ -288,13 +290,13 @@ fn what_a_server_has_no_peers_for_is_told(ends: &Ends) {
     assert_eq!(error, AcquireError::Timeout { why, last_failure: None });
 }
 
-fn the_order_in_which_connections_are_taken_is_what_was_configured(ends: &Ends) {
+fn connections_are_taken_in_the_configured_order(ends: &Ends) {
     each(&[TakeOrder::OldestFirst, TakeOrder::NewestFirst], |order| {
-        let fake = Fake::greeting("");
+        let fake = FakeServer::greeting("");
         let config = client_config().capacity(3..=3).max_dials(1).take_order(*order);
         let client = ends.dial(TlsMode::None, config, fake.address);
         client.wait_ready(3, SOON).unwrap();
-        // One dial at a time, so the numbers are in the order of birth.
+        // With one dial at a time, ids are in the order in which their connections were established.
         let number = if *order == TakeOrder::OldestFirst { 0 } else { 2 };
         assert_eq!(client.take().id().to_string(), hex_id(number));
     });

@@ -1,4 +1,4 @@
-//! Peers that are no pools: servers and clients by hand, certificates of every kind.
+//! Peers that are not pools: hand-written servers and clients, plain and with TLS.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -17,7 +17,7 @@ use super::wait::{expect, send};
 use pool_driver::tls::{Identity, TlsMode};
 use pool_proto::ConnId;
 
-/// One for all scenarios: making a key is the slowest part of them.
+/// Shared by all scenarios, because generating a key is slower than the rest of most of them.
 static IDENTITY: LazyLock<Identity> =
     LazyLock::new(|| Identity::self_signed(["localhost", "127.0.0.1"]).unwrap());
 
@@ -25,12 +25,12 @@ pub(super) fn identity() -> Identity {
     IDENTITY.clone()
 }
 
-/// The `number`-th id, as text.
+/// The id number `number`, counted from zero, in the default wire format.
 pub(super) fn hex_id(number: usize) -> String {
     format!("{:08x}", number + 1)
 }
 
-/// A stream whose reads and writes end soon.
+/// Limits reads and writes of this stream to [`SOON`].
 fn limited(tcp: TcpStream) -> TcpStream {
     tcp.set_nodelay(true).unwrap();
     tcp.set_read_timeout(Some(SOON)).unwrap();
@@ -42,7 +42,8 @@ pub(super) fn connect(address: SocketAddr) -> TcpStream {
     limited(TcpStream::connect(address).unwrap())
 }
 
-/// Where the loopback interface has all of 127.0.0.0/8, as on Linux and Windows, other sources.
+/// Connects from the address `source`. Works where the loopback interface has all of 127.0.0.0/8, as on
+/// Linux and Windows.
 pub(super) fn connect_from(source: &str, address: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     let source = SocketAddr::new(source.parse().unwrap(), 0);
@@ -58,14 +59,14 @@ pub(super) fn read_id(stream: &mut (impl Read + ?Sized)) -> ConnId {
     std::str::from_utf8(&id).unwrap().parse().unwrap()
 }
 
-/// A close that the other end notices as a reset.
+/// Makes the close of this stream a reset (RST) for the other end.
 pub(super) fn reset(tcp: &TcpStream) {
     SockRef::from(tcp).set_linger(Some(Duration::ZERO)).unwrap();
 }
 
 pub(super) type TlsPeer = StreamOwned<ServerConnection, TcpStream>;
 
-/// The server's side of a handshake.
+/// Performs the server's side of a TLS handshake.
 pub(super) fn tls_accept(tcp: TcpStream) -> io::Result<TlsPeer> {
     let tls = server_tls(TlsMode::SelfSigned).unwrap();
     let mut stream =
@@ -76,7 +77,7 @@ pub(super) fn tls_accept(tcp: TcpStream) -> io::Result<TlsPeer> {
     Ok(stream)
 }
 
-/// The client's side of a handshake.
+/// Performs the client's side of a TLS handshake.
 pub(super) fn tls_connect(tcp: TcpStream) -> StreamOwned<ClientConnection, TcpStream> {
     let tls = client_tls(TlsMode::SelfSigned).unwrap();
     let session = ClientConnection::new(Arc::clone(tls.config()), tls.server_name().clone());
@@ -87,16 +88,15 @@ pub(super) fn tls_connect(tcp: TcpStream) -> StreamOwned<ClientConnection, TcpSt
     stream
 }
 
-/// A server that does what a scenario wants with each connection, on a thread for each; it also gets
-/// the connection's number. It may fail: the client may leave at any time, which is what many
-/// scenarios are about.
-pub(super) struct Fake {
+/// A server that runs a scenario's closure with each connection and its number, on a thread per
+/// connection. The closure may fail: in many scenarios the client leaves at any time.
+pub(super) struct FakeServer {
     pub(super) address: SocketAddr,
     accepted: Arc<AtomicUsize>,
     ended: Arc<AtomicBool>,
 }
 
-impl Fake {
+impl FakeServer {
     pub(super) fn start(
         serve: impl Fn(TcpStream, usize) -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
@@ -108,7 +108,7 @@ impl Fake {
         Self { address, accepted, ended }
     }
 
-    /// A plain server whose connections are handed to the scenario, untouched.
+    /// A plain server that hands its connections to the scenario as they were accepted.
     pub(super) fn by_hand() -> (Self, Receiver<TcpStream>) {
         let (sender, receiver) = mpsc::channel();
         let fake = Self::start(move |tcp, _| {
@@ -119,8 +119,7 @@ impl Fake {
         (fake, receiver)
     }
 
-    /// A plain server that sends an id, and what `greeting` says behind it, and then waits for the
-    /// client to go.
+    /// A plain server that sends an id and `greeting`, and then waits until the client leaves.
     pub(super) fn greeting(greeting: &'static str) -> Self {
         Self::start(move |mut tcp, number| {
             tcp.write_all(format!("{}{greeting}", hex_id(number)).as_bytes())?;
@@ -150,20 +149,20 @@ fn accept<F: Fn(TcpStream, usize) -> io::Result<()> + Send + Sync + 'static>(
     }
 }
 
-impl Drop for Fake {
+impl Drop for FakeServer {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Release);
-        // Wakes the accept; it has ended already if this fails.
+        // Unblocks the accept. An error means that the thread has ended already.
         let _ = TcpStream::connect(self.address);
     }
 }
 
-/// Waits until the client goes.
+/// Reads until the peer closes.
 pub(super) fn until_end(stream: &mut impl Read) -> io::Result<()> {
     io::copy(stream, &mut io::sink()).map(|_| ())
 }
 
-/// Sends back all that comes, until the end of it.
+/// Echoes until EOF.
 pub(super) fn echo(stream: &mut (impl Read + Write)) -> io::Result<()> {
     let mut chunk = [0; 1024];
     loop {
@@ -175,7 +174,7 @@ pub(super) fn echo(stream: &mut (impl Read + Write)) -> io::Result<()> {
     }
 }
 
-/// Says `hello` both ways, which shows that two streams are the ends of one connection.
+/// Sends data both ways, which shows that two streams are the ends of one connection.
 #[track_caller]
 pub(super) fn ping_pong(ours: &mut dyn Stream, theirs: &mut dyn Stream) {
     assert_eq!(ours.id(), theirs.id());
@@ -190,8 +189,8 @@ pub(super) fn half_close(tcp: &TcpStream) {
     tcp.shutdown(Shutdown::Write).unwrap();
 }
 
-/// A second handle of the socket in this process that is connected to `peer`. Linux only: `None`
-/// elsewhere.
+/// Returns a second handle of the socket of this process that is connected to `peer`. Linux only:
+/// `None` elsewhere.
 #[cfg(target_os = "linux")]
 pub(super) fn socket_to(peer: SocketAddr) -> Option<Socket> {
     use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};

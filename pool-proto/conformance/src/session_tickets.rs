@@ -1,4 +1,4 @@
-//! Valid TLS that carries no data.
+//! TLS session tickets: valid TLS records that carry no data.
 
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use super::ends::server_tls;
 use super::wait::send;
 use pool_driver::tls::TlsMode;
 
-/// Shakes hands as a server in mode 1 that sends the id `00000001`, and returns `records` records full
-/// of session tickets (RFC 8446, section 4.6.1), some 15 kB each. They give the reader no data, so only
-/// a limit of its own keeps it from reading them for as long as they come. Also for adapters' own
-/// tests: what it does to a runtime is theirs to look at.
+/// Performs the handshake of a server with a self-signed certificate, sends the id `00000001`, and
+/// returns `records` TLS records full of session tickets (RFC 8446, section 4.6.1), some 15 kB each.
+/// Tickets give the reader no data, so a reader without a limit of its own would read them for as long
+/// as they arrive. Public for adapters' own tests of the effect on their runtime.
 ///
 /// # Panics
 ///
-/// When the handshake fails.
+/// Panics if the handshake fails.
 #[must_use]
-pub fn shake_and_make_tickets(tcp: &TcpStream, records: usize) -> Vec<u8> {
+pub fn handshake_and_make_tickets(tcp: &TcpStream, records: usize) -> Vec<u8> {
     let tls = server_tls(TlsMode::SelfSigned).unwrap();
     let mut config = (**tls.config()).clone();
     config.enable_secret_extraction = true;
@@ -36,7 +36,7 @@ pub fn shake_and_make_tickets(tcp: &TcpStream, records: usize) -> Vec<u8> {
         ConnectionTrafficSecrets::Aes128Gcm { key, iv }
         | ConnectionTrafficSecrets::Aes256Gcm { key, iv }
         | ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => (key, iv),
-        _ => panic!("a cipher suite that is not known here"),
+        _ => panic!("the negotiated cipher suite is not known here"),
     };
     let mut encrypter = suite.tls13().unwrap().aead_alg.encrypter(key, iv);
     // Type, length, lifetime, age_add, nonce, ticket, no extensions.

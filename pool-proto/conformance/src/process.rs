@@ -1,29 +1,29 @@
-//! Descriptors, threads and processor time of this process, as Linux tells them.
+//! Descriptors and threads of this process, and processor time, as Linux reports them.
 
 use std::fmt::Debug;
 use std::time::Duration;
 
 use super::prelude::*;
 
-/// Open descriptors.
+/// The number of open descriptors; `None` where they cannot be counted.
 pub(super) fn descriptors() -> Option<usize> {
     count("/proc/self/fd")
 }
 
-/// Threads.
+/// The number of threads; `None` where they cannot be counted.
 pub(super) fn threads() -> Option<usize> {
     count("/proc/self/task")
 }
 
 fn count(directory: &str) -> Option<usize> {
     if !cfg!(target_os = "linux") {
-        println!("skipped: what a process holds is counted on Linux only");
+        println!("skipped: descriptors and threads are counted on Linux only");
         return None;
     }
     Some(std::fs::read_dir(directory).unwrap().count())
 }
 
-/// Processor time of a process, in steps of 10 ms.
+/// The processor time that a process has used, in steps of 10 ms.
 pub(super) fn processor_time(process: u32) -> Option<Duration> {
     if !cfg!(target_os = "linux") {
         println!("skipped: processor time is read on Linux only");
@@ -37,7 +37,8 @@ pub(super) fn processor_time(process: u32) -> Option<Duration> {
     Some(Duration::from_millis(ticks * 10))
 }
 
-/// What `look` sees once it has not changed for a while: what is behind us may still be tidied up.
+/// Returns the result of `look` once it has not changed for 50 ms: earlier scenarios may still be
+/// cleaning up.
 pub(super) fn settled<T: PartialEq + Debug>(look: impl Fn() -> T) -> T {
     let quiet = Duration::from_millis(50);
     let mut last = (look(), now());
