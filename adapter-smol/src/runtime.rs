@@ -126,8 +126,8 @@ impl Runtime for Smol {
         listen_on_first(smol::net::resolve(name).await?)?.try_into()
     }
 
-    fn local_addr(listener: &TcpListener) -> io::Result<SocketAddr> {
-        listener.local_addr()
+    fn kernel_listener(listener: &TcpListener) -> KernelSocket<'_> {
+        listener.into()
     }
 
     async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {

@@ -136,7 +136,8 @@ where
 }
 
 impl ServerPoolBuilder {
-    /// Binds `address` ("host:port") and builds a pool on it.
+    /// Binds `address` ("host:port") and builds a pool on it. The port is free again once the pool has
+    /// closed.
     ///
     /// # Errors
     ///
@@ -146,8 +147,9 @@ impl ServerPoolBuilder {
         async_io::block_on(self.0.bind(address)).map(ServerPool)
     }
 
-    /// Builds a pool on a listener of the user's. It accepts at once, and closes the listener when
-    /// the pool closes. The listener must not be in use anywhere else.
+    /// Builds a pool on a listener of the user's. It accepts at once, and closes the listener when the
+    /// pool closes, without shutting it down: a service manager may have kept a handle of it. Otherwise
+    /// the listener must not be in use anywhere else.
     ///
     /// # Errors
     ///

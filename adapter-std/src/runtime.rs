@@ -153,8 +153,8 @@ impl Runtime for Threads {
         Async::new_nonblocking(listen_on_first(name.to_socket_addrs()?)?)
     }
 
-    fn local_addr(listener: &Self::Listener) -> io::Result<SocketAddr> {
-        listener.get_ref().local_addr()
+    fn kernel_listener(listener: &Self::Listener) -> KernelSocket<'_> {
+        listener.get_ref().into()
     }
 
     async fn accept(&self, listener: &Self::Listener) -> io::Result<(Self::TcpStream, SocketAddr)> {

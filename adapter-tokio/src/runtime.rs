@@ -91,8 +91,8 @@ impl Runtime for Tokio {
         TcpListener::from_std(listener)
     }
 
-    fn local_addr(listener: &TcpListener) -> io::Result<SocketAddr> {
-        listener.local_addr()
+    fn kernel_listener(listener: &TcpListener) -> KernelSocket<'_> {
+        listener.into()
     }
 
     async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {

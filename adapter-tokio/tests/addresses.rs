@@ -99,8 +99,8 @@ impl Runtime for Detour {
         Tokio::bind(handle, name).await
     }
 
-    fn local_addr(listener: &TcpListener) -> io::Result<SocketAddr> {
-        listener.local_addr()
+    fn kernel_listener(listener: &TcpListener) -> KernelSocket<'_> {
+        Tokio::kernel_listener(listener)
     }
 
     async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {

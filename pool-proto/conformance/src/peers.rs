@@ -191,8 +191,19 @@ pub(super) fn half_close(tcp: &TcpStream) {
 
 /// Returns a second handle of the socket of this process that is connected to `peer`. Linux only:
 /// `None` elsewhere.
-#[cfg(target_os = "linux")]
 pub(super) fn socket_to(peer: SocketAddr) -> Option<Socket> {
+    own_socket(|socket| socket.peer_addr().is_ok_and(|at| at.as_socket() == Some(peer)))
+}
+
+/// Returns a second handle of the socket of this process that listens at `address`. Linux only:
+/// `None` elsewhere.
+pub(super) fn socket_at(address: SocketAddr) -> Option<Socket> {
+    own_socket(|socket| socket.local_addr().is_ok_and(|at| at.as_socket() == Some(address)))
+}
+
+/// Duplicates every socket of this process for a moment, so no other scenario may run beside it.
+#[cfg(target_os = "linux")]
+fn own_socket(fits: impl Fn(&Socket) -> bool) -> Option<Socket> {
     use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
     let own = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
     let names = std::fs::read_dir("/proc/self/fd").unwrap();
@@ -200,12 +211,12 @@ pub(super) fn socket_to(peer: SocketAddr) -> Option<Socket> {
         .filter_map(|name| name.ok()?.file_name().to_str()?.parse().ok())
         .filter_map(|fd: i32| pidfd_getfd(&own, fd, PidfdGetfdFlags::empty()).ok())
         .map(Socket::from)
-        .find(|socket| socket.peer_addr().is_ok_and(|at| at.as_socket() == Some(peer)));
-    assert!(socket.is_some(), "no socket is connected to {peer}");
+        .find(fits);
+    assert!(socket.is_some(), "this process has no such socket");
     socket
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn socket_to(_peer: SocketAddr) -> Option<Socket> {
+fn own_socket(_fits: impl Fn(&Socket) -> bool) -> Option<Socket> {
     None
 }

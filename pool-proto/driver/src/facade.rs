@@ -70,7 +70,8 @@ macro_rules! pool_types {
                 Self(self.0.on(handle))
             }
 
-            /// Binds `address` ("host:port") and builds a pool on it.
+            /// Binds `address` ("host:port") and builds a pool on it. The port is free again once the
+            /// pool has closed.
             ///
             /// # Errors
             ///
@@ -82,7 +83,8 @@ macro_rules! pool_types {
             }
 
             /// Builds a pool on a listener of the user's. It accepts at once, and closes the listener
-            /// when the pool closes. The listener must not be in use anywhere else.
+            /// when the pool closes, without shutting it down: a service manager may have kept a
+            /// handle of it. Otherwise the listener must not be in use anywhere else.
             ///
             /// # Errors
             ///

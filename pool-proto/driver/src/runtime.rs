@@ -82,12 +82,8 @@ pub trait Runtime: Clone + Send + Sync + 'static {
         name: &str,
     ) -> impl Future<Output = io::Result<Self::Listener>> + Send;
 
-    /// Returns the address that a listener listens on.
-    ///
-    /// # Errors
-    ///
-    /// The operating system's.
-    fn local_addr(listener: &Self::Listener) -> io::Result<SocketAddr>;
+    /// Returns the kernel's socket of a listener.
+    fn kernel_listener(listener: &Self::Listener) -> KernelSocket<'_>;
 
     /// Accepts a peer. Cancel safe.
     fn accept(

@@ -7,8 +7,11 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use super::topic;
-use crate::ends::{both_ends, client_config, listener, own_listener, server_config};
+use crate::ends::{
+    both_ends, client_config, listener, own_listener, server_config, unused_address,
+};
 use crate::facade::{Listen, ServerSetup};
+use crate::peers::{connect, socket_at};
 use crate::prelude::*;
 use crate::wait::{expect, send, spawn};
 use pool_driver::BuildError;
@@ -22,6 +25,8 @@ topic! {
     parallel an_invalid_address_cannot_be_bound,
     parallel ipv6_addresses_work_at_both_ends,
     parallel a_closed_server_frees_its_port,
+    exclusive a_closed_server_frees_its_port_while_another_handle_exists,
+    parallel a_listener_of_the_users_is_not_shut_down,
     parallel waiters_are_refused_when_the_listener_dies,
     parallel a_server_whose_listener_died_serves_its_stock,
 }
@@ -74,6 +79,34 @@ fn a_closed_server_frees_its_port(ends: &Ends) {
     for _ in 0..100 {
         bind(ends, &address).unwrap().end();
     }
+}
+
+/// A child process holds the descriptors of its parent from its fork to its exec.
+fn a_closed_server_frees_its_port_while_another_handle_exists(ends: &Ends) {
+    let address = unused_address();
+    let (text, server) = (address.to_string(), bind(ends, &address.to_string()).unwrap());
+    let Some(handle) = socket_at(address) else {
+        return println!("skipped: the sockets of a process cannot be listed here");
+    };
+    server.end();
+    let server = bind(ends, &text).unwrap();
+    drop(handle);
+    let _handle = socket_at(address);
+    // A dropped pool closes soon, and reports its end to nobody.
+    drop(server);
+    eventually(|| bind(ends, &text).map(drop).map_err(|error| error.to_string()), Result::is_ok)
+        .unwrap();
+}
+
+/// A service manager goes on listening on a listener that it has passed to a process.
+fn a_listener_of_the_users_is_not_shut_down(ends: &Ends) {
+    let (server, listener) = mortal(ends);
+    let address = server.address();
+    server.end();
+    listener.set_nonblocking(false).unwrap();
+    let peer = connect(address);
+    let (_, source) = listener.accept().unwrap();
+    assert_eq!(source, peer.local_addr().unwrap());
 }
 
 /// Starts a server on a listener; returns it with a second handle, through which the scenario can shut

@@ -18,7 +18,7 @@ topic! {
     parallel a_client_sets_keep_alive_and_no_delay,
     parallel without_keep_alive_only_no_delay_is_set,
     parallel keep_alive_is_on_by_default,
-    parallel a_server_sets_keep_alive_and_no_delay,
+    exclusive a_server_sets_keep_alive_and_no_delay,
 }
 
 #[derive(Debug, PartialEq)]

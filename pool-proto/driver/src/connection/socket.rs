@@ -50,8 +50,16 @@ impl KernelSocket<'_> {
         internet(self.0.peer_addr()?)
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         internet(self.0.local_addr()?)
+    }
+
+    /// Closes both halves of a connection, or makes a listener stop listening, even if other handles of
+    /// the socket exist.
+    pub(crate) fn shutdown(&self) {
+        // Fails when the peer has already ended the connection, which serves as well; and for a
+        // listener on systems that cannot shut one down.
+        let _ = self.0.shutdown(Shutdown::Both);
     }
 
     fn configure(&self, keep_alive: Option<KeepAlive>) -> io::Result<()> {
@@ -143,8 +151,7 @@ impl<N: Runtime> Socket for TcpSocket<N> {
     }
 
     fn shutdown_both(&self) {
-        // Fails only when the peer has already ended the connection, which serves as well.
-        let _ = N::kernel(&self.stream).0.shutdown(Shutdown::Both);
+        N::kernel(&self.stream).shutdown();
     }
 }
 

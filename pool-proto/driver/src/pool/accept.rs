@@ -112,10 +112,28 @@ impl<C: PoolConnection> SharedMachine<C, Accepting> {
     }
 }
 
-/// Accepts peers on the listener of a server pool.
+/// The listening socket of a server pool.
+pub(super) struct ListeningSocket<N: Runtime> {
+    pub(super) listener: N::Listener,
+    /// Whether the pool has bound it. Otherwise it is the user's.
+    pub(super) bound_here: bool,
+}
+
+impl<N: Runtime> Drop for ListeningSocket<N> {
+    /// A child process holds all descriptors of its parent from its fork to its exec. Only a shutdown
+    /// frees the port at once all the same. A listener of the user's may belong to a service manager
+    /// that goes on using it, so it is only closed.
+    fn drop(&mut self) {
+        if self.bound_here {
+            N::kernel_listener(&self.listener).shutdown();
+        }
+    }
+}
+
+/// Accepts peers for a server pool.
 pub(super) struct Listener<N: Runtime> {
     /// `None` once it has failed for good.
-    listener: Option<N::Listener>,
+    socket: Option<ListeningSocket<N>>,
     acceptor: Acceptor,
     keep_alive: Option<KeepAlive>,
     pacer: AcceptPacer,
@@ -125,12 +143,12 @@ pub(super) struct Listener<N: Runtime> {
 
 impl<N: Runtime> Listener<N> {
     pub(super) fn new(
-        listener: N::Listener,
+        socket: ListeningSocket<N>,
         acceptor: Acceptor,
         keep_alive: Option<KeepAlive>,
     ) -> Self {
         let pacer = AcceptPacer::new(fastrand::u64(..));
-        Self { listener: Some(listener), acceptor, keep_alive, pacer, resume_at: None }
+        Self { socket: Some(socket), acceptor, keep_alive, pacer, resume_at: None }
     }
 
     async fn next_peer(
@@ -143,8 +161,8 @@ impl<N: Runtime> Listener<N> {
                 runtime.sleep(resume_at.since(shared.now())).await;
                 self.resume_at = None;
             }
-            let Some(listener) = &self.listener else { return pending().await };
-            let error = match runtime.accept(listener).await {
+            let Some(socket) = &self.socket else { return pending().await };
+            let error = match runtime.accept(&socket.listener).await {
                 Ok(peer) => {
                     self.pacer.accepted();
                     return peer;
@@ -153,7 +171,7 @@ impl<N: Runtime> Listener<N> {
             };
             match shared.accept_failed(&mut self.pacer, &error) {
                 AcceptFailure::OfOnePeer => yield_now().await,
-                AcceptFailure::OfTheListener => self.listener = None,
+                AcceptFailure::OfTheListener => self.socket = None,
                 AcceptFailure::Pause(pause) => self.resume_at = Some(shared.now() + pause),
             }
         }

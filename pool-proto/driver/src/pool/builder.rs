@@ -9,7 +9,7 @@ use pool_proto::{
 };
 
 use super::Pool;
-use super::accept::Listener;
+use super::accept::{Listener, ListeningSocket};
 use super::dial::{ByCall, Dial, Dialer, ToAddress, dial_address};
 use crate::connection::keep_alive::KeepAlive;
 use crate::connection::{Acceptor, Connector};
@@ -125,7 +125,8 @@ impl<N: Runtime> PoolBuilder<N, Dialing> {
 }
 
 impl<N: Runtime> PoolBuilder<N, Accepting> {
-    /// Binds `address` ("host:port") and builds a pool on it.
+    /// Binds `address` ("host:port") and builds a pool on it. The port is free again once the pool has
+    /// closed.
     ///
     /// # Errors
     ///
@@ -137,21 +138,25 @@ impl<N: Runtime> PoolBuilder<N, Accepting> {
             .await
             .map_err(|source| BuildError::Bind { address: address.to_owned(), source })?;
         self.handle = Some(handle);
-        self.listen(listener)
+        self.listen_on(ListeningSocket { listener, bound_here: true })
     }
 
     /// Builds a pool on a listener of the user's. It accepts at once, and closes the listener when
-    /// the pool closes. The listener must not be in use anywhere else.
+    /// the pool closes, without shutting it down. The listener must not be in use anywhere else.
     ///
     /// # Errors
     ///
     /// Those of [`Runtime::current`] and [`Runtime::start`].
     pub fn listen(self, listener: N::Listener) -> Result<Pool<N, Accepting>, BuildError> {
+        self.listen_on(ListeningSocket { listener, bound_here: false })
+    }
+
+    fn listen_on(self, socket: ListeningSocket<N>) -> Result<Pool<N, Accepting>, BuildError> {
         let config = self.config.map_or_else(|| ServerConfig::builder().build(), Ok)?;
         let config = config.or_seed(fastrand::u64(..));
-        let local_addr = N::local_addr(&listener).ok();
+        let local_addr = N::kernel_listener(&socket.listener).local_addr().ok();
         let acceptor = Acceptor::new(self.tls, config.id_format());
-        let supply = Listener::new(listener, acceptor, self.keep_alive);
+        let supply = Listener::new(socket, acceptor, self.keep_alive);
         Pool::start(self.handle, 0, |now| Server::new(&config, now), supply, local_addr)
     }
 }
