@@ -1,11 +1,8 @@
 //! What can be wrong with a TLS configuration.
 
-use core::fmt;
 use std::string::String;
 
-use rustls::pki_types::pem;
-
-use super::{Fingerprint, TlsMode};
+use super::{Fingerprint, PemFault, TlsMode};
 
 /// Why a TLS configuration was refused.
 ///
@@ -173,60 +170,4 @@ pub enum TlsError {
     /// rustls refused a configuration for another reason.
     #[error("rustls refused the configuration, which is expected to hold TLS 1.3: {0}")]
     Config(rustls::Error),
-}
-
-/// What is wrong with PEM text.
-///
-/// The text itself is not kept: a private key with its line breaks lost would otherwise land,
-/// whole, in the error and from there in a log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PemFault {
-    /// There is no section of the expected kind.
-    Missing,
-    /// A section starts and does not end.
-    Unterminated,
-    /// A `-----BEGIN` line is malformed.
-    BadStart,
-    /// The body of a section is not Base64 (RFC 4648, section 4).
-    Base64,
-    /// Any other fault.
-    Other,
-}
-
-impl fmt::Display for PemFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Missing => {
-                "there is no such section: check that the right file was given, that it is not \
-                 DER, and that a private key is not encrypted"
-            }
-            Self::Unterminated => {
-                "a section has a BEGIN line and no matching END line: check that the text is \
-                 complete and its line breaks are real ones"
-            }
-            Self::BadStart => {
-                "a BEGIN line does not end in five dashes: check that the text is unchanged and its \
-                 line breaks are real ones"
-            }
-            Self::Base64 => {
-                "a section is not Base64: check that the text is complete and unchanged"
-            }
-            Self::Other => {
-                "a section cannot be read: check that the text is complete and unchanged"
-            }
-        })
-    }
-}
-
-impl From<&pem::Error> for PemFault {
-    fn from(error: &pem::Error) -> Self {
-        match error {
-            pem::Error::NoItemsFound => Self::Missing,
-            pem::Error::MissingSectionEnd { .. } => Self::Unterminated,
-            pem::Error::IllegalSectionStart { .. } => Self::BadStart,
-            pem::Error::Base64Decode(_) => Self::Base64,
-            _ => Self::Other,
-        }
-    }
 }

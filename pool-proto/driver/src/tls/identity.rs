@@ -7,12 +7,12 @@ use std::string::{String, ToString};
 use std::sync::Arc;
 use std::vec::Vec;
 
+use rustls::InconsistentKeys;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::CertifiedKey;
-use rustls::{InconsistentKeys, RootCertStore};
 
-use super::{Fingerprint, PemFault, TlsError, host_name, provider};
+use super::{Fingerprint, PemFault, TlsError, host_name, pem, provider};
 
 /// A certificate chain and the private key of its leaf.
 ///
@@ -37,7 +37,7 @@ impl Identity {
     /// [`TlsError::Pem`] when either cannot be read, and everything
     /// [`from_der`](Self::from_der) refuses.
     pub fn from_pem(cert_pem: &[u8], key_pem: &[u8]) -> Result<Self, TlsError> {
-        let chain = certificates(cert_pem, "a certificate chain")?;
+        let chain = pem::certificates(cert_pem, "a certificate chain")?;
         let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|error| TlsError::Pem {
             expected: "a private key",
             length: key_pem.len(),
@@ -116,13 +116,7 @@ impl Identity {
     /// [`ClientTls::verified_pem`](super::ClientTls::verified_pem).
     #[must_use]
     pub fn certificate_pem(&self) -> String {
-        let mut text = String::new();
-        for certificate in self.chain() {
-            text.push_str("-----BEGIN CERTIFICATE-----\n");
-            push_base64_lines(&mut text, certificate);
-            text.push_str("-----END CERTIFICATE-----\n");
-        }
-        text
+        pem::write(self.chain())
     }
 
     pub(super) fn certified_key(&self) -> Arc<CertifiedKey> {
@@ -139,26 +133,6 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// Reads every certificate of a PEM text as a trust anchor.
-///
-/// Unlike [`RootCertStore::add_parsable_certificates`] nothing is passed over: a root which
-/// silently went missing shows itself only as refused handshakes, much later. For a system-wide
-/// collection with oddities in it, fill a [`RootCertStore`] leniently instead.
-///
-/// # Errors
-///
-/// [`TlsError::Pem`] when the text is malformed or holds no certificate, [`TlsError::BadRoot`]
-/// when one of them cannot be a trust anchor.
-pub fn roots_from_pem(pem: &[u8]) -> Result<RootCertStore, TlsError> {
-    let mut roots = RootCertStore::empty();
-    for (index, certificate) in certificates(pem, "root certificates")?.into_iter().enumerate() {
-        roots
-            .add(certificate)
-            .map_err(|reason| TlsError::BadRoot { number: index.saturating_add(1), reason })?;
-    }
-    Ok(roots)
-}
-
 /// A name as it stands in a certificate: without the dot a full DNS name may end in.
 fn subject_name(name: &str) -> Result<String, TlsError> {
     let Some(parent) = name.strip_prefix("*.") else {
@@ -168,44 +142,4 @@ fn subject_name(name: &str) -> Result<String, TlsError> {
         Ok(ServerName::DnsName(parent)) => Ok(format!("*.{}", parent.as_ref())),
         _ => Err(TlsError::InvalidHost { host: name.to_owned() }),
     }
-}
-
-/// At least one certificate, or an error.
-fn certificates(
-    pem: &[u8],
-    expected: &'static str,
-) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let refuse = |fault| TlsError::Pem { expected, length: pem.len(), fault };
-    let found = CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| refuse(PemFault::from(&error)))?;
-    if found.is_empty() {
-        return Err(refuse(PemFault::Missing));
-    }
-    Ok(found)
-}
-
-/// Base64 with padding (RFC 4648, section 4) in lines of 64 characters (RFC 7468, section 2).
-fn push_base64_lines(text: &mut String, bytes: &[u8]) {
-    for line in bytes.chunks(48) {
-        for group in line.chunks(3) {
-            let bits = group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte))
-                << (8 * (3_usize.saturating_sub(group.len())));
-            for position in 0..4 {
-                text.push(if position <= group.len() {
-                    base64_digit(bits >> (18 - 6 * position))
-                } else {
-                    '='
-                });
-            }
-        }
-        text.push('\n');
-    }
-}
-
-/// The digit for the low six bits.
-fn base64_digit(bits: u32) -> char {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let index = usize::try_from(bits & 63).unwrap_or_default();
-    DIGITS.get(index).copied().map_or('=', char::from)
 }

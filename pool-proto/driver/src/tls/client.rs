@@ -1,0 +1,190 @@
+//! The TLS settings of the dialling end.
+
+use core::fmt;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rustls::client::Resumption;
+use rustls::pki_types::ServerName;
+use rustls::sign::SingleCertAndKey;
+use rustls::version::TLS13;
+use rustls::{ClientConfig, RootCertStore};
+
+use super::verify::SelfSignedVerifier;
+use super::{Fingerprint, Identity, TlsError, TlsMode, host_name, provider, roots_from_pem};
+
+/// What the dialling end needs for its handshakes.
+///
+/// Clones share the configuration.
+#[derive(Clone)]
+pub struct ClientTls {
+    config: Arc<ClientConfig>,
+    server_name: ServerName<'static>,
+    mode: TlsMode,
+    pins: Option<Arc<[Fingerprint]>>,
+    certificate: Option<Fingerprint>,
+}
+
+impl ClientTls {
+    /// Mode 1: accepts any certificate. Neither its chain nor its names nor its dates are checked.
+    ///
+    /// The server still has to prove that it holds the certificate's key (CertificateVerify,
+    /// RFC 8446, section 4.4.3), for which the certificate has to be X.509 v3. No server name is
+    /// sent.
+    ///
+    /// An attacker who can redirect the connection passes this check with a certificate of his
+    /// own; add [`pinned`](Self::pinned) to keep him out.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::Config`] should rustls refuse the configuration; no input leads there.
+    pub fn self_signed() -> Result<Self, TlsError> {
+        let provider = provider();
+        let verifier = SelfSignedVerifier::new(provider.signature_verification_algorithms, None);
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS13])
+            .map_err(TlsError::Config)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth();
+        config.resumption = Resumption::disabled();
+        // There is no host name to tell; the one below is a placeholder nobody looks at.
+        config.enable_sni = false;
+        Ok(Self {
+            config: Arc::new(config),
+            server_name: host_name("localhost")?,
+            mode: TlsMode::SelfSigned,
+            pins: None,
+            certificate: None,
+        })
+    }
+
+    /// Mode 1 with one certificate only: the one with this fingerprint.
+    ///
+    /// Only the server's own (end-entity) certificate is compared, not its issuers. Replaces pins
+    /// set before.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::PinsNeedSelfSigned`] unless this is mode 1.
+    pub fn pinned(self, pin: Fingerprint) -> Result<Self, TlsError> {
+        self.pinned_any([pin])
+    }
+
+    /// Like [`pinned`](Self::pinned), with several certificates allowed: the old and the new one
+    /// while a server's certificate is being renewed, or those of several servers.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::EmptyPins`] without a fingerprint, [`TlsError::PinsNeedSelfSigned`] unless this
+    /// is mode 1.
+    pub fn pinned_any(
+        mut self,
+        pins: impl IntoIterator<Item = Fingerprint>,
+    ) -> Result<Self, TlsError> {
+        if self.mode != TlsMode::SelfSigned {
+            return Err(TlsError::PinsNeedSelfSigned { mode: self.mode });
+        }
+        let pins: BTreeSet<_> = pins.into_iter().collect();
+        if pins.is_empty() {
+            return Err(TlsError::EmptyPins);
+        }
+        let pins: Arc<[_]> = pins.into_iter().collect();
+        let config = Arc::make_mut(&mut self.config);
+        let algorithms = config.crypto_provider().signature_verification_algorithms;
+        let verifier = SelfSignedVerifier::new(algorithms, Some(Arc::clone(&pins)));
+        config.dangerous().set_certificate_verifier(Arc::new(verifier));
+        self.pins = Some(pins);
+        Ok(self)
+    }
+
+    /// Mode 2: the server's certificate has to be issued, at the time of the handshake and for
+    /// `host`, by one of `roots`.
+    ///
+    /// `host` is a DNS name or an IP address, without brackets or port. A DNS name is also sent to
+    /// the server (RFC 6066, section 3), an IP address is not. Revocation is not checked.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::EmptyHost`], [`TlsError::InvalidHost`] and [`TlsError::EmptyRoots`].
+    pub fn verified(host: &str, roots: RootCertStore) -> Result<Self, TlsError> {
+        let server_name = host_name(host)?;
+        if roots.is_empty() {
+            return Err(TlsError::EmptyRoots { purpose: "checks of the server's certificate" });
+        }
+        let mut config = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&TLS13])
+            .map_err(TlsError::Config)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.resumption = Resumption::disabled();
+        Ok(Self {
+            config: Arc::new(config),
+            server_name,
+            mode: TlsMode::Verified,
+            pins: None,
+            certificate: None,
+        })
+    }
+
+    /// Like [`verified`](Self::verified), with the roots as PEM text.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`verified`](Self::verified) and of [`roots_from_pem`].
+    pub fn verified_pem(host: &str, pem_bytes: &[u8]) -> Result<Self, TlsError> {
+        // A missing host is the commoner mistake and the simpler one to mend: report it first.
+        host_name(host)?;
+        Self::verified(host, roots_from_pem(pem_bytes)?)
+    }
+
+    /// A configuration of the user's own, taken as it is.
+    ///
+    /// Its mode is reported as [`TlsMode::Verified`]: what it verifies is up to its author. None
+    /// of what this module promises about versions and session tickets holds for it.
+    #[must_use]
+    pub fn custom(config: Arc<ClientConfig>, server_name: ServerName<'static>) -> Self {
+        Self { config, server_name, mode: TlsMode::Verified, pins: None, certificate: None }
+    }
+
+    /// Presents a certificate when the server asks for one (mutual TLS; RFC 8446, section 4.3.2).
+    ///
+    /// In TLS 1.3 a client finishes its handshake before the server has judged its certificate: a
+    /// refusal arrives as an alert at the first read.
+    #[must_use]
+    pub fn client_certificate(mut self, identity: Identity) -> Self {
+        let resolver = SingleCertAndKey::from(identity.certified_key());
+        Arc::make_mut(&mut self.config).client_auth_cert_resolver = Arc::new(resolver);
+        self.certificate = Some(identity.fingerprint());
+        self
+    }
+
+    /// The configuration to handshake with.
+    #[must_use]
+    pub fn config(&self) -> &Arc<ClientConfig> {
+        &self.config
+    }
+
+    /// The server name to handshake with. In mode 1 it is a placeholder, neither sent nor checked.
+    #[must_use]
+    pub fn server_name(&self) -> &ServerName<'static> {
+        &self.server_name
+    }
+
+    /// How the server is checked; never [`TlsMode::None`].
+    #[must_use]
+    pub fn mode(&self) -> TlsMode {
+        self.mode
+    }
+}
+
+impl fmt::Debug for ClientTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientTls")
+            .field("mode", &self.mode)
+            .field("server_name", &self.server_name)
+            .field("pins", &self.pins)
+            .field("certificate", &self.certificate)
+            .finish_non_exhaustive()
+    }
+}
