@@ -57,6 +57,7 @@ impl<N: Runtime, R: Configured, C> PoolBuilder<N, R, C> {
     }
 
     /// TLS with these settings; `None`, the default, is plain TCP.
+    #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: impl Into<Option<R::Tls>>) -> Self {
         self.tls = tls.into();
         self

@@ -36,13 +36,19 @@ mod client;
 mod clock;
 mod driver;
 mod keep_alive;
+#[cfg(not(feature = "tls"))]
+mod no_tls;
 mod pool;
 mod runtime;
 mod server;
 pub mod shared;
 mod socket;
+#[cfg(feature = "tls")]
 pub mod tls;
 pub mod transport;
+
+#[cfg(not(feature = "tls"))]
+use no_tls as tls;
 
 pub use balancer::{Balancer, Found};
 pub use blocking::{Awaited, Blocking, Threaded};
@@ -53,4 +59,6 @@ pub use driver::ShutdownGuard;
 pub use keep_alive::KeepAlive;
 pub use pool::Pool;
 pub use runtime::{Direction, Runtime, poll_until_done};
+#[cfg(feature = "tls")]
+pub use rustls;
 pub use socket::{Polled, Socket, listen_on_first};

@@ -27,19 +27,28 @@
 //! # }
 //! ```
 
-use std::borrow::ToOwned;
-use std::sync::Arc;
+#[cfg(all(feature = "self-signed", not(any(feature = "ring", feature = "aws-lc-rs"))))]
+compile_error!(
+    "the feature `self-signed` makes keys with ring or aws-lc-rs: turn on the feature `ring` or \
+     `aws-lc-rs` as well, or turn `self-signed` off and give an `Identity` of your own"
+);
 
-use rustls::crypto::{CryptoProvider, ring};
+use std::borrow::ToOwned;
+
 use rustls::pki_types::ServerName;
 
 mod client;
+mod connection;
 mod error;
 mod facts;
 mod fingerprint;
 mod identity;
 mod mode;
 mod pem;
+#[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+mod provider;
+#[cfg(all(feature = "self-signed", any(feature = "ring", feature = "aws-lc-rs")))]
+mod self_signed;
 mod server;
 mod verify;
 
@@ -53,9 +62,10 @@ pub use pem::{PemFault, roots_from_pem};
 pub use server::ServerTls;
 pub use verify::PinMismatch;
 
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(ring::default_provider())
-}
+#[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+use provider::provider;
+
+pub(crate) use connection::{TlsConnection, is_foreign_protocol, is_tls_failure};
 
 fn host_name(host: &str) -> Result<ServerName<'static>, TlsError> {
     if host.is_empty() {

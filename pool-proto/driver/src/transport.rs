@@ -45,6 +45,9 @@ pub use crew::{Crew, Task};
 pub use handshake::{Acceptor, Connector, Established, Failure, Handshake};
 pub use stream::{Revoked, Stream};
 
+#[cfg(feature = "tls")]
+pub(crate) use session::retry;
+
 use pool_proto::CloseReason;
 
 /// A connected TCP socket in non-blocking mode, as its adapter holds it.

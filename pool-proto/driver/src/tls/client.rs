@@ -5,13 +5,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rustls::client::Resumption;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
 use rustls::sign::SingleCertAndKey;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::verify::SelfSignedVerifier;
-use super::{Fingerprint, Identity, TlsError, TlsMode, host_name, provider, roots_from_pem};
+use super::{Fingerprint, Identity, TlsError, TlsMode, host_name};
+#[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+use super::{provider, roots_from_pem};
 
 /// What the dialling end needs for its handshakes.
 ///
@@ -38,8 +41,17 @@ impl ClientTls {
     /// # Errors
     ///
     /// [`TlsError::Config`] should rustls refuse the configuration; no input leads there.
+    #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
     pub fn self_signed() -> Result<Self, TlsError> {
-        let provider = provider();
+        Self::self_signed_with_provider(provider())
+    }
+
+    /// Like [`self_signed`](Self::self_signed), with this provider.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::Config`] if the provider cannot speak TLS 1.3.
+    pub fn self_signed_with_provider(provider: Arc<CryptoProvider>) -> Result<Self, TlsError> {
         let verifier = SelfSignedVerifier::new(provider.signature_verification_algorithms, None);
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13])
@@ -107,12 +119,27 @@ impl ClientTls {
     /// # Errors
     ///
     /// [`TlsError::EmptyHost`], [`TlsError::InvalidHost`] and [`TlsError::EmptyRoots`].
+    #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
     pub fn verified(host: &str, roots: RootCertStore) -> Result<Self, TlsError> {
+        Self::verified_with_provider(host, roots, provider())
+    }
+
+    /// Like [`verified`](Self::verified), with this provider.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`verified`](Self::verified), and [`TlsError::Config`] if the provider cannot speak
+    /// TLS 1.3.
+    pub fn verified_with_provider(
+        host: &str,
+        roots: RootCertStore,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, TlsError> {
         let server_name = host_name(host)?;
         if roots.is_empty() {
             return Err(TlsError::EmptyRoots { purpose: "checks of the server's certificate" });
         }
-        let mut config = ClientConfig::builder_with_provider(provider())
+        let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13])
             .map_err(TlsError::Config)?
             .with_root_certificates(roots)
@@ -132,6 +159,7 @@ impl ClientTls {
     /// # Errors
     ///
     /// Those of [`verified`](Self::verified) and of [`roots_from_pem`].
+    #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
     pub fn verified_pem(host: &str, pem_bytes: &[u8]) -> Result<Self, TlsError> {
         // A missing host is the commoner mistake and the simpler one to mend: report it first.
         host_name(host)?;

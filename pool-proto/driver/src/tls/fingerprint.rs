@@ -4,6 +4,7 @@ use core::fmt;
 use core::str::FromStr;
 
 use rustls::pki_types::CertificateDer;
+use sha2::{Digest, Sha256};
 
 use super::TlsError;
 
@@ -28,12 +29,7 @@ impl Fingerprint {
     /// The bytes are not parsed: any byte string has a fingerprint.
     #[must_use]
     pub fn of(certificate: &CertificateDer<'_>) -> Self {
-        let digest = ring::digest::digest(&ring::digest::SHA256, certificate.as_ref());
-        let mut bytes = [0; BYTES];
-        for (to, from) in bytes.iter_mut().zip(digest.as_ref()) {
-            *to = *from;
-        }
-        Self(bytes)
+        Self(Sha256::digest(certificate).into())
     }
 
     /// The 32 bytes of the digest.

@@ -1,18 +1,19 @@
 //! Who an end of a connection is: a certificate chain and its private key.
 
 use core::fmt;
-use std::borrow::ToOwned;
-use std::format;
-use std::string::{String, ToString};
+use std::string::String;
 use std::sync::Arc;
 use std::vec::Vec;
 
 use rustls::InconsistentKeys;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
-use super::{Fingerprint, PemFault, TlsError, host_name, pem, provider};
+#[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+use super::provider;
+use super::{Fingerprint, PemFault, TlsError, pem};
 
 /// A certificate chain and the private key of its leaf.
 ///
@@ -23,6 +24,7 @@ use super::{Fingerprint, PemFault, TlsError, host_name, pem, provider};
 pub struct Identity {
     key: Arc<CertifiedKey>,
     fingerprint: Fingerprint,
+    provider: Arc<CryptoProvider>,
 }
 
 impl Identity {
@@ -36,14 +38,28 @@ impl Identity {
     ///
     /// [`TlsError::Pem`] when either cannot be read, and everything
     /// [`from_der`](Self::from_der) refuses.
+    #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
     pub fn from_pem(cert_pem: &[u8], key_pem: &[u8]) -> Result<Self, TlsError> {
+        Self::from_pem_with_provider(cert_pem, key_pem, provider())
+    }
+
+    /// Like [`from_pem`](Self::from_pem), with this provider.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`from_pem`](Self::from_pem).
+    pub fn from_pem_with_provider(
+        cert_pem: &[u8],
+        key_pem: &[u8],
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, TlsError> {
         let chain = pem::certificates(cert_pem, "a certificate chain")?;
         let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|error| TlsError::Pem {
             expected: "a private key",
             length: key_pem.len(),
             fault: PemFault::from(&error),
         })?;
-        Self::from_der(chain, key)
+        Self::from_der_with_provider(chain, key, provider)
     }
 
     /// Takes a DER-encoded certificate chain, leaf first (RFC 8446, section 4.4.2), and a
@@ -53,49 +69,33 @@ impl Identity {
     ///
     /// [`TlsError::EmptyChain`] without a certificate, [`TlsError::KeyMismatch`] when the key is
     /// not the leaf's, [`TlsError::BadIdentity`] when rustls cannot use either.
+    #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
     pub fn from_der(
         chain: impl IntoIterator<Item = CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
     ) -> Result<Self, TlsError> {
+        Self::from_der_with_provider(chain, key, provider())
+    }
+
+    /// Like [`from_der`](Self::from_der), with this provider.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`from_der`](Self::from_der).
+    pub fn from_der_with_provider(
+        chain: impl IntoIterator<Item = CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, TlsError> {
         let chain: Vec<_> = chain.into_iter().collect();
         let fingerprint = chain.first().map(Fingerprint::of).ok_or(TlsError::EmptyChain)?;
-        match CertifiedKey::from_der(chain, key, &provider()) {
-            Ok(key) => Ok(Self { key: Arc::new(key), fingerprint }),
+        match CertifiedKey::from_der(chain, key, &provider) {
+            Ok(key) => Ok(Self { key: Arc::new(key), fingerprint, provider }),
             Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
                 Err(TlsError::KeyMismatch { certificate: fingerprint })
             }
             Err(reason) => Err(TlsError::BadIdentity { certificate: fingerprint, reason }),
         }
-    }
-
-    /// Makes a fresh P-256 key and a certificate for the given DNS names and IP addresses, signed
-    /// by the key itself.
-    ///
-    /// A DNS name may start with the wildcard label `*.`. The certificate serves both roles, and
-    /// a peer may use it as its root. It is valid from 1975 to 4096, since there is no clock here
-    /// to date it by: it is meant to live as long as the process and to be made anew by the next.
-    ///
-    /// # Errors
-    ///
-    /// [`TlsError::NoNames`] without a name, [`TlsError::EmptyHost`] or [`TlsError::InvalidHost`]
-    /// for a bad one, [`TlsError::Generate`] when the system's random numbers fail.
-    pub fn self_signed(
-        names: impl IntoIterator<Item = impl Into<String>>,
-    ) -> Result<Self, TlsError> {
-        let names = names
-            .into_iter()
-            .map(|name| subject_name(&name.into()))
-            .collect::<Result<Vec<_>, _>>()?;
-        if names.is_empty() {
-            return Err(TlsError::NoNames);
-        }
-        let generated = |error: rcgen::Error| TlsError::Generate { reason: error.to_string() };
-        let key =
-            rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(generated)?;
-        let certificate = rcgen::CertificateParams::new(names)
-            .and_then(|params| params.self_signed(&key))
-            .map_err(generated)?;
-        Self::from_der([certificate.der().clone()], key.into())
     }
 
     /// The fingerprint of the leaf certificate: what a peer pins.
@@ -119,6 +119,10 @@ impl Identity {
         pem::write(self.chain())
     }
 
+    pub(super) fn provider(&self) -> Arc<CryptoProvider> {
+        Arc::clone(&self.provider)
+    }
+
     pub(super) fn certified_key(&self) -> Arc<CertifiedKey> {
         Arc::clone(&self.key)
     }
@@ -130,16 +134,5 @@ impl fmt::Debug for Identity {
             .field("fingerprint", &self.fingerprint)
             .field("certificates", &self.chain().len())
             .finish_non_exhaustive()
-    }
-}
-
-/// A name as it stands in a certificate: without the dot a full DNS name may end in.
-fn subject_name(name: &str) -> Result<String, TlsError> {
-    let Some(parent) = name.strip_prefix("*.") else {
-        return Ok(host_name(name)?.to_str().into_owned());
-    };
-    match host_name(parent) {
-        Ok(ServerName::DnsName(parent)) => Ok(format!("*.{}", parent.as_ref())),
-        _ => Err(TlsError::InvalidHost { host: name.to_owned() }),
     }
 }

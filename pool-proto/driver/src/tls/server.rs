@@ -1,7 +1,6 @@
 //! The TLS settings of the accepting end.
 
 use core::fmt;
-use std::string::String;
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
@@ -11,7 +10,7 @@ use rustls::sign::SingleCertAndKey;
 use rustls::version::TLS13;
 use rustls::{RootCertStore, ServerConfig};
 
-use super::{Fingerprint, Identity, TlsError, provider};
+use super::{Fingerprint, Identity, TlsError};
 
 /// What the accepting end needs for its handshakes.
 ///
@@ -25,26 +24,6 @@ pub struct ServerTls {
 }
 
 impl ServerTls {
-    /// A fresh self-signed certificate for `localhost`.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Identity::self_signed`].
-    pub fn self_signed() -> Result<Self, TlsError> {
-        Self::self_signed_for(["localhost"])
-    }
-
-    /// A fresh self-signed certificate for the given DNS names and IP addresses.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Identity::self_signed`].
-    pub fn self_signed_for(
-        names: impl IntoIterator<Item = impl Into<String>>,
-    ) -> Result<Self, TlsError> {
-        Self::new(Identity::self_signed(names)?)
-    }
-
     /// A certificate and key of the user's own, presented to every client.
     ///
     /// # Errors
@@ -52,8 +31,11 @@ impl ServerTls {
     /// [`TlsError::Config`] should rustls refuse the configuration; no input leads there.
     pub fn new(identity: Identity) -> Result<Self, TlsError> {
         let resolver = SingleCertAndKey::from(identity.certified_key());
-        let config =
-            server_config(provider(), WebPkiClientVerifier::no_client_auth(), Arc::new(resolver))?;
+        let config = server_config(
+            identity.provider(),
+            WebPkiClientVerifier::no_client_auth(),
+            Arc::new(resolver),
+        )?;
         Ok(Self { config, fingerprint: Some(identity.fingerprint()), client_certificates: false })
     }
 

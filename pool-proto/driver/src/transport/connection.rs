@@ -11,6 +11,7 @@ use super::limited::Limited;
 use super::session::Session;
 use super::{Link, Socket};
 use crate::shared::{self, ReadinessWaker};
+#[cfg(feature = "tls")]
 use crate::tls::TlsFacts;
 use pool_proto::CheckResult;
 
@@ -56,6 +57,7 @@ impl<S: Socket> Connection<S> {
         &self.link
     }
 
+    #[cfg(feature = "tls")]
     pub(super) fn facts(&self) -> Option<TlsFacts> {
         self.session.facts()
     }

@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use super::{Connection, Crew, Link, Pooled, Socket};
 use crate::shared::Leased;
+#[cfg(feature = "tls")]
 use crate::tls::TlsFacts;
 use pool_proto::CloseReason;
 use pool_proto::ConnId;
@@ -58,6 +59,7 @@ impl<S: Socket> Stream<S> {
     }
 
     /// What TLS has agreed on; `None` without TLS.
+    #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(&self) -> Option<TlsFacts> {
         self.leased.get()?.facts()
