@@ -96,15 +96,19 @@ mod runtime;
 mod stream;
 mod wait;
 
+pub use pool_driver;
+#[cfg(feature = "tls")]
+pub use pool_driver::rustls;
 pub use pool_driver::shared::{AcquireError, Handle};
+#[cfg(feature = "tls")]
+pub use pool_driver::tls;
+#[cfg(feature = "tls")]
 pub use pool_driver::tls::TlsFacts;
 pub use pool_driver::transport::{BuildError, Revoked};
-pub use pool_driver::{self, tls};
 use pool_driver::{Blocking, PoolBuilder};
 pub use pool_proto;
 use pool_proto::{Accepting, Dialing};
 pub use runtime::Threads;
-pub use rustls;
 pub use stream::{PooledStream, ReadHalf, WriteHalf};
 
 /// A pool on threads: what a [`ClientPool`] and a [`ServerPool`] have in common.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pool_driver::Socket;
+#[cfg(feature = "tls")]
 use pool_driver::tls::TlsFacts;
 use pool_driver::transport::{Socket as _, Stream};
 use pool_proto::ConnId;
@@ -79,6 +80,7 @@ impl PooledStream {
     }
 
     /// What TLS has agreed on; `None` without TLS.
+    #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(&self) -> Option<TlsFacts> {
         self.shared.lock().tls()

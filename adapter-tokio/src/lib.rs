@@ -75,15 +75,19 @@
 mod runtime;
 mod stream;
 
+pub use pool_driver;
 use pool_driver::PoolBuilder;
+#[cfg(feature = "tls")]
+pub use pool_driver::rustls;
 pub use pool_driver::shared::{AcquireError, Handle};
+#[cfg(feature = "tls")]
+pub use pool_driver::tls;
+#[cfg(feature = "tls")]
 pub use pool_driver::tls::TlsFacts;
 pub use pool_driver::transport::{BuildError, Revoked};
-pub use pool_driver::{self, tls};
 pub use pool_proto;
 use pool_proto::{Accepting, Dialing};
 pub use runtime::Tokio;
-pub use rustls;
 pub use stream::PooledStream;
 
 /// A pool on tokio: what a [`ClientPool`] and a [`ServerPool`] have in common.

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use pool_driver::Socket;
+#[cfg(feature = "tls")]
 use pool_driver::tls::TlsFacts;
 use pool_driver::transport::{Stream, polled};
 use pool_proto::ConnId;
@@ -67,6 +68,7 @@ impl PooledStream {
     }
 
     /// What TLS has agreed on; `None` without TLS.
+    #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(&self) -> Option<TlsFacts> {
         self.0.tls()
