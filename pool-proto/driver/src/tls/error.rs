@@ -168,6 +168,9 @@ pub enum TlsError {
     CustomServerConfig,
 
     /// rustls refused a configuration for another reason.
-    #[error("rustls refused the configuration, which is expected to hold TLS 1.3: {0}")]
+    #[error(
+        "rustls refused the configuration ({0}): give a cryptography provider with cipher suites \
+         and key exchange groups of TLS 1.3"
+    )]
     Config(rustls::Error),
 }

@@ -18,12 +18,11 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     date_time_ymd,
 };
-use rustls::crypto::ring::default_provider;
-use rustls::crypto::ring::sign::any_supported_type;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::version::{TLS12, TLS13};
+use rustls::version::TLS13;
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, ClientConnection, Connection, Error,
     HandshakeKind, ProtocolVersion, RootCertStore, ServerConfig, ServerConnection,
@@ -33,6 +32,13 @@ mod identities;
 mod mode_1;
 mod mode_2;
 mod peers;
+mod providers;
+mod tls12;
+
+/// The provider that this build takes where none is given.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::clone(ClientTls::self_signed().unwrap().config().crypto_provider())
+}
 
 /// Both ends after everything they had to say was delivered.
 struct Outcome {
@@ -177,8 +183,8 @@ impl ResolvesServerCert for Present {
 /// A server which presents a certificate whose key it does not hold.
 fn impostor(certificate: CertificateDer<'static>) -> ServerTls {
     let other_key: PrivateKeyDer<'static> = KeyPair::generate().unwrap().into();
-    let key = any_supported_type(&other_key).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+    let key = provider().key_provider.load_private_key(other_key).unwrap();
+    let config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
         .unwrap()
         .with_no_client_auth()
@@ -186,11 +192,11 @@ fn impostor(certificate: CertificateDer<'static>) -> ServerTls {
     ServerTls::custom(Arc::new(config))
 }
 
-/// A server of TLS 1.2 and nothing newer.
-fn tls12_server() -> ServerTls {
+/// A server with a configuration of the user's own.
+fn custom_server() -> ServerTls {
     let (certificate, key) = pair();
-    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_protocol_versions(&[&TLS12])
+    let config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(vec![certificate], key.into())
@@ -198,10 +204,10 @@ fn tls12_server() -> ServerTls {
     ServerTls::custom(Arc::new(config))
 }
 
-/// A client of TLS 1.2 and nothing newer.
-fn tls12_client() -> ClientTls {
-    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_protocol_versions(&[&TLS12])
+/// A client with a configuration of the user's own.
+fn custom_client() -> ClientTls {
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])
         .unwrap()
         .with_root_certificates(Authority::new().roots())
         .with_no_client_auth();
