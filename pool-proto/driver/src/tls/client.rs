@@ -16,7 +16,7 @@ use super::{Fingerprint, Identity, TlsError, TlsMode, host_name};
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 use super::{provider, roots_from_pem};
 
-/// What the dialling end needs for its handshakes.
+/// The TLS settings of a client: how it checks a server, and its own certificate, if any.
 ///
 /// Clones share the configuration.
 #[derive(Clone)]
@@ -29,18 +29,18 @@ pub struct ClientTls {
 }
 
 impl ClientTls {
-    /// Mode 1: accepts any certificate. Neither its chain nor its names nor its dates are checked.
+    /// Accepts any certificate (mode 1), without a check of its chain, its names or its dates.
     ///
     /// The server still has to prove that it holds the certificate's key (CertificateVerify,
-    /// RFC 8446, section 4.4.3), for which the certificate has to be X.509 v3. No server name is
+    /// RFC 8446, section 4.4.3), and for that the certificate has to be X.509 v3. No server name is
     /// sent.
     ///
-    /// An attacker who can redirect the connection passes this check with a certificate of his
-    /// own; add [`pinned`](Self::pinned) to keep him out.
+    /// An attacker who can redirect the connection passes this check with a certificate of their
+    /// own. Add [`pinned`](Self::pinned) to refuse it.
     ///
     /// # Errors
     ///
-    /// [`TlsError::Config`] should rustls refuse the configuration; no input leads there.
+    /// [`TlsError::Config`] if rustls refuses the configuration; no input is known to cause this.
     #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
     pub fn self_signed() -> Result<Self, TlsError> {
         Self::self_signed_with_provider(provider())
@@ -50,7 +50,7 @@ impl ClientTls {
     ///
     /// # Errors
     ///
-    /// [`TlsError::Config`] if the provider cannot speak TLS 1.3.
+    /// [`TlsError::Config`] if the provider does not support TLS 1.3.
     pub fn self_signed_with_provider(provider: Arc<CryptoProvider>) -> Result<Self, TlsError> {
         let verifier = SelfSignedVerifier::new(provider.signature_verification_algorithms, None);
         let mut config = ClientConfig::builder_with_provider(provider)
@@ -60,7 +60,7 @@ impl ClientTls {
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_no_client_auth();
         config.resumption = Resumption::disabled();
-        // There is no host name to tell; the one below is a placeholder nobody looks at.
+        // Mode 1 has no host name; rustls requires one, and nothing reads this placeholder.
         config.enable_sni = false;
         Ok(Self {
             config: Arc::new(config),
@@ -71,25 +71,25 @@ impl ClientTls {
         })
     }
 
-    /// Mode 1 with one certificate only: the one with this fingerprint.
+    /// Accepts only the certificate with this fingerprint (mode 1).
     ///
-    /// Only the server's own (end-entity) certificate is compared, not its issuers. Replaces pins
-    /// set before.
+    /// Only the server's own (end-entity) certificate is compared, not its issuers. A later call
+    /// replaces the pins of an earlier one.
     ///
     /// # Errors
     ///
-    /// [`TlsError::PinsNeedSelfSigned`] unless this is mode 1.
+    /// [`TlsError::PinsNeedSelfSigned`] outside of mode 1.
     pub fn pinned(self, pin: Fingerprint) -> Result<Self, TlsError> {
         self.pinned_any([pin])
     }
 
-    /// Like [`pinned`](Self::pinned), with several certificates allowed: the old and the new one
-    /// while a server's certificate is being renewed, or those of several servers.
+    /// Accepts only certificates with one of these fingerprints (mode 1): the old and the new one
+    /// while a server's certificate is being renewed, or the certificates of several servers.
     ///
     /// # Errors
     ///
-    /// [`TlsError::EmptyPins`] without a fingerprint, [`TlsError::PinsNeedSelfSigned`] unless this
-    /// is mode 1.
+    /// [`TlsError::EmptyPins`] without a fingerprint, [`TlsError::PinsNeedSelfSigned`] outside of
+    /// mode 1.
     pub fn pinned_any(
         mut self,
         pins: impl IntoIterator<Item = Fingerprint>,
@@ -110,8 +110,8 @@ impl ClientTls {
         Ok(self)
     }
 
-    /// Mode 2: the server's certificate has to be issued, at the time of the handshake and for
-    /// `host`, by one of `roots`.
+    /// Accepts only a certificate that one of `roots` has issued for `host`, and that is valid at
+    /// the time of the handshake (mode 2).
     ///
     /// `host` is a DNS name or an IP address, without brackets or port. A DNS name is also sent to
     /// the server (RFC 6066, section 3), an IP address is not. Revocation is not checked.
@@ -128,8 +128,8 @@ impl ClientTls {
     ///
     /// # Errors
     ///
-    /// Those of [`verified`](Self::verified), and [`TlsError::Config`] if the provider cannot speak
-    /// TLS 1.3.
+    /// The errors of [`verified`](Self::verified), and [`TlsError::Config`] if the provider does not
+    /// support TLS 1.3.
     pub fn verified_with_provider(
         host: &str,
         roots: RootCertStore,
@@ -158,18 +158,19 @@ impl ClientTls {
     ///
     /// # Errors
     ///
-    /// Those of [`verified`](Self::verified) and of [`roots_from_pem`].
+    /// The errors of [`verified`](Self::verified) and of [`roots_from_pem`].
     #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
     pub fn verified_pem(host: &str, pem_bytes: &[u8]) -> Result<Self, TlsError> {
-        // A missing host is the commoner mistake and the simpler one to mend: report it first.
+        // Report a bad host before bad PEM: it is the commoner mistake, and easier to mend.
         host_name(host)?;
         Self::verified(host, roots_from_pem(pem_bytes)?)
     }
 
-    /// A configuration of the user's own, taken as it is.
+    /// Uses a configuration of the caller's own, unchanged.
     ///
-    /// Its mode is reported as [`TlsMode::Verified`]: what it verifies is up to its author. None
-    /// of what this module promises about versions and session tickets holds for it.
+    /// The [`mode`](Self::mode) is reported as [`TlsMode::Verified`], although only the author of
+    /// the configuration knows what it verifies. This module's promises about versions and session
+    /// tickets do not hold for it.
     #[must_use]
     pub fn custom(config: Arc<ClientConfig>, server_name: ServerName<'static>) -> Self {
         Self { config, server_name, mode: TlsMode::Verified, pins: None, certificate: None }
@@ -177,8 +178,8 @@ impl ClientTls {
 
     /// Presents a certificate when the server asks for one (mutual TLS; RFC 8446, section 4.3.2).
     ///
-    /// In TLS 1.3 a client finishes its handshake before the server has judged its certificate: a
-    /// refusal arrives as an alert at the first read.
+    /// In TLS 1.3 a client completes its handshake before the server has checked the client's
+    /// certificate. A refusal arrives as an alert at the first read.
     #[must_use]
     pub fn client_certificate(mut self, identity: Identity) -> Self {
         let resolver = SingleCertAndKey::from(identity.certified_key());
@@ -187,19 +188,20 @@ impl ClientTls {
         self
     }
 
-    /// The configuration to handshake with.
+    /// Returns the configuration for handshakes.
     #[must_use]
     pub fn config(&self) -> &Arc<ClientConfig> {
         &self.config
     }
 
-    /// The server name to handshake with. In mode 1 it is a placeholder, neither sent nor checked.
+    /// Returns the server name for handshakes. In mode 1 it is a placeholder, neither sent nor
+    /// checked.
     #[must_use]
     pub fn server_name(&self) -> &ServerName<'static> {
         &self.server_name
     }
 
-    /// How the server is checked; never [`TlsMode::None`].
+    /// Returns how the server is checked; never [`TlsMode::None`].
     #[must_use]
     pub fn mode(&self) -> TlsMode {
         self.mode

@@ -28,7 +28,7 @@ impl TlsConnection {
             .map_err(|error| io::Error::new(ErrorKind::InvalidInput, error))
     }
 
-    /// What the handshake has negotiated.
+    /// Returns the parameters that the handshake has negotiated.
     pub(crate) fn facts(&self) -> TlsFacts {
         TlsFacts::of(&self.0)
     }

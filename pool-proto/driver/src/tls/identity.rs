@@ -1,4 +1,4 @@
-//! Who an end of a connection is: a certificate chain and its private key.
+//! The identity of an end: a certificate chain and its private key.
 
 use core::fmt;
 use std::string::String;
@@ -17,9 +17,9 @@ use super::{Fingerprint, PemFault, TlsError, pem};
 
 /// A certificate chain and the private key of its leaf.
 ///
-/// The key and the certificate are checked to belong together when the identity is made, so no
-/// configuration can hold a pair every handshake would fail with. Clones share the key; neither
-/// [`Debug`](fmt::Debug) nor any method shows it.
+/// The constructors check that the key and the certificate belong together: a mismatch is an error
+/// there, and not a failure of every handshake. Clones share the key. Neither [`Debug`](fmt::Debug)
+/// nor any method shows it.
 #[derive(Clone)]
 pub struct Identity {
     key: Arc<CertifiedKey>,
@@ -31,13 +31,13 @@ impl Identity {
     /// Reads a certificate chain, leaf first, and an unencrypted private key (PKCS#8, PKCS#1 or
     /// SEC1) from PEM text.
     ///
-    /// Sections of other kinds are skipped, so both arguments may be the same text. Of several
-    /// keys the first is taken.
+    /// Sections of other kinds are skipped, so both arguments may be the same text. The first of
+    /// several keys is used.
     ///
     /// # Errors
     ///
-    /// [`TlsError::Pem`] when either cannot be read, and everything
-    /// [`from_der`](Self::from_der) refuses.
+    /// [`TlsError::Pem`] if the chain or the key cannot be read, and the errors of
+    /// [`from_der`](Self::from_der).
     #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
     pub fn from_pem(cert_pem: &[u8], key_pem: &[u8]) -> Result<Self, TlsError> {
         Self::from_pem_with_provider(cert_pem, key_pem, provider())
@@ -47,7 +47,7 @@ impl Identity {
     ///
     /// # Errors
     ///
-    /// Those of [`from_pem`](Self::from_pem).
+    /// The errors of [`from_pem`](Self::from_pem).
     pub fn from_pem_with_provider(
         cert_pem: &[u8],
         key_pem: &[u8],
@@ -67,8 +67,8 @@ impl Identity {
     ///
     /// # Errors
     ///
-    /// [`TlsError::EmptyChain`] without a certificate, [`TlsError::KeyMismatch`] when the key is
-    /// not the leaf's, [`TlsError::BadIdentity`] when rustls cannot use either.
+    /// [`TlsError::EmptyChain`] without a certificate, [`TlsError::KeyMismatch`] if the key does not
+    /// belong to the leaf, [`TlsError::BadIdentity`] if rustls cannot use the key or the leaf.
     #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
     pub fn from_der(
         chain: impl IntoIterator<Item = CertificateDer<'static>>,
@@ -81,7 +81,7 @@ impl Identity {
     ///
     /// # Errors
     ///
-    /// Those of [`from_der`](Self::from_der).
+    /// The errors of [`from_der`](Self::from_der).
     pub fn from_der_with_provider(
         chain: impl IntoIterator<Item = CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
@@ -98,21 +98,21 @@ impl Identity {
         }
     }
 
-    /// The fingerprint of the leaf certificate: what a peer pins.
+    /// Returns the fingerprint of the leaf certificate, for peers to pin.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
     }
 
-    /// The certificate chain, leaf first.
+    /// Returns the certificate chain, leaf first.
     #[must_use]
     pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.key.cert
     }
 
-    /// The certificate chain, leaf first, as PEM text (RFC 7468) without the private key.
+    /// Returns the certificate chain, leaf first, as PEM text (RFC 7468) without the private key.
     ///
-    /// For a self-signed identity this is what a peer gives to
+    /// A peer that trusts a self-signed identity passes this text to
     /// [`ClientTls::verified_pem`](super::ClientTls::verified_pem).
     #[must_use]
     pub fn certificate_pem(&self) -> String {

@@ -7,20 +7,20 @@ use std::string::ToString;
 
 use super::TlsError;
 
-/// How connections are protected.
+/// The protection of connections, as configuration files name it.
 ///
-/// For configuration files: there is no default, so that a file has to say which, and an unknown
-/// mode is an error. In code, giving a pool no TLS settings means plaintext.
+/// The mode has no default, and an unknown mode is an error: a file has to name the mode that it
+/// means. In code, a pool without TLS settings uses plaintext.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TlsMode {
     /// `0`, `none`: plaintext.
     None,
     /// `1`, `self-signed`: TLS with any certificate, or with a pinned one.
     ///
-    /// Without pins this keeps out listeners, not an attacker who can answer in the server's
-    /// place.
+    /// Without pins, this mode protects from eavesdroppers, but not from an attacker who can answer
+    /// in the server's place.
     SelfSigned,
-    /// `2`, `verified`: TLS with the certificate chain and the host name checked.
+    /// `2`, `verified`: TLS with a check of the certificate chain and of the host name.
     Verified,
 }
 
@@ -38,7 +38,7 @@ impl fmt::Display for TlsMode {
 impl FromStr for TlsMode {
     type Err = TlsError;
 
-    /// Reads a mode's number or its name, exactly as written in [`TlsMode`].
+    /// Reads the number or the name of a mode, exactly as [`TlsMode`] lists them.
     ///
     /// # Errors
     ///
@@ -56,7 +56,7 @@ impl FromStr for TlsMode {
 impl TryFrom<u8> for TlsMode {
     type Error = TlsError;
 
-    /// Takes a mode's number, 0 to 2.
+    /// Converts the number of a mode, 0 to 2.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Certificates as PEM text (RFC 7468): read, written, and what can be wrong with it.
+//! Reading and writing certificates as PEM text (RFC 7468), and its faults.
 
 use core::fmt;
 use std::string::String;
@@ -12,14 +12,14 @@ use super::TlsError;
 
 /// Reads every certificate of a PEM text as a trust anchor.
 ///
-/// Unlike [`RootCertStore::add_parsable_certificates`] nothing is passed over: a root which
-/// silently went missing shows itself only as refused handshakes, much later. For a system-wide
-/// collection with oddities in it, fill a [`RootCertStore`] leniently instead.
+/// Unlike [`RootCertStore::add_parsable_certificates`], this function skips no certificate: a root
+/// that is silently missing shows itself only later, as refused handshakes. For a system-wide
+/// collection, which may contain malformed certificates, fill a [`RootCertStore`] with that method.
 ///
 /// # Errors
 ///
-/// [`TlsError::Pem`] when the text is malformed or holds no certificate, [`TlsError::BadRoot`]
-/// when one of them cannot be a trust anchor.
+/// [`TlsError::Pem`] if the text is malformed or contains no certificate, [`TlsError::BadRoot`] if
+/// a certificate cannot be a trust anchor.
 pub fn roots_from_pem(pem: &[u8]) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for (index, certificate) in certificates(pem, "root certificates")?.into_iter().enumerate() {
@@ -30,7 +30,7 @@ pub fn roots_from_pem(pem: &[u8]) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-/// At least one certificate, or an error.
+/// Reads the certificates of a PEM text, and requires at least one.
 pub(super) fn certificates(
     pem: &[u8],
     expected: &'static str,
@@ -45,7 +45,7 @@ pub(super) fn certificates(
     Ok(found)
 }
 
-/// Certificates as PEM text.
+/// Writes certificates as PEM text.
 pub(super) fn write(certificates: &[CertificateDer<'_>]) -> String {
     let mut text = String::new();
     for certificate in certificates {
@@ -56,7 +56,7 @@ pub(super) fn write(certificates: &[CertificateDer<'_>]) -> String {
     text
 }
 
-/// Base64 with padding (RFC 4648, section 4) in lines of 64 characters (RFC 7468, section 2).
+/// Appends Base64 with padding (RFC 4648, section 4), in lines of 64 characters (RFC 7468, section 2).
 fn push_base64_lines(text: &mut String, bytes: &[u8]) {
     for line in bytes.chunks(48) {
         for group in line.chunks(3) {
@@ -74,23 +74,23 @@ fn push_base64_lines(text: &mut String, bytes: &[u8]) {
     }
 }
 
-/// The digit for the low six bits.
+/// Returns the Base64 digit of the low six bits.
 fn base64_digit(bits: u32) -> char {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let index = usize::try_from(bits & 63).unwrap_or_default();
     DIGITS.get(index).copied().map_or('=', char::from)
 }
 
-/// What is wrong with PEM text.
+/// The fault of a PEM text.
 ///
-/// The text itself is not kept: a private key with its line breaks lost would otherwise land,
-/// whole, in the error and from there in a log.
+/// The text itself is not kept: a private key that has lost its line breaks would otherwise be
+/// copied whole into the error, and from there into a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PemFault {
-    /// There is no section of the expected kind.
+    /// No section of the expected kind is present.
     Missing,
-    /// A section starts and does not end.
+    /// A section has a start and no end.
     Unterminated,
     /// A `-----BEGIN` line is malformed.
     BadStart,
@@ -104,7 +104,7 @@ impl fmt::Display for PemFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Missing => {
-                "there is no such section: check that the right file was given, that it is not \
+                "there is no such section: check that this is the right file, that it is not \
                  DER, and that a private key is not encrypted"
             }
             Self::Unterminated => {

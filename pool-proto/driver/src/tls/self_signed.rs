@@ -14,13 +14,13 @@ impl Identity {
     /// by the key itself.
     ///
     /// A DNS name may start with the wildcard label `*.`. The certificate serves both roles, and
-    /// a peer may use it as its root. It is valid from 1975 to 4096, since there is no clock here
-    /// to date it by: it is meant to live as long as the process and to be made anew by the next.
+    /// a peer may trust it as a root. It is valid from 1975 to 4096, because this module reads no
+    /// clock. The identity is meant to last as long as the process: the next one makes its own.
     ///
     /// # Errors
     ///
     /// [`TlsError::NoNames`] without a name, [`TlsError::EmptyHost`] or [`TlsError::InvalidHost`]
-    /// for a bad one, [`TlsError::Generate`] when the system's random numbers fail.
+    /// for a bad name, [`TlsError::Generate`] if the system's random number generator fails.
     pub fn self_signed(
         names: impl IntoIterator<Item = impl Into<String>>,
     ) -> Result<Self, TlsError> {
@@ -42,20 +42,20 @@ impl Identity {
 }
 
 impl ServerTls {
-    /// A fresh self-signed certificate for `localhost`.
+    /// Presents a fresh self-signed certificate for `localhost`.
     ///
     /// # Errors
     ///
-    /// Those of [`Identity::self_signed`].
+    /// The errors of [`Identity::self_signed`].
     pub fn self_signed() -> Result<Self, TlsError> {
         Self::self_signed_for(["localhost"])
     }
 
-    /// A fresh self-signed certificate for the given DNS names and IP addresses.
+    /// Presents a fresh self-signed certificate for the given DNS names and IP addresses.
     ///
     /// # Errors
     ///
-    /// Those of [`Identity::self_signed`].
+    /// The errors of [`Identity::self_signed`].
     pub fn self_signed_for(
         names: impl IntoIterator<Item = impl Into<String>>,
     ) -> Result<Self, TlsError> {
@@ -63,7 +63,7 @@ impl ServerTls {
     }
 }
 
-/// A name as it stands in a certificate: without the dot a full DNS name may end in.
+/// The form of a name in a certificate: a DNS name loses its final dot.
 fn subject_name(name: &str) -> Result<String, TlsError> {
     let Some(parent) = name.strip_prefix("*.") else {
         return Ok(host_name(name)?.to_str().into_owned());

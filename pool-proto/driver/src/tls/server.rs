@@ -12,23 +12,23 @@ use rustls::{RootCertStore, ServerConfig};
 
 use super::{Fingerprint, Identity, TlsError};
 
-/// What the accepting end needs for its handshakes.
+/// The TLS settings of a server: its certificate, and the clients that it accepts.
 ///
 /// Clones share the configuration.
 #[derive(Clone)]
 pub struct ServerTls {
     config: Arc<ServerConfig>,
-    // Absent in a custom configuration, whose certificates only its resolver knows.
+    /// `None` in a custom configuration: only its resolver knows its certificates.
     fingerprint: Option<Fingerprint>,
     client_certificates: bool,
 }
 
 impl ServerTls {
-    /// A certificate and key of the user's own, presented to every client.
+    /// Presents this identity to every client, and uses its provider.
     ///
     /// # Errors
     ///
-    /// [`TlsError::Config`] should rustls refuse the configuration; no input leads there.
+    /// [`TlsError::Config`] if the provider does not support TLS 1.3.
     pub fn new(identity: Identity) -> Result<Self, TlsError> {
         let resolver = SingleCertAndKey::from(identity.certified_key());
         let config = server_config(
@@ -39,19 +39,19 @@ impl ServerTls {
         Ok(Self { config, fingerprint: Some(identity.fingerprint()), client_certificates: false })
     }
 
-    /// A configuration of the user's own, taken as it is.
+    /// Uses a configuration of the caller's own, unchanged.
     ///
-    /// None of what this module promises about versions and session tickets holds for it.
+    /// This module's promises about versions and session tickets do not hold for it.
     #[must_use]
     pub fn custom(config: Arc<ServerConfig>) -> Self {
         Self { config, fingerprint: None, client_certificates: false }
     }
 
-    /// Refuses clients without a certificate issued by one of `roots` (mutual TLS; RFC 8446,
+    /// Refuses clients without a certificate that one of `roots` has issued (mutual TLS; RFC 8446,
     /// section 4.3.2). Revocation is not checked.
     ///
-    /// The subjects of the roots are sent to every client as a hint (RFC 8446, section 4.2.4), so
-    /// give the few that issue client certificates and not a system-wide collection.
+    /// The subjects of the roots are sent to every client as a hint (RFC 8446, section 4.2.4).
+    /// Give the few roots that issue client certificates, and not a system-wide collection.
     ///
     /// # Errors
     ///
@@ -69,19 +69,19 @@ impl ServerTls {
         let roots = Arc::new(roots);
         let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider))
             .build()
-            // Its other complaint is about revocation lists, and there are none.
+            // The other error of this builder concerns revocation lists, and none were given.
             .map_err(|_| EMPTY)?;
         let config = server_config(provider, verifier, Arc::clone(&self.config.cert_resolver))?;
         Ok(Self { config, client_certificates: true, ..self })
     }
 
-    /// The configuration to handshake with.
+    /// Returns the configuration for handshakes.
     #[must_use]
     pub fn config(&self) -> &Arc<ServerConfig> {
         &self.config
     }
 
-    /// The fingerprint of the leaf certificate, for clients to pin; `None` after
+    /// Returns the fingerprint of the leaf certificate, for clients to pin; `None` after
     /// [`custom`](Self::custom).
     #[must_use]
     pub fn fingerprint(&self) -> Option<Fingerprint> {

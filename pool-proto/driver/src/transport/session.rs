@@ -25,7 +25,7 @@ impl Session {
         Ok(Self { tls: tls.map(TlsConnection::server).transpose()?, shut: false })
     }
 
-    /// What the TLS handshake has negotiated; `None` without TLS.
+    /// Returns the parameters that the TLS handshake has negotiated; `None` without TLS.
     #[cfg(feature = "tls")]
     pub(crate) fn facts(&self) -> Option<TlsFacts> {
         self.tls.as_ref().map(TlsConnection::facts)

@@ -1,4 +1,4 @@
-//! Handshakes in memory, between configurations of `pool_driver::tls` and what they may meet.
+//! Handshakes in memory between configurations of `pool_driver::tls` and all kinds of peers.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -40,13 +40,13 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::clone(ClientTls::self_signed().unwrap().config().crypto_provider())
 }
 
-/// Both ends after everything they had to say was delivered.
+/// Both ends after the delivery of all their messages.
 struct Outcome {
     client: ClientConnection,
     server: ServerConnection,
     client_result: Result<(), Error>,
     server_result: Result<(), Error>,
-    /// Every byte the client sent.
+    /// All bytes that the client has sent.
     from_client: Vec<u8>,
 }
 
@@ -77,7 +77,7 @@ impl Outcome {
     }
 }
 
-/// Moves what `from` has to say to `to`, and says whether there was anything.
+/// Delivers all pending bytes of `from` to `to`, and returns whether there were any.
 fn carry(
     mut from: Connection,
     mut to: Connection,
@@ -128,7 +128,7 @@ fn shake_configs(
     }
 }
 
-/// A certificate authority of the test's own.
+/// A certificate authority for one test.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -170,7 +170,7 @@ fn pair() -> (CertificateDer<'static>, KeyPair) {
     (certificate.der().clone(), key)
 }
 
-/// Presents a pair as it is, matching or not.
+/// Presents a certificate and a key without checking that they match.
 #[derive(Debug)]
 struct Present(Arc<CertifiedKey>);
 
@@ -180,7 +180,7 @@ impl ResolvesServerCert for Present {
     }
 }
 
-/// A server which presents a certificate whose key it does not hold.
+/// A server that presents a certificate without holding its key.
 fn impostor(certificate: CertificateDer<'static>) -> ServerTls {
     let other_key: PrivateKeyDer<'static> = KeyPair::generate().unwrap().into();
     let key = provider().key_provider.load_private_key(other_key).unwrap();

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_server_sends_no_session_tickets() {
-    // This client would take tickets, so their absence is the server's doing.
+    // This client accepts tickets, so only the server can be the reason for their absence.
     let identity = Identity::self_signed(["localhost"]).unwrap();
     let roots = roots_from_pem(identity.certificate_pem().as_bytes()).unwrap();
     let config = ClientConfig::builder_with_provider(provider())
@@ -22,7 +22,7 @@ fn a_server_sends_no_session_tickets() {
         assert_eq!(outcome.client.tls13_tickets_received(), 0);
         assert!(!outcome.server.wants_write());
         assert!(!server.config().session_storage.can_cache());
-        // Without a store rustls holds tickets back by itself, so the wire cannot tell this one.
+        // Without a store, rustls sends no tickets in any case, so the setting is checked directly.
         assert_eq!(server.config().send_tls13_tickets, 0);
     }
 }
@@ -88,7 +88,7 @@ fn a_server_which_requires_client_certificates_refuses_a_client_without() {
         *outcome.client_error(),
         Error::AlertReceived(AlertDescription::CertificateRequired)
     );
-    // The client was done before it was refused: the first read is where it learns.
+    // The client had completed its handshake before the refusal: its first read fails.
     assert!(!outcome.client.is_handshaking());
 }
 
@@ -142,7 +142,7 @@ fn custom_configurations_are_taken_as_they_are() {
     assert_eq!(client.mode(), TlsMode::Verified);
     let config = Arc::clone(client.config());
     let named = client.client_certificate(Identity::self_signed(["localhost"]).unwrap());
-    // The author's own value is not changed under him.
+    // The caller's own configuration is not modified.
     assert!(!Arc::ptr_eq(&config, named.config()));
     assert!(!config.client_auth_cert_resolver.has_certs());
     assert!(named.config().client_auth_cert_resolver.has_certs());
