@@ -96,9 +96,10 @@ mod stream;
 
 #[doc(inline)]
 pub use pool_driver::exports::*;
-pub use pool_driver::{self, pool_proto, tls};
+pub use pool_driver::{self, pool_proto};
+#[cfg(feature = "tls")]
+pub use pool_driver::{rustls, tls};
 pub use runtime::{Smol, Spawner};
-pub use rustls;
 pub use stream::PooledStream;
 
 pool_driver::pool_types! {

@@ -99,8 +99,9 @@ mod wait;
 
 #[doc(inline)]
 pub use pool_driver::exports::*;
-pub use pool_driver::{self, pool_proto, tls};
+pub use pool_driver::{self, pool_proto};
+#[cfg(feature = "tls")]
+pub use pool_driver::{rustls, tls};
 pub use pools::{Balancer, ClientPool, ClientPoolBuilder, ServerPool, ServerPoolBuilder};
 pub use runtime::Threads;
-pub use rustls;
 pub use stream::{PooledStream, ReadHalf, WriteHalf};

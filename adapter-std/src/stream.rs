@@ -11,6 +11,7 @@ use pool_driver::connection::{Socket as _, TcpSocket};
 use pool_proto::ConnId;
 use rustix::event::PollFlags;
 
+#[cfg(feature = "tls")]
 use crate::TlsFacts;
 use crate::runtime::Threads;
 use crate::wait::Timeout;

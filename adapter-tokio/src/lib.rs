@@ -75,9 +75,10 @@ mod stream;
 
 #[doc(inline)]
 pub use pool_driver::exports::*;
-pub use pool_driver::{self, pool_proto, tls};
+pub use pool_driver::{self, pool_proto};
+#[cfg(feature = "tls")]
+pub use pool_driver::{rustls, tls};
 pub use runtime::Tokio;
-pub use rustls;
 pub use stream::PooledStream;
 
 pool_driver::pool_types! {

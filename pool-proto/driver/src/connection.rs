@@ -31,11 +31,14 @@ pub use handshake::{Acceptor, Connector, Established, Failure, Handshake};
 use limited::Limited;
 use pool_proto::{CheckResult, CloseReason, Role};
 use session::Session;
+#[cfg(feature = "tls")]
+pub(crate) use session::retry;
 pub use shared_socket::{SharedSocket, Socket, polled};
 pub use socket::{KernelSocket, Polled, TcpSocket, listen_on_first};
 pub use stream::Revoked;
 
 use crate::shared::{Attempt, PoolConnection, ReadinessWaker, Revoke};
+#[cfg(feature = "tls")]
 use crate::tls::TlsFacts;
 
 /// Early data kept for the next holder, at most: one full TLS record. More stays in the kernel, where
@@ -87,6 +90,7 @@ impl<S: Socket> Connection<S> {
         &self.socket
     }
 
+    #[cfg(feature = "tls")]
     fn facts(&self) -> Option<TlsFacts> {
         self.session.facts()
     }

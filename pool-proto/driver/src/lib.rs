@@ -33,7 +33,7 @@
 //! |---|---|
 //! | [`shared`] | the machine behind its mutex: wakers, futures of callers, leases; no I/O |
 //! | [`connection`] | one connection: socket, plain or TLS, handshake, checks, early data |
-//! | [`tls`] | rustls configurations: modes, certificates, pinning; no I/O |
+//! | `tls` (feature `tls`) | rustls configurations: modes, certificates, pinning; no I/O |
 //! | `pool.rs`, `pool/` | pools, builders, the driver, dialling, accepting, several pools as one |
 //! | `runtime.rs` | the demands on a runtime |
 //! | `clock.rs` | the clock |
@@ -46,10 +46,16 @@ mod clock;
 pub mod connection;
 mod error;
 mod facade;
+#[cfg(not(feature = "tls"))]
+mod no_tls;
 mod pool;
 mod runtime;
 pub mod shared;
+#[cfg(feature = "tls")]
 pub mod tls;
+
+#[cfg(not(feature = "tls"))]
+use no_tls as tls;
 
 pub use clock::{Clock, MonotonicClock};
 pub use connection::keep_alive::KeepAlive;
@@ -61,6 +67,8 @@ pub use pool::{
 #[doc(hidden)]
 pub use pool_proto;
 pub use runtime::{Direction, LeasedConnection, Runtime, poll_until_done};
+#[cfg(feature = "tls")]
+pub use rustls;
 
 /// The types that users of a pool write every day; each adapter re-exports them at its root.
 pub mod exports {
@@ -72,6 +80,7 @@ pub mod exports {
 
     pub use crate::connection::Revoked;
     pub use crate::shared::AcquireError;
+    #[cfg(feature = "tls")]
     pub use crate::tls::{
         ClientTls, Fingerprint, Identity, PinMismatch, ServerTls, TlsError, TlsFacts, TlsMode,
         roots_from_pem,

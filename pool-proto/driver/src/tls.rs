@@ -1,424 +1,156 @@
-//! TLS configurations for both ends: which certificates are presented and which are accepted.
+//! TLS settings: the certificate that an end presents, and the certificates that it accepts.
 //!
-//! Nothing here does I/O or holds a connection. The result is a [`rustls::ClientConfig`] or a
-//! [`rustls::ServerConfig`], which an adapter hands to its own TLS stream.
+//! The builder of a pool takes [`ClientTls`] or [`ServerTls`]. An [`Identity`] is a certificate with
+//! its private key, a [`Fingerprint`] identifies a certificate, and [`TlsFacts`] tell how a connection
+//! is protected.
 //!
-//! Every configuration built here
-//! - speaks TLS 1.3 (RFC 8446) and nothing older;
-//! - names its cryptography provider (*ring*), so no process-wide default has to be installed;
+//! Every configuration that is built here
+//! - speaks TLS 1.3 (RFC 8446) only;
+//! - carries its cryptography provider, so it works without a process-wide default;
 //! - neither stores nor issues session tickets (RFC 8446, section 4.6.1): a pooled connection is
 //!   handshaken once, long before it is needed, and never resumed, so a session store would only
 //!   take memory.
 //!
 //! ```
-//! use pool_driver::tls::{ClientTls, Identity, ServerTls};
+//! use pool_driver::tls::{ClientTls, Identity, ServerTls, TlsError};
 //!
-//! # fn main() -> Result<(), pool_driver::tls::TlsError> {
+//! # #[cfg(not(feature = "self-signed"))]
+//! # fn main() {}
+//! # #[cfg(feature = "self-signed")]
+//! # fn main() -> Result<(), TlsError> {
 //! let identity = Identity::self_signed(["tunnel.example"])?;
 //! let server = ServerTls::new(identity.clone())?;
 //!
 //! // The client either knows the certificate by its fingerprint …
 //! let pinned = ClientTls::self_signed()?.pinned(identity.fingerprint())?;
-//! // … or trusts it as a root and checks the name, too.
+//! // … or trusts it as a root and also checks the name.
 //! let pem = identity.certificate_pem();
 //! let verified = ClientTls::verified_pem("tunnel.example", pem.as_bytes())?;
 //! # let _ = (server, pinned, verified);
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Features
+//!
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `tls` | yes | this module; rustls, without a provider and without TLS 1.2 |
+//! | `ring` | yes | constructors that use the provider *ring*; implies `tls` |
+//! | `aws-lc-rs` | no | constructors that use the provider aws-lc-rs; implies `tls` |
+//! | `self-signed` | yes | fresh certificates, made by rcgen; implies `tls`, needs `ring` or `aws-lc-rs` |
+//!
+//! Each adapter has the same features and passes them on. Without `tls`, pools use plain TCP, and
+//! nothing of rustls, *ring*, aws-lc-rs and rcgen is compiled.
+//!
+//! # Cryptography providers
+//!
+//! A constructor without a provider among its arguments uses aws-lc-rs if that feature is on, and
+//! *ring* otherwise. (With both features on, aws-lc-rs is the one that somebody has asked for by name:
+//! `ring` is on by default.) With neither feature on, these constructors do not exist, because only
+//! the build can mend a missing provider, and so a compiler error is better than an error at run time.
+//!
+//! The constructors whose names end in `_with_provider` take any [`CryptoProvider`], whatever features
+//! are on. A [`ServerTls`] uses the provider of its [`Identity`].
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use pool_driver::rustls::crypto::CryptoProvider;
+//! use pool_driver::tls::{ClientTls, Identity, ServerTls, TlsError, roots_from_pem};
+//!
+//! /// With a provider that is validated for FIPS, say.
+//! fn settings(
+//!     provider: Arc<CryptoProvider>,
+//!     cert_pem: &[u8],
+//!     key_pem: &[u8],
+//! ) -> Result<(ClientTls, ServerTls), TlsError> {
+//!     let roots = roots_from_pem(cert_pem)?;
+//!     let client =
+//!         ClientTls::verified_with_provider("tunnel.example", roots, Arc::clone(&provider))?;
+//!     let identity = Identity::from_pem_with_provider(cert_pem, key_pem, provider)?;
+//!     Ok((client, ServerTls::new(identity)?))
+//! }
+//! ```
+//!
+//! The provider does all cryptography of a connection. Fingerprints are the exception: they are
+//! computed by the crate sha2, because a [`Fingerprint`] can be made without any configuration.
+//!
+//! # An application with its own rustls
+//!
+//! The pool neither reads nor sets rustls' process-wide default provider. Its features may still
+//! disturb an application that relies on that default. rustls 0.23 determines a default by itself
+//! only if one of rustls' features `ring` and `aws_lc_rs` is on, and the other one is off, in the whole
+//! build. With both on, `rustls::ClientConfig::builder()` and `rustls::ServerConfig::builder()` panic
+//! ("Could not automatically determine the process-level CryptoProvider") until somebody installs a
+//! default. rustls' default features include `aws_lc_rs`, and the pool's default features turn on
+//! `ring`, so an application with the default features of both has to do one of the following.
+//!
+//! 1. Give the pool the provider that rustls already has, so that the build contains one provider:
+//!
+//!    ```toml
+//!    [dependencies]
+//!    adapter-tokio = { version = "0.1", default-features = false, features = ["aws-lc-rs", "self-signed"] }
+//!    rustls = "0.23"
+//!    ```
+//!
+//! 2. Install a default at the start of `main`. The pool's constructors are not affected by it.
+//!
+//!    ```
+//!    # use pool_driver::rustls;
+//!    # #[cfg(feature = "aws-lc-rs")]
+//!    rustls::crypto::aws_lc_rs::default_provider()
+//!        .install_default()
+//!        .expect("no other default was installed");
+//!    ```
+//!
+//! The pool cannot use *ring* without turning on rustls' feature `ring`, which contains the code between
+//! the two. Nor does it install a default: the choice belongs to the application, which may make it
+//! after the pool is built.
+//!
+//! [`CryptoProvider`]: rustls::crypto::CryptoProvider
 
-use core::fmt;
-use core::str::FromStr;
+#[cfg(all(feature = "self-signed", not(any(feature = "ring", feature = "aws-lc-rs"))))]
+compile_error!(
+    "the feature `self-signed` makes keys with ring or aws-lc-rs: turn on the feature `ring` or \
+     `aws-lc-rs` as well, or turn `self-signed` off and give an `Identity` of your own"
+);
+
 use std::borrow::ToOwned;
-use std::collections::BTreeSet;
-use std::string::{String, ToString};
-use std::sync::Arc;
 
-use rustls::client::Resumption;
-use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::ServerName;
-use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
-use rustls::sign::SingleCertAndKey;
-use rustls::version::TLS13;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
+mod client;
+mod connection;
 mod error;
 mod facts;
 mod fingerprint;
 mod identity;
+mod mode;
+mod pem;
+#[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+mod provider;
+#[cfg(all(feature = "self-signed", any(feature = "ring", feature = "aws-lc-rs")))]
+mod self_signed;
+mod server;
 mod verify;
 
-pub use error::{PemFault, TlsError};
+pub use client::ClientTls;
+pub use error::TlsError;
 pub use facts::TlsFacts;
 pub use fingerprint::Fingerprint;
-pub use identity::{Identity, roots_from_pem};
+pub use identity::Identity;
+pub use mode::TlsMode;
+pub use pem::{PemFault, roots_from_pem};
+pub use server::ServerTls;
 pub use verify::PinMismatch;
 
-use verify::SelfSignedVerifier;
+#[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+use provider::provider;
 
-/// How connections are protected.
-///
-/// For configuration files: there is no default, so that a file has to say which, and an unknown
-/// mode is an error. In code, giving a pool no TLS settings means plaintext.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TlsMode {
-    /// `0`, `none`: plaintext.
-    None,
-    /// `1`, `self-signed`: TLS with any certificate, or with a pinned one.
-    ///
-    /// Without pins this keeps out listeners, not an attacker who can answer in the server's
-    /// place.
-    SelfSigned,
-    /// `2`, `verified`: TLS with the certificate chain and the host name checked.
-    Verified,
-}
+pub(crate) use connection::{TlsConnection, is_foreign_protocol, is_tls_failure};
 
-impl fmt::Display for TlsMode {
-    /// Writes the name, which [`FromStr`] reads back.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::None => "none",
-            Self::SelfSigned => "self-signed",
-            Self::Verified => "verified",
-        })
-    }
-}
-
-impl FromStr for TlsMode {
-    type Err = TlsError;
-
-    /// Reads a mode's number or its name, exactly as written in [`TlsMode`].
-    ///
-    /// # Errors
-    ///
-    /// [`TlsError::UnknownMode`] for anything else: a typing error must not mean plaintext.
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "0" | "none" => Ok(Self::None),
-            "1" | "self-signed" => Ok(Self::SelfSigned),
-            "2" | "verified" => Ok(Self::Verified),
-            _ => Err(TlsError::UnknownMode { value: text.to_owned() }),
-        }
-    }
-}
-
-impl TryFrom<u8> for TlsMode {
-    type Error = TlsError;
-
-    /// Takes a mode's number, 0 to 2.
-    ///
-    /// # Errors
-    ///
-    /// [`TlsError::UnknownMode`] for anything else.
-    fn try_from(number: u8) -> Result<Self, Self::Error> {
-        match number {
-            0 => Ok(Self::None),
-            1 => Ok(Self::SelfSigned),
-            2 => Ok(Self::Verified),
-            _ => Err(TlsError::UnknownMode { value: number.to_string() }),
-        }
-    }
-}
-
-/// What the dialling end needs for its handshakes.
-///
-/// Clones share the configuration.
-#[derive(Clone)]
-pub struct ClientTls {
-    config: Arc<ClientConfig>,
-    server_name: ServerName<'static>,
-    mode: TlsMode,
-    pins: Option<Arc<[Fingerprint]>>,
-    certificate: Option<Fingerprint>,
-}
-
-impl ClientTls {
-    /// Mode 1: accepts any certificate. Neither its chain nor its names nor its dates are checked.
-    ///
-    /// The server still has to prove that it holds the certificate's key (CertificateVerify,
-    /// RFC 8446, section 4.4.3), for which the certificate has to be X.509 v3. No server name is
-    /// sent.
-    ///
-    /// An attacker who can redirect the connection passes this check with a certificate of his
-    /// own; add [`pinned`](Self::pinned) to keep him out.
-    ///
-    /// # Errors
-    ///
-    /// [`TlsError::Config`] should rustls refuse the configuration; no input leads there.
-    pub fn self_signed() -> Result<Self, TlsError> {
-        let provider = provider();
-        let verifier = SelfSignedVerifier::new(provider.signature_verification_algorithms, None);
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&TLS13])
-            .map_err(TlsError::Config)?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_no_client_auth();
-        config.resumption = Resumption::disabled();
-        // There is no host name to tell; the one below is a placeholder nobody looks at.
-        config.enable_sni = false;
-        Ok(Self {
-            config: Arc::new(config),
-            server_name: host_name("localhost")?,
-            mode: TlsMode::SelfSigned,
-            pins: None,
-            certificate: None,
-        })
-    }
-
-    /// Mode 1 with one certificate only: the one with this fingerprint.
-    ///
-    /// Only the server's own (end-entity) certificate is compared, not its issuers. Replaces pins
-    /// set before.
-    ///
-    /// # Errors
-    ///
-    /// [`TlsError::PinsNeedSelfSigned`] unless this is mode 1.
-    pub fn pinned(self, pin: Fingerprint) -> Result<Self, TlsError> {
-        self.pinned_any([pin])
-    }
-
-    /// Like [`pinned`](Self::pinned), with several certificates allowed: the old and the new one
-    /// while a server's certificate is being renewed, or those of several servers.
-    ///
-    /// # Errors
-    ///
-    /// [`TlsError::EmptyPins`] without a fingerprint, [`TlsError::PinsNeedSelfSigned`] unless this
-    /// is mode 1.
-    pub fn pinned_any(
-        mut self,
-        pins: impl IntoIterator<Item = Fingerprint>,
-    ) -> Result<Self, TlsError> {
-        if self.mode != TlsMode::SelfSigned {
-            return Err(TlsError::PinsNeedSelfSigned { mode: self.mode });
-        }
-        let pins: BTreeSet<_> = pins.into_iter().collect();
-        if pins.is_empty() {
-            return Err(TlsError::EmptyPins);
-        }
-        let pins: Arc<[_]> = pins.into_iter().collect();
-        let config = Arc::make_mut(&mut self.config);
-        let algorithms = config.crypto_provider().signature_verification_algorithms;
-        let verifier = SelfSignedVerifier::new(algorithms, Some(Arc::clone(&pins)));
-        config.dangerous().set_certificate_verifier(Arc::new(verifier));
-        self.pins = Some(pins);
-        Ok(self)
-    }
-
-    /// Mode 2: the server's certificate has to be issued, at the time of the handshake and for
-    /// `host`, by one of `roots`.
-    ///
-    /// `host` is a DNS name or an IP address, without brackets or port. A DNS name is also sent to
-    /// the server (RFC 6066, section 3), an IP address is not. Revocation is not checked.
-    ///
-    /// # Errors
-    ///
-    /// [`TlsError::EmptyHost`], [`TlsError::InvalidHost`] and [`TlsError::EmptyRoots`].
-    pub fn verified(host: &str, roots: RootCertStore) -> Result<Self, TlsError> {
-        let server_name = host_name(host)?;
-        if roots.is_empty() {
-            return Err(TlsError::EmptyRoots { purpose: "checks of the server's certificate" });
-        }
-        let mut config = ClientConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[&TLS13])
-            .map_err(TlsError::Config)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.resumption = Resumption::disabled();
-        Ok(Self {
-            config: Arc::new(config),
-            server_name,
-            mode: TlsMode::Verified,
-            pins: None,
-            certificate: None,
-        })
-    }
-
-    /// Like [`verified`](Self::verified), with the roots as PEM text.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`verified`](Self::verified) and of [`roots_from_pem`].
-    pub fn verified_pem(host: &str, pem_bytes: &[u8]) -> Result<Self, TlsError> {
-        // A missing host is the commoner mistake and the simpler one to mend: report it first.
-        host_name(host)?;
-        Self::verified(host, roots_from_pem(pem_bytes)?)
-    }
-
-    /// A configuration of the user's own, taken as it is.
-    ///
-    /// Its mode is reported as [`TlsMode::Verified`]: what it verifies is up to its author. None
-    /// of what this module promises about versions and session tickets holds for it.
-    #[must_use]
-    pub fn custom(config: Arc<ClientConfig>, server_name: ServerName<'static>) -> Self {
-        Self { config, server_name, mode: TlsMode::Verified, pins: None, certificate: None }
-    }
-
-    /// Presents a certificate when the server asks for one (mutual TLS; RFC 8446, section 4.3.2).
-    ///
-    /// In TLS 1.3 a client finishes its handshake before the server has judged its certificate: a
-    /// refusal arrives as an alert at the first read.
-    #[must_use]
-    pub fn client_certificate(mut self, identity: Identity) -> Self {
-        let resolver = SingleCertAndKey::from(identity.certified_key());
-        Arc::make_mut(&mut self.config).client_auth_cert_resolver = Arc::new(resolver);
-        self.certificate = Some(identity.fingerprint());
-        self
-    }
-
-    /// The configuration to handshake with.
-    #[must_use]
-    pub fn config(&self) -> &Arc<ClientConfig> {
-        &self.config
-    }
-
-    /// The server name to handshake with. In mode 1 it is a placeholder, neither sent nor checked.
-    #[must_use]
-    pub fn server_name(&self) -> &ServerName<'static> {
-        &self.server_name
-    }
-
-    /// How the server is checked; never [`TlsMode::None`].
-    #[must_use]
-    pub fn mode(&self) -> TlsMode {
-        self.mode
-    }
-}
-
-impl fmt::Debug for ClientTls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientTls")
-            .field("mode", &self.mode)
-            .field("server_name", &self.server_name)
-            .field("pins", &self.pins)
-            .field("certificate", &self.certificate)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What the accepting end needs for its handshakes.
-///
-/// Clones share the configuration.
-#[derive(Clone)]
-pub struct ServerTls {
-    config: Arc<ServerConfig>,
-    // Absent in a custom configuration, whose certificates only its resolver knows.
-    fingerprint: Option<Fingerprint>,
-    client_certificates: bool,
-}
-
-impl ServerTls {
-    /// A fresh self-signed certificate for `localhost`.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Identity::self_signed`].
-    pub fn self_signed() -> Result<Self, TlsError> {
-        Self::self_signed_for(["localhost"])
-    }
-
-    /// A fresh self-signed certificate for the given DNS names and IP addresses.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Identity::self_signed`].
-    pub fn self_signed_for(
-        names: impl IntoIterator<Item = impl Into<String>>,
-    ) -> Result<Self, TlsError> {
-        Self::new(Identity::self_signed(names)?)
-    }
-
-    /// A certificate and key of the user's own, presented to every client.
-    ///
-    /// # Errors
-    ///
-    /// [`TlsError::Config`] should rustls refuse the configuration; no input leads there.
-    pub fn new(identity: Identity) -> Result<Self, TlsError> {
-        let resolver = SingleCertAndKey::from(identity.certified_key());
-        let config =
-            server_config(provider(), WebPkiClientVerifier::no_client_auth(), Arc::new(resolver))?;
-        Ok(Self { config, fingerprint: Some(identity.fingerprint()), client_certificates: false })
-    }
-
-    /// A configuration of the user's own, taken as it is.
-    ///
-    /// None of what this module promises about versions and session tickets holds for it.
-    #[must_use]
-    pub fn custom(config: Arc<ServerConfig>) -> Self {
-        Self { config, fingerprint: None, client_certificates: false }
-    }
-
-    /// Refuses clients without a certificate issued by one of `roots` (mutual TLS; RFC 8446,
-    /// section 4.3.2). Revocation is not checked.
-    ///
-    /// The subjects of the roots are sent to every client as a hint (RFC 8446, section 4.2.4), so
-    /// give the few that issue client certificates and not a system-wide collection.
-    ///
-    /// # Errors
-    ///
-    /// [`TlsError::EmptyRoots`], and [`TlsError::CustomServerConfig`] after
-    /// [`custom`](Self::custom).
-    pub fn require_client_certificates(self, roots: RootCertStore) -> Result<Self, TlsError> {
-        const EMPTY: TlsError = TlsError::EmptyRoots { purpose: "checks of client certificates" };
-        if self.fingerprint.is_none() {
-            return Err(TlsError::CustomServerConfig);
-        }
-        if roots.is_empty() {
-            return Err(EMPTY);
-        }
-        let provider = Arc::clone(self.config.crypto_provider());
-        let roots = Arc::new(roots);
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider))
-            .build()
-            // Its other complaint is about revocation lists, and there are none.
-            .map_err(|_| EMPTY)?;
-        let config = server_config(provider, verifier, Arc::clone(&self.config.cert_resolver))?;
-        Ok(Self { config, client_certificates: true, ..self })
-    }
-
-    /// The configuration to handshake with.
-    #[must_use]
-    pub fn config(&self) -> &Arc<ServerConfig> {
-        &self.config
-    }
-
-    /// The fingerprint of the leaf certificate, for clients to pin; `None` after
-    /// [`custom`](Self::custom).
-    #[must_use]
-    pub fn fingerprint(&self) -> Option<Fingerprint> {
-        self.fingerprint
-    }
-}
-
-impl fmt::Debug for ServerTls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerTls")
-            .field("fingerprint", &self.fingerprint)
-            .field("client_certificates", &self.client_certificates)
-            .finish_non_exhaustive()
-    }
-}
-
-fn server_config(
-    provider: Arc<CryptoProvider>,
-    verifier: Arc<dyn ClientCertVerifier>,
-    resolver: Arc<dyn ResolvesServerCert>,
-) -> Result<Arc<ServerConfig>, TlsError> {
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&TLS13])
-        .map_err(TlsError::Config)?
-        .with_client_cert_verifier(verifier)
-        .with_cert_resolver(resolver);
-    config.send_tls13_tickets = 0;
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    Ok(Arc::new(config))
-}
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(ring::default_provider())
-}
-
+/// Reads a DNS name or an IP address.
 fn host_name(host: &str) -> Result<ServerName<'static>, TlsError> {
     if host.is_empty() {
         return Err(TlsError::EmptyHost);

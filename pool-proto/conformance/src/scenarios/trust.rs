@@ -1,16 +1,15 @@
 //! Trust: which certificates are accepted, and which versions of TLS.
 
+use std::io::{Read, Write};
 use std::sync::Arc;
-
-use rustls::crypto::ring::default_provider;
-use rustls::pki_types::ServerName;
-use rustls::version::TLS12;
+use std::sync::mpsc;
 
 use super::{fails, topic};
 use crate::certificates::{Authority, Validity};
 use crate::ends::{both_ends, client_config, client_tls, each, server_config, server_tls};
-use crate::peers::{identity, ping_pong};
+use crate::peers::{FakeServer, connect, identity, ping_pong, until_end};
 use crate::prelude::*;
+use crate::wait::{read_all, send};
 use pool_driver::tls::{ClientTls, Fingerprint, Identity, ServerTls, TlsMode};
 
 topic! {
@@ -118,27 +117,54 @@ fn a_client_without_a_required_certificate_is_refused(ends: &Ends) {
 
 /// A server that speaks only TLS 1.2.
 fn a_server_of_tls_1_2_makes_no_connection(ends: &Ends) {
-    let (certificate, key) = Authority::new().issue_parts("localhost", Validity::Now);
-    let config = rustls::ServerConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_protocol_versions(&[&TLS12])
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .unwrap();
-    let client = client_tls(TlsMode::SelfSigned).unwrap();
-    is_refused(ends, client, ServerTls::custom(Arc::new(config)));
+    let (sender, alerts) = mpsc::channel();
+    let fake = FakeServer::start(move |mut tcp, _| {
+        let mut header = [0; 5];
+        tcp.read_exact(&mut header)?;
+        let [22, _, _, high, low] = header else { panic!("no handshake record: {header:?}") };
+        tcp.read_exact(&mut vec![0; u16::from_be_bytes([high, low]).into()])?;
+        tcp.write_all(&tls12_server_hello())?;
+        let mut alert = [0; PROTOCOL_VERSION_ALERT.len()];
+        tcp.read_exact(&mut alert)?;
+        // The client dials again until the scenario ends.
+        let _ = sender.send(alert);
+        until_end(&mut tcp)
+    });
+    let client = ends.dial(TlsMode::SelfSigned, client_config(), fake.address);
+    fails(&*client, |totals| totals.tls_failures, "TLS handshake failed");
+    assert_eq!(alerts.recv_timeout(SOON), Ok(PROTOCOL_VERSION_ALERT));
 }
 
 /// A client that speaks only TLS 1.2.
 fn a_client_of_tls_1_2_makes_no_connection(ends: &Ends) {
-    let config = rustls::ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_protocol_versions(&[&TLS12])
-        .unwrap()
-        .with_root_certificates(Authority::new().roots())
-        .with_no_client_auth();
-    let name = ServerName::try_from("localhost").unwrap();
-    let client = ClientTls::custom(Arc::new(config), name);
-    is_refused(ends, client, server_tls(TlsMode::SelfSigned).unwrap());
+    let server = ends.serve(TlsMode::SelfSigned, server_config());
+    let mut peer = connect(server.address());
+    send(&mut peer, &tls12_client_hello());
+    assert_eq!(read_all(&mut peer), PROTOCOL_VERSION_ALERT);
+    fails(&*server, |totals| totals.tls_failures, "TLS handshake failed");
+}
+
+/// A fatal protocol_version alert (RFC 5246, section 7.2), as a record.
+const PROTOCOL_VERSION_ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 70];
+
+/// A ClientHello of TLS 1.2 (RFC 5246), written by hand because the build contains no TLS 1.2. It
+/// offers `TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256`, secp256r1, and signatures with ECDSA on P-256.
+fn tls12_client_hello() -> Vec<u8> {
+    let groups_and_signatures = [0, 16, 0, 10, 0, 4, 0, 2, 0, 0x17, 0, 13, 0, 4, 0, 2, 4, 3];
+    tls12_hello(1, &[&[0, 2, 0xC0, 0x2B, 1, 0][..], &groups_and_signatures].concat())
+}
+
+/// A ServerHello that takes TLS 1.2 with the same cipher suite.
+fn tls12_server_hello() -> Vec<u8> {
+    tls12_hello(2, &[0xC0, 0x2B, 0])
+}
+
+/// A record with one message: the version TLS 1.2, a random of 32 bytes, an empty session id, and the
+/// rest.
+fn tls12_hello(kind: u8, rest: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(35 + rest.len()).unwrap();
+    let header = [22, 3, 3, 0, length + 4, kind, 0, 0, length];
+    [&header[..], &[3, 3], &[7; 32], &[0], rest].concat()
 }
 
 fn a_custom_rustls_configuration_is_used(ends: &Ends) {

@@ -5,13 +5,12 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
-use rustls::InvalidMessage;
 use thiserror::Error;
 
 use super::limited::Limited;
 use super::session::Session;
 use super::shared_socket::polled;
-use crate::tls::{ClientTls, ServerTls};
+use crate::tls::{ClientTls, ServerTls, is_foreign_protocol, is_tls_failure};
 use pool_proto::HandshakeFailure;
 use pool_proto::{ConnId, FormatDetector, IdError, IdExchange, IdFormat, IdReader, IdWriter};
 
@@ -36,7 +35,7 @@ impl Connector {
     ///
     /// [`Failure::Tls`] if rustls makes no connection of the configuration.
     pub fn begin(&self) -> Result<Handshake, Failure> {
-        let session = Session::client(self.tls.as_ref()).map_err(Failure::of_rustls)?;
+        let session = Session::client(self.tls.as_ref()).map_err(Failure::Tls)?;
         let ids = match self.ids {
             IdExchange::None => Ids::None,
             IdExchange::Wire(format) => {
@@ -68,7 +67,7 @@ impl Acceptor {
     ///
     /// [`Failure::Tls`] if rustls makes no connection of the configuration.
     pub fn begin(&self, id: ConnId) -> Result<Handshake, Failure> {
-        let session = Session::server(self.tls.as_ref()).map_err(Failure::of_rustls)?;
+        let session = Session::server(self.tls.as_ref()).map_err(Failure::Tls)?;
         Ok(Handshake { session, ids: Ids::Write(IdWriter::new(self.format, id)) })
     }
 }
@@ -199,26 +198,18 @@ impl Failure {
         }
     }
 
-    fn of_rustls(error: rustls::Error) -> Self {
-        Self::Tls(io::Error::new(ErrorKind::InvalidInput, error))
-    }
-
     fn of_tls(error: io::Error) -> Self {
-        match by_rustls(&error) {
-            Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
-                Self::NoTls(error)
-            }
-            Some(_) => Self::Tls(error),
-            None => Self::TlsTransport(error),
+        if is_foreign_protocol(&error) {
+            Self::NoTls(error)
+        } else if is_tls_failure(&error) {
+            Self::Tls(error)
+        } else {
+            Self::TlsTransport(error)
         }
     }
 
     /// In TLS 1.3 a server judges the client's certificate after the client's handshake is over.
     fn of_id(error: io::Error) -> Self {
-        if by_rustls(&error).is_some() { Self::Tls(error) } else { Self::IdTransport(error) }
+        if is_tls_failure(&error) { Self::Tls(error) } else { Self::IdTransport(error) }
     }
-}
-
-fn by_rustls(error: &io::Error) -> Option<&rustls::Error> {
-    error.get_ref()?.downcast_ref()
 }

@@ -1,80 +1,60 @@
-//! Plain TCP or TLS, over any `Read + Write`: what rustls' `Stream` is, without holding the socket.
+//! Plain TCP or TLS, over any `Read + Write`.
 //!
-//! Over a socket that does not block, everything here says
-//! [`WouldBlock`](io::ErrorKind::WouldBlock) where it has to wait, and goes on where it was when it
-//! is called again.
+//! Over a non-blocking socket every call returns [`WouldBlock`](io::ErrorKind::WouldBlock) where it
+//! would have to wait, and continues there when it is called again.
 
-use std::boxed::Box;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::sync::Arc;
 
-use rustls::{ClientConnection, Connection, ServerConnection};
+#[cfg(feature = "tls")]
+use crate::tls::TlsFacts;
+use crate::tls::{ClientTls, ServerTls, TlsConnection};
 
-use crate::tls::{ClientTls, ServerTls, TlsFacts};
-
-/// What lies between a socket and its user.
+/// The layer between a socket and its user.
 pub(crate) struct Session {
-    tls: Option<Box<Connection>>,
-    /// This end has closed its half.
+    tls: Option<TlsConnection>,
+    /// Whether this end has closed its writing half.
     shut: bool,
 }
 
 impl Session {
-    pub(crate) fn client(tls: Option<&ClientTls>) -> Result<Self, rustls::Error> {
-        let new = |tls: &ClientTls| {
-            ClientConnection::new(Arc::clone(tls.config()), tls.server_name().clone())
-        };
-        let tls = tls.map(new).transpose()?;
-        Ok(Self { tls: tls.map(|tls| Box::new(tls.into())), shut: false })
+    pub(crate) fn client(tls: Option<&ClientTls>) -> io::Result<Self> {
+        Ok(Self { tls: tls.map(TlsConnection::client).transpose()?, shut: false })
     }
 
-    pub(crate) fn server(tls: Option<&ServerTls>) -> Result<Self, rustls::Error> {
-        let new = |tls: &ServerTls| ServerConnection::new(Arc::clone(tls.config()));
-        let tls = tls.map(new).transpose()?;
-        Ok(Self { tls: tls.map(|tls| Box::new(tls.into())), shut: false })
+    pub(crate) fn server(tls: Option<&ServerTls>) -> io::Result<Self> {
+        Ok(Self { tls: tls.map(TlsConnection::server).transpose()?, shut: false })
     }
 
+    /// Returns the parameters that the TLS handshake has negotiated; `None` without TLS.
+    #[cfg(feature = "tls")]
     pub(crate) fn facts(&self) -> Option<TlsFacts> {
-        self.tls.as_deref().map(TlsFacts::of)
+        self.tls.as_ref().map(TlsConnection::facts)
     }
 
-    /// Whether this end has closed its half.
+    /// Whether this end has closed its writing half.
     pub(crate) const fn is_shut_down(&self) -> bool {
         self.shut
     }
 
-    /// Goes through the TLS handshake, until all of this end's part has been sent.
+    /// Completes the TLS handshake, if there is one, and sends all of this end's part of it.
     pub(crate) fn handshake(&mut self, socket: &mut (impl Read + Write)) -> io::Result<()> {
-        let Some(tls) = &mut self.tls else { return Ok(()) };
-        loop {
-            send(tls, socket)?;
-            if !tls.is_handshaking() {
-                return Ok(());
-            }
-            if receive(tls, socket)? == 0 {
-                let text = "the peer closed the connection";
-                return Err(io::Error::new(ErrorKind::UnexpectedEof, text));
-            }
-        }
+        self.tls.as_mut().map_or(Ok(()), |tls| tls.handshake(socket))
     }
 
-    /// An end without TLS' goodbye is an [`UnexpectedEof`](ErrorKind::UnexpectedEof).
+    /// Reads data. Under TLS, EOF without a close_notify alert is an
+    /// [`UnexpectedEof`](ErrorKind::UnexpectedEof).
     pub(crate) fn read(
         &mut self,
         socket: &mut (impl Read + Write),
         buffer: &mut [u8],
     ) -> io::Result<usize> {
-        let Some(tls) = &mut self.tls else { return retry(|| socket.read(buffer)) };
-        loop {
-            match tls.reader().read(buffer) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                result => return result,
-            }
-            receive(tls, socket)?;
+        match &mut self.tls {
+            Some(tls) => tls.read(socket, buffer),
+            None => retry(|| socket.read(buffer)),
         }
     }
 
-    /// What TLS has taken may not have been sent yet: [`flush`](Self::flush).
+    /// Writes data. Under TLS, some of it may wait for a [`flush`](Self::flush).
     pub(crate) fn write_vectored(
         &mut self,
         socket: &mut impl Write,
@@ -83,21 +63,9 @@ impl Session {
         if self.shut {
             return Err(ErrorKind::BrokenPipe.into());
         }
-        let Some(tls) = &mut self.tls else { return retry(|| socket.write_vectored(data)) };
-        if data.iter().all(|slice| slice.is_empty()) {
-            return Ok(0);
-        }
-        loop {
-            let taken = tls.writer().write_vectored(data)?;
-            match send(tls, socket) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock && taken > 0 => {
-                    return Ok(taken);
-                }
-                Err(error) => return Err(error),
-                Ok(()) if taken > 0 => return Ok(taken),
-                // TLS had no room, and has some now.
-                Ok(()) => {}
-            }
+        match &mut self.tls {
+            Some(tls) => tls.write_vectored(socket, data),
+            None => retry(|| socket.write_vectored(data)),
         }
     }
 
@@ -106,45 +74,23 @@ impl Session {
     }
 
     pub(crate) fn flush(&mut self, socket: &mut impl Write) -> io::Result<()> {
-        self.tls.as_deref_mut().map_or(Ok(()), |tls| send(tls, socket))?;
+        self.tls.as_mut().map_or(Ok(()), |tls| tls.flush(socket))?;
         socket.flush()
     }
 
-    /// Says TLS' goodbye; closing the socket's half is left to the caller.
+    /// Ends the TLS stream with a close_notify alert. The caller closes the socket's writing half.
     pub(crate) fn shutdown(&mut self, socket: &mut impl Write) -> io::Result<()> {
         self.shut = true;
-        let Some(tls) = &mut self.tls else { return Ok(()) };
-        tls.send_close_notify();
-        send(tls, socket)
+        self.tls.as_mut().map_or(Ok(()), |tls| tls.shutdown(socket))
     }
 }
 
-fn retry<T>(mut act: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+/// Repeats a call that a signal has interrupted.
+pub(crate) fn retry<T>(mut act: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match act() {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             result => return result,
         }
     }
-}
-
-/// Sends all that TLS has to send.
-fn send(tls: &mut Connection, socket: &mut impl Write) -> io::Result<()> {
-    while tls.wants_write() {
-        if retry(|| tls.write_tls(socket))? == 0 {
-            return Err(ErrorKind::WriteZero.into());
-        }
-    }
-    Ok(())
-}
-
-/// Takes in what the socket has; 0 at its end.
-fn receive(tls: &mut Connection, socket: &mut (impl Read + Write)) -> io::Result<usize> {
-    let count = retry(|| tls.read_tls(socket))?;
-    if let Err(error) = tls.process_new_packets() {
-        // The alert that tells the peer why. If it cannot be sent, the peer sees only the end.
-        let _ = send(tls, socket);
-        return Err(io::Error::new(ErrorKind::InvalidData, error));
-    }
-    Ok(count)
 }

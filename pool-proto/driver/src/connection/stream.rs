@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use super::{Connection, SharedSocket, Socket};
 use crate::shared::Leased;
+#[cfg(feature = "tls")]
 use crate::tls::TlsFacts;
 
 /// The pool has revoked a connection under its holder. Found in the [`io::Error`] of a read or write.
@@ -28,6 +29,7 @@ pub struct Revoked {
 /// [`Revoked`].
 impl<S: Socket> Leased<Box<Connection<S>>> {
     /// Returns the facts of the TLS session; `None` without TLS.
+    #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(&self) -> Option<TlsFacts> {
         self.get()?.facts()

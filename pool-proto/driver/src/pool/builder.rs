@@ -60,6 +60,7 @@ impl<N: Runtime, R: Configured> PoolBuilder<N, R> {
     }
 
     /// Sets TLS; `None`, the default, is plain TCP.
+    #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: impl Into<Option<R::Tls>>) -> Self {
         self.tls = tls.into();
         self

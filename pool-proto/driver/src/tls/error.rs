@@ -1,97 +1,95 @@
-//! What can be wrong with a TLS configuration.
+//! Errors of TLS settings.
 
-use core::fmt;
 use std::string::String;
 
-use rustls::pki_types::pem;
+use super::{Fingerprint, PemFault, TlsMode};
 
-use super::{Fingerprint, TlsMode};
-
-/// Why a TLS configuration was refused.
+/// The reason why TLS settings were refused.
 ///
-/// Every message says what was expected, what came and what to do. None carries private key
-/// material. Failures of a handshake are not here: they are [`rustls::Error`]s of the connection.
+/// Every message states the expectation, the input and the remedy, and no message contains private
+/// key material. Failures of a handshake are not in this list: they are [`rustls::Error`]s of the
+/// connection.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// A [`TlsMode`] which does not exist.
+    /// The text or number does not name a [`TlsMode`].
     #[error(
         "unknown TLS mode {value:?}: expected 0 or \"none\" (plaintext), 1 or \"self-signed\", \
          2 or \"verified\""
     )]
     UnknownMode {
-        /// What came.
+        /// The input.
         value: String,
     },
 
-    /// [`ClientTls::verified`](super::ClientTls::verified) without a host name.
+    /// The host name is empty.
     #[error(
         "TLS mode 2 checks the name in the server's certificate, but the host name is empty: \
-         give the DNS name or the IP address the certificate was issued for"
+         give the DNS name or the IP address that the certificate was issued for"
     )]
     EmptyHost,
 
-    /// A host name which is neither a DNS name nor an IP address.
+    /// The host is neither a DNS name nor an IP address.
     #[error(
         "{host:?} is neither a DNS name nor an IP address: write it without scheme, port, \
          brackets or spaces, e.g. \"example.com\", \"192.0.2.1\" or \"2001:db8::1\""
     )]
     InvalidHost {
-        /// What came.
+        /// The input.
         host: String,
     },
 
-    /// A self-signed certificate for no names at all.
+    /// A self-signed certificate was requested without names.
     #[error(
-        "a self-signed certificate was asked for with no names, and a peer which checks names \
+        "a self-signed certificate was requested without names, and a peer that checks names \
          could never accept it: give at least one, e.g. \"localhost\""
     )]
     NoNames,
 
-    /// No root certificates to verify a peer against.
+    /// The store of root certificates is empty.
     #[error(
         "the {purpose} need at least one root certificate, and the root store is empty, so every \
-         peer would be refused: add the certificate of the authority which issued the peer's"
+         peer would be refused: add the certificate of the authority that issued the peer's"
     )]
     EmptyRoots {
-        /// What the roots are for, in the plural.
+        /// The purpose of the roots, in the plural.
         purpose: &'static str,
     },
 
-    /// A root certificate which cannot serve as a trust anchor.
+    /// A root certificate cannot be a trust anchor.
     #[error(
         "root certificate number {number} (counted from 1) is not a usable X.509 certificate \
          ({reason}): replace or remove it"
     )]
     BadRoot {
-        /// Which certificate, counted from 1 in the order given.
+        /// The position of the certificate in the text, counted from 1.
         number: usize,
-        /// What rustls said.
+        /// The error of rustls.
         reason: rustls::Error,
     },
 
-    /// PEM text from which the expected item cannot be read.
+    /// The expected item cannot be read from PEM text.
     #[error("expected {expected} in PEM form (RFC 7468) in {length} bytes of input, but {fault}")]
     Pem {
-        /// What was looked for.
+        /// The expected item.
         expected: &'static str,
         /// The length of the input in bytes.
         length: usize,
-        /// What is wrong with it.
+        /// The fault of the text.
         fault: PemFault,
     },
 
-    /// An [`Identity`](super::Identity) without a certificate.
+    /// An [`Identity`](super::Identity) was given no certificate.
     #[error(
         "an identity needs at least the certificate of its key, but the certificate chain is \
          empty: give the chain, leaf first"
     )]
     EmptyChain,
 
-    /// A private key which does not belong to the certificate.
+    /// The private key does not belong to the certificate.
     #[error(
         "the private key does not belong to the certificate with SHA-256 fingerprint \
-         {certificate}: give the key this certificate was made with, and the leaf certificate \
+         {certificate}: give the key that this certificate was made with, and the leaf certificate \
          first in the chain"
     )]
     KeyMismatch {
@@ -99,7 +97,7 @@ pub enum TlsError {
         certificate: Fingerprint,
     },
 
-    /// A certificate or a private key rustls cannot use.
+    /// rustls cannot use the certificate or the private key.
     #[error(
         "the private key or the certificate with SHA-256 fingerprint {certificate} cannot be used \
          ({reason}): expected an X.509 v3 certificate and an unencrypted RSA (2048 bits or more), \
@@ -108,61 +106,61 @@ pub enum TlsError {
     BadIdentity {
         /// The fingerprint of the first certificate of the chain.
         certificate: Fingerprint,
-        /// What rustls said.
+        /// The error of rustls.
         reason: rustls::Error,
     },
 
-    /// Making a key or a certificate failed.
+    /// A key or a certificate could not be generated.
     #[error(
-        "making a self-signed certificate failed ({reason}): give a certificate and a key of your \
-         own instead"
+        "generating a self-signed certificate failed ({reason}): give a certificate and a key of \
+         your own instead"
     )]
     Generate {
-        /// What the generator said.
+        /// The message of the generator.
         reason: String,
     },
 
-    /// Certificate pinning with nothing to compare with.
+    /// Certificate pinning was requested without fingerprints.
     #[error(
-        "certificate pinning was asked for with no fingerprints, so every server would be \
-         refused: give at least one, or leave pinning out to accept any certificate"
+        "certificate pinning was requested with no fingerprints, so every server would be \
+         refused: give at least one, or omit pinning to accept any certificate"
     )]
     EmptyPins,
 
-    /// Certificate pinning on a configuration which has its own way of verifying.
+    /// Certificate pinning was requested for a configuration that verifies in another way.
     #[error(
         "certificate pinning belongs to TLS mode \"self-signed\", but this configuration is \
          \"{mode}\" and pinning would replace its verification: start from \
-         ClientTls::self_signed(), or leave pinning out"
+         ClientTls::self_signed(), or omit pinning"
     )]
     PinsNeedSelfSigned {
         /// The mode of the configuration.
         mode: TlsMode,
     },
 
-    /// A fingerprint of the wrong length.
+    /// A fingerprint has the wrong length.
     #[error(
-        "a SHA-256 fingerprint has 64 hex digits, this one has {digits}: copy all of what \
+        "a SHA-256 fingerprint has 64 hex digits, this one has {digits}: copy everything that \
          `openssl x509 -noout -fingerprint -sha256` prints after the `=`"
     )]
     FingerprintLength {
-        /// How many hex digits came.
+        /// The number of hex digits in the text.
         digits: usize,
     },
 
-    /// A fingerprint with a character which does not belong where it stands.
+    /// A fingerprint contains a misplaced character.
     #[error(
         "{found:?} at character {position} (counted from 0) of a fingerprint: expected 64 hex \
          digits, with a colon between every pair or with no colons at all"
     )]
     FingerprintCharacter {
-        /// What came.
+        /// The character.
         found: char,
-        /// Where it stands, in characters counted from 0.
+        /// The position of the character, counted in characters from 0.
         position: usize,
     },
 
-    /// Client certificates required on a server configuration we did not build.
+    /// Client certificates were required on a custom server configuration.
     #[error(
         "client certificates cannot be required on a custom server configuration, because its \
          verifier cannot be replaced afterwards: set the client certificate verifier when \
@@ -171,62 +169,9 @@ pub enum TlsError {
     CustomServerConfig,
 
     /// rustls refused a configuration for another reason.
-    #[error("rustls refused the configuration, which is expected to hold TLS 1.3: {0}")]
+    #[error(
+        "rustls refused the configuration ({0}): give a cryptography provider with cipher suites \
+         and key exchange groups of TLS 1.3"
+    )]
     Config(rustls::Error),
-}
-
-/// What is wrong with PEM text.
-///
-/// The text itself is not kept: a private key with its line breaks lost would otherwise land,
-/// whole, in the error and from there in a log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PemFault {
-    /// There is no section of the expected kind.
-    Missing,
-    /// A section starts and does not end.
-    Unterminated,
-    /// A `-----BEGIN` line is malformed.
-    BadStart,
-    /// The body of a section is not Base64 (RFC 4648, section 4).
-    Base64,
-    /// Any other fault.
-    Other,
-}
-
-impl fmt::Display for PemFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Missing => {
-                "there is no such section: check that the right file was given, that it is not \
-                 DER, and that a private key is not encrypted"
-            }
-            Self::Unterminated => {
-                "a section has a BEGIN line and no matching END line: check that the text is \
-                 complete and its line breaks are real ones"
-            }
-            Self::BadStart => {
-                "a BEGIN line does not end in five dashes: check that the text is unchanged and its \
-                 line breaks are real ones"
-            }
-            Self::Base64 => {
-                "a section is not Base64: check that the text is complete and unchanged"
-            }
-            Self::Other => {
-                "a section cannot be read: check that the text is complete and unchanged"
-            }
-        })
-    }
-}
-
-impl From<&pem::Error> for PemFault {
-    fn from(error: &pem::Error) -> Self {
-        match error {
-            pem::Error::NoItemsFound => Self::Missing,
-            pem::Error::MissingSectionEnd { .. } => Self::Unterminated,
-            pem::Error::IllegalSectionStart { .. } => Self::BadStart,
-            pem::Error::Base64Decode(_) => Self::Base64,
-            _ => Self::Other,
-        }
-    }
 }

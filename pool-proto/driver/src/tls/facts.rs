@@ -1,4 +1,4 @@
-//! What TLS has agreed on.
+//! The negotiated parameters of a connection.
 
 use std::vec::Vec;
 
@@ -6,7 +6,7 @@ use rustls::{CipherSuite, Connection, ProtocolVersion};
 
 use super::Fingerprint;
 
-/// What TLS has agreed on for a connection.
+/// The parameters that a TLS handshake has negotiated, and the peer's certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TlsFacts {
@@ -14,14 +14,14 @@ pub struct TlsFacts {
     pub version: Option<ProtocolVersion>,
     /// The cipher suite.
     pub cipher_suite: Option<CipherSuite>,
-    /// The protocol chosen by ALPN, where a configuration of the user's offers any.
+    /// The protocol that ALPN has chosen; only a custom configuration offers any.
     pub alpn: Option<Vec<u8>>,
-    /// SHA-256 of the peer's certificate, if it sent one.
+    /// The fingerprint of the peer's certificate, if the peer has presented one.
     pub peer_certificate: Option<Fingerprint>,
 }
 
 impl TlsFacts {
-    /// Those of a connection whose handshake is over.
+    /// Reads them from a connection whose handshake is complete.
     #[must_use]
     pub fn of(connection: &Connection) -> Self {
         Self {

@@ -1,9 +1,10 @@
-//! SHA-256 fingerprints of certificates: what a pin is made of.
+//! SHA-256 fingerprints of certificates, for pinning.
 
 use core::fmt;
 use core::str::FromStr;
 
 use rustls::pki_types::CertificateDer;
+use sha2::{Digest, Sha256};
 
 use super::TlsError;
 
@@ -13,30 +14,26 @@ const DIGITS: usize = BYTES * 2;
 
 /// The SHA-256 digest of a certificate's DER encoding, 32 bytes.
 ///
-/// The digest covers the whole certificate, so it changes when the certificate is renewed, even
-/// with the same key. The same value is printed by
-/// `openssl x509 -noout -fingerprint -sha256 -in certificate.pem` (after the `=`).
+/// The digest covers the whole certificate: a renewed certificate has another fingerprint, even with
+/// the same key. The command `openssl x509 -noout -fingerprint -sha256 -in certificate.pem` prints
+/// the same value after the `=`.
 ///
-/// [`Display`](fmt::Display) writes lower-case hex pairs with colons between them;
-/// [`FromStr`] reads that and the variants without colons and in upper case.
+/// [`Display`](fmt::Display) writes lower-case hex pairs with colons between them. [`FromStr`] reads
+/// this form, and the forms without colons and in upper case.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fingerprint([u8; BYTES]);
 
 impl Fingerprint {
-    /// The fingerprint of a DER-encoded certificate.
+    /// Computes the fingerprint of a DER-encoded certificate.
     ///
-    /// The bytes are not parsed: any byte string has a fingerprint.
+    /// The bytes are not parsed: any byte string has a fingerprint. The hash is that of the crate
+    /// sha2, and not that of a cryptography provider.
     #[must_use]
     pub fn of(certificate: &CertificateDer<'_>) -> Self {
-        let digest = ring::digest::digest(&ring::digest::SHA256, certificate.as_ref());
-        let mut bytes = [0; BYTES];
-        for (to, from) in bytes.iter_mut().zip(digest.as_ref()) {
-            *to = *from;
-        }
-        Self(bytes)
+        Self(Sha256::digest(certificate).into())
     }
 
-    /// The 32 bytes of the digest.
+    /// Returns the 32 bytes of the digest.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; BYTES] {
         &self.0
@@ -69,19 +66,19 @@ impl fmt::Debug for Fingerprint {
 impl FromStr for Fingerprint {
     type Err = TlsError;
 
-    /// Reads 64 hex digits, upper or lower case, with a colon between every pair or with none.
+    /// Reads 64 hex digits, upper or lower case, with a colon between every pair or with no colons.
     ///
     /// # Errors
     ///
-    /// [`TlsError::FingerprintCharacter`] names the first character which does not belong where it
-    /// stands; [`TlsError::FingerprintLength`] says how many digits came instead of 64.
+    /// [`TlsError::FingerprintCharacter`] names the first misplaced character,
+    /// [`TlsError::FingerprintLength`] counts the digits if they are not 64.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let separated = text.contains(':');
         let mut bytes = [0_u8; BYTES];
         let mut digits = 0;
         for (position, found) in text.chars().enumerate() {
             let at_separator = separated && position % 3 == 2;
-            // A colon after the last pair separates nothing.
+            // A colon after the last pair is an error.
             if at_separator && found == ':' && digits < DIGITS {
                 continue;
             }

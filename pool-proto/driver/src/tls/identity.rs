@@ -1,49 +1,65 @@
-//! Who an end of a connection is: a certificate chain and its private key.
+//! The identity of an end: a certificate chain and its private key.
 
 use core::fmt;
-use std::borrow::ToOwned;
-use std::format;
-use std::string::{String, ToString};
+use std::string::String;
 use std::sync::Arc;
 use std::vec::Vec;
 
+use rustls::InconsistentKeys;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use rustls::{InconsistentKeys, RootCertStore};
 
-use super::{Fingerprint, PemFault, TlsError, host_name, provider};
+#[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+use super::provider;
+use super::{Fingerprint, PemFault, TlsError, pem};
 
 /// A certificate chain and the private key of its leaf.
 ///
-/// The key and the certificate are checked to belong together when the identity is made, so no
-/// configuration can hold a pair every handshake would fail with. Clones share the key; neither
-/// [`Debug`](fmt::Debug) nor any method shows it.
+/// The constructors check that the key and the certificate belong together: a mismatch is an error
+/// there, and not a failure of every handshake. Clones share the key. Neither [`Debug`](fmt::Debug)
+/// nor any method shows it.
 #[derive(Clone)]
 pub struct Identity {
     key: Arc<CertifiedKey>,
     fingerprint: Fingerprint,
+    provider: Arc<CryptoProvider>,
 }
 
 impl Identity {
     /// Reads a certificate chain, leaf first, and an unencrypted private key (PKCS#8, PKCS#1 or
     /// SEC1) from PEM text.
     ///
-    /// Sections of other kinds are skipped, so both arguments may be the same text. Of several
-    /// keys the first is taken.
+    /// Sections of other kinds are skipped, so both arguments may be the same text. The first of
+    /// several keys is used.
     ///
     /// # Errors
     ///
-    /// [`TlsError::Pem`] when either cannot be read, and everything
-    /// [`from_der`](Self::from_der) refuses.
+    /// [`TlsError::Pem`] if the chain or the key cannot be read, and the errors of
+    /// [`from_der`](Self::from_der).
+    #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
     pub fn from_pem(cert_pem: &[u8], key_pem: &[u8]) -> Result<Self, TlsError> {
-        let chain = certificates(cert_pem, "a certificate chain")?;
+        Self::from_pem_with_provider(cert_pem, key_pem, provider())
+    }
+
+    /// Like [`from_pem`](Self::from_pem), with this provider.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`from_pem`](Self::from_pem).
+    pub fn from_pem_with_provider(
+        cert_pem: &[u8],
+        key_pem: &[u8],
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, TlsError> {
+        let chain = pem::certificates(cert_pem, "a certificate chain")?;
         let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|error| TlsError::Pem {
             expected: "a private key",
             length: key_pem.len(),
             fault: PemFault::from(&error),
         })?;
-        Self::from_der(chain, key)
+        Self::from_der_with_provider(chain, key, provider)
     }
 
     /// Takes a DER-encoded certificate chain, leaf first (RFC 8446, section 4.4.2), and a
@@ -51,16 +67,30 @@ impl Identity {
     ///
     /// # Errors
     ///
-    /// [`TlsError::EmptyChain`] without a certificate, [`TlsError::KeyMismatch`] when the key is
-    /// not the leaf's, [`TlsError::BadIdentity`] when rustls cannot use either.
+    /// [`TlsError::EmptyChain`] without a certificate, [`TlsError::KeyMismatch`] if the key does not
+    /// belong to the leaf, [`TlsError::BadIdentity`] if rustls cannot use the key or the leaf.
+    #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
     pub fn from_der(
         chain: impl IntoIterator<Item = CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
     ) -> Result<Self, TlsError> {
+        Self::from_der_with_provider(chain, key, provider())
+    }
+
+    /// Like [`from_der`](Self::from_der), with this provider.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`from_der`](Self::from_der).
+    pub fn from_der_with_provider(
+        chain: impl IntoIterator<Item = CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, TlsError> {
         let chain: Vec<_> = chain.into_iter().collect();
         let fingerprint = chain.first().map(Fingerprint::of).ok_or(TlsError::EmptyChain)?;
-        match CertifiedKey::from_der(chain, key, &provider()) {
-            Ok(key) => Ok(Self { key: Arc::new(key), fingerprint }),
+        match CertifiedKey::from_der(chain, key, &provider) {
+            Ok(key) => Ok(Self { key: Arc::new(key), fingerprint, provider }),
             Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
                 Err(TlsError::KeyMismatch { certificate: fingerprint })
             }
@@ -68,61 +98,29 @@ impl Identity {
         }
     }
 
-    /// Makes a fresh P-256 key and a certificate for the given DNS names and IP addresses, signed
-    /// by the key itself.
-    ///
-    /// A DNS name may start with the wildcard label `*.`. The certificate serves both roles, and
-    /// a peer may use it as its root. It is valid from 1975 to 4096, since there is no clock here
-    /// to date it by: it is meant to live as long as the process and to be made anew by the next.
-    ///
-    /// # Errors
-    ///
-    /// [`TlsError::NoNames`] without a name, [`TlsError::EmptyHost`] or [`TlsError::InvalidHost`]
-    /// for a bad one, [`TlsError::Generate`] when the system's random numbers fail.
-    pub fn self_signed(
-        names: impl IntoIterator<Item = impl Into<String>>,
-    ) -> Result<Self, TlsError> {
-        let names = names
-            .into_iter()
-            .map(|name| subject_name(&name.into()))
-            .collect::<Result<Vec<_>, _>>()?;
-        if names.is_empty() {
-            return Err(TlsError::NoNames);
-        }
-        let generated = |error: rcgen::Error| TlsError::Generate { reason: error.to_string() };
-        let key =
-            rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(generated)?;
-        let certificate = rcgen::CertificateParams::new(names)
-            .and_then(|params| params.self_signed(&key))
-            .map_err(generated)?;
-        Self::from_der([certificate.der().clone()], key.into())
-    }
-
-    /// The fingerprint of the leaf certificate: what a peer pins.
+    /// Returns the fingerprint of the leaf certificate, for peers to pin.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
     }
 
-    /// The certificate chain, leaf first.
+    /// Returns the certificate chain, leaf first.
     #[must_use]
     pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.key.cert
     }
 
-    /// The certificate chain, leaf first, as PEM text (RFC 7468) without the private key.
+    /// Returns the certificate chain, leaf first, as PEM text (RFC 7468) without the private key.
     ///
-    /// For a self-signed identity this is what a peer gives to
+    /// A peer that trusts a self-signed identity passes this text to
     /// [`ClientTls::verified_pem`](super::ClientTls::verified_pem).
     #[must_use]
     pub fn certificate_pem(&self) -> String {
-        let mut text = String::new();
-        for certificate in self.chain() {
-            text.push_str("-----BEGIN CERTIFICATE-----\n");
-            push_base64_lines(&mut text, certificate);
-            text.push_str("-----END CERTIFICATE-----\n");
-        }
-        text
+        pem::write(self.chain())
+    }
+
+    pub(super) fn provider(&self) -> Arc<CryptoProvider> {
+        Arc::clone(&self.provider)
     }
 
     pub(super) fn certified_key(&self) -> Arc<CertifiedKey> {
@@ -137,75 +135,4 @@ impl fmt::Debug for Identity {
             .field("certificates", &self.chain().len())
             .finish_non_exhaustive()
     }
-}
-
-/// Reads every certificate of a PEM text as a trust anchor.
-///
-/// Unlike [`RootCertStore::add_parsable_certificates`] nothing is passed over: a root which
-/// silently went missing shows itself only as refused handshakes, much later. For a system-wide
-/// collection with oddities in it, fill a [`RootCertStore`] leniently instead.
-///
-/// # Errors
-///
-/// [`TlsError::Pem`] when the text is malformed or holds no certificate, [`TlsError::BadRoot`]
-/// when one of them cannot be a trust anchor.
-pub fn roots_from_pem(pem: &[u8]) -> Result<RootCertStore, TlsError> {
-    let mut roots = RootCertStore::empty();
-    for (index, certificate) in certificates(pem, "root certificates")?.into_iter().enumerate() {
-        roots
-            .add(certificate)
-            .map_err(|reason| TlsError::BadRoot { number: index.saturating_add(1), reason })?;
-    }
-    Ok(roots)
-}
-
-/// A name as it stands in a certificate: without the dot a full DNS name may end in.
-fn subject_name(name: &str) -> Result<String, TlsError> {
-    let Some(parent) = name.strip_prefix("*.") else {
-        return Ok(host_name(name)?.to_str().into_owned());
-    };
-    match host_name(parent) {
-        Ok(ServerName::DnsName(parent)) => Ok(format!("*.{}", parent.as_ref())),
-        _ => Err(TlsError::InvalidHost { host: name.to_owned() }),
-    }
-}
-
-/// At least one certificate, or an error.
-fn certificates(
-    pem: &[u8],
-    expected: &'static str,
-) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let refuse = |fault| TlsError::Pem { expected, length: pem.len(), fault };
-    let found = CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| refuse(PemFault::from(&error)))?;
-    if found.is_empty() {
-        return Err(refuse(PemFault::Missing));
-    }
-    Ok(found)
-}
-
-/// Base64 with padding (RFC 4648, section 4) in lines of 64 characters (RFC 7468, section 2).
-fn push_base64_lines(text: &mut String, bytes: &[u8]) {
-    for line in bytes.chunks(48) {
-        for group in line.chunks(3) {
-            let bits = group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte))
-                << (8 * (3_usize.saturating_sub(group.len())));
-            for position in 0..4 {
-                text.push(if position <= group.len() {
-                    base64_digit(bits >> (18 - 6 * position))
-                } else {
-                    '='
-                });
-            }
-        }
-        text.push('\n');
-    }
-}
-
-/// The digit for the low six bits.
-fn base64_digit(bits: u32) -> char {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let index = usize::try_from(bits & 63).unwrap_or_default();
-    DIGITS.get(index).copied().map_or('=', char::from)
 }

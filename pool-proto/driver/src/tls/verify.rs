@@ -1,4 +1,4 @@
-//! What the client of mode 1 checks of a server.
+//! The check of a server in mode 1.
 
 use core::fmt;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use rustls::{
 
 use super::Fingerprint;
 
-/// The server's certificate is not a pinned one.
+/// The error of a server whose certificate is not pinned.
 ///
-/// Found inside the handshake's error, as [`rustls::Error::InvalidCertificate`] with
-/// [`CertificateError::Other`], from which it can be downcast.
+/// The handshake fails with a [`rustls::Error::InvalidCertificate`] that holds a
+/// [`CertificateError::Other`], from which this type can be downcast.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PinMismatch {
     expected: Arc<[Fingerprint]>,
@@ -24,13 +24,13 @@ pub struct PinMismatch {
 }
 
 impl PinMismatch {
-    /// The pinned fingerprints, in ascending order.
+    /// Returns the pinned fingerprints, in ascending order.
     #[must_use]
     pub fn expected(&self) -> &[Fingerprint] {
         &self.expected
     }
 
-    /// The fingerprint of the certificate the server presented.
+    /// Returns the fingerprint of the certificate that the server has presented.
     #[must_use]
     pub fn found(&self) -> Fingerprint {
         self.found
@@ -53,7 +53,7 @@ impl fmt::Display for PinMismatch {
     }
 }
 
-// rustls shows the error inside `CertificateError::Other` by its `Debug`, even in `Display`.
+// rustls formats the error inside `CertificateError::Other` with `Debug`, even for `Display`.
 impl fmt::Debug for PinMismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -62,10 +62,10 @@ impl fmt::Debug for PinMismatch {
 
 impl core::error::Error for PinMismatch {}
 
-/// Accepts any certificate, or any pinned one, from a server which proves to hold its key.
+/// Accepts any certificate, or any pinned one, from a server that proves to hold its key.
 ///
 /// The proof is the CertificateVerify signature over the handshake (RFC 8446, section 4.4.3).
-/// Without it a pin would mean nothing: certificates are public, and anybody could present one.
+/// Without it, pins would be useless: certificates are public, and anyone could present one.
 #[derive(Debug)]
 pub(super) struct SelfSignedVerifier {
     algorithms: WebPkiSupportedAlgorithms,
@@ -107,7 +107,8 @@ impl ServerCertVerifier for SelfSignedVerifier {
         _cert: &CertificateDer<'_>,
         _dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        // The configuration offers TLS 1.3 only; should that ever change by mistake, fail closed.
+        // Unreachable, because the configuration offers TLS 1.3 only. If that changes by mistake,
+        // handshakes must fail.
         Err(PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig.into())
     }
 

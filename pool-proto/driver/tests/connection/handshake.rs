@@ -7,7 +7,6 @@ use std::task::Poll;
 use pool_driver::connection::{Acceptor, Connector, Failure, Handshake, Socket};
 use pool_driver::tls::{ClientTls, Identity, ServerTls, roots_from_pem};
 use pool_proto::{ConnId, HandshakeFailure, IdExchange, IdFormat};
-use rustls::crypto::ring::default_provider;
 use rustls::pki_types::ServerName;
 
 use crate::peer::{CLIENT_TLS, Peer, SERVER_TLS, complete};
@@ -158,11 +157,13 @@ fn a_server_tells_the_client_whose_certificate_it_refuses() {
 
 #[test]
 fn a_configuration_of_which_rustls_makes_no_connection_is_a_failure_of_tls() {
-    let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth();
+    let mut config = rustls::ClientConfig::builder_with_provider(Arc::clone(
+        CLIENT_TLS.config().crypto_provider(),
+    ))
+    .with_protocol_versions(&[&rustls::version::TLS13])
+    .unwrap()
+    .with_root_certificates(rustls::RootCertStore::empty())
+    .with_no_client_auth();
     // Beyond what RFC 8449 allows.
     config.max_fragment_size = Some(1);
     let tls = ClientTls::custom(Arc::new(config), ServerName::try_from("localhost").unwrap());

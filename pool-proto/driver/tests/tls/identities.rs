@@ -17,7 +17,7 @@ fn an_identity_is_read_from_pem() {
 
 #[test]
 fn certificate_pem_is_what_others_write_whatever_the_length() {
-    // The name's length moves the certificate's end through a group and a line of Base64.
+    // The lengths of the name cover every position of the end in a group and a line of Base64.
     for length in 1..=60 {
         let (certificate, key) = pair_for(&"a".repeat(length));
         let identity = Identity::from_der([certificate.der().clone()], key.into()).unwrap();
@@ -56,7 +56,7 @@ fn an_identity_without_certificates_is_refused() {
 }
 
 #[test]
-fn a_certificate_which_is_none_is_refused() {
+fn bytes_that_are_not_a_certificate_are_refused() {
     let (_, key) = pair();
     let error = Identity::from_der([CertificateDer::from(vec![0; 8])], key.into()).unwrap_err();
     assert!(matches!(error, TlsError::BadIdentity { .. }));
@@ -104,7 +104,7 @@ fn a_self_signed_identity_needs_good_names() {
 }
 
 #[test]
-fn every_self_signed_identity_is_another() {
+fn every_self_signed_identity_is_different() {
     let (a, b) = (ServerTls::self_signed().unwrap(), ServerTls::self_signed().unwrap());
     assert_ne!(a.fingerprint(), b.fingerprint());
 }
@@ -116,7 +116,7 @@ fn debug_output_shows_no_key() {
     let identity = Identity::from_der([certificate], key.into()).unwrap();
     let client = ClientTls::self_signed().unwrap().client_certificate(identity.clone());
     let server = ServerTls::new(identity.clone()).unwrap();
-    // The private scalar starts at byte 36 of this PKCS#8 structure; 4 bytes would betray it.
+    // The private scalar starts at byte 36 of this PKCS#8 structure. Even 4 bytes of it are a leak.
     for part in secret[36..68].chunks(4) {
         let decimal = format!("{part:?}");
         let decimal = &decimal[1..decimal.len() - 1];

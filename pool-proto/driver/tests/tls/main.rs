@@ -1,4 +1,4 @@
-//! Handshakes in memory, between configurations of `pool_driver::tls` and what they may meet.
+//! Handshakes in memory between configurations of `pool_driver::tls` and all kinds of peers.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -18,12 +18,11 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     date_time_ymd,
 };
-use rustls::crypto::ring::default_provider;
-use rustls::crypto::ring::sign::any_supported_type;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::version::{TLS12, TLS13};
+use rustls::version::TLS13;
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, ClientConnection, Connection, Error,
     HandshakeKind, ProtocolVersion, RootCertStore, ServerConfig, ServerConnection,
@@ -33,14 +32,21 @@ mod identities;
 mod mode_1;
 mod mode_2;
 mod peers;
+mod providers;
+mod tls12;
 
-/// Both ends after everything they had to say was delivered.
+/// The provider that this build takes where none is given.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::clone(ClientTls::self_signed().unwrap().config().crypto_provider())
+}
+
+/// Both ends after the delivery of all their messages.
 struct Outcome {
     client: ClientConnection,
     server: ServerConnection,
     client_result: Result<(), Error>,
     server_result: Result<(), Error>,
-    /// Every byte the client sent.
+    /// All bytes that the client has sent.
     from_client: Vec<u8>,
 }
 
@@ -71,7 +77,7 @@ impl Outcome {
     }
 }
 
-/// Moves what `from` has to say to `to`, and says whether there was anything.
+/// Delivers all pending bytes of `from` to `to`, and returns whether there were any.
 fn carry(
     mut from: Connection,
     mut to: Connection,
@@ -122,7 +128,7 @@ fn shake_configs(
     }
 }
 
-/// A certificate authority of the test's own.
+/// A certificate authority for one test.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -164,7 +170,7 @@ fn pair() -> (CertificateDer<'static>, KeyPair) {
     (certificate.der().clone(), key)
 }
 
-/// Presents a pair as it is, matching or not.
+/// Presents a certificate and a key without checking that they match.
 #[derive(Debug)]
 struct Present(Arc<CertifiedKey>);
 
@@ -174,11 +180,11 @@ impl ResolvesServerCert for Present {
     }
 }
 
-/// A server which presents a certificate whose key it does not hold.
+/// A server that presents a certificate without holding its key.
 fn impostor(certificate: CertificateDer<'static>) -> ServerTls {
     let other_key: PrivateKeyDer<'static> = KeyPair::generate().unwrap().into();
-    let key = any_supported_type(&other_key).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+    let key = provider().key_provider.load_private_key(other_key).unwrap();
+    let config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
         .unwrap()
         .with_no_client_auth()
@@ -186,11 +192,11 @@ fn impostor(certificate: CertificateDer<'static>) -> ServerTls {
     ServerTls::custom(Arc::new(config))
 }
 
-/// A server of TLS 1.2 and nothing newer.
-fn tls12_server() -> ServerTls {
+/// A server with a configuration of the user's own.
+fn custom_server() -> ServerTls {
     let (certificate, key) = pair();
-    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_protocol_versions(&[&TLS12])
+    let config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(vec![certificate], key.into())
@@ -198,10 +204,10 @@ fn tls12_server() -> ServerTls {
     ServerTls::custom(Arc::new(config))
 }
 
-/// A client of TLS 1.2 and nothing newer.
-fn tls12_client() -> ClientTls {
-    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_protocol_versions(&[&TLS12])
+/// A client with a configuration of the user's own.
+fn custom_client() -> ClientTls {
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])
         .unwrap()
         .with_root_certificates(Authority::new().roots())
         .with_no_client_auth();

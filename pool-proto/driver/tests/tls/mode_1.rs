@@ -61,7 +61,7 @@ fn mode_1_refuses_a_server_without_the_key_of_its_certificate() {
 }
 
 #[test]
-fn a_pin_does_not_stand_in_for_the_key() {
+fn a_pin_does_not_replace_the_proof_of_the_key() {
     let (certificate, _) = pair();
     let pin = Fingerprint::of(&certificate);
     let client = ClientTls::self_signed().unwrap().pinned(pin).unwrap();
@@ -96,7 +96,7 @@ fn any_of_several_pinned_certificates_is_accepted() {
 }
 
 #[test]
-fn another_certificate_than_the_pinned_is_refused_with_both_fingerprints() {
+fn a_certificate_that_is_not_pinned_is_refused_with_both_fingerprints() {
     let server = ServerTls::self_signed().unwrap();
     let pin = Fingerprint::from([0xAB; 32]);
     let client = ClientTls::self_signed().unwrap().pinned(pin).unwrap();
@@ -135,7 +135,7 @@ fn only_the_servers_own_certificate_counts_for_a_pin() {
 }
 
 #[test]
-fn no_pins_at_all_are_an_error() {
+fn an_empty_list_of_pins_is_an_error() {
     let error = ClientTls::self_signed().unwrap().pinned_any([]).unwrap_err();
     assert_eq!(error, TlsError::EmptyPins);
     assert_says(&error, &["no fingerprints", "give at least one"]);

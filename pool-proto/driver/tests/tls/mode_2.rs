@@ -52,7 +52,7 @@ fn mode_2_refuses_the_wrong_host() {
 #[test]
 fn mode_2_refuses_an_unknown_root() {
     let server = ServerTls::new(Authority::new().issue("server.example")).unwrap();
-    // An authority of the same subject but another key: the signature is what has to tell.
+    // An authority with the same subject and another key: only the signature differs.
     let client = ClientTls::verified("server.example", Authority::new().roots()).unwrap();
     let outcome = shake(&client, &server);
     assert!(matches!(
@@ -62,7 +62,7 @@ fn mode_2_refuses_an_unknown_root() {
 }
 
 #[test]
-fn mode_2_refuses_an_issuer_nobody_named() {
+fn mode_2_refuses_an_issuer_that_is_not_among_the_roots() {
     let server = ServerTls::new(Authority::new().issue("server.example")).unwrap();
     let mut params = CertificateParams::default();
     params.distinguished_name.push(rcgen::DnType::CommonName, "somebody else");

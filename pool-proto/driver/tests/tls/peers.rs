@@ -1,40 +1,13 @@
-//! What both ends expect of each other: versions, no resumption, client certificates.
+//! No resumption, client certificates, configurations of the user's own.
 
 use super::*;
 
 #[test]
-fn a_client_refuses_a_server_of_tls_1_2() {
-    let verified = ClientTls::verified("localhost", Authority::new().roots()).unwrap();
-    for client in [ClientTls::self_signed().unwrap(), verified] {
-        let outcome = shake(&client, &tls12_server());
-        assert!(matches!(outcome.server_error(), Error::PeerIncompatible(_)));
-        assert_eq!(
-            *outcome.client_error(),
-            Error::AlertReceived(AlertDescription::ProtocolVersion)
-        );
-    }
-}
-
-#[test]
-fn a_server_refuses_a_client_of_tls_1_2() {
-    let server = ServerTls::self_signed().unwrap();
-    let demanding = server.clone().require_client_certificates(Authority::new().roots()).unwrap();
-    for server in [server, demanding] {
-        let outcome = shake(&tls12_client(), &server);
-        assert!(matches!(outcome.server_error(), Error::PeerIncompatible(_)));
-        assert_eq!(
-            *outcome.client_error(),
-            Error::AlertReceived(AlertDescription::ProtocolVersion)
-        );
-    }
-}
-
-#[test]
 fn a_server_sends_no_session_tickets() {
-    // This client would take tickets, so their absence is the server's doing.
+    // This client accepts tickets, so only the server can be the reason for their absence.
     let identity = Identity::self_signed(["localhost"]).unwrap();
     let roots = roots_from_pem(identity.certificate_pem().as_bytes()).unwrap();
-    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+    let config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
         .unwrap()
         .with_root_certificates(roots.clone())
@@ -49,7 +22,7 @@ fn a_server_sends_no_session_tickets() {
         assert_eq!(outcome.client.tls13_tickets_received(), 0);
         assert!(!outcome.server.wants_write());
         assert!(!server.config().session_storage.can_cache());
-        // Without a store rustls holds tickets back by itself, so the wire cannot tell this one.
+        // Without a store, rustls sends no tickets in any case, so the setting is checked directly.
         assert_eq!(server.config().send_tls13_tickets, 0);
     }
 }
@@ -57,7 +30,7 @@ fn a_server_sends_no_session_tickets() {
 #[test]
 fn a_client_does_not_resume_even_where_the_server_offers_it() {
     let (certificate, key) = pair();
-    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+    let config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
         .unwrap()
         .with_no_client_auth()
@@ -115,7 +88,7 @@ fn a_server_which_requires_client_certificates_refuses_a_client_without() {
         *outcome.client_error(),
         Error::AlertReceived(AlertDescription::CertificateRequired)
     );
-    // The client was done before it was refused: the first read is where it learns.
+    // The client had completed its handshake before the refusal: its first read fails.
     assert!(!outcome.client.is_handshaking());
 }
 
@@ -158,20 +131,20 @@ fn requiring_client_certificates_keeps_the_servers_own() {
 #[test]
 fn client_certificates_cannot_be_required_of_a_custom_server_configuration() {
     let roots = Authority::new().roots();
-    let error = tls12_server().require_client_certificates(roots).unwrap_err();
+    let error = custom_server().require_client_certificates(roots).unwrap_err();
     assert_eq!(error, TlsError::CustomServerConfig);
     assert_says(&error, &["custom server configuration", "rustls::ServerConfig"]);
 }
 
 #[test]
 fn custom_configurations_are_taken_as_they_are() {
-    let client = tls12_client();
+    let client = custom_client();
     assert_eq!(client.mode(), TlsMode::Verified);
     let config = Arc::clone(client.config());
     let named = client.client_certificate(Identity::self_signed(["localhost"]).unwrap());
-    // The author's own value is not changed under him.
+    // The caller's own configuration is not modified.
     assert!(!Arc::ptr_eq(&config, named.config()));
     assert!(!config.client_auth_cert_resolver.has_certs());
     assert!(named.config().client_auth_cert_resolver.has_certs());
-    assert_eq!(tls12_server().fingerprint(), None);
+    assert_eq!(custom_server().fingerprint(), None);
 }

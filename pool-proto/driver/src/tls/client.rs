@@ -1,0 +1,220 @@
+//! The TLS settings of the dialling end.
+
+use core::fmt;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rustls::client::Resumption;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::ServerName;
+use rustls::sign::SingleCertAndKey;
+use rustls::version::TLS13;
+use rustls::{ClientConfig, RootCertStore};
+
+use super::verify::SelfSignedVerifier;
+use super::{Fingerprint, Identity, TlsError, TlsMode, host_name};
+#[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+use super::{provider, roots_from_pem};
+
+/// The TLS settings of a client: how it checks a server, and its own certificate, if any.
+///
+/// Clones share the configuration.
+#[derive(Clone)]
+pub struct ClientTls {
+    config: Arc<ClientConfig>,
+    server_name: ServerName<'static>,
+    mode: TlsMode,
+    pins: Option<Arc<[Fingerprint]>>,
+    certificate: Option<Fingerprint>,
+}
+
+impl ClientTls {
+    /// Accepts any certificate (mode 1), without a check of its chain, its names or its dates.
+    ///
+    /// The server still has to prove that it holds the certificate's key (CertificateVerify,
+    /// RFC 8446, section 4.4.3), and for that the certificate has to be X.509 v3. No server name is
+    /// sent.
+    ///
+    /// An attacker who can redirect the connection passes this check with a certificate of their
+    /// own. Add [`pinned`](Self::pinned) to refuse it.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::Config`] if rustls refuses the configuration; no input is known to cause this.
+    #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+    pub fn self_signed() -> Result<Self, TlsError> {
+        Self::self_signed_with_provider(provider())
+    }
+
+    /// Like [`self_signed`](Self::self_signed), with this provider.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::Config`] if the provider does not support TLS 1.3.
+    pub fn self_signed_with_provider(provider: Arc<CryptoProvider>) -> Result<Self, TlsError> {
+        let verifier = SelfSignedVerifier::new(provider.signature_verification_algorithms, None);
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS13])
+            .map_err(TlsError::Config)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth();
+        config.resumption = Resumption::disabled();
+        // Mode 1 has no host name; rustls requires one, and nothing reads this placeholder.
+        config.enable_sni = false;
+        Ok(Self {
+            config: Arc::new(config),
+            server_name: host_name("localhost")?,
+            mode: TlsMode::SelfSigned,
+            pins: None,
+            certificate: None,
+        })
+    }
+
+    /// Accepts only the certificate with this fingerprint (mode 1).
+    ///
+    /// Only the server's own (end-entity) certificate is compared, not its issuers. A later call
+    /// replaces the pins of an earlier one.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::PinsNeedSelfSigned`] outside of mode 1.
+    pub fn pinned(self, pin: Fingerprint) -> Result<Self, TlsError> {
+        self.pinned_any([pin])
+    }
+
+    /// Accepts only certificates with one of these fingerprints (mode 1): the old and the new one
+    /// while a server's certificate is being renewed, or the certificates of several servers.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::EmptyPins`] without a fingerprint, [`TlsError::PinsNeedSelfSigned`] outside of
+    /// mode 1.
+    pub fn pinned_any(
+        mut self,
+        pins: impl IntoIterator<Item = Fingerprint>,
+    ) -> Result<Self, TlsError> {
+        if self.mode != TlsMode::SelfSigned {
+            return Err(TlsError::PinsNeedSelfSigned { mode: self.mode });
+        }
+        let pins: BTreeSet<_> = pins.into_iter().collect();
+        if pins.is_empty() {
+            return Err(TlsError::EmptyPins);
+        }
+        let pins: Arc<[_]> = pins.into_iter().collect();
+        let config = Arc::make_mut(&mut self.config);
+        let algorithms = config.crypto_provider().signature_verification_algorithms;
+        let verifier = SelfSignedVerifier::new(algorithms, Some(Arc::clone(&pins)));
+        config.dangerous().set_certificate_verifier(Arc::new(verifier));
+        self.pins = Some(pins);
+        Ok(self)
+    }
+
+    /// Accepts only a certificate that one of `roots` has issued for `host`, and that is valid at
+    /// the time of the handshake (mode 2).
+    ///
+    /// `host` is a DNS name or an IP address, without brackets or port. A DNS name is also sent to
+    /// the server (RFC 6066, section 3), an IP address is not. Revocation is not checked.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::EmptyHost`], [`TlsError::InvalidHost`] and [`TlsError::EmptyRoots`].
+    #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+    pub fn verified(host: &str, roots: RootCertStore) -> Result<Self, TlsError> {
+        Self::verified_with_provider(host, roots, provider())
+    }
+
+    /// Like [`verified`](Self::verified), with this provider.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`verified`](Self::verified), and [`TlsError::Config`] if the provider does not
+    /// support TLS 1.3.
+    pub fn verified_with_provider(
+        host: &str,
+        roots: RootCertStore,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, TlsError> {
+        let server_name = host_name(host)?;
+        if roots.is_empty() {
+            return Err(TlsError::EmptyRoots { purpose: "checks of the server's certificate" });
+        }
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS13])
+            .map_err(TlsError::Config)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.resumption = Resumption::disabled();
+        Ok(Self {
+            config: Arc::new(config),
+            server_name,
+            mode: TlsMode::Verified,
+            pins: None,
+            certificate: None,
+        })
+    }
+
+    /// Like [`verified`](Self::verified), with the roots as PEM text.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`verified`](Self::verified) and of [`roots_from_pem`].
+    #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+    pub fn verified_pem(host: &str, pem_bytes: &[u8]) -> Result<Self, TlsError> {
+        // Report a bad host before bad PEM: it is the commoner mistake, and easier to mend.
+        host_name(host)?;
+        Self::verified(host, roots_from_pem(pem_bytes)?)
+    }
+
+    /// Uses a configuration of the caller's own, unchanged.
+    ///
+    /// The [`mode`](Self::mode) is reported as [`TlsMode::Verified`], although only the author of
+    /// the configuration knows what it verifies. This module's promises about versions and session
+    /// tickets do not hold for it.
+    #[must_use]
+    pub fn custom(config: Arc<ClientConfig>, server_name: ServerName<'static>) -> Self {
+        Self { config, server_name, mode: TlsMode::Verified, pins: None, certificate: None }
+    }
+
+    /// Presents a certificate when the server asks for one (mutual TLS; RFC 8446, section 4.3.2).
+    ///
+    /// In TLS 1.3 a client completes its handshake before the server has checked the client's
+    /// certificate. A refusal arrives as an alert at the first read.
+    #[must_use]
+    pub fn client_certificate(mut self, identity: Identity) -> Self {
+        let resolver = SingleCertAndKey::from(identity.certified_key());
+        Arc::make_mut(&mut self.config).client_auth_cert_resolver = Arc::new(resolver);
+        self.certificate = Some(identity.fingerprint());
+        self
+    }
+
+    /// Returns the configuration for handshakes.
+    #[must_use]
+    pub fn config(&self) -> &Arc<ClientConfig> {
+        &self.config
+    }
+
+    /// Returns the server name for handshakes. In mode 1 it is a placeholder, neither sent nor
+    /// checked.
+    #[must_use]
+    pub fn server_name(&self) -> &ServerName<'static> {
+        &self.server_name
+    }
+
+    /// Returns how the server is checked; never [`TlsMode::None`].
+    #[must_use]
+    pub fn mode(&self) -> TlsMode {
+        self.mode
+    }
+}
+
+impl fmt::Debug for ClientTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientTls")
+            .field("mode", &self.mode)
+            .field("server_name", &self.server_name)
+            .field("pins", &self.pins)
+            .field("certificate", &self.certificate)
+            .finish_non_exhaustive()
+    }
+}

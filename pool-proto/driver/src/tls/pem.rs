@@ -1,0 +1,138 @@
+//! Reading and writing certificates as PEM text (RFC 7468), and its faults.
+
+use core::fmt;
+use std::string::String;
+use std::vec::Vec;
+
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::{self, PemObject};
+
+use super::TlsError;
+
+/// Reads every certificate of a PEM text as a trust anchor.
+///
+/// Unlike [`RootCertStore::add_parsable_certificates`], this function skips no certificate: a root
+/// that is silently missing shows itself only later, as refused handshakes. For a system-wide
+/// collection, which may contain malformed certificates, fill a [`RootCertStore`] with that method.
+///
+/// # Errors
+///
+/// [`TlsError::Pem`] if the text is malformed or contains no certificate, [`TlsError::BadRoot`] if
+/// a certificate cannot be a trust anchor.
+pub fn roots_from_pem(pem: &[u8]) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for (index, certificate) in certificates(pem, "root certificates")?.into_iter().enumerate() {
+        roots
+            .add(certificate)
+            .map_err(|reason| TlsError::BadRoot { number: index.saturating_add(1), reason })?;
+    }
+    Ok(roots)
+}
+
+/// Reads the certificates of a PEM text, and requires at least one.
+pub(super) fn certificates(
+    pem: &[u8],
+    expected: &'static str,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let refuse = |fault| TlsError::Pem { expected, length: pem.len(), fault };
+    let found = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| refuse(PemFault::from(&error)))?;
+    if found.is_empty() {
+        return Err(refuse(PemFault::Missing));
+    }
+    Ok(found)
+}
+
+/// Writes certificates as PEM text.
+pub(super) fn write(certificates: &[CertificateDer<'_>]) -> String {
+    let mut text = String::new();
+    for certificate in certificates {
+        text.push_str("-----BEGIN CERTIFICATE-----\n");
+        push_base64_lines(&mut text, certificate);
+        text.push_str("-----END CERTIFICATE-----\n");
+    }
+    text
+}
+
+/// Appends Base64 with padding (RFC 4648, section 4), in lines of 64 characters (RFC 7468, section 2).
+fn push_base64_lines(text: &mut String, bytes: &[u8]) {
+    for line in bytes.chunks(48) {
+        for group in line.chunks(3) {
+            let bits = group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte))
+                << (8 * (3_usize.saturating_sub(group.len())));
+            for position in 0..4 {
+                text.push(if position <= group.len() {
+                    base64_digit(bits >> (18 - 6 * position))
+                } else {
+                    '='
+                });
+            }
+        }
+        text.push('\n');
+    }
+}
+
+/// Returns the Base64 digit of the low six bits.
+fn base64_digit(bits: u32) -> char {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let index = usize::try_from(bits & 63).unwrap_or_default();
+    DIGITS.get(index).copied().map_or('=', char::from)
+}
+
+/// The fault of a PEM text.
+///
+/// The text itself is not kept: a private key that has lost its line breaks would otherwise be
+/// copied whole into the error, and from there into a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PemFault {
+    /// No section of the expected kind is present.
+    Missing,
+    /// A section has a start and no end.
+    Unterminated,
+    /// A `-----BEGIN` line is malformed.
+    BadStart,
+    /// The body of a section is not Base64 (RFC 4648, section 4).
+    Base64,
+    /// Any other fault.
+    Other,
+}
+
+impl fmt::Display for PemFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => {
+                "there is no such section: check that this is the right file, that it is not \
+                 DER, and that a private key is not encrypted"
+            }
+            Self::Unterminated => {
+                "a section has a BEGIN line and no matching END line: check that the text is \
+                 complete and its line breaks are real ones"
+            }
+            Self::BadStart => {
+                "a BEGIN line does not end in five dashes: check that the text is unchanged and its \
+                 line breaks are real ones"
+            }
+            Self::Base64 => {
+                "a section is not Base64: check that the text is complete and unchanged"
+            }
+            Self::Other => {
+                "a section cannot be read: check that the text is complete and unchanged"
+            }
+        })
+    }
+}
+
+impl From<&pem::Error> for PemFault {
+    fn from(error: &pem::Error) -> Self {
+        match error {
+            pem::Error::NoItemsFound => Self::Missing,
+            pem::Error::MissingSectionEnd { .. } => Self::Unterminated,
+            pem::Error::IllegalSectionStart { .. } => Self::BadStart,
+            pem::Error::Base64Decode(_) => Self::Base64,
+            _ => Self::Other,
+        }
+    }
+}
