@@ -171,8 +171,8 @@ extern crate alloc;
 extern crate std;
 
 pub mod allow;
+mod answer;
 mod backoff;
-mod client;
 mod config;
 mod error;
 mod event;
@@ -180,10 +180,8 @@ pub mod id;
 mod ids;
 mod machine;
 mod role;
-mod server;
 mod slab;
 mod slots;
-mod sources;
 mod state;
 mod state_key;
 mod stats;
@@ -193,25 +191,23 @@ mod tuner;
 mod waiters;
 
 pub use allow::{AllowList, AllowListError};
+pub use answer::{Acquired, Collected, Lease, Stock, WaitOutcome, WaitReason};
 pub use backoff::Backoff;
 pub use bytes;
-pub use client::{Client, Dialing};
 pub use config::{
     ClientConfig, ClientConfigBuilder, MAX_CONNECTIONS, MAX_HANDSHAKES, ServerConfig,
     ServerConfigBuilder, TakeOrder,
 };
 pub use error::{ConfigError, PutError, Refusal, Rejected};
 pub use event::{
-    Acquired, Action, CheckKind, CheckResult, CloseReason, Collected, Event, HandshakeFailure,
-    Lease, Stock, Token, WaitOutcome, WaitReason, WaiterId,
+    Action, CheckKind, CheckResult, CloseReason, Event, HandshakeFailure, Token, WaiterId,
 };
 pub use id::{
     ConnId, FormatDetector, IdError, IdExchange, IdFormat, IdReader, IdWriter, ParseIdError,
 };
 pub use ipnet;
 pub use machine::Machine;
-pub use role::Role;
-pub use server::{Accepting, Admission, Server};
+pub use role::{Accepting, Admission, Client, Dialing, Role, Server};
 pub use state::{EDGES, Edge, State};
 pub use state_key::CanonicalNames;
 pub use stats::{Stats, Totals};

@@ -1,14 +1,22 @@
 //! What a client and a server differ in.
 
+mod accepting;
+mod dialing;
+mod sources;
+
 use core::hash::Hasher;
 
+use crate::answer::WaitReason;
 use crate::error::Refusal;
-use crate::event::{CloseReason, WaitReason};
+use crate::event::CloseReason;
 use crate::machine::Machine;
 use crate::state::State;
 use crate::state_key::CanonicalNames;
 use crate::stats::Stats;
 use crate::time::Instant;
+
+pub use accepting::{Accepting, Admission, Server};
+pub use dialing::{Client, Dialing};
 
 pub(crate) mod sealed {
     /// Keeps roles to those of this crate.

@@ -3,6 +3,8 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use bytes::Buf;
+
 use super::*;
 
 const ID: ConnId = ConnId::from_bytes([0x0a, 0x1b, 0x2c, 0x3d]);

@@ -20,6 +20,33 @@ impl<C, R: Role> Machine<C, R> {
         }
     }
 
+    pub(super) fn resolve(&mut self, token: Token, states: &[State]) -> Option<u32> {
+        let index = self.slots.resolve(token, states);
+        if index.is_none() {
+            self.totals.stale_events += 1;
+        }
+        index
+    }
+
+    /// Resolves a token that came with its connection, which is kept in the slot or, if stale,
+    /// closed.
+    pub(super) fn resolve_with(
+        &mut self,
+        token: Token,
+        states: &[State],
+        connection: C,
+    ) -> Option<u32> {
+        let index = self.resolve(token, states);
+        match index.and_then(|index| self.slots.get_mut(index)) {
+            Some(slot) => slot.connection = Some(connection),
+            None => {
+                let reason = CloseReason::Stale;
+                self.actions.push_back(Action::Close { token, connection, reason });
+            }
+        }
+        index
+    }
+
     /// Gives a connection to the first waiter that it suits, or keeps it; `surplus` ones are closed
     /// instead when the pool is full.
     pub(super) fn offer(&mut self, index: u32, surplus: bool, now: Instant) {

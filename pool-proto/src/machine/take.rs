@@ -1,9 +1,10 @@
 //! Taking: any connection, by id, or waiting for stock; and giving up.
 
 use super::Machine;
+use crate::answer::{Acquired, Collected, Lease, Stock, WaitOutcome, WaitReason};
 use crate::config::TakeOrder;
 use crate::error::Refusal;
-use crate::event::{Acquired, Collected, Lease, Stock, WaitOutcome, WaitReason, WaiterId};
+use crate::event::WaiterId;
 use crate::id::ConnId;
 use crate::role::Role;
 use crate::slots::NOBODY;

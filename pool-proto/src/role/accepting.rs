@@ -4,16 +4,17 @@
 use core::hash::{Hash, Hasher};
 use core::net::IpAddr;
 
+use super::dialing::DEFAULT_SEED;
+use super::sources::{Sources, source_of};
+use super::{Role, max_claimed, sealed};
 use crate::allow::AllowList;
-use crate::client::DEFAULT_SEED;
+use crate::answer::WaitReason;
 use crate::config::ServerConfig;
 use crate::error::{Refusal, Rejected};
-use crate::event::{CloseReason, Token, WaitReason};
+use crate::event::{CloseReason, Token};
 use crate::id::ConnId;
 use crate::ids::Ids;
 use crate::machine::Machine;
-use crate::role::{Role, max_claimed, sealed};
-use crate::sources::{Sources, source_of};
 use crate::state::State;
 use crate::state_key::CanonicalNames;
 use crate::stats::Stats;

@@ -3,13 +3,14 @@
 use core::hash::{Hash, Hasher};
 use core::time::Duration;
 
+use super::{Role, max_claimed, sealed};
+use crate::answer::WaitReason;
 use crate::backoff::Backoff;
 use crate::config::ClientConfig;
-use crate::event::{Action, CloseReason, Token, WaitReason};
+use crate::event::{Action, CloseReason, Token};
 use crate::id::IdExchange;
 use crate::ids::Ids;
 use crate::machine::Machine;
-use crate::role::{Role, max_claimed, sealed};
 use crate::state::State;
 use crate::state_key::CanonicalNames;
 use crate::stats::Stats;
