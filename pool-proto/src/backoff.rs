@@ -1,6 +1,5 @@
 //! Exponential backoff with full jitter.
 
-use core::hash::{Hash, Hasher};
 use core::time::Duration;
 
 use crate::time::Period;
@@ -26,10 +25,10 @@ use crate::time::Period;
 pub struct Backoff {
     base: Period,
     cap: Period,
-    failures: u32,
+    pub(crate) failures: u32,
     /// What the last success forgave, in case it did not last.
-    forgiven: u32,
-    random: fastrand::Rng,
+    pub(crate) forgiven: u32,
+    pub(crate) random: fastrand::Rng,
 }
 
 impl Backoff {
@@ -43,11 +42,6 @@ impl Backoff {
             forgiven: 0,
             random: fastrand::Rng::with_seed(seed),
         }
-    }
-
-    /// Feeds a model checker's hasher with what the next waits depend on.
-    pub(crate) fn hash_state<H: Hasher>(&self, hasher: &mut H) {
-        (self.failures, self.forgiven, self.random.get_seed()).hash(hasher);
     }
 
     /// Failures since the last success.

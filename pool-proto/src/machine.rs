@@ -18,13 +18,14 @@ use crate::slots::Slots;
 use crate::state::State;
 use crate::stats::{Stats, Totals};
 use crate::time::{Instant, Period};
-use crate::waiters::{WaiterState, Waiters};
+use crate::waiters::Waiters;
 
-/// The pool's state machine; [`Client`](crate::Client) and [`Server`](crate::Server) are its two
-/// forms. The [crate documentation](crate) has the contract and the driving loop.
+/// The pool's state machine, in two forms: [`Client`](crate::Client) and [`Server`](crate::Server).
 ///
-/// A clone holds every connection a second time. Only for model checkers, whose connections are
-/// names, and which tell states apart by [`hash_state`](Self::hash_state); never clone a machine that
+/// The [crate documentation](crate) has the contract and the driving loop.
+///
+/// A clone holds every connection a second time. It is for model checkers, whose connections are
+/// names, and which compare states by [`hash_state`](Self::hash_state). Never clone a machine that
 /// drives I/O.
 #[derive(Clone)]
 pub struct Machine<C, R> {
@@ -37,10 +38,11 @@ pub struct Machine<C, R> {
     pub(crate) max_connections: u32,
     pub(crate) closed: bool,
     pub(crate) now: Instant,
-    random: fastrand::Rng,
+    /// Draws the steps of lifetimes.
+    pub(crate) random: fastrand::Rng,
     take_order: TakeOrder,
-    /// Whether data that arrives in the pool means that the peer has taken the connection. Without
-    /// ids the peer is no pool, and may speak first.
+    /// Whether data on a pooled connection means that the peer has taken the connection. Without ids
+    /// the peer is not a pool, and may speak first.
     peer_claims: bool,
     /// Whether the zero id names the control connection.
     control: bool,
@@ -94,28 +96,29 @@ impl<C, R: Role> Machine<C, R> {
 
     // --- the contract ---------------------------------------------------------------------------
 
-    /// The next thing to do, in order; `None` when there is nothing to do until the next call.
+    /// Returns the next action for the driver, in order; `None` when there is nothing to do until the
+    /// next call.
     #[must_use = "an action that is not carried out leaks a connection or a waiter"]
     pub fn poll_action(&mut self) -> Option<Action<C>> {
         self.actions.pop_front()
     }
 
-    /// Whether [`poll_action`](Self::poll_action) has something.
+    /// Returns whether [`poll_action`](Self::poll_action) has an action.
     #[must_use]
     pub fn has_actions(&self) -> bool {
         !self.actions.is_empty()
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is to be called next; `None` when there is
-    /// nothing to wait for. Changes with every call.
+    /// Returns the time at which to call [`handle_timeout`](Self::handle_timeout) next; `None` when no
+    /// deadline is set. It may change with every call.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.slots.next_due().min(R::deadline(self)).finite()
+        self.slots.next_due().min(R::next_deadline(self)).finite()
     }
 
-    // --- telling --------------------------------------------------------------------------------
+    // --- reports --------------------------------------------------------------------------------
 
-    /// How many connections are in which state, and what has happened.
+    /// Returns the number of connections in each state, and totals since the machine was created.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let mut stats = Stats {
@@ -133,24 +136,24 @@ impl<C, R: Role> Machine<C, R> {
         stats
     }
 
-    /// The state of a connection; `None` when it has ended.
+    /// Returns the state of a connection; `None` when it has ended.
     #[must_use]
     pub fn state_of(&self, token: Token) -> Option<State> {
         self.state(self.slots.slab.resolve(token.0)?)
     }
 
-    /// Ready connections now.
+    /// Returns the number of ready connections.
     #[must_use]
     pub fn idle(&self) -> u32 {
         self.slots.len(State::Idle)
     }
 
-    /// Adds one to the user's error counter, which the machine only keeps.
+    /// Adds one to the error counter. The counter is the user's: the machine only keeps it.
     pub fn add_error(&mut self) {
         self.errors = self.errors.saturating_add(1);
     }
 
-    /// The user's error counter.
+    /// Returns the user's error counter.
     #[must_use]
     pub const fn error_count(&self) -> u64 {
         self.errors
@@ -163,33 +166,32 @@ impl<C, R: Role> Machine<C, R> {
 
     // --- inside ---------------------------------------------------------------------------------
 
-    /// Where the random steps of the lifetimes come from.
-    pub(crate) fn random(&self) -> u64 {
-        self.random.get_seed()
-    }
-
-    /// Time never goes back: an earlier `now` counts as the latest one seen. Nor does it reach the
-    /// instant that does not come, at which everything would be due.
+    /// Moves the clock to `now` and returns the machine's time.
+    ///
+    /// Time never goes back: a `now` before the latest one counts as the latest. It is clamped below
+    /// `Instant::NEVER`, at which every disabled timer would fire.
     pub(crate) fn advance(&mut self, now: Instant) -> Instant {
         self.now = self.now.max(now).min(Instant::LAST);
         self.now
     }
 
-    /// Connections that are ready, becoming so, or promised and not yet collected.
+    /// The number of connections that are ready, becoming ready, or granted.
     pub(crate) fn supply(&self) -> u32 {
-        // All but these two states; every connection is in one state.
-        let outside = self.slots.len(State::Leased) + self.slots.len(State::Claimed);
-        self.slots.total().saturating_sub(outside)
+        // All connections except those in two states.
+        let others = self.slots.len(State::Leased) + self.slots.len(State::Claimed);
+        self.slots.total().saturating_sub(others)
     }
 
-    /// Dials and handshakes under way.
+    /// The number of dials and handshakes under way.
     pub(crate) fn in_flight(&self) -> u32 {
         self.slots.len(State::Dialing).saturating_add(self.slots.len(State::Handshaking))
     }
 
-    /// Gives a new connection its id, where this end makes the ids. The zero id is made for the
-    /// control connection only, if there is to be one: users of the reference know it by that.
-    pub(crate) fn name(&mut self, mut key: Key) -> Key {
+    /// Gives a new connection its id, if this end makes the ids. Returns its key, which may be new.
+    ///
+    /// The zero id is made for the control connection only, if one is configured: users of the Go
+    /// package know the control connection by that id.
+    pub(crate) fn issue_id(&mut self, mut key: Key) -> Key {
         let Ids::Issued { permutation, zero } = &mut self.ids else {
             return key;
         };
@@ -211,45 +213,13 @@ impl<C, R: Role> Machine<C, R> {
         key
     }
 
-    /// Whether this id names the control connection: nobody takes that but by its id, and after one
-    /// has ended another may come.
+    /// Whether this id names the control connection. Only an acquire by id takes that connection, and
+    /// after its end another one may come.
     pub(crate) fn is_control(&self, id: Option<ConnId>) -> bool {
         self.control && id == Some(ConnId::ZERO)
     }
 
     pub(crate) fn state(&self, index: u32) -> Option<State> {
         self.slots.get(index).map(|slot| slot.state)
-    }
-
-    /// After every change: serve or refuse those whose case has changed, and fill the pool.
-    pub(crate) fn settle(&mut self, now: Instant) {
-        if self.closed {
-            return;
-        }
-        if self.waiters.len() == 0 {
-            R::refill(self, now);
-        } else {
-            self.serve(now);
-        }
-    }
-
-    /// The rest of [`settle`](Self::settle), apart because mostly nobody waits.
-    #[inline(never)]
-    fn serve(&mut self, now: Instant) {
-        // A waiter whose connection ended before it was collected may find others ready by now.
-        while self.waiters.any() > 0
-            && let Some(index) = self.next_idle()
-        {
-            self.offer(index, false, now);
-        }
-        if let Some(refusal) = self.role.supply_ended() {
-            while let Some(waiter) = self.waiters.first_for_supply() {
-                self.refuse(waiter, refusal);
-            }
-        }
-        R::refill(self, now);
-        while let Some(index) = self.waiters.first_stocked(self.slots.len(State::Idle)) {
-            self.answer(index, WaiterState::Stocked);
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! What happened and what is due: events of the driver, and deadlines.
+//! Events of the driver, and deadlines.
 
 use super::Machine;
 use crate::event::{CheckKind, CheckResult, CloseReason, Event, HandshakeFailure, Token};
@@ -10,7 +10,7 @@ use crate::state::State;
 use crate::time::Instant;
 
 impl<C, R: Role> Machine<C, R> {
-    /// Tells the machine what happened. Then drain [`poll_action`](Self::poll_action).
+    /// Takes in an event of the driver. Drain [`poll_action`](Self::poll_action) afterwards.
     pub fn handle_event(&mut self, now: Instant, event: Event<C>) {
         let now = self.advance(now);
         match event {
@@ -47,12 +47,12 @@ impl<C, R: Role> Machine<C, R> {
                 }
             }
         }
-        self.settle(now);
+        self.dispatch(now);
     }
 
-    /// Does everything that is due by `now`. Then drain [`poll_action`](Self::poll_action).
+    /// Does everything that is due by `now`. Drain [`poll_action`](Self::poll_action) afterwards.
     ///
-    /// After it, [`poll_timeout`](Self::poll_timeout) is later than `now`.
+    /// Then [`poll_timeout`](Self::poll_timeout) is later than `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         const ENDS: [(State, CloseReason); 5] = [
             (State::Dialing, CloseReason::DialTimeout),
@@ -71,17 +71,17 @@ impl<C, R: Role> Machine<C, R> {
             self.check(index, CheckKind::Drain, now);
         }
         while let Some(index) = self.slots.pop_expired(now) {
-            // One that is not in the pool now is looked at when it comes back.
+            // In other states its lifetime is looked at when it is offered or handed out.
             if matches!(self.state(index), Some(State::Idle | State::Resting)) {
                 self.close_one(index, CloseReason::Expired);
             }
         }
         R::handle_timeout(self, now);
-        self.settle(now);
+        self.dispatch(now);
     }
 
     fn establish(&mut self, token: Token, connection: C, id: Option<ConnId>, now: Instant) {
-        let Some(index) = self.resolve_with(token, &[State::Handshaking], connection) else {
+        let Some(index) = self.reclaim(token, &[State::Handshaking], connection) else {
             return;
         };
         if let Ids::Received(received) = &mut self.ids {
@@ -96,12 +96,11 @@ impl<C, R: Role> Machine<C, R> {
         self.totals.established += 1;
         let step = self.random.u8(0..LIFETIME_STEPS);
         self.slots.start_ageing(index, step, now);
-        R::established(self, index);
         self.offer(index, false, now);
     }
 
-    /// Something has arrived. An idle connection is looked at; any other once it becomes idle: until
-    /// then it may still be drained, or be its holder's.
+    /// Data or EOF has arrived. An idle connection is inspected now, any other when it would become
+    /// idle: until then it may still be drained, or its holder may read it.
     fn readable(&mut self, token: Token, now: Instant) {
         let Some(index) = self.resolve(token, State::ALL) else { return };
         if self.state(index) == Some(State::Idle) {
@@ -112,13 +111,13 @@ impl<C, R: Role> Machine<C, R> {
     }
 
     fn checked(&mut self, token: Token, connection: C, result: CheckResult, now: Instant) {
-        let Some(index) = self.resolve_with(token, &[State::Checking], connection) else {
+        let Some(index) = self.reclaim(token, &[State::Checking], connection) else {
             return;
         };
         let Some(slot) = self.slots.get_mut(index) else {
             return;
         };
-        match (slot.kind, result) {
+        match (slot.check, result) {
             (_, CheckResult::Closed) => self.close_one(index, CloseReason::PeerClosed),
             (CheckKind::Drain, CheckResult::Data) => self.close_one(index, CloseReason::Leftover),
             (CheckKind::Drain, CheckResult::Quiet) => self.offer(index, true, now),

@@ -78,14 +78,3 @@ fn lists_agree_with_a_deque_under_random_operations() {
         }
     }
 }
-#[test]
-fn an_entry_is_called_by_its_name_and_what_is_none_by_none() {
-    let mut slab = Slab::<char, 1>::new();
-    let (a, b) = (slab.insert('a').unwrap(), slab.insert('b').unwrap());
-    slab.remove(a.index);
-    let name = |key: Key| if key == b { 17 } else { panic!("{key:?}") };
-    assert_eq!(slab.label(b.index, &name), 17);
-    let none = [slab.label(a.index, &name), slab.label(NIL, &name)];
-    // Both are no names: those are below `CanonicalNames::LIMIT`.
-    assert_eq!(none, [u32::MAX - 1, u32::MAX]);
-}
