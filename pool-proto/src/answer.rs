@@ -1,4 +1,4 @@
-//! The answers of a machine to calls that take a connection or wait for stock.
+//! The answers of a machine to calls that acquire a connection or wait for stock.
 
 use core::fmt;
 
@@ -6,13 +6,14 @@ use crate::error::Refusal;
 use crate::event::{Token, WaiterId};
 use crate::id::ConnId;
 
-/// A connection in use: it leaves the pool by value, so it cannot be handed out twice.
+/// A connection in use. It leaves the pool by value, so it cannot be handed out twice.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a lease that is dropped must be reported with Event::Closed"]
 pub struct Lease<C> {
-    /// Names the lease at [`put`](crate::Machine::put), [`Event::Closed`] and [`Action::Abort`].
+    /// The token of the connection, for [`put`](crate::Machine::put),
+    /// [`Event::Closed`](crate::Event::Closed) and [`Action::Abort`](crate::Action::Abort).
     pub token: Token,
-    /// The connection's id, equal on both ends where ids are exchanged.
+    /// The connection's id. It is the same on both ends if ids are exchanged.
     pub id: ConnId,
     /// The connection.
     pub connection: C,
@@ -22,12 +23,12 @@ pub struct Lease<C> {
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Acquired<C> {
-    /// Here it is.
+    /// A connection was ready.
     Ready(Lease<C>),
-    /// The caller stands in the queue; [`Action::Wake`] calls it to
+    /// The caller is in the queue; [`Action::Wake`](crate::Action::Wake) tells it to
     /// [`collect`](crate::Machine::collect).
     Queued(WaiterId),
-    /// There is nothing to wait for.
+    /// No connection can come.
     Refused(Refusal),
 }
 
@@ -35,39 +36,40 @@ pub enum Acquired<C> {
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Stock {
-    /// There are as many ready connections as asked for.
+    /// The stock is there.
     Ready,
-    /// The caller stands in the queue.
+    /// The caller is in the queue; [`Action::Wake`](crate::Action::Wake) tells it to
+    /// [`collect`](crate::Machine::collect).
     Queued(WaiterId),
-    /// There is nothing to wait for.
+    /// No connection can come.
     Refused(Refusal),
 }
 
-/// What a waiter finds when it looks.
+/// The answer to [`collect`](crate::Machine::collect).
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Collected<C> {
-    /// Its connection. The waiter is over.
+    /// The waiter's connection. The waiter is over.
     Ready(Lease<C>),
-    /// The stock it waited for is there. The waiter is over.
+    /// The stock was there. The waiter is over.
     Stocked,
-    /// Nothing yet.
+    /// The waiter has nothing yet.
     Waiting,
-    /// There is nothing to wait for any more. The waiter is over.
+    /// No connection can come any more. The waiter is over.
     Refused(Refusal),
     /// The waiter was over before.
     Unknown,
 }
 
-/// What a waiter was waiting for when it gave up.
+/// The answer to [`cancel`](crate::Machine::cancel).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitOutcome {
-    /// It had nothing yet, for this reason.
+    /// The waiter had nothing yet, for this reason.
     Waiting(WaitReason),
-    /// It had been given a connection, which goes to the next waiter or back into the pool; or the
-    /// stock that it waited for was there.
+    /// The waiter had been granted a connection, which goes to the next waiter or back into the pool;
+    /// or its stock was there.
     Granted,
-    /// It had been refused.
+    /// The waiter had been refused.
     Refused(Refusal),
     /// The waiter was over before.
     Unknown,
@@ -79,31 +81,31 @@ pub enum WaitOutcome {
 pub enum WaitReason {
     /// Client: dials or handshakes are under way.
     Dialing {
-        /// How many.
+        /// Their number.
         in_flight: u32,
     },
-    /// Client: the last attempts failed; the next one waits for the backoff.
+    /// Client: the last attempts failed, and the next one waits for the backoff.
     BackingOff {
-        /// Failures in a row.
+        /// The number of failures in a row.
         failures: u32,
     },
-    /// Client: nothing may be dialled, as all connections allowed are in use.
+    /// Client: no dial is allowed, because all connections allowed are in use.
     AllInUse {
-        /// Connections in use.
+        /// The number of connections in use.
         leased: u32,
-        /// Connections that the peer has begun to use.
+        /// The number of connections that the peer has begun to use.
         claimed: u32,
     },
     /// Client under [`Tuning::NodePass`](crate::Tuning::NodePass): the next round has not begun.
     NextRound,
-    /// Client: connections are on their way back into the pool, or promised to others.
+    /// Client: connections are returning to the pool, or granted to other waiters.
     Returning {
-        /// How many.
+        /// Their number.
         returning: u32,
     },
     /// Server: peers are in their handshakes.
     Handshaking {
-        /// How many.
+        /// Their number.
         in_flight: u32,
     },
     /// Server: no peer is connecting.
@@ -112,17 +114,17 @@ pub enum WaitReason {
     IdNotSeen,
     /// By id: the connection is in its handshake.
     IdHandshaking,
-    /// By id: the connection is in use here, or was promised to another waiter.
+    /// By id: the connection is in use here, or granted to another waiter.
     IdLeased,
-    /// By id: the connection was put back, and its reuse delay is not over.
+    /// By id: the connection was put back and waits for its reuse delay.
     IdResting,
-    /// By id: the connection is being drained or looked at, which takes a moment.
+    /// By id: the connection is being drained or inspected, which takes a moment.
     IdChecking,
-    /// Fewer connections are ready than were waited for.
+    /// For stock: fewer connections are ready than wanted.
     Stock {
-        /// Ready connections.
+        /// The number of ready connections.
         idle: u32,
-        /// Waited for.
+        /// The number wanted.
         wanted: u32,
     },
 }

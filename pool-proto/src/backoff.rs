@@ -4,9 +4,12 @@ use core::time::Duration;
 
 use crate::time::Period;
 
-/// How long to wait after failures: a random time up to `min(cap, base · 2ⁿ)`, where n counts the
-/// failures before this one ("full jitter": a fleet that lost its server together does not return
-/// together). A success starts over. A pure value: the same seed gives the same waits.
+/// The waits after failures: a random time up to `min(cap, base · 2ⁿ)`, where n is the number of
+/// failures before this one.
+///
+/// The wait is random from zero up ("full jitter"), so that a fleet of clients that lost its server
+/// at the same time does not return at the same time. A success starts over. A pure value: the same
+/// seed gives the same waits.
 ///
 /// Source of the algorithm: Marc Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog,
 /// 2015.
@@ -26,13 +29,13 @@ pub struct Backoff {
     base: Period,
     cap: Period,
     pub(crate) failures: u32,
-    /// What the last success forgave, in case it did not last.
+    /// The failures before the last success, in case that success is revoked.
     pub(crate) forgiven: u32,
     pub(crate) random: fastrand::Rng,
 }
 
 impl Backoff {
-    /// A backoff with no failure yet. Durations beyond 584 years saturate.
+    /// Creates a backoff without failures. Durations beyond 584 years saturate.
     #[must_use]
     pub fn new(base: Duration, cap: Duration, seed: u64) -> Self {
         Self {
@@ -44,27 +47,27 @@ impl Backoff {
         }
     }
 
-    /// Failures since the last success.
+    /// Returns the number of failures since the last success.
     #[must_use]
     pub const fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// The longest wait the next failure can lead to.
+    /// Returns the longest possible wait after the next failure.
     #[must_use]
     pub fn bound(&self) -> Duration {
         let factor = 1u64.checked_shl(self.failures).unwrap_or(u64::MAX);
         Period::from_nanos(self.base.as_nanos().saturating_mul(factor)).min(self.cap).duration()
     }
 
-    /// Counts a failure and returns how long to wait.
+    /// Counts a failure and returns the time to wait.
     pub fn failure(&mut self) -> Duration {
         let bound = Period::saturating(self.bound()).as_nanos();
         self.failures = self.failures.saturating_add(1);
         Duration::from_nanos(self.random.u64(0..=bound))
     }
 
-    /// Starts over.
+    /// Starts over after a success.
     pub fn success(&mut self) {
         if self.failures > 0 {
             self.forgiven = self.failures;
@@ -72,8 +75,9 @@ impl Backoff {
         }
     }
 
-    /// A failure that proves the last success wrong: counts on from where that success started
-    /// over, and returns how long to wait.
+    /// Counts a failure that revokes the last success, and returns the time to wait.
+    ///
+    /// Counting continues from the failures before that success.
     pub fn relapse(&mut self) -> Duration {
         self.failures = self.failures.max(core::mem::take(&mut self.forgiven));
         self.failure()

@@ -1,8 +1,8 @@
 //! Connection ids: their value, their two wire formats, and the sans-I/O reader and writer.
 //!
-//! After TCP (and TLS, if there is any) the server sends the id of the connection, first and once.
-//! Everything after it is the user's data, in both directions. The id is 4 random bytes; users see
-//! it as their 8 lower-case hex characters, whichever of the two [`IdFormat`]s carried it.
+//! After the TCP (and TLS) handshake the server sends the id of the connection, once. All other bytes
+//! are the user's data, in both directions. An id is 4 random bytes. Users see it as 8 lower-case
+//! hex characters, in both [`IdFormat`]s.
 //!
 //! ```
 //! use bytes::Buf;
@@ -32,35 +32,35 @@ pub use reader::IdReader;
 pub use value::{ConnId, ParseIdError};
 pub use writer::IdWriter;
 
-/// Bytes of an id: the wire protocol names a connection by 4 random bytes.
+/// The bytes of an id: the wire protocol names a connection by 4 random bytes.
 const ID_BYTES: usize = 4;
 
-/// Characters of an id in hex, 2 for a byte.
+/// The characters of an id in hex, 2 per byte.
 const ID_CHARS: usize = 2 * ID_BYTES;
 
-/// Whether the id of a connection travels on it. Both ends must be configured alike.
+/// Whether the server sends the id of a connection on it. Both ends must be configured alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum IdExchange {
     /// The server sends the id before anything else, in this format.
     Wire(IdFormat),
-    /// No id travels and each end names its connections for itself, so that the peer may be any
-    /// TCP or TLS server. The two ends' names of a connection have nothing to do with each other.
+    /// No id is sent, and each end names its connections itself. So the peer may be any TCP or TLS
+    /// server, but the two ends have different ids for a connection.
     None,
 }
 
 impl Default for IdExchange {
-    /// The id travels as [`IdFormat::Hex8`].
+    /// Returns `Wire(IdFormat::Hex8)`.
     fn default() -> Self {
         Self::Wire(IdFormat::default())
     }
 }
 
-/// How an id is written on the wire.
+/// The format of an id on the wire.
 ///
-/// A reader of `Hex8` nearly always notices a peer that sends `Raw4` (4 random bytes are hex
-/// characters by chance once in 65 536 connections). A reader of `Raw4` cannot notice by one
-/// connection that its peer sends `Hex8`: any 4 bytes are an id, and the other 4 characters then come
-/// out as user data. By several it can: [`FormatDetector`].
+/// A reader of `Hex8` nearly always notices a peer that sends `Raw4`: 4 random bytes are hex
+/// characters once in 65,536 connections. A reader of `Raw4` cannot notice on one connection that
+/// its peer sends `Hex8`: any 4 bytes are an id, and the other 4 characters come out as user data. On
+/// several connections it can: see [`FormatDetector`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum IdFormat {
     /// 8 ASCII characters, the lower-case hex of the id.
@@ -71,7 +71,7 @@ pub enum IdFormat {
 }
 
 impl IdFormat {
-    /// Length of an id on the wire, in bytes: 8 for `Hex8`, 4 for `Raw4`.
+    /// Returns the length of an id on the wire, in bytes: 8 for `Hex8`, 4 for `Raw4`.
     #[must_use]
     pub const fn wire_len(self) -> usize {
         match self {
@@ -80,7 +80,7 @@ impl IdFormat {
         }
     }
 
-    /// The id at the start of `wire`, or `None` if `wire` is a flawless but incomplete one.
+    /// The id at the start of `wire`; `None` if `wire` is correct so far but incomplete.
     fn decode(self, wire: &[u8]) -> Result<Option<ConnId>, IdError> {
         match self {
             Self::Hex8 => decode_hex8(wire),

@@ -1,28 +1,31 @@
-//! What a driver knows of each connection, looked up by token.
+//! A driver's table of connections, by token.
 
 use alloc::vec::Vec;
 
 use crate::event::Token;
 
-/// A table by [`Token`]: an entry is found only by the whole token, and is overwritten when its slot
-/// is used again, so there are never more entries than slots.
+/// A table by [`Token`].
+///
+/// Only the whole token finds an entry. An entry is overwritten when its slot is used again, so the
+/// table never has more entries than slots.
 #[derive(Clone, Debug)]
 pub struct TokenMap<T>(Vec<Option<(Token, T)>>);
 
 impl<T> TokenMap<T> {
-    /// An empty table.
+    /// Creates an empty table.
     #[must_use]
     pub const fn new() -> Self {
         Self(Vec::new())
     }
 
-    /// Enters what is known of a connection. Returns what was known of the former one in its slot,
-    /// which has ended: an action that says so may still be on its way, and will find nothing. When
-    /// it is the new one that has ended, because the slot is used by a later one already, that one
+    /// Inserts the entry of a connection, and returns the entry that it replaces, if any.
+    ///
+    /// The connection of a replaced entry has ended. The action that says so may still be on its way,
+    /// and will find nothing. If the table has a later connection of the same slot already, that entry
     /// stays, and `value` is returned.
     pub fn insert(&mut self, token: Token, value: T) -> Option<T> {
         if self.0.get(token.slot()).and_then(Option::as_ref).is_some_and(|(known, _)| {
-            // Generations wrap: later is what is less than half way round ahead.
+            // Generations wrap: a later one is less than half the range ahead.
             let ahead = known.0.generation.wrapping_sub(token.0.generation);
             ahead != 0 && ahead < 1 << 31
         }) {
@@ -35,13 +38,13 @@ impl<T> TokenMap<T> {
         former.map(|(_, value)| value)
     }
 
-    /// Takes it out; `None` for a token that is not (or no longer) there.
+    /// Removes the entry of a token and returns it; `None` if there is none (any more).
     pub fn remove(&mut self, token: Token) -> Option<T> {
         let place = self.0.get_mut(token.slot())?;
         place.take_if(|(known, _)| *known == token).map(|(_, value)| value)
     }
 
-    /// What is known of it, to be changed; `None` for a token that is not (or no longer) there.
+    /// Returns the entry of a token, mutably; `None` if there is none (any more).
     pub fn get_mut(&mut self, token: Token) -> Option<&mut T> {
         match self.0.get_mut(token.slot())? {
             Some((known, value)) if *known == token => Some(value),
@@ -49,7 +52,7 @@ impl<T> TokenMap<T> {
         }
     }
 
-    /// What is known of it; `None` for a token that is not (or no longer) there.
+    /// Returns the entry of a token; `None` if there is none (any more).
     #[must_use]
     pub fn get(&self, token: Token) -> Option<&T> {
         match self.0.get(token.slot())? {

@@ -23,7 +23,7 @@ fn everyone_admits_everybody() {
 }
 
 #[test]
-fn a_network_admits_its_own_and_nobody_else() {
+fn a_network_admits_its_own_addresses_and_no_others() {
     let list = list("10.0.0.0/8");
     assert!(!list.is_empty());
     assert!(list.permits(ip("10.0.0.0")) && list.permits(ip("10.255.255.255")));
@@ -32,7 +32,7 @@ fn a_network_admits_its_own_and_nobody_else() {
 }
 
 #[test]
-fn an_address_admits_itself_alone() {
+fn an_address_admits_only_itself() {
     let list = list("192.0.2.1 2001:db8::1");
     assert!(list.permits(ip("192.0.2.1")) && list.permits(ip("2001:db8::1")));
     assert!(!list.permits(ip("192.0.2.0")) && !list.permits(ip("2001:db8::2")));
@@ -70,10 +70,10 @@ fn a_network_wider_than_the_mapped_addresses_is_ipv6_only() {
 }
 
 #[test]
-fn the_whole_of_ipv4_is_nothing_of_ipv6() {
+fn all_of_ipv4_is_nothing_of_ipv6() {
     let list = list("0.0.0.0/0");
     assert!(list.permits(ip("203.0.113.9")) && list.permits(ip("::ffff:203.0.113.9")));
-    // Not mapped: the deprecated compatible form is an IPv6 address.
+    // The deprecated compatible form is an IPv6 address, not a mapped one.
     assert!(!list.permits(ip("::203.0.113.9")));
 }
 
@@ -194,7 +194,7 @@ fn a_host_name_is_not_resolved() {
     }
     assert_eq!(
         error("example.com").to_string(),
-        "\"example.com\" is no address: host names are not resolved here, give addresses"
+        "\"example.com\" is not an address: host names are not resolved here, give addresses"
     );
 }
 
@@ -207,7 +207,7 @@ fn a_port_is_refused() {
 }
 
 #[test]
-fn what_is_no_address_is_refused() {
+fn a_text_that_is_not_an_address_is_refused() {
     for entry in ["10.0.0", "10.0.0.256", "010.0.0.1", "*", "/8", "fe80::1%eth0", "ab::zz", "1:2"] {
         assert_eq!(error(entry), AllowListError::Address { entry: entry.into() });
     }
@@ -215,7 +215,7 @@ fn what_is_no_address_is_refused() {
 }
 
 #[test]
-fn the_wrong_one_of_several_entries_is_named() {
+fn the_error_names_the_wrong_entry_of_several() {
     let entry = "10.0.0.0/99".into();
     assert_eq!(error("::1, 10.0.0.0/99, *"), AllowListError::Prefix { entry, max: 32 });
 }

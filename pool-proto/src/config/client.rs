@@ -10,7 +10,7 @@ use crate::id::IdExchange;
 use crate::time::Period;
 use crate::tuner::{Tuner, Tuning};
 
-/// Configuration of a [`Client`](crate::Client). Built by [`ClientConfig::builder`].
+/// The configuration of a [`Client`](crate::Client). Built by [`ClientConfig::builder`].
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
     pub(crate) common: Common,
@@ -22,7 +22,7 @@ pub struct ClientConfig {
 }
 
 impl ClientConfig {
-    /// A builder with the defaults.
+    /// Returns a builder with the defaults.
     ///
     /// ```
     /// use core::time::Duration;
@@ -50,25 +50,25 @@ impl ClientConfig {
         }
     }
 
-    /// How ids are exchanged.
+    /// Returns how ids are exchanged.
     #[must_use]
     pub const fn ids(&self) -> IdExchange {
         self.ids
     }
 
-    /// The most dials and handshakes at a time.
+    /// Returns the most dials and handshakes at a time.
     #[must_use]
     pub const fn max_dials(&self) -> u32 {
         self.max_dials
     }
 
-    /// How long a dial may take.
+    /// Returns the timeout of a dial.
     #[must_use]
     pub const fn dial_timeout(&self) -> Duration {
         self.dial_timeout.duration()
     }
 
-    /// The same configuration with `seed`, unless one was set.
+    /// Returns the same configuration with `seed`, unless a seed was set.
     pub fn or_seed(mut self, seed: u64) -> Self {
         self.common.seed.get_or_insert(seed);
         self
@@ -92,55 +92,59 @@ pub struct ClientConfigBuilder {
 impl ClientConfigBuilder {
     common_settings!();
 
-    /// The bounds of the number of ready connections to aim at. Default 4..=64.
+    /// Sets the bounds of the capacity, the number of ready connections to aim at. Default 4..=64.
     pub fn capacity(mut self, bounds: RangeInclusive<u32>) -> Self {
         self.capacity = bounds;
         self
     }
 
-    /// The bounds of the time between two rounds of the tuner. Default 100 ms..=1 s.
+    /// Sets the bounds of the interval, the time between two rounds of the tuner. Default
+    /// 100 ms..=1 s.
     pub fn interval(mut self, bounds: RangeInclusive<Duration>) -> Self {
         self.interval = bounds;
         self
     }
 
-    /// The law that moves capacity and interval. Default [`Tuning::Demand`].
+    /// Sets the law that moves capacity and interval. Default [`Tuning::Demand`].
     pub fn tuning(mut self, tuning: Tuning) -> Self {
         self.tuning = tuning;
         self
     }
 
-    /// How ids are exchanged. Default: read from the wire as [`IdFormat::Hex8`].
+    /// Sets how ids are exchanged. Default: the peer sends them as
+    /// [`IdFormat::Hex8`](crate::IdFormat::Hex8).
     pub fn ids(mut self, ids: IdExchange) -> Self {
         self.ids = ids;
         self
     }
 
-    /// The most dials and handshakes at a time. Default 32: on two cores over loopback the fill
+    /// Sets the most dials and handshakes at a time. Default 32: on two cores over loopback, the fill
     /// rate hardly rises between 16 and 64.
     pub fn max_dials(mut self, limit: u32) -> Self {
         self.max_dials = limit;
         self
     }
 
-    /// How long connecting may take, TLS not included. Default 10 s.
+    /// Sets the timeout of a dial, without TLS. Default 10 s.
     pub fn dial_timeout(mut self, timeout: Duration) -> Self {
         self.dial_timeout = timeout;
         self
     }
 
-    /// After the n-th failure in a row: a random wait up to `min(cap, base · 2ⁿ⁻¹)`, and then one
-    /// dial at a time until one succeeds. Default 200 ms and 30 s.
+    /// Sets the backoff. Default 200 ms and 30 s.
+    ///
+    /// After the n-th failure in a row the client waits for a random time up to
+    /// `min(cap, base · 2ⁿ⁻¹)`, and then dials one connection at a time until one succeeds.
     pub fn backoff(mut self, base: Duration, cap: Duration) -> Self {
         self.backoff = (base, cap);
         self
     }
 
-    /// Checks everything.
+    /// Checks the settings and returns the configuration.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] names the setting that makes no sense, and why.
+    /// [`ConfigError`] names the first invalid setting and says why it is invalid.
     pub fn build(self) -> Result<ClientConfig, ConfigError> {
         let common = self.common.build()?;
         let (low, high) = (*self.capacity.start(), *self.capacity.end());

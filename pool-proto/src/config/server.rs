@@ -8,7 +8,7 @@ use crate::config::TakeOrder;
 use crate::error::ConfigError;
 use crate::id::IdFormat;
 
-/// Configuration of a [`Server`](crate::Server). Built by [`ServerConfig::builder`].
+/// The configuration of a [`Server`](crate::Server). Built by [`ServerConfig::builder`].
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
     pub(crate) common: Common,
@@ -20,7 +20,7 @@ pub struct ServerConfig {
 }
 
 impl ServerConfig {
-    /// A builder with the defaults.
+    /// Returns a builder with the defaults.
     pub fn builder() -> ServerConfigBuilder {
         ServerConfigBuilder {
             common: Draft::default(),
@@ -32,13 +32,13 @@ impl ServerConfig {
         }
     }
 
-    /// How ids are written on the wire.
+    /// Returns the format of ids on the wire.
     #[must_use]
     pub const fn id_format(&self) -> IdFormat {
         self.format
     }
 
-    /// The same configuration with `seed`, unless one was set.
+    /// Returns the same configuration with `seed`, unless a seed was set.
     pub fn or_seed(mut self, seed: u64) -> Self {
         self.common.seed.get_or_insert(seed);
         self
@@ -60,47 +60,50 @@ pub struct ServerConfigBuilder {
 impl ServerConfigBuilder {
     common_settings!();
 
-    /// The most connections that are ready or becoming so; those in use do not count. A peer that
-    /// comes when they are reached is turned away before its handshake, unless another source
-    /// holds at least two more: then that one's oldest makes room. Of connections that peers have
-    /// begun to use and nobody here has asked for yet, twice as many are kept (at least 64). Default
+    /// Sets the most connections that are ready or in handshakes; those in use do not count. Default
     /// 64.
+    ///
+    /// At the limit, a peer is rejected before its handshake, unless another source holds at least
+    /// two connections more: then the oldest of that source is evicted. Claimed connections are
+    /// limited to twice the capacity, or 64 if that is more.
     pub fn capacity(mut self, limit: u32) -> Self {
         self.capacity = limit;
         self
     }
 
-    /// How ids are written on the wire. Default [`IdFormat::Hex8`].
+    /// Sets the format of ids on the wire. Default [`IdFormat::Hex8`].
     pub fn id_format(mut self, format: IdFormat) -> Self {
         self.format = format;
         self
     }
 
-    /// The most handshakes at a time. Default 256; at most [`MAX_HANDSHAKES`].
+    /// Sets the most handshakes at a time. Default 256; at most [`MAX_HANDSHAKES`].
     pub fn max_handshakes(mut self, limit: u32) -> Self {
         self.max_handshakes = limit;
         self
     }
 
-    /// The most connections that one source may hold, those in use not counted. A source is an IPv4
-    /// address or an IPv6 /64 network, the smallest block that one customer is given (RFC 6177).
-    /// Default: no limit but the capacity.
+    /// Sets the most connections that one source may hold; those in use do not count. Default: no
+    /// limit except the capacity.
+    ///
+    /// A source is an IPv4 address or an IPv6 /64 network, the smallest block that a customer is given
+    /// (RFC 6177).
     pub fn max_per_source(mut self, limit: impl Into<Option<u32>>) -> Self {
         self.max_per_source = limit.into();
         self
     }
 
-    /// Who may connect. Default: everyone.
+    /// Sets the peers that may connect. Default: everyone.
     pub fn allow(mut self, allow: AllowList) -> Self {
         self.allow = allow;
         self
     }
 
-    /// Checks everything.
+    /// Checks the settings and returns the configuration.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] names the setting that makes no sense, and why.
+    /// [`ConfigError`] names the first invalid setting and says why it is invalid.
     pub fn build(self) -> Result<ServerConfig, ConfigError> {
         let common = self.common.build()?;
         at_least_one("capacity", self.capacity)?;

@@ -1,8 +1,8 @@
-//! Why bytes are not an id.
+//! The error for bytes that are not an id, and its hints.
 
 use core::fmt;
 
-/// Why the bytes at the start of a connection are not an id.
+/// The reason why the bytes at the start of a connection are not an id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdError {
@@ -12,28 +12,28 @@ pub enum IdError {
          {}", short_hint(.got)
     )]
     Short {
-        /// Bytes of the id that came.
+        /// The number of bytes that came.
         got: usize,
-        /// Bytes of a whole id, see [`IdFormat::wire_len`].
+        /// The number of bytes of a whole id: [`IdFormat::wire_len`](super::IdFormat::wire_len).
         expected: usize,
     },
-    /// The format is [`IdFormat::Hex8`] and a byte is not one of `0-9a-f`.
+    /// The format is [`IdFormat::Hex8`](super::IdFormat::Hex8) and a byte is not one of `0-9a-f`.
     #[error(
         "expected a connection id of 8 characters 0-9a-f, but byte {} came at offset {offset}: {}; \
          if the peer sends Raw4 ids, configure IdFormat::Raw4",
         ShownByte(*byte), not_hex_hint(.offset, .byte)
     )]
     NotHex {
-        /// Place of the first wrong byte, 0 to 7.
+        /// The position of the first wrong byte, 0 to 7.
         offset: usize,
         /// The wrong byte.
         byte: u8,
     },
-    /// The format is [`IdFormat::Raw4`], and connection after connection begins with 8 characters of
-    /// `0-9a-f`: see [`FormatDetector`].
+    /// The format is [`IdFormat::Raw4`](super::IdFormat::Raw4), and several connections in a row have
+    /// begun with 8 characters of `0-9a-f`: see [`FormatDetector`](super::FormatDetector).
     #[error(
-        "the last connections all began with 8 characters 0-9a-f, of which 4 were taken for an id: \
-         the peer sends Hex8 ids, configure IdFormat::Hex8"
+        "several connections in a row began with 8 characters 0-9a-f, of which 4 were taken for an \
+         id: the peer sends Hex8 ids, configure IdFormat::Hex8"
     )]
     HalfOfHex8,
 }
@@ -55,14 +55,13 @@ fn short_hint(got: &usize) -> &'static str {
 fn not_hex_hint(offset: &usize, byte: &u8) -> &'static str {
     match (offset, byte) {
         (_, b'A'..=b'F') => "an upper-case letter, the peer must write its ids in lower case",
-        // The record types alert and handshake of RFC 8446, section 5.1.
+        // The record types of alert and handshake (RFC 8446, section 5.1).
         (0, 0x15 | 0x16) => {
-            "it begins a TLS record, the peer may speak TLS on what is a plaintext port here: \
-             configure TLS on both ends or on neither"
+            "it begins a TLS record, the peer may speak TLS to a plaintext port: configure TLS on both ends or on neither"
         }
         (_, b' '..=b'~' | b'\t' | b'\r' | b'\n') => {
-            "the peer sends text that is no id: check the address, or configure IdExchange::None \
-             if it sends no ids"
+            "the peer sends text that is not an id: check the address, or configure \
+             IdExchange::None if it sends no ids"
         }
         _ => "not even text, check the address",
     }

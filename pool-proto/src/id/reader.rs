@@ -6,12 +6,12 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::{ConnId, IdError, IdFormat};
 
-/// Reads the id at the start of a connection, from bytes that come in any fragmentation.
+/// A reader of the id at the start of a connection, for bytes in any fragmentation.
 ///
-/// Put bytes in with [`buffer_mut`](Self::buffer_mut) or [`feed`](Self::feed), then ask
-/// [`poll`](Self::poll). Bytes behind the id are kept for [`into_surplus`](Self::into_surplus).
-/// The reader holds what it is given: poll after each read, and it never holds more than one read
-/// and an unfinished id.
+/// Put bytes in with [`buffer_mut`](Self::buffer_mut) or [`feed`](Self::feed), then call
+/// [`poll`](Self::poll). The reader keeps bytes after the id for
+/// [`into_surplus`](Self::into_surplus). Poll after each read; then the reader never holds more than
+/// one read and an unfinished id.
 pub struct IdReader {
     format: IdFormat,
     buffer: BytesMut,
@@ -26,36 +26,35 @@ enum State {
 }
 
 impl IdReader {
-    /// A reader of one id in this format. Allocates nothing before the first byte.
+    /// Creates a reader of one id in this format. It allocates nothing before the first byte.
     #[must_use]
     pub fn new(format: IdFormat) -> Self {
         Self { format, buffer: BytesMut::new(), state: State::Waiting }
     }
 
-    /// The buffer, for an adapter that reads straight into it. Append to it only.
+    /// Returns the buffer, for a driver that reads straight into it. Only append to it.
     ///
-    /// An adapter that must not read past the id limits the read to [`missing`](Self::missing)
-    /// bytes.
+    /// A driver that must not read beyond the id limits the read to [`missing`](Self::missing) bytes.
     pub fn buffer_mut(&mut self) -> &mut BytesMut {
         &mut self.buffer
     }
 
-    /// Appends bytes that came from the peer. After an error they are dropped: nobody can want
-    /// them, and a babbling peer must not fill the memory.
+    /// Appends bytes from the peer. After an error it drops them: they are useless then, and a peer
+    /// must not fill the memory.
     pub fn feed(&mut self, bytes: &[u8]) {
         if !matches!(self.state, State::Failed(_)) {
             self.buffer.extend_from_slice(bytes);
         }
     }
 
-    /// The id, or `Ok(None)` as long as more bytes are needed.
+    /// Returns the id, or `Ok(None)` while more bytes are needed.
     ///
-    /// The first `Ok(Some(id))` takes the id out of the buffer; later polls repeat the answer.
+    /// The first `Ok(Some(id))` takes the id out of the buffer. Later polls repeat the answer.
     ///
     /// # Errors
     ///
-    /// [`IdError::NotHex`] as soon as the first wrong byte is there, without waiting for the rest.
-    /// The error is final: later polls repeat it.
+    /// [`IdError::NotHex`] at the first wrong byte, without waiting for the rest. The error is final:
+    /// later polls repeat it.
     pub fn poll(&mut self) -> Result<Option<ConnId>, IdError> {
         match &self.state {
             State::Waiting => {}
@@ -65,7 +64,7 @@ impl IdReader {
         match self.format.decode(&self.buffer) {
             Ok(None) => Ok(None),
             Ok(Some(id)) => {
-                // Decoding needed this many bytes, so that many are there.
+                // Decoding needed this many bytes, so they are there.
                 self.buffer.advance(self.format.wire_len());
                 self.state = State::Whole(id);
                 Ok(Some(id))
@@ -74,7 +73,7 @@ impl IdReader {
         }
     }
 
-    /// How many bytes the id still lacks; 0 if it is whole or has failed.
+    /// Returns the number of bytes that the id still lacks; 0 after the id is whole or an error.
     #[must_use]
     pub fn missing(&self) -> usize {
         match self.state {
@@ -83,11 +82,11 @@ impl IdReader {
         }
     }
 
-    /// To be called when the peer has ended the stream: the id, if it was whole by then.
+    /// Takes in EOF, and returns the id if it is whole.
     ///
     /// # Errors
     ///
-    /// [`IdError::Short`] if it was not, or the error [`poll`](Self::poll) would give. Either is
+    /// [`IdError::Short`] if the id is not whole, or the error of [`poll`](Self::poll). Both are
     /// final.
     pub fn end(&mut self) -> Result<ConnId, IdError> {
         match self.poll()? {
@@ -100,12 +99,12 @@ impl IdReader {
         }
     }
 
-    /// The bytes that came after the id, untouched and in order, without copying them.
+    /// Returns the bytes after the id, in order and without copying.
     ///
-    /// Empty if there is no whole id: no byte is the user's before that.
+    /// Empty if the id is not whole: before that, no byte is the user's.
     #[must_use]
     pub fn into_surplus(mut self) -> Bytes {
-        // Without this an id nobody polled for would come out as user data.
+        // Without this poll, an id that was not polled for would come out as user data.
         match self.poll() {
             Ok(Some(_)) => self.buffer.freeze(),
             Ok(None) | Err(_) => Bytes::new(),
@@ -119,7 +118,7 @@ impl IdReader {
 }
 
 impl fmt::Debug for IdReader {
-    /// Tells how much is buffered and not what: the surplus is user data and not for logs.
+    /// Shows the number of buffered bytes, not the bytes: user data must not get into logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IdReader")
             .field("format", &self.format)

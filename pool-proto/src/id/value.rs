@@ -7,24 +7,26 @@ use super::{ID_CHARS, hex_value};
 
 /// The id of a connection: 4 bytes, shown as 8 lower-case hex characters.
 ///
-/// The order is that of the bytes, which is also that of the text.
+/// Ids are ordered by their bytes, which is also the order of their texts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(u32);
 
 impl ConnId {
-    /// The id `00000000`. Newer releases of the reference give it to the first connection, and their
-    /// users take that one as their control connection. A machine does so only where
-    /// [asked](crate::ServerConfigBuilder::control_connection), and else never makes it; as an id
-    /// that a peer sends it is like any other.
+    /// The id `00000000`.
+    ///
+    /// Newer releases of the Go package give it to their first connection, which their users take as
+    /// the control connection. A machine makes this id only if the
+    /// [configuration](crate::ServerConfigBuilder::control_connection) says so. Sent by a peer, it is
+    /// an id like any other.
     pub const ZERO: Self = Self(0);
 
-    /// The id made of these 4 bytes; the first one is the first in the text and on the wire.
+    /// Returns the id of these 4 bytes. The first byte is the first in the text and on the wire.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 4]) -> Self {
         Self(u32::from_be_bytes(bytes))
     }
 
-    /// The 4 bytes of the id, in the order of [`ConnId::from_bytes`].
+    /// Returns the 4 bytes of the id, in the order of [`ConnId::from_bytes`].
     #[must_use]
     pub const fn to_bytes(self) -> [u8; 4] {
         self.0.to_be_bytes()
@@ -46,7 +48,7 @@ impl ConnId {
 }
 
 impl fmt::Display for ConnId {
-    /// 8 lower-case hex characters; width, fill and alignment are honoured.
+    /// Writes 8 lower-case hex characters. Width, fill and alignment apply.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Hex digits are always UTF-8: the default is never taken.
         f.pad(core::str::from_utf8(&self.to_hex()).unwrap_or_default())
@@ -62,12 +64,12 @@ impl fmt::Debug for ConnId {
 impl FromStr for ConnId {
     type Err = ParseIdError;
 
-    /// Parses exactly 8 lower-case hex characters, so that an id has one spelling only.
+    /// Parses exactly 8 lower-case hex characters, so that an id has only one spelling.
     ///
     /// # Errors
     ///
-    /// [`ParseIdError::Length`] for any other number of characters, else
-    /// [`ParseIdError::Character`] for the first one that is not in `0-9a-f`.
+    /// [`ParseIdError::Length`] for any other number of characters, otherwise
+    /// [`ParseIdError::Character`] for the first character that is not in `0-9a-f`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let got = text.chars().count();
         if got != ID_CHARS {
@@ -83,14 +85,14 @@ impl FromStr for ConnId {
     }
 }
 
-/// Why a text is not a [`ConnId`].
+/// The reason why a text is not a [`ConnId`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseIdError {
     /// The text is too short or too long.
     #[error("expected a connection id of 8 characters 0-9a-f, but the text has {got}")]
     Length {
-        /// Characters (not bytes) of the text.
+        /// The number of characters (not bytes) in the text.
         got: usize,
     },
     /// A character is not one of `0-9a-f`.
@@ -99,7 +101,7 @@ pub enum ParseIdError {
          {}", if .character.is_ascii_hexdigit() { ": write it in lower case" } else { "" }
     )]
     Character {
-        /// Place of the first wrong character, 0 to 7.
+        /// The position of the first wrong character, 0 to 7.
         offset: usize,
         /// The wrong character.
         character: char,

@@ -4,10 +4,10 @@ use bytes::Buf;
 
 use super::{ConnId, ID_CHARS, IdFormat};
 
-/// An id on its way to the wire: a [`Buf`] without any allocation.
+/// A writer of an id: a [`Buf`] that does not allocate.
 ///
-/// Write [`chunk`](Buf::chunk), [`advance`](Buf::advance) by what was taken, until nothing
-/// [`remaining`](Buf::remaining)s. Advancing too far is the same as advancing to the end; it does
+/// Write [`chunk`](Buf::chunk) and [`advance`](Buf::advance) by the number of bytes written, until
+/// [`remaining`](Buf::remaining) is 0. Advancing too far is the same as advancing to the end; it does
 /// not panic.
 #[derive(Clone, Debug)]
 pub struct IdWriter {
@@ -17,7 +17,7 @@ pub struct IdWriter {
 }
 
 impl IdWriter {
-    /// A writer of this id in this format.
+    /// Creates a writer of this id in this format.
     #[must_use]
     pub const fn new(format: IdFormat, id: ConnId) -> Self {
         let wire = match format {

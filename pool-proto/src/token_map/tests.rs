@@ -18,7 +18,7 @@ fn only_the_whole_token_finds_an_entry() {
 }
 
 #[test]
-fn what_is_known_can_be_changed() {
+fn an_entry_can_be_changed() {
     let mut table = TokenMap::new();
     table.insert(token(0, 1), 'a');
     *table.get_mut(token(0, 1)).unwrap() = 'b';
@@ -28,7 +28,7 @@ fn what_is_known_can_be_changed() {
 }
 
 #[test]
-fn an_empty_table_knows_nobody() {
+fn an_empty_table_has_no_entries() {
     let mut table = TokenMap::<char>::default();
     for token in [token(0, 0), token(9, 0)] {
         assert_eq!(table.get(token), None);
@@ -59,7 +59,7 @@ fn it_grows_no_further_than_the_slots_that_are_used() {
 }
 
 #[test]
-fn the_same_token_replaces_what_is_known_of_it() {
+fn the_same_token_replaces_its_entry() {
     let mut table = TokenMap::new();
     table.insert(token(0, 5), 'a');
     assert_eq!(table.insert(token(0, 5), 'b'), Some('a'));
@@ -67,7 +67,7 @@ fn the_same_token_replaces_what_is_known_of_it() {
 }
 
 #[test]
-fn later_is_less_than_half_way_round_ahead() {
+fn a_later_generation_is_less_than_half_the_range_ahead() {
     const HALF: u32 = 1 << 31;
     for (known, new, stays) in [
         (0, u32::MAX, true),

@@ -18,7 +18,7 @@ fn demand_raises_capacity_with_every_miss_up_to_the_maximum() {
 }
 
 #[test]
-fn demand_lowers_capacity_only_by_what_was_never_needed() {
+fn demand_lowers_capacity_only_by_stock_that_was_never_needed() {
     let mut tuner = demand();
     tuner.require(100);
     tuner.begin_round(20);
@@ -32,7 +32,7 @@ fn demand_lowers_capacity_only_by_what_was_never_needed() {
 }
 
 #[test]
-fn demand_looks_less_often_while_nothing_happens() {
+fn demand_makes_rounds_rarer_while_nothing_happens() {
     let mut tuner = demand();
     let quiet: std::vec::Vec<u128> = (0..5).map(|_| tuner.round(0, 0).1.as_millis()).collect();
     assert_eq!(quiet, [200, 400, 800, 1000, 1000]);
@@ -40,7 +40,7 @@ fn demand_looks_less_often_while_nothing_happens() {
 }
 
 #[test]
-fn the_reference_law_ignores_misses() {
+fn the_law_of_the_go_package_ignores_misses() {
     let mut tuner = Tuner::new(Tuning::NodePass, 4..=100, ms(100)..=ms(1000));
     tuner.missed();
     tuner.require(50);
