@@ -31,7 +31,7 @@ pub enum Tuning {
     NodePass,
 }
 
-/// One step of the interval under [`Tuning::NodePass`], in nanoseconds: 100 ms, measured on the Go
+/// The step of the interval under [`Tuning::NodePass`], in nanoseconds: 100 ms, measured on the Go
 /// package.
 const INTERVAL_STEP: u64 = 100_000_000;
 

@@ -165,7 +165,7 @@ impl<C, R: Role> Machine<C, R> {
         }
     }
 
-    /// Ends a waiter and returns what it was waiting for. A connection that was granted to it goes to
+    /// Ends a waiter and returns how far it had come. A connection that was granted to it goes to
     /// the next waiter, or back into the pool.
     pub fn cancel(&mut self, now: Instant, waiter: WaiterId) -> WaitOutcome {
         let now = self.advance(now);
