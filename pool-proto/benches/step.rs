@@ -1,11 +1,11 @@
-//! What a step of the machine costs.
+//! The cost of a step of the machine.
 //!
 //! `cargo bench -p pool-proto --bench step [-- --quick]`
 //!
 //! - Machine: nanoseconds per event with 1,000, 100,000 and 1,000,000 live connections and every
 //!   timer on. An event is one call that changes the machine: `acquire`, `acquire_by_id`, `put`,
-//!   `admit`, `handle_event`, `handle_timeout`. Its price includes draining `poll_action` after it,
-//!   one `poll_timeout`, and this driver's own work (drawing the ids).
+//!   `admit`, `handle_event`, `handle_timeout`. Its cost includes draining `poll_action`, one
+//!   `poll_timeout`, and this driver's own work (drawing the ids).
 //!
 //! A figure beyond its aim is marked `MISS`; benchmarks do not fail builds.
 
@@ -22,9 +22,9 @@ use rustix::time::{ClockId, clock_gettime};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
-/// How much of everything to do.
+/// The amount of work.
 struct Effort {
-    /// Live connections, and the aim in nanoseconds per event.
+    /// Numbers of live connections, each with its aim in nanoseconds per event.
     sizes: &'static [(u32, f64)],
     machine_rounds: usize,
     machine_cycles: u32,
@@ -39,7 +39,7 @@ const FULL: Effort = Effort {
 /// For continuous integration: the same figures with more noise, in about ten seconds.
 const QUICK: Effort = Effort { machine_rounds: 11, machine_cycles: 15_000, ..FULL };
 
-/// `cargo test --benches` calls without `--bench`: only whether it runs at all.
+/// For `cargo test --benches`, which calls without `--bench`: only a test that it runs.
 const SMOKE: Effort =
     Effort { sizes: &[(1_000, f64::INFINITY)], machine_rounds: 2, machine_cycles: 500 };
 
@@ -60,8 +60,8 @@ fn nanos(clock: ClockId) -> u64 {
     whole * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or_default()
 }
 
-/// How long `act` takes, in nanoseconds of this thread: who else uses the processor meanwhile must
-/// not count (though they do slow it down, by its caches).
+/// Returns the time that `act` takes, in nanoseconds of this thread. Other users of the processor do not
+/// count, though they slow it down through the caches.
 fn timed<T>(act: impl FnOnce() -> T) -> (f64, T) {
     let start = nanos(ClockId::ThreadCPUTime);
     let result = black_box(act());
@@ -95,9 +95,9 @@ impl Spread {
     }
 }
 
-// --- (a) the machine --------------------------------------------------------------------------------
+// --- the machine ------------------------------------------------------------------------------------
 
-/// What happens to a connection in one cycle. Its events, where nothing else happens:
+/// A cycle in the life of a connection, with its events:
 #[derive(Clone, Copy)]
 enum Cycle {
     /// acquire, put, Checked
@@ -113,18 +113,18 @@ enum Cycle {
 const CYCLES: [(&str, Cycle); 4] =
     [("mix", Cycle::Mix), ("any", Cycle::Any), ("by id", Cycle::ById), ("churn", Cycle::Churn)];
 
-/// What a role's driver does for itself.
+/// The part of the driver that differs by role.
 trait Drive: Role {
-    /// A connection ended, and another is to come; actions ask for it where the machine does.
+    /// Replaces a connection that has ended, unless the machine asks for a dial itself.
     fn replace(driver: &mut Driver<Self>) -> Outcome;
 }
 
-/// A driver without I/O: it answers every action at once. A connection is its place in `ids`.
+/// A driver without I/O, which answers every action at once. A connection is its index in `ids`.
 struct Driver<R> {
     machine: Machine<u64, R>,
     now: u64,
     random: fastrand::Rng,
-    /// The ids of the live connections; `None` where one has ended.
+    /// The ids of the live connections; `None` for those that have ended.
     ids: Vec<Option<ConnId>>,
     free: Vec<u64>,
     peers: u32,
@@ -144,7 +144,7 @@ impl<R: Drive> Driver<R> {
         }
     }
 
-    /// Calls are a microsecond apart: the timers run and are re-armed, and hardly any fires.
+    /// Calls are a microsecond apart, so that timers are armed and re-armed, but hardly any fires.
     fn tick(&mut self) -> Instant {
         self.now += 1_000;
         Instant::from_nanos(self.now)
@@ -156,7 +156,7 @@ impl<R: Drive> Driver<R> {
         self.called();
     }
 
-    /// What follows every call but the actions: the question when to call next.
+    /// Asks for the next deadline, as after every call.
     fn called(&mut self) {
         self.events += 1;
         let now = Instant::from_nanos(self.now);
@@ -175,7 +175,7 @@ impl<R: Drive> Driver<R> {
                 }
                 Action::Dial { token } => {
                     self.event(Event::Dialed { token });
-                    // An odd multiplier permutes: no two peers send the same id.
+                    // An odd multiplier permutes, so no two peers send the same id.
                     self.peers += 1;
                     let id = self.peers.wrapping_mul(0x9e37_79b1).to_be_bytes();
                     self.establish(token, ConnId::from_bytes(id), true);
@@ -273,7 +273,7 @@ impl<R: Drive> Driver<R> {
         }
     }
 
-    /// Nanoseconds per event.
+    /// Measures nanoseconds per event.
     fn measure(&mut self, cycle: Cycle, rounds: usize, cycles: u32) -> Outcome<Spread> {
         let mut samples = Vec::with_capacity(rounds);
         for round in 0..=rounds {
@@ -295,7 +295,7 @@ impl Drive for Dialing {
     }
 }
 
-/// Peers come from this many addresses in turn.
+/// The number of addresses from which peers come, in turn.
 const SOURCES: u32 = 50;
 
 impl Drive for Accepting {
@@ -317,8 +317,8 @@ const LIFETIME: Duration = Duration::from_secs(3600);
 fn client_config(capacity: u32) -> Outcome<ClientConfig> {
     let config = ClientConfig::builder()
         .ids(IdExchange::Wire(IdFormat::Hex8))
-        // One more than is aimed at: else what was replaced when it was taken is put back into a
-        // full pool.
+        // The maximum is one above the number of connections: a leased connection is replaced at
+        // once, and would otherwise be put back into a full pool.
         .capacity(capacity..=capacity + 1)
         .max_connections(capacity + 100)
         .idle_timeout(IDLE)
@@ -357,9 +357,8 @@ fn machine<R: Drive>(
     aim: f64,
     effort: &Effort,
 ) -> Outcome {
-    // Established one after another, connections lie in memory in the order in which they are
-    // taken; taking each once in random order ends that, as use does in a pool that has been up
-    // for a while.
+    // At first, connections lie in memory in the order in which they are acquired. Acquiring each
+    // once in random order ends that, as use does in a pool that has been up for a while.
     let mut ids: Vec<ConnId> = driver.ids.iter().copied().flatten().collect();
     driver.random.shuffle(&mut ids);
     for id in ids {

@@ -1,5 +1,5 @@
-//! A client's and a server's machine, driven by hand over blocking `std::net`: no adapter, no
-//! executor, no feature. Whatever can do I/O and tell the time can drive a machine like this.
+//! Drives a client's and a server's machine by hand over blocking `std::net`, without an adapter or an
+//! executor. Any program that can do I/O and read a clock can drive a machine like this.
 //!
 //! `cargo run -p pool-proto --example by_hand`
 
@@ -19,24 +19,24 @@ use pool_proto::{
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 type Pool<R> = Machine<TcpStream, R>;
 
-/// The machine never asks what time it is: its driver says so, by a clock that does not jump.
+/// Returns the time by a monotonic clock. The machine never reads a clock; its driver does.
 #[expect(clippy::disallowed_methods, reason = "the one clock of this driver")]
 fn now() -> Instant {
     static START: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
     Instant::EPOCH + START.elapsed()
 }
 
-/// Both drivers. A connection is a plain socket, in both machines.
-struct Hands {
+/// The driver of both machines. A connection is a plain socket.
+struct Driver {
     listener: TcpListener,
     client: Client<TcpStream>,
     server: Server<TcpStream>,
     accepted: Vec<Token>,
 }
 
-impl Hands {
-    /// The driving loop: what has come due is done, what comes out of the machines is carried out
-    /// in order, and what came of it goes in again, until there is nothing left to do.
+impl Driver {
+    /// The driving loop: handles deadlines, carries out the actions of the machines in order, and driver
+    /// in the results, until both machines are quiet.
     fn drive(&mut self) -> Outcome {
         loop {
             let now = now();
@@ -57,17 +57,18 @@ impl Hands {
         }
     }
 
-    /// Answered by `DialFailed`, or by `Dialed` and then `Established` or `HandshakeFailed`.
+    /// Carries out a dial. Answers with `DialFailed`, or with `Dialed` and then `Established` or
+    /// `HandshakeFailed`.
     fn dial(&mut self, token: Token) -> Outcome {
         let Ok(mut connection) = TcpStream::connect(self.listener.local_addr()?) else {
             self.client.handle_event(now(), Event::DialFailed { token });
             return Ok(());
         };
         self.client.handle_event(now(), Event::Dialed { token });
-        // Elsewhere each handshake has a thread or a task; here both ends take turns.
+        // An adapter gives each handshake a thread or a task; here both ends take turns.
         self.accept()?;
         let mut reader = IdReader::new(IdFormat::Hex8);
-        // Not a byte more than is missing: what follows the id is the user's.
+        // Reads only the missing bytes: bytes after the id are the user's.
         let mut wire = vec![0; reader.missing()];
         let failure = HandshakeFailure::Id;
         let mut event = Event::HandshakeFailed { token, failure };
@@ -81,7 +82,8 @@ impl Hands {
         Ok(())
     }
 
-    /// `admit` reserves a place and names the id; when that has left, the connection is ready.
+    /// Accepts a peer. `admit` reserves a place and makes the id; after the id is sent, the connection
+    /// is ready.
     fn accept(&mut self) -> Outcome {
         let (mut connection, peer) = self.listener.accept()?;
         let admission = self.server.admit(now(), peer.ip())?;
@@ -99,17 +101,17 @@ fn established(token: Token, connection: TcpStream, id: Option<ConnId>) -> Event
     Event::Established { token, connection, id }
 }
 
-/// What the drivers of both roles do alike.
+/// Carries out the actions that both roles have.
 fn carry_out<R: Role>(end: &str, pool: &mut Pool<R>, action: Action<TcpStream>) -> Outcome {
     println!("{end}: {action:?}");
     match action {
         Action::Check { token, mut connection, kind } => {
-            let result = look(&mut connection, kind)?;
-            println!("{end}: {token:?} is found {result:?}");
+            let result = inspect(&mut connection, kind)?;
+            println!("{end}: {token:?} is {result:?}");
             let event = Event::Checked { token, connection, result };
             pool.handle_event(now(), event);
         }
-        // An executor would stop the task, or wake it; here nothing runs besides this loop.
+        // An executor would cancel a task, or wake it; here nothing runs besides this loop.
         Action::Abort { .. } | Action::Wake { .. } => {}
         Action::Close { connection, .. } => drop(connection),
         Action::Dial { .. } => return Err("only a client dials".into()),
@@ -117,8 +119,8 @@ fn carry_out<R: Role>(end: &str, pool: &mut Pool<R>, action: Action<TcpStream>) 
     Ok(())
 }
 
-/// Looks at a socket without blocking, and throws away what has arrived if it is to be drained.
-fn look(stream: &mut TcpStream, kind: CheckKind) -> Outcome<CheckResult> {
+/// Checks a socket without blocking, and discards arrived data if it is to be drained.
+fn inspect(stream: &mut TcpStream, kind: CheckKind) -> Outcome<CheckResult> {
     stream.set_nonblocking(true)?;
     let mut bytes = [0; 1024];
     let result = loop {
@@ -143,59 +145,59 @@ fn talk(mut here: &TcpStream, mut there: &TcpStream) -> Outcome {
     check(&heard == b"ping", "a request and its answer arrive")
 }
 
-fn check(holds: bool, what: &str) -> Outcome {
-    println!("check:  {what}: {holds}");
-    holds.then_some(()).ok_or_else(|| what.into())
+fn check(holds: bool, claim: &str) -> Outcome {
+    println!("check:  {claim}: {holds}");
+    holds.then_some(()).ok_or_else(|| claim.into())
 }
 
 fn main() -> Outcome {
     let client = ClientConfig::builder().capacity(3..=4);
     let client = client.idle_timeout(Duration::from_secs(1));
-    let mut hands = Hands {
+    let mut driver = Driver {
         listener: TcpListener::bind("127.0.0.1:0")?,
         client: Client::new(&client.build()?, now()),
         server: Server::new(&ServerConfig::builder().build()?, now()),
         accepted: Vec::new(),
     };
-    println!("-- the server takes any; nobody has connected yet, so it waits for its turn");
-    let Acquired::Queued(waiter) = hands.server.acquire(now()) else {
-        return Err("there is a connection before anybody has connected".into());
+    println!("-- the server acquires any connection; none is there yet, so it waits");
+    let Acquired::Queued(waiter) = driver.server.acquire(now()) else {
+        return Err("there is a connection before a client has connected".into());
     };
-    hands.drive()?;
-    let Collected::Ready(served) = hands.server.collect(now(), waiter) else {
-        return Err("nobody served the waiter".into());
+    driver.drive()?;
+    let Collected::Ready(served) = driver.server.collect(now(), waiter) else {
+        return Err("the waiter was not served".into());
     };
-    println!("-- the client takes the same connection, by the id that the server tells it");
-    let Acquired::Ready(taken) = hands.client.acquire_by_id(now(), served.id) else {
+    println!("-- the client acquires the same connection, by the id that the server tells it");
+    let Acquired::Ready(taken) = driver.client.acquire_by_id(now(), served.id) else {
         return Err("the client does not know the id".into());
     };
-    hands.drive()?;
+    driver.drive()?;
     talk(&served.connection, &taken.connection)?;
     talk(&taken.connection, &served.connection)?;
-    println!("-- both put it back: it is drained, and ready again");
-    hands.client.put(now(), taken.token, taken.connection)?;
-    hands.server.put(now(), served.token, served.connection)?;
-    hands.drive()?;
-    check(hands.client.idle() == 4 && hands.server.idle() == 4, "four are ready at both ends")?;
-    println!("-- sleep until the first deadline: idle connections end, others take their place");
-    let due = hands.client.poll_timeout().ok_or("no timer is running")?;
+    println!("-- both put it back: it is drained and ready again");
+    driver.client.put(now(), taken.token, taken.connection)?;
+    driver.server.put(now(), served.token, served.connection)?;
+    driver.drive()?;
+    check(driver.client.idle() == 4 && driver.server.idle() == 4, "four are ready at both ends")?;
+    println!("-- sleep until the first deadline: idle connections are closed and replaced");
+    let due = driver.client.poll_timeout().ok_or("no timer is running")?;
     std::thread::sleep(due.since(now()));
-    hands.drive()?;
-    check(hands.client.stats().totals.idle_timeouts > 0, "a timer fired")?;
-    // The server's sockets are readable now. A reactor would say which; by hand: look at all.
-    for token in std::mem::take(&mut hands.accepted) {
-        hands.server.handle_event(now(), Event::Readable { token });
+    driver.drive()?;
+    check(driver.client.stats().totals.idle_timeouts > 0, "a timer fired")?;
+    // The server's sockets are readable now. A reactor would say which; here all are checked.
+    for token in std::mem::take(&mut driver.accepted) {
+        driver.server.handle_event(now(), Event::Readable { token });
     }
-    hands.drive()?;
-    check(hands.server.stats().totals.peer_closed > 0, "the server saw them end")?;
-    println!("-- flush: everything ends and begins anew; close: and nothing begins any more");
-    check(hands.client.flush(now()) >= 3, "there was something to flush")?;
-    hands.drive()?;
-    check(hands.client.idle() == 3, "three new ones are ready")?;
-    hands.client.close(now());
-    hands.server.close(now());
-    hands.drive()?;
-    check(hands.client.idle() + hands.server.idle() == 0, "nothing is left")?;
+    driver.drive()?;
+    check(driver.server.stats().totals.peer_closed > 0, "the server saw them end")?;
+    println!("-- flush: all connections end and are replaced; close: none is replaced");
+    check(driver.client.flush(now()) >= 3, "there were connections to flush")?;
+    driver.drive()?;
+    check(driver.client.idle() == 3, "three new connections are ready")?;
+    driver.client.close(now());
+    driver.server.close(now());
+    driver.drive()?;
+    check(driver.client.idle() + driver.server.idle() == 0, "nothing is left")?;
     println!("by_hand: ok");
     Ok(())
 }

@@ -1,13 +1,15 @@
 //! Exponential backoff with full jitter.
 
-use core::hash::{Hash, Hasher};
 use core::time::Duration;
 
 use crate::time::Period;
 
-/// How long to wait after failures: a random time up to `min(cap, base · 2ⁿ)`, where n counts the
-/// failures before this one ("full jitter": a fleet that lost its server together does not return
-/// together). A success starts over. A pure value: the same seed gives the same waits.
+/// The waits after failures: a random time up to `min(cap, base · 2ⁿ)`, where n is the number of
+/// failures before this one.
+///
+/// The wait is random from zero up ("full jitter"), so that a fleet of clients that lost its server
+/// at the same time does not return at the same time. A success starts over. A pure value: the same
+/// seed gives the same waits.
 ///
 /// Source of the algorithm: Marc Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog,
 /// 2015.
@@ -26,14 +28,14 @@ use crate::time::Period;
 pub struct Backoff {
     base: Period,
     cap: Period,
-    failures: u32,
-    /// What the last success forgave, in case it did not last.
-    forgiven: u32,
-    random: fastrand::Rng,
+    pub(crate) failures: u32,
+    /// The failures before the last success, in case that success is revoked.
+    pub(crate) forgiven: u32,
+    pub(crate) random: fastrand::Rng,
 }
 
 impl Backoff {
-    /// A backoff with no failure yet. Durations beyond 584 years saturate.
+    /// Creates a backoff without failures. Durations beyond 584 years saturate.
     #[must_use]
     pub fn new(base: Duration, cap: Duration, seed: u64) -> Self {
         Self {
@@ -45,32 +47,27 @@ impl Backoff {
         }
     }
 
-    /// Feeds a model checker's hasher with what the next waits depend on.
-    pub(crate) fn hash_state<H: Hasher>(&self, hasher: &mut H) {
-        (self.failures, self.forgiven, self.random.get_seed()).hash(hasher);
-    }
-
-    /// Failures since the last success.
+    /// Returns the number of failures since the last success.
     #[must_use]
     pub const fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// The longest wait the next failure can lead to.
+    /// Returns the longest possible wait after the next failure.
     #[must_use]
     pub fn bound(&self) -> Duration {
         let factor = 1u64.checked_shl(self.failures).unwrap_or(u64::MAX);
         Period::from_nanos(self.base.as_nanos().saturating_mul(factor)).min(self.cap).duration()
     }
 
-    /// Counts a failure and returns how long to wait.
+    /// Counts a failure and returns the time to wait.
     pub fn failure(&mut self) -> Duration {
         let bound = Period::saturating(self.bound()).as_nanos();
         self.failures = self.failures.saturating_add(1);
         Duration::from_nanos(self.random.u64(0..=bound))
     }
 
-    /// Starts over.
+    /// Starts over after a success.
     pub fn success(&mut self) {
         if self.failures > 0 {
             self.forgiven = self.failures;
@@ -78,8 +75,9 @@ impl Backoff {
         }
     }
 
-    /// A failure that proves the last success wrong: counts on from where that success started
-    /// over, and returns how long to wait.
+    /// Counts a failure that revokes the last success, and returns the time to wait.
+    ///
+    /// Counting continues from the failures before that success.
     pub fn relapse(&mut self) -> Duration {
         self.failures = self.failures.max(core::mem::take(&mut self.forgiven));
         self.failure()
@@ -87,55 +85,4 @@ impl Backoff {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn backoff() -> Backoff {
-        Backoff::new(Duration::from_millis(200), Duration::from_secs(30), 1)
-    }
-
-    #[test]
-    fn the_bound_doubles_up_to_the_cap_and_never_overflows() {
-        let mut backoff = backoff();
-        let mut bounds = std::vec::Vec::new();
-        for _ in 0..200 {
-            let bound = backoff.bound();
-            assert!(backoff.failure() <= bound);
-            bounds.push(bound.as_millis());
-        }
-        assert_eq!(bounds[..9], [200, 400, 800, 1600, 3200, 6400, 12800, 25600, 30000]);
-        assert!(bounds[9..].iter().all(|bound| *bound == 30000));
-    }
-
-    #[test]
-    fn waits_are_spread_over_the_whole_range() {
-        let waits: std::vec::Vec<u128> = (0..1000)
-            .map(|seed| {
-                Backoff::new(Duration::from_millis(200), Duration::from_secs(30), seed)
-                    .failure()
-                    .as_millis()
-            })
-            .collect();
-        for tenth in 0..10 {
-            let (low, high) = (tenth * 20, tenth * 20 + 20);
-            let hits = waits.iter().filter(|wait| (low..high).contains(*wait)).count();
-            assert!((50..200).contains(&hits), "{hits} of 1000 waits in {low}..{high} ms");
-        }
-    }
-
-    #[test]
-    fn a_success_that_does_not_last_does_not_start_over() {
-        let mut backoff = backoff();
-        for _ in 0..4 {
-            backoff.failure();
-        }
-        backoff.success();
-        assert_eq!(backoff.failures(), 0);
-        backoff.relapse();
-        assert_eq!(backoff.failures(), 5);
-        backoff.success();
-        backoff.success();
-        backoff.relapse();
-        assert_eq!(backoff.failures(), 6);
-    }
-}
+mod tests;

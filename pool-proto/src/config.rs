@@ -1,33 +1,29 @@
-//! Configuration: builders that refuse nonsense before anything runs.
+//! Configurations, and builders that check them before anything runs.
 
-use core::ops::RangeInclusive;
 use core::time::Duration;
 
-use crate::allow::AllowList;
 use crate::error::ConfigError;
-use crate::id::{IdExchange, IdFormat};
 use crate::time::Period;
-use crate::tuner::{Tuner, Tuning};
 
-/// The most connections one machine can hold: ids are 32 bits, and at least 8 of them tell apart
-/// the connections that use the same slot one after another.
+/// The most connections that one machine can hold: 2²⁴. Of the 32 bits of an id, the other 8 tell
+/// apart successive connections in the same slot.
 pub const MAX_CONNECTIONS: u32 = 1 << 24;
 
-/// The most handshakes at a time that can be configured: choosing whose handshake makes room looks at
-/// all of them.
+/// The most handshakes at a time that can be configured. To find a handshake to evict, the server
+/// looks at all of them.
 pub const MAX_HANDSHAKES: u32 = 4096;
 
-/// Which idle connection an acquire takes.
+/// The idle connection that an acquire takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum TakeOrder {
-    /// The one that has been idle longest: the stock stays young.
+    /// The connection that has been idle longest, so that none grows old in the pool.
     #[default]
     OldestFirst,
-    /// The one that became idle last: an idle timeout can then shrink the rest.
+    /// The connection that became idle last, so that the idle timeout can shrink the rest.
     NewestFirst,
 }
 
-/// Settings that clients and servers share.
+/// The settings that clients and servers share.
 #[derive(Clone, Debug)]
 pub(crate) struct Common {
     pub(crate) max_connections: u32,
@@ -44,7 +40,7 @@ pub(crate) struct Common {
     pub(crate) seed: Option<u64>,
 }
 
-/// Settings as the builders collect them: unchecked.
+/// The shared settings as a builder collects them, unchecked.
 #[derive(Clone, Debug)]
 struct Draft {
     max_connections: u32,
@@ -122,7 +118,11 @@ fn at_most(
 }
 
 fn fraction(setting: &'static str, value: f64) -> Result<f64, ConfigError> {
-    if (0.0..=1.0).contains(&value) { Ok(value) } else { Err(ConfigError::NoFraction { setting }) }
+    if (0.0..=1.0).contains(&value) {
+        Ok(value)
+    } else {
+        Err(ConfigError::NotAFraction { setting })
+    }
 }
 
 fn representable(setting: &'static str, duration: Duration) -> Result<Period, ConfigError> {
@@ -131,7 +131,7 @@ fn representable(setting: &'static str, duration: Duration) -> Result<Period, Co
 
 fn positive(setting: &'static str, duration: Duration) -> Result<Period, ConfigError> {
     if duration.is_zero() {
-        return Err(ConfigError::NoTime { setting });
+        return Err(ConfigError::ZeroDuration { setting });
     }
     representable(setting, duration)
 }
@@ -143,90 +143,98 @@ fn optional(setting: &'static str, duration: Option<Duration>) -> Result<Period,
 /// The setters of the settings that both builders share.
 macro_rules! common_settings {
     () => {
-        /// The most connections at a time, those in use included. Default 65,536; at most
-        /// [`MAX_CONNECTIONS`].
+        /// Sets the most connections at a time, including those in use. Default 65,536; at most
+        /// [`MAX_CONNECTIONS`](crate::MAX_CONNECTIONS).
         pub fn max_connections(mut self, limit: u32) -> Self {
             self.common.max_connections = limit;
             self
         }
 
-        /// The most callers that may wait at a time. Default 65,536.
+        /// Sets the most waiters at a time. Default 65,536.
         pub fn max_waiters(mut self, limit: u32) -> Self {
             self.common.max_waiters = limit;
             self
         }
 
-        /// Which idle connection an acquire takes. Default: the one that has been idle longest.
+        /// Sets which idle connection an acquire takes. Default [`TakeOrder::OldestFirst`].
         pub fn take_order(mut self, order: TakeOrder) -> Self {
             self.common.take_order = order;
             self
         }
 
-        /// One absolute deadline for handshake and id exchange together, however slowly bytes
-        /// trickle. Default 10 s.
+        /// Sets the timeout of handshake and id exchange together. It is one absolute deadline: bytes
+        /// that trickle in do not extend it. Default 10 s.
         pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
             self.common.handshake_timeout = timeout;
             self
         }
 
-        /// Closes a connection that was idle for this long. Default: never. On a server, more than
-        /// a second: a client takes a peer that closes new connections sooner for a full one, and
-        /// backs off.
+        /// Sets the time after which an idle connection is closed. Default: never.
+        ///
+        /// On a server, set more than one second: a client takes a peer that closes new connections
+        /// sooner for a full server, and backs off.
         pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
             self.common.idle_timeout = timeout.into();
             self
         }
 
-        /// Closes a connection this long after it was established (while it is in use: when it is
-        /// put back). Default: never. On a server, more than a second even when shortened by
-        /// [`lifetime_jitter`](Self::lifetime_jitter), as [`idle_timeout`](Self::idle_timeout).
+        /// Sets the time after which an established connection is closed. A connection in use is
+        /// closed when it is put back. Default: never.
+        ///
+        /// On a server, set more than one second even after the cut of
+        /// [`lifetime_jitter`](Self::lifetime_jitter), as for
+        /// [`idle_timeout`](Self::idle_timeout).
         pub fn max_lifetime(mut self, lifetime: impl Into<Option<Duration>>) -> Self {
             self.common.max_lifetime = lifetime.into();
             self
         }
 
-        /// Shortens each connection's lifetime by a random part of up to this fraction, drawn once
-        /// at its birth from [16 even steps](crate#timers), so that connections born together do
-        /// not end together. Default 0.1; from 0 to 1.
+        /// Sets the largest fraction, from 0 to 1, by which a connection's lifetime is shortened.
+        /// Default 0.1.
+        ///
+        /// Each connection draws its fraction once from [16 even steps](crate#timers), so that
+        /// connections that were established together do not expire together.
         pub fn lifetime_jitter(mut self, fraction: f64) -> Self {
             self.common.lifetime_jitter = fraction;
             self
         }
 
-        /// How long a connection that the peer has begun to use is kept for an acquire by id.
+        /// Sets how long a connection that the peer has begun to use is kept for an acquire by id.
         /// Default 30 s.
         pub fn claim_timeout(mut self, timeout: Duration) -> Self {
             self.common.claim_timeout = timeout;
             self
         }
 
-        /// How long a connection that was put back rests before it is drained and can be taken
-        /// again. What arrives until then counts as the former use's and is thrown away. Default:
-        /// zero, only what had arrived when it was put back is thrown away.
+        /// Sets how long a connection that was put back rests before it is drained and can be
+        /// acquired again. Data that arrives in this time belongs to the former use and is discarded.
+        /// Default: zero, so that only data that arrived before the put is discarded.
         pub fn reuse_delay(mut self, delay: Duration) -> Self {
             self.common.reuse_delay = delay;
             self
         }
 
-        /// How long the driver may take to drain or check a connection (it never blocks, so this
-        /// ends only what was lost). Default 1 s.
+        /// Sets the timeout of a drain or another check. Default 1 s. A check never blocks, so the
+        /// timeout ends only connections that the driver has lost.
         pub fn drain_timeout(mut self, timeout: Duration) -> Self {
             self.common.drain_timeout = timeout;
             self
         }
 
-        /// Whether one connection, known by [`00000000`](crate::ConnId::ZERO), is the control
-        /// connection, as the first of newer releases of the reference. Only an acquire by that id
-        /// takes it, and waits until it is there; it is no part of the stock. A server names the
-        /// next one so that comes when none has the name. Kept for the
-        /// [`claim_timeout`](Self::claim_timeout). Default: no; a server then never makes that id.
+        /// Sets whether the connection with the id [`00000000`](crate::ConnId::ZERO) is the control
+        /// connection, as in newer releases of the Go package. Default: no; then a server never makes
+        /// that id.
+        ///
+        /// Only an acquire by that id takes the control connection, and waits until it is there. It
+        /// is not part of the stock, and is kept for the [`claim_timeout`](Self::claim_timeout). A
+        /// server gives the id to the next connection whenever no live one has it.
         pub fn control_connection(mut self, wanted: bool) -> Self {
             self.common.control_connection = wanted;
             self
         }
 
-        /// The seed of everything random: ids, jitter. Without one the adapters draw it from the
-        /// operating system; a machine driven by hand uses a constant.
+        /// Sets the seed of everything random: ids, jitter, hash keys. Default: the adapters draw it
+        /// from the operating system; a machine driven by hand uses a constant.
         pub fn seed(mut self, seed: u64) -> Self {
             self.common.seed = Some(seed);
             self
@@ -234,279 +242,8 @@ macro_rules! common_settings {
     };
 }
 
-/// Configuration of a [`Client`](crate::Client). Built by [`ClientConfig::builder`].
-#[derive(Clone, Debug)]
-pub struct ClientConfig {
-    pub(crate) common: Common,
-    pub(crate) ids: IdExchange,
-    pub(crate) tuner: Tuner,
-    pub(crate) max_dials: u32,
-    pub(crate) dial_timeout: Period,
-    pub(crate) backoff: (Duration, Duration),
-}
+mod client;
+mod server;
 
-impl ClientConfig {
-    /// A builder with the defaults.
-    ///
-    /// ```
-    /// use core::time::Duration;
-    /// use pool_proto::{ClientConfig, ConfigError};
-    ///
-    /// let config = ClientConfig::builder()
-    ///     .capacity(8..=64)
-    ///     .dial_timeout(Duration::from_secs(3))
-    ///     .build()?;
-    ///
-    /// let nonsense = ClientConfig::builder().capacity(0..=64).build();
-    /// assert_eq!(nonsense.unwrap_err(), ConfigError::Zero { setting: "capacity" });
-    /// # let _ = config; Ok::<(), ConfigError>(())
-    /// ```
-    pub fn builder() -> ClientConfigBuilder {
-        ClientConfigBuilder {
-            common: Draft::default(),
-            ids: IdExchange::default(),
-            tuning: Tuning::default(),
-            capacity: 4..=64,
-            interval: Duration::from_millis(100)..=Duration::from_secs(1),
-            max_dials: 32,
-            dial_timeout: Duration::from_secs(10),
-            backoff: (Duration::from_millis(200), Duration::from_secs(30)),
-        }
-    }
-
-    /// How ids are exchanged.
-    #[must_use]
-    pub const fn ids(&self) -> IdExchange {
-        self.ids
-    }
-
-    /// The most dials and handshakes at a time.
-    #[must_use]
-    pub const fn max_dials(&self) -> u32 {
-        self.max_dials
-    }
-
-    /// How long a dial may take.
-    #[must_use]
-    pub const fn dial_timeout(&self) -> Duration {
-        self.dial_timeout.duration()
-    }
-
-    /// The same configuration with `seed`, unless one was set.
-    pub fn or_seed(mut self, seed: u64) -> Self {
-        self.common.seed.get_or_insert(seed);
-        self
-    }
-}
-
-/// Builds a [`ClientConfig`].
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct ClientConfigBuilder {
-    common: Draft,
-    ids: IdExchange,
-    tuning: Tuning,
-    capacity: RangeInclusive<u32>,
-    interval: RangeInclusive<Duration>,
-    max_dials: u32,
-    dial_timeout: Duration,
-    backoff: (Duration, Duration),
-}
-
-impl ClientConfigBuilder {
-    common_settings!();
-
-    /// The bounds of the number of ready connections to aim at. Default 4..=64.
-    pub fn capacity(mut self, bounds: RangeInclusive<u32>) -> Self {
-        self.capacity = bounds;
-        self
-    }
-
-    /// The bounds of the time between two rounds of the tuner. Default 100 ms..=1 s.
-    pub fn interval(mut self, bounds: RangeInclusive<Duration>) -> Self {
-        self.interval = bounds;
-        self
-    }
-
-    /// The law that moves capacity and interval. Default [`Tuning::Demand`].
-    pub fn tuning(mut self, tuning: Tuning) -> Self {
-        self.tuning = tuning;
-        self
-    }
-
-    /// How ids are exchanged. Default: read from the wire as [`IdFormat::Hex8`].
-    pub fn ids(mut self, ids: IdExchange) -> Self {
-        self.ids = ids;
-        self
-    }
-
-    /// The most dials and handshakes at a time. Default 32: on two cores over loopback the fill
-    /// rate hardly rises between 16 and 64.
-    pub fn max_dials(mut self, limit: u32) -> Self {
-        self.max_dials = limit;
-        self
-    }
-
-    /// How long connecting may take, TLS not included. Default 10 s.
-    pub fn dial_timeout(mut self, timeout: Duration) -> Self {
-        self.dial_timeout = timeout;
-        self
-    }
-
-    /// After the n-th failure in a row: a random wait up to `min(cap, base · 2ⁿ⁻¹)`, and then one
-    /// dial at a time until one succeeds. Default 200 ms and 30 s.
-    pub fn backoff(mut self, base: Duration, cap: Duration) -> Self {
-        self.backoff = (base, cap);
-        self
-    }
-
-    /// Checks everything.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError`] names the setting that makes no sense, and why.
-    pub fn build(self) -> Result<ClientConfig, ConfigError> {
-        let common = self.common.build()?;
-        let (low, high) = (*self.capacity.start(), *self.capacity.end());
-        at_least_one("capacity", low)?;
-        if low > high {
-            return Err(ConfigError::Inverted { setting: "capacity" });
-        }
-        at_most("capacity", high, common.max_connections, "max_connections")?;
-        positive("interval", *self.interval.start())?;
-        representable("interval", *self.interval.end())?;
-        if self.interval.is_empty() {
-            return Err(ConfigError::Inverted { setting: "interval" });
-        }
-        positive("backoff", self.backoff.0)?;
-        representable("backoff", self.backoff.1)?;
-        if self.backoff.0 > self.backoff.1 {
-            return Err(ConfigError::Inverted { setting: "backoff" });
-        }
-        Ok(ClientConfig {
-            common,
-            ids: self.ids,
-            tuner: Tuner::new(self.tuning, self.capacity, self.interval),
-            max_dials: at_least_one("max_dials", self.max_dials)?,
-            dial_timeout: positive("dial_timeout", self.dial_timeout)?,
-            backoff: self.backoff,
-        })
-    }
-}
-
-/// Configuration of a [`Server`](crate::Server). Built by [`ServerConfig::builder`].
-#[derive(Clone, Debug)]
-pub struct ServerConfig {
-    pub(crate) common: Common,
-    pub(crate) format: IdFormat,
-    pub(crate) capacity: u32,
-    pub(crate) max_handshakes: u32,
-    pub(crate) max_per_source: u32,
-    pub(crate) allow: AllowList,
-}
-
-impl ServerConfig {
-    /// A builder with the defaults.
-    pub fn builder() -> ServerConfigBuilder {
-        ServerConfigBuilder {
-            common: Draft::default(),
-            format: IdFormat::default(),
-            capacity: 64,
-            max_handshakes: 256,
-            max_per_source: None,
-            allow: AllowList::everyone(),
-        }
-    }
-
-    /// How ids are written on the wire.
-    #[must_use]
-    pub const fn id_format(&self) -> IdFormat {
-        self.format
-    }
-
-    /// The same configuration with `seed`, unless one was set.
-    pub fn or_seed(mut self, seed: u64) -> Self {
-        self.common.seed.get_or_insert(seed);
-        self
-    }
-}
-
-/// Builds a [`ServerConfig`].
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct ServerConfigBuilder {
-    common: Draft,
-    format: IdFormat,
-    capacity: u32,
-    max_handshakes: u32,
-    max_per_source: Option<u32>,
-    allow: AllowList,
-}
-
-impl ServerConfigBuilder {
-    common_settings!();
-
-    /// The most connections that are ready or becoming so; those in use do not count. A peer that
-    /// comes when they are reached is turned away before its handshake, unless another source
-    /// holds at least two more: then that one's oldest makes room. Of connections that peers have
-    /// begun to use and nobody here has asked for yet, twice as many are kept (at least 64). Default
-    /// 64.
-    pub fn capacity(mut self, limit: u32) -> Self {
-        self.capacity = limit;
-        self
-    }
-
-    /// How ids are written on the wire. Default [`IdFormat::Hex8`].
-    pub fn id_format(mut self, format: IdFormat) -> Self {
-        self.format = format;
-        self
-    }
-
-    /// The most handshakes at a time. Default 256; at most [`MAX_HANDSHAKES`].
-    pub fn max_handshakes(mut self, limit: u32) -> Self {
-        self.max_handshakes = limit;
-        self
-    }
-
-    /// The most connections that one source may hold, those in use not counted. A source is an IPv4
-    /// address or an IPv6 /64 network, the smallest block that one customer is given (RFC 6177).
-    /// Default: no limit but the capacity.
-    pub fn max_per_source(mut self, limit: impl Into<Option<u32>>) -> Self {
-        self.max_per_source = limit.into();
-        self
-    }
-
-    /// Who may connect. Default: everyone.
-    pub fn allow(mut self, allow: AllowList) -> Self {
-        self.allow = allow;
-        self
-    }
-
-    /// Checks everything.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError`] names the setting that makes no sense, and why.
-    pub fn build(self) -> Result<ServerConfig, ConfigError> {
-        let common = self.common.build()?;
-        at_least_one("capacity", self.capacity)?;
-        at_most("capacity", self.capacity, common.max_connections, "max_connections")?;
-        at_least_one("max_handshakes", self.max_handshakes)?;
-        Ok(ServerConfig {
-            max_handshakes: at_most(
-                "max_handshakes",
-                self.max_handshakes,
-                MAX_HANDSHAKES,
-                "MAX_HANDSHAKES",
-            )?,
-            max_per_source: match self.max_per_source {
-                Some(limit) => at_least_one("max_per_source", limit)?,
-                None => u32::MAX,
-            },
-            common,
-            format: self.format,
-            capacity: self.capacity,
-            allow: self.allow,
-        })
-    }
-}
+pub use client::{ClientConfig, ClientConfigBuilder};
+pub use server::{ServerConfig, ServerConfigBuilder};

@@ -1,4 +1,4 @@
-//! Errors: what was expected, what came, what to do.
+//! Errors. Each message says what is wrong and what to do.
 
 use core::net::IpAddr;
 
@@ -7,17 +7,17 @@ use thiserror::Error;
 use crate::event::CloseReason;
 use crate::id::ConnId;
 
-/// Why an acquire has nothing to wait for.
+/// The reason why a caller has nothing to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Refusal {
     /// The pool was closed.
     #[error("the pool is closed; build a new one")]
     PoolClosed,
-    /// No live connection has this id, and none can come with it.
+    /// No live connection has this id, and none with it can come.
     #[error("no connection has the id {id}: it has ended, or the id belongs to another pool{}", half_hint(*.id))]
     UnknownId {
-        /// The id asked for.
+        /// The requested id.
         id: ConnId,
     },
     /// The connection with this id ended before it could be handed over.
@@ -25,9 +25,9 @@ pub enum Refusal {
         "the connection {id} has ended ({reason}); take another one and tell its id to the peer"
     )]
     Gone {
-        /// The id asked for.
+        /// The requested id.
         id: ConnId,
-        /// Why it ended.
+        /// The reason of its end.
         reason: CloseReason,
     },
     /// The queue of waiters is full.
@@ -36,31 +36,31 @@ pub enum Refusal {
         /// The configured limit.
         limit: u32,
     },
-    /// Nothing is ready, and the listener is gone, so nothing will come.
+    /// No connection is ready, and the listener has ended, so none will come.
     #[error(
         "nothing is ready and the listener has ended, so no peer can connect; build a new pool on a new listener"
     )]
     AcceptEnded,
-    /// More ready connections were waited for than the pool may ever hold.
+    /// The caller waits for more ready connections than the pool may ever hold.
     #[error(
         "{wanted} ready connections were waited for, but the capacity is {capacity} at most; raise it or wait for fewer"
     )]
     StockBeyondCapacity {
-        /// Waited for.
+        /// The number of ready connections wanted.
         wanted: u32,
-        /// The most ready connections there may be.
+        /// The most ready connections that the pool may hold.
         capacity: u32,
     },
 }
 
-/// Why a connection could not be put back. It has been closed.
+/// The reason why a connection could not be put back. It has been closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PutError {
     /// The pool was closed.
     #[error("the pool is closed, so the connection was closed too")]
     PoolClosed,
-    /// This pool has no such lease (any more): it was flushed, or put back before.
+    /// This pool has no such lease (any more): it was flushed or put back before.
     #[error(
         "this pool has no such lease any more: it was flushed or put back before; the connection was closed"
     )]
@@ -70,7 +70,7 @@ pub enum PutError {
     Foreign,
 }
 
-/// Why a server turned a peer away before its handshake.
+/// The reason why a server rejected a peer before its handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Rejected {
@@ -83,7 +83,7 @@ pub enum Rejected {
         /// The peer's address, in canonical form.
         address: IpAddr,
     },
-    /// Its source holds as many connections as one source may.
+    /// The peer's source holds the most connections that one source may.
     #[error(
         "{source_address} holds {limit} connections already, the most that one source may; raise max_per_source if it is honest"
     )]
@@ -93,7 +93,7 @@ pub enum Rejected {
         /// The configured limit.
         limit: u32,
     },
-    /// The pool holds as many ready connections as it may.
+    /// The pool holds the most connections that may be ready or in handshakes.
     #[error(
         "{limit} connections are ready or in their handshakes already; raise the server's capacity if that is too few"
     )]
@@ -101,13 +101,13 @@ pub enum Rejected {
         /// The configured capacity.
         limit: u32,
     },
-    /// The pool holds as many connections as it may, those in use included.
-    #[error("{limit} connections are open already, those in use included; raise max_connections")]
+    /// The pool holds the most connections that it may, including those in use.
+    #[error("{limit} connections are open already, including those in use; raise max_connections")]
     ConnectionsReached {
         /// The configured limit.
         limit: u32,
     },
-    /// As many handshakes are under way as may be.
+    /// The most handshakes that are allowed are under way.
     #[error(
         "{limit} handshakes are under way already; raise max_handshakes if the machine can do more"
     )]
@@ -117,56 +117,56 @@ pub enum Rejected {
     },
 }
 
-/// Why a configuration was refused.
+/// The reason why a configuration was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// A number that must be at least one is zero.
+    /// A number is zero that must be at least one.
     #[error("{setting} is zero; it must be at least 1")]
     Zero {
         /// The setting's name.
         setting: &'static str,
     },
-    /// A period that must be longer than zero is not.
+    /// A period is zero that must be longer.
     #[error("{setting} is zero; it must be longer than that")]
-    NoTime {
+    ZeroDuration {
         /// The setting's name.
         setting: &'static str,
     },
-    /// A range whose lower end is above its upper end.
+    /// The lower bound of a range is above its upper bound.
     #[error("{setting} has its lower bound above its upper bound; swap them")]
     Inverted {
         /// The setting's name.
         setting: &'static str,
     },
-    /// A period that does not fit into 64 bits of nanoseconds.
+    /// A period does not fit into 64 bits of nanoseconds.
     #[error("{setting} is longer than 584 years, the longest period there is; shorten it")]
     TooLong {
         /// The setting's name.
         setting: &'static str,
     },
-    /// A fraction that is not between 0 and 1.
+    /// A fraction is not between 0 and 1.
     #[error("{setting} is not a number between 0 and 1; it is a fraction")]
-    NoFraction {
+    NotAFraction {
         /// The setting's name.
         setting: &'static str,
     },
-    /// A number above another setting, or above what the machine can hold.
+    /// A number is above another setting, or above a limit of the machine.
     #[error("{setting} is {value}, but {limit} is the most because of {bound}; lower it")]
     TooLarge {
         /// The setting's name.
         setting: &'static str,
-        /// The value given.
+        /// The given value.
         value: u64,
-        /// The most it may be.
+        /// The highest value allowed.
         limit: u64,
-        /// What limits it.
+        /// The name of the setting or constant that limits it.
         bound: &'static str,
     },
 }
 
-/// A peer that reads `Raw4` from a server that writes `Hex8` takes the first 4 characters for the
-/// 4 bytes of an id, and tells their hex.
+/// A hint for an id that may be half of one: a peer that reads `Raw4` from a server that writes
+/// `Hex8` takes the first 4 characters for the 4 bytes of an id, and tells their hex.
 fn half_hint(id: ConnId) -> &'static str {
     if id.to_bytes().iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
         ", or the other end reads Raw4 ids where Hex8 ones are sent: it names half an id then"

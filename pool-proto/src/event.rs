@@ -1,20 +1,21 @@
-//! What goes into the machine and what comes out of it.
+//! Events (in) and actions (out) of a machine.
 
 use core::fmt;
 
-use crate::error::Refusal;
 use crate::id::ConnId;
 use crate::slab::Key;
 
-/// Names one connection of one machine, from its dial or admission to its end.
+/// The name of one connection of one machine, from its dial or admission to its end.
 ///
-/// Never reused: a token of a connection that has ended is recognised as stale.
+/// Tokens are never reused: the machine recognises the token of an ended connection as stale.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Token(pub(crate) Key);
 
 impl Token {
-    /// The slot behind the token: small, dense, reused. A driver may index a table with it, and
-    /// must compare the whole token before it believes what it finds there.
+    /// Returns the slot of the token: small, dense, reused.
+    ///
+    /// A driver may index a table with it, but must compare the whole token before it trusts the
+    /// entry; [`TokenMap`](crate::TokenMap) does both.
     #[must_use]
     pub const fn slot(self) -> usize {
         self.0.index as usize
@@ -27,12 +28,13 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Names one waiter of one machine. Never reused.
+/// The name of one waiter of one machine. Never reused.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct WaiterId(pub(crate) Key);
 
 impl WaiterId {
-    /// The slot behind the waiter, to index a table of wakers with: no two live waiters share it.
+    /// Returns the slot of the waiter, to index a table of wakers with. No two live waiters share
+    /// one.
     #[must_use]
     pub const fn slot(self) -> usize {
         self.0.index as usize
@@ -45,44 +47,45 @@ impl fmt::Debug for WaiterId {
     }
 }
 
-/// What the driver tells the machine.
+/// A message from the driver to the machine.
 ///
-/// An event whose token is stale (the connection has ended meanwhile) or does not fit the
-/// connection's state changes nothing but a counter; a connection that comes with it goes out
-/// again as [`Action::Close`].
+/// An event is stale if its connection has ended meanwhile or is not in a state that the event fits.
+/// A stale event only counts in [`Totals::stale_events`](crate::Totals::stale_events); a connection
+/// that comes with it goes out again as [`Action::Close`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event<C> {
-    /// The transport of a [`Action::Dial`] is connected; TLS and id come next. Client only.
+    /// The transport of an [`Action::Dial`] is connected; TLS and id exchange come next. Client only.
     Dialed {
         /// The token of the dial.
         token: Token,
     },
-    /// An [`Action::Dial`] came to nothing. Client only.
+    /// An [`Action::Dial`] failed. Client only.
     DialFailed {
         /// The token of the dial.
         token: Token,
     },
-    /// The handshake is over, the id has been read (client) or flushed to the peer (server):
-    /// the machine takes the connection over.
+    /// The handshake is over, and the id was read (client) or flushed to the peer (server). The
+    /// machine takes over the connection.
     Established {
         /// The token of the dial or admission.
         token: Token,
         /// The connection.
         connection: C,
-        /// The id that the peer sent; `None` where this end made it (a server, or a client without
-        /// id exchange).
+        /// The id that the peer sent; `None` if this end made it (a server, or a client without id
+        /// exchange).
         id: Option<ConnId>,
     },
     /// The handshake or the id exchange failed; the driver has closed the transport.
     HandshakeFailed {
         /// The token of the dial or admission.
         token: Token,
-        /// What failed.
+        /// The part that failed.
         failure: HandshakeFailure,
     },
-    /// Something has arrived on a connection that the pool holds: data, or the peer's close.
-    /// The machine answers with [`Action::Check`], at once if the connection is idle, else when it
-    /// next becomes so.
+    /// Data or EOF has arrived on a connection that the pool holds.
+    ///
+    /// The machine answers with [`Action::Check`]: at once if the connection is idle, otherwise as
+    /// soon as it would become idle.
     Readable {
         /// The connection.
         token: Token,
@@ -93,91 +96,94 @@ pub enum Event<C> {
         token: Token,
         /// The connection that was checked.
         connection: C,
-        /// What was found.
+        /// The result of the check.
         result: CheckResult,
     },
-    /// A leased connection was closed by its holder instead of being put back, or a connection
+    /// The holder of a lease has closed the connection instead of putting it back, or a connection
     /// that the pool holds is known to be dead.
     Closed {
         /// The connection.
         token: Token,
     },
-    /// The listener is gone for good: nobody new will come. Server only.
+    /// The listener has ended: no new peer can connect. Server only.
     AcceptEnded,
 }
 
-/// What failed in a handshake, as the counters tell it apart.
+/// The part of a handshake that failed, as the counters distinguish it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HandshakeFailure {
-    /// TLS: version, certificate, name, alert.
+    /// TLS: version, certificate, name or alert.
     Tls,
-    /// The id was short, wrong or could not be sent.
+    /// The id exchange: the id was short or wrong, or could not be sent.
     Id,
-    /// The transport failed, or the task that did the handshake ended.
+    /// The transport, or the task of the handshake, which ended early.
     Transport,
 }
 
-/// What a look at a connection found, without blocking.
+/// The result of a check, which never blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CheckResult {
-    /// Open, and nothing to read.
+    /// The connection is open and has nothing to read.
     Quiet,
-    /// Data of the peer's user: kept by the connection after a [`CheckKind::Inspect`], more than the
-    /// drain limit after a [`CheckKind::Drain`].
+    /// Data of the peer's user has arrived. [`CheckKind::Inspect`]: the connection keeps it.
+    /// [`CheckKind::Drain`]: it was more than the drain limit.
     Data,
-    /// The peer has closed it, or it failed, and no data is left to deliver.
+    /// The peer has closed the connection or it has failed, and it has no data left to deliver.
     Closed,
 }
 
-/// Why a connection is to be checked.
+/// The kind of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CheckKind {
-    /// It became readable while it was in the pool: keep what has arrived for the next holder, and
-    /// watch it again.
+    /// The connection became readable in the pool: keep the data for the next holder, and watch the
+    /// connection again.
     Inspect,
-    /// It was put back: throw away what has arrived by now, and watch it again.
+    /// The connection was put back: discard the data that has arrived by now, and watch the
+    /// connection again.
     Drain,
 }
 
-/// What the machine tells the driver. To be carried out in order.
+/// A message from the machine to the driver. Actions must be carried out in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Action<C> {
     /// Connect to the peer; answer with [`Event::Dialed`] or [`Event::DialFailed`].
     Dial {
-        /// Names the new connection.
+        /// The token of the new connection.
         token: Token,
     },
-    /// Look at a connection without blocking; answer with [`Event::Checked`], and see to it that
-    /// [`Event::Readable`] follows when something arrives later.
+    /// Check a connection without blocking; answer with [`Event::Checked`]. Data that arrives after
+    /// that must lead to [`Event::Readable`].
     Check {
         /// The connection's token.
         token: Token,
         /// The connection.
         connection: C,
-        /// What to do with data that has arrived.
+        /// Whether to keep or to discard data that has arrived.
         kind: CheckKind,
     },
-    /// Close a connection that the machine held; no action names it afterwards.
+    /// Close a connection that the machine held. No later action names it.
     Close {
         /// The connection's token.
         token: Token,
         /// The connection.
         connection: C,
-        /// Why.
+        /// Why it ended.
         reason: CloseReason,
     },
-    /// End what the driver holds under this token: a dial, a handshake, or a lease (whose next read
-    /// or write is to fail with the reason); no action names it afterwards.
+    /// Abort a dial or a handshake, or revoke a lease: its next read or write must fail with the
+    /// reason. No later action names it.
     Abort {
         /// The dial, handshake or lease.
         token: Token,
-        /// Why.
+        /// Why it ended.
         reason: CloseReason,
     },
-    /// Wake a waiter: its outcome is ready to be collected. (It may have been collected already: when
-    /// what it was given expired just then, and it was given another.)
+    /// Wake a waiter: its outcome can be collected.
+    ///
+    /// The outcome may have been collected already, if the connection that was granted first expired
+    /// just then and another one was granted in its place.
     Wake {
         /// The waiter.
         waiter: WaiterId,
@@ -188,34 +194,33 @@ pub enum Action<C> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// It could not be dialled.
+    /// The dial failed.
     DialFailed,
-    /// It was not dialled in time.
+    /// The dial timed out.
     DialTimeout,
-    /// Handshake or id exchange failed.
+    /// The handshake or the id exchange failed.
     HandshakeFailed,
-    /// Handshake and id exchange were not over in time.
+    /// Handshake and id exchange timed out.
     HandshakeTimeout,
-    /// The peer sent an id that a live connection has.
+    /// The peer sent the id of another live connection.
     DuplicateId,
     /// The driver reported no id although ids are exchanged.
     MissingId,
-    /// The peer closed it while it was in the pool.
+    /// The peer closed it in the pool.
     PeerClosed,
-    /// It was idle for longer than the idle timeout.
+    /// It was idle for the idle timeout.
     IdleTimeout,
     /// It reached its maximum lifetime.
     Expired,
-    /// Its peer began to use it, and nobody here asked for it in time.
+    /// The peer began to use it, but no acquire by its id came in time.
     Unclaimed,
     /// It was put back into a full pool.
     Overflow,
-    /// It was put back with more unread data than the drain limit, or with data that could not be
-    /// sent yet.
+    /// It was put back with more unread data than the drain limit, or with unsent data.
     Leftover,
     /// It was put back and not drained in time.
     DrainTimeout,
-    /// It made room for a connection from a source that holds fewer.
+    /// It made room for a source that holds fewer connections.
     Evicted,
     /// The user cleaned the pool.
     Cleaned,
@@ -225,7 +230,7 @@ pub enum CloseReason {
     PoolClosed,
     /// Its holder closed it.
     Released,
-    /// The machine had given it up before it came.
+    /// It came back after the machine had ended it.
     Stale,
 }
 
@@ -252,163 +257,5 @@ impl fmt::Display for CloseReason {
             Self::Released => "its holder closed it",
             Self::Stale => "it was given up before it was ready",
         })
-    }
-}
-
-/// A connection in use: it leaves the pool by value, so it cannot be handed out twice.
-#[derive(Debug, PartialEq, Eq)]
-#[must_use = "a lease that is dropped must be reported with Event::Closed"]
-pub struct Lease<C> {
-    /// Names the lease at [`put`](crate::Machine::put), [`Event::Closed`] and [`Action::Abort`].
-    pub token: Token,
-    /// The connection's id, equal on both ends where ids are exchanged.
-    pub id: ConnId,
-    /// The connection.
-    pub connection: C,
-}
-
-/// The answer to an acquire.
-#[derive(Debug, PartialEq, Eq)]
-#[must_use]
-pub enum Acquired<C> {
-    /// Here it is.
-    Ready(Lease<C>),
-    /// The caller stands in the queue; [`Action::Wake`] calls it to
-    /// [`collect`](crate::Machine::collect).
-    Queued(WaiterId),
-    /// There is nothing to wait for.
-    Refused(Refusal),
-}
-
-/// The answer to [`wait_ready`](crate::Machine::wait_ready).
-#[derive(Debug, PartialEq, Eq)]
-#[must_use]
-pub enum Stock {
-    /// There are as many ready connections as asked for.
-    Ready,
-    /// The caller stands in the queue.
-    Queued(WaiterId),
-    /// There is nothing to wait for.
-    Refused(Refusal),
-}
-
-/// What a waiter finds when it looks.
-#[derive(Debug, PartialEq, Eq)]
-#[must_use]
-pub enum Collected<C> {
-    /// Its connection. The waiter is over.
-    Ready(Lease<C>),
-    /// The stock it waited for is there. The waiter is over.
-    Stocked,
-    /// Nothing yet.
-    Waiting,
-    /// There is nothing to wait for any more. The waiter is over.
-    Refused(Refusal),
-    /// The waiter was over before.
-    Unknown,
-}
-
-/// What a waiter was waiting for when it gave up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WaitOutcome {
-    /// It had nothing yet, for this reason.
-    Waiting(WaitReason),
-    /// It had been given a connection, which goes to the next waiter or back into the pool; or the
-    /// stock that it waited for was there.
-    Granted,
-    /// It had been refused.
-    Refused(Refusal),
-    /// The waiter was over before.
-    Unknown,
-}
-
-/// Why a waiter has nothing yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum WaitReason {
-    /// Client: dials or handshakes are under way.
-    Dialing {
-        /// How many.
-        in_flight: u32,
-    },
-    /// Client: the last attempts failed; the next one waits for the backoff.
-    BackingOff {
-        /// Failures in a row.
-        failures: u32,
-    },
-    /// Client: nothing may be dialled, as all connections allowed are in use.
-    AllInUse {
-        /// Connections in use.
-        leased: u32,
-        /// Connections that the peer has begun to use.
-        claimed: u32,
-    },
-    /// Client under [`Tuning::NodePass`](crate::Tuning::NodePass): the next round has not begun.
-    NextRound,
-    /// Client: connections are on their way back into the pool, or promised to others.
-    Returning {
-        /// How many.
-        returning: u32,
-    },
-    /// Server: peers are in their handshakes.
-    Handshaking {
-        /// How many.
-        in_flight: u32,
-    },
-    /// Server: no peer is connecting.
-    NoPeer,
-    /// By id: no connection with this id has come.
-    IdNotSeen,
-    /// By id: the connection is in its handshake.
-    IdHandshaking,
-    /// By id: the connection is in use here, or was promised to another waiter.
-    IdLeased,
-    /// By id: the connection was put back, and its reuse delay is not over.
-    IdResting,
-    /// By id: the connection is being drained or looked at, which takes a moment.
-    IdChecking,
-    /// Fewer connections are ready than were waited for.
-    Stock {
-        /// Ready connections.
-        idle: u32,
-        /// Waited for.
-        wanted: u32,
-    },
-}
-
-impl fmt::Display for WaitReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Dialing { in_flight } => {
-                write!(f, "dials and handshakes under way: {in_flight}")
-            }
-            Self::BackingOff { failures } => {
-                write!(f, "dials or handshakes that failed in a row: {failures}")
-            }
-            Self::AllInUse { leased, claimed } => write!(
-                f,
-                "all connections allowed were in use (leased: {leased}, begun to be used by the \
-                 peer: {claimed}); raise max_connections, or return them sooner"
-            ),
-            Self::Returning { returning } => {
-                write!(
-                    f,
-                    "connections on their way back into the pool, or promised to others: {returning}"
-                )
-            }
-            Self::NextRound => f.write_str("the next refill round had not begun"),
-            Self::Handshaking { in_flight } => {
-                write!(f, "peers in their handshakes: {in_flight}")
-            }
-            Self::NoPeer => f.write_str("no peer was connecting"),
-            Self::IdNotSeen => f.write_str("no connection with this id had come"),
-            Self::IdHandshaking => f.write_str("the connection was still in its handshake"),
-            Self::IdLeased => f.write_str("the connection was in use at this end"),
-            Self::IdResting => f.write_str("the connection was resting for its reuse delay"),
-            Self::IdChecking => f.write_str("the connection was being drained"),
-            Self::Stock { idle, wanted } => {
-                write!(f, "{idle} of the {wanted} connections waited for were ready")
-            }
-        }
     }
 }

@@ -1,8 +1,6 @@
-//! From id to connection, in O(1).
+//! The way from an id to its connection, in O(1).
 
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
-use core::hash::{Hash, Hasher};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -11,13 +9,12 @@ use crate::error::Refusal;
 use crate::event::CloseReason;
 use crate::id::ConnId;
 use crate::slab::Key;
-use crate::state_key::CanonicalNames;
 
-/// Where the ids of live connections lead.
+/// The ids of live connections.
 #[derive(Clone)]
 pub(crate) enum Ids {
-    /// This end makes the ids: they are the slots, permuted, and need no table; but for the zero id,
-    /// which is given to one connection at a time, or to none.
+    /// This end makes the ids. They are permuted slots and need no table, except for the zero id,
+    /// which at most one connection has at a time.
     Issued {
         permutation: Permutation,
         /// The slot of the connection that has the zero id.
@@ -27,21 +24,21 @@ pub(crate) enum Ids {
     Received(Received),
 }
 
-/// Ids made by the peer: untrusted, hashed with a key of our own.
+/// Ids made by the peer: untrusted, so they are hashed with a key of this end.
 #[derive(Clone)]
 pub(crate) struct Received {
-    live: HashMap<ConnId, u32, FixedState>,
-    /// The connections that ended last, oldest first. An id whose connection has ended on this end
-    /// while the other was handing it out is refused at once, instead of being waited for in vain.
-    ended: VecDeque<(ConnId, CloseReason)>,
+    pub(crate) live: HashMap<ConnId, u32, FixedState>,
+    /// The ids of the connections that ended last, oldest first. The peer may hand out an id while
+    /// its connection ends here; an acquire by that id is refused at once instead of waiting in vain.
+    pub(crate) ended: VecDeque<(ConnId, CloseReason)>,
 }
 
-/// How many ended connections are remembered: an id is on its way for a round trip or so, in which
-/// no more connections than this should end. Looked through only for ids that are not live.
+/// The number of remembered ended ids. An id travels for about a round trip, in which no more
+/// connections than this should end. They are searched only for ids that are not live.
 const REMEMBERED: usize = 256;
 
 impl Ids {
-    /// Ids made here, for slots below `slots`.
+    /// Ids made by this end, for slots below `slots`.
     pub(crate) fn issued(slots: u32, random: &mut fastrand::Rng) -> Self {
         Self::Issued { permutation: Permutation::new(slots, random), zero: None }
     }
@@ -54,8 +51,10 @@ impl Ids {
         })
     }
 
-    /// The slot that an id leads to, if any. For issued ids the caller compares the slot's id: an
-    /// id of a former use, or one never issued, leads to a slot too.
+    /// The slot of an id, if any.
+    ///
+    /// For issued ids the caller must compare the id in the slot: an id of a former connection, or
+    /// one that was never issued, leads to a slot too.
     pub(crate) fn find(&self, id: ConnId) -> Option<u32> {
         match self {
             Self::Issued { zero, .. } if id == ConnId::ZERO => *zero,
@@ -64,7 +63,7 @@ impl Ids {
         }
     }
 
-    /// Why no connection with an id that leads nowhere can come any more, if so.
+    /// Why no connection can come any more for an id that is not live, if so.
     pub(crate) fn refusal(&self, id: ConnId) -> Option<Refusal> {
         match self {
             Self::Issued { .. } => Some(Refusal::UnknownId { id }),
@@ -80,23 +79,7 @@ impl Ids {
         self.find(id) == Some(index)
     }
 
-    /// Feeds a model checker's hasher with the ids that lead nowhere any more and may still be asked
-    /// for.
-    pub(crate) fn hash_state<C, N: CanonicalNames<C>, H: Hasher>(&self, names: &N, hasher: &mut H) {
-        let Self::Received(received) = self else { return };
-        let live = |id| received.live.contains_key(id);
-        let named = received.ended.iter().rev().filter(|(id, _)| !live(id));
-        let named = named.filter_map(|(id, reason)| Some((names.id(*id)?, reason)));
-        let mut ended: Vec<(u32, &CloseReason)> = Vec::new();
-        for (name, reason) in named {
-            if ended.iter().all(|(other, _)| *other != name) {
-                ended.push((name, reason));
-            }
-        }
-        ended.sort_unstable_by_key(|(name, _)| *name);
-        (received.live.len(), ended).hash(hasher);
-    }
-
+    /// The connection with this id has ended.
     pub(crate) fn ended(&mut self, id: ConnId, index: u32, reason: CloseReason) {
         match self {
             Self::Issued { zero, .. } if id == ConnId::ZERO => *zero = None,
@@ -113,7 +96,7 @@ impl Ids {
 }
 
 impl Received {
-    /// Enters the id of a new connection; `false` if a live one has it.
+    /// Enters the id of a new connection; `false` if a live connection has it.
     pub(crate) fn enter(&mut self, id: ConnId, index: u32) -> bool {
         if self.live.contains_key(&id) {
             return false;
@@ -125,10 +108,10 @@ impl Received {
 
 /// A keyed permutation of 32 bits: `(generation, slot) ↔ id`.
 ///
-/// Ids of live connections differ because their slots do; ids of a slot's successive connections
-/// differ until its generation has wrapped. A balanced Feistel network of four rounds: by Luby and
-/// Rackoff (1988) a permutation whatever the round function is. It makes ids look drawn at random,
-/// as the reference's are; it is not a secret: whoever can guess 32 bits can guess an id.
+/// Ids of live connections differ because their slots do. Ids of a slot's successive connections
+/// differ until its generation has wrapped. It is a balanced Feistel network of four rounds, which
+/// is a permutation for any round function (Luby and Rackoff, 1988). It makes ids look random, as
+/// the ids of the Go package are. It keeps no secret: a peer that can guess 32 bits can guess an id.
 #[derive(Clone)]
 pub(crate) struct Permutation {
     keys: [u32; 4],
@@ -174,56 +157,4 @@ const fn mix(half: u32, key: u32) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::HashSet;
-
-    #[test]
-    fn every_slot_and_generation_has_its_own_id_that_leads_back() {
-        for slots in [1, 2, 3, 1000, 65_536, 1 << 24] {
-            let permutation = Permutation::new(slots, &mut fastrand::Rng::with_seed(3));
-            let mut seen = HashSet::new();
-            for generation in 0..64 {
-                for index in (0..slots).step_by((slots as usize / 100).max(1)) {
-                    let id = permutation.id(Key { index, generation });
-                    assert_eq!(permutation.slot(id), index);
-                    assert!(seen.insert(id), "{id} twice");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn the_zero_id_is_passed_over() {
-        use crate::{Instant, Server, ServerConfig};
-
-        // With 256 generations of a slot, all can be gone through: here slots below 64 have zero.
-        let slots = crate::MAX_CONNECTIONS;
-        let zero = |seed: &u64| {
-            let mut random = fastrand::Rng::with_seed(*seed);
-            Permutation::new(slots, &mut random).slot(ConnId::ZERO) < 64
-        };
-        let seed = (0..).find(zero).unwrap();
-        let config = ServerConfig::builder().seed(seed).max_connections(slots).capacity(64);
-        let mut server = Server::<()>::new(&config.build().unwrap(), Instant::EPOCH);
-        let peer = core::net::IpAddr::from([10, 0, 0, 1]);
-        for generation in 0..256 {
-            for _ in 0..64 {
-                let admission = server.admit(Instant::EPOCH, peer).unwrap();
-                assert_ne!(admission.id, ConnId::ZERO, "in generation {generation}");
-            }
-            server.flush(Instant::EPOCH);
-            while server.poll_action().is_some() {}
-        }
-    }
-
-    #[test]
-    fn ids_of_two_seeds_have_nothing_in_common() {
-        let ids = |seed| -> HashSet<ConnId> {
-            let permutation = Permutation::new(65_536, &mut fastrand::Rng::with_seed(seed));
-            (0..1000).map(|index| permutation.id(Key { index, generation: 0 })).collect()
-        };
-        let shared = ids(1).intersection(&ids(2)).count();
-        assert!(shared < 5, "{shared} of 1000 ids are equal");
-    }
-}
+mod tests;

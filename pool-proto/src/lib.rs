@@ -1,23 +1,26 @@
-//! The sans-I/O state machine of a connection pool: two ends keep a stock of connections that are
-//! already dialled, already through TLS and already named by an id, so that no request waits for a
-//! handshake.
+//! The sans-I/O state machine of a connection pool. Two ends keep a stock of connections that are
+//! dialled, through their TLS handshake and named by an id, so that no request waits for a handshake.
 //!
-//! This crate decides; adapters do. It has no socket, no clock, no thread and no runtime: what
-//! happened comes in, with the time, as method calls; what to do comes out as [`Action`]s. The same
+//! The machine decides, a driver acts. The machine has no socket, clock, thread or runtime: events
+//! come in as method calls, with the time; [`Action`]s for the driver come out. The same
 //! configuration, seed and inputs give the same outputs, byte for byte. To use a pool, take an
-//! adapter (`adapter-tokio`); to drive the machine from an executor of your own, read on.
+//! adapter with a driver for your runtime (tokio, smol, or threads of the standard library). To drive
+//! the machine from an executor of your own, read on.
 //!
-//! # Two machines, one bookkeeping
+//! The wire protocol is the one of the Go package `github.com/NodePassProject/pool`, called *the Go
+//! package* below; either end may be replaced by it.
 //!
-//! A [`Client`] dials and keeps connections ready; a [`Server`] admits peers, gives each connection
+//! # Two machines
+//!
+//! A [`Client`] dials and keeps connections ready. A [`Server`] admits peers, gives each connection
 //! an id and sends it. Either end can take *any* ready connection ([`acquire`](Machine::acquire))
-//! and tell its id to the other, over a channel of the user's own; the other takes the connection
-//! with that id ([`acquire_by_id`](Machine::acquire_by_id)). Both are a [`Machine`]; only where
-//! connections come from differs ([`Role`]).
+//! and tell its id to the other end, over a channel of the user's own. The other end takes the
+//! connection with that id ([`acquire_by_id`](Machine::acquire_by_id)). Both are a [`Machine`]; only
+//! the source of connections differs ([`Role`]).
 //!
 //! # States
 //!
-//! A connection is in one [`State`] at a time. [`EDGES`] is the same diagram as a table.
+//! A connection is in one [`State`] at a time. [`EDGES`] is this diagram as a table.
 //!
 //! ```text
 //! new ─ Action::Dial ─► dialing ─ Dialed ─► handshaking ─ Established ─► idle ─ acquire ─► leased
@@ -36,93 +39,97 @@
 //! every state ─ timeout, peer closed, put into a full pool, clean, flush, close ─► closed
 //! ```
 //!
-//! *Claimed* is a connection on which the peer's user has already sent something: the peer has
-//! taken it and is about to tell its id. It is no longer anybody's to take but by that id; so when
-//! both ends take connections at the same time, they do not take the same one. (Without id exchange
-//! the peer is no pool and may speak first: then early data changes nothing.) The
-//! [control connection](ServerConfigBuilder::control_connection), if there is to be one, is claimed
-//! from the beginning. Between *idle* and
-//! *leased* a connection can be promised to a waiter that has not collected it; it counts as leased.
+//! A connection is *claimed* when data of the peer's user has arrived on it: the peer has taken it
+//! and is about to tell its id. Only an acquire by that id takes it here. So when both ends acquire
+//! at the same time, they do not acquire the same connection. (Without id exchange the peer is not a
+//! pool and may speak first; then early data changes nothing.) The
+//! [control connection](ServerConfigBuilder::control_connection), if one is configured, is claimed
+//! from the start.
 //!
 //! # Words
 //!
 //! | word | meaning |
 //! |---|---|
-//! | dialing, handshaking | being connected; in TLS and id exchange |
+//! | dialing, handshaking | connecting the transport; doing TLS and id exchange |
 //! | idle | ready, in the pool |
 //! | claimed | in the pool, but the peer has begun to use it |
-//! | lease, leased | in use: taken and not yet put back or closed |
-//! | returning | put back and resting (reuse delay), or being checked |
-//! | check | a look at a connection that does not block: has the peer closed it, has something come? To *drain* is to throw that away |
-//! | acquire, acquire by id | take any connection; take the one with this id |
-//! | waiter | who waits for a connection, or for stock; what has been *granted* to it awaits its collection |
+//! | granted | reserved for a waiter that has not collected it; counted as leased |
+//! | lease, leased | in use: acquired, and not yet put back or closed |
+//! | returning | put back and resting for the reuse delay, or being checked |
+//! | check | finding out, without blocking, whether the peer has closed a connection or data has arrived; to *drain* is to discard that data, to *inspect* is to keep it |
+//! | acquire, acquire by id | take any connection; take the connection with this id |
+//! | waiter | a caller that waits for a connection or for stock |
 //! | put, reject | give a lease back after use; give it back unused, because a check found it unfit |
-//! | capacity, interval | ready connections aimed at; time between two rounds of the tuner |
-//! | stock, supply | the idle ones; all that are idle, becoming so, or granted |
-//! | refused, rejected | a taker that gets nothing; a peer that is not admitted |
+//! | evict | close a connection to make room for another source |
+//! | revoke | end a lease while its holder has it |
+//! | capacity, interval | the number of ready connections aimed at; the time between two rounds of the tuner |
+//! | stock, supply | the idle connections; the connections that are idle, becoming idle, or granted |
+//! | refused, rejected | a caller that gets no connection; a peer that is not admitted |
 //!
 //! # The contract
 //!
 //! - **Drain after every call.** After any call that takes `&mut self`, call
-//!   [`poll_action`](Machine::poll_action) until it returns `None`, and carry the actions out in
-//!   order. Then ask [`poll_timeout`](Machine::poll_timeout) again.
-//! - **Connections move by value.** The machine's `C` is yours, opaque, best pointer-sized. The
-//!   machine never drops one: each leaves as a [`Lease`], in [`Action::Check`] or in
-//!   [`Action::Close`]; so one connection cannot be in two hands.
+//!   [`poll_action`](Machine::poll_action) until it returns `None`, and carry out the actions in
+//!   order. Then call [`poll_timeout`](Machine::poll_timeout) again.
+//! - **Connections move by value.** The type `C` is yours and opaque to the machine; make it
+//!   pointer-sized. The machine never drops a connection: each one leaves as a [`Lease`], in
+//!   [`Action::Check`] or in [`Action::Close`]. So a connection never has two owners.
 //! - **Each token ends once.** A connection ends in exactly one [`Action::Close`],
-//!   [`Action::Abort`], or report of yours ([`Event::DialFailed`], [`Event::HandshakeFailed`],
-//!   [`Event::Closed`] of a lease); no action names it afterwards, unless you hand it in again. What you report of it later is stale, and
-//!   changes nothing but a counter; if a connection comes with it, it goes out again to be closed.
-//!   That is also how a connection ends that is given up while you check it: when it comes back.
-//! - **What the pool holds is watched.** Hand a connection in with its readiness armed: with
-//!   [`Event::Established`], with the answer to a check, and with a put. Whatever has arrived by then
-//!   and was not read, or arrives later, must lead to [`Event::Readable`]; an edge that was used up
-//!   before the id was whole may have been the peer's close. A spurious one costs a look.
+//!   [`Action::Abort`], or event of yours ([`Event::DialFailed`], [`Event::HandshakeFailed`],
+//!   [`Event::Closed`] of a lease). Later actions do not name it, unless you hand it in again. Later
+//!   events about it are stale and only counted; a connection that comes with one goes out again to
+//!   be closed. A connection that ends while you check it goes out in the same way, when it comes
+//!   back.
+//! - **Pooled connections are watched.** Hand a connection in with its readiness armed: with
+//!   [`Event::Established`], with the answer to a check, and with a put. Unread data that has arrived
+//!   by then, and data or EOF that arrives later, must lead to [`Event::Readable`]. Beware of an edge
+//!   that was consumed before the id was whole: it may have been the peer's close. A spurious
+//!   `Readable` costs a check.
 //! - **Deadlines are the machine's**: dial, handshake with id, idle, lifetime, claim, reuse, drain,
-//!   backoff, rounds. The deadline of an acquire is the caller's: [`cancel`](Machine::cancel).
-//! - **Time only moves forward.** A `now` before the latest one counts as that.
-//! - **A panic is a bug**, never the answer to input: no order of calls panics.
+//!   backoff, rounds. The deadline of an acquire is the caller's: see [`cancel`](Machine::cancel).
+//! - **Time only moves forward.** A `now` before the latest one counts as the latest.
+//! - **A panic is a bug**, never the answer to input. No order of calls panics.
 //!
 //! # The driving loop
 //!
 //! ```
 //! use core::time::Duration;
-//! use pool_proto::{Acquired, Action, Client, ClientConfig, ConnId, Event, CheckResult, Instant};
+//! use pool_proto::{Acquired, Action, CheckResult, Client, ClientConfig, ConnId, Event, Instant};
 //!
 //! # fn main() -> Result<(), pool_proto::ConfigError> {
 //! let config = ClientConfig::builder().capacity(1..=2).seed(7).build()?;
 //! let mut now = Instant::EPOCH;
-//! // Here a connection is just a name; an adapter's is a socket.
+//! // A connection is a name here. An adapter's is a socket.
 //! let mut pool = Client::<&'static str>::new(&config, now);
 //!
-//! // Somebody wants a connection before there is one.
+//! // A caller wants a connection before there is one.
 //! let Acquired::Queued(waiter) = pool.acquire(now) else { unreachable!("the pool is empty") };
 //!
 //! let mut woken = false;
 //! while !woken {
-//!     // 1. Carry out what the machine wants.
+//!     // 1. Carry out the actions.
 //!     while let Some(action) = pool.poll_action() {
 //!         match action {
 //!             Action::Dial { token } => {
-//!                 // A driver connects, does TLS, reads the id: here all goes well at once.
+//!                 // A driver connects, does TLS and reads the id. Here all succeed at once.
 //!                 pool.handle_event(now, Event::Dialed { token });
 //!                 let id = Some(ConnId::from_bytes([0, 0, 0, token.slot() as u8]));
 //!                 pool.handle_event(now, Event::Established { token, connection: "tcp", id });
 //!             }
 //!             Action::Check { token, connection, .. } => {
-//!                 // A driver looks at the socket without blocking.
+//!                 // A driver reads from the socket without blocking.
 //!                 let result = CheckResult::Quiet;
 //!                 pool.handle_event(now, Event::Checked { token, connection, result });
 //!             }
 //!             Action::Close { connection, .. } => drop(connection),
-//!             Action::Abort { .. } => {} // End the dial, the handshake or the lease.
-//!             Action::Wake { waiter: whom } => woken |= whom == waiter,
+//!             Action::Abort { .. } => {} // Cancel the dial or the handshake, or revoke the lease.
+//!             Action::Wake { waiter: woken_waiter } => woken |= woken_waiter == waiter,
 //!         }
 //!     }
-//!     // 2. Wait for I/O, but not beyond the next deadline.
+//!     // 2. Wait for I/O, at most until the next deadline.
 //!     let deadline = pool.poll_timeout();
 //!     now = deadline.unwrap_or(now + Duration::from_secs(1));
-//!     // 3. Tell the machine what has happened, or that the time has come.
+//!     // 3. Hand in events, or the time.
 //!     pool.handle_timeout(now);
 //! }
 //!
@@ -130,39 +137,43 @@
 //!     unreachable!("woken with a connection")
 //! };
 //! assert_eq!(lease.connection, "tcp");
-//! // … use it, and give it back:
+//! // Use the connection, then put it back:
 //! pool.put(now, lease.token, lease.connection).expect("the lease is ours");
 //! # Ok(()) }
 //! ```
 //!
-//! `examples/by_hand.rs` does the same over real sockets, with both machines. `examples/event_loop`
-//! does so without blocking, for many connections at the same time in one loop.
+//! `examples/by_hand.rs` drives both machines over real sockets. `examples/event_loop` does so without
+//! blocking, with many connections in one loop.
 //!
 //! # Timers
 //!
-//! Taking, putting back, dialling, admitting and ending are O(1), and in the steady state nothing
-//! allocates. (Not O(1), and bounded by configuration: making room for a handshake looks at all of
-//! them, an id that is not live is looked for among the last 256 that were, callers that wait for
-//! stock are looked through while there are any.) Connections live in a
-//! generational slab; the connections of each state form an intrusive list in the order in which
-//! they entered it. All of a state's connections have the same timeout, so the list is a timer: its
-//! first entry is due first. Lifetimes are jittered, so that connections born together do not end
-//! together; the jitter is drawn from 16 even steps, and each step is a list of its own.
-//! [`poll_timeout`](Machine::poll_timeout) is the least of these 24 deadlines and the role's own.
+//! Acquiring, putting back, dialling, admitting and ending are O(1), and in the steady state nothing
+//! allocates. Three operations are not O(1), but bounded by the configuration: evicting a handshake
+//! looks at all handshakes; an id that is not live is searched among the last 256 ended ones; waiters
+//! for stock are scanned while there are any.
+//!
+//! Connections live in a generational slab. The connections of each state form an intrusive list, in
+//! the order in which they entered the state. All of them have the same timeout, so the list is a
+//! timer: its first entry is due first. Lifetimes are jittered, so that connections that were
+//! established together do not expire together. The jitter is drawn from 16 even steps, and each step
+//! has a list of its own. [`poll_timeout`](Machine::poll_timeout) is the least of these 24 deadlines
+//! and the role's own.
 //!
 //! # Where to look
 //!
-//! | file | what is in it |
+//! | file | contents |
 //! |---|---|
-//! | `machine.rs` | events and deadlines; `machine/`: taking, giving back, and the steps of both |
-//! | `client.rs`, `server.rs` | supply: dials with tuner and backoff; admission and eviction (`role.rs`: what differs) |
-//! | `event.rs`, `error.rs`, `stats.rs`, `config.rs` | what goes in and out |
-//! | `slots.rs`, `waiters.rs`, `sources.rs`, `ids.rs`, `slab.rs` | the data structures |
-//! | `time.rs`, `token_map.rs` | small values: instants, a driver's table |
+//! | `state.rs` | the states and the table of transitions |
+//! | `machine.rs` | the machine; `machine/`: events and deadlines, acquiring, giving back, and the steps of all of them |
+//! | `role.rs` | the difference between the roles; `role/`: dialing (with tuner and backoff), accepting (admission and eviction), sources |
+//! | `event.rs`, `answer.rs`, `error.rs`, `stats.rs` | inputs and outputs |
+//! | `config.rs` | the settings; `config/`: the builders of each role |
+//! | `slots.rs`, `waiters.rs`, `ids.rs`, `slab.rs` | the data structures |
+//! | `tuner.rs`, `backoff.rs` | the pacing of dials, as pure values |
 //! | [`id`] | the wire format of ids: reader and writer |
-//! | [`allow`] | who may connect |
-//! | `state_key.rs` | what a machine's future depends on: for model checkers |
-//! | `tuner.rs`, `backoff.rs` | the two pacing laws, as pure values |
+//! | [`allow`] | the allow list |
+//! | `time.rs`, `token_map.rs` | instants; a table for drivers |
+//! | `state_key.rs` | the state of a machine as a hash, for model checkers |
 
 #![no_std]
 
@@ -171,8 +182,8 @@ extern crate alloc;
 extern crate std;
 
 pub mod allow;
+mod answer;
 mod backoff;
-mod client;
 mod config;
 mod error;
 mod event;
@@ -180,10 +191,8 @@ pub mod id;
 mod ids;
 mod machine;
 mod role;
-mod server;
 mod slab;
 mod slots;
-mod sources;
 mod state;
 mod state_key;
 mod stats;
@@ -193,28 +202,31 @@ mod tuner;
 mod waiters;
 
 pub use allow::{AllowList, AllowListError};
+pub use answer::{Acquired, Collected, Lease, Stock, WaitOutcome, WaitReason};
 pub use backoff::Backoff;
 pub use bytes;
-pub use client::{Client, Dialing};
 pub use config::{
     ClientConfig, ClientConfigBuilder, MAX_CONNECTIONS, MAX_HANDSHAKES, ServerConfig,
     ServerConfigBuilder, TakeOrder,
 };
 pub use error::{ConfigError, PutError, Refusal, Rejected};
 pub use event::{
-    Acquired, Action, CheckKind, CheckResult, CloseReason, Collected, Event, HandshakeFailure,
-    Lease, Stock, Token, WaitOutcome, WaitReason, WaiterId,
+    Action, CheckKind, CheckResult, CloseReason, Event, HandshakeFailure, Token, WaiterId,
 };
 pub use id::{
     ConnId, FormatDetector, IdError, IdExchange, IdFormat, IdReader, IdWriter, ParseIdError,
 };
 pub use ipnet;
 pub use machine::Machine;
-pub use role::Role;
-pub use server::{Accepting, Admission, Server};
+pub use role::{Accepting, Admission, Client, Dialing, Role, Server};
 pub use state::{EDGES, Edge, State};
 pub use state_key::CanonicalNames;
 pub use stats::{Stats, Totals};
 pub use time::Instant;
 pub use token_map::TokenMap;
 pub use tuner::{Tuner, Tuning};
+
+/// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,6 +1,7 @@
 //! The bookkeeping that client and server share: states, waiters, leases, timers.
 
 mod give_back;
+mod handle;
 mod step;
 mod take;
 
@@ -8,22 +9,23 @@ use alloc::collections::VecDeque;
 use core::fmt;
 
 use crate::config::{Common, TakeOrder};
-use crate::event::{Action, CheckKind, CheckResult, CloseReason, Event, HandshakeFailure, Token};
+use crate::event::{Action, Token};
 use crate::id::ConnId;
 use crate::ids::Ids;
 use crate::role::Role;
 use crate::slab::Key;
-use crate::slots::{LIFETIME_STEPS, Slots};
+use crate::slots::Slots;
 use crate::state::State;
 use crate::stats::{Stats, Totals};
 use crate::time::{Instant, Period};
-use crate::waiters::{WaiterState, Waiters};
+use crate::waiters::Waiters;
 
-/// The pool's state machine; [`Client`](crate::Client) and [`Server`](crate::Server) are its two
-/// forms. The [crate documentation](crate) has the contract and the driving loop.
+/// The pool's state machine, in two forms: [`Client`](crate::Client) and [`Server`](crate::Server).
 ///
-/// A clone holds every connection a second time. Only for model checkers, whose connections are
-/// names, and which tell states apart by [`hash_state`](Self::hash_state); never clone a machine that
+/// The [crate documentation](crate) has the contract and the driving loop.
+///
+/// A clone holds every connection a second time. It is for model checkers, whose connections are
+/// names, and which compare states by [`hash_state`](Self::hash_state). Never clone a machine that
 /// drives I/O.
 #[derive(Clone)]
 pub struct Machine<C, R> {
@@ -36,10 +38,11 @@ pub struct Machine<C, R> {
     pub(crate) max_connections: u32,
     pub(crate) closed: bool,
     pub(crate) now: Instant,
-    random: fastrand::Rng,
+    /// Draws the steps of lifetimes.
+    pub(crate) random: fastrand::Rng,
     take_order: TakeOrder,
-    /// Whether data that arrives in the pool means that the peer has taken the connection. Without
-    /// ids the peer is no pool, and may speak first.
+    /// Whether data on a pooled connection means that the peer has taken the connection. Without ids
+    /// the peer is not a pool, and may speak first.
     peer_claims: bool,
     /// Whether the zero id names the control connection.
     control: bool,
@@ -93,98 +96,29 @@ impl<C, R: Role> Machine<C, R> {
 
     // --- the contract ---------------------------------------------------------------------------
 
-    /// Tells the machine what happened. Then drain [`poll_action`](Self::poll_action).
-    pub fn handle_event(&mut self, now: Instant, event: Event<C>) {
-        let now = self.advance(now);
-        match event {
-            Event::Dialed { token } => match self.resolve(token, &[State::Dialing]) {
-                Some(index) => self.enter(index, State::Handshaking, now),
-                None => return,
-            },
-            Event::DialFailed { token } => match self.resolve(token, &[State::Dialing]) {
-                Some(index) => drop(self.end(index, CloseReason::DialFailed)),
-                None => return,
-            },
-            Event::Established { token, connection, id } => {
-                self.establish(token, connection, id, now);
-            }
-            Event::HandshakeFailed { token, failure } => {
-                let Some(index) = self.resolve(token, &[State::Handshaking]) else {
-                    return;
-                };
-                match failure {
-                    HandshakeFailure::Tls => self.totals.tls_failures += 1,
-                    HandshakeFailure::Id => self.totals.id_failures += 1,
-                    HandshakeFailure::Transport => self.totals.transport_failures += 1,
-                }
-                self.end(index, CloseReason::HandshakeFailed);
-            }
-            Event::Readable { token } => self.readable(token, now),
-            Event::Checked { token, connection, result } => {
-                self.checked(token, connection, result, now);
-            }
-            Event::Closed { token } => self.closed_by_holder_or_peer(token),
-            Event::AcceptEnded => {
-                if !self.role.accept_ended() {
-                    self.totals.stale_events += 1;
-                }
-            }
-        }
-        self.settle(now);
-    }
-
-    /// Does everything that is due by `now`. Then drain [`poll_action`](Self::poll_action).
-    ///
-    /// After it, [`poll_timeout`](Self::poll_timeout) is later than `now`.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        const ENDS: [(State, CloseReason); 5] = [
-            (State::Dialing, CloseReason::DialTimeout),
-            (State::Handshaking, CloseReason::HandshakeTimeout),
-            (State::Idle, CloseReason::IdleTimeout),
-            (State::Claimed, CloseReason::Unclaimed),
-            (State::Checking, CloseReason::DrainTimeout),
-        ];
-        let now = self.advance(now);
-        for (state, reason) in ENDS {
-            while let Some(index) = self.slots.overdue(state, now) {
-                self.close_one(index, reason);
-            }
-        }
-        while let Some(index) = self.slots.overdue(State::Resting, now) {
-            self.check(index, CheckKind::Drain, now);
-        }
-        while let Some(index) = self.slots.pop_expired(now) {
-            // One that is not in the pool now is looked at when it comes back.
-            if matches!(self.state(index), Some(State::Idle | State::Resting)) {
-                self.close_one(index, CloseReason::Expired);
-            }
-        }
-        R::handle_timeout(self, now);
-        self.settle(now);
-    }
-
-    /// The next thing to do, in order; `None` when there is nothing to do until the next call.
+    /// Returns the next action for the driver, in order; `None` when there is nothing to do until the
+    /// next call.
     #[must_use = "an action that is not carried out leaks a connection or a waiter"]
     pub fn poll_action(&mut self) -> Option<Action<C>> {
         self.actions.pop_front()
     }
 
-    /// Whether [`poll_action`](Self::poll_action) has something.
+    /// Returns whether [`poll_action`](Self::poll_action) has an action.
     #[must_use]
     pub fn has_actions(&self) -> bool {
         !self.actions.is_empty()
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is to be called next; `None` when there is
-    /// nothing to wait for. Changes with every call.
+    /// Returns the time at which to call [`handle_timeout`](Self::handle_timeout) next; `None` when no
+    /// deadline is set. It may change with every call.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.slots.next_due().min(R::deadline(self)).finite()
+        self.slots.next_due().min(R::next_deadline(self)).finite()
     }
 
-    // --- telling --------------------------------------------------------------------------------
+    // --- reports --------------------------------------------------------------------------------
 
-    /// How many connections are in which state, and what has happened.
+    /// Returns the number of connections in each state, and totals since the machine was created.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let mut stats = Stats {
@@ -202,24 +136,24 @@ impl<C, R: Role> Machine<C, R> {
         stats
     }
 
-    /// The state of a connection; `None` when it has ended.
+    /// Returns the state of a connection; `None` when it has ended.
     #[must_use]
     pub fn state_of(&self, token: Token) -> Option<State> {
         self.state(self.slots.slab.resolve(token.0)?)
     }
 
-    /// Ready connections now.
+    /// Returns the number of ready connections.
     #[must_use]
     pub fn idle(&self) -> u32 {
         self.slots.len(State::Idle)
     }
 
-    /// Adds one to the user's error counter, which the machine only keeps.
+    /// Adds one to the error counter. The counter is the user's: the machine only keeps it.
     pub fn add_error(&mut self) {
         self.errors = self.errors.saturating_add(1);
     }
 
-    /// The user's error counter.
+    /// Returns the user's error counter.
     #[must_use]
     pub const fn error_count(&self) -> u64 {
         self.errors
@@ -232,33 +166,32 @@ impl<C, R: Role> Machine<C, R> {
 
     // --- inside ---------------------------------------------------------------------------------
 
-    /// Where the random steps of the lifetimes come from.
-    pub(crate) fn random(&self) -> u64 {
-        self.random.get_seed()
-    }
-
-    /// Time never goes back: an earlier `now` counts as the latest one seen. Nor does it reach the
-    /// instant that does not come, at which everything would be due.
+    /// Moves the clock to `now` and returns the machine's time.
+    ///
+    /// Time never goes back: a `now` before the latest one counts as the latest. It is clamped below
+    /// `Instant::NEVER`, at which every disabled timer would fire.
     pub(crate) fn advance(&mut self, now: Instant) -> Instant {
         self.now = self.now.max(now).min(Instant::LAST);
         self.now
     }
 
-    /// Connections that are ready, becoming so, or promised and not yet collected.
+    /// The number of connections that are ready, becoming ready, or granted.
     pub(crate) fn supply(&self) -> u32 {
-        // All but these two states; every connection is in one state.
-        let outside = self.slots.len(State::Leased) + self.slots.len(State::Claimed);
-        self.slots.total().saturating_sub(outside)
+        // All connections except those in two states.
+        let others = self.slots.len(State::Leased) + self.slots.len(State::Claimed);
+        self.slots.total().saturating_sub(others)
     }
 
-    /// Dials and handshakes under way.
+    /// The number of dials and handshakes under way.
     pub(crate) fn in_flight(&self) -> u32 {
         self.slots.len(State::Dialing).saturating_add(self.slots.len(State::Handshaking))
     }
 
-    /// Gives a new connection its id, where this end makes the ids. The zero id is made for the
-    /// control connection only, if there is to be one: users of the reference know it by that.
-    pub(crate) fn name(&mut self, mut key: Key) -> Key {
+    /// Gives a new connection its id, if this end makes the ids. Returns its key, which may be new.
+    ///
+    /// The zero id is made for the control connection only, if one is configured: users of the Go
+    /// package know the control connection by that id.
+    pub(crate) fn issue_id(&mut self, mut key: Key) -> Key {
         let Ids::Issued { permutation, zero } = &mut self.ids else {
             return key;
         };
@@ -280,125 +213,13 @@ impl<C, R: Role> Machine<C, R> {
         key
     }
 
-    /// Whether this id names the control connection: nobody takes that but by its id, and after one
-    /// has ended another may come.
+    /// Whether this id names the control connection. Only an acquire by id takes that connection, and
+    /// after its end another one may come.
     pub(crate) fn is_control(&self, id: Option<ConnId>) -> bool {
         self.control && id == Some(ConnId::ZERO)
     }
 
     pub(crate) fn state(&self, index: u32) -> Option<State> {
         self.slots.get(index).map(|slot| slot.state)
-    }
-
-    /// After every change: serve or refuse those whose case has changed, and fill the pool.
-    pub(crate) fn settle(&mut self, now: Instant) {
-        if self.closed {
-            return;
-        }
-        if self.waiters.len() == 0 {
-            R::refill(self, now);
-        } else {
-            self.serve(now);
-        }
-    }
-
-    /// The rest of [`settle`](Self::settle), apart because mostly nobody waits.
-    #[inline(never)]
-    fn serve(&mut self, now: Instant) {
-        // A waiter whose connection ended before it was collected may find others ready by now.
-        while self.waiters.any() > 0
-            && let Some(index) = self.next_idle()
-        {
-            self.offer(index, false, now);
-        }
-        if let Some(refusal) = self.role.supply_ended() {
-            while let Some(waiter) = self.waiters.first_for_supply() {
-                self.refuse(waiter, refusal);
-            }
-        }
-        R::refill(self, now);
-        while let Some(index) = self.waiters.first_stocked(self.slots.len(State::Idle)) {
-            self.answer(index, WaiterState::Stocked);
-        }
-    }
-
-    fn resolve(&mut self, token: Token, states: &[State]) -> Option<u32> {
-        let index = self.slots.resolve(token, states);
-        if index.is_none() {
-            self.totals.stale_events += 1;
-        }
-        index
-    }
-
-    /// Resolves a token that came with its connection, which is kept in the slot or, if stale,
-    /// closed.
-    fn resolve_with(&mut self, token: Token, states: &[State], connection: C) -> Option<u32> {
-        let index = self.resolve(token, states);
-        match index.and_then(|index| self.slots.get_mut(index)) {
-            Some(slot) => slot.connection = Some(connection),
-            None => {
-                let reason = CloseReason::Stale;
-                self.actions.push_back(Action::Close { token, connection, reason });
-            }
-        }
-        index
-    }
-
-    fn establish(&mut self, token: Token, connection: C, id: Option<ConnId>, now: Instant) {
-        let Some(index) = self.resolve_with(token, &[State::Handshaking], connection) else {
-            return;
-        };
-        if let Ids::Received(received) = &mut self.ids {
-            let Some(id) = id else { return self.close_one(index, CloseReason::MissingId) };
-            if !received.enter(id, index) {
-                return self.close_one(index, CloseReason::DuplicateId);
-            }
-            if let Some(slot) = self.slots.get_mut(index) {
-                slot.id = Some(id);
-            }
-        }
-        self.totals.established += 1;
-        let step = self.random.u8(0..LIFETIME_STEPS);
-        self.slots.start_ageing(index, step, now);
-        R::established(self, index);
-        self.offer(index, false, now);
-    }
-
-    /// Something has arrived. An idle connection is looked at; any other once it becomes idle: until
-    /// then it may still be drained, or be its holder's.
-    fn readable(&mut self, token: Token, now: Instant) {
-        let Some(index) = self.resolve(token, State::ALL) else { return };
-        if self.state(index) == Some(State::Idle) {
-            self.check(index, CheckKind::Inspect, now);
-        } else if let Some(slot) = self.slots.get_mut(index) {
-            slot.readable = true;
-        }
-    }
-
-    fn checked(&mut self, token: Token, connection: C, result: CheckResult, now: Instant) {
-        let Some(index) = self.resolve_with(token, &[State::Checking], connection) else {
-            return;
-        };
-        let Some(slot) = self.slots.get_mut(index) else {
-            return;
-        };
-        match (slot.kind, result) {
-            (_, CheckResult::Closed) => self.close_one(index, CloseReason::PeerClosed),
-            (CheckKind::Drain, CheckResult::Data) => self.close_one(index, CloseReason::Leftover),
-            (CheckKind::Drain, CheckResult::Quiet) => self.offer(index, true, now),
-            (CheckKind::Inspect, result) => {
-                slot.claimed |= result == CheckResult::Data && self.peer_claims;
-                self.offer(index, false, now);
-            }
-        }
-    }
-
-    fn closed_by_holder_or_peer(&mut self, token: Token) {
-        let pooled = [State::Idle, State::Claimed, State::Granted, State::Resting, State::Checking];
-        if let Some(index) = self.slots.resolve(token, &[State::Leased]) {
-            self.end(index, CloseReason::Released);
-        } else if let Some(index) = self.resolve(token, &pooled) {
-            self.close_one(index, CloseReason::PeerClosed);
-        }
     }
 }

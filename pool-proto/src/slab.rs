@@ -1,19 +1,15 @@
 //! A generational slab whose entries carry the links of intrusive lists.
 //!
-//! Connections, waiters and sources live in slabs; idle order, timers and queues are [`List`]s
-//! threaded through the entries. So every operation is O(1), and after the slab has grown to its
-//! working size nothing allocates.
+//! Connections, waiters and sources live in slabs. Idle order, timers and queues are [`List`]s
+//! threaded through the entries, so every operation is O(1). After a slab has grown to its working
+//! size, nothing allocates.
 
 use alloc::vec::Vec;
-use core::hash::{Hash, Hasher};
 
-/// "No entry": no slab ever grows to this index.
-const NIL: u32 = u32::MAX;
+/// The index that stands for "no entry". A slab never grows to it.
+pub(crate) const NIL: u32 = u32::MAX;
 
-/// In place of a name: an entry that is vacant.
-const VACANT: u32 = u32::MAX - 1;
-
-/// Names one life of one entry; stale after the entry is removed.
+/// A key to one life of one entry. It is stale after the entry is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     pub(crate) index: u32,
@@ -21,9 +17,9 @@ pub(crate) struct Key {
 }
 
 #[derive(Clone, Copy)]
-struct Link {
-    previous: u32,
-    next: u32,
+pub(crate) struct Link {
+    pub(crate) previous: u32,
+    pub(crate) next: u32,
 }
 
 const UNLINKED: Link = Link { previous: NIL, next: NIL };
@@ -35,11 +31,11 @@ struct Entry<T, const LINKS: usize> {
     value: Option<T>,
 }
 
-/// A slab of `T`s, each of which can be in up to `LINKS` lists at once.
+/// A slab of `T`s. Each entry can be in up to `LINKS` lists at once.
 #[derive(Clone)]
 pub(crate) struct Slab<T, const LINKS: usize> {
     entries: Vec<Entry<T, LINKS>>,
-    /// Vacant entries, least recently vacated first: an index, and the id made from it, rests as
+    /// Vacant entries, least recently vacated first. So an index, and the id made from it, rests as
     /// long as possible before it is used again.
     vacant: List<0>,
 }
@@ -49,12 +45,12 @@ impl<T, const LINKS: usize> Slab<T, LINKS> {
         Self { entries: Vec::new(), vacant: List::new() }
     }
 
-    /// Entries in use.
+    /// The number of entries in use.
     pub(crate) fn len(&self) -> usize {
         self.entries.len().saturating_sub(self.vacant.len() as usize)
     }
 
-    /// `None` when 2³² − 1 entries are in use.
+    /// Inserts an entry; `None` when 2³² − 1 entries are in use.
     pub(crate) fn insert(&mut self, value: T) -> Option<Key> {
         let index = match self.vacant.front() {
             Some(index) => {
@@ -74,7 +70,7 @@ impl<T, const LINKS: usize> Slab<T, LINKS> {
         Some(Key { index, generation: entry.generation })
     }
 
-    /// Takes the entry out. It must be in no list.
+    /// Removes an entry. It must be in no list.
     pub(crate) fn remove(&mut self, index: u32) -> Option<T> {
         let entry = self.entries.get_mut(index as usize)?;
         let value = entry.value.take()?;
@@ -92,7 +88,7 @@ impl<T, const LINKS: usize> Slab<T, LINKS> {
         Some(Key { index, generation: entry.generation })
     }
 
-    /// The index behind a key, if that life of the entry is not over.
+    /// The index of a key, if that life of the entry is not over.
     pub(crate) fn resolve(&self, key: Key) -> Option<u32> {
         let entry = self.entries.get(key.index as usize)?;
         (entry.generation == key.generation && entry.value.is_some()).then_some(key.index)
@@ -111,31 +107,15 @@ impl<T, const LINKS: usize> Slab<T, LINKS> {
         self.entries.get_mut(index as usize)?.value.as_mut()
     }
 
-    /// Every entry in use.
+    /// All entries in use, in the order of their indices.
     pub(crate) fn live(&self) -> impl Iterator<Item = (u32, Key)> + '_ {
         let indices = (0..).take(self.entries.len());
         indices.filter_map(|index| Some((index, self.key(index)?)))
     }
 
-    /// What a model checker calls an index: the name of its entry, or one of two that are no name.
-    pub(crate) fn label(&self, index: u32, name: &impl Fn(Key) -> u32) -> u32 {
-        match self.key(index) {
-            Some(key) => name(key),
-            None if index == NIL => NIL,
-            None => VACANT,
-        }
-    }
-
-    pub(crate) fn hash_links<H: Hasher>(
-        &self,
-        index: u32,
-        name: &impl Fn(Key) -> u32,
-        hasher: &mut H,
-    ) {
-        let links = self.entries.get(index as usize).map(|entry| &entry.links);
-        for link in links.into_iter().flatten() {
-            (self.label(link.previous, name), self.label(link.next, name)).hash(hasher);
-        }
+    /// The links of an entry, one for each list that it can be in.
+    pub(crate) fn links(&self, index: u32) -> Option<&[Link; LINKS]> {
+        self.entries.get(index as usize).map(|entry| &entry.links)
     }
 
     fn link<const K: usize>(&mut self, index: u32) -> Option<&mut Link> {
@@ -146,8 +126,8 @@ impl<T, const LINKS: usize> Slab<T, LINKS> {
 /// A doubly linked list through the `K`-th link of a slab's entries; it holds no memory of its own.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct List<const K: usize> {
-    head: u32,
-    tail: u32,
+    pub(crate) head: u32,
+    pub(crate) tail: u32,
     len: u32,
 }
 
@@ -170,15 +150,6 @@ impl<const K: usize> List<K> {
 
     pub(crate) fn back(&self) -> Option<u32> {
         (self.tail != NIL).then_some(self.tail)
-    }
-
-    pub(crate) fn hash_ends<T, const L: usize, H: Hasher>(
-        &self,
-        slab: &Slab<T, L>,
-        name: &impl Fn(Key) -> u32,
-        hasher: &mut H,
-    ) {
-        (slab.label(self.head, name), slab.label(self.tail, name), self.len).hash(hasher);
     }
 
     pub(crate) fn next<T, const L: usize>(&self, slab: &Slab<T, L>, index: u32) -> Option<u32> {
@@ -210,7 +181,7 @@ impl<const K: usize> List<K> {
         }
     }
 
-    /// Unlinks an entry that is in this list.
+    /// Removes an entry that is in this list.
     pub(crate) fn remove<T, const L: usize>(&mut self, slab: &mut Slab<T, L>, index: u32) {
         let Some(link) = slab.link::<K>(index) else {
             return;
@@ -229,96 +200,4 @@ impl<const K: usize> List<K> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::VecDeque;
-
-    fn contents(list: &List<1>, slab: &Slab<char, 2>) -> Vec<char> {
-        let mut all = Vec::new();
-        let mut at = list.front();
-        while let Some(index) = at {
-            all.push(*slab.get(index).unwrap());
-            at = list.next(slab, index);
-        }
-        assert_eq!(all.len(), list.len() as usize);
-        all
-    }
-
-    #[test]
-    fn a_key_is_stale_once_its_entry_was_removed() {
-        let mut slab = Slab::<char, 2>::new();
-        let a = slab.insert('a').unwrap();
-        assert_eq!(slab.resolve(a), Some(a.index));
-        assert_eq!(slab.remove(a.index), Some('a'));
-        assert_eq!(slab.resolve(a), None);
-        let b = slab.insert('b').unwrap();
-        assert_eq!((b.index, slab.resolve(a)), (a.index, None));
-        assert_eq!(slab.remove(a.index), Some('b'));
-        assert_eq!(slab.remove(a.index), None);
-    }
-
-    #[test]
-    fn the_longest_vacated_entry_is_used_first() {
-        let mut slab = Slab::<char, 2>::new();
-        let keys: Vec<Key> = "abc".chars().map(|c| slab.insert(c).unwrap()).collect();
-        for at in [1, 0, 2] {
-            slab.remove(keys[at].index);
-        }
-        let order: Vec<u32> = (0..3).map(|_| slab.insert('x').unwrap().index).collect();
-        assert_eq!(order, [1, 0, 2]);
-    }
-
-    #[test]
-    fn lists_agree_with_a_deque_under_random_operations() {
-        let mut random = fastrand::Rng::with_seed(7);
-        let mut slab = Slab::<char, 2>::new();
-        let mut list = List::<1>::new();
-        let mut model: VecDeque<(u32, char)> = VecDeque::new();
-        for step in 0..10_000u32 {
-            let name = char::from_u32(0x100 + step % 0x1000).unwrap();
-            match random.u32(0..5) {
-                0 => {
-                    let index = slab.insert(name).unwrap().index;
-                    list.push_back(&mut slab, index);
-                    model.push_back((index, name));
-                }
-                1 => {
-                    let index = slab.insert(name).unwrap().index;
-                    list.push_front(&mut slab, index);
-                    model.push_front((index, name));
-                }
-                2 => {
-                    let first = list.front();
-                    assert_eq!(first, model.pop_front().map(|(index, _)| index));
-                    if let Some(index) = first {
-                        list.remove(&mut slab, index);
-                        slab.remove(index);
-                    }
-                }
-                _ if model.is_empty() => {}
-                _ => {
-                    let (index, name) = model.remove(random.usize(0..model.len())).unwrap();
-                    list.remove(&mut slab, index);
-                    assert_eq!(slab.remove(index), Some(name));
-                }
-            }
-            assert_eq!(slab.len(), model.len());
-            assert_eq!(list.back(), model.back().map(|(index, _)| *index));
-            if step % 97 == 0 {
-                let expected: Vec<char> = model.iter().map(|(_, name)| *name).collect();
-                assert_eq!(contents(&list, &slab), expected);
-            }
-        }
-    }
-    #[test]
-    fn an_entry_is_called_by_its_name_and_what_is_none_by_none() {
-        let mut slab = Slab::<char, 1>::new();
-        let (a, b) = (slab.insert('a').unwrap(), slab.insert('b').unwrap());
-        slab.remove(a.index);
-        let name = |key: Key| if key == b { 17 } else { panic!("{key:?}") };
-        assert_eq!(slab.label(b.index, &name), 17);
-        let none = [slab.label(a.index, &name), slab.label(NIL, &name)];
-        // Both are no names: those are below `CanonicalNames::LIMIT`.
-        assert_eq!(none, [u32::MAX - 1, u32::MAX]);
-    }
-}
+mod tests;

@@ -1,73 +1,71 @@
-//! Every connection, in exactly one state; the lists that order each state double as its timers.
-
-use alloc::vec::Vec;
-use core::hash::{Hash, Hasher};
+//! The connections of a machine. The list that orders the connections of a state is also its timer.
 
 use crate::event::{CheckKind, CloseReason, Token};
 use crate::id::ConnId;
-use crate::slab::{Key, List, Slab};
+use crate::slab::{Key, List, NIL, Slab};
 use crate::state::{State, assert_edge};
-use crate::state_key::CanonicalNames;
 use crate::time::{Instant, Period};
 
 const STATES: usize = State::EACH.len();
 
-/// In [`Slot::waiter`]: no waiter's slab grows to this index.
-pub(crate) const NOBODY: u32 = u32::MAX;
+/// The value of [`Slot::waiter`] without a waiter. A slab never grows to this index.
+pub(crate) const NO_WAITER: u32 = NIL;
 
-/// Lifetimes are jittered in this many steps, so that each step is a constant period and its
-/// connections end in the order in which they were established: a list is a timer.
+/// The number of steps in which lifetimes are jittered. All connections of a step have the same
+/// lifetime and expire in the order in which they were established, so a list is their timer.
 pub(crate) const LIFETIME_STEPS: u8 = 16;
 const STEPS: usize = LIFETIME_STEPS as usize;
 
 /// One connection.
 #[derive(Clone)]
 pub(crate) struct Slot<C> {
-    /// Present while the machine holds it: idle, claimed, granted, resting.
+    /// The user's connection while the machine holds it: idle, claimed, granted, resting.
     pub(crate) connection: Option<C>,
-    /// When it entered its state.
-    since: Instant,
-    /// When it was established.
+    /// The time at which the connection entered its state.
+    pub(crate) since: Instant,
+    /// The time at which it was established.
     pub(crate) established: Instant,
-    /// Known once it was issued (server) or received (client).
+    /// Its id, after this end has issued it or the peer has sent it.
     pub(crate) id: Option<ConnId>,
-    /// Whom it is promised to, or [`NOBODY`].
+    /// The waiter to which it is granted, or [`NO_WAITER`].
     pub(crate) waiter: u32,
-    /// Client: the epoch of the backoff that it was dialled in. Server: its source.
+    /// Client: the epoch of the backoff in which it was dialled. Server: the number of its source.
     pub(crate) origin: u32,
     pub(crate) state: State,
-    /// Checking: what for.
-    pub(crate) kind: CheckKind,
-    lifetime_step: u8,
-    /// Whether it is in its lifetime list.
-    ageing: bool,
-    /// Whether it has been leased.
+    /// The kind of its last check.
+    pub(crate) check: CheckKind,
+    pub(crate) lifetime_step: u8,
+    /// Whether it is in the list of its lifetime step.
+    pub(crate) ageing: bool,
+    /// Whether it was put back at least once.
     pub(crate) used: bool,
     /// Whether the peer has begun to use it.
     pub(crate) claimed: bool,
-    /// Whether something arrived while it could not be looked at.
+    /// Whether data or EOF arrived while it could not be inspected.
     pub(crate) readable: bool,
 }
 
-/// A list whose entries stay for a constant period at the most, in the order of their deadlines.
+/// A list whose entries stay for the same period at most. So they are in the order of their
+/// deadlines.
 #[derive(Clone, Copy)]
-struct Timed<const K: usize> {
-    list: List<K>,
-    period: Period,
+pub(crate) struct Timed<const K: usize> {
+    pub(crate) list: List<K>,
+    pub(crate) period: Period,
 }
 
 /// All connections of a machine.
 #[derive(Clone)]
 pub(crate) struct Slots<C> {
-    /// Link 0: the list of the state. Link 1: the list of the lifetime step. Link 2: the source's.
+    /// Link 0: the list of the state. Link 1: the list of the lifetime step. Link 2: the list of the
+    /// source.
     pub(crate) slab: Slab<Slot<C>, 3>,
-    states: [Timed<0>; STATES],
-    lifetimes: [Timed<1>; STEPS],
-    /// The deadline of the first entry of each list: `poll_timeout` is their minimum.
-    state_due: [Instant; STATES],
-    lifetime_due: [Instant; STEPS],
-    /// The minimum of `lifetime_due`, which changes less often than it is asked for.
-    next_lifetime_due: Instant,
+    pub(crate) states: [Timed<0>; STATES],
+    pub(crate) lifetimes: [Timed<1>; STEPS],
+    /// The deadline of each list's first entry. `poll_timeout` is their minimum.
+    pub(crate) state_due: [Instant; STATES],
+    pub(crate) lifetime_due: [Instant; STEPS],
+    /// The minimum of `lifetime_due`, cached: it is read more often than it changes.
+    pub(crate) next_lifetime_due: Instant,
 }
 
 #[expect(
@@ -84,7 +82,7 @@ impl<C> Slots<C> {
             if max_lifetime == Period::NEVER {
                 return Period::NEVER;
             }
-            // Whole thousandths: the core has no float arithmetic beyond this line.
+            // Whole thousandths, so that the core needs no float arithmetic after this line.
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
@@ -112,7 +110,7 @@ impl<C> Slots<C> {
         self.states[state as usize].list.len()
     }
 
-    /// All live connections.
+    /// The number of live connections.
     pub(crate) fn total(&self) -> u32 {
         u32::try_from(self.slab.len()).unwrap_or(u32::MAX)
     }
@@ -125,7 +123,7 @@ impl<C> Slots<C> {
         self.states[state as usize].list.back()
     }
 
-    /// The one that entered the same state next after this.
+    /// The connection that entered the same state next after this one.
     pub(crate) fn next(&self, index: u32) -> Option<u32> {
         let state = self.get(index)?.state;
         self.states[state as usize].list.next(&self.slab, index)
@@ -143,23 +141,23 @@ impl<C> Slots<C> {
         self.slab.key(index).map(Token)
     }
 
-    /// The slot behind a token, if it is live and in one of `states`.
+    /// The slot of a token, if the connection is live and in one of `states`.
     pub(crate) fn resolve(&self, token: Token, states: &[State]) -> Option<u32> {
         let index = self.slab.resolve(token.0)?;
         states.contains(&self.get(index)?.state).then_some(index)
     }
 
-    /// A new connection; `None` when the slab is full.
+    /// Inserts a new connection; `None` when the slab is full.
     pub(crate) fn insert(&mut self, state: State, origin: u32, now: Instant) -> Option<Key> {
         let key = self.slab.insert(Slot {
             connection: None,
             since: now,
             established: now,
             id: None,
-            waiter: NOBODY,
+            waiter: NO_WAITER,
             origin,
             state,
-            kind: CheckKind::Inspect,
+            check: CheckKind::Inspect,
             lifetime_step: 0,
             ageing: false,
             used: false,
@@ -182,7 +180,7 @@ impl<C> Slots<C> {
         Some(former)
     }
 
-    /// Takes a connection out. Its source must have let go of it.
+    /// Removes a connection. It must be in no list of a source.
     pub(crate) fn remove(&mut self, index: u32) -> Option<Slot<C>> {
         let state = self.get(index)?.state;
         assert_edge(Some(state), None);
@@ -210,7 +208,7 @@ impl<C> Slots<C> {
         }
     }
 
-    /// Starts the lifetime of a connection: it ends `step` steps of jitter before the maximum.
+    /// Starts the lifetime of a connection, which is `step` steps of jitter shorter than the maximum.
     pub(crate) fn start_ageing(&mut self, index: u32, step: u8, now: Instant) {
         let step = usize::from(step) % STEPS;
         let timed = &mut self.lifetimes[step];
@@ -247,7 +245,7 @@ impl<C> Slots<C> {
         }
     }
 
-    /// The connection that has been in `state` longest, if that is as long as it may be.
+    /// The connection that has been in `state` longest, if its time there is over.
     pub(crate) fn overdue(&self, state: State, now: Instant) -> Option<u32> {
         if self.state_due[state as usize] > now {
             return None;
@@ -255,7 +253,7 @@ impl<C> Slots<C> {
         self.front(state)
     }
 
-    /// The next connection at the end of its lifetime; each is returned once.
+    /// The next connection whose lifetime is over. Returns each connection once.
     pub(crate) fn pop_expired(&mut self, now: Instant) -> Option<u32> {
         if self.next_lifetime_due > now {
             return None;
@@ -266,7 +264,7 @@ impl<C> Slots<C> {
         Some(index)
     }
 
-    /// Why a connection must not be handed out any more, if so.
+    /// Why a connection may not be handed out any more, if so.
     pub(crate) fn expiry(&self, index: u32, now: Instant) -> Option<CloseReason> {
         let slot = self.get(index)?;
         let lifetime = self.lifetimes[usize::from(slot.lifetime_step)].period;
@@ -280,64 +278,7 @@ impl<C> Slots<C> {
         }
     }
 
-    /// Whether it matters which of the lifetime's steps is drawn.
-    pub(crate) fn is_jittered(&self) -> bool {
-        let [first, .., last] = &self.lifetimes;
-        first.period != last.period
-    }
-
-    /// Feeds a model checker's hasher with one connection, but for what the machine, its role and its
-    /// waiters know of it.
-    pub(crate) fn hash_slot<N: CanonicalNames<C>, H: Hasher>(
-        &self,
-        index: u32,
-        names: &N,
-        now: Instant,
-        hasher: &mut H,
-    ) {
-        let (Some(slot), Some(token)) = (self.get(index), self.token(index)) else {
-            return;
-        };
-        let name = |key| names.connection(Token(key));
-        let held = slot.connection.as_ref().map(|held| names.held(token, held));
-        (slot.state, held, slot.ageing, slot.used, slot.claimed, slot.readable).hash(hasher);
-        if self.states[slot.state as usize].period != Period::NEVER {
-            slot.since.distance(now).hash(hasher);
-        }
-        let lifetime = self.lifetimes[usize::from(slot.lifetime_step)].period;
-        if lifetime != Period::NEVER {
-            (lifetime, slot.established.distance(now)).hash(hasher);
-        }
-        if slot.state == State::Checking {
-            slot.kind.hash(hasher);
-        }
-        self.slab.hash_links(index, &name, hasher);
-    }
-
-    /// Feeds a model checker's hasher with the lists and deadlines.
-    pub(crate) fn hash_lists<H: Hasher>(
-        &self,
-        name: &impl Fn(Key) -> u32,
-        now: Instant,
-        hasher: &mut H,
-    ) {
-        (self.slab.len(), self.next_lifetime_due.distance(now)).hash(hasher);
-        for (timed, due) in self.states.iter().zip(&self.state_due) {
-            timed.list.hash_ends(&self.slab, name, hasher);
-            due.distance(now).hash(hasher);
-        }
-        // By their first entries: which list of equal periods it is does not matter.
-        let label = |timed: &Timed<1>| timed.list.front().map(|first| self.slab.label(first, name));
-        let mut lifetimes: Vec<_> = self.lifetimes.iter().zip(&self.lifetime_due).collect();
-        lifetimes.retain(|(timed, due)| !timed.list.is_empty() || **due != Instant::NEVER);
-        lifetimes.sort_by_key(|(timed, _)| label(timed));
-        for (timed, due) in lifetimes {
-            timed.list.hash_ends(&self.slab, name, hasher);
-            (timed.period, due.distance(now)).hash(hasher);
-        }
-    }
-
-    /// The earliest deadline of all.
+    /// The earliest deadline of all lists.
     pub(crate) fn next_due(&self) -> Instant {
         self.next_lifetime_due.min(earliest(&self.state_due))
     }

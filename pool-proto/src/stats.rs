@@ -1,35 +1,33 @@
-//! What the pool can tell about itself.
+//! Statistics of a pool.
 
 use core::time::Duration;
 
 use crate::event::CloseReason;
 
-/// A snapshot of a pool: how many connections are in which state now, and what has happened since
-/// it was built.
+/// A snapshot of a pool: the number of connections in each state, and totals since it was built.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
     /// Connections being dialled (client).
     pub dialing: u32,
-    /// Connections in TLS or id exchange.
+    /// Connections in their handshakes, id exchange included.
     pub handshaking: u32,
     /// Ready connections in the pool.
     pub idle: u32,
-    /// Connections that the peer has begun to use and that nobody here has asked for yet: they
-    /// are kept for an acquire by id.
+    /// Connections that the peer has begun to use. They are kept for an acquire by id.
     pub claimed: u32,
-    /// Connections in use.
+    /// Connections in use, or granted to a waiter that has not collected them.
     pub leased: u32,
-    /// Connections on their way back into the pool (waiting for the reuse delay, or being drained),
-    /// or being looked at because something arrived.
+    /// Connections that wait for the reuse delay, are being drained, or are being inspected because
+    /// data or EOF has arrived.
     pub returning: u32,
-    /// Callers in the queue: for any connection, by id, and for stock.
+    /// Waiters: for any connection, by id, and for stock.
     pub waiters: u32,
-    /// Ready connections aimed at now (server: the most that may be ready).
+    /// The number of ready connections aimed at (server: the most that may be ready).
     pub capacity: u32,
-    /// Time between two rounds of the tuner now (server: zero).
+    /// The time between two rounds of the tuner (server: zero).
     pub interval: Duration,
-    /// Failures in a row that the next dial is waiting for (client).
+    /// Failures in a row, on which the backoff of the next dial depends (client).
     pub failures_in_a_row: u32,
     /// Totals since the pool was built.
     pub totals: Totals,
@@ -43,70 +41,70 @@ pub struct Totals {
     pub dials: u64,
     /// Dials that failed.
     pub dial_failures: u64,
-    /// Dials that were not connected in time.
+    /// Dials that timed out.
     pub dial_timeouts: u64,
     /// Peers admitted to the handshake (server).
     pub admitted: u64,
-    /// Connections that became ready.
+    /// Connections whose handshake succeeded.
     pub established: u64,
     /// Handshakes that failed in TLS.
     pub tls_failures: u64,
-    /// Handshakes that failed in the id exchange: short, wrong, missing.
+    /// Handshakes whose id was short, wrong or missing.
     pub id_failures: u64,
-    /// Handshakes that failed in the transport below.
+    /// Handshakes that failed in the transport.
     pub transport_failures: u64,
-    /// Handshakes (with their id exchange) that were not over in time.
+    /// Handshakes that timed out, id exchange included.
     pub handshake_timeouts: u64,
-    /// Connections closed because the peer gave them the id of a live one.
+    /// Connections closed because the peer gave them the id of another live connection.
     pub duplicate_ids: u64,
-    /// Peers turned away because of their address.
+    /// Peers rejected because of their address.
     pub rejected_address: u64,
-    /// Peers turned away because their source held enough.
+    /// Peers rejected because their source held the most that it may.
     pub rejected_source: u64,
-    /// Peers turned away because the pool was full.
+    /// Peers rejected because the pool was full or closed.
     pub rejected_full: u64,
-    /// Peers turned away because too many handshakes were under way.
+    /// Peers rejected because the most handshakes allowed were under way.
     pub rejected_handshakes: u64,
-    /// Connections that made room for a source with fewer.
+    /// Connections evicted to make room for a source that holds fewer.
     pub evicted: u64,
     /// Leases handed out.
     pub leases: u64,
-    /// Of these, connections that had been leased before.
+    /// Leases of connections that had been leased and put back before.
     pub reused: u64,
     /// Acquires that were served at once.
     pub served_at_once: u64,
     /// Acquires that were served after waiting.
     pub served_after_waiting: u64,
-    /// Acquires that were refused, at once or while waiting.
+    /// Calls that were refused, at once or while waiting.
     pub refused: u64,
-    /// Waiters that gave up.
+    /// Waiters that were cancelled before they had collected.
     pub cancelled: u64,
     /// Connections put back.
     pub put: u64,
-    /// Connections put back that this pool had not leased (any more).
+    /// Attempts to put back a connection that this pool had not leased (any more).
     pub put_unknown: u64,
-    /// Connections closed because the pool was full when they were put back.
+    /// Connections closed because they were put back into a full pool.
     pub overflowed: u64,
-    /// Connections closed because too much was left unread when they were put back.
+    /// Connections closed because they were put back with too much unread or unsent data.
     pub leftover: u64,
-    /// Connections whose draining or check did not come back in time.
+    /// Connections whose check timed out.
     pub drain_timeouts: u64,
-    /// Leased connections that their holders closed.
+    /// Leased connections closed by their holders.
     pub released: u64,
-    /// Connections that the peer closed while they were in the pool, or that were found dead at the
-    /// moment of handing them out.
+    /// Connections that the peer closed in the pool, or that were found dead when they were handed
+    /// out.
     pub peer_closed: u64,
     /// Connections closed by the idle timeout.
     pub idle_timeouts: u64,
     /// Connections closed at the end of their lifetime.
     pub expired: u64,
-    /// Connections that the peer had begun to use and nobody here asked for in time.
+    /// Connections that the peer had begun to use, and for which no acquire by id came in time.
     pub unclaimed: u64,
     /// Connections closed by `clean`.
     pub cleaned: u64,
     /// Connections, dials and handshakes ended by `flush` or `close`.
     pub flushed: u64,
-    /// Events that came for a connection that had ended, or did not fit its state.
+    /// Events whose connection had ended, or was not in a state that they fit.
     pub stale_events: u64,
 }
 
@@ -130,7 +128,7 @@ impl Totals {
             CloseReason::Cleaned => &mut self.cleaned,
             CloseReason::Flushed | CloseReason::PoolClosed => &mut self.flushed,
             CloseReason::Released => &mut self.released,
-            // Counted by what failed, and as a stale event.
+            // Counted elsewhere: by the part that failed, and as a stale event.
             CloseReason::HandshakeFailed | CloseReason::Stale => return,
         };
         *counter = counter.wrapping_add(1);

@@ -4,11 +4,10 @@ use core::fmt;
 use core::ops::Add;
 use core::time::Duration;
 
-/// A point in time: whole nanoseconds since an epoch of the driver's choosing.
+/// A point in time: whole nanoseconds since an epoch that the driver chooses.
 ///
-/// The machine only compares instants and adds durations to them; it never asks what time it is.
-/// The epoch is usually the moment at which the driver started. 2⁶⁴ ns are 584 years, and all
-/// arithmetic saturates.
+/// The machine compares instants and adds durations to them; it never reads a clock. The epoch is
+/// usually the start of the driver. 2⁶⁴ ns are 584 years, and all arithmetic saturates.
 ///
 /// ```
 /// use core::time::Duration;
@@ -23,28 +22,28 @@ use core::time::Duration;
 pub struct Instant(u64);
 
 impl Instant {
-    /// The epoch itself.
+    /// The epoch.
     pub const EPOCH: Self = Self(0);
 
-    /// An instant that does not come: what a period that is switched off adds up to.
+    /// The instant that never comes: the deadline of a disabled timer.
     pub(crate) const NEVER: Self = Self(u64::MAX);
 
-    /// The last instant that does come: the latest that a machine takes for now.
+    /// The last instant that can come: the latest time of a machine.
     pub(crate) const LAST: Self = Self(u64::MAX - 1);
 
-    /// The instant `nanos` nanoseconds after the epoch.
+    /// Returns the instant `nanos` nanoseconds after the epoch.
     #[must_use]
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
-    /// Nanoseconds since the epoch.
+    /// Returns the nanoseconds since the epoch.
     #[must_use]
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
 
-    /// How long after `earlier` this is; zero when it is not after it.
+    /// Returns the time from `earlier` to this instant; zero if `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -54,12 +53,13 @@ impl Instant {
         Self(self.0.saturating_add(period.0))
     }
 
-    /// How far it is from `now`, on either side.
+    /// The distance from `now` in nanoseconds, which wraps for instants in the past; `None` for
+    /// [`NEVER`](Self::NEVER).
     pub(crate) fn distance(self, now: Self) -> Option<u64> {
         self.finite().map(|at| at.0.wrapping_sub(now.0))
     }
 
-    /// `None` for the instant that does not come.
+    /// This instant; `None` for [`NEVER`](Self::NEVER).
     pub(crate) fn finite(self) -> Option<Self> {
         (self != Self::NEVER).then_some(self)
     }
@@ -80,12 +80,12 @@ impl fmt::Debug for Instant {
     }
 }
 
-/// A configured span of time in nanoseconds, checked once; the machine's own form of `Duration`.
+/// A configured span of time in nanoseconds: the machine's form of `Duration`, checked once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Period(u64);
 
 impl Period {
-    /// Switched off: a deadline that is never reached.
+    /// The period of a disabled timer: its deadline never comes.
     pub(crate) const NEVER: Self = Self(u64::MAX);
     pub(crate) const ZERO: Self = Self(0);
 
@@ -93,7 +93,7 @@ impl Period {
         Self(nanos)
     }
 
-    /// `None` when the duration is longer than the 584 years that nanoseconds in 64 bits can hold.
+    /// `None` if the duration does not fit into 64 bits of nanoseconds (584 years).
     pub(crate) fn new(duration: Duration) -> Option<Self> {
         u64::try_from(duration.as_nanos()).ok().filter(|nanos| *nanos != u64::MAX).map(Self)
     }

@@ -1,32 +1,38 @@
-//! The tuning laws: how many ready connections to aim at, and how often to look.
+//! The tuning laws of capacity and interval.
 
 use core::time::Duration;
 
 use crate::time::Period;
 
-/// Which law moves capacity and interval.
+/// The law that moves capacity and interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Tuning {
-    /// Capacity follows demand; connections are replaced as soon as they are taken.
+    /// Capacity follows demand. Connections are replaced as soon as they are taken.
     ///
-    /// A taker that finds nothing ready, or takes the last ready connection, raises the capacity by
-    /// one at once. (The second is all that a client sees of a shortage when it is the server that
-    /// takes any connection, and the client the one with that id.) A round lowers it by
-    /// an eighth of the surplus, rounded up, where the surplus is what the lowest idle count since
-    /// the last round exceeds a fifth of the capacity by: stock that was never needed goes, slowly.
-    /// The interval is the minimum while connections are being created and doubles in a round that
-    /// created none. The factors are our own: with rounds a second apart an unused surplus halves
-    /// in about seven seconds, while a burst is answered within one dial.
+    /// - A miss raises the capacity by one at once. A miss is an acquire that finds nothing ready or
+    ///   takes the last ready connection. (When the server acquires any connection and the client
+    ///   the one with that id, the client sees a shortage only by the latter.)
+    /// - A round lowers the capacity by an eighth of the surplus, rounded up. The surplus is the
+    ///   lowest idle count since the last round, less a fifth of the capacity: stock that was never
+    ///   needed.
+    /// - The interval is the minimum while connections are being created. A round that created none
+    ///   doubles it.
+    ///
+    /// The factors are this crate's own: with rounds one second apart, an unused surplus halves in
+    /// about seven seconds, while a burst is answered within one dial.
     #[default]
     Demand,
-    /// The law of the reference implementation, bit for bit: connections are created in rounds
-    /// only. It is here for fleets that must behave alike; with capacities up to 4 its interval can
-    /// only rise.
+    /// The law of the Go package `github.com/NodePassProject/pool`, bit for bit: connections are
+    /// created in rounds only.
+    ///
+    /// It is for fleets in which both implementations must behave alike. With capacities up to 4, its
+    /// interval can only rise.
     NodePass,
 }
 
-/// One step of the interval under [`Tuning::NodePass`]: 100 ms, measured on the reference.
+/// The step of the interval under [`Tuning::NodePass`], in nanoseconds: 100 ms, measured on the Go
+/// package.
 const INTERVAL_STEP: u64 = 100_000_000;
 
 /// Capacity and interval, moved by a [`Tuning`] law within fixed bounds; a pure value.
@@ -52,10 +58,10 @@ pub struct Tuner {
 }
 
 impl Tuner {
-    /// A tuner at its start: capacity and interval are the minima.
+    /// Creates a tuner. Capacity and interval start at their minima.
     ///
-    /// Inverted bounds are read as the single value of their lower end; an interval beyond 584
-    /// years saturates. (The configuration builders refuse both.)
+    /// Inverted bounds count as the single value of their lower end. An interval beyond 584 years
+    /// saturates. (The configuration builders refuse both.)
     #[must_use]
     pub fn new(
         tuning: Tuning,
@@ -76,7 +82,7 @@ impl Tuner {
         }
     }
 
-    /// The same tuner in another state, with capacity and interval clamped into its bounds.
+    /// Returns the tuner with this capacity and interval, clamped to its bounds.
     #[must_use]
     pub fn with_state(mut self, capacity: u32, interval: Duration) -> Self {
         self.capacity = capacity.max(self.min_capacity).min(self.max_capacity);
@@ -84,31 +90,31 @@ impl Tuner {
         self
     }
 
-    /// The law in force.
+    /// Returns the law.
     #[must_use]
     pub const fn tuning(&self) -> Tuning {
         self.tuning
     }
 
-    /// Ready connections to aim at.
+    /// Returns the number of ready connections to aim at.
     #[must_use]
     pub const fn capacity(&self) -> u32 {
         self.capacity
     }
 
-    /// The lowest capacity it may fall to.
+    /// Returns the lower bound of the capacity.
     #[must_use]
     pub const fn min_capacity(&self) -> u32 {
         self.min_capacity
     }
 
-    /// The highest capacity it may rise to.
+    /// Returns the upper bound of the capacity.
     #[must_use]
     pub const fn max_capacity(&self) -> u32 {
         self.max_capacity
     }
 
-    /// Time from one round to the next.
+    /// Returns the time from one round to the next.
     #[must_use]
     pub const fn interval(&self) -> Duration {
         self.interval.duration()
@@ -118,19 +124,19 @@ impl Tuner {
         self.interval
     }
 
-    /// A whole round: [`begin_round`](Self::begin_round), then [`end_round`](Self::end_round).
-    /// Returns the capacity and the interval after it.
+    /// Does a whole round: [`begin_round`](Self::begin_round), then [`end_round`](Self::end_round).
+    /// Returns the new capacity and interval.
     pub fn round(&mut self, idle: u32, created: u32) -> (u32, Duration) {
         self.begin_round(idle);
         self.end_round(created);
         (self.capacity, self.interval())
     }
 
-    /// At the start of a round with `idle` ready connections ([`Tuning::Demand`]: the fewest there
-    /// were since the last round).
+    /// Begins a round. `idle` is the number of ready connections ([`Tuning::Demand`]: the lowest since
+    /// the last round).
     pub fn begin_round(&mut self, idle: u32) {
         let capacity = u64::from(self.capacity);
-        // Whole fifths, as the reference truncates `capacity × 0.2` and `capacity × 0.8`.
+        // Whole fifths: the Go package truncates `capacity × 0.2` and `capacity × 0.8`.
         let fifth = capacity / 5;
         match self.tuning {
             Tuning::NodePass => {
@@ -153,7 +159,7 @@ impl Tuner {
         }
     }
 
-    /// At the end of a round that brought `created` connections into the pool.
+    /// Ends a round in which `created` connections came into the pool.
     pub fn end_round(&mut self, created: u32) {
         match self.tuning {
             Tuning::NodePass => {
@@ -172,15 +178,15 @@ impl Tuner {
         }
     }
 
-    /// A taker found nothing ready, or took the last ready connection. Raises the capacity under
-    /// [`Tuning::Demand`].
+    /// Counts a miss: an acquire found nothing ready, or took the last ready connection. Raises the
+    /// capacity by one under [`Tuning::Demand`].
     pub fn missed(&mut self) {
         if self.tuning == Tuning::Demand {
             self.raise();
         }
     }
 
-    /// `ready` connections at once are asked for. Raises the capacity to it under
+    /// Raises the capacity to `ready`, for a caller that waits for this stock, under
     /// [`Tuning::Demand`].
     pub fn require(&mut self, ready: u32) {
         if self.tuning == Tuning::Demand {
@@ -198,60 +204,4 @@ impl Tuner {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const fn ms(millis: u64) -> Duration {
-        Duration::from_millis(millis)
-    }
-
-    fn demand() -> Tuner {
-        Tuner::new(Tuning::Demand, 4..=100, ms(100)..=ms(1000))
-    }
-
-    #[test]
-    fn demand_raises_capacity_with_every_miss_up_to_the_maximum() {
-        let mut tuner = demand();
-        for _ in 0..1000 {
-            tuner.missed();
-        }
-        assert_eq!(tuner.capacity(), 100);
-    }
-
-    #[test]
-    fn demand_lowers_capacity_only_by_what_was_never_needed() {
-        let mut tuner = demand();
-        tuner.require(100);
-        tuner.begin_round(20);
-        assert_eq!(tuner.capacity(), 100, "a fifth is reserve, not surplus");
-        tuner.begin_round(21);
-        assert_eq!(tuner.capacity(), 99);
-        for _ in 0..1000 {
-            tuner.begin_round(100);
-        }
-        assert_eq!(tuner.capacity(), 4);
-    }
-
-    #[test]
-    fn demand_looks_less_often_while_nothing_happens() {
-        let mut tuner = demand();
-        let quiet: std::vec::Vec<u128> = (0..5).map(|_| tuner.round(0, 0).1.as_millis()).collect();
-        assert_eq!(quiet, [200, 400, 800, 1000, 1000]);
-        assert_eq!(tuner.round(0, 1).1, ms(100));
-    }
-
-    #[test]
-    fn the_reference_law_ignores_misses() {
-        let mut tuner = Tuner::new(Tuning::NodePass, 4..=100, ms(100)..=ms(1000));
-        tuner.missed();
-        tuner.require(50);
-        assert_eq!(tuner.capacity(), 4);
-    }
-
-    #[test]
-    fn inverted_bounds_collapse_to_the_lower_end() {
-        #[expect(clippy::reversed_empty_ranges, reason = "the inverted range is the case")]
-        let tuner = Tuner::new(Tuning::Demand, 9..=3, ms(100)..=ms(100));
-        assert_eq!((tuner.min_capacity(), tuner.max_capacity()), (9, 9));
-    }
-}
+mod tests;

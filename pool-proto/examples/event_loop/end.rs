@@ -1,4 +1,4 @@
-//! One end: its machine, and what the loop does for it with each connection.
+//! An end: its machine, and the work of the loop on each of its connections.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -18,13 +18,14 @@ use crate::{Outcome, REQUESTS, check, now};
 
 const FORMAT: IdFormat = IdFormat::Hex8;
 
-/// Bytes of an id that are written at a time, so that ids come in pieces. A socket would take all 8.
+/// The most bytes of an id written at a time, so that ids arrive in pieces. A socket would take all
+/// 8.
 const PIECE: usize = 3;
 
-/// Reads that drain a connection. A peer that goes on for longer is not to hold up the loop.
+/// The most reads of a drain, so that a peer that keeps sending does not hold up the loop.
 const READS: usize = 16;
 
-/// The two ends share one `Poll`, so the side is part of a socket's name there: its lowest bit.
+/// A side. Both share one `Poll`, so the side is the lowest bit of a socket's name there.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Side {
     Client = 0,
@@ -32,7 +33,7 @@ pub(crate) enum Side {
 }
 
 impl Side {
-    /// Whose connection an event is about, and in which slot it is.
+    /// Returns the side and the slot of an event.
     pub(crate) fn of(event: mio::Token) -> (Self, usize) {
         (if event.0 & 1 == 0 { Self::Client } else { Self::Server }, event.0 >> 1)
     }
@@ -47,13 +48,13 @@ impl fmt::Display for Side {
     }
 }
 
-/// What the loop does with a connection; while it does, the socket is here.
+/// The work of the loop on a connection. During the work it owns the socket.
 enum Work {
     Connect(TcpStream),
     ReadId(TcpStream, IdReader),
     WriteId(TcpStream, IdWriter),
     Talk(Talk),
-    /// Nothing: the machine has the socket. What happens on it is passed on.
+    /// None: the machine owns the socket. Its events are passed on.
     Pooled,
 }
 
@@ -62,19 +63,21 @@ pub(crate) struct End<R> {
     pub(crate) machine: Machine<TcpStream, R>,
     registry: Registry,
     peer: SocketAddr,
-    /// By slot: an event of the operating system has no room for a whole token.
+    /// By slot, because an event of the operating system has no room for a whole token.
     work: BTreeMap<usize, (Token, Work)>,
-    /// Requests that wait for their turn.
+    /// Requests that wait for a connection.
     waiting: Vec<(WaiterId, u32)>,
-    /// Requests whose connection the loop is to pick up.
+    /// Requests that have a connection and have not begun.
     pub(crate) taken: VecDeque<(u32, Lease<TcpStream>)>,
-    /// Whether the stock that was waited for is there.
+    /// Whether the requested stock is there.
     pub(crate) stocked: bool,
-    /// How many requests are over, how many of them ended their connection, how many had to queue;
-    /// and how many deadlines came.
+    /// The number of requests that are over.
     pub(crate) over: u32,
+    /// The number of requests that closed their connection.
     pub(crate) dropped: u32,
+    /// The number of requests that had to queue.
     pub(crate) queued: u32,
+    /// The number of deadlines that came.
     pub(crate) deadlines: u32,
 }
 
@@ -103,13 +106,13 @@ impl<R: Role> End<R> {
 
     // --- the contract ---------------------------------------------------------------------------
 
-    pub(crate) fn tell(&mut self, event: Event<TcpStream>) -> Outcome {
+    pub(crate) fn handle_event(&mut self, event: Event<TcpStream>) -> Outcome {
         self.machine.handle_event(now(), event);
         self.carry_out()
     }
 
-    /// Lets the machine do what has come due.
-    pub(crate) fn be_on_time(&mut self) -> Outcome {
+    /// Hands in the time if a deadline has come.
+    pub(crate) fn handle_timeout(&mut self) -> Outcome {
         let now = now();
         if self.machine.poll_timeout().is_some_and(|due| due <= now) {
             println!("{}: a deadline of its machine has come", self.side);
@@ -119,14 +122,14 @@ impl<R: Role> End<R> {
         self.carry_out()
     }
 
-    /// Carries out what the machine wants, in order, until it wants nothing more.
+    /// Carries out the actions of the machine, in order.
     pub(crate) fn carry_out(&mut self) -> Outcome {
         while let Some(action) = self.machine.poll_action() {
             match action {
                 Action::Dial { token } => self.dial(token)?,
                 Action::Check { token, connection, kind } => {
-                    let result = look(&connection, kind);
-                    println!("{}: {token:?} is looked at ({kind:?}): {result:?}", self.side);
+                    let result = inspect(&connection, kind);
+                    println!("{}: {token:?} is checked ({kind:?}): {result:?}", self.side);
                     let event = Event::Checked { token, connection, result };
                     self.machine.handle_event(now(), event);
                 }
@@ -136,7 +139,7 @@ impl<R: Role> End<R> {
                     drop(connection);
                 }
                 Action::Abort { token, reason } => {
-                    println!("{}: {token:?} is given up: {reason}", self.side);
+                    println!("{}: {token:?} is aborted: {reason}", self.side);
                     self.forget(token);
                 }
                 Action::Wake { waiter } => self.collect(waiter)?,
@@ -145,7 +148,7 @@ impl<R: Role> End<R> {
         Ok(())
     }
 
-    /// Begins to connect. The socket becomes writable when it is decided how that ends.
+    /// Begins to connect. The socket becomes writable when the dial has succeeded or failed.
     fn dial(&mut self, token: Token) -> Outcome {
         println!("{}: {token:?} is dialled", self.side);
         let Ok(stream) = TcpStream::connect(self.peer) else {
@@ -159,8 +162,8 @@ impl<R: Role> End<R> {
         match self.machine.collect(now(), waiter) {
             Collected::Ready(lease) => {
                 let place = self.waiting.iter().position(|(known, _)| *known == waiter);
-                let (_, request) = self.waiting.swap_remove(place.ok_or("nobody waits")?);
-                println!("{}: request {request} has waited, and is served", self.side);
+                let (_, request) = self.waiting.swap_remove(place.ok_or("no request waits")?);
+                println!("{}: request {request} has waited and is served", self.side);
                 self.taken.push_back((request, lease));
             }
             Collected::Stocked => self.stocked = true,
@@ -169,7 +172,7 @@ impl<R: Role> End<R> {
         Ok(())
     }
 
-    /// What came of an acquire. The lease, if there is one, is for the loop to pick up.
+    /// Takes the answer to an acquire. The request begins later, in the loop.
     pub(crate) fn take(&mut self, request: u32, answer: Acquired<TcpStream>) -> Outcome {
         match answer {
             Acquired::Ready(lease) => self.taken.push_back((request, lease)),
@@ -191,7 +194,7 @@ impl<R: Role> End<R> {
         mio::Token(token.slot() << 1 | self.side as usize)
     }
 
-    /// Has the loop told of what happens on a new socket, which ends with the socket.
+    /// Registers a new socket. Dropping the socket ends the registration.
     fn watch(
         &mut self,
         token: Token,
@@ -204,9 +207,10 @@ impl<R: Role> End<R> {
         Ok(())
     }
 
-    /// Has the loop told again of what is still there, at once. An edge is told once: who has not
-    /// used it up, or passes the socket on, would wait for another one that does not come.
-    fn remind(&self, token: Token, stream: &mut TcpStream) -> io::Result<()> {
+    /// Registers a socket again, so that its present readiness is reported once more. An edge is
+    /// reported only once: without this, an owner that did not consume it, or the next owner, would wait
+    /// in vain.
+    fn rearm(&self, token: Token, stream: &mut TcpStream) -> io::Result<()> {
         let both = Interest::READABLE | Interest::WRITABLE;
         self.registry.reregister(stream, self.name(token), both)
     }
@@ -215,15 +219,15 @@ impl<R: Role> End<R> {
         self.work.insert(token.slot(), (token, work));
     }
 
-    /// Ends the work on a connection, but not that on a later one in its slot.
+    /// Ends the work on a connection, but not the work on a later connection in its slot.
     fn forget(&mut self, token: Token) {
         if self.work.get(&token.slot()).is_some_and(|(known, _)| *known == token) {
             self.work.remove(&token.slot());
         }
     }
 
-    /// Goes on with a connection as far as its socket lets it. The event may be of a former socket
-    /// in the same slot: whatever it says is tried, not believed.
+    /// Continues the work on a connection until its socket would block. The event may be stale, of a
+    /// former socket in the same slot: it is a hint to try, not a fact.
     pub(crate) fn ready(&mut self, slot: usize, event: &mio::event::Event) -> Outcome {
         let Some((token, work)) = self.work.remove(&slot) else { return Ok(()) };
         match work {
@@ -234,7 +238,7 @@ impl<R: Role> End<R> {
             Work::Pooled => {
                 self.keep(token, Work::Pooled);
                 if event.is_readable() || event.is_read_closed() {
-                    self.tell(Event::Readable { token })?;
+                    self.handle_event(Event::Readable { token })?;
                 }
                 Ok(())
             }
@@ -243,11 +247,11 @@ impl<R: Role> End<R> {
 
     fn connect(&mut self, token: Token, stream: TcpStream) -> Outcome {
         match stream.take_error().and_then(|error| error.map_or(Ok(()), Err)) {
-            Err(_) => return self.tell(Event::DialFailed { token }),
+            Err(_) => return self.handle_event(Event::DialFailed { token }),
             Ok(()) if stream.peer_addr().is_err() => self.keep(token, Work::Connect(stream)),
             Ok(()) => {
-                self.tell(Event::Dialed { token })?;
-                // The event may have told of the id already.
+                self.handle_event(Event::Dialed { token })?;
+                // The same event may have reported the id.
                 return self.read_id(token, stream, IdReader::new(FORMAT));
             }
         }
@@ -255,14 +259,14 @@ impl<R: Role> End<R> {
     }
 
     fn read_id(&mut self, token: Token, mut stream: TcpStream, mut reader: IdReader) -> Outcome {
-        // Not a byte more than is missing: what follows the id is the user's.
+        // Reads only the missing bytes: bytes after the id are the user's.
         let mut bytes = Vec::new();
         let ended = read_up_to(reader.missing(), &stream, &mut bytes);
         reader.feed(&bytes);
         let failure = match (reader.poll(), ended) {
             (Ok(Some(id)), _) => {
                 println!("{}: {token:?} has the id {id}", self.side);
-                self.remind(token, &mut stream)?;
+                self.rearm(token, &mut stream)?;
                 return self.establish(token, stream, Some(id));
             }
             (Ok(None), Ok(false)) => {
@@ -274,7 +278,7 @@ impl<R: Role> End<R> {
             (Err(_), _) | (_, Ok(true)) => HandshakeFailure::Id,
             (_, Err(_)) => HandshakeFailure::Transport,
         };
-        self.tell(Event::HandshakeFailed { token, failure })
+        self.handle_event(Event::HandshakeFailed { token, failure })
     }
 
     fn write_id(&mut self, token: Token, mut stream: TcpStream, mut writer: IdWriter) -> Outcome {
@@ -287,10 +291,10 @@ impl<R: Role> End<R> {
             }
             Err(_) => {
                 let failure = HandshakeFailure::Id;
-                return self.tell(Event::HandshakeFailed { token, failure });
+                return self.handle_event(Event::HandshakeFailed { token, failure });
             }
         }
-        self.remind(token, &mut stream)?;
+        self.rearm(token, &mut stream)?;
         if writer.has_remaining() {
             self.keep(token, Work::WriteId(stream, writer));
             return Ok(());
@@ -300,7 +304,7 @@ impl<R: Role> End<R> {
 
     fn establish(&mut self, token: Token, connection: TcpStream, id: Option<ConnId>) -> Outcome {
         self.keep(token, Work::Pooled);
-        self.tell(Event::Established { token, connection, id })
+        self.handle_event(Event::Established { token, connection, id })
     }
 
     // --- requests -------------------------------------------------------------------------------
@@ -312,7 +316,7 @@ impl<R: Role> End<R> {
         question: Option<Vec<u8>>,
     ) -> Outcome {
         let talk = Talk::new(request, lease.connection, question);
-        // Tried at once: what has arrived on it was told while it was in the pool.
+        // Tried at once: readiness was reported while the connection was in the pool.
         self.talk(lease.token, talk)
     }
 
@@ -321,7 +325,7 @@ impl<R: Role> End<R> {
         if !matches!(progress, Progress::Over) {
             if matches!(progress, Progress::Paused) {
                 println!("{}: {talk}", self.side);
-                self.remind(token, &mut talk.stream)?;
+                self.rearm(token, &mut talk.stream)?;
             }
             self.keep(token, Work::Talk(talk));
             return Ok(());
@@ -331,20 +335,20 @@ impl<R: Role> End<R> {
         if question.is_some() {
             check(question == Some(heard), &format!("the echo of request {request} is right"))?;
             if request % 2 == 1 {
-                println!("{}: request {request} is over, its connection is dropped", self.side);
+                println!("{}: request {request} is over; its connection is closed", self.side);
                 self.dropped += 1;
                 drop(stream);
-                return self.tell(Event::Closed { token });
+                return self.handle_event(Event::Closed { token });
             }
         }
-        println!("{}: request {request} is over, its connection is put back", self.side);
+        println!("{}: request {request} is over; its connection is put back", self.side);
         self.keep(token, Work::Pooled);
         self.machine.put(now(), token, stream)?;
         self.carry_out()
     }
 
-    /// Checks at the end that nothing is left, and that nothing was lost or told twice.
-    pub(crate) fn judge(&self) -> Outcome {
+    /// Verifies at the end that nothing is left, lost, or reported twice.
+    pub(crate) fn verify(&self) -> Outcome {
         let stats = self.machine.stats();
         let (side, totals, requests) = (self.side, stats.totals, u64::from(REQUESTS));
         println!(
@@ -369,13 +373,13 @@ impl<R: Role> End<R> {
         let left = coming + stats.idle + stats.claimed + stats.leased + stats.returning;
         check(left + stats.waiters == 0 && self.work.is_empty(), "nothing is left")?;
         check(totals.leases == requests, "each request had one connection")?;
-        check(totals.put + totals.released == requests, "each was given back once")?;
-        check(totals.stale_events == 0, "the machine was told nothing that was out of date")
+        check(totals.put + totals.released == requests, "each lease was given back once")?;
+        check(totals.stale_events == 0, "no event was stale")
     }
 }
 
 impl End<Accepting> {
-    /// Reserves a place for a peer that has connected. Its id leaves when the socket says so.
+    /// Reserves a place for a peer that has connected. Its id is sent when the socket is writable.
     pub(crate) fn admit(&mut self, stream: TcpStream, peer: IpAddr) -> Outcome {
         let admission = self.machine.admit(now(), peer)?;
         self.carry_out()?;
@@ -385,9 +389,9 @@ impl End<Accepting> {
     }
 }
 
-/// Looks at a socket without blocking, and throws away what has arrived if it is to be drained. The
-/// look ends where the next arrival is told of again.
-fn look(mut stream: &TcpStream, kind: CheckKind) -> CheckResult {
+/// Checks a socket without blocking, and discards arrived data if it is to be drained. It reads until
+/// the socket would block, so that the next arrival is reported.
+fn inspect(mut stream: &TcpStream, kind: CheckKind) -> CheckResult {
     let mut bytes = [0; 4096];
     for _ in 0..READS {
         let result = match kind {

@@ -1,7 +1,7 @@
-//! A client's and a server's machine in one event loop: one thread, one `mio::Poll`, many
-//! connections at the same time, over non-blocking sockets on loopback. No adapter, no executor, no
-//! feature. All waiting happens in one place, until a socket is ready or a deadline of a machine has
-//! come. (`by_hand.rs` does one thing after the other instead, over blocking sockets.)
+//! Drives a client's and a server's machine in one event loop: one thread, one `mio::Poll`, many
+//! connections at the same time, over non-blocking sockets on loopback, without an adapter or an
+//! executor. The loop waits in one place, until a socket is ready or a deadline has come. (`by_hand.rs`
+//! does one thing after the other, over blocking sockets.)
 //!
 //! `cargo run -p pool-proto --example event_loop`
 
@@ -24,35 +24,35 @@ use crate::talk::LENGTH;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
-/// The machine never asks what time it is: its driver says so, by a clock that does not jump.
+/// Returns the time by a monotonic clock. The machine never reads a clock; its driver does.
 #[expect(clippy::disallowed_methods, reason = "the one clock of this driver")]
 fn now() -> Instant {
     static START: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
     Instant::EPOCH + START.elapsed()
 }
 
-/// When this gives up: what is lost in here is never to be a loop that hangs.
+/// The time at which the example gives up, so that a bug cannot make it hang.
 const LIMIT: Instant = Instant::from_nanos(10_000_000_000);
 
-/// The event of the listener; those of connections count from zero.
+/// The name of the listener's events. Names of connections count from zero.
 const LISTENER: mio::Token = mio::Token(usize::MAX);
 
-/// The most ready connections that the client aims at; also the most that it has.
+/// The maximum of the client's capacity, and of its connections.
 const MOST: u32 = 4;
 
-/// Requests. The first is made before there is any connection, the others at the same time.
+/// The number of requests. The first is made before there is a connection, the others together.
 const REQUESTS: u32 = 7;
 
-/// What is being waited for.
+/// The event that the example waits for.
 #[derive(Debug)]
 enum Scene {
     /// The first request is over.
     First,
-    /// The client has all the connections it may have.
+    /// The client has all connections allowed.
     Full,
-    /// All requests are over, and both ends agree on what is left.
+    /// All requests are over, and both ends have the same connections.
     Busy,
-    /// What the server has cleaned away is replaced.
+    /// The connections that the server has cleaned away are replaced.
     Cleaned {
         connections: u32,
     },
@@ -76,7 +76,7 @@ fn main() -> Outcome {
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
 
     let client = ClientConfig::builder().capacity(2..=MOST).max_connections(MOST).build()?;
-    // What was put back rests for a moment, so there are deadlines to wait for.
+    // Connections that were put back rest for a moment, so there are deadlines to wait for.
     let server = ServerConfig::builder().reuse_delay(Duration::from_millis(20)).build()?;
     let (client, server) = (Client::new(&client, now()), Server::new(&server, now()));
     let mut all = Loop {
@@ -86,9 +86,9 @@ fn main() -> Outcome {
         scene: Scene::First,
         peak: 0,
     };
-    println!("-- request 0: nobody has connected yet, so the server waits for its turn");
-    all.want(0)?;
-    // The first dials have been waiting in the machine since it was made.
+    println!("-- request 0: no client has connected yet, so the server waits");
+    all.acquire(0)?;
+    // The machine asked for the first dials when it was created.
     all.client.carry_out()?;
 
     let mut events = Events::with_capacity(64);
@@ -110,15 +110,15 @@ fn main() -> Outcome {
                 (Side::Server, slot) => all.server.ready(slot, event)?,
             }
         }
-        all.client.be_on_time()?;
-        all.server.be_on_time()?;
-        all.go_on()?;
+        all.client.handle_timeout()?;
+        all.server.handle_timeout()?;
+        all.proceed()?;
     }
-    all.judge()
+    all.verify()
 }
 
 impl Loop {
-    /// Edges are told once: accepts until there is nobody left.
+    /// Accepts until the queue is empty, because an edge is reported only once.
     fn accept(&mut self) -> Outcome {
         while let Some(listener) = &self.listener {
             match listener.accept() {
@@ -130,25 +130,26 @@ impl Loop {
         Ok(())
     }
 
-    /// The server takes any connection for a request.
-    fn want(&mut self, request: u32) -> Outcome {
+    /// Has the server acquire any connection for a request.
+    fn acquire(&mut self, request: u32) -> Outcome {
         let answer = self.server.machine.acquire(now());
         self.server.take(request, answer)
     }
 
-    /// Hands connections to the requests that have got one, until nothing more follows from that.
-    fn go_on(&mut self) -> Outcome {
+    /// Starts the requests that have a connection, and then the next scene, until nothing more
+    /// follows.
+    fn proceed(&mut self) -> Outcome {
         loop {
-            // Those that both ends are busy with.
+            // Connections that both ends have leased.
             let (client, server) = (self.client.machine.stats(), self.server.machine.stats());
             self.peak = self.peak.max(client.leased.min(server.leased));
             if let Some((request, lease)) = self.server.taken.pop_front() {
                 let id = lease.id;
-                println!("server: request {request} goes over {id}, and the client is told so");
+                println!("server: request {request} goes over {id}; the client is told the id");
                 let mut bytes = vec![0; LENGTH];
                 fastrand::Rng::with_seed(request.into()).fill(&mut bytes);
                 self.server.begin(request, lease, Some(bytes))?;
-                // The channel of the user's own, over which ids are told, is a call here.
+                // The user's own channel, over which ids are told, is a call here.
                 let answer = self.client.machine.acquire_by_id(now(), id);
                 self.client.take(request, answer)?;
             } else if let Some((request, lease)) = self.client.taken.pop_front() {
@@ -160,15 +161,15 @@ impl Loop {
         }
     }
 
-    /// Begins the next scene when its time has come. Nothing waits in here.
+    /// Begins the next scene when its time has come. It does not wait.
     fn next_scene(&mut self) -> Outcome<bool> {
         let (client, server) = (self.client.machine.stats(), self.server.machine.stats());
         let over = self.client.over.min(self.server.over);
-        // An end that has not yet noticed the end of a connection counts one more.
+        // An end that has not yet noticed the close of a connection counts one more.
         let agreed = client.dialing + client.handshaking == 0 && client.idle == server.idle;
         self.scene = match self.scene {
             Scene::First if over == 1 => {
-                println!("-- the client is to have {MOST} ready");
+                println!("-- the client waits for {MOST} ready connections");
                 let stock = self.client.machine.wait_ready(now(), MOST);
                 self.client.stocked = stock == Stock::Ready;
                 self.client.carry_out()?;
@@ -177,31 +178,32 @@ impl Loop {
             Scene::Full if self.client.stocked && agreed => {
                 println!("-- {} requests at once, for {} connections", REQUESTS - 1, client.idle);
                 for request in 1..REQUESTS {
-                    self.want(request)?;
+                    self.acquire(request)?;
                 }
                 Scene::Busy
             }
             Scene::Busy if over == REQUESTS && agreed => {
-                println!(
-                    "-- the server cleans its pool; the client is to notice, and to dial anew"
-                );
+                println!("-- the server cleans its pool; the client notices, and dials again");
                 let connections = self.server.machine.clean(now());
                 self.server.carry_out()?;
                 Scene::Cleaned { connections }
             }
             Scene::Cleaned { connections } if agreed && client.idle >= 2 => {
-                check(connections >= 2, "there was something to clean")?;
-                println!("-- the client closes; the server is to notice, and closes then");
+                check(connections >= 2, "there were connections to clean")?;
+                println!("-- the client closes; the server notices, and closes too");
                 self.client.machine.close(now());
                 self.client.carry_out()?;
                 let noticed = client.totals.peer_closed;
                 let dropped = u64::from(self.server.dropped);
-                check(noticed == dropped + u64::from(connections), "the client noticed all ends")?;
+                check(
+                    noticed == dropped + u64::from(connections),
+                    "the client noticed every close",
+                )?;
                 Scene::Closing
             }
             Scene::Closing if server.idle == 0 => {
                 self.listener = None;
-                self.server.tell(Event::AcceptEnded)?;
+                self.server.handle_event(Event::AcceptEnded)?;
                 self.server.machine.close(now());
                 self.server.carry_out()?;
                 Scene::Over
@@ -211,15 +213,15 @@ impl Loop {
         Ok(true)
     }
 
-    /// Checks at the end what this example claims.
-    fn judge(&self) -> Outcome {
+    /// Verifies the claims of this example at its end.
+    fn verify(&self) -> Outcome {
         println!("-- everything has ended; requests at the same time: {}", self.peak);
-        self.client.judge()?;
-        self.server.judge()?;
+        self.client.verify()?;
+        self.server.verify()?;
         check(self.peak == MOST, "the requests shared the loop")?;
-        check(self.client.queued > 0, "an id was asked for before it had come")?;
+        check(self.client.queued > 0, "an id was requested before it had come")?;
         let reused = self.server.machine.stats().totals.reused;
-        check(reused > 0, "connections that were put back served again")?;
+        check(reused > 0, "connections that were put back were acquired again")?;
         check(self.server.deadlines > 0, "deadlines of a machine came")?;
         println!("event_loop: ok");
         Ok(())
@@ -231,7 +233,7 @@ impl Loop {
     }
 }
 
-fn check(holds: bool, what: &str) -> Outcome {
-    println!("check:  {what}: {holds}");
-    holds.then_some(()).ok_or_else(|| what.into())
+fn check(holds: bool, claim: &str) -> Outcome {
+    println!("check:  {claim}: {holds}");
+    holds.then_some(()).ok_or_else(|| claim.into())
 }

@@ -1,4 +1,4 @@
-//! One end's part in a request: the server sends bytes, the client sends back what it hears.
+//! The part of an end in a request: the server sends bytes, the client echoes them.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -7,10 +7,10 @@ use mio::net::TcpStream;
 
 use crate::Outcome;
 
-/// Bytes of a request, and of its echo.
+/// The size of a request and of its echo, in bytes.
 pub(crate) const LENGTH: usize = 1 << 20;
 
-/// Bytes read, and written, before it is the turn of other connections.
+/// The most bytes read, and written, before other connections have their turn.
 const TURN: usize = LENGTH / 4;
 
 pub(crate) struct Talk {
@@ -22,11 +22,11 @@ pub(crate) struct Talk {
 }
 
 pub(crate) enum Progress {
-    /// All has been sent and heard.
+    /// All bytes were sent and received.
     Over,
-    /// The socket would block, and says when to go on.
+    /// The socket would block. An event says when to continue.
     Blocked,
-    /// The turn is over. The socket has said that it could go on, and will not say so again.
+    /// The turn is over. The socket may have more, but its edge was consumed: no event will follow.
     Paused,
 }
 
@@ -40,7 +40,7 @@ impl Talk {
         let limit = TURN.min(LENGTH - heard);
         let mut paused = read_up_to(limit, &self.stream, &mut self.heard)?;
         if paused && self.heard.len() < heard + limit {
-            return Err("the peer has closed it in the middle of a request".into());
+            return Err("the peer has closed the connection during a request".into());
         }
         paused &= self.heard.len() < LENGTH;
 
@@ -69,14 +69,14 @@ impl fmt::Display for Talk {
     }
 }
 
-/// Appends what has arrived, `limit` bytes at the most. Whether that is all: so many have come, or
-/// the peer has ended the stream.
+/// Appends up to `limit` arrived bytes. Returns `true` at the limit or at EOF, `false` if the socket
+/// would block.
 pub(crate) fn read_up_to(
     limit: usize,
     stream: &TcpStream,
     bytes: &mut Vec<u8>,
 ) -> io::Result<bool> {
-    // An error, such as that it would block, leaves in `bytes` what was read before.
+    // After an error, such as `WouldBlock`, `bytes` has the bytes that were read before.
     match stream.take(limit as u64).read_to_end(bytes) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),

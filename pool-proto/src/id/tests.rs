@@ -3,6 +3,8 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use bytes::Buf;
+
 use super::*;
 
 const ID: ConnId = ConnId::from_bytes([0x0a, 0x1b, 0x2c, 0x3d]);
@@ -146,7 +148,7 @@ fn missing_counts_down_while_bytes_trickle_in() {
 }
 
 #[test]
-fn bytes_behind_the_id_come_out_untouched() {
+fn bytes_after_the_id_come_out_unchanged() {
     let mut reader = fed(IdFormat::Hex8, b"0a1b2c3d\x00\xffGET");
     assert_eq!(reader.poll(), Ok(Some(ID)));
     reader.feed(b" /");
@@ -161,7 +163,7 @@ fn user_data_that_looks_like_an_id_stays_user_data() {
 }
 
 #[test]
-fn an_id_nobody_polled_for_is_not_surplus() {
+fn an_id_that_was_not_polled_for_is_not_surplus() {
     assert_eq!(fed(IdFormat::Hex8, b"0a1b2c3dxy").into_surplus(), "xy");
 }
 
@@ -194,7 +196,7 @@ fn the_first_of_several_wrong_bytes_is_reported() {
 }
 
 #[test]
-fn the_last_byte_of_an_id_is_checked_and_the_one_behind_it_is_not() {
+fn the_last_byte_of_an_id_is_checked_and_the_next_byte_is_not() {
     let mut wrong = fed(IdFormat::Hex8, b"0a1b2c3x");
     assert_eq!(wrong.poll(), Err(IdError::NotHex { offset: 7, byte: b'x' }));
     assert_eq!(fed(IdFormat::Hex8, b"0a1b2c3dx").poll(), Ok(Some(ID)));
@@ -237,7 +239,7 @@ fn a_short_id_is_final() {
 }
 
 #[test]
-fn a_stream_that_ends_behind_the_id_is_well() {
+fn a_stream_that_ends_after_the_id_is_complete() {
     let mut reader = fed(IdFormat::Hex8, b"0a1b2c3d!");
     assert_eq!((reader.end(), reader.end()), (Ok(ID), Ok(ID)));
     assert_eq!(reader.into_surplus(), "!");
@@ -273,7 +275,7 @@ fn message_for_an_upper_case_letter() {
 fn message_for_a_tls_peer_on_a_plaintext_port() {
     for bytes in [b"\x15\x03\x03", b"\x16\x03\x01"] {
         let message = message_for(bytes);
-        assert!(message.contains("TLS on what is a plaintext port"), "{message}");
+        assert!(message.contains("TLS to a plaintext port"), "{message}");
     }
     let message = message_for(b"\x15");
     assert!(message.contains("byte 0x15 came at offset 0"), "{message}");
@@ -281,7 +283,7 @@ fn message_for_a_tls_peer_on_a_plaintext_port() {
 
 #[test]
 fn message_for_bytes_of_a_raw_id() {
-    // Also where they look like something else by chance.
+    // Also if they look like something else by chance.
     for bytes in [&b"\xc3"[..], b"\x00", b"\x7f", b"ab\x15", b"\x17", b"\x16", b"A", b"~"] {
         let message = message_for(bytes);
         assert!(message.contains("configure IdFormat::Raw4"), "{message}");

@@ -1,4 +1,4 @@
-//! Giving back: putting a lease back or rejecting it; and emptying the pool.
+//! Giving leases back (put, reject), and emptying the pool (clean, flush, close).
 
 use core::time::Duration;
 
@@ -12,20 +12,22 @@ use crate::time::{Instant, Period};
 impl<C, R: Role> Machine<C, R> {
     /// Puts a leased connection back.
     ///
-    /// It is drained and then handed to a waiter or kept; in a full pool, or at the end of its
-    /// lifetime, it is closed, which is no error.
+    /// The connection is drained, and then handed off to a waiter or kept. If the pool is full or the
+    /// connection's lifetime is over, it is closed, which is not an error.
     ///
     /// # Errors
     ///
-    /// [`PutError`] when the machine has no such lease (any more). The connection is closed then,
-    /// too.
+    /// [`PutError`] when the machine has no such lease (any more). Then too, the connection is
+    /// closed.
     pub fn put(&mut self, now: Instant, token: Token, connection: C) -> Result<(), PutError> {
         self.put_back(now, token, connection, None)
     }
 
-    /// [`put`](Self::put) for a driver that has drained the connection itself just before, with this
-    /// outcome: the connection can be taken again at once, without a [`Check`](Action::Check). Where
-    /// there is a [reuse delay](Self::reuse_delay), that is when it is drained, not before.
+    /// Puts a leased connection back that the driver has just drained, with this result.
+    ///
+    /// It is like [`put`](Self::put), but the connection can be acquired again at once, without an
+    /// [`Action::Check`]. With a [reuse delay](Self::reuse_delay), the machine ignores
+    /// [`CheckResult::Data`] and has the connection drained after the delay.
     ///
     /// # Errors
     ///
@@ -40,7 +42,7 @@ impl<C, R: Role> Machine<C, R> {
         self.put_back(now, token, connection, Some(result))
     }
 
-    /// How long a connection that was put back rests before it is drained.
+    /// Returns how long a connection that was put back rests before it is drained.
     #[must_use]
     pub const fn reuse_delay(&self) -> Duration {
         self.reuse_delay.duration()
@@ -74,7 +76,7 @@ impl<C, R: Role> Machine<C, R> {
             self.is_control(id) || id.is_some_and(|id| self.waiters.first_for(id, false).is_some());
         if let Some(reason) = self.slots.expiry(index, now) {
             self.close_one(index, reason);
-        } else if !wanted && self.supply() >= self.role.limit() {
+        } else if !wanted && self.supply() >= self.role.max_capacity() {
             self.close_one(index, CloseReason::Overflow);
         } else if drained == Some(CheckResult::Closed) {
             self.close_one(index, CloseReason::PeerClosed);
@@ -87,55 +89,58 @@ impl<C, R: Role> Machine<C, R> {
         } else {
             self.check(index, CheckKind::Drain, now);
         }
-        self.settle(now);
+        self.dispatch(now);
         Ok(())
     }
 
-    /// Counts a connection of another pool that was to be put back here. Only the driver can tell:
-    /// to the machine a foreign token may look like one of its own.
+    /// Counts an attempt to put back a connection of another pool. Only the driver can tell: to the
+    /// machine a foreign token may look like one of its own.
     pub const fn put_foreign(&mut self) -> PutError {
         self.totals.put_unknown += 1;
         PutError::Foreign
     }
 
-    /// Gives back a lease that its holder has not used, because a look at the connection found it
-    /// [closed](CheckResult::Closed), or [begun to be used](CheckResult::Data) by the peer.
+    /// Gives back a lease unused, because a check found that the peer has
+    /// [closed](CheckResult::Closed) the connection or [begun to use](CheckResult::Data) it.
     pub fn reject(&mut self, now: Instant, token: Token, connection: C, result: CheckResult) {
         let now = self.advance(now);
-        let Some(index) = self.resolve_with(token, &[State::Leased], connection) else {
+        let Some(index) = self.reclaim(token, &[State::Leased], connection) else {
             return;
         };
         if result == CheckResult::Closed {
             self.close_one(index, CloseReason::PeerClosed);
         } else {
-            // Out of the lease before it is offered, so that it counts as supply there.
+            // Out of the lease first: `offer` compares the supply, this connection included, with the
+            // capacity.
             self.enter(index, State::Checking, now);
             if let Some(slot) = self.slots.get_mut(index) {
                 slot.claimed |= result == CheckResult::Data && self.peer_claims;
             }
             self.offer(index, true, now);
         }
-        self.settle(now);
+        self.dispatch(now);
     }
 
-    /// Whether data that arrives on a connection in the pool means that the peer has taken it, so
-    /// that only an acquire by id may have it.
+    /// Returns whether data on a pooled connection means that the peer has taken the connection, so
+    /// that only an acquire by id may take it here.
     #[must_use]
     pub const fn peer_claims(&self) -> bool {
         self.peer_claims
     }
 
-    /// Closes the idle connections and returns how many there were. The rest is left alone.
+    /// Closes the idle connections and returns their number. All others stay.
     pub fn clean(&mut self, now: Instant) -> u32 {
         let now = self.advance(now);
         let count = self.slots.len(State::Idle);
         self.close_all(State::Idle, CloseReason::Cleaned);
-        self.settle(now);
+        self.dispatch(now);
         count
     }
 
-    /// Ends everything there is: idle connections, those in use, dials and handshakes. Waiters
-    /// stay, and are served by what comes after. Returns how many there were.
+    /// Ends every connection: idle ones, leased ones, dials and handshakes. Returns their number.
+    ///
+    /// Waiters for any connection or for stock stay, and later connections serve them. A waiter for
+    /// the id of an ended connection is refused.
     pub fn flush(&mut self, now: Instant) -> u32 {
         let now = self.advance(now);
         let count = self.slots.total();
@@ -143,11 +148,11 @@ impl<C, R: Role> Machine<C, R> {
         if !self.closed {
             self.role.flushed(now);
         }
-        self.settle(now);
+        self.dispatch(now);
         count
     }
 
-    /// Ends everything there is, and the pool: waiters are refused, and nothing begins any more.
+    /// Closes the pool: ends every connection, refuses all waiters, and begins nothing any more.
     /// Closing again does nothing.
     pub fn close(&mut self, now: Instant) {
         self.advance(now);
@@ -161,7 +166,7 @@ impl<C, R: Role> Machine<C, R> {
         self.end_everything(CloseReason::PoolClosed);
     }
 
-    /// Whether the pool was closed.
+    /// Returns whether the pool was closed.
     #[must_use]
     pub const fn is_closed(&self) -> bool {
         self.closed

@@ -1,18 +1,51 @@
-//! The steps that every way through the machine is made of: offering a connection, having it
-//! checked, answering a waiter, ending a connection.
+//! The steps of which every call is made: offer a connection, check it, complete a waiter, end a
+//! connection.
 
 use super::Machine;
 use crate::error::Refusal;
 use crate::event::{Action, CheckKind, CloseReason, Token};
 use crate::role::Role;
-use crate::slots::{NOBODY, Slot};
+use crate::slots::{NO_WAITER, Slot};
 use crate::state::State;
 use crate::time::Instant;
 use crate::waiters::{Request, WaiterState};
 
 impl<C, R: Role> Machine<C, R> {
-    /// Moves a connection to another state: the one way from state to state. What the role keeps of
-    /// each state moves with it.
+    /// Runs after every change: serves or refuses the waiters that the change concerns, and fills the
+    /// pool.
+    pub(crate) fn dispatch(&mut self, now: Instant) {
+        if self.closed {
+            return;
+        }
+        if self.waiters.len() == 0 {
+            R::refill(self, now);
+        } else {
+            self.dispatch_to_waiters(now);
+        }
+    }
+
+    /// Slow path of [`dispatch`](Self::dispatch): there are waiters.
+    #[inline(never)]
+    fn dispatch_to_waiters(&mut self, now: Instant) {
+        // A waiter that was requeued because its connection ended may find others idle.
+        while self.waiters.any() > 0
+            && let Some(index) = self.next_idle()
+        {
+            self.offer(index, false, now);
+        }
+        if let Some(refusal) = self.role.supply_ended() {
+            while let Some(waiter) = self.waiters.first_for_supply() {
+                self.refuse(waiter, refusal);
+            }
+        }
+        R::refill(self, now);
+        while let Some(index) = self.waiters.first_satisfied(self.slots.len(State::Idle)) {
+            self.complete(index, WaiterState::Stocked);
+        }
+    }
+
+    /// Moves a connection to another state. Every transition goes through here, so that the role's
+    /// accounts follow the state.
     #[inline]
     pub(super) fn enter(&mut self, index: u32, state: State, now: Instant) {
         if let Some(former) = self.slots.enter(index, state, now) {
@@ -20,9 +53,33 @@ impl<C, R: Role> Machine<C, R> {
         }
     }
 
-    /// Gives a connection to the first waiter that it suits, or keeps it; `surplus` ones are closed
-    /// instead when the pool is full.
-    pub(super) fn offer(&mut self, index: u32, surplus: bool, now: Instant) {
+    /// The slot of a token, if the connection is in one of `states`. Otherwise the event is stale.
+    pub(super) fn resolve(&mut self, token: Token, states: &[State]) -> Option<u32> {
+        let index = self.slots.resolve(token, states);
+        if index.is_none() {
+            self.totals.stale_events += 1;
+        }
+        index
+    }
+
+    /// Takes back a connection that comes with its token. A stale one goes out again to be closed.
+    pub(super) fn reclaim(&mut self, token: Token, states: &[State], connection: C) -> Option<u32> {
+        let index = self.resolve(token, states);
+        match index.and_then(|index| self.slots.get_mut(index)) {
+            Some(slot) => slot.connection = Some(connection),
+            None => {
+                let reason = CloseReason::Stale;
+                self.actions.push_back(Action::Close { token, connection, reason });
+            }
+        }
+        index
+    }
+
+    /// Grants a connection to the first waiter that it suits, or keeps it in the pool.
+    ///
+    /// With `limited`, a connection that would exceed the capacity is closed instead of kept. Without,
+    /// it is kept.
+    pub(super) fn offer(&mut self, index: u32, limited: bool, now: Instant) {
         if let Some(reason) = self.slots.expiry(index, now) {
             return self.close_one(index, reason);
         }
@@ -31,7 +88,7 @@ impl<C, R: Role> Machine<C, R> {
             return;
         };
         let (claimed, readable) = (slot.claimed || control, slot.readable);
-        slot.waiter = NOBODY;
+        slot.waiter = NO_WAITER;
         let waiter = slot.id.and_then(|id| self.waiters.first_for(id, claimed));
         if waiter.is_some() {
             self.enter(index, State::Granted, now);
@@ -40,7 +97,7 @@ impl<C, R: Role> Machine<C, R> {
             if let Some(surplus) = R::surplus_claim(self) {
                 self.close_one(surplus, CloseReason::Unclaimed);
             }
-        } else if surplus && self.supply() > self.role.limit() {
+        } else if limited && self.supply() > self.role.max_capacity() {
             return self.close_one(index, CloseReason::Overflow);
         } else if readable {
             return self.check(index, CheckKind::Inspect, now);
@@ -51,33 +108,34 @@ impl<C, R: Role> Machine<C, R> {
             if let Some(slot) = self.slots.get_mut(index) {
                 slot.waiter = waiter;
             }
-            self.answer(waiter, WaiterState::Granted(index));
+            self.complete(waiter, WaiterState::Granted(index));
         }
     }
 
+    /// Hands a connection to the driver to be checked.
     pub(super) fn check(&mut self, index: u32, kind: CheckKind, now: Instant) {
         self.enter(index, State::Checking, now);
         let token = self.slots.token(index);
         let Some(slot) = self.slots.get_mut(index) else {
             return;
         };
-        slot.kind = kind;
+        slot.check = kind;
         slot.readable = false;
         if let (Some(token), Some(connection)) = (token, slot.connection.take()) {
             self.actions.push_back(Action::Check { token, connection, kind });
         }
     }
 
-    /// Gives a waiting waiter its outcome and wakes it.
-    pub(super) fn answer(&mut self, index: u32, standing: WaiterState) {
-        if let Some(waiter) = self.waiters.resolve(index, standing) {
+    /// Gives a waiter its outcome and wakes it.
+    pub(super) fn complete(&mut self, index: u32, outcome: WaiterState) {
+        if let Some(waiter) = self.waiters.complete(index, outcome) {
             self.actions.push_back(Action::Wake { waiter });
         }
     }
 
     pub(super) fn refuse(&mut self, index: u32, refusal: Refusal) {
         self.totals.refused += 1;
-        self.answer(index, WaiterState::Refused(refusal));
+        self.complete(index, WaiterState::Refused(refusal));
     }
 
     pub(super) fn close_all(&mut self, state: State, reason: CloseReason) {
@@ -93,7 +151,7 @@ impl<C, R: Role> Machine<C, R> {
         }
     }
 
-    /// Ends a connection, and has the driver close what it or the machine holds of it.
+    /// Ends a connection, and has the driver close its part of it.
     pub(crate) fn close_one(&mut self, index: u32, reason: CloseReason) {
         let Some((token, slot)) = self.end(index, reason) else {
             return;
@@ -102,13 +160,13 @@ impl<C, R: Role> Machine<C, R> {
             (Some(connection), _) => {
                 self.actions.push_back(Action::Close { token, connection, reason });
             }
-            // What is being checked comes back with a stale token, and is closed then.
+            // A connection that is being checked comes back with a stale token, and is closed then.
             (None, State::Checking) => {}
             (None, _) => self.actions.push_back(Action::Abort { token, reason }),
         }
     }
 
-    /// Ends a connection: the one way out of the slots.
+    /// Ends a connection. Every end goes through here.
     pub(super) fn end(&mut self, index: u32, reason: CloseReason) -> Option<(Token, Slot<C>)> {
         let token = self.slots.token(index)?;
         R::ending(self, index, reason);
@@ -122,15 +180,15 @@ impl<C, R: Role> Machine<C, R> {
                 self.refuse(waiter, Refusal::Gone { id, reason });
             }
         }
-        if slot.waiter != NOBODY {
+        if slot.waiter != NO_WAITER {
             self.connection_lost(slot.waiter, reason);
         }
         Some((token, slot))
     }
 
-    /// The connection that a waiter was to collect has ended.
+    /// The connection granted to a waiter has ended before it was collected.
     pub(super) fn connection_lost(&mut self, waiter: u32, reason: CloseReason) {
-        let refusal = match self.waiters.want(waiter) {
+        let refusal = match self.waiters.request(waiter) {
             _ if self.closed => Refusal::PoolClosed,
             Some(Request::Id(id)) if !self.is_control(Some(id)) => Refusal::Gone { id, reason },
             _ => return self.waiters.requeue(waiter),

@@ -1,12 +1,13 @@
-//! Taking: any connection, by id, or waiting for stock; and giving up.
+//! Acquiring (any connection, or by id), waiting for stock, collecting, cancelling.
 
 use super::Machine;
+use crate::answer::{Acquired, Collected, Lease, Stock, WaitOutcome, WaitReason};
 use crate::config::TakeOrder;
 use crate::error::Refusal;
-use crate::event::{Acquired, Collected, Lease, Stock, WaitOutcome, WaitReason, WaiterId};
+use crate::event::WaiterId;
 use crate::id::ConnId;
 use crate::role::Role;
-use crate::slots::NOBODY;
+use crate::slots::NO_WAITER;
 use crate::state::State;
 use crate::time::Instant;
 use crate::waiters::{Request, WaiterState};
@@ -14,22 +15,24 @@ use crate::waiters::{Request, WaiterState};
 impl<C, R: Role> Machine<C, R> {
     /// Takes any ready connection, or queues for the next one.
     ///
-    /// To answer at once, [`cancel`](Self::cancel) a waiter that was queued.
+    /// A caller that does not wait [cancels](Self::cancel) its waiter at once.
     #[inline]
     pub fn acquire(&mut self, now: Instant) -> Acquired<C> {
         let now = self.advance(now);
-        // The usual case, in line: returning a lease through memory costs as much as taking it.
+        // Fast path, inlined: returning a lease through memory costs as much as taking it.
         if let Some(index) = self.next_idle()
             && self.slots.expiry(index, now).is_none()
-            && let Some(lease) = self.hand_over(index, now)
+            && let Some(lease) = self.lease(index, now)
         {
-            return self.served_at_once(lease, now);
+            return self.ready(lease, now);
         }
         self.acquire_any(now, false)
     }
 
-    /// [`acquire`](Self::acquire) for a caller that gave a connection back with
-    /// [`reject`](Self::reject): it queues at the front, because it has waited its turn.
+    /// Acquires for a caller that has just [rejected](Self::reject) a connection.
+    ///
+    /// It is like [`acquire`](Self::acquire), but queues at the front, because the caller has waited
+    /// its turn already.
     pub fn acquire_again(&mut self, now: Instant) -> Acquired<C> {
         let now = self.advance(now);
         self.acquire_any(now, true)
@@ -43,8 +46,8 @@ impl<C, R: Role> Machine<C, R> {
         while let Some(index) = self.next_idle() {
             if let Some(reason) = self.slots.expiry(index, now) {
                 self.close_one(index, reason);
-            } else if let Some(lease) = self.hand_over(index, now) {
-                return self.served_at_once(lease, now);
+            } else if let Some(lease) = self.lease(index, now) {
+                return self.ready(lease, now);
             }
         }
         if let Some(refusal) = self.role.supply_ended() {
@@ -53,7 +56,7 @@ impl<C, R: Role> Machine<C, R> {
         if !again {
             self.role.missed();
         }
-        self.queue(Request::Any, again, now)
+        self.enqueue(Request::Any, again, now)
     }
 
     /// Takes the connection with this id, or queues for it: until it comes (client), until its
@@ -63,49 +66,49 @@ impl<C, R: Role> Machine<C, R> {
         if self.closed {
             return self.refused(Refusal::PoolClosed);
         }
-        let Some(index) = self.lookup(id) else {
+        let Some(index) = self.find_by_id(id) else {
             let refusal = match self.is_control(Some(id)) {
                 true => self.role.supply_ended(),
                 false => self.ids.refusal(id),
             };
             return match refusal {
                 Some(refusal) => self.refused(refusal),
-                None => self.queue(Request::Id(id), false, now),
+                None => self.enqueue(Request::Id(id), false, now),
             };
         };
         if !self.takeable_by_id(index) {
-            return self.queue(Request::Id(id), false, now);
+            return self.enqueue(Request::Id(id), false, now);
         }
         if let Some(reason) = self.slots.expiry(index, now) {
             self.close_one(index, reason);
-            self.settle(now);
+            self.dispatch(now);
             return self.refused(Refusal::Gone { id, reason });
         }
-        let Some(lease) = self.hand_over(index, now) else {
+        let Some(lease) = self.lease(index, now) else {
             return self.refused(Refusal::UnknownId { id });
         };
-        self.served_at_once(lease, now)
+        self.ready(lease, now)
     }
 
     #[inline]
-    fn served_at_once(&mut self, lease: Lease<C>, now: Instant) -> Acquired<C> {
+    fn ready(&mut self, lease: Lease<C>, now: Instant) -> Acquired<C> {
         self.totals.served_at_once += 1;
         if self.idle() == 0 {
             self.role.missed();
         }
-        self.settle(now);
+        self.dispatch(now);
         Acquired::Ready(lease)
     }
 
-    /// Waits until `ready` connections are in the pool at once. It reserves none of them.
+    /// Waits until `ready` connections are idle at once. It reserves none of them.
     pub fn wait_ready(&mut self, now: Instant, ready: u32) -> Stock {
         let now = self.advance(now);
         let refusal = if self.closed {
             Some(Refusal::PoolClosed)
         } else if self.slots.len(State::Idle) >= ready {
             return Stock::Ready;
-        } else if ready > self.role.limit() {
-            let capacity = self.role.limit();
+        } else if ready > self.role.max_capacity() {
+            let capacity = self.role.max_capacity();
             Some(Refusal::StockBeyondCapacity { wanted: ready, capacity })
         } else {
             self.role.supply_ended()
@@ -115,8 +118,8 @@ impl<C, R: Role> Machine<C, R> {
             return Stock::Refused(refusal);
         }
         self.role.require(ready);
-        let queued = self.waiters.queue(Request::Stock(ready), false);
-        self.settle(now);
+        let queued = self.waiters.enqueue(Request::Stock(ready), false);
+        self.dispatch(now);
         match queued {
             Ok(waiter) => Stock::Queued(waiter),
             Err(refusal) => {
@@ -126,14 +129,14 @@ impl<C, R: Role> Machine<C, R> {
         }
     }
 
-    /// What has become of a waiter.
+    /// Returns the outcome of a waiter, if it has one; then the waiter is over.
     pub fn collect(&mut self, now: Instant, waiter: WaiterId) -> Collected<C> {
         let now = self.advance(now);
         loop {
-            let Some(standing) = self.waiters.get(waiter).map(|waiter| waiter.standing) else {
+            let Some(state) = self.waiters.get(waiter).map(|waiter| waiter.state) else {
                 return Collected::Unknown;
             };
-            let index = match standing {
+            let index = match state {
                 WaiterState::Waiting => return Collected::Waiting,
                 WaiterState::Granted(index) => index,
                 WaiterState::Stocked => {
@@ -147,22 +150,22 @@ impl<C, R: Role> Machine<C, R> {
             };
             if let Some(reason) = self.slots.expiry(index, now) {
                 self.close_one(index, reason);
-                self.settle(now);
+                self.dispatch(now);
                 continue;
             }
-            let lease = self.hand_over(index, now);
+            let lease = self.lease(index, now);
             let ended = self.waiters.remove(waiter);
-            // One for any connection was counted when it began to wait.
-            if self.idle() == 0 && ended.is_some_and(|ended| ended.want != Request::Any) {
+            // A waiter for any connection was counted as a miss when it began to wait.
+            if self.idle() == 0 && ended.is_some_and(|ended| ended.request != Request::Any) {
                 self.role.missed();
             }
             self.totals.served_after_waiting += 1;
-            self.settle(now);
+            self.dispatch(now);
             return lease.map_or(Collected::Unknown, Collected::Ready);
         }
     }
 
-    /// Ends a waiter and says what it was waiting for. A connection that it had been given goes to
+    /// Ends a waiter and returns how far it had come. A connection that was granted to it goes to
     /// the next waiter, or back into the pool.
     pub fn cancel(&mut self, now: Instant, waiter: WaiterId) -> WaitOutcome {
         let now = self.advance(now);
@@ -170,7 +173,7 @@ impl<C, R: Role> Machine<C, R> {
         let Some(ended) = self.waiters.remove(waiter) else {
             return WaitOutcome::Unknown;
         };
-        let outcome = match ended.standing {
+        let outcome = match ended.state {
             WaiterState::Waiting => {
                 self.totals.cancelled += 1;
                 reason.map_or(WaitOutcome::Unknown, WaitOutcome::Waiting)
@@ -183,23 +186,23 @@ impl<C, R: Role> Machine<C, R> {
             WaiterState::Stocked => WaitOutcome::Granted,
             WaiterState::Refused(refusal) => WaitOutcome::Refused(refusal),
         };
-        self.settle(now);
+        self.dispatch(now);
         outcome
     }
 
-    /// What a waiter waits for; `None` when it waits no longer.
+    /// Returns why a waiter has nothing yet; `None` when it no longer waits.
     #[must_use]
     pub fn why(&self, waiter: WaiterId) -> Option<WaitReason> {
         let waiter = self.waiters.get(waiter)?;
-        if waiter.standing != WaiterState::Waiting {
+        if waiter.state != WaiterState::Waiting {
             return None;
         }
-        Some(match waiter.want {
+        Some(match waiter.request {
             Request::Any => R::wait_reason(self),
             Request::Stock(wanted) => {
                 WaitReason::Stock { idle: self.slots.len(State::Idle), wanted }
             }
-            Request::Id(id) => match self.lookup(id).and_then(|index| self.state(index)) {
+            Request::Id(id) => match self.find_by_id(id).and_then(|index| self.state(index)) {
                 None => WaitReason::IdNotSeen,
                 Some(State::Dialing | State::Handshaking) => WaitReason::IdHandshaking,
                 Some(State::Resting) => WaitReason::IdResting,
@@ -209,10 +212,10 @@ impl<C, R: Role> Machine<C, R> {
         })
     }
 
-    fn queue(&mut self, want: Request, again: bool, now: Instant) -> Acquired<C> {
-        let queued = self.waiters.queue(want, again);
-        // Even if it was refused: the capacity may have risen, or connections may have ended.
-        self.settle(now);
+    fn enqueue(&mut self, request: Request, again: bool, now: Instant) -> Acquired<C> {
+        let queued = self.waiters.enqueue(request, again);
+        // Also after a refusal: the capacity may have risen, or connections may have ended.
+        self.dispatch(now);
         match queued {
             Ok(waiter) => Acquired::Queued(waiter),
             Err(refusal) => self.refused(refusal),
@@ -224,7 +227,7 @@ impl<C, R: Role> Machine<C, R> {
         Acquired::Refused(refusal)
     }
 
-    /// The idle connection to take next.
+    /// The idle connection to hand out next.
     pub(super) fn next_idle(&self) -> Option<u32> {
         match self.take_order {
             TakeOrder::OldestFirst => self.slots.front(State::Idle),
@@ -232,18 +235,20 @@ impl<C, R: Role> Machine<C, R> {
         }
     }
 
+    /// Leases a connection to the caller.
     #[inline]
-    fn hand_over(&mut self, index: u32, now: Instant) -> Option<Lease<C>> {
+    fn lease(&mut self, index: u32, now: Instant) -> Option<Lease<C>> {
         let token = self.slots.token(index)?;
         self.enter(index, State::Leased, now);
         let slot = self.slots.get_mut(index)?;
-        slot.waiter = NOBODY;
+        slot.waiter = NO_WAITER;
         self.totals.leases += 1;
         self.totals.reused += u64::from(slot.used);
         Some(Lease { token, id: slot.id?, connection: slot.connection.take()? })
     }
 
-    pub(super) fn lookup(&self, id: ConnId) -> Option<u32> {
+    /// The live connection with this id.
+    fn find_by_id(&self, id: ConnId) -> Option<u32> {
         let index = self.ids.find(id)?;
         (self.slots.get(index)?.id == Some(id)).then_some(index)
     }

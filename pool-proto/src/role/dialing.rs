@@ -1,64 +1,62 @@
 //! The client's supply: dials, paced by the tuner and held back by the backoff.
 
-use core::hash::{Hash, Hasher};
 use core::time::Duration;
 
+use super::hooks::Hooks;
+use super::{DEFAULT_SEED, max_claimed};
+use crate::answer::WaitReason;
 use crate::backoff::Backoff;
 use crate::config::ClientConfig;
-use crate::event::{Action, CloseReason, Token, WaitReason};
+use crate::event::{Action, CloseReason, Token};
 use crate::id::IdExchange;
 use crate::ids::Ids;
 use crate::machine::Machine;
-use crate::role::{Role, max_claimed, sealed};
 use crate::state::State;
-use crate::state_key::CanonicalNames;
 use crate::stats::Stats;
 use crate::time::Instant;
 use crate::tuner::{Tuner, Tuning};
 
-/// The seed of a machine that was given none; the adapters always give one.
-pub(crate) const DEFAULT_SEED: u64 = 0x706f_6f6c;
+/// A new connection that the peer closes within this time, unused by either end, counts as a failed
+/// attempt: a full server of the Go package completes the handshake, sends an id, and closes.
+///
+/// A second is long compared with a round trip and short compared with the life of a useful
+/// connection.
+pub(crate) const PROBATION: Duration = Duration::from_secs(1);
 
-/// A connection that the peer closes this soon after it was established, unused by either end, was
-/// no success: a full server of the reference completes the handshake, sends an id, and closes. A
-/// second is long against a round trip and short against the life of a useful connection.
-const SETTLING: Duration = Duration::from_secs(1);
-
-/// A success after failures that has lasted this long is not proven wrong any more by what happens to
-/// a later connection. Ten times what a single connection is given to settle.
-const RECOVERY: Duration = Duration::from_secs(10);
+/// After this time, a success that ended failures is final: the early end of a later connection no
+/// longer revokes it. Ten times [`PROBATION`].
+pub(crate) const RECOVERY: Duration = Duration::from_secs(10);
 
 /// The client role: connections come from dials.
 #[derive(Clone)]
 pub struct Dialing {
-    tuner: Tuner,
-    backoff: Backoff,
+    pub(crate) tuner: Tuner,
+    pub(crate) backoff: Backoff,
     max_dials: u32,
-    /// No dial before this.
-    retry_at: Option<Instant>,
-    /// Counts the failures that led to a wait. Attempts begun in an earlier epoch failed for the
-    /// same reason, and do not lengthen the wait again.
-    epoch: u32,
-    /// Whether the last success was proven wrong. Until an attempt of this epoch succeeds, those
-    /// that do were begun before, and mislead like the one before them.
-    relapsed: bool,
-    /// When a success ended the last failures.
-    recovered_at: Instant,
-    next_round: Option<Instant>,
+    /// The end of the backoff's wait: no dial before it.
+    pub(crate) retry_at: Option<Instant>,
+    /// The number of failures that led to a wait. Attempts of an earlier epoch failed for the same
+    /// reason, and do not lengthen the wait again.
+    pub(crate) epoch: u32,
+    /// Whether the last success was revoked. Then successes of attempts from an earlier epoch do not
+    /// reset the backoff: they may be the same false success.
+    pub(crate) relapsed: bool,
+    /// The time of the success that ended the last failures.
+    pub(crate) recovered_at: Instant,
+    pub(crate) next_round: Option<Instant>,
     /// Connections established since the last round.
-    created: u32,
-    /// The fewest ready connections since the last round.
-    lowest_idle: u32,
-    /// Dials that the round may still begin, where rounds pace them.
-    quota: u32,
+    pub(crate) created: u32,
+    /// The lowest number of idle connections since the last round.
+    pub(crate) lowest_idle: u32,
+    /// Dials that the round may still begin, under [`Tuning::NodePass`].
+    pub(crate) quota: u32,
 }
 
 /// The client's machine: dials a peer and keeps connections ready.
 pub type Client<C> = Machine<C, Dialing>;
 
 impl<C> Client<C> {
-    /// A client at its start. The first dials are waiting in
-    /// [`poll_action`](Machine::poll_action).
+    /// Creates a client. Its first dials are in [`poll_action`](Machine::poll_action) already.
     #[must_use]
     pub fn new(config: &ClientConfig, now: Instant) -> Self {
         let mut random = fastrand::Rng::with_seed(config.common.seed.unwrap_or(DEFAULT_SEED));
@@ -85,7 +83,7 @@ impl<C> Client<C> {
         let mut client =
             Self::assemble(&config.common, config.dial_timeout, exchanged, ids, role, random, now);
         client.begin_round(now);
-        client.settle(now);
+        client.dispatch(now);
         client
     }
 
@@ -101,8 +99,8 @@ impl<C> Client<C> {
             }
             Tuning::Demand => {
                 role.tuner.begin_round(role.lowest_idle);
-                // Not below what somebody waits for: it would never be there.
-                if let Some(ready) = self.waiters.most_stock() {
+                // A capacity below the stock that a caller waits for would never satisfy it.
+                if let Some(ready) = self.waiters.largest_stock() {
                     role.tuner.require(ready);
                 }
                 role.lowest_idle = idle;
@@ -111,8 +109,10 @@ impl<C> Client<C> {
         }
     }
 
-    /// Whether one more connection is allowed. Each dial of a peer that speaks first, as none should
-    /// that sends ids, is a success that brings no stock: without a limit, it would go on and on.
+    /// Whether one more connection is allowed.
+    ///
+    /// Without the limit on claimed connections the client would dial forever: a connection whose
+    /// peer sends first is claimed at once and adds no stock.
     fn has_room(&self) -> bool {
         self.slots.total() < self.max_connections
             && self.slots.len(State::Claimed) < max_claimed(self.role.tuner.max_capacity())
@@ -122,20 +122,20 @@ impl<C> Client<C> {
         let Some(key) = self.slots.insert(State::Dialing, self.role.epoch, now) else {
             return false;
         };
-        let key = self.name(key);
+        let key = self.issue_id(key);
         self.totals.dials += 1;
         self.role.quota = self.role.quota.saturating_sub(1);
         self.actions.push_back(Action::Dial { token: Token(key) });
         true
     }
 
-    /// Dials as many as may be begun now. Apart from the look whether any is missing, which follows
-    /// every call.
+    /// Begins as many dials as are missing and allowed. Out of line: the cheap test in `refill` runs
+    /// after every call.
     #[inline(never)]
-    fn dial_up(&mut self, now: Instant) {
+    fn dial_missing(&mut self, now: Instant) {
         let role = &self.role;
         let paced = role.tuner.tuning() == Tuning::NodePass;
-        // After failures one dial feels its way; the rest follows when it has succeeded.
+        // After a failure one dial probes the peer; the rest follows when it has succeeded.
         let max_dials = if role.backoff.failures() > 0 { 1 } else { role.max_dials };
         let capacity = role.tuner.capacity();
         while self.supply() < capacity
@@ -146,7 +146,21 @@ impl<C> Client<C> {
         {}
     }
 
-    /// An attempt of this epoch failed.
+    /// An attempt that was begun in this epoch has succeeded.
+    fn succeeded(&mut self, epoch: u32, now: Instant) {
+        let role = &mut self.role;
+        role.created = role.created.saturating_add(1);
+        if !role.relapsed || epoch == role.epoch {
+            role.relapsed = false;
+            if role.backoff.failures() > 0 {
+                role.recovered_at = now;
+            }
+            role.backoff.success();
+            role.retry_at = None;
+        }
+    }
+
+    /// An attempt that was begun in this epoch has failed; `relapse` if it had counted as a success.
     fn failed(&mut self, epoch: u32, relapse: bool, now: Instant) {
         let role = &mut self.role;
         if epoch != role.epoch {
@@ -154,15 +168,13 @@ impl<C> Client<C> {
         }
         role.epoch = role.epoch.wrapping_add(1);
         role.relapsed |= relapse;
-        let proven_wrong = relapse && now.since(role.recovered_at) <= RECOVERY;
-        let wait = if proven_wrong { role.backoff.relapse() } else { role.backoff.failure() };
+        let revoked = relapse && now.since(role.recovered_at) <= RECOVERY;
+        let wait = if revoked { role.backoff.relapse() } else { role.backoff.failure() };
         role.retry_at = Some(now + wait).filter(|at| *at > now);
     }
 }
 
-impl sealed::Sealed for Dialing {}
-
-impl Role for Dialing {
+impl Hooks for Dialing {
     fn refill<C>(client: &mut Client<C>, now: Instant) {
         let idle = client.slots.len(State::Idle);
         let role = &mut client.role;
@@ -173,7 +185,7 @@ impl Role for Dialing {
             role.next_round = Some(now.after(role.tuner.period()));
         }
         if role.retry_at.is_none() && client.supply() < client.role.tuner.capacity() {
-            client.dial_up(now);
+            client.dial_missing(now);
         }
     }
 
@@ -191,7 +203,7 @@ impl Role for Dialing {
         }
     }
 
-    fn deadline<C>(client: &Client<C>) -> Instant {
+    fn next_deadline<C>(client: &Client<C>) -> Instant {
         if client.closed {
             return Instant::NEVER;
         }
@@ -199,34 +211,12 @@ impl Role for Dialing {
         retry_at.min(client.role.next_round.unwrap_or(Instant::NEVER))
     }
 
-    fn limit(&self) -> u32 {
-        self.tuner.max_capacity()
-    }
-
-    fn missed(&mut self) {
-        // What fails now is the peer, not the stock: a larger one would only mean more dials at its
-        // return.
-        if self.backoff.failures() == 0 {
-            self.tuner.missed();
-        }
-    }
-
-    fn require(&mut self, ready: u32) {
-        self.tuner.require(ready);
-    }
-
-    fn established<C>(client: &mut Client<C>, index: u32) {
-        let epoch = client.slots.get(index).map(|slot| slot.origin);
-        let now = client.now;
-        let role = &mut client.role;
-        role.created = role.created.saturating_add(1);
-        if !role.relapsed || epoch == Some(role.epoch) {
-            role.relapsed = false;
-            if role.backoff.failures() > 0 {
-                role.recovered_at = now;
-            }
-            role.backoff.success();
-            role.retry_at = None;
+    #[inline]
+    fn moved<C>(client: &mut Client<C>, index: u32, from: State, _to: State) {
+        if from == State::Handshaking
+            && let Some(epoch) = client.slots.get(index).map(|slot| slot.origin)
+        {
+            client.succeeded(epoch, client.now);
         }
     }
 
@@ -243,17 +233,11 @@ impl Role for Dialing {
             | CloseReason::DuplicateId
             | CloseReason::MissingId => client.failed(epoch, false, now),
             CloseReason::PeerClosed
-                if !slot.used && !slot.claimed && now.since(slot.established) < SETTLING =>
+                if !slot.used && !slot.claimed && now.since(slot.established) < PROBATION =>
             {
                 client.failed(epoch, true, now);
             }
             _ => {}
-        }
-    }
-
-    fn flushed(&mut self, now: Instant) {
-        if self.tuner.tuning() == Tuning::NodePass {
-            self.next_round = Some(now);
         }
     }
 
@@ -275,35 +259,26 @@ impl Role for Dialing {
         }
     }
 
-    fn hash_slot<C, H: Hasher>(client: &Client<C>, index: u32, hasher: &mut H) {
-        let Some(slot) = client.slots.get(index) else {
-            return;
-        };
-        // An epoch that is over does not come back.
-        (slot.origin == client.role.epoch).hash(hasher);
-        let fresh = !matches!(slot.state, State::Dialing | State::Handshaking);
-        if fresh && !slot.used && !slot.claimed {
-            client.now.since(slot.established).min(SETTLING).hash(hasher);
+    fn max_capacity(&self) -> u32 {
+        self.tuner.max_capacity()
+    }
+
+    fn missed(&mut self) {
+        // During failures the peer is the bottleneck, not the stock: a higher capacity would only mean
+        // more dials at its return.
+        if self.backoff.failures() == 0 {
+            self.tuner.missed();
         }
     }
 
-    fn hash_state<C, N: CanonicalNames<C>, H: Hasher>(
-        client: &Client<C>,
-        _names: &N,
-        hasher: &mut H,
-    ) {
-        let (role, now) = (&client.role, client.now);
-        let distance = |at: Option<Instant>| at.and_then(|at| at.distance(now));
-        role.tuner.hash(hasher);
-        role.backoff.hash_state(hasher);
-        (distance(role.retry_at), distance(role.next_round), role.relapsed).hash(hasher);
-        // One more than it takes not to count.
-        now.since(role.recovered_at).min(RECOVERY + Duration::from_nanos(1)).hash(hasher);
-        let created = match role.tuner.tuning() {
-            Tuning::NodePass => role.created,
-            Tuning::Demand => role.created.min(1),
-        };
-        (created, role.lowest_idle, role.quota).hash(hasher);
+    fn require(&mut self, ready: u32) {
+        self.tuner.require(ready);
+    }
+
+    fn flushed(&mut self, now: Instant) {
+        if self.tuner.tuning() == Tuning::NodePass {
+            self.next_round = Some(now);
+        }
     }
 
     fn report(&self, stats: &mut Stats) {

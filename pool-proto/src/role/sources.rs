@@ -1,7 +1,6 @@
-//! Which peer address holds how much of a server's pool, and who holds most.
+//! Sources: the peer addresses of a server's connections, ranked by their share of the pool.
 
 use alloc::vec::Vec;
-use core::hash::{Hash, Hasher};
 use core::net::{IpAddr, Ipv6Addr};
 
 use foldhash::fast::FixedState;
@@ -10,8 +9,8 @@ use hashbrown::HashMap;
 use crate::slab::{List, Slab};
 use crate::slots::Slots;
 
-/// What one limit counts as one peer: an IPv4 address, or an IPv6 /64 network (RFC 6177: the
-/// smallest block that one customer is given). IPv4-mapped IPv6 addresses are IPv4 addresses.
+/// Returns the source of a peer: its IPv4 address, or its IPv6 /64 network (RFC 6177: the smallest
+/// block that a customer is given). IPv4-mapped IPv6 addresses count as IPv4.
 pub(crate) fn source_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
@@ -22,25 +21,25 @@ pub(crate) fn source_of(address: IpAddr) -> IpAddr {
 }
 
 #[derive(Clone)]
-struct Source {
+pub(crate) struct Source {
     address: IpAddr,
-    /// Its connections that are not leased, longest there first.
-    pooled: List<2>,
-    /// Its connections in their handshakes.
-    handshakes: u32,
-    /// All its connections.
-    live: u32,
+    /// Its pooled connections, that is all but the leased ones, oldest entry first.
+    pub(crate) pooled: List<2>,
+    /// The number of its connections in handshakes.
+    pub(crate) handshakes: u32,
+    /// The number of all its connections.
+    pub(crate) live: u32,
 }
 
-/// All sources with live connections, ranked by how many of them are not leased.
+/// All sources with live connections, ranked by the number of their pooled connections.
 #[derive(Clone)]
 pub(crate) struct Sources {
-    slab: Slab<Source, 1>,
-    by_address: HashMap<IpAddr, u32, FixedState>,
-    /// `ranks[n]`: the sources with exactly n pooled connections. Counts move by one, so a source
+    pub(crate) slab: Slab<Source, 1>,
+    pub(crate) by_address: HashMap<IpAddr, u32, FixedState>,
+    /// `ranks[n]`: the sources with exactly n pooled connections. Counts change by one, so a source
     /// moves to the neighbouring rank, and the highest rank is known without a search.
-    ranks: Vec<List<0>>,
-    highest: usize,
+    pub(crate) ranks: Vec<List<0>>,
+    pub(crate) highest: usize,
 }
 
 impl Sources {
@@ -57,43 +56,13 @@ impl Sources {
         self.slab.get(source).map(|source| source.address)
     }
 
-    /// Feeds a model checker's hasher with the sources, each named by its address.
-    pub(crate) fn hash_state<H: Hasher>(
-        &self,
-        hash_pooled: impl Fn(&List<2>, &mut H),
-        hasher: &mut H,
-    ) {
-        let mut live: Vec<(IpAddr, u32)> = self
-            .slab
-            .live()
-            .filter_map(|(index, _)| self.address(index).map(|address| (address, index)))
-            .collect();
-        live.sort_unstable();
-        for (address, index) in &live {
-            let Some(source) = self.slab.get(*index) else { continue };
-            hash_pooled(&source.pooled, hasher);
-            let known = self.number(*address) == Some(*index);
-            (address, known, source.handshakes, source.live).hash(hasher);
-        }
-        (live.len(), self.by_address.len()).hash(hasher);
-        // Ranks that are empty are as good as none.
-        for (rank, sources) in self.ranks.iter().enumerate().filter(|(_, rank)| !rank.is_empty()) {
-            let next = |at: &u32| sources.next(&self.slab, *at);
-            rank.hash(hasher);
-            for source in core::iter::successors(sources.front(), next) {
-                self.address(source).hash(hasher);
-            }
-        }
-        self.highest.hash(hasher);
-    }
-
-    /// Connections of `address` that are not leased.
-    pub(crate) fn pooled(&self, address: IpAddr) -> u32 {
+    /// The number of pooled connections of the source `address`.
+    pub(crate) fn pooled_count(&self, address: IpAddr) -> u32 {
         let source = self.by_address.get(&address).and_then(|index| self.slab.get(*index));
         source.map_or(0, |source| source.pooled.len())
     }
 
-    /// The sources with at least `least` pooled connections, those with most first.
+    /// The sources with at least `least` pooled connections, heaviest first.
     pub(crate) fn heaviest(&self, least: u32) -> impl Iterator<Item = u32> + '_ {
         let ranks = self.ranks.get(least as usize..=self.highest).unwrap_or_default();
         ranks
@@ -102,7 +71,7 @@ impl Sources {
             .flat_map(|rank| core::iter::successors(rank.front(), |at| rank.next(&self.slab, *at)))
     }
 
-    /// The pooled connections of a source, longest there first.
+    /// The pooled connections of a source, oldest entry first.
     pub(crate) fn pooled_slots<'a, C>(
         &'a self,
         source: u32,
@@ -118,13 +87,13 @@ impl Sources {
         self.by_address.get(&address).copied()
     }
 
-    /// Handshakes of a source.
+    /// The number of handshakes of a source.
     pub(crate) fn handshakes(&self, source: u32) -> u32 {
         self.slab.get(source).map_or(0, |source| source.handshakes)
     }
 
-    /// The number of the source `address`, new if it has no live connection.
-    pub(crate) fn enrol(&mut self, address: IpAddr) -> Option<u32> {
+    /// The number of the source `address`: a new one if it has no live connection.
+    pub(crate) fn register(&mut self, address: IpAddr) -> Option<u32> {
         if let Some(index) = self.by_address.get(&address) {
             return Some(*index);
         }
@@ -143,28 +112,28 @@ impl Sources {
             entry.live += 1;
             entry.handshakes += 1;
         }
-        self.joined(source, slots, index);
+        self.add_pooled(source, slots, index);
     }
 
-    /// A handshake of `source` is over.
-    pub(crate) fn handshake_over(&mut self, source: u32) {
+    /// A handshake of `source` has ended.
+    pub(crate) fn handshake_ended(&mut self, source: u32) {
         if let Some(entry) = self.slab.get_mut(source) {
             entry.handshakes = entry.handshakes.saturating_sub(1);
         }
     }
 
-    /// A connection of `source` was put back.
-    pub(crate) fn joined<C>(&mut self, source: u32, slots: &mut Slots<C>, index: u32) {
-        self.change(source, |pooled| pooled.push_back(&mut slots.slab, index));
+    /// A connection of `source` came into the pool.
+    pub(crate) fn add_pooled<C>(&mut self, source: u32, slots: &mut Slots<C>, index: u32) {
+        self.change_rank(source, |pooled| pooled.push_back(&mut slots.slab, index));
     }
 
-    /// A connection of `source` was leased.
-    pub(crate) fn left<C>(&mut self, source: u32, slots: &mut Slots<C>, index: u32) {
-        self.change(source, |pooled| pooled.remove(&mut slots.slab, index));
+    /// A connection of `source` left the pool: leased, or about to end.
+    pub(crate) fn remove_pooled<C>(&mut self, source: u32, slots: &mut Slots<C>, index: u32) {
+        self.change_rank(source, |pooled| pooled.remove(&mut slots.slab, index));
     }
 
-    /// A connection of `source` ended; it has left before.
-    pub(crate) fn ended(&mut self, source: u32) {
+    /// A connection of `source` ended, after it had left the pool.
+    pub(crate) fn connection_ended(&mut self, source: u32) {
         let Some(entry) = self.slab.get_mut(source) else {
             return;
         };
@@ -177,7 +146,7 @@ impl Sources {
         }
     }
 
-    fn change(&mut self, source: u32, change: impl FnOnce(&mut List<2>)) {
+    fn change_rank(&mut self, source: u32, change: impl FnOnce(&mut List<2>)) {
         let Some(entry) = self.slab.get_mut(source) else {
             return;
         };

@@ -1,0 +1,175 @@
+//! A client's settings.
+
+use core::ops::RangeInclusive;
+use core::time::Duration;
+
+use super::{Common, Draft, at_least_one, at_most, positive, representable};
+use crate::config::TakeOrder;
+use crate::error::ConfigError;
+use crate::id::IdExchange;
+use crate::time::Period;
+use crate::tuner::{Tuner, Tuning};
+
+/// The configuration of a [`Client`](crate::Client). Built by [`ClientConfig::builder`].
+#[derive(Clone, Debug)]
+pub struct ClientConfig {
+    pub(crate) common: Common,
+    pub(crate) ids: IdExchange,
+    pub(crate) tuner: Tuner,
+    pub(crate) max_dials: u32,
+    pub(crate) dial_timeout: Period,
+    pub(crate) backoff: (Duration, Duration),
+}
+
+impl ClientConfig {
+    /// Returns a builder with the defaults.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use pool_proto::{ClientConfig, ConfigError};
+    ///
+    /// let config = ClientConfig::builder()
+    ///     .capacity(8..=64)
+    ///     .dial_timeout(Duration::from_secs(3))
+    ///     .build()?;
+    ///
+    /// let nonsense = ClientConfig::builder().capacity(0..=64).build();
+    /// assert_eq!(nonsense.unwrap_err(), ConfigError::Zero { setting: "capacity" });
+    /// # let _ = config; Ok::<(), ConfigError>(())
+    /// ```
+    pub fn builder() -> ClientConfigBuilder {
+        ClientConfigBuilder {
+            common: Draft::default(),
+            ids: IdExchange::default(),
+            tuning: Tuning::default(),
+            capacity: 4..=64,
+            interval: Duration::from_millis(100)..=Duration::from_secs(1),
+            max_dials: 32,
+            dial_timeout: Duration::from_secs(10),
+            backoff: (Duration::from_millis(200), Duration::from_secs(30)),
+        }
+    }
+
+    /// Returns how ids are exchanged.
+    #[must_use]
+    pub const fn ids(&self) -> IdExchange {
+        self.ids
+    }
+
+    /// Returns the most dials and handshakes at a time.
+    #[must_use]
+    pub const fn max_dials(&self) -> u32 {
+        self.max_dials
+    }
+
+    /// Returns the timeout of a dial.
+    #[must_use]
+    pub const fn dial_timeout(&self) -> Duration {
+        self.dial_timeout.duration()
+    }
+
+    /// Returns the same configuration with `seed`, unless a seed was set.
+    pub fn or_seed(mut self, seed: u64) -> Self {
+        self.common.seed.get_or_insert(seed);
+        self
+    }
+}
+
+/// Builds a [`ClientConfig`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct ClientConfigBuilder {
+    common: Draft,
+    ids: IdExchange,
+    tuning: Tuning,
+    capacity: RangeInclusive<u32>,
+    interval: RangeInclusive<Duration>,
+    max_dials: u32,
+    dial_timeout: Duration,
+    backoff: (Duration, Duration),
+}
+
+impl ClientConfigBuilder {
+    common_settings!();
+
+    /// Sets the bounds of the capacity, the number of ready connections to aim at. Default 4..=64.
+    pub fn capacity(mut self, bounds: RangeInclusive<u32>) -> Self {
+        self.capacity = bounds;
+        self
+    }
+
+    /// Sets the bounds of the interval, the time between two rounds of the tuner. Default
+    /// 100 ms..=1 s.
+    pub fn interval(mut self, bounds: RangeInclusive<Duration>) -> Self {
+        self.interval = bounds;
+        self
+    }
+
+    /// Sets the law that moves capacity and interval. Default [`Tuning::Demand`].
+    pub fn tuning(mut self, tuning: Tuning) -> Self {
+        self.tuning = tuning;
+        self
+    }
+
+    /// Sets how ids are exchanged. Default: the peer sends them as
+    /// [`IdFormat::Hex8`](crate::IdFormat::Hex8).
+    pub fn ids(mut self, ids: IdExchange) -> Self {
+        self.ids = ids;
+        self
+    }
+
+    /// Sets the most dials and handshakes at a time. Default 32: on two cores over loopback, the fill
+    /// rate hardly rises between 16 and 64.
+    pub fn max_dials(mut self, limit: u32) -> Self {
+        self.max_dials = limit;
+        self
+    }
+
+    /// Sets the timeout of a dial, without TLS. Default 10 s.
+    pub fn dial_timeout(mut self, timeout: Duration) -> Self {
+        self.dial_timeout = timeout;
+        self
+    }
+
+    /// Sets the backoff. Default 200 ms and 30 s.
+    ///
+    /// After the n-th failure in a row the client waits for a random time up to
+    /// `min(cap, base · 2ⁿ⁻¹)`, and then dials one connection at a time until one succeeds.
+    pub fn backoff(mut self, base: Duration, cap: Duration) -> Self {
+        self.backoff = (base, cap);
+        self
+    }
+
+    /// Checks the settings and returns the configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the first invalid setting and says why it is invalid.
+    pub fn build(self) -> Result<ClientConfig, ConfigError> {
+        let common = self.common.build()?;
+        let (low, high) = (*self.capacity.start(), *self.capacity.end());
+        at_least_one("capacity", low)?;
+        if low > high {
+            return Err(ConfigError::Inverted { setting: "capacity" });
+        }
+        at_most("capacity", high, common.max_connections, "max_connections")?;
+        positive("interval", *self.interval.start())?;
+        representable("interval", *self.interval.end())?;
+        if self.interval.is_empty() {
+            return Err(ConfigError::Inverted { setting: "interval" });
+        }
+        positive("backoff", self.backoff.0)?;
+        representable("backoff", self.backoff.1)?;
+        if self.backoff.0 > self.backoff.1 {
+            return Err(ConfigError::Inverted { setting: "backoff" });
+        }
+        Ok(ClientConfig {
+            common,
+            ids: self.ids,
+            tuner: Tuner::new(self.tuning, self.capacity, self.interval),
+            max_dials: at_least_one("max_dials", self.max_dials)?,
+            dial_timeout: positive("dial_timeout", self.dial_timeout)?,
+            backoff: self.backoff,
+        })
+    }
+}

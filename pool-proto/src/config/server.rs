@@ -1,0 +1,129 @@
+//! A server's settings.
+
+use core::time::Duration;
+
+use super::{Common, Draft, MAX_HANDSHAKES, at_least_one, at_most};
+use crate::allow::AllowList;
+use crate::config::TakeOrder;
+use crate::error::ConfigError;
+use crate::id::IdFormat;
+
+/// The configuration of a [`Server`](crate::Server). Built by [`ServerConfig::builder`].
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    pub(crate) common: Common,
+    pub(crate) format: IdFormat,
+    pub(crate) capacity: u32,
+    pub(crate) max_handshakes: u32,
+    pub(crate) max_per_source: u32,
+    pub(crate) allow: AllowList,
+}
+
+impl ServerConfig {
+    /// Returns a builder with the defaults.
+    pub fn builder() -> ServerConfigBuilder {
+        ServerConfigBuilder {
+            common: Draft::default(),
+            format: IdFormat::default(),
+            capacity: 64,
+            max_handshakes: 256,
+            max_per_source: None,
+            allow: AllowList::everyone(),
+        }
+    }
+
+    /// Returns the format of ids on the wire.
+    #[must_use]
+    pub const fn id_format(&self) -> IdFormat {
+        self.format
+    }
+
+    /// Returns the same configuration with `seed`, unless a seed was set.
+    pub fn or_seed(mut self, seed: u64) -> Self {
+        self.common.seed.get_or_insert(seed);
+        self
+    }
+}
+
+/// Builds a [`ServerConfig`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct ServerConfigBuilder {
+    common: Draft,
+    format: IdFormat,
+    capacity: u32,
+    max_handshakes: u32,
+    max_per_source: Option<u32>,
+    allow: AllowList,
+}
+
+impl ServerConfigBuilder {
+    common_settings!();
+
+    /// Sets the most connections that are ready or in handshakes; those in use do not count. Default
+    /// 64.
+    ///
+    /// At the limit, a peer is rejected before its handshake, unless another source holds at least
+    /// two connections more: then the oldest of that source is evicted. Claimed connections are
+    /// limited to twice the capacity, or 64 if that is more.
+    pub fn capacity(mut self, limit: u32) -> Self {
+        self.capacity = limit;
+        self
+    }
+
+    /// Sets the format of ids on the wire. Default [`IdFormat::Hex8`].
+    pub fn id_format(mut self, format: IdFormat) -> Self {
+        self.format = format;
+        self
+    }
+
+    /// Sets the most handshakes at a time. Default 256; at most [`MAX_HANDSHAKES`].
+    pub fn max_handshakes(mut self, limit: u32) -> Self {
+        self.max_handshakes = limit;
+        self
+    }
+
+    /// Sets the most connections that one source may hold; those in use do not count. Default: no
+    /// limit except the capacity.
+    ///
+    /// A source is an IPv4 address or an IPv6 /64 network, the smallest block that a customer is given
+    /// (RFC 6177).
+    pub fn max_per_source(mut self, limit: impl Into<Option<u32>>) -> Self {
+        self.max_per_source = limit.into();
+        self
+    }
+
+    /// Sets the peers that may connect. Default: everyone.
+    pub fn allow(mut self, allow: AllowList) -> Self {
+        self.allow = allow;
+        self
+    }
+
+    /// Checks the settings and returns the configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the first invalid setting and says why it is invalid.
+    pub fn build(self) -> Result<ServerConfig, ConfigError> {
+        let common = self.common.build()?;
+        at_least_one("capacity", self.capacity)?;
+        at_most("capacity", self.capacity, common.max_connections, "max_connections")?;
+        at_least_one("max_handshakes", self.max_handshakes)?;
+        Ok(ServerConfig {
+            max_handshakes: at_most(
+                "max_handshakes",
+                self.max_handshakes,
+                MAX_HANDSHAKES,
+                "MAX_HANDSHAKES",
+            )?,
+            max_per_source: match self.max_per_source {
+                Some(limit) => at_least_one("max_per_source", limit)?,
+                None => u32::MAX,
+            },
+            common,
+            format: self.format,
+            capacity: self.capacity,
+            allow: self.allow,
+        })
+    }
+}

@@ -1,0 +1,139 @@
+//! Events of the driver, and deadlines.
+
+use super::Machine;
+use crate::event::{CheckKind, CheckResult, CloseReason, Event, HandshakeFailure, Token};
+use crate::id::ConnId;
+use crate::ids::Ids;
+use crate::role::Role;
+use crate::slots::LIFETIME_STEPS;
+use crate::state::State;
+use crate::time::Instant;
+
+impl<C, R: Role> Machine<C, R> {
+    /// Takes in an event of the driver. Drain [`poll_action`](Self::poll_action) afterwards.
+    pub fn handle_event(&mut self, now: Instant, event: Event<C>) {
+        let now = self.advance(now);
+        match event {
+            Event::Dialed { token } => match self.resolve(token, &[State::Dialing]) {
+                Some(index) => self.enter(index, State::Handshaking, now),
+                None => return,
+            },
+            Event::DialFailed { token } => match self.resolve(token, &[State::Dialing]) {
+                Some(index) => drop(self.end(index, CloseReason::DialFailed)),
+                None => return,
+            },
+            Event::Established { token, connection, id } => {
+                self.establish(token, connection, id, now);
+            }
+            Event::HandshakeFailed { token, failure } => {
+                let Some(index) = self.resolve(token, &[State::Handshaking]) else {
+                    return;
+                };
+                match failure {
+                    HandshakeFailure::Tls => self.totals.tls_failures += 1,
+                    HandshakeFailure::Id => self.totals.id_failures += 1,
+                    HandshakeFailure::Transport => self.totals.transport_failures += 1,
+                }
+                self.end(index, CloseReason::HandshakeFailed);
+            }
+            Event::Readable { token } => self.readable(token, now),
+            Event::Checked { token, connection, result } => {
+                self.checked(token, connection, result, now);
+            }
+            Event::Closed { token } => self.closed_by_holder_or_peer(token),
+            Event::AcceptEnded => {
+                if !self.role.accept_ended() {
+                    self.totals.stale_events += 1;
+                }
+            }
+        }
+        self.dispatch(now);
+    }
+
+    /// Does everything that is due by `now`. Drain [`poll_action`](Self::poll_action) afterwards.
+    ///
+    /// Then [`poll_timeout`](Self::poll_timeout) is later than `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        const ENDS: [(State, CloseReason); 5] = [
+            (State::Dialing, CloseReason::DialTimeout),
+            (State::Handshaking, CloseReason::HandshakeTimeout),
+            (State::Idle, CloseReason::IdleTimeout),
+            (State::Claimed, CloseReason::Unclaimed),
+            (State::Checking, CloseReason::DrainTimeout),
+        ];
+        let now = self.advance(now);
+        for (state, reason) in ENDS {
+            while let Some(index) = self.slots.overdue(state, now) {
+                self.close_one(index, reason);
+            }
+        }
+        while let Some(index) = self.slots.overdue(State::Resting, now) {
+            self.check(index, CheckKind::Drain, now);
+        }
+        while let Some(index) = self.slots.pop_expired(now) {
+            // In other states its lifetime is looked at when it is offered or handed out.
+            if matches!(self.state(index), Some(State::Idle | State::Resting)) {
+                self.close_one(index, CloseReason::Expired);
+            }
+        }
+        R::handle_timeout(self, now);
+        self.dispatch(now);
+    }
+
+    fn establish(&mut self, token: Token, connection: C, id: Option<ConnId>, now: Instant) {
+        let Some(index) = self.reclaim(token, &[State::Handshaking], connection) else {
+            return;
+        };
+        if let Ids::Received(received) = &mut self.ids {
+            let Some(id) = id else { return self.close_one(index, CloseReason::MissingId) };
+            if !received.enter(id, index) {
+                return self.close_one(index, CloseReason::DuplicateId);
+            }
+            if let Some(slot) = self.slots.get_mut(index) {
+                slot.id = Some(id);
+            }
+        }
+        self.totals.established += 1;
+        let step = self.random.u8(0..LIFETIME_STEPS);
+        self.slots.start_ageing(index, step, now);
+        self.offer(index, false, now);
+    }
+
+    /// Data or EOF has arrived. An idle connection is inspected now, any other when it would become
+    /// idle: until then it may still be drained, or its holder may read it.
+    fn readable(&mut self, token: Token, now: Instant) {
+        let Some(index) = self.resolve(token, State::ALL) else { return };
+        if self.state(index) == Some(State::Idle) {
+            self.check(index, CheckKind::Inspect, now);
+        } else if let Some(slot) = self.slots.get_mut(index) {
+            slot.readable = true;
+        }
+    }
+
+    fn checked(&mut self, token: Token, connection: C, result: CheckResult, now: Instant) {
+        let Some(index) = self.reclaim(token, &[State::Checking], connection) else {
+            return;
+        };
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
+        match (slot.check, result) {
+            (_, CheckResult::Closed) => self.close_one(index, CloseReason::PeerClosed),
+            (CheckKind::Drain, CheckResult::Data) => self.close_one(index, CloseReason::Leftover),
+            (CheckKind::Drain, CheckResult::Quiet) => self.offer(index, true, now),
+            (CheckKind::Inspect, result) => {
+                slot.claimed |= result == CheckResult::Data && self.peer_claims;
+                self.offer(index, false, now);
+            }
+        }
+    }
+
+    fn closed_by_holder_or_peer(&mut self, token: Token) {
+        let pooled = [State::Idle, State::Claimed, State::Granted, State::Resting, State::Checking];
+        if let Some(index) = self.slots.resolve(token, &[State::Leased]) {
+            self.end(index, CloseReason::Released);
+        } else if let Some(index) = self.resolve(token, &pooled) {
+            self.close_one(index, CloseReason::PeerClosed);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The calls of a machine to its role.
+
+use crate::answer::WaitReason;
+use crate::error::Refusal;
+use crate::event::CloseReason;
+use crate::machine::Machine;
+use crate::state::State;
+use crate::stats::Stats;
+use crate::time::Instant;
+
+/// The hooks of a role. Public only as a bound of [`Role`](super::Role), which it seals: nobody
+/// outside the crate can name it.
+pub trait Hooks: Sized {
+    /// Begins to fill the pool, as far as the role may now. Called after every change.
+    fn refill<C>(machine: &mut Machine<C, Self>, now: Instant);
+
+    /// Does everything of the role that is due by `now`.
+    fn handle_timeout<C>(machine: &mut Machine<C, Self>, now: Instant);
+
+    /// Returns the earliest deadline of the role's own; [`Instant::NEVER`] if it has none.
+    fn next_deadline<C>(machine: &Machine<C, Self>) -> Instant;
+
+    /// A connection has moved from one state to another.
+    fn moved<C>(machine: &mut Machine<C, Self>, index: u32, from: State, to: State);
+
+    /// A connection is about to end.
+    fn ending<C>(machine: &mut Machine<C, Self>, index: u32, reason: CloseReason);
+
+    /// Returns the claimed connection to close because there are too many of them, if so.
+    fn surplus_claim<C>(_machine: &Machine<C, Self>) -> Option<u32> {
+        None
+    }
+
+    /// Returns the reason why a waiter for any connection has nothing yet.
+    fn wait_reason<C>(machine: &Machine<C, Self>) -> WaitReason;
+
+    /// Returns the most ready connections that the pool may hold.
+    fn max_capacity(&self) -> u32;
+
+    /// A caller found nothing ready, or took the last ready connection.
+    fn missed(&mut self) {}
+
+    /// A caller waits for this number of ready connections.
+    fn require(&mut self, _ready: u32) {}
+
+    /// Returns why no connection can come any more, if so.
+    fn supply_ended(&self) -> Option<Refusal> {
+        None
+    }
+
+    /// The listener has ended. Returns `false` in a role without a listener.
+    fn accept_ended(&mut self) -> bool {
+        false
+    }
+
+    /// The user flushed the pool.
+    fn flushed(&mut self, _now: Instant) {}
+
+    /// Fills in the role's part of the statistics.
+    fn report(&self, stats: &mut Stats);
+}
