@@ -104,3 +104,7 @@ pub use pools::{Balancer, ClientPool, ClientPoolBuilder, ServerPool, ServerPoolB
 pub use runtime::Threads;
 pub use rustls;
 pub use stream::{PooledStream, ReadHalf, WriteHalf};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
