@@ -145,3 +145,7 @@ pool_driver::pool_types! {
     /// ```
     balancer
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

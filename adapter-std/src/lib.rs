@@ -105,3 +105,7 @@ pub use pool_driver::{rustls, tls};
 pub use pools::{Balancer, ClientPool, ClientPoolBuilder, ServerPool, ServerPoolBuilder};
 pub use runtime::Threads;
 pub use stream::{PooledStream, ReadHalf, WriteHalf};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
