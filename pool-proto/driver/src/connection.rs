@@ -63,7 +63,7 @@ pub struct Connection<S: Socket> {
     peer_claims: bool,
 }
 
-impl<S: Socket, R: Role + Send + 'static> Attempt<Box<Connection<S>>, R> {
+impl<S: Socket, R: Role> Attempt<Box<Connection<S>>, R> {
     /// Reports the outcome of a dial and its handshake.
     pub fn complete(self, outcome: Result<(Arc<SharedSocket<S>>, Established), Failure>) {
         let token = self.token();

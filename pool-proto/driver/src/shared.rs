@@ -118,7 +118,7 @@ trait AnyRole: Send + Sync {
     fn released(&self, token: Token);
 }
 
-impl<C: PoolConnection, R: Role + Send + 'static> AnyRole for SharedMachine<C, R> {
+impl<C: PoolConnection, R: Role> AnyRole for SharedMachine<C, R> {
     fn readable(&self, token: Token) {
         let driver = {
             let mut state = self.lock();

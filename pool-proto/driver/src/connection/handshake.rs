@@ -1,52 +1,53 @@
-//! From a connected socket to a connection with a name: TLS, then the id.
+//! From a connected socket to an established connection: TLS, then the id.
 
 use core::task::{Poll, ready};
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
+use pool_proto::{
+    ConnId, FormatDetector, HandshakeFailure, IdError, IdExchange, IdFormat, IdReader, IdWriter,
+};
 use thiserror::Error;
 
 use super::limited::Limited;
 use super::session::Session;
 use super::shared_socket::polled;
 use crate::tls::{ClientTls, ServerTls, is_foreign_protocol, is_tls_failure};
-use pool_proto::HandshakeFailure;
-use pool_proto::{ConnId, FormatDetector, IdError, IdExchange, IdFormat, IdReader, IdWriter};
 
-/// How a client shakes hands: one for all its connections.
+/// The settings of a client's handshakes, shared by all its connections.
 #[derive(Clone, Debug)]
 pub struct Connector {
     tls: Option<ClientTls>,
     ids: IdExchange,
-    watch: Arc<FormatDetector>,
+    detector: Arc<FormatDetector>,
 }
 
 impl Connector {
-    /// With these settings.
+    /// A connector with these settings.
     #[must_use]
     pub fn new(tls: Option<ClientTls>, ids: IdExchange) -> Self {
-        Self { tls, ids, watch: Arc::default() }
+        Self { tls, ids, detector: Arc::default() }
     }
 
-    /// The handshake of a new connection.
+    /// Begins the handshake of a new connection.
     ///
     /// # Errors
     ///
-    /// [`Failure::Tls`] if rustls makes no connection of the configuration.
+    /// [`Failure::Tls`] if rustls rejects the configuration.
     pub fn begin(&self) -> Result<Handshake, Failure> {
         let session = Session::client(self.tls.as_ref()).map_err(Failure::Tls)?;
         let ids = match self.ids {
-            IdExchange::None => Ids::None,
+            IdExchange::None => IdStep::None,
             IdExchange::Wire(format) => {
-                Ids::Read(IdReader::new(format), format, Arc::clone(&self.watch))
+                IdStep::Read(IdReader::new(format), format, Arc::clone(&self.detector))
             }
         };
         Ok(Handshake { session, ids })
     }
 }
 
-/// How a server shakes hands: one for all its connections.
+/// The settings of a server's handshakes, shared by all its connections.
 #[derive(Clone, Debug)]
 pub struct Acceptor {
     tls: Option<ServerTls>,
@@ -54,54 +55,54 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// With these settings.
+    /// An acceptor with these settings.
     #[must_use]
     pub const fn new(tls: Option<ServerTls>, format: IdFormat) -> Self {
         Self { tls, format }
     }
 
-    /// The handshake of a new connection, which sends it this id. The connection may be taken only
-    /// after it: then the id has left.
+    /// Begins the handshake of a new connection, which ends by sending this id. The connection may be
+    /// acquired only afterwards.
     ///
     /// # Errors
     ///
-    /// [`Failure::Tls`] if rustls makes no connection of the configuration.
+    /// [`Failure::Tls`] if rustls rejects the configuration.
     pub fn begin(&self, id: ConnId) -> Result<Handshake, Failure> {
         let session = Session::server(self.tls.as_ref()).map_err(Failure::Tls)?;
-        Ok(Handshake { session, ids: Ids::Write(IdWriter::new(self.format, id)) })
+        Ok(Handshake { session, ids: IdStep::Write(IdWriter::new(self.format, id)) })
     }
 }
 
 /// The handshake of one connection.
 pub struct Handshake {
     session: Session,
-    ids: Ids,
+    ids: IdStep,
 }
 
-/// What this end does about the id, after TLS.
-enum Ids {
+/// The step after TLS: this end's part in the exchange of the id.
+enum IdStep {
     None,
     Read(IdReader, IdFormat, Arc<FormatDetector>),
     Write(IdWriter),
 }
 
-/// A connection that is ready, but for being handed to the machine.
+/// The result of a handshake: a connection that the machine has not taken over yet.
 pub struct Established {
     pub(super) session: Session,
-    /// `None` where this end makes the ids.
+    /// `None` where this end issues the ids.
     pub(super) id: Option<ConnId>,
-    /// What came with the id and belongs to the user.
+    /// Data of the peer's user that arrived with the id.
     pub(super) surplus: Bytes,
 }
 
 impl Handshake {
-    /// Goes as far as the socket lets it; `Pending` when it has to wait for the socket.
+    /// Continues as far as the socket allows; `Pending` when it must wait for the socket.
     pub fn advance(&mut self, socket: &mut (impl Read + Write)) -> Poll<Result<(), Failure>> {
         ready!(polled(self.session.handshake(socket))).map_err(Failure::of_tls)?;
         match &mut self.ids {
-            Ids::None => Poll::Ready(Ok(())),
-            Ids::Read(reader, ..) => read_id(reader, &mut self.session, socket),
-            Ids::Write(writer) => {
+            IdStep::None => Poll::Ready(Ok(())),
+            IdStep::Read(reader, ..) => read_id(reader, &mut self.session, socket),
+            IdStep::Write(writer) => {
                 while writer.has_remaining() {
                     let written = self.session.write(socket, writer.chunk());
                     let written = ready!(polled(written)).map_err(Failure::of_id)?;
@@ -115,18 +116,18 @@ impl Handshake {
         }
     }
 
-    /// What came of it, once [`advance`](Self::advance) has said that it is over.
+    /// Returns the result, once [`advance`](Self::advance) has been ready.
     ///
     /// # Errors
     ///
-    /// [`Failure::Id`] if it is not over, or if the peer writes its ids in another format.
+    /// [`Failure::Id`] if the handshake is not over, or if the peer writes its ids in another format.
     pub fn finish(self) -> Result<Established, Failure> {
         let Self { session, ids } = self;
         let (id, surplus) = match ids {
-            Ids::None | Ids::Write(_) => (None, Bytes::new()),
-            Ids::Read(mut reader, format, watch) => {
+            IdStep::None | IdStep::Write(_) => (None, Bytes::new()),
+            IdStep::Read(mut reader, format, detector) => {
                 let (id, surplus) = (reader.end()?, reader.into_surplus());
-                watch.judge(format, id, &surplus)?;
+                detector.judge(format, id, &surplus)?;
                 (Some(id), surplus)
             }
         };
@@ -156,7 +157,7 @@ fn read_id(
     Poll::Ready(Ok(()))
 }
 
-/// Why there is no connection.
+/// The reason why a dial or a handshake failed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Failure {
@@ -166,27 +167,28 @@ pub enum Failure {
     /// The operating system refused an option of the socket.
     #[error("setting the socket's options failed: {0}")]
     Options(#[source] io::Error),
-    /// Both speak TLS, and did not come to terms.
+    /// The two ends speak TLS and did not agree, or this end rejected the peer's certificate.
     #[error("the TLS handshake failed: {0}")]
     Tls(#[source] io::Error),
-    /// The peer's first bytes are no TLS.
+    /// The peer's first bytes are not TLS.
     #[error("the peer does not speak TLS ({0}); configure TLS on both ends or on neither")]
     NoTls(#[source] io::Error),
     /// The connection broke during the TLS handshake.
     #[error(
-        "the transport failed during the TLS handshake: {0}; is the peer full, and does it admit this address?"
+        "the transport failed during the TLS handshake: {0}; is the peer full, and does it admit \
+         this address?"
     )]
     TlsTransport(#[source] io::Error),
-    /// What came is no id.
+    /// The peer sent something other than an id.
     #[error("{0}")]
     Id(#[from] IdError),
-    /// The connection broke before the id was there.
+    /// The connection broke before the id had arrived.
     #[error("the transport failed during the id exchange: {0}")]
     IdTransport(#[source] io::Error),
 }
 
 impl Failure {
-    /// What the machine counts it as.
+    /// Returns the kind that the machine counts.
     #[must_use]
     pub const fn kind(&self) -> HandshakeFailure {
         match self {
@@ -208,7 +210,7 @@ impl Failure {
         }
     }
 
-    /// In TLS 1.3 a server judges the client's certificate after the client's handshake is over.
+    /// In TLS 1.3 a server checks the client's certificate after the client's handshake is over.
     fn of_id(error: io::Error) -> Self {
         if is_tls_failure(&error) { Self::Tls(error) } else { Self::IdTransport(error) }
     }

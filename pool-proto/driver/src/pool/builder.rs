@@ -18,7 +18,7 @@ use crate::runtime::Runtime;
 use crate::tls::{ClientTls, ServerTls};
 
 /// A role that pools can be built for, with the types that configure it.
-pub trait Configured: Role + Send + 'static {
+pub trait Configured: Role {
     /// Settings of the machine.
     type Config: Clone + fmt::Debug;
     /// Settings of TLS.

@@ -55,7 +55,7 @@ pub(super) trait Supply<N: Runtime, R: Role>: Send + 'static {
     ) -> impl Future<Output = (Token, impl Future<Output = ()> + Send + 'static)> + Send;
 }
 
-impl<S: Socket, R: Role + Send + 'static> SharedMachine<Box<Connection<S>>, R> {
+impl<S: Socket, R: Role> SharedMachine<Box<Connection<S>>, R> {
     /// Closes the pool because its driver ends, whatever the cause.
     pub fn close_with_driver(&self) {
         self.run(|machine, now| machine.close(now));
@@ -73,13 +73,13 @@ impl<S: Socket, R: Role + Send + 'static> SharedMachine<Box<Connection<S>>, R> {
 
 /// Closes the pool when its driver ends: an executor that shuts down drops the driver, perhaps
 /// before its first poll.
-struct CloseOnDrop<N: Runtime, R: Role + Send + 'static> {
+struct CloseOnDrop<N: Runtime, R: Role> {
     shared: Arc<PoolMachine<N, R>>,
     /// Dropped afterwards.
     _guard: ShutdownGuard,
 }
 
-impl<N: Runtime, R: Role + Send + 'static> Drop for CloseOnDrop<N, R> {
+impl<N: Runtime, R: Role> Drop for CloseOnDrop<N, R> {
     fn drop(&mut self) {
         self.shared.close_with_driver();
     }
@@ -96,13 +96,13 @@ enum Wakeup<H> {
 }
 
 /// The state of a driver. Its fields are dropped in this order, whether or not it has run.
-pub(super) struct Driver<N: Runtime, R: Role + Send + 'static, S> {
+pub(super) struct Driver<N: Runtime, R: Role, S> {
     supply: S,
     /// After the listener.
     close_on_drop: CloseOnDrop<N, R>,
 }
 
-impl<N: Runtime, R: Role + Send + 'static, S: Supply<N, R>> Driver<N, R, S> {
+impl<N: Runtime, R: Role, S: Supply<N, R>> Driver<N, R, S> {
     pub(super) const fn new(
         shared: Arc<PoolMachine<N, R>>,
         supply: S,

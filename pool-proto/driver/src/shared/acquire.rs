@@ -165,13 +165,13 @@ impl<C: PoolConnection, R: Role> Acquire<C, R> {
     }
 }
 
-impl<C: PoolConnection, R: Role + Send + 'static> Deadline for Acquire<C, R> {
+impl<C: PoolConnection, R: Role> Deadline for Acquire<C, R> {
     fn expire(&mut self) {
         self.wait.expired = true;
     }
 }
 
-impl<C: PoolConnection, R: Role + Send + 'static> Future for Acquire<C, R> {
+impl<C: PoolConnection, R: Role> Future for Acquire<C, R> {
     type Output = Result<Leased<C>, AcquireError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -205,7 +205,7 @@ impl<C: PoolConnection, R: Role + Send + 'static> Future for Acquire<C, R> {
     }
 }
 
-impl<C: PoolConnection, R: Role + Send + 'static> Acquire<C, R> {
+impl<C: PoolConnection, R: Role> Acquire<C, R> {
     /// Checks a connection before it is handed out. `Err(None)`: it was unfit, take another.
     fn admit(&self, lease: Lease<C>) -> Result<Leased<C>, Option<AcquireError>> {
         let shared = &self.wait.shared;

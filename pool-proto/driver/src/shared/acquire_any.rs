@@ -36,13 +36,13 @@ impl RoundRobin {
 #[must_use = "futures do nothing unless polled"]
 pub struct AcquireAny<C: PoolConnection, R: Role>(Vec<(usize, Option<Acquire<C, R>>)>);
 
-impl<C: PoolConnection, R: Role + Send + 'static> Deadline for AcquireAny<C, R> {
+impl<C: PoolConnection, R: Role> Deadline for AcquireAny<C, R> {
     fn expire(&mut self) {
         self.0.iter_mut().filter_map(|(_, wait)| wait.as_mut()).for_each(Deadline::expire);
     }
 }
 
-impl<C: PoolConnection, R: Role + Send + 'static> Future for AcquireAny<C, R> {
+impl<C: PoolConnection, R: Role> Future for AcquireAny<C, R> {
     type Output = Result<(usize, Leased<C>), AcquireError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

@@ -26,7 +26,7 @@ impl<C> Leased<C> {
     ) -> Self
     where
         C: PoolConnection,
-        R: Role + Send + 'static,
+        R: Role,
     {
         let pool = Arc::<SharedMachine<C, R>>::clone(pool);
         Self { pool, token, id, connection: Some(connection) }

@@ -19,7 +19,7 @@ pub struct ReadinessWaker {
 impl ReadinessWaker {
     /// A waker for the connection `token`.
     #[must_use]
-    pub fn new<C: PoolConnection, R: Role + Send + 'static>(
+    pub fn new<C: PoolConnection, R: Role>(
         pool: &Arc<SharedMachine<C, R>>,
         token: Token,
     ) -> Arc<Self> {

@@ -50,7 +50,7 @@ pub(crate) struct Coming<R: Side> {
 }
 
 /// A role under test.
-pub(crate) trait Side: Role + Send + 'static {
+pub(crate) trait Side: Role {
     const NAME: &'static str;
     /// Whether the id comes from the peer, with the connection.
     const SENDS_ID: bool;
