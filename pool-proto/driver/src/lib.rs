@@ -37,7 +37,7 @@
 //! | `pool.rs`, `pool/` | pools, builders, the driver, dialling, accepting, several pools as one |
 //! | `runtime.rs` | the demands on a runtime |
 //! | `clock.rs` | the clock |
-//! | `facade.rs` | the macros that define an adapter's concrete types |
+//! | `facade.rs`, `facade/` | the macros that define an adapter's concrete types |
 //!
 //! A trait for runtimes costs a reader an indirection. Three copies of a driver, an accept loop, two
 //! builders and a pool cost more: a fault mended in one copy stayed in the others.

@@ -1,0 +1,172 @@
+//! One pool type and its builder: the calls that do not wait, and the builder methods of either role.
+
+/// Defines one pool type and its builder, with the calls that do not wait.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __pool_type {
+    (
+        $(#[$doc:meta])*
+        $Pool:ident, $Builder:ident, $Runtime:ty, $Stream:ty, $Role:ty, $Config:ty, $Tls:ty
+    ) => {
+        $(#[$doc])*
+        ///
+        /// Cheap to clone; all clones are the same pool. When the last one is dropped, the pool closes
+        /// as by [`close`](Self::close). All methods may be called from any task or thread.
+        #[derive(Clone)]
+        pub struct $Pool($crate::Pool<$Runtime, $Role>);
+
+        /// Calls that neither wait nor block.
+        impl $Pool {
+            /// Returns a builder: default configuration, no TLS, keep-alive every 15 s.
+            pub fn builder() -> $Builder {
+                $Builder($crate::PoolBuilder::default())
+            }
+
+            /// Puts a connection back for reuse.
+            ///
+            /// Data that has arrived by now and was not read is discarded; later data is for the next
+            /// holder. Put a connection back only when the other end is done with it, and let the
+            /// other end take it again only afterwards: data that it sends before counts as part of
+            /// the former use.
+            ///
+            /// In a full pool (the stock is refilled while a connection is in use), or at the end of
+            /// its lifetime, the connection is closed, which is not an error. To reuse connections,
+            /// leave room between the usual stock and the maximum capacity.
+            ///
+            /// # Errors
+            ///
+            /// [`PutError`](crate::PutError) when the pool was closed or flushed
+            /// meanwhile, or the stream belongs to another pool. The connection is closed then.
+            pub fn put(&self, stream: $Stream) -> Result<(), $crate::pool_proto::PutError> {
+                self.0.put(stream)
+            }
+
+            /// Closes the idle connections and returns their number. All others are left alone.
+            ///
+            /// A client takes a server that cleans connections less than a second old for a full one,
+            /// and backs off for a moment before it dials again.
+            pub fn clean(&self) -> u32 {
+                self.0.clean()
+            }
+
+            /// Ends all connections, leases included, and starts afresh; returns their number.
+            /// Waiters go on waiting. Later reads and writes of a leased stream fail with
+            /// [`Revoked`](crate::Revoked).
+            pub fn flush(&self) -> u32 {
+                self.0.flush()
+            }
+
+            /// Closes the pool and ends everything in it: waiters are refused, leases are revoked,
+            /// dials, handshakes and the listener end. Closing again does nothing.
+            /// [`closed`](Self::closed) waits until all of that is done.
+            pub fn close(&self) {
+                self.0.close();
+            }
+
+            /// Returns whether the pool was closed.
+            #[must_use]
+            pub fn is_closed(&self) -> bool {
+                self.0.is_closed()
+            }
+
+            /// Returns whether at least one connection is idle.
+            #[must_use]
+            pub fn is_ready(&self) -> bool {
+                self.0.is_ready()
+            }
+
+            /// Returns the number of idle connections.
+            #[must_use]
+            pub fn idle(&self) -> u32 {
+                self.0.idle()
+            }
+
+            /// Returns the number of idle connections that a client aims at now; of a server, the
+            /// largest number that it admits.
+            #[must_use]
+            pub fn capacity(&self) -> u32 {
+                self.0.capacity()
+            }
+
+            /// Returns the time between two rounds of the tuner now; zero for a server.
+            #[must_use]
+            pub fn interval(&self) -> std::time::Duration {
+                self.0.interval()
+            }
+
+            /// Returns the number of connections in each state, and the counters since the pool was
+            /// built.
+            #[must_use]
+            pub fn stats(&self) -> $crate::pool_proto::Stats {
+                self.0.stats()
+            }
+
+            /// Returns why the last dial or handshake failed, if none has succeeded since.
+            #[must_use]
+            pub fn last_failure(&self) -> Option<std::sync::Arc<str>> {
+                self.0.last_failure()
+            }
+
+            /// Adds one to the user's error counter. The pool stores the counter and does nothing else
+            /// with it.
+            pub fn add_error(&self) {
+                self.0.add_error();
+            }
+
+            /// Returns the user's error counter.
+            #[must_use]
+            pub fn error_count(&self) -> u64 {
+                self.0.error_count()
+            }
+
+            /// Sets the user's error counter to zero.
+            pub fn reset_error(&self) {
+                self.0.reset_error();
+            }
+        }
+
+        impl std::fmt::Debug for $Pool {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($Pool)).field("stats", &self.stats()).finish()
+            }
+        }
+
+        impl $crate::AnyPool for $Pool {
+            type Runtime = $Runtime;
+            type Role = $Role;
+
+            fn pool(&self) -> &$crate::Pool<$Runtime, $Role> {
+                &self.0
+            }
+        }
+
+        #[doc = concat!("Builds a [`", stringify!($Pool), "`].")]
+        #[derive(Clone)]
+        #[must_use]
+        pub struct $Builder($crate::PoolBuilder<$Runtime, $Role>);
+
+        impl $Builder {
+            /// Sets capacity, limits, timeouts, ids: everything that is not I/O.
+            pub fn config(self, config: $Config) -> Self {
+                Self(self.0.config(config))
+            }
+
+            /// Sets TLS; `None`, the default, is plain TCP.
+            #[cfg(feature = "tls")]
+            pub fn tls(self, tls: impl Into<Option<$Tls>>) -> Self {
+                Self(self.0.tls(tls))
+            }
+
+            /// Sets TCP keep-alive; `None` leaves it off. Default: every 15 s.
+            pub fn keep_alive(self, keep_alive: impl Into<Option<$crate::KeepAlive>>) -> Self {
+                Self(self.0.keep_alive(keep_alive))
+            }
+        }
+
+        impl std::fmt::Debug for $Builder {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}

@@ -1,0 +1,76 @@
+//! The stream type of adapters whose streams are for futures.
+
+/// Defines `PooledStream` for an adapter whose streams implement I/O traits of futures: a tuple struct
+/// around a [`LeasedConnection`](crate::LeasedConnection), without those traits.
+#[macro_export]
+macro_rules! stream_type {
+    ($(#[$doc:meta])* $Runtime:ty) => {
+        /// A connection acquired from a pool: reads and writes like any stream, and knows its id.
+        ///
+        /// Data that the peer sent before the connection was acquired is read first. With TLS,
+        /// written data may not have left before a flush: flush before waiting for an answer.
+        ///
+        $(#[$doc])*
+        ///
+        /// When the pool is flushed or closed, reads and writes fail with
+        /// [`ConnectionAborted`](std::io::ErrorKind::ConnectionAborted), and the error contains a
+        /// [`Revoked`](crate::Revoked) with the reason.
+        #[must_use = "dropping a stream closes its connection"]
+        pub struct PooledStream($crate::LeasedConnection<$Runtime>);
+
+        impl From<$crate::LeasedConnection<$Runtime>> for PooledStream {
+            fn from(leased: $crate::LeasedConnection<$Runtime>) -> Self {
+                Self(leased)
+            }
+        }
+
+        impl From<PooledStream> for $crate::LeasedConnection<$Runtime> {
+            fn from(stream: PooledStream) -> Self {
+                stream.0
+            }
+        }
+
+        impl PooledStream {
+            /// Returns the id, equal on both ends where ids are exchanged.
+            #[must_use]
+            pub const fn id(&self) -> $crate::pool_proto::ConnId {
+                self.0.id()
+            }
+
+            /// Returns the address of the peer.
+            ///
+            /// # Errors
+            ///
+            /// [`NotConnected`](std::io::ErrorKind::NotConnected) never happens while the stream
+            /// exists.
+            pub fn peer_addr(&self) -> std::io::Result<std::net::SocketAddr> {
+                self.0.peer_addr()
+            }
+
+            /// Returns the address of this end.
+            ///
+            /// # Errors
+            ///
+            /// The operating system's.
+            pub fn local_addr(&self) -> std::io::Result<std::net::SocketAddr> {
+                self.0.local_addr()
+            }
+
+            /// Returns the facts of the TLS session; `None` without TLS.
+            #[cfg(feature = "tls")]
+            #[must_use]
+            pub fn tls(&self) -> Option<$crate::tls::TlsFacts> {
+                self.0.tls()
+            }
+        }
+
+        impl std::fmt::Debug for PooledStream {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct("PooledStream")
+                    .field("id", &self.id())
+                    .field("peer", &self.peer_addr().ok())
+                    .finish_non_exhaustive()
+            }
+        }
+    };
+}
