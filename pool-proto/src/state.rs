@@ -103,6 +103,8 @@ pub const EDGES: &[Edge] = {
 /// Asserts that a step is in the table.
 #[inline]
 pub(crate) fn assert_edge(from: Option<State>, to: Option<State>) {
+    #[cfg(test)]
+    tests::walk::record((from, to));
     debug_assert!(EDGES.contains(&(from, to)), "no connection goes from {from:?} to {to:?}");
 }
 

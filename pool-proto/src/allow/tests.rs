@@ -1,3 +1,5 @@
+//! Tests of the allow list.
+
 use alloc::string::ToString;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of the backoff.
+
 use super::*;
 
 fn backoff() -> Backoff {

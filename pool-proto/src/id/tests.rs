@@ -1,3 +1,5 @@
+//! Tests of ids on the wire: value, reader, writer and error texts.
+
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};

@@ -1,3 +1,5 @@
+//! Tests of the permutation of issued ids.
+
 use super::*;
 use std::collections::HashSet;
 

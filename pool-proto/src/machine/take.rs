@@ -15,7 +15,9 @@ use crate::waiters::{Request, WaiterState};
 impl<C, R: Role> Machine<C, R> {
     /// Takes any ready connection, or queues for the next one.
     ///
-    /// A caller that does not wait [cancels](Self::cancel) its waiter at once.
+    /// A queued caller [collects](Self::collect) when [`Action::Wake`](crate::Action::Wake) names its
+    /// waiter. A caller that gives up, or does not want to wait at all, must
+    /// [cancel](Self::cancel) its waiter: a granted connection stays reserved until then.
     #[inline]
     pub fn acquire(&mut self, now: Instant) -> Acquired<C> {
         let now = self.advance(now);
@@ -61,6 +63,10 @@ impl<C, R: Role> Machine<C, R> {
 
     /// Takes the connection with this id, or queues for it: until it comes (client), until its
     /// handshake is over, or until its holder puts it back.
+    ///
+    /// The end that makes the ids refuses an id that no live connection has. The other end queues,
+    /// because the connection may still come, unless the id is among the last 256 that have ended.
+    /// A queued caller collects or cancels as for [`acquire`](Self::acquire).
     pub fn acquire_by_id(&mut self, now: Instant, id: ConnId) -> Acquired<C> {
         let now = self.advance(now);
         if self.closed {
@@ -101,6 +107,8 @@ impl<C, R: Role> Machine<C, R> {
     }
 
     /// Waits until `ready` connections are idle at once. It reserves none of them.
+    ///
+    /// A queued caller collects or cancels as for [`acquire`](Self::acquire).
     pub fn wait_ready(&mut self, now: Instant, ready: u32) -> Stock {
         let now = self.advance(now);
         let refusal = if self.closed {

@@ -1,3 +1,5 @@
+//! Tests of the slab and its lists.
+
 use super::*;
 use std::collections::VecDeque;
 

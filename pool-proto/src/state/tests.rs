@@ -6,6 +6,8 @@ use alloc::vec::Vec;
 
 use super::*;
 
+pub(crate) mod walk;
+
 const NEW: &str = "new";
 const CLOSED: &str = "closed";
 const EVERY: &str = "every state";

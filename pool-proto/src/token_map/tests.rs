@@ -1,3 +1,5 @@
+//! Tests of the table by token.
+
 use super::*;
 use crate::slab::Key;
 

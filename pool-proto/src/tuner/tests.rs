@@ -1,3 +1,5 @@
+//! Tests of the tuning laws.
+
 use super::*;
 
 const fn ms(millis: u64) -> Duration {

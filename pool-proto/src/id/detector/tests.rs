@@ -1,3 +1,5 @@
+//! Tests of the detector of formats.
+
 use super::*;
 use crate::IdReader;
 
