@@ -77,15 +77,9 @@ fn a_timer_set_by_another_thread_is_on_time() -> Result<(), Box<dyn Error>> {
     let limit = Duration::from_millis(20);
     // Several rounds: in the first one, the reactor's thread may not be asleep yet.
     for _ in 0..5 {
-<<<<<<< HEAD:adapter-std/tests/late.rs
         let began = MonotonicClock.now();
         // No peer connects, so only the timer can end the wait.
         let taken = block_on(&mut Box::pin(pool.acquire(limit)), &MonotonicClock, SOON);
-=======
-        let began = MonotonicClock::start();
-        // No peer connects, so only the timer can end the wait.
-        let taken = block_on(&mut Box::pin(pool.acquire(limit)), &began, SOON);
->>>>>>> 97621b8 (State the tests and examples of smol and std in the field's terms):adapter-std/tests/timing.rs
         assert!(matches!(taken, Poll::Ready(Err(_))), "{taken:?}");
         let took = MonotonicClock.now().since(began);
         assert!(took >= limit && took < SOON, "{took:?}");
