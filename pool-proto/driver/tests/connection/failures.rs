@@ -38,7 +38,7 @@ fn all() -> [(Failure, HandshakeFailure, &'static str); 7] {
 }
 
 #[test]
-fn each_is_counted_as_what_it_is_and_says_what_it_was() {
+fn each_failure_has_its_kind_and_its_text() {
     for (failure, kind, text) in all() {
         assert_eq!(failure.kind(), kind, "{failure}");
         assert!(failure.to_string().starts_with(text), "{failure}");
@@ -48,7 +48,7 @@ fn each_is_counted_as_what_it_is_and_says_what_it_was() {
 }
 
 #[test]
-fn reported_it_is_the_last_failure_until_a_connection_comes() {
+fn a_reported_failure_is_the_last_failure_until_a_connection_is_established() {
     for (failure, kind, _) in all() {
         let mut pool = Pool::<Accepting>::new(false);
         let (attempt, _handshake) = Accepting::begin(&mut pool);
@@ -63,13 +63,13 @@ fn reported_it_is_the_last_failure_until_a_connection_comes() {
             _ => [0, 0, 1],
         };
         assert_eq!(counted, expected, "{text}");
-        pool.bring();
+        pool.connect();
         assert_eq!(pool.shared().last_failure(), None);
     }
 }
 
 #[test]
-fn before_the_transport_is_connected_it_is_a_failed_dial() {
+fn a_failure_before_the_transport_is_connected_is_a_failed_dial() {
     let mut pool = Pool::<Dialing>::new(false);
     pool.turn();
     let attempt = pool.begun.pop_front().unwrap();

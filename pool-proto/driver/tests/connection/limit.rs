@@ -97,9 +97,9 @@ impl Lent {
         let (near, far) = End::pair();
         let (attempt, handshake) = Dialing::begin(&mut pool);
         let mut peer = Peer::tls_server(far.clone(), &server_tls());
-        peer.say(b"0a1b2c3d");
-        let shaken = pool.shaken(handshake, &near, &mut peer);
-        attempt.complete(Ok((SharedSocket::new(near.clone()), shaken)));
+        peer.send(b"0a1b2c3d");
+        let established = pool.complete_handshake(handshake, &near, &mut peer);
+        attempt.complete(Ok((SharedSocket::new(near.clone()), established)));
         let Poll::Ready(Ok(leased)) = take(pool.shared().acquire()) else {
             panic!("none is ready")
         };
@@ -107,7 +107,7 @@ impl Lent {
     }
 
     /// What a look finds behind so many bytes that are no data.
-    fn look_behind(&mut self, length: usize) -> CheckResult {
+    fn check_behind(&mut self, length: usize) -> CheckResult {
         self.far.set(|kernel| kernel.room = 2 * LIMIT);
         self.far.send(&self.sealer.tickets(length));
         self.leased.get_mut().unwrap().check()
@@ -115,14 +115,14 @@ impl Lent {
 }
 
 #[test]
-fn a_look_reads_a_byte_less_than_the_limit_and_gives_up_at_it() {
+fn a_check_that_reaches_its_limit_closes_the_connection() {
     for (length, expected) in [
         (LIMIT - 1, CheckResult::Quiet),
         (LIMIT, CheckResult::Closed),
         (LIMIT + 100_000, CheckResult::Closed),
     ] {
         let mut lent = Lent::new();
-        assert_eq!(lent.look_behind(length), expected, "{length}");
+        assert_eq!(lent.check_behind(length), expected, "{length}");
         // Up to what its last read took.
         let beyond = length.saturating_sub(LIMIT);
         assert!((beyond.saturating_sub(5000)..=beyond).contains(&lent.near.unread()), "{length}");
@@ -130,21 +130,21 @@ fn a_look_reads_a_byte_less_than_the_limit_and_gives_up_at_it() {
 }
 
 #[test]
-fn each_look_has_a_limit_of_its_own() {
+fn each_check_has_its_own_limit() {
     let mut lent = Lent::new();
     for _ in 0..3 {
-        assert_eq!(lent.look_behind(LIMIT - 1), CheckResult::Quiet);
+        assert_eq!(lent.check_behind(LIMIT - 1), CheckResult::Quiet);
     }
     lent.far.send(&lent.sealer.seal(ContentType::ApplicationData, b"x"));
-    assert_eq!(lent.look_behind(100), CheckResult::Data);
+    assert_eq!(lent.check_behind(100), CheckResult::Data);
 }
 
 #[test]
-fn a_peer_that_sends_no_id_but_tickets_for_ever_is_cut_off() {
+fn a_peer_that_sends_tickets_instead_of_an_id_is_cut_off() {
     let (near, far) = End::pair();
     let mut handshake = client_side(true, IdExchange::default()).begin().unwrap();
     let mut peer = Peer::tls_server(far.clone(), &server_tls());
-    while handshake.advance(&mut near.now()).is_pending() && peer.is_shaking() {
+    while handshake.advance(&mut near.now()).is_pending() && peer.is_handshaking() {
         peer.pump().unwrap();
     }
     let mut sealer = Sealer::new(peer);

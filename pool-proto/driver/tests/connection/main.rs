@@ -14,6 +14,7 @@ mod rig;
 mod wire;
 
 mod accept;
+mod check;
 mod drain;
 mod driver;
 mod errors;
@@ -21,7 +22,6 @@ mod failures;
 mod handshake;
 mod ids;
 mod limit;
-mod look;
 mod reading;
 mod revoked;
 mod writing;

@@ -40,7 +40,7 @@ impl Peer {
         self.tls.as_mut().expect("it speaks TLS")
     }
 
-    pub(crate) fn is_shaking(&self) -> bool {
+    pub(crate) fn is_handshaking(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
     }
 
@@ -66,7 +66,7 @@ impl Peer {
     }
 
     /// Sends data of its user's. Before the end of a handshake it is kept until then.
-    pub(crate) fn say(&mut self, data: &[u8]) {
+    pub(crate) fn send(&mut self, data: &[u8]) {
         let Some(tls) = &mut self.tls else { return self.end.send(data) };
         tls.set_buffer_limit(None);
         tls.writer().write_all(data).unwrap();
@@ -74,7 +74,7 @@ impl Peer {
     }
 
     /// All the data that has come for its user, up to the end or an error.
-    pub(crate) fn hear(&mut self) -> Vec<u8> {
+    pub(crate) fn receive(&mut self) -> Vec<u8> {
         if self.tls.is_none() {
             return self.end.take();
         }
@@ -93,7 +93,7 @@ impl Peer {
     }
 
     /// Whether the other end has closed its half in good order.
-    pub(crate) fn heard_goodbye(&mut self) -> bool {
+    pub(crate) fn received_close(&mut self) -> bool {
         if self.tls.is_none() {
             return self.end.has_ended();
         }
@@ -103,14 +103,14 @@ impl Peer {
     }
 
     /// Whether TLS waits for more, rather than having seen the end.
-    pub(crate) fn hears_nothing(&mut self) -> bool {
+    pub(crate) fn sees_no_close(&mut self) -> bool {
         self.pump().unwrap();
         let read = self.session().reader().read(&mut [0]);
         read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
 
     /// Closes its half in good order.
-    pub(crate) fn goodbye(&mut self) {
+    pub(crate) fn close(&mut self) {
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
             self.pump().unwrap();

@@ -28,15 +28,15 @@ pub(crate) const PEER: &str = "192.0.2.7:4711";
 
 /// A clock that stands still until it is moved.
 #[derive(Clone, Default)]
-pub(crate) struct HandClock(Arc<AtomicU64>);
+pub(crate) struct ManualClock(Arc<AtomicU64>);
 
-impl HandClock {
+impl ManualClock {
     pub(crate) fn pass(&self, duration: Duration) {
         self.0.store((self.now() + duration).as_nanos(), Ordering::SeqCst);
     }
 }
 
-impl Clock for HandClock {
+impl Clock for ManualClock {
     fn now(&self) -> Instant {
         Instant::from_nanos(self.0.load(Ordering::SeqCst))
     }
@@ -45,7 +45,7 @@ impl Clock for HandClock {
 /// A pool, the state of its driver, and a record of what the driver did.
 pub(crate) struct Pool<R: Side> {
     shared: Arc<Ends<R>>,
-    pub(crate) clock: HandClock,
+    pub(crate) clock: ManualClock,
     pub(crate) begun: VecDeque<Attempt<Box<Connection<End>>, R>>,
     pub(crate) ended: Vec<Token>,
     /// Why connections were closed or ended, in order.
@@ -60,7 +60,7 @@ impl<R: Side> Pool<R> {
     }
 
     pub(crate) fn with_ids(tls: bool, ids: IdExchange) -> Self {
-        let clock = HandClock::default();
+        let clock = ManualClock::default();
         let shared = R::shared(clock.clone(), ids);
         let (begun, ended, reasons) = Default::default();
         Self { shared, clock, begun, ended, reasons, tls, ids }
@@ -98,29 +98,34 @@ impl<R: Side> Pool<R> {
     }
 
     /// Shakes hands with `peer` over `near`.
-    pub(crate) fn shaken(&self, handshake: Handshake, near: &End, peer: &mut Peer) -> Established {
+    pub(crate) fn complete_handshake(
+        &self,
+        handshake: Handshake,
+        near: &End,
+        peer: &mut Peer,
+    ) -> Established {
         let mut handshake = handshake;
         complete(&mut handshake, near, peer).expect("a handshake");
         handshake.finish().expect("an id")
     }
 
     /// A new connection, in the pool.
-    pub(crate) fn bring(&mut self) -> (End, Peer) {
-        let (near, peer, _) = self.bring_linked();
+    pub(crate) fn connect(&mut self) -> (End, Peer) {
+        let (near, peer, _) = self.connect_with_socket();
         (near, peer)
     }
 
     /// The same, with its link and its token.
-    pub(crate) fn bring_linked(&mut self) -> (End, Peer, (Arc<SharedSocket<End>>, Token)) {
+    pub(crate) fn connect_with_socket(&mut self) -> (End, Peer, (Arc<SharedSocket<End>>, Token)) {
         let (near, far) = End::pair();
         let mut peer = self.peer(far);
         let (attempt, handshake) = R::begin(self);
         let token = attempt.token();
-        let shaken = self.shaken(handshake, &near, &mut peer);
+        let established = self.complete_handshake(handshake, &near, &mut peer);
         let link = SharedSocket::new(near.clone());
-        attempt.complete(Ok((Arc::clone(&link), shaken)));
+        attempt.complete(Ok((Arc::clone(&link), established)));
         // A server's peer has the id before it.
-        peer.hear();
+        peer.receive();
         (near, peer, (link, token))
     }
 }
@@ -130,7 +135,7 @@ static IDS: AtomicU64 = AtomicU64::new(1);
 
 /// What the two roles differ in.
 pub(crate) trait Side: Role + Send + Sized + 'static {
-    fn shared(clock: HandClock, ids: IdExchange) -> Arc<Ends<Self>>;
+    fn shared(clock: ManualClock, ids: IdExchange) -> Arc<Ends<Self>>;
     /// A connection begins to come.
     fn begin(pool: &mut Pool<Self>) -> (Attempt<Box<Connection<End>>, Self>, Handshake);
     fn peer(far: End, tls: bool, ids: IdExchange) -> Peer;
@@ -150,7 +155,7 @@ pub(crate) fn server_side(tls: bool, format: IdFormat) -> Acceptor {
 }
 
 impl Side for Dialing {
-    fn shared(clock: HandClock, ids: IdExchange) -> Arc<Ends<Self>> {
+    fn shared(clock: ManualClock, ids: IdExchange) -> Arc<Ends<Self>> {
         let config = ClientConfig::builder()
             .seed(1)
             .ids(ids)
@@ -173,14 +178,14 @@ impl Side for Dialing {
     fn peer(far: End, tls: bool, ids: IdExchange) -> Peer {
         let mut peer = server_peer(far, tls);
         if ids != IdExchange::None {
-            peer.say(format!("{:08x}", IDS.fetch_add(1, Ordering::SeqCst)).as_bytes());
+            peer.send(format!("{:08x}", IDS.fetch_add(1, Ordering::SeqCst)).as_bytes());
         }
         peer
     }
 }
 
 impl Side for Accepting {
-    fn shared(clock: HandClock, _ids: IdExchange) -> Arc<Ends<Self>> {
+    fn shared(clock: ManualClock, _ids: IdExchange) -> Arc<Ends<Self>> {
         let config = ServerConfig::builder()
             .seed(1)
             .capacity(4)
@@ -220,7 +225,7 @@ pub(crate) trait AnyPool {
     fn stats(&self) -> Stats;
     fn reasons(&self) -> &[CloseReason];
     fn put(&self, stream: Leased<Box<Connection<End>>>) -> Result<(), PutError>;
-    fn bring(&mut self) -> (End, Peer);
+    fn connect(&mut self) -> (End, Peer);
     /// The connection that is ready; `None` if there is none.
     fn take(&self) -> Option<Leased<Box<Connection<End>>>>;
 }
@@ -250,8 +255,8 @@ impl<R: Side> AnyPool for Pool<R> {
         stream.put(&self.shared)
     }
 
-    fn bring(&mut self) -> (End, Peer) {
-        Self::bring(self)
+    fn connect(&mut self) -> (End, Peer) {
+        Self::connect(self)
     }
 
     fn take(&self) -> Option<Leased<Box<Connection<End>>>> {
@@ -268,31 +273,32 @@ pub(crate) enum Kind {
     PlainClient,
     PlainServer,
     /// A client whose peer is no pool, and sends no ids.
-    PlainOutsider,
+    PlainWithoutIds,
     TlsClient,
     TlsServer,
-    TlsOutsider,
+    TlsWithoutIds,
 }
 
 impl Kind {
     pub(crate) const ALL: [Self; 6] = [
         Self::PlainClient,
         Self::PlainServer,
-        Self::PlainOutsider,
+        Self::PlainWithoutIds,
         Self::TlsClient,
         Self::TlsServer,
-        Self::TlsOutsider,
+        Self::TlsWithoutIds,
     ];
-    pub(crate) const TLS: [Self; 3] = [Self::TlsClient, Self::TlsServer, Self::TlsOutsider];
-    pub(crate) const PLAIN: [Self; 3] = [Self::PlainClient, Self::PlainServer, Self::PlainOutsider];
+    pub(crate) const TLS: [Self; 3] = [Self::TlsClient, Self::TlsServer, Self::TlsWithoutIds];
+    pub(crate) const PLAIN: [Self; 3] =
+        [Self::PlainClient, Self::PlainServer, Self::PlainWithoutIds];
 
     /// Whether a peer that has sent something has taken the connection.
     pub(crate) fn has_claims(self) -> bool {
-        !matches!(self, Self::PlainOutsider | Self::TlsOutsider)
+        !matches!(self, Self::PlainWithoutIds | Self::TlsWithoutIds)
     }
 
     pub(crate) fn is_tls(self) -> bool {
-        matches!(self, Self::TlsClient | Self::TlsServer | Self::TlsOutsider)
+        matches!(self, Self::TlsClient | Self::TlsServer | Self::TlsWithoutIds)
     }
 
     pub(crate) fn pool(self) -> Box<dyn AnyPool> {
@@ -300,7 +306,7 @@ impl Kind {
         match self {
             Self::PlainClient | Self::TlsClient => Box::new(Pool::<Dialing>::new(tls)),
             Self::PlainServer | Self::TlsServer => Box::new(Pool::<Accepting>::new(tls)),
-            Self::PlainOutsider | Self::TlsOutsider => {
+            Self::PlainWithoutIds | Self::TlsWithoutIds => {
                 Box::new(Pool::<Dialing>::with_ids(tls, IdExchange::None))
             }
         }
@@ -309,7 +315,7 @@ impl Kind {
     /// A connection that was taken from such a pool.
     pub(crate) fn taken(self) -> Taken {
         let mut pool = self.pool();
-        let (near, peer) = pool.bring();
+        let (near, peer) = pool.connect();
         let leased = pool.take().expect("a connection");
         Taken { pool, near, peer, leased }
     }

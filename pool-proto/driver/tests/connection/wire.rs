@@ -140,7 +140,7 @@ impl End {
     }
 
     /// The reactor believes that something has arrived here.
-    pub(crate) fn rouse(&self) {
+    pub(crate) fn wake(&self) {
         let waker = self.lock()[self.side].waker.take();
         waker.into_iter().for_each(Waker::wake);
     }

@@ -12,20 +12,20 @@ use std::time::Duration;
 use pool_driver::shared::{Attempt, Command, SharedMachine, block_on};
 use pool_proto::{Dialing, Token};
 
-use crate::rig::{Book, Fake, HandClock, Plan, client, id, ms, secs};
+use crate::rig::{Book, Fake, ManualClock, Plan, client, id, ms, secs};
 
 /// So long that only a lost wake uses it up.
 const LONG: Duration = secs(15);
 const USERS: usize = 3;
 const ROUNDS: u32 = 700;
 
-type PoolShell = SharedMachine<Fake, Dialing>;
+type PoolMachine = SharedMachine<Fake, Dialing>;
 
 /// One driver on a thread of its own.
 struct Driver {
-    shared: Arc<PoolShell>,
+    shared: Arc<PoolMachine>,
     book: Arc<Book>,
-    named: u32,
+    ids: u32,
     aborted: HashSet<Token>,
 }
 
@@ -35,7 +35,7 @@ impl Driver {
         while !self.shared.is_closed() {
             self.turn();
             let mut work = poll_fn(|cx| self.shared.poll_work(cx));
-            if block_on(&mut work, &HandClock::default(), ms(1)).is_pending() {
+            if block_on(&mut work, &ManualClock::default(), ms(1)).is_pending() {
                 self.end_backoff();
             }
         }
@@ -60,11 +60,11 @@ impl Driver {
 
     /// Some fail.
     fn dial(&mut self, token: Token) {
-        self.named += 1;
+        self.ids += 1;
         let mut attempt = Attempt::dial(&self.shared, token);
-        if !self.named.is_multiple_of(13) {
+        if !self.ids.is_multiple_of(13) {
             attempt.dialed();
-            attempt.established(self.book.open(), Some(id(self.named)));
+            attempt.established(self.book.open(), Some(id(self.ids)));
         }
     }
 
@@ -81,8 +81,8 @@ impl Driver {
 }
 
 /// One user; returns how many it took.
-fn use_up(shared: &Arc<PoolShell>, user: usize) -> u64 {
-    let clock = HandClock::default();
+fn run_user(shared: &Arc<PoolMachine>, user: usize) -> u64 {
+    let clock = ManualClock::default();
     let mut random = fastrand::Rng::with_seed(user as u64);
     let mut taken = 0;
     for round in 0..ROUNDS {
@@ -112,15 +112,15 @@ fn use_up(shared: &Arc<PoolShell>, user: usize) -> u64 {
 }
 
 #[test]
-fn threads_that_take_and_go_lose_nothing_and_nobody() {
+fn threads_that_take_put_and_cancel_lose_nothing() {
     let rig = client(Plan { max_connections: 3, ..Plan::of(2) });
     let (shared, book) = (Arc::clone(&rig.shared), Arc::clone(&rig.book));
-    let driver = Driver { shared, book, named: 0, aborted: HashSet::new() };
+    let driver = Driver { shared, book, ids: 0, aborted: HashSet::new() };
     let driver = thread::spawn(move || driver.run());
     let users: Vec<_> = (0..USERS)
         .map(|user| {
             let shared = Arc::clone(&rig.shared);
-            thread::spawn(move || use_up(&shared, user))
+            thread::spawn(move || run_user(&shared, user))
         })
         .collect();
     let taken: u64 = users.into_iter().map(|user| user.join().unwrap()).sum();

@@ -22,4 +22,4 @@ mod driver;
 mod failures;
 mod hammer;
 mod leased;
-mod watch;
+mod readiness;

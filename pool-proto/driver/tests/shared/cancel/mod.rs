@@ -6,47 +6,47 @@
 //! somebody's hands, or was dropped once for its reason; no waker is kept; nobody is woken twice, and
 //! the subject never again.
 
-mod due;
-mod many;
+mod crowd;
+mod edge_cases;
+mod expected;
 mod moment;
-mod odd;
 mod scene;
 
 use pool_proto::{Accepting, Dialing};
 
 use crate::rig::{Kind, Side};
-use due::Rival;
+use expected::Rival;
 use moment::Moment;
 use scene::Scene;
 
 /// How the subject is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    Plainly,
+enum DropMode {
+    Plain,
     /// By a panic of its task.
     Unwinding,
     /// By a waker that the shell wakes for another reason.
-    InAWake,
+    InAnotherWake,
     /// By the waker that the shell wakes to call it.
     InItsOwnWake,
     /// By another thread, while the driver turns.
-    ElsewhereDuringATurn,
+    OnAnotherThread,
 }
 
-impl Way {
+impl DropMode {
     const ALL: [Self; 5] = [
-        Self::Plainly,
+        Self::Plain,
         Self::Unwinding,
-        Self::InAWake,
+        Self::InAnotherWake,
         Self::InItsOwnWake,
-        Self::ElsewhereDuringATurn,
+        Self::OnAnotherThread,
     ];
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Cell {
     moment: Moment,
-    way: Way,
+    mode: DropMode,
     kind: Kind,
     rival: Option<Rival>,
     server: bool,
@@ -54,20 +54,20 @@ struct Cell {
 
 impl Cell {
     fn name(&self) -> String {
-        let Self { moment, way, kind, rival, server } = self;
+        let Self { moment, mode, kind, rival, server } = self;
         let role = if *server { Accepting::NAME } else { Dialing::NAME };
         let rival = rival.map_or_else(|| "alone".to_owned(), |rival| format!("with {rival:?}"));
-        format!("{role}, {kind:?}, {moment:?}, dropped {way:?}, {rival}")
+        format!("{role}, {kind:?}, {moment:?}, dropped {mode:?}, {rival}")
     }
 
     /// Whether there is such a situation.
     fn exists(&self) -> bool {
-        let Self { moment, way, kind, rival, server } = *self;
+        let Self { moment, mode, kind, rival, server } = *self;
         moment.exists(kind, server)
             && rival.is_none_or(|rival| moment.allows(kind, rival))
-            && match way {
+            && match mode {
                 // Its wake must be the last thing that happens before the drop.
-                Way::InItsOwnWake => {
+                DropMode::InItsOwnWake => {
                     moment.ends_with_its_wake(kind, server) && rival.is_none_or(|rival| rival.early)
                 }
                 _ => true,
@@ -83,13 +83,13 @@ impl Cell {
     }
 }
 
-fn cells(way: Way) -> Vec<Cell> {
+fn cells(mode: DropMode) -> Vec<Cell> {
     let mut cells = Vec::new();
     for moment in Moment::ALL {
         for kind in Kind::ALL {
             for rival in std::iter::once(None).chain(Rival::ALL.map(Some)) {
                 for server in [false, true] {
-                    cells.push(Cell { moment, way, kind, rival, server });
+                    cells.push(Cell { moment, mode, kind, rival, server });
                 }
             }
         }
@@ -98,40 +98,40 @@ fn cells(way: Way) -> Vec<Cell> {
     cells
 }
 
-fn run_all(way: Way, count: usize) {
-    let cells = cells(way);
-    println!("cells dropped {way:?}: {}", cells.len());
+fn run_all(mode: DropMode, count: usize) {
+    let cells = cells(mode);
+    println!("cells dropped {mode:?}: {}", cells.len());
     assert_eq!(cells.len(), count, "cells that vanished or came");
     cells.into_iter().for_each(Cell::run);
 }
 
 #[test]
 fn dropped_plainly() {
-    run_all(Way::Plainly, 772);
+    run_all(DropMode::Plain, 772);
 }
 
 #[test]
 fn dropped_by_a_panic() {
-    run_all(Way::Unwinding, 772);
+    run_all(DropMode::Unwinding, 772);
 }
 
 #[test]
 fn dropped_in_a_wake() {
-    run_all(Way::InAWake, 772);
+    run_all(DropMode::InAnotherWake, 772);
 }
 
 #[test]
 fn dropped_in_its_own_wake() {
-    run_all(Way::InItsOwnWake, 70);
+    run_all(DropMode::InItsOwnWake, 70);
 }
 
 #[test]
 fn dropped_by_another_thread_while_the_driver_turns() {
-    run_all(Way::ElsewhereDuringATurn, 772);
+    run_all(DropMode::OnAnotherThread, 772);
 }
 
 #[test]
 fn the_matrix_has_all_its_cells() {
-    let count: usize = Way::ALL.map(|way| cells(way).len()).iter().sum();
+    let count: usize = DropMode::ALL.map(|mode| cells(mode).len()).iter().sum();
     assert_eq!(count, 3158);
 }

@@ -1,6 +1,6 @@
 //! The moments at which the subject is dropped, and how they are come to.
 
-use super::due::{Left, Rival};
+use super::expected::{Aftermath, Rival};
 use super::scene::Scene;
 use crate::rig::{Kind, Side, secs};
 use pool_proto::{CheckResult, CloseReason};
@@ -187,7 +187,7 @@ impl Moment {
     }
 
     /// How the world is left.
-    pub(super) const fn left(self, kind: Kind, server: bool) -> Left {
+    pub(super) const fn left(self, kind: Kind, server: bool) -> Aftermath {
         let stock = matches!(kind, Kind::Stock);
         match self {
             Self::NeverPolled
@@ -195,34 +195,36 @@ impl Moment {
             | Self::QueuedAttemptBegun
             | Self::QueuedHandshaking
             | Self::QueuedTimeUp
-            | Self::TimedOut => Left::Coming,
+            | Self::TimedOut => Aftermath::InFlight,
             // The next attempt of a client may bring the same id; a server made the id, and it is
             // gone.
-            Self::QueuedAttemptFailed if server => Left::Ended(CloseReason::HandshakeFailed),
-            Self::QueuedAttemptFailed => Left::Coming,
-            Self::Granted | Self::GrantedDriverEnded | Self::FoundClosedThenGranted => Left::Freed,
-            Self::GrantedByAPut if stock => Left::Pooled,
-            Self::GrantedByAPut => Left::Freed,
-            Self::Stocked => Left::Pooled,
-            Self::Returned if stock => Left::Pooled,
-            Self::Returned => Left::Leased,
-            Self::GrantedThenClosedByPeer | Self::FoundClosed => {
-                Left::Ended(CloseReason::PeerClosed)
+            Self::QueuedAttemptFailed if server => Aftermath::Ended(CloseReason::HandshakeFailed),
+            Self::QueuedAttemptFailed => Aftermath::InFlight,
+            Self::Granted | Self::GrantedDriverEnded | Self::FoundClosedThenGranted => {
+                Aftermath::Freed
             }
-            Self::GrantedThenFlushed => Left::Ended(CloseReason::Flushed),
-            Self::StockedThenFlushed => Left::EndedInStock(CloseReason::Flushed),
+            Self::GrantedByAPut if stock => Aftermath::Pooled,
+            Self::GrantedByAPut => Aftermath::Freed,
+            Self::Stocked => Aftermath::Pooled,
+            Self::Returned if stock => Aftermath::Pooled,
+            Self::Returned => Aftermath::Leased,
+            Self::GrantedThenClosedByPeer | Self::FoundClosed => {
+                Aftermath::Ended(CloseReason::PeerClosed)
+            }
+            Self::GrantedThenFlushed => Aftermath::Ended(CloseReason::Flushed),
+            Self::StockedThenFlushed => Aftermath::EndedInStock(CloseReason::Flushed),
             Self::GrantedThenExpired | Self::GrantedDriverEndedThenExpired => {
-                Left::EndsNow(CloseReason::Expired)
+                Aftermath::EndsNow(CloseReason::Expired)
             }
             Self::FoundClaimed => match kind {
-                Kind::Any => Left::Claimed,
-                Kind::ById | Kind::Stock => Left::Leased,
+                Kind::Any => Aftermath::Claimed,
+                Kind::ById | Kind::Stock => Aftermath::Leased,
             },
             Self::NeverPolledPoolClosed
             | Self::GrantedThenPoolClosed
             | Self::Refused
             | Self::RefusedDriverEnded
-            | Self::ReturnedPoolClosed => Left::PoolClosed,
+            | Self::ReturnedPoolClosed => Aftermath::PoolClosed,
         }
     }
 

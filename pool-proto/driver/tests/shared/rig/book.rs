@@ -76,7 +76,11 @@ impl Book {
     }
 
     /// Has something happen in the middle of the next look.
-    pub(crate) fn during_next_look(&self, number: usize, incident: impl FnOnce() + Send + 'static) {
+    pub(crate) fn during_next_check(
+        &self,
+        number: usize,
+        incident: impl FnOnce() + Send + 'static,
+    ) {
         self.entries()[number].incident = Some(Box::new(incident));
     }
 

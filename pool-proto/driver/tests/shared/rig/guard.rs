@@ -12,32 +12,32 @@ use super::{Fake, Side};
 
 /// How long a look may take before the mutex counts as held: for ever, for a thread that only has to
 /// take a mutex that others hold for microseconds.
-const PATIENCE: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(10);
 
-trait Look: Send + Sync {
-    fn look(&self);
+trait Probe: Send + Sync {
+    fn probe(&self);
 }
 
-impl<R: Side> Look for SharedMachine<Fake, R> {
-    fn look(&self) {
+impl<R: Side> Probe for SharedMachine<Fake, R> {
+    fn probe(&self) {
         let _ = self.stats();
     }
 }
 
 /// Looks at a shell from another thread, because one that holds the mutex could only wait for itself.
-struct Looker {
-    ask: Sender<Arc<dyn Look>>,
+struct Prober {
+    ask: Sender<Arc<dyn Probe>>,
     answers: Receiver<()>,
 }
 
-impl Looker {
+impl Prober {
     fn start() -> Self {
-        let (ask, questions) = channel::<Arc<dyn Look>>();
+        let (ask, questions) = channel::<Arc<dyn Probe>>();
         let (answer, answers) = channel();
         // Ends with the thread that it looks for.
         thread::spawn(move || {
             for shared in questions {
-                shared.look();
+                shared.probe();
                 // Not the last to hold it, and not counted as a holder when it is asked for them.
                 drop(shared);
                 if answer.send(()).is_err() {
@@ -50,13 +50,13 @@ impl Looker {
 }
 
 thread_local! {
-    static LOOKER: LazyCell<Looker> = LazyCell::new(Looker::start);
+    static PROBER: LazyCell<Prober> = LazyCell::new(Prober::start);
 }
 
 /// What is called by the shell asks this guard whether the shell's mutex is free.
 #[derive(Clone)]
 pub(crate) struct Guard {
-    shared: Weak<dyn Look>,
+    shared: Weak<dyn Probe>,
     violations: Arc<Mutex<Vec<String>>>,
 }
 
@@ -70,8 +70,8 @@ impl Guard {
         let Some(shared) = self.shared.upgrade() else {
             return;
         };
-        let answered = LOOKER.try_with(|looker| {
-            looker.ask.send(shared).is_ok() && looker.answers.recv_timeout(PATIENCE).is_ok()
+        let answered = PROBER.try_with(|prober| {
+            prober.ask.send(shared).is_ok() && prober.answers.recv_timeout(LIMIT).is_ok()
         });
         if answered == Ok(false) {
             self.violations.lock().unwrap().push(during.to_owned());

@@ -16,7 +16,7 @@ use pool_proto::{Accepting, CloseReason, ConnId, Dialing, Event, Instant, Stats,
 
 pub(crate) use book::{Book, Fake};
 pub(crate) use guard::Guard;
-pub(crate) use side::{Coming, Plan, Side};
+pub(crate) use side::{InFlight, Plan, Side};
 pub(crate) use task::{Counter, Kind, Taken, Task};
 
 pub(crate) const fn ms(millis: u64) -> Duration {
@@ -33,9 +33,9 @@ pub(crate) const fn id(number: u32) -> ConnId {
 
 /// A clock that stands still until it is moved.
 #[derive(Clone, Default)]
-pub(crate) struct HandClock(Arc<AtomicU64>);
+pub(crate) struct ManualClock(Arc<AtomicU64>);
 
-impl HandClock {
+impl ManualClock {
     pub(crate) fn pass(&self, duration: Duration) {
         self.set(self.now() + duration);
     }
@@ -45,7 +45,7 @@ impl HandClock {
     }
 }
 
-impl Clock for HandClock {
+impl Clock for ManualClock {
     fn now(&self) -> Instant {
         Instant::from_nanos(self.0.load(Ordering::SeqCst))
     }
@@ -63,7 +63,7 @@ pub(crate) struct Conn {
 /// A shell, its driver's state, and the account of its connections.
 pub(crate) struct Rig<R: Side> {
     pub(crate) shared: Arc<SharedMachine<Fake, R>>,
-    pub(crate) clock: HandClock,
+    pub(crate) clock: ManualClock,
     pub(crate) book: Arc<Book>,
     /// Ordered dials that nobody has begun to report.
     pub(crate) dials: VecDeque<Attempt<Fake, R>>,
@@ -86,14 +86,14 @@ pub(crate) fn server(plan: Plan) -> Rig<Accepting> {
 /// A client with as many idle connections as it may have.
 pub(crate) fn filled(plan: Plan) -> (Rig<Dialing>, Vec<Conn>) {
     let mut rig = client(plan);
-    let connections = (0..plan.capacity).map(|_| rig.bring()).collect();
+    let connections = (0..plan.capacity).map(|_| rig.connect()).collect();
     rig.turn();
     (rig, connections)
 }
 
 impl<R: Side> Rig<R> {
     pub(crate) fn new(plan: Plan) -> Self {
-        let clock = HandClock::default();
+        let clock = ManualClock::default();
         let shared = SharedMachine::new(R::machine(plan), clock.clone());
         let weak: Weak<SharedMachine<Fake, R>> = Arc::downgrade(&shared);
         let book = Book::new(Guard::new(weak));
@@ -148,9 +148,9 @@ impl<R: Side> Rig<R> {
     }
 
     /// A connection begins to come, a dial or a peer, once the pool wants one.
-    pub(crate) fn begin(&mut self) -> Coming<R> {
-        if let Some(coming) = R::try_begin(self) {
-            return coming;
+    pub(crate) fn begin(&mut self) -> InFlight<R> {
+        if let Some(in_flight) = R::try_begin(self) {
+            return in_flight;
         }
         // It backs off.
         self.wait_until_due();
@@ -158,8 +158,8 @@ impl<R: Side> Rig<R> {
     }
 
     /// It gets through its handshake.
-    pub(crate) fn establish(&self, coming: Coming<R>) -> Conn {
-        let Coming { mut attempt, id } = coming;
+    pub(crate) fn establish(&self, in_flight: InFlight<R>) -> Conn {
+        let InFlight { mut attempt, id } = in_flight;
         let connection = self.book.open();
         let conn = Conn { number: connection.number(), token: attempt.token(), id };
         attempt.dialed();
@@ -168,9 +168,9 @@ impl<R: Side> Rig<R> {
     }
 
     /// A new connection, from its dial or its arrival to its place in the pool.
-    pub(crate) fn bring(&mut self) -> Conn {
-        let coming = self.begin();
-        self.establish(coming)
+    pub(crate) fn connect(&mut self) -> Conn {
+        let in_flight = self.begin();
+        self.establish(in_flight)
     }
 
     /// The peer closes a connection of the pool.

@@ -43,7 +43,7 @@ impl Plan {
 }
 
 /// A connection that is being dialled, or a peer that was admitted.
-pub(crate) struct Coming<R: Side> {
+pub(crate) struct InFlight<R: Side> {
     pub(crate) attempt: Attempt<Fake, R>,
     /// The id that it will have.
     pub(crate) id: ConnId,
@@ -58,7 +58,7 @@ pub(crate) trait Side: Role {
     fn machine(plan: Plan) -> Machine<Fake, Self>;
 
     /// Has a connection begin to come; `None` if none may, or none is wanted now.
-    fn try_begin(rig: &mut Rig<Self>) -> Option<Coming<Self>>;
+    fn try_begin(rig: &mut Rig<Self>) -> Option<InFlight<Self>>;
 }
 
 impl Side for Dialing {
@@ -82,10 +82,10 @@ impl Side for Dialing {
     }
 
     /// Takes up the oldest dial.
-    fn try_begin(rig: &mut Rig<Self>) -> Option<Coming<Self>> {
+    fn try_begin(rig: &mut Rig<Self>) -> Option<InFlight<Self>> {
         rig.turn();
         let attempt = rig.dials.pop_front()?;
-        Some(Coming { attempt, id: rig.new_id() })
+        Some(InFlight { attempt, id: rig.new_id() })
     }
 }
 
@@ -107,11 +107,14 @@ impl Side for Accepting {
         Server::new(&config.unwrap(), Instant::EPOCH)
     }
 
-    fn try_begin(rig: &mut Rig<Self>) -> Option<Coming<Self>> {
+    fn try_begin(rig: &mut Rig<Self>) -> Option<InFlight<Self>> {
         let admission = rig
             .shared
             .run(|machine, now| machine.admit(now, IpAddr::V4(Ipv4Addr::LOCALHOST)))
             .ok()?;
-        Some(Coming { attempt: Attempt::handshake(&rig.shared, admission.token), id: admission.id })
+        Some(InFlight {
+            attempt: Attempt::handshake(&rig.shared, admission.token),
+            id: admission.id,
+        })
     }
 }

@@ -25,9 +25,9 @@ impl Rival {
 
 /// How the subject leaves the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Left {
+pub(super) enum Aftermath {
     /// The connection is yet to come.
-    Coming,
+    InFlight,
     /// Its drop makes the connection free.
     Freed,
     /// The connection was in the pool all the time.
@@ -60,7 +60,7 @@ pub(super) enum When {
 
 /// What the rival gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum What {
+pub(super) enum Outcome {
     /// The connection that the subject was after.
     Same,
     /// The one that comes after that.
@@ -69,30 +69,32 @@ pub(super) enum What {
     Refused(Refusal),
 }
 
-pub(super) fn due(left: Left, rival: Rival, id: ConnId, server: bool) -> (When, What) {
+pub(super) fn expected(left: Aftermath, rival: Rival, id: ConnId, server: bool) -> (When, Outcome) {
     let Rival { kind, early } = rival;
-    let same = if kind == Kind::Stock { What::Stock } else { What::Same };
-    let next = if kind == Kind::Stock { What::Stock } else { What::Next };
+    let same = if kind == Kind::Stock { Outcome::Stock } else { Outcome::Same };
+    let next = if kind == Kind::Stock { Outcome::Stock } else { Outcome::Next };
     let already = if early { When::Before } else { When::AtOnce };
     match left {
-        Left::Coming | Left::Leased => (When::Later, same),
-        Left::Freed => (When::Drop, same),
-        Left::Pooled => (already, same),
-        Left::Claimed if kind == Kind::ById => (already, same),
-        Left::Claimed => (When::Later, next),
-        Left::EndedInStock(_) if kind == Kind::Stock && early => (When::Before, What::Stock),
-        Left::EndedInStock(reason) => due(Left::Ended(reason), rival, id, server),
-        Left::PoolClosed => (already, What::Refused(Refusal::PoolClosed)),
-        Left::EndsNow(reason) if kind == Kind::ById => {
-            (When::Drop, What::Refused(Refusal::Gone { id, reason }))
+        Aftermath::InFlight | Aftermath::Leased => (When::Later, same),
+        Aftermath::Freed => (When::Drop, same),
+        Aftermath::Pooled => (already, same),
+        Aftermath::Claimed if kind == Kind::ById => (already, same),
+        Aftermath::Claimed => (When::Later, next),
+        Aftermath::EndedInStock(_) if kind == Kind::Stock && early => {
+            (When::Before, Outcome::Stock)
+        }
+        Aftermath::EndedInStock(reason) => expected(Aftermath::Ended(reason), rival, id, server),
+        Aftermath::PoolClosed => (already, Outcome::Refused(Refusal::PoolClosed)),
+        Aftermath::EndsNow(reason) if kind == Kind::ById => {
+            (When::Drop, Outcome::Refused(Refusal::Gone { id, reason }))
         }
         // A server has forgotten an id that has ended: it has made it, and could make it again.
-        Left::Ended(_) if kind == Kind::ById && server && !early => {
-            (already, What::Refused(Refusal::UnknownId { id }))
+        Aftermath::Ended(_) if kind == Kind::ById && server && !early => {
+            (already, Outcome::Refused(Refusal::UnknownId { id }))
         }
-        Left::Ended(reason) if kind == Kind::ById => {
-            (already, What::Refused(Refusal::Gone { id, reason }))
+        Aftermath::Ended(reason) if kind == Kind::ById => {
+            (already, Outcome::Refused(Refusal::Gone { id, reason }))
         }
-        Left::Ended(_) | Left::EndsNow(_) => (When::Later, next),
+        Aftermath::Ended(_) | Aftermath::EndsNow(_) => (When::Later, next),
     }
 }
