@@ -177,8 +177,8 @@ fn dials_end_when_the_executor_is_dropped() {
     assert_eq!(Arc::strong_count(&alive), 1);
 }
 
-/// Connects a hundred peers before the executor runs; returns the most of them that the server handles
-/// between two polls of another task.
+/// Connects a hundred peers before the executor runs; returns the most of them that the server
+/// handles between two polls of another task.
 fn handled_at_once(config: ServerConfigBuilder, seen: fn(&Totals) -> u64) -> u64 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,8 +1,8 @@
 //! Sends ten requests from one end to the other, over connections that were ready before they were
 //! needed.
 //!
-//! `cargo run --example pair-std`. Every adapter has this example; a diff of two of them shows how the
-//! adapters differ.
+//! `cargo run --example pair-std`. Every adapter has this example; a diff of two of them shows how
+//! the adapters differ.
 
 use std::error::Error;
 use std::io::{Read, Write};
@@ -55,7 +55,8 @@ fn main() -> Outcome {
     Ok(())
 }
 
-/// Takes any connection, sends its id over the control channel, and sends a request over the connection.
+/// Takes any connection, sends its id over the control channel, and sends a request over the
+/// connection.
 fn ask(pool: &ServerPool, control: Sender<Message>, finished: Receiver<()>) -> Outcome {
     for number in 1..=10 {
         let mut stream = pool.acquire(SOON)?;

@@ -1,5 +1,5 @@
-//! Building pools in a process without free descriptors. The limit applies to the whole process, so this
-//! is the only test of its binary.
+//! Building pools in a process without free descriptors. The limit applies to the whole process, so
+//! this is the only test of its binary.
 
 use std::error::Error;
 use std::net::TcpListener;

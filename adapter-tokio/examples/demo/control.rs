@@ -1,5 +1,5 @@
-//! The control channel: a plain TCP connection that carries lines in both directions. It belongs to the
-//! user of the pools; the pools do not know of it.
+//! The control channel: a plain TCP connection that carries lines in both directions. It belongs to
+//! the user of the pools; the pools do not know of it.
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;

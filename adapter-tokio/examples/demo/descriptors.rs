@@ -1,7 +1,9 @@
-//! The limit of file descriptors: 200 visitors at a time through proxies need more than the usual 1024.
+//! The limit of file descriptors: 200 visitors at a time through proxies need more than the usual
+//! 1024.
 
-/// The number that the largest phase needs, with a margin: 256 ready and 200 leased connections, each
-/// with two ends at the pools and two at the proxy, and two sockets at each end of 200 visitors.
+/// The number that the largest phase needs, with a margin: 256 ready and 200 leased connections,
+/// each with two ends at the pools and two at the proxy, and two sockets at each end of 200
+/// visitors.
 #[cfg(target_os = "linux")]
 const NEEDED: u64 = 4096;
 

@@ -122,7 +122,8 @@ impl<P: AnyPool<Runtime = Tokio>> Entry<P> {
         // The exit side compares this with the id that it knows.
         send(&mut stream, id.to_string().as_bytes()).await?;
         if call.is_multiple_of(2) {
-            // Early data: the exit side does not know the id yet, so it cannot have taken the connection.
+            // Early data: the exit side does not know the id yet, so it cannot have taken the
+            // connection.
             pass(visitor, &mut stream).await?;
             self.ledger.open().early += 1;
         }
@@ -148,8 +149,8 @@ impl<P: AnyPool<Runtime = Tokio>> Entry<P> {
     }
 }
 
-/// Puts a connection back, or shuts it down. This end puts it back only after the exit side has: a put
-/// discards data that has arrived before it.
+/// Puts a connection back, or shuts it down. This end puts it back only after the exit side has: a
+/// put discards data that has arrived before it.
 async fn put_back<P: AnyPool<Runtime = Tokio>>(
     pool: &P,
     mut stream: PooledStream,
@@ -198,8 +199,8 @@ pub(crate) fn open_fresh(
     });
 }
 
-/// Sends a visitor the reason why it gets no connection. Data from the visitor is read, because closing
-/// a socket with unread data sends an RST, which may destroy the answer.
+/// Sends a visitor the reason why it gets no connection. Data from the visitor is read, because
+/// closing a socket with unread data sends an RST, which may destroy the answer.
 async fn refuse(mut visitor: TcpStream, why: &str) {
     let answer = async {
         visitor.write_all(&[REFUSED]).await?;

@@ -16,7 +16,8 @@ use crate::ledger::{HandOver, Ledger, stamped};
 use crate::payload::Checker;
 use crate::tasks::{Tasks, lock};
 
-/// The timeout of an acquire by id. On a delayed path, the id may arrive before its connection is ready.
+/// The timeout of an acquire by id. On a delayed path, the id may arrive before its connection is
+/// ready.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The exit side of a tunnel, at the client or the server pool.

@@ -1,5 +1,5 @@
-//! The stage that measures a visitor's time to the first byte: on a pooled connection, and on a fresh
-//! one ([`fresh`](crate::fresh) explains why the comparison is fair).
+//! The stage that measures a visitor's time to the first byte: on a pooled connection, and on a
+//! fresh one ([`fresh`](crate::fresh) explains why the comparison is fair).
 
 use std::time::Duration;
 

@@ -24,8 +24,8 @@ pub(crate) struct HandOver {
 pub(crate) struct Records {
     /// The ids at the entry side, one for each visitor that got a pooled connection.
     pub(crate) entry_ids: Vec<ConnId>,
-    /// The ids of connections that the exit side took, if the first bytes on the connection (written by
-    /// the entry side) contained the same id.
+    /// The ids of connections that the exit side took, if the first bytes on the connection
+    /// (written by the entry side) contained the same id.
     pub(crate) exit_ids: Vec<ConnId>,
     /// Connections whose two ends disagree about the id.
     pub(crate) id_mismatches: u64,

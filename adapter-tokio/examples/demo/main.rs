@@ -1,6 +1,6 @@
-//! A tunnel on two connection pools, demonstrated and checked: `cargo run --release --example demo`. It
-//! uses loopback only, takes no arguments, and runs for about 15 seconds. If every check holds, the last
-//! line is `demo: ok …` and the exit code is 0.
+//! A tunnel on two connection pools, demonstrated and checked: `cargo run --release --example
+//! demo`. It uses loopback only, takes no arguments, and runs for about 15 seconds. If every check
+//! holds, the last line is `demo: ok …` and the exit code is 0.
 
 mod control;
 mod descriptors;

@@ -1,18 +1,19 @@
 //! The outage: the server pool and its listener are closed for three seconds, and return on the same
 //! port, while visitors keep arriving.
 //!
-//! A visitor must never get a dead connection, but a visitor that is being served when the server closes
-//! loses its connection. Times tell the two cases apart. The pool checks a connection during the poll
-//! that hands it over, and [`stamped`](crate::ledger::stamped) takes the time before that poll. `stop` is
-//! the time before the call of `close()`, and `gone` the time after `closed()` has returned: by then,
-//! every connection of the server pool has been shut down. An incomplete hand-over that
+//! A visitor must never get a dead connection, but a visitor that is being served when the server
+//! closes loses its connection. Times tell the two cases apart. The pool checks a connection during
+//! the poll that hands it over, and [`stamped`](crate::ledger::stamped) takes the time before that
+//! poll. `stop` is the time before the call of `close()`, and `gone` the time after `closed()` has
+//! returned: by then, every connection of the server pool has been shut down. An incomplete
+//! hand-over that
 //! - began before `stop` was cut off in use;
 //! - began between `stop` and `gone` (some milliseconds) may be either, so it is counted separately;
 //! - began after `gone` is a failure: the connection was dead, and the pool did not notice.
 //!
-//! Any hand-over between `gone` and the return of the server is a failure too. So is, at the exit side, a
-//! connection that was taken by id after `gone` and ended without a byte; bytes of a visitor that arrived
-//! before the end must be delivered.
+//! Any hand-over between `gone` and the return of the server is a failure too. So is, at the exit
+//! side, a connection that was taken by id after `gone` and ended without a byte; bytes of a
+//! visitor that arrived before the end must be delivered.
 
 use std::time::Duration;
 
@@ -43,14 +44,15 @@ pub(crate) const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(300);
 pub(crate) const HOLDERS: u64 = 10;
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The number of visitors that arrive at once right after the server's last connection was shut down.
+/// The number of visitors that arrive at once right after the server's last connection was shut
+/// down.
 const AFTER_CLOSE: u64 = 32;
 
 /// Ready connections before and after the outage.
 pub(crate) const STOCK: u32 = 64;
 
-/// The most dials, one at a time, in the 3 s. Waits are random from 0 to the cap: three shorter ones, then
-/// 250 ms on average. 30 dials would be more than five standard deviations off.
+/// The most dials, one at a time, in the 3 s. Waits are random from 0 to the cap: three shorter
+/// ones, then 250 ms on average. 30 dials would be more than five standard deviations off.
 pub(crate) const MOST_PROBES: u64 = 30;
 
 /// The most dials in total. The client tries to replace the stock at once, with `MAX_DIALS` dials; a

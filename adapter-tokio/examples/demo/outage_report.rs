@@ -11,8 +11,8 @@ use crate::tunnel::{BACKOFF, Side};
 /// The approximate number of visitors, for the progress bar.
 const VISITORS: u64 = 1600;
 
-/// Runs two outages at the same time: in one, visitors enter at the server pool; in the other, at the
-/// client pool, whose whole stock dies at once.
+/// Runs two outages at the same time: in one, visitors enter at the server pool; in the other, at
+/// the client pool, whose whole stock dies at once.
 pub(crate) async fn outages(checks: &mut Checks) -> Result<(), Failure> {
     let began = Instant::now();
     let phase = Phase::begin("the server goes away for 3 s under load", VISITORS);

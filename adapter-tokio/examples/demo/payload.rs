@@ -1,5 +1,5 @@
-//! The data of visitors: pseudo-random bytes that follow from a header of twelve bytes. So the service
-//! can check the data that it receives, and the visitor can check the echo.
+//! The data of visitors: pseudo-random bytes that follow from a header of twelve bytes. So the
+//! service can check the data that it receives, and the visitor can check the echo.
 
 use crate::Failure;
 
@@ -56,7 +56,8 @@ impl Checker {
         Self { expected, seen: 0 }
     }
 
-    /// Returns a checker for the stream that begins with `header`. The header does not count as seen yet.
+    /// Returns a checker for the stream that begins with `header`. The header does not count as
+    /// seen yet.
     pub(crate) fn from_header(header: &[u8; HEADER]) -> Result<Self, Failure> {
         let (visitor, size) = header.split_at(8);
         let visitor = u64::from_be_bytes(visitor.try_into()?);

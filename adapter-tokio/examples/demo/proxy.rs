@@ -1,6 +1,7 @@
-//! A proxy that delays data: every byte is delivered, in order, a fixed time after it was read. Data in
-//! flight waits in a queue with its time of delivery, so that the delay does not limit the throughput.
-//! The proxy cannot delay a SYN: connecting through it does not take a delayed round trip.
+//! A proxy that delays data: every byte is delivered, in order, a fixed time after it was read.
+//! Data in flight waits in a queue with its time of delivery, so that the delay does not limit the
+//! throughput. The proxy cannot delay a SYN: connecting through it does not take a delayed round
+//! trip.
 
 use std::io;
 use std::net::SocketAddr;

@@ -25,7 +25,8 @@ use crate::ledger::Ledger;
 use crate::proxy::distant;
 use crate::tasks::{Tasks, lock};
 
-/// The backoff after failed dials: random waits up to the first value, which doubles up to the second.
+/// The backoff after failed dials: random waits up to the first value, which doubles up to the
+/// second.
 pub(crate) const BACKOFF: (Duration, Duration) =
     (Duration::from_millis(100), Duration::from_millis(500));
 
@@ -215,9 +216,9 @@ impl Tunnel {
         self.tasks.idle().await;
     }
 
-    /// Closes the server pool and its listener, and binds its port without listening: dials are refused,
-    /// and no other program can take the port. Returns the socket, and a time at which the last
-    /// connection had been shut down.
+    /// Closes the server pool and its listener, and binds its port without listening: dials are
+    /// refused, and no other program can take the port. Returns the socket, and a time at which the
+    /// last connection had been shut down.
     pub(crate) async fn stop_server(&self) -> Result<(TcpSocket, Instant), Failure> {
         let server = lock(&self.server).clone();
         server.close();

@@ -1,4 +1,4 @@
-//! What a failed accept means, and how long to pause after it.
+//! Failed accepts: their meaning, and the pause after them.
 
 use std::io::{self, ErrorKind};
 use std::time::Duration;

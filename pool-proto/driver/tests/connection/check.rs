@@ -1,4 +1,5 @@
-//! What a look at a connection of the pool finds, keeps and leaves.
+//! Checks of a pooled connection: their results, the data that they keep, and the data that they
+//! leave.
 
 use std::io::ErrorKind;
 
@@ -8,14 +9,14 @@ use pool_proto::CheckResult;
 use crate::reading::all_of;
 use crate::rig::{Kind, Taken};
 
-/// Data kept for the next holder, at the most, but for what the last read has brought.
+/// The amount of early data at which a check stops reading; the last read may exceed it.
 const EARLY_LIMIT: usize = 16 * 1024;
 
 fn check(taken: &mut Taken) -> CheckResult {
     taken.leased.get_mut().unwrap().check()
 }
 
-/// What its holder reads.
+/// Returns all data that the holder reads.
 fn contents(mut taken: Taken) -> Vec<u8> {
     all_of(&mut taken.leased, &taken.near)
 }
@@ -97,10 +98,10 @@ fn a_check_below_the_limit_reads_on() {
         assert!(taken.near.is_watched());
         taken.peer.send(b"x");
         assert_eq!(check(&mut taken), CheckResult::Data);
-        assert_eq!(taken.near.unread(), 0, "there was room for it");
+        assert_eq!(taken.near.unread(), 0, "there was room for this byte");
         taken.peer.send(b"y");
         assert_eq!(check(&mut taken), CheckResult::Data);
-        assert_eq!(taken.near.unread(), 1, "now there is none");
+        assert_eq!(taken.near.unread(), 1, "the limit is reached");
     }
 }
 
@@ -148,7 +149,7 @@ fn a_request_before_a_close_is_delivered_if_the_peer_is_a_pool() {
                 taken.peer.end.end();
             }
             let expected = if kind.has_claims() { CheckResult::Data } else { CheckResult::Closed };
-            assert_eq!(check(&mut taken), expected, "{kind:?}, in good order: {in_good_order}");
+            assert_eq!(check(&mut taken), expected, "{kind:?}, with close_notify: {in_good_order}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is thrown away when a connection is put back, and when it is closed instead.
+//! Drains: the data that a put discards, and the results that close the connection instead.
 
 use std::io::ErrorKind;
 
@@ -10,7 +10,7 @@ use crate::reading::all_of;
 use crate::rig::{Kind, Streaming, Taken};
 use crate::writing::write;
 
-/// The most data that is thrown away.
+/// The most data that a drain discards.
 const DRAIN_LIMIT: usize = 256 * 1024;
 
 fn drain(taken: &mut Taken) -> CheckResult {
@@ -21,7 +21,7 @@ fn check(taken: &mut Taken) -> CheckResult {
     taken.leased.get_mut().unwrap().check()
 }
 
-/// Puts it back, and says why it was closed, if it was.
+/// Puts the stream back; returns the reason if the connection was closed.
 fn put(streaming: Streaming) -> Option<CloseReason> {
     let Streaming { mut pool, stream, .. } = streaming;
     pool.put(stream).unwrap();
@@ -119,7 +119,7 @@ fn a_reused_connection_does_not_deliver_old_data() {
         pool.put(stream).unwrap();
         pool.turn();
         assert_eq!((pool.stats().idle, pool.reasons()), (1, [].as_slice()), "{kind:?}");
-        let mut stream = pool.take().expect("the same");
+        let mut stream = pool.take().expect("the same connection");
         peer.send(b"a new one");
         assert_eq!(all_of(&mut stream, &near), b"a new one", "{kind:?}");
     }

@@ -1,4 +1,4 @@
-//! What a driver and its tasks do alike: reports, orders, the end, and who may come in.
+//! The driver and its tasks: commands, reports, the end of the driver, and admission.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ fn last_failure<R: Side>(pool: &Pool<R>) -> String {
     pool.shared().last_failure().map(|text| text.to_string()).unwrap_or_default()
 }
 
-// --- orders -------------------------------------------------------------------------------------
+// --- commands -----------------------------------------------------------------------------------
 
 #[test]
 fn a_turn_begins_a_dial() {
@@ -68,9 +68,11 @@ fn a_flushed_handshake_is_aborted_without_a_failure() {
 fn a_flush_revokes_leases_at_once_and_no_later_connection() {
     let mut pool = Pool::<Accepting>::new(false);
     let (near, _peer, (socket, _)) = pool.connect_with_socket();
-    let Poll::Ready(Ok(_leased)) = take(pool.shared().acquire()) else { panic!("none is ready") };
+    let Poll::Ready(Ok(_leased)) = take(pool.shared().acquire()) else {
+        panic!("no connection is ready")
+    };
     pool.flush();
-    // Before any turn of the driver.
+    // The driver has not taken a turn yet.
     assert_eq!(socket.revoked(), Some(CloseReason::Flushed));
     let (other_near, _other_peer, (other, _)) = pool.connect_with_socket();
     pool.turn();
@@ -86,19 +88,19 @@ fn a_flush_revokes_leases_at_once_and_no_later_connection() {
 fn a_connection_in_the_slot_of_a_flushed_lease_is_not_revoked() {
     for tls in [false, true] {
         let mut pool = Pool::<Accepting>::new(tls);
-        let (_near, _peer, (link, token)) = pool.connect_with_socket();
+        let (_near, _peer, (socket, token)) = pool.connect_with_socket();
         let Poll::Ready(Ok(leased)) = take(pool.shared().acquire()) else {
-            panic!("none is ready")
+            panic!("no connection is ready")
         };
         let mut stream = leased;
         pool.flush();
-        // The driver has not had its turn, but the place is free.
-        let (_new_near, _new_peer, (new_link, new_token)) = pool.connect_with_socket();
+        // The driver has not taken a turn yet, but the slot is free.
+        let (_new_near, _new_peer, (new_socket, new_token)) = pool.connect_with_socket();
         assert_eq!((token.slot(), token == new_token), (new_token.slot(), false));
-        assert_eq!(link.revoked(), Some(CloseReason::Flushed));
+        assert_eq!(socket.revoked(), Some(CloseReason::Flushed));
         assert!(stream.read(crate::wire::Io, &mut [0]).is_err());
         pool.turn();
-        assert_eq!(new_link.revoked(), None, "the order is not for it");
+        assert_eq!(new_socket.revoked(), None, "the revocation was for the flushed lease");
         assert_eq!(pool.stats().idle, 1);
     }
 }
@@ -109,9 +111,9 @@ fn a_connection_in_the_slot_of_a_closed_one_is_not_revoked() {
     let (_near, mut peer, (_, token)) = pool.connect_with_socket();
     peer.close();
     pool.turn();
-    let (new_near, _new_peer, (new_link, new_token)) = pool.connect_with_socket();
+    let (new_near, _new_peer, (new_socket, new_token)) = pool.connect_with_socket();
     assert_eq!(token.slot(), new_token.slot());
-    assert_eq!(new_link.revoked(), None);
+    assert_eq!(new_socket.revoked(), None);
     assert_eq!(new_near.get(|kernel| kernel.shut_boths), 0);
 }
 
@@ -135,26 +137,26 @@ fn a_peer_that_closes_at_once_is_a_transport_failure() {
 fn a_pool_closes_with_its_driver() {
     for tls in [false, true] {
         let mut pool = Pool::<Accepting>::new(tls);
-        let (_near, _peer, (link, _)) = pool.connect_with_socket();
+        let (_near, _peer, (socket, _)) = pool.connect_with_socket();
         let Poll::Ready(Ok(leased)) = take(pool.shared().acquire()) else {
-            panic!("none is ready")
+            panic!("no connection is ready")
         };
         let stream = leased;
         let (near, mut peer) = pool.connect();
         let (attempt, _handshake) = Accepting::begin(&mut pool);
         pool.shared().close_with_driver();
         assert!(pool.shared().is_closed());
-        assert_eq!(link.revoked(), Some(CloseReason::PoolClosed));
-        assert!(peer.received_close(), "in good order");
+        assert_eq!(socket.revoked(), Some(CloseReason::PoolClosed));
+        assert!(peer.received_close(), "closed without close_notify");
         assert_eq!(near.get(|kernel| kernel.shut_writes), 1);
-        // The rest comes too late, and is dropped by whoever brings it.
+        // Later puts and reports are refused, and their connections dropped in place.
         assert_eq!(pool.put(stream), Err(PutError::PoolClosed));
         drop(attempt);
         let stats = pool.stats();
         assert_eq!((stats.idle, stats.leased, stats.handshaking), (0, 0, 0));
         let mut commands = Vec::new();
         pool.shared().turn(&mut commands);
-        assert!(commands.is_empty(), "{} are left to nobody", commands.len());
+        assert!(commands.is_empty(), "{} commands are left without a driver", commands.len());
     }
 }
 
@@ -163,7 +165,9 @@ fn a_new_waiter_is_refused_after_the_drivers_end() {
     let pool = Pool::<Accepting>::new(false);
     pool.shared().close_with_driver();
     let refused = AcquireError::Refused(Refusal::PoolClosed);
-    let Poll::Ready(Err(error)) = take(pool.shared().acquire()) else { panic!("it waits") };
+    let Poll::Ready(Err(error)) = take(pool.shared().acquire()) else {
+        panic!("the acquire waits")
+    };
     assert_eq!(error, refused);
 }
 
@@ -177,7 +181,7 @@ fn every_kind_of_pool_closes_idle_connections_with_its_driver() {
     }
 }
 
-// --- who may come in ----------------------------------------------------------------------------
+// --- admission ----------------------------------------------------------------------------------
 
 #[test]
 fn each_admitted_peer_gets_its_own_id() {
@@ -236,6 +240,8 @@ fn waiters_are_refused_when_the_listener_fails() {
     let error = io::Error::new(ErrorKind::InvalidInput, "it does not listen");
     assert_eq!(pool.shared().accept_failed(&mut pacer, &error), AcceptFailure::OfTheListener);
     assert_eq!(last_failure(&pool), "the listener has failed: it does not listen");
-    let Poll::Ready(Err(error)) = take(pool.shared().acquire()) else { panic!("it waits") };
+    let Poll::Ready(Err(error)) = take(pool.shared().acquire()) else {
+        panic!("the acquire waits")
+    };
     assert_eq!(error, AcquireError::Refused(Refusal::AcceptEnded));
 }

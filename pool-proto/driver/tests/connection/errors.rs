@@ -29,7 +29,7 @@ fn only_would_block_is_pending() {
     let would_block = io::Error::from(io::ErrorKind::WouldBlock);
     assert!(polled::<()>(Err(would_block)).is_pending());
     let Poll::Ready(Err(error)) = polled::<()>(Err(io::ErrorKind::TimedOut.into())) else {
-        panic!("it is an error")
+        panic!("not an error")
     };
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     assert!(matches!(polled(Ok(7)), Poll::Ready(Ok(7))));

@@ -1,4 +1,4 @@
-//! What becomes of a dial or a handshake that failed: how it is counted, and what it says.
+//! Failed dials and handshakes: their kinds, their texts, and their counts.
 
 use std::error::Error as _;
 use std::io;
@@ -9,20 +9,20 @@ use pool_proto::{Accepting, Dialing, HandshakeFailure, IdError};
 use crate::rig::{Pool, Side};
 
 fn error() -> io::Error {
-    io::Error::other("the cat was on the cable")
+    io::Error::other("intended failure")
 }
 
 fn all() -> [(Failure, HandshakeFailure, &'static str); 7] {
     use HandshakeFailure::{Id, Tls, Transport};
     [
-        (Failure::Dial(error()), Transport, "dialling failed: the cat"),
-        (Failure::Options(error()), Transport, "setting the socket's options failed: the cat"),
-        (Failure::Tls(error()), Tls, "the TLS handshake failed: the cat"),
-        (Failure::NoTls(error()), Tls, "the peer does not speak TLS (the cat"),
+        (Failure::Dial(error()), Transport, "dialling failed: intended"),
+        (Failure::Options(error()), Transport, "setting the socket's options failed: intended"),
+        (Failure::Tls(error()), Tls, "the TLS handshake failed: intended"),
+        (Failure::NoTls(error()), Tls, "the peer does not speak TLS (intended"),
         (
             Failure::TlsTransport(error()),
             Transport,
-            "the transport failed during the TLS handshake: the cat",
+            "the transport failed during the TLS handshake: intended",
         ),
         (
             Failure::Id(IdError::Short { got: 1, expected: 4 }),
@@ -32,7 +32,7 @@ fn all() -> [(Failure, HandshakeFailure, &'static str); 7] {
         (
             Failure::IdTransport(error()),
             Transport,
-            "the transport failed during the id exchange: the cat",
+            "the transport failed during the id exchange: intended",
         ),
     ]
 }

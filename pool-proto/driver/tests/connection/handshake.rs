@@ -1,4 +1,4 @@
-//! The handshake of TLS, at whatever pace the socket allows, and with peers that do not play along.
+//! TLS handshakes: over slow sockets, and with peers that fail or refuse.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ fn server() -> Handshake {
     server_side(true, IdFormat::Hex8).begin(ConnId::ZERO).unwrap()
 }
 
-/// Both roles, each with a peer that fits.
+/// Returns a handshake of each role, with a matching peer.
 fn both() -> [(Handshake, End, Peer); 2] {
     let ((near, far), (other_near, other_far)) = (End::pair(), End::pair());
     let of_client = (client(), near, Peer::tls_server(far, &SERVER_TLS));
@@ -32,7 +32,7 @@ fn both() -> [(Handshake, End, Peer); 2] {
 fn a_handshake_waits_for_the_peer() {
     for (mut handshake, near, mut peer) in both() {
         assert!(handshake.advance(&mut near.now()).is_pending());
-        assert!(handshake.advance(&mut near.now()).is_pending(), "nothing has come yet");
+        assert!(handshake.advance(&mut near.now()).is_pending(), "no data has arrived yet");
         complete(&mut handshake, &near, &mut peer).unwrap();
         peer.pump().unwrap();
         assert!(!peer.session().is_handshaking());
@@ -56,7 +56,7 @@ fn a_handshake_ends_only_after_its_own_messages_are_sent() {
     assert!(handshake.advance(&mut near.now()).is_pending());
     peer.pump().unwrap();
     near.set(|kernel| kernel.room = 20);
-    // It has all of the server's part, and nowhere to send its own.
+    // The client has received all messages of the server, but has no room to send its own.
     for _ in 0..3 {
         assert!(handshake.advance(&mut near.now()).is_pending());
         peer.pump().unwrap();
@@ -104,7 +104,7 @@ fn a_peer_without_tls_is_recognised() {
         peer.end.send(b"0a1b2c3d");
         let failure = match handshake.advance(&mut near.now()) {
             Poll::Ready(result) => result.unwrap_err(),
-            Poll::Pending => panic!("it waits for more"),
+            Poll::Pending => panic!("the handshake waits for more data"),
         };
         assert!(matches!(failure, Failure::NoTls(_)), "{failure}");
         assert!(failure.to_string().contains("configure TLS on both ends or on neither"));
@@ -134,7 +134,7 @@ fn a_late_refusal_of_the_clients_certificate_is_a_tls_failure() {
     let (near, far) = End::pair();
     let mut handshake = client_side(true, IdExchange::default()).begin().unwrap();
     let mut peer = Peer::tls_server(far, &demanding);
-    // The client's own handshake is over by then: it waits for the id.
+    // The client's TLS handshake has ended by then, and it waits for the id.
     let failure = complete(&mut handshake, &near, &mut peer).unwrap_err();
     let Failure::Tls(error) = &failure else { panic!("{failure}") };
     assert!(error.to_string().contains("CertificateRequired"), "{error}");
@@ -164,7 +164,7 @@ fn a_configuration_that_rustls_rejects_is_a_tls_failure() {
     .unwrap()
     .with_root_certificates(rustls::RootCertStore::empty())
     .with_no_client_auth();
-    // Beyond what RFC 8449 allows.
+    // RFC 8449 does not allow fragments this small.
     config.max_fragment_size = Some(1);
     let tls = ClientTls::custom(Arc::new(config), ServerName::try_from("localhost").unwrap());
     let failure = Connector::new(Some(tls), IdExchange::None).begin().err().expect("a failure");

@@ -1,4 +1,4 @@
-//! The exchange of the id, whatever the pieces it comes in.
+//! The exchange of ids: in pieces, malformed, truncated, and over slow sockets.
 
 use std::io::ErrorKind;
 use std::task::Poll;
@@ -19,7 +19,7 @@ fn on_wire(format: IdFormat) -> Vec<u8> {
     IdWriter::new(format, ID).chunk().to_vec()
 }
 
-/// A client that reads its id, and its peer.
+/// Returns the handshake of a client that reads an id, and its peer.
 fn reading(tls: bool, format: IdFormat) -> (Handshake, End, Peer) {
     let (near, far) = End::pair();
     let handshake = client_side(tls, IdExchange::Wire(format)).begin().unwrap();
@@ -27,7 +27,7 @@ fn reading(tls: bool, format: IdFormat) -> (Handshake, End, Peer) {
     (handshake, near, peer)
 }
 
-/// A server that writes the id, and its peer.
+/// Returns the handshake of a server that writes an id, and its peer.
 fn writing(tls: bool, format: IdFormat) -> (Handshake, End, Peer) {
     let (near, far) = End::pair();
     let handshake = server_side(tls, format).begin(ID).unwrap();
@@ -35,7 +35,7 @@ fn writing(tls: bool, format: IdFormat) -> (Handshake, End, Peer) {
     (handshake, near, peer)
 }
 
-/// Leads TLS, if there is any, so far that both ends can send data.
+/// Completes the TLS handshake, if there is one, so that both ends can send data.
 fn lead(handshake: &mut Handshake, near: &End, peer: &mut Peer) {
     assert!(handshake.advance(&mut near.now()).is_pending());
     while peer.is_handshaking() {
@@ -44,7 +44,7 @@ fn lead(handshake: &mut Handshake, near: &End, peer: &mut Peer) {
     }
 }
 
-/// All four ways.
+/// Returns all combinations of TLS and format.
 fn ways() -> impl Iterator<Item = (bool, IdFormat)> {
     [false, true].into_iter().flat_map(|tls| FORMATS.map(|format| (tls, format)))
 }
@@ -195,7 +195,7 @@ fn a_server_is_ready_only_after_its_id_is_sent() {
         near.set(|kernel| kernel.room = 0);
         let (mut rounds, mut polled) = (0, Poll::Pending);
         while polled.is_pending() {
-            // What has to leave finds room for one byte a turn.
+            // The kernel has room for one byte per turn.
             polled = handshake.advance(&mut near.now());
             peer.pump().unwrap();
             near.set(|kernel| kernel.room = 1);
@@ -237,7 +237,7 @@ fn a_zero_length_write_of_the_id_is_an_error() {
         let (mut handshake, near, _peer) = writing(false, format);
         near.set(|kernel| kernel.takes_nothing = true);
         let Poll::Ready(Err(failure)) = handshake.advance(&mut near.now()) else {
-            panic!("it has sent its id, or waits: {format:?}");
+            panic!("the handshake has sent its id, or waits: {format:?}");
         };
         assert_eq!(failure.kind(), HandshakeFailure::Transport);
         let Failure::IdTransport(error) = failure else { panic!("{failure}") };

@@ -1,4 +1,4 @@
-//! What the holder of a connection reads, and what it can ask it.
+//! Reads of a leased stream, its addresses, and its TLS facts.
 
 use std::io::{self, ErrorKind};
 use std::task::Poll;
@@ -20,13 +20,13 @@ pub(crate) fn read(
     stream.read(Io, buffer)
 }
 
-/// Reads until nothing is there.
+/// Reads until the stream would block.
 pub(crate) fn all_of(stream: &mut Leased<Box<Connection<End>>>, near: &End) -> Vec<u8> {
     let (mut data, mut chunk) = (Vec::new(), [0; 1000]);
     loop {
         match read(stream, &mut chunk) {
             Ok(count @ 1..) => data.extend_from_slice(&chunk[..count]),
-            Ok(_) => panic!("it has ended"),
+            Ok(_) => panic!("the stream has ended"),
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::WouldBlock);
                 assert_eq!(near.unread(), 0);
@@ -96,10 +96,10 @@ fn data_behind_the_id_is_delivered() {
         let established = pool.complete_handshake(handshake, &near, &mut peer);
         peer.send(b"late");
         attempt.complete(Ok((SharedSocket::new(near.clone()), established)));
-        // The peer has taken it: who knows its id gets it.
+        // The peer has claimed the connection, so it is acquired by id.
         let id = ConnId::from_bytes([0x0a, 0x1b, 0x2c, 0x3d]);
         let Poll::Ready(Ok(leased)) = take(pool.shared().acquire_by_id(id)) else {
-            panic!("it is not there")
+            panic!("the connection is not in the pool")
         };
         let mut stream = leased;
         assert_eq!(stream.id(), id);

@@ -1,4 +1,4 @@
-//! What the holder of a connection finds when the pool has ended it.
+//! Streams of revoked leases.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::task::Poll;
@@ -32,13 +32,13 @@ fn every_call_on_a_revoked_stream_fails_with_the_reason() {
         assert_eq!(stream.socket().unwrap().revoked(), None);
         revoke(&mut *pool);
         assert_eq!(stream.socket().unwrap().revoked(), Some(CloseReason::Flushed));
-        assert_eq!(near.get(|kernel| kernel.shut_boths), 1, "pending calls wake up");
+        assert_eq!(near.get(|kernel| kernel.shut_boths), 1, "the shutdown wakes pending calls");
         let id = stream.id();
         assert_revoked(stream.read(Io, &mut [0; 8]), id);
         assert_revoked(stream.write(Io, &[IoSlice::new(b"hello")]), id);
         assert_revoked(stream.flush(Io), id);
         assert_revoked(stream.shutdown(Io), id);
-        assert_eq!(near.get(|kernel| kernel.shut_writes), 0, "nothing of it reached the socket");
+        assert_eq!(near.get(|kernel| kernel.shut_writes), 0, "the calls did not reach the socket");
     }
 }
 
@@ -81,9 +81,9 @@ fn the_error_names_the_connection_and_the_reason() {
     );
 }
 
-// --- in the middle of a call --------------------------------------------------------------------
+// --- during a call ------------------------------------------------------------------------------
 
-/// A lease that its pool ends in the middle of a call.
+/// A lease that its pool revokes during a call.
 struct Fixture {
     pool: Pool<Accepting>,
     near: End,
@@ -94,11 +94,13 @@ struct Fixture {
 fn fixture() -> Fixture {
     let mut pool = Pool::new(false);
     let (near, peer) = pool.connect();
-    let Poll::Ready(Ok(leased)) = take(pool.shared().acquire()) else { panic!("none is ready") };
+    let Poll::Ready(Ok(leased)) = take(pool.shared().acquire()) else {
+        panic!("no connection is ready")
+    };
     Fixture { pool, near, far: peer.end, stream: leased }
 }
 
-/// The socket of a call during which the pool is flushed.
+/// Returns a socket whose call flushes the pool.
 fn flush_during<'s>(pool: &mut Pool<Accepting>) -> impl FnOnce(&'s End) -> Io<'s> {
     move |socket| {
         pool.shared().run(|machine, now| machine.flush(now));

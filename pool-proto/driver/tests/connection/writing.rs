@@ -1,5 +1,4 @@
-//! What the holder of a connection writes, what becomes of it when the kernel has no room, and how
-//! this end closes.
+//! Writes of a leased stream, also without room in the kernel, and the close of this end.
 
 use std::io::{self, ErrorKind, IoSlice};
 

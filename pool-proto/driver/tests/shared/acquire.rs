@@ -1,4 +1,4 @@
-//! Taking: the look before a connection is handed out, and who comes first.
+//! Acquires: the check before a connection is handed out, and the order of waiters.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -92,7 +92,7 @@ fn a_waiter_that_finds_a_closed_connection_keeps_its_turn_in_a_full_queue() {
     second.queue();
     let conn = rig.connect();
     rig.book.next_check(conn.number, CheckResult::Closed);
-    // Its place is free while it looks, and somebody takes it.
+    // During the check, its place in the queue is free, and another waiter takes it.
     let other = Arc::new(rig.any());
     let inside = Arc::clone(&other);
     rig.book.during_next_check(conn.number, move || inside.queue());
@@ -132,7 +132,7 @@ fn waiters_are_served_in_order() {
         let wakes = tasks.each_ref().map(Task::wakes);
         assert_eq!(wakes.iter().sum::<u32>() as usize, served + 1);
         assert_eq!(task.wakes(), 1);
-        // Not collected until all are served.
+        // The connections are collected only after all waiters have been served.
         assert_eq!(conn.number, served);
     }
     let leased = tasks.each_ref().map(Task::take);

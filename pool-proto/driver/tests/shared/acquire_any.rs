@@ -1,4 +1,4 @@
-//! Waiting at several pools at once.
+//! Acquires that wait at several pools at once.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,15 +22,15 @@ fn poll(
     Pin::new(acquire).poll(&mut Context::from_waker(&counter.waker()))
 }
 
-/// What is there at once.
+/// Acquires a connection that must be ready.
 fn now(turns: &RoundRobin, rigs: &Rigs) -> (usize, Leased<Fake>) {
     match poll(&mut at_all(turns, rigs), &Counter::new(rigs[0].guard())) {
         Poll::Ready(taken) => taken.unwrap(),
-        Poll::Pending => panic!("it waits"),
+        Poll::Pending => panic!("the acquire waits"),
     }
 }
 
-/// Pools with so many ready connections each, of as many as they may have.
+/// Creates a client for each number, with as many ready connections.
 fn ready<const N: usize>(ready: [u32; N]) -> [Rig<Dialing>; N] {
     ready.map(|ready| {
         let mut rig = client(Plan::of(ready.max(1)));
@@ -58,7 +58,7 @@ fn a_waiter_queues_nowhere_while_a_pool_is_ready() {
     let rigs = ready([0, 4, 0]);
     let turns = RoundRobin::default();
     for _ in 0..4 {
-        // What is released is not dialled again, so that nothing else is ready.
+        // The driver does not turn, so a released connection is not replaced.
         assert_eq!(now(&turns, &rigs).0, 1);
     }
     for at in [0, 2] {
@@ -77,7 +77,7 @@ fn the_first_pool_to_become_ready_serves_and_the_others_are_left() {
     rigs[2].connect();
     assert_eq!(counter.wakes(), 1);
     let Poll::Ready(Ok((2, leased))) = poll(&mut acquire, &counter) else {
-        panic!("not of the third")
+        panic!("not served by the third pool")
     };
     assert_eq!(leased.id(), id(1));
     drop(acquire);
@@ -103,7 +103,7 @@ fn a_pool_that_refuses_is_left_out() {
     let mut acquire = at_all(&RoundRobin::default(), &rigs);
     rigs[0].close();
     assert!(poll(&mut acquire, &counter).is_pending());
-    assert!(poll(&mut acquire, &counter).is_pending(), "it is not asked again");
+    assert!(poll(&mut acquire, &counter).is_pending(), "the closed pool is not asked again");
     rigs[1].connect();
     assert!(matches!(poll(&mut acquire, &counter), Poll::Ready(Ok((1, _)))));
 }
@@ -115,7 +115,7 @@ fn the_last_refusal_is_the_error_when_all_pools_refuse() {
     let mut acquire = at_all(&RoundRobin::default(), &rigs);
     assert!(poll(&mut acquire, &counter).is_pending());
     rigs.iter_mut().for_each(Rig::close);
-    let Poll::Ready(Err(error)) = poll(&mut acquire, &counter) else { panic!("it waits") };
+    let Poll::Ready(Err(error)) = poll(&mut acquire, &counter) else { panic!("the acquire waits") };
     assert_eq!(error, AcquireError::Refused(Refusal::PoolClosed));
 }
 
@@ -124,7 +124,7 @@ fn an_acquire_from_no_pools_is_refused() {
     let (rig, _) = filled(Plan::ONE);
     let mut acquire = at_all(&RoundRobin::default(), &[]);
     let Poll::Ready(Err(error)) = poll(&mut acquire, &Counter::new(rig.guard())) else {
-        panic!("it waits")
+        panic!("the acquire waits")
     };
     assert_eq!(error, AcquireError::Refused(Refusal::PoolClosed));
 }

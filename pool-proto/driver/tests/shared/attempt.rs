@@ -1,4 +1,4 @@
-//! The duty to report how a dial or a handshake goes.
+//! Attempts: every dial and handshake must be reported, even if it is dropped.
 
 use pool_proto::{CheckResult, CloseReason, HandshakeFailure};
 
@@ -46,19 +46,19 @@ fn a_failure_counts_by_its_kind_once_the_transport_is_connected() {
     let totals = rig.stats().totals;
     assert_eq!((totals.dial_failures, totals.tls_failures), (1, 0));
     let mut expected = [0; 3];
-    for (handle, failure) in
+    for (index, failure) in
         [HandshakeFailure::Tls, HandshakeFailure::Id, HandshakeFailure::Transport]
             .into_iter()
             .enumerate()
     {
         let mut in_flight = rig.begin();
         in_flight.attempt.dialed();
-        in_flight.attempt.failed(failure, &"not in the mood");
-        expected[handle] += 1;
+        in_flight.attempt.failed(failure, &"intended failure");
+        expected[index] += 1;
         let totals = rig.stats().totals;
         let counted = [totals.tls_failures, totals.id_failures, totals.transport_failures];
         assert_eq!(counted, expected, "{failure:?}");
-        assert_eq!(rig.shared.last_failure().as_deref(), Some("not in the mood"));
+        assert_eq!(rig.shared.last_failure().as_deref(), Some("intended failure"));
     }
     assert_eq!((rig.stats().totals.dial_failures, rig.stats().totals.stale_events), (1, 0));
 }

@@ -1,4 +1,4 @@
-//! Waiting on a thread.
+//! `block_on`: waiting for a future on a thread.
 
 use std::future::{poll_fn, ready};
 use std::sync::mpsc::channel;
@@ -10,7 +10,7 @@ use pool_driver::shared::block_on;
 
 use crate::rig::{ManualClock, ms, secs};
 
-/// So long that a test in which a wake is lost fails instead of hanging.
+/// The deadline of tests that wait for a wake: if the wake is lost, they fail instead of hanging.
 const LONG: Duration = secs(20);
 
 #[test]
@@ -60,7 +60,7 @@ fn a_wake_from_another_thread_ends_the_sleep() {
     let (sender, receiver) = channel::<Waker>();
     let waker = thread::spawn(move || {
         for waker in receiver {
-            // Lets the other thread fall asleep, mostly; the test holds either way.
+            // The other thread usually falls asleep in this time; the test is valid either way.
             (0..1000).for_each(|_| thread::yield_now());
             waker.wake();
         }
@@ -68,7 +68,7 @@ fn a_wake_from_another_thread_ends_the_sleep() {
     let mut polls = 0;
     let mut called = poll_fn(|cx| {
         polls += 1;
-        // Woken for nothing a few times.
+        // The first four wakes are spurious.
         if polls == 5 {
             return Poll::Ready(polls);
         }
@@ -86,7 +86,7 @@ fn all_polls_share_one_deadline() {
     let mut polls = 0;
     let mut restless = poll_fn(|_| {
         polls += 1;
-        // No wake: once the clock is beyond the deadline, there is no time left to sleep.
+        // No wake, but the deadline passes during the poll: the wait must end without a sleep.
         clock.pass(LONG);
         Poll::<()>::Pending
     });

@@ -1,4 +1,4 @@
-//! What follows from a call is done after it, outside the mutex, however much it is.
+//! Deferred work of a call: wakes, checks and closes happen after the call, outside the mutex.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -76,10 +76,10 @@ fn readable_connections_are_checked_in_order() {
         for conn in &conns {
             assert_eq!(rig.book.checked(conn.number), 2, "of {count}");
         }
-        // Back in the order in which they were looked at.
+        // They return to the pool in the order of the checks.
         let leased: Vec<_> = conns.iter().map(|_| rig.any().take()).collect();
-        let command = leased.iter().map(Leased::id);
-        assert!(command.eq(conns.iter().map(|conn| conn.id)), "of {count}");
+        let ids = leased.iter().map(Leased::id);
+        assert!(ids.eq(conns.iter().map(|conn| conn.id)), "of {count}");
     }
 }
 
@@ -109,7 +109,7 @@ fn a_check_drains_only_after_a_put() {
 
 #[test]
 fn a_check_may_cause_further_deferred_work() {
-    // The look finds data, so it is who waits by id that is woken.
+    // The check finds data, so the waiter by id must be woken.
     let (rig, conns) = filled(Plan::ONE);
     let waiting = Arc::new(rig.by_id(conns[0].id));
     let inside = Arc::clone(&waiting);

@@ -1,4 +1,4 @@
-//! What the driver is told, in which order, and when it is woken: not once more than it has work.
+//! The driver's side of the machine: its commands and their order, and wakes only when it has work.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,12 +9,12 @@ use pool_proto::{CloseReason, Dialing, Event, Instant};
 
 use crate::rig::{Counter, Fake, Plan, Rig, Side, client, filled, ms, secs, server};
 
-/// What the driver does before it sleeps.
+/// Polls for work, as the driver does before it sleeps.
 pub(crate) fn poll_work<R: Side>(rig: &Rig<R>, driver: &Arc<Counter>) -> Poll<()> {
     rig.shared.poll_work(&mut Context::from_waker(&driver.waker()))
 }
 
-/// A driver that has done its turn and sleeps.
+/// Returns the waker of a driver that has taken its turn and sleeps.
 fn asleep<R: Side>(rig: &mut Rig<R>) -> Arc<Counter> {
     rig.turn();
     let driver = Counter::new(rig.guard());
@@ -35,13 +35,13 @@ fn commands<R: Side>(rig: &Rig<R>) -> Vec<String> {
     texts.collect()
 }
 
-// --- orders -------------------------------------------------------------------------------------
+// --- commands -----------------------------------------------------------------------------------
 
 #[test]
 fn a_client_begins_with_its_dials() {
     let rig = client(Plan::of(2));
     assert_eq!(commands(&rig), ["dial 0", "dial 1"]);
-    assert_eq!(commands(&rig), [""; 0], "each is given once");
+    assert_eq!(commands(&rig), [""; 0], "each command is given once");
 }
 
 #[test]
@@ -88,14 +88,14 @@ fn a_turn_without_deadlines_returns_none() {
     assert_eq!(rig.due, None);
 }
 
-// --- when it is woken ---------------------------------------------------------------------------
+// --- wakes --------------------------------------------------------------------------------------
 
 #[test]
 fn the_driver_sleeps_only_without_work() {
     let mut rig = client(Plan::ONE);
     let driver = Counter::new(rig.guard());
-    assert!(poll_work(&rig, &driver).is_ready(), "there are dials");
-    assert_eq!(driver.wakers(), 0, "and its waker is not kept");
+    assert!(poll_work(&rig, &driver).is_ready(), "there are dials to begin");
+    assert_eq!(driver.wakers(), 0, "the waker is not kept");
     rig.turn();
     assert!(poll_work(&rig, &driver).is_pending());
     assert_eq!(driver.wakers(), 1);
@@ -133,7 +133,7 @@ fn only_the_last_waker_is_woken() {
 fn takes_and_puts_do_not_wake_the_driver() {
     for reuse_delay in [ms(0), ms(50)] {
         let (mut rig, _) = filled(Plan { reuse_delay, ..Plan::ONE });
-        // One connection rests, and the driver sleeps towards the end of that.
+        // With a delay, the connection rests, and the driver sleeps until the end of the delay.
         rig.any().take().put(&rig.shared).unwrap();
         let driver = asleep(&mut rig);
         for _ in 0..5 {
@@ -177,14 +177,14 @@ fn an_earlier_deadline_wakes_the_driver() {
     let (mut rig, _) = filled(Plan { reuse_delay: ms(50), ..Plan::of(2) });
     let (first, second) = (rig.any().take(), rig.any().take());
     let driver = asleep(&mut rig);
-    assert_eq!(rig.due, Some(Instant::EPOCH + secs(3600)), "the lifetimes");
+    assert_eq!(rig.due, Some(Instant::EPOCH + secs(3600)), "the end of the lifetimes");
     first.put(&rig.shared).unwrap();
-    assert_eq!(driver.wakes(), 1, "it rests for less than that");
+    assert_eq!(driver.wakes(), 1, "the reuse delay ends earlier");
     rig.turn();
     assert_eq!(rig.due, Some(Instant::EPOCH + ms(50)));
     assert!(poll_work(&rig, &driver).is_pending());
     second.put(&rig.shared).unwrap();
-    assert_eq!(driver.wakes(), 1, "the same deadline is no nearer one");
+    assert_eq!(driver.wakes(), 1, "the same deadline is not an earlier one");
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn a_check_that_ends_at_once_does_not_wake_the_driver() {
     let driver = asleep(&mut rig);
     rig.shared.event(Event::Readable { token: conns[0].token });
     assert_eq!(rig.book.checked(0), checked + 1);
-    assert_eq!(driver.wakes(), 0, "the look's own deadline was the nearest for a moment");
+    assert_eq!(driver.wakes(), 0, "the check's own deadline was the earliest for a moment");
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn after_the_drivers_end_connections_are_dropped_in_place() {
     let leased = rig.any().take();
     rig.shared.end();
     rig.close();
-    assert_eq!(rig.book.open_count(), 1, "the held one");
+    assert_eq!(rig.book.open_count(), 1, "the leased connection");
     assert_eq!(leased.put(&rig.shared), Err(pool_proto::PutError::PoolClosed));
     assert_eq!(rig.book.open_count(), 0);
     assert!(commands(&rig).iter().all(|command| command.starts_with("abort")));
@@ -274,7 +274,7 @@ fn commands_before_the_drivers_end_are_left_to_its_last_turn() {
 
 // --- clocks -------------------------------------------------------------------------------------
 
-/// Its coarse time is a little late.
+/// A clock whose coarse time is 4 ms behind.
 struct Lagging;
 
 impl Clock for Lagging {
@@ -289,7 +289,7 @@ impl Clock for Lagging {
 
 #[test]
 fn calls_use_the_coarse_time_and_turns_the_exact_one() {
-    // Its dial was ordered at the epoch, and may take ten seconds.
+    // The dial began at the epoch, and its timeout is ten seconds.
     let shared = SharedMachine::<Fake, _>::new(Dialing::machine(Plan::ONE), Lagging);
     assert_eq!(shared.run(|_, now| now), Instant::EPOCH + ms(9_996));
     let mut commands = Vec::new();

@@ -1,4 +1,4 @@
-//! What somebody who got nothing is told.
+//! The errors of acquires that fail.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -82,7 +82,7 @@ fn only_a_success_clears_the_last_failure() {
     rig.shared.note_failure(&"once");
     let mut in_flight = rig.begin();
     in_flight.attempt.dialed();
-    assert!(rig.shared.last_failure().is_some(), "connected is not established");
+    assert!(rig.shared.last_failure().is_some(), "a connected transport is not a success yet");
     let conn = rig.establish(in_flight);
     assert_eq!(rig.shared.last_failure(), None);
     rig.shared.note_failure(&"again");
@@ -103,7 +103,7 @@ fn the_errors_have_readable_texts() {
     let refused = AcquireError::from(Refusal::PoolClosed);
     assert_eq!(refused, AcquireError::Refused(Refusal::PoolClosed));
     assert_eq!(refused.to_string(), Refusal::PoolClosed.to_string());
-    assert!(refused.source().is_none(), "it is the refusal's own text");
+    assert!(refused.source().is_none(), "the text is that of the refusal, so there is no source");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Threads that take, put, drop and cancel as fast as they can, with a driver of their own. A lost
-//! wake ends a wait by its time, which fails the test.
+//! A stress test: threads take, put, drop and cancel as fast as they can, with a driver on its own
+//! thread. A lost wake lets a wait reach its deadline, which fails the test.
 
 use std::collections::HashSet;
 use std::future::poll_fn;
@@ -14,14 +14,14 @@ use pool_proto::{Dialing, Token};
 
 use crate::rig::{Book, Fake, ManualClock, Plan, client, id, ms, secs};
 
-/// So long that only a lost wake uses it up.
+/// The deadline of a wait, which is reached only if a wake is lost.
 const LONG: Duration = secs(15);
 const USERS: usize = 3;
 const ROUNDS: u32 = 700;
 
 type PoolMachine = SharedMachine<Fake, Dialing>;
 
-/// One driver on a thread of its own.
+/// A driver on its own thread.
 struct Driver {
     shared: Arc<PoolMachine>,
     book: Arc<Book>,
@@ -30,7 +30,7 @@ struct Driver {
 }
 
 impl Driver {
-    /// Connects at once whatever is to be dialled, until the pool is closed.
+    /// Establishes every dial at once, until the pool is closed.
     fn run(mut self) {
         while !self.shared.is_closed() {
             self.turn();
@@ -39,7 +39,7 @@ impl Driver {
                 self.end_backoff();
             }
         }
-        // What was closed since the last turn.
+        // Close the connections that were closed after the last turn.
         self.shared.end();
         self.turn();
     }
@@ -58,7 +58,7 @@ impl Driver {
         }
     }
 
-    /// Some fail.
+    /// Carries out a dial; every thirteenth fails.
     fn dial(&mut self, token: Token) {
         self.ids += 1;
         let mut attempt = Attempt::dial(&self.shared, token);
@@ -68,7 +68,7 @@ impl Driver {
         }
     }
 
-    /// As if its time had passed: the clock stands still here.
+    /// Ends the backoff, whose deadline is never reached because the clock stands still.
     fn end_backoff(&self) {
         self.shared.run(|machine, _| {
             if let Some(due) = machine.poll_timeout()
@@ -80,7 +80,7 @@ impl Driver {
     }
 }
 
-/// One user; returns how many it took.
+/// Runs a user; returns the number of connections that it took.
 fn run_user(shared: &Arc<PoolMachine>, user: usize) -> u64 {
     let clock = ManualClock::default();
     let mut random = fastrand::Rng::with_seed(user as u64);
@@ -88,7 +88,7 @@ fn run_user(shared: &Arc<PoolMachine>, user: usize) -> u64 {
     for round in 0..ROUNDS {
         let mut acquire = shared.acquire();
         if random.u8(0..3) == 0 {
-            // Looks once, and goes.
+            // Poll once, then cancel.
             let mut cx = Context::from_waker(Waker::noop());
             match Pin::new(&mut acquire).poll(&mut cx) {
                 Poll::Ready(leased) => {
@@ -100,7 +100,7 @@ fn run_user(shared: &Arc<PoolMachine>, user: usize) -> u64 {
             continue;
         }
         let Poll::Ready(leased) = block_on(&mut acquire, &clock, LONG) else {
-            panic!("user {user} was left asleep in round {round}: {:?}", shared.stats());
+            panic!("user {user} was not woken in round {round}: {:?}", shared.stats());
         };
         taken += 1;
         let leased = leased.unwrap();

@@ -1,4 +1,4 @@
-//! A connection in a user's hands: put back, dropped, or given up by the pool meanwhile.
+//! Leases: put back, dropped, or revoked by the pool.
 
 use pool_proto::{CheckResult, CloseReason, PutError};
 
@@ -53,7 +53,7 @@ fn a_dropped_lease_is_closed_and_released() {
     let stats = rig.stats();
     assert_eq!((stats.leased, stats.totals.released), (0, 1));
     assert!(!rig.book.is_open(0));
-    assert_eq!(rig.book.reason(0), None, "the driver has nothing to close");
+    assert_eq!(rig.book.reason(0), None, "the driver is not involved");
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn a_flush_revokes_the_lease_and_refuses_its_put() {
     assert_eq!(rig.flush(), 1);
     assert_eq!(rig.book.revoked(conns[0].number), Some(CloseReason::Flushed));
     rig.turn();
-    assert!(rig.book.is_open(0), "it is its holder's to drop");
+    assert!(rig.book.is_open(0), "only its holder can drop it");
     assert_eq!(leased.put(&rig.shared), Err(PutError::NotLeased));
     rig.turn();
     assert_eq!(rig.book.reason(0), Some(CloseReason::Stale));

@@ -1,4 +1,4 @@
-//! The waker that a connection leaves with its reactor.
+//! The waker that a connection registers with its reactor.
 
 use std::sync::Arc;
 use std::task::Wake;
@@ -17,7 +17,7 @@ fn the_next_turn_checks_a_readable_connection_once() {
     let (mut rig, conns) = filled(Plan::ONE);
     let checked = rig.book.checked(0);
     readiness_waker(&rig, conns[0]).wake();
-    assert_eq!(rig.book.checked(0), checked, "it is not the reactor that looks");
+    assert_eq!(rig.book.checked(0), checked, "the wake itself does not check");
     rig.turn();
     assert_eq!(rig.book.checked(0), checked + 1);
     rig.turn();
@@ -53,7 +53,7 @@ fn a_wake_during_a_turn_is_handled_in_the_next() {
     rig.turn();
     assert_eq!([0, 1].map(|number| rig.book.checked(number)), [2, 1]);
     let driver = Counter::new(rig.guard());
-    assert!(crate::driver::poll_work(&rig, &driver).is_ready(), "there is another to look at");
+    assert!(crate::driver::poll_work(&rig, &driver).is_ready(), "there is another one to check");
     rig.turn();
     assert_eq!([0, 1].map(|number| rig.book.checked(number)), [2, 2]);
 }

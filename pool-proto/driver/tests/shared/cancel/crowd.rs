@@ -1,5 +1,5 @@
-//! A crowd of tasks that come, look, and go as chance has it, while connections do the same. Nothing
-//! may be lost, and nobody may be left asleep who has something to collect.
+//! Random tests: a crowd of tasks joins, polls and is dropped, while connections are established and
+//! end. No connection may be lost, and no task may sleep while it has a result.
 
 use std::sync::Arc;
 use std::task::{Poll, Waker};
@@ -16,7 +16,7 @@ const RESULTS: [CheckResult; 4] =
 
 struct Waiting<R: Side> {
     task: Task<R>,
-    /// Its wakes when it was last told to wait, if it has asked.
+    /// Its wakes at its last poll; `None` if it was never polled.
     asleep_since: Option<u32>,
 }
 
@@ -27,11 +27,11 @@ struct Crowd<R: Side> {
     leased: Vec<Leased<Fake>>,
     in_flight: Vec<InFlight<R>>,
     conns: Vec<Conn>,
-    /// Tasks dropped, and tasks served.
+    /// The numbers of dropped and of served tasks.
     outcomes: (u32, u32),
 }
 
-/// Takes a random one out.
+/// Removes a random element.
 fn pick<T>(random: &mut Rng, from: &mut Vec<T>) -> Option<T> {
     let index = random.usize(0..from.len().max(1));
     (index < from.len()).then(|| from.swap_remove(index))
@@ -78,9 +78,9 @@ impl<R: Side> Crowd<R> {
                 assert_ne!(
                     asleep_since,
                     Some(task.wakes()),
-                    "it had {taken:?} to collect, and was not woken"
+                    "the task had the result {taken:?}, and was not woken"
                 );
-                assert_eq!(task.counter.wakers(), 0, "wakers that are kept");
+                assert_eq!(task.counter.wakers(), 0, "wakers that were kept");
                 self.outcomes.1 += 1;
                 self.leased.extend(taken.ok().flatten());
             }
@@ -106,7 +106,7 @@ impl<R: Side> Crowd<R> {
             }
             9..12 => {
                 if let Some(leased) = pick(&mut random, &mut self.leased) {
-                    // It may have been flushed.
+                    // Fails if the lease was flushed.
                     let _ = leased.put(&self.rig.shared);
                 }
             }
@@ -132,7 +132,7 @@ impl<R: Side> Crowd<R> {
         }
     }
 
-    /// Something arrives on a connection, or is found when it is next looked at.
+    /// Determines the next checks of a connection, and perhaps wakes its readiness waker.
     fn make_readable(&mut self, random: &mut Rng) {
         let Some(conn) = self.some_conn(random) else { return };
         self.rig.book.next_check(conn.number, RESULTS[random.usize(0..4)]);
@@ -174,7 +174,7 @@ impl<R: Side> Crowd<R> {
         crowd.leave();
     }
 
-    /// Held connections that the pool has given up.
+    /// Returns the number of leases that the pool has revoked.
     fn aborted(&self) -> u32 {
         let given_up = |leased: &&Leased<Fake>| {
             let number = leased.get().expect("it is whole").number();

@@ -1,5 +1,4 @@
-//! Drops and panics that no table has: wakers that are the last hold on something, and the middle of
-//! a look.
+//! Drops and panics beside the matrix: wakers that own other objects, and events during a check.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,7 +10,7 @@ use pool_proto::{CheckResult, Dialing, Refusal};
 
 use crate::rig::{Counter, Guard, Plan, Rig, Side, Task, client, filled, id, secs};
 
-/// A waker whose last drop is noticed, like that of a task which nobody else holds.
+/// A waker that counts its last drop, like the waker of a task without other references.
 struct CountsDrops {
     guard: Guard,
     drops: Arc<AtomicU32>,
@@ -20,8 +19,8 @@ struct CountsDrops {
 impl CountsDrops {
     fn waker(guard: Guard) -> (Waker, Arc<AtomicU32>) {
         let drops = Arc::new(AtomicU32::new(0));
-        let counts_drops = Self { guard, drops: Arc::clone(&drops) };
-        (Waker::from(Arc::new(counts_drops)), drops)
+        let waker = Waker::from(Arc::new(Self { guard, drops: Arc::clone(&drops) }));
+        (waker, drops)
     }
 }
 
@@ -36,7 +35,7 @@ impl Drop for CountsDrops {
     }
 }
 
-/// Polls a task with a waker that then only the shell holds.
+/// Polls a task with a waker whose only reference is then in the shared machine.
 fn queue_counting_drops<R: Side>(task: &Task<R>, guard: Guard) -> Arc<AtomicU32> {
     let (waker, drops) = CountsDrops::waker(guard);
     assert!(task.poll_with(&waker).is_pending());
@@ -107,7 +106,7 @@ fn a_waker_that_owns_another_acquire_drops_it_without_a_deadlock() {
     struct Owner(Mutex<Option<Task<Dialing>>>);
     impl Wake for Owner {
         fn wake(self: Arc<Self>) {
-            // As a task that ends when it is woken.
+            // Like a task that ends when it is woken.
             let task = self.0.lock().unwrap().take();
             drop(task);
         }
@@ -122,7 +121,7 @@ fn a_waker_that_owns_another_acquire_drops_it_without_a_deadlock() {
     assert!(outer.poll_with(&waker).is_pending());
     drop(waker);
     rig.connect();
-    assert_eq!(rig.stats().waiters, 1, "the owned one has gone");
+    assert_eq!(rig.stats().waiters, 1, "the owned acquire was dropped");
     outer.cancel();
     assert_eq!(counter.wakes(), 1);
     drop(rival.take());
@@ -137,9 +136,9 @@ fn a_second_poll_keeps_one_waker_and_one_place_in_the_queue() {
     assert_eq!((task.counter.wakers(), rig.stats().waiters), (1, 1));
 }
 
-/// Has the next look at a connection panic.
+/// Makes the next check of a connection panic.
 fn panic_at_next_check(rig: &Rig<Dialing>, number: usize) {
-    rig.book.during_next_check(number, || resume_unwind(Box::new("a panic in a look")));
+    rig.book.during_next_check(number, || resume_unwind(Box::new("intended panic in a check")));
 }
 
 #[test]
@@ -184,7 +183,7 @@ fn a_panic_in_the_check_after_a_wake_is_cleaned_up_by_the_drain_timeout() {
 fn a_panic_under_the_mutex_leaves_the_pool_usable() {
     let (rig, conns) = filled(Plan::ONE);
     let panicked = catch_unwind(AssertUnwindSafe(|| {
-        rig.shared.run(|_, _| resume_unwind(Box::new("a panic of the user's")));
+        rig.shared.run(|_, _| resume_unwind(Box::new("intended panic of the user")));
     }));
     assert!(panicked.is_err());
     let leased = rig.any().take();
@@ -193,7 +192,7 @@ fn a_panic_under_the_mutex_leaves_the_pool_usable() {
     assert_eq!(rig.stats().idle, 1);
 }
 
-/// Runs `act` while the connection of a pool of one is being looked at by the driver.
+/// Runs `act` while the driver checks the only connection of a pool.
 fn during_a_check(
     result: CheckResult,
     act: impl FnOnce(&Task<Dialing>) + Send + 'static,
@@ -238,7 +237,7 @@ fn an_acquire_dropped_during_a_check_leaves_the_connection_in_the_pool() {
     });
     assert_eq!((task.wakes(), task.counter.wakers()), (0, 0));
     assert_eq!((rig.stats().idle, rig.stats().totals.cancelled), (1, 1));
-    rig.assert_accounted(0, 0, "after the look");
+    rig.assert_accounted(0, 0, "after the check");
 }
 
 #[test]

@@ -1,14 +1,14 @@
-//! What is due to a rival once the subject is gone: the rules, without the machine.
+//! The expected outcome for a rival after the subject is dropped: rules that do not use the machine.
 
 use pool_proto::{CloseReason, ConnId, Refusal};
 
 use crate::rig::Kind;
 
-/// Another task that waits.
+/// Another task, which competes with the subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rival {
     pub(super) kind: Kind,
-    /// It queues right behind the subject; a late one just before the subject is dropped.
+    /// Whether it queues right behind the subject. A late rival queues just before the drop.
     pub(super) early: bool,
 }
 
@@ -23,12 +23,12 @@ impl Rival {
     ];
 }
 
-/// How the subject leaves the world.
+/// The state in which the subject leaves the connection or the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Aftermath {
-    /// The connection is yet to come.
+    /// The connection is not established yet.
     InFlight,
-    /// Its drop makes the connection free.
+    /// The drop of the subject returns the connection to the pool.
     Freed,
     /// The connection was in the pool all the time.
     Pooled,
@@ -36,34 +36,34 @@ pub(super) enum Aftermath {
     Leased,
     /// The connection has ended.
     Ended(CloseReason),
-    /// The same, but it was ready for a while, in which all that waited for stock were told.
+    /// The connection has ended, but it was ready for a while, and all waiters for stock were woken.
     EndedInStock(CloseReason),
-    /// Its drop shows that the connection has ended.
+    /// The drop of the subject reveals that the connection has ended.
     EndsNow(CloseReason),
-    /// The peer has begun to use the connection: it is there for who asks by id.
+    /// The peer has claimed the connection: only an acquire by id can take it.
     Claimed,
     PoolClosed,
 }
 
-/// When the rival is served: at its first poll, or by its one wake.
+/// The time at which the rival is served: at its first poll, or at its only wake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum When {
-    /// As soon as it asks; it never waits.
+    /// At its first poll, without waiting.
     AtOnce,
     /// Before the subject is dropped.
     Before,
     /// When the subject is dropped.
     Drop,
-    /// When the world has gone on: the connection has come or was put back, or another has come.
+    /// Later: when the connection is established or put back, or another one is established.
     Later,
 }
 
-/// What the rival gets.
+/// The result of the rival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// The connection that the subject was after.
+    /// The connection for which the subject waited.
     Same,
-    /// The one that comes after that.
+    /// The connection that is established after that one.
     Next,
     Stock,
     Refused(Refusal),
@@ -88,7 +88,7 @@ pub(super) fn expected(left: Aftermath, rival: Rival, id: ConnId, server: bool) 
         Aftermath::EndsNow(reason) if kind == Kind::ById => {
             (When::Drop, Outcome::Refused(Refusal::Gone { id, reason }))
         }
-        // A server has forgotten an id that has ended: it has made it, and could make it again.
+        // A server forgets the id of an ended connection, because it may assign the id again.
         Aftermath::Ended(_) if kind == Kind::ById && server && !early => {
             (already, Outcome::Refused(Refusal::UnknownId { id }))
         }

@@ -1,10 +1,10 @@
-//! A task is dropped: at every moment, in every way, alone and with a rival, on both roles.
+//! The cancellation matrix: a task (the subject) is dropped at every moment, in every mode, alone
+//! and with a rival, in both roles.
 //!
-//! The matrix is a table that code spells out: each cell plays a scene up to its moment, drops the
-//! subject in its way, and compares what becomes of everybody with [`due`], which knows the rules
-//! and nothing of the machine. In every cell nothing may be lost: each connection is in the pool, in
-//! somebody's hands, or was dropped once for its reason; no waker is kept; nobody is woken twice, and
-//! the subject never again.
+//! Each cell plays a scene up to its moment, drops the subject, and compares the outcome with
+//! [`expected`], whose rules do not use the machine. In every cell, each connection must be in the
+//! pool, leased, or dropped once for the right reason. No waker may be kept, the rival must be
+//! woken at most once, and the subject must not be woken after its drop.
 
 mod crowd;
 mod edge_cases;
@@ -19,17 +19,17 @@ use expected::Rival;
 use moment::Moment;
 use scene::Scene;
 
-/// How the subject is dropped.
+/// The mode in which the subject is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DropMode {
     Plain,
     /// By a panic of its task.
     Unwinding,
-    /// By a waker that the shell wakes for another reason.
+    /// By another task's waker, while the shared machine wakes it.
     InAnotherWake,
-    /// By the waker that the shell wakes to call it.
+    /// By its own waker, while the shared machine wakes it.
     InItsOwnWake,
-    /// By another thread, while the driver turns.
+    /// By another thread, during the driver's turn.
     OnAnotherThread,
 }
 
@@ -60,13 +60,13 @@ impl Cell {
         format!("{role}, {kind:?}, {moment:?}, dropped {mode:?}, {rival}")
     }
 
-    /// Whether there is such a situation.
+    /// Returns whether this combination is possible.
     fn exists(&self) -> bool {
         let Self { moment, mode, kind, rival, server } = *self;
         moment.exists(kind, server)
             && rival.is_none_or(|rival| moment.allows(kind, rival))
             && match mode {
-                // Its wake must be the last thing that happens before the drop.
+                // The subject's wake must be the last event before the drop.
                 DropMode::InItsOwnWake => {
                     moment.ends_with_its_wake(kind, server) && rival.is_none_or(|rival| rival.early)
                 }
@@ -101,7 +101,7 @@ fn cells(mode: DropMode) -> Vec<Cell> {
 fn run_all(mode: DropMode, count: usize) {
     let cells = cells(mode);
     println!("cells dropped {mode:?}: {}", cells.len());
-    assert_eq!(cells.len(), count, "cells that vanished or came");
+    assert_eq!(cells.len(), count, "the number of cells has changed");
     cells.into_iter().for_each(Cell::run);
 }
 

@@ -1,4 +1,4 @@
-//! One cell of the matrix: two tasks, one connection, and what becomes of them.
+//! The scene of a cell: a subject, perhaps a rival, and one connection.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Barrier};
@@ -20,17 +20,17 @@ pub(super) struct Scene<R: Side> {
     pub(super) rig: Rig<R>,
     pub(super) subject: Task<R>,
     rival: Option<Task<R>>,
-    /// What the rival got, once it has.
+    /// The result of the rival, if it was ready at its first poll.
     served: Option<Taken>,
-    /// The id that those who ask by id ask for.
+    /// The id for which the tasks wait.
     id: ConnId,
-    /// The connection that is on its way.
+    /// The attempt in flight.
     in_flight: Option<InFlight<R>>,
-    /// The connection that all want, once it is there.
+    /// The connection for which the tasks wait, once it is established.
     conn: Option<Conn>,
-    /// In the subject's hands.
+    /// The subject's lease.
     pub(super) leased: Option<Leased<Fake>>,
-    /// Connections established so far.
+    /// The number of connections established so far.
     established: u32,
 }
 
@@ -52,7 +52,7 @@ impl<R: Side> Scene<R> {
 
     fn new(cell: Cell) -> Self {
         let mut rig = Rig::<R>::new(Plan::ONE);
-        // A server's ids exist from a peer's admission on; a client's come with the connection.
+        // A server assigns an id when it admits a peer; a client's id arrives with the connection.
         let in_flight = (cell.server && cell.wants_id()).then(|| rig.begin());
         let id = in_flight.as_ref().map_or(id(77), |in_flight| in_flight.id);
         let subject = rig.task(cell.kind, id);
@@ -73,7 +73,7 @@ impl<R: Side> Scene<R> {
 
     // --- up to the moment -----------------------------------------------------------------------
 
-    /// The subject takes its place, and an early rival the next.
+    /// Queues the subject, then an early rival.
     pub(super) fn queue(&mut self) {
         self.subject.queue();
         self.rival_joins_early();
@@ -102,10 +102,10 @@ impl<R: Side> Scene<R> {
 
     pub(super) fn fail_attempt(&mut self) {
         let in_flight = self.in_flight.take().expect("an attempt");
-        in_flight.attempt.failed(HandshakeFailure::Tls, &"it was not meant to be");
+        in_flight.attempt.failed(HandshakeFailure::Tls, &"intended failure");
     }
 
-    /// The connection comes.
+    /// Establishes the connection.
     pub(super) fn arrive(&mut self) {
         self.begin();
         let mut in_flight = self.in_flight.take().expect("an attempt");
@@ -120,10 +120,10 @@ impl<R: Side> Scene<R> {
         self.queue();
         self.arrive();
         assert_eq!(self.subject.wakes(), 1, "{}", self.name);
-        self.conn.expect("it has come")
+        self.conn.expect("the established connection")
     }
 
-    /// The subject looks at the connection that it was given, and finds this.
+    /// Lets the subject check its connection, with this result.
     pub(super) fn find(&mut self, result: CheckResult) {
         let conn = self.grant();
         self.rig.book.next_check(conn.number, result);
@@ -137,14 +137,14 @@ impl<R: Side> Scene<R> {
         }
     }
 
-    /// Has done with a connection that has ended.
+    /// Removes a connection that has ended.
     pub(super) fn lose(&mut self) {
-        let conn = self.conn.take().expect("one that has ended");
+        let conn = self.conn.take().expect("an ended connection");
         self.rig.turn();
         assert!(!self.rig.book.is_open(conn.number), "{}", self.name);
     }
 
-    /// What comes next wakes the subject, and that may be its end.
+    /// Announces the step that wakes the subject; in the mode `InItsOwnWake`, the wake drops it.
     pub(super) fn last_step(&mut self) {
         if self.cell.mode == DropMode::InItsOwnWake {
             let cancel = self.cancel();
@@ -170,7 +170,7 @@ impl<R: Side> Scene<R> {
                 let future = self.subject.future.lock().unwrap().take();
                 let unwound = catch_unwind(AssertUnwindSafe(move || {
                     let _future = future;
-                    resume_unwind(Box::new("a panic of the task"));
+                    resume_unwind(Box::new("intended panic of the task"));
                 }));
                 assert!(unwound.is_err());
             }
@@ -191,18 +191,18 @@ impl<R: Side> Scene<R> {
         }
     }
 
-    /// The shell wakes its driver, whose waker drops the subject.
+    /// Drops the subject in the driver's waker.
     fn drop_in_a_wake(&mut self, cancel: impl FnOnce() + Send + 'static) {
         self.rig.turn();
         let driver = Counter::new(self.rig.guard());
         driver.at_next_wake(cancel);
         let waker = driver.waker();
         if self.rig.shared.poll_work(&mut Context::from_waker(&waker)).is_ready() {
-            // With the pool closed, the driver is never asleep.
+            // The driver of a closed pool never sleeps.
             assert!(self.rig.shared.is_closed(), "{}", self.name);
             return waker.wake();
         }
-        // A token that is none of this pool's makes work, and no difference.
+        // A token of another pool gives the driver work, and has no other effect.
         let (_other, others) = filled(Plan::of(2));
         Waker::from(ReadinessWaker::new(&self.rig.shared, others[1].token)).wake();
         assert_eq!(driver.wakes(), 1, "{}: the driver's wakes", self.name);
@@ -211,9 +211,12 @@ impl<R: Side> Scene<R> {
     fn assert_dropped(&self) {
         let (name, moment) = (&self.name, self.cell.moment);
         let Cell { kind, server, .. } = self.cell;
-        assert!(self.subject.future.lock().unwrap().is_none(), "{name}: it was not dropped");
+        assert!(
+            self.subject.future.lock().unwrap().is_none(),
+            "{name}: the subject was not dropped"
+        );
         assert_eq!(self.subject.wakes(), moment.wakes(kind, server), "{name}: wakes");
-        assert_eq!(self.subject.counter.wakers(), 0, "{name}: wakers that are kept");
+        assert_eq!(self.subject.counter.wakers(), 0, "{name}: wakers that were kept");
         let stats = self.rig.stats();
         let cancelled = u64::from(moment.is_cancelled(kind, server));
         assert_eq!(stats.totals.cancelled, cancelled, "{name}: cancelled");
@@ -232,7 +235,7 @@ impl<R: Side> Scene<R> {
         self.cell.rival.map(|rival| expected(self.left(), rival, id, self.cell.server))
     }
 
-    /// It has been woken once if its time was one of these, and not at all otherwise.
+    /// Checks that the rival was woken once if its time is one of these, and not at all otherwise.
     fn assert_rival_woken(&self, whens: &[When]) {
         let (Some((when, _)), Some(rival)) = (self.expected(), &self.rival) else {
             return;
@@ -241,7 +244,7 @@ impl<R: Side> Scene<R> {
         assert_eq!(rival.wakes(), u32::from(whens.contains(&when)), "{}: {whens:?}", self.name);
     }
 
-    /// The world goes on without the subject, until there is a connection to be had.
+    /// Continues without the subject until a connection is available.
     fn go_on(&mut self) {
         match self.left() {
             Aftermath::Freed | Aftermath::Pooled | Aftermath::PoolClosed => {}
@@ -249,13 +252,13 @@ impl<R: Side> Scene<R> {
                 self.arrive();
             }
             Aftermath::Leased => {
-                let leased = self.leased.take().expect("in the subject's hands");
+                let leased = self.leased.take().expect("the subject's lease");
                 leased.put(&self.rig.shared).unwrap();
             }
             Aftermath::Ended(_) | Aftermath::EndedInStock(_) | Aftermath::EndsNow(_) => {
                 self.arrive_anew()
             }
-            // Who asks by id has it.
+            // The rival by id already has the connection.
             Aftermath::Claimed
                 if self.expected().is_some_and(|(_, what)| what == Outcome::Same) => {}
             Aftermath::Claimed => {
@@ -269,7 +272,7 @@ impl<R: Side> Scene<R> {
         let former = self.conn;
         self.established = 1;
         self.arrive();
-        // What the rival is due is about the former one.
+        // The expected outcome of the rival refers to the former connection.
         self.conn = former;
     }
 
@@ -288,16 +291,16 @@ impl<R: Side> Scene<R> {
             (Outcome::Refused(refusal), Err(AcquireError::Refused(was))) => {
                 assert_eq!(*was, refusal, "{name}");
             }
-            _ => panic!("{name}: due was {what:?}, but it got {taken:?}"),
+            _ => panic!("{name}: the rival should get {what:?}, but got {taken:?}"),
         }
-        assert_eq!(rival.counter.wakers(), 0, "{name}: wakers of the rival that are kept");
+        assert_eq!(rival.counter.wakers(), 0, "{name}: wakers of the rival that were kept");
         rival.cancel();
         self.leased = taken.ok().flatten();
     }
 
     // --- the account ----------------------------------------------------------------------------
 
-    /// Everybody is gone: what is left is one connection, or the closed pool.
+    /// Checks the final state: one connection, or the closed pool.
     fn account(mut self) {
         let holding = u32::from(self.leased.is_some());
         self.rig.assert_accounted(holding, 0, &self.name);
@@ -328,7 +331,8 @@ impl<R: Side> Scene<R> {
         self.cell.moment.wakes(self.cell.kind, self.cell.server)
     }
 
-    /// Whether the connection is open, and why the driver has closed it.
+    /// Returns whether the connection must be open, and the reason with which the driver must have
+    /// closed it.
     fn expected_fate(&self, driver: bool) -> (bool, Option<CloseReason>) {
         match self.left() {
             Aftermath::InFlight | Aftermath::Freed | Aftermath::Pooled | Aftermath::Leased => {
@@ -349,7 +353,7 @@ impl<R: Side> Scene<R> {
 }
 
 impl Cell {
-    /// Whether anybody asks by id.
+    /// Returns whether the subject or the rival acquires by id.
     fn wants_id(&self) -> bool {
         self.kind == Kind::ById || self.rival.is_some_and(|rival| rival.kind == Kind::ById)
     }

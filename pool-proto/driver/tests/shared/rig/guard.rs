@@ -1,4 +1,4 @@
-//! Tells whether the shell's mutex is held, without hanging when it is.
+//! Detects whether the mutex of the shared machine is locked, without a deadlock if it is.
 
 use std::cell::LazyCell;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -10,8 +10,8 @@ use pool_driver::shared::SharedMachine;
 
 use super::{Fake, Side};
 
-/// How long a look may take before the mutex counts as held: for ever, for a thread that only has to
-/// take a mutex that others hold for microseconds.
+/// The time after which the mutex counts as locked by the caller. Other threads lock it for
+/// microseconds only.
 const LIMIT: Duration = Duration::from_secs(10);
 
 trait Probe: Send + Sync {
@@ -24,7 +24,7 @@ impl<R: Side> Probe for SharedMachine<Fake, R> {
     }
 }
 
-/// Looks at a shell from another thread, because one that holds the mutex could only wait for itself.
+/// Locks the mutex from another thread: the calling thread may hold it, and would deadlock.
 struct Prober {
     ask: Sender<Arc<dyn Probe>>,
     answers: Receiver<()>,
@@ -34,11 +34,12 @@ impl Prober {
     fn start() -> Self {
         let (ask, questions) = channel::<Arc<dyn Probe>>();
         let (answer, answers) = channel();
-        // Ends with the thread that it looks for.
+        // Ends with the thread that uses it.
         thread::spawn(move || {
             for shared in questions {
                 shared.probe();
-                // Not the last to hold it, and not counted as a holder when it is asked for them.
+                // Drop before answering, so that the test's count of references is right, and the
+                // last reference is not dropped here.
                 drop(shared);
                 if answer.send(()).is_err() {
                     break;
@@ -53,7 +54,7 @@ thread_local! {
     static PROBER: LazyCell<Prober> = LazyCell::new(Prober::start);
 }
 
-/// What is called by the shell asks this guard whether the shell's mutex is free.
+/// A guard for code that the shared machine calls: it checks that the mutex is unlocked.
 #[derive(Clone)]
 pub(crate) struct Guard {
     shared: Weak<dyn Probe>,
@@ -65,7 +66,8 @@ impl Guard {
         Self { shared, violations: Arc::default() }
     }
 
-    /// Fails the test if the mutex is held; remembers it where the thread panics already.
+    /// Fails the test if the mutex is locked; if the thread is panicking already, records the
+    /// violation.
     pub(crate) fn assert_unlocked(&self, during: &str) {
         let Some(shared) = self.shared.upgrade() else {
             return;
@@ -75,7 +77,7 @@ impl Guard {
         });
         if answered == Ok(false) {
             self.violations.lock().unwrap().push(during.to_owned());
-            assert!(thread::panicking(), "{during} while the shell's mutex was held");
+            assert!(thread::panicking(), "{during} while the mutex was locked");
         }
     }
 
