@@ -256,7 +256,7 @@ impl<R: Side> Scene<R> {
                 leased.put(&self.rig.shared).unwrap();
             }
             Aftermath::Ended(_) | Aftermath::EndedInStock(_) | Aftermath::EndsNow(_) => {
-                self.arrive_anew()
+                self.arrive_anew();
             }
             // The rival by id already has the connection.
             Aftermath::Claimed
