@@ -1,10 +1,9 @@
-//! Dialers that are futures: closures of every kind, dropped at their end, and panicking before there is
-//! one.
+//! Dialers that are futures: async closures, dropped at their deadline, and panicking.
 
 #![allow(clippy::unwrap_used, reason = "a panic here is a failed test")]
 
 mod common;
-#[allow(dead_code, reason = "the others are for the scenarios")]
+#[allow(dead_code, reason = "the other executors are for the scenarios")]
 #[path = "conformance/executors.rs"]
 mod executors;
 #[path = "conformance/harness.rs"]
@@ -35,7 +34,7 @@ fn an_async_closure_can_be_the_dialer() {
 }
 
 #[test]
-fn a_stream_of_the_standard_library_can_be_dialled() {
+fn a_dialer_can_return_a_stream_of_the_standard_library() {
     block_on(async {
         let (_server, address) = serve(TlsMode::None, server_config()).await;
         let dial = move || async move { std::net::TcpStream::connect(address)?.try_into() };

@@ -1,4 +1,4 @@
-//! Executors of the user's: of one thread, never run, and dropped under a pool.
+//! The user's own executors: with one thread, never run, and dropped while a pool uses them.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic here is a failed test")]
 
@@ -19,7 +19,7 @@ use smol::io::AsyncReadExt;
 use smol::net::TcpStream;
 use smol::{Executor, block_on};
 
-/// An executor on threads of its own. Dropped, it is gone, with all that it was to run.
+/// An executor on its own threads. Dropping it drops the executor and all its tasks.
 struct Threads {
     executor: Arc<Executor<'static>>,
     stop: Option<Sender<()>>,
@@ -32,7 +32,7 @@ impl Threads {
         let (stop, stopped) = bounded(1);
         let run = |_| {
             let (executor, stopped) = (Arc::clone(&executor), stopped.clone());
-            // It fails when there is nobody left who could tell it to go on.
+            // The receive fails when the sender is dropped, which ends the thread.
             thread::spawn(move || block_on(executor.run(stopped.recv())).unwrap_or_default())
         };
         let threads = (0..number).map(run).collect();
@@ -49,7 +49,7 @@ impl Drop for Threads {
     fn drop(&mut self) {
         drop(self.stop.take());
         self.threads.drain(..).for_each(|thread| thread.join().unwrap());
-        assert_eq!(Arc::strong_count(&self.executor), 1, "somebody keeps the executor");
+        assert_eq!(Arc::strong_count(&self.executor), 1, "a pool keeps the executor alive");
     }
 }
 
@@ -72,7 +72,7 @@ async fn both_ends(server: &ServerPool, client: &ClientPool) -> (PooledStream, P
 const CLOSED: AcquireError = AcquireError::Refused(Refusal::PoolClosed);
 
 #[test]
-fn one_thread_is_enough() {
+fn an_executor_with_one_thread_is_enough() {
     let threads = Threads::new(1);
     block_on(async {
         let (server, client) = pair_on(&threads).await;
@@ -99,13 +99,13 @@ fn the_callers_own_thread_is_enough() {
         server.close();
         soon(client.closed()).await;
         soon(server.closed()).await;
-        assert!(executor.is_empty(), "a closed pool still runs something");
+        assert!(executor.is_empty(), "a closed pool still has tasks");
     }));
     drop(executor);
 }
 
 #[test]
-fn without_its_executor_a_pool_refuses() {
+fn a_pool_whose_executor_is_dropped_refuses() {
     let threads = Threads::new(2);
     let (server, client) = block_on(pair_on(&threads));
     block_on(client.wait_ready(4, SOON)).unwrap();
@@ -127,7 +127,7 @@ fn without_its_executor_a_pool_refuses() {
 }
 
 #[test]
-fn a_pool_whose_executor_goes_before_it_has_run_refuses() {
+fn a_pool_whose_executor_is_dropped_before_it_has_run_refuses() {
     let threads = Threads::new(0);
     let (server, client) = block_on(pair_on(&threads));
     assert!(!server.is_closed() && !client.is_closed());
@@ -146,7 +146,7 @@ fn a_pool_whose_futures_are_dropped_at_once_is_closed() {
 }
 
 #[test]
-fn who_waits_while_the_executor_goes_is_refused() {
+fn a_waiter_is_refused_when_the_executor_is_dropped() {
     let threads = Threads::new(1);
     let server = ServerPool::builder().on(threads.spawner());
     let server = block_on(server.bind("127.0.0.1:0")).unwrap();
@@ -158,7 +158,7 @@ fn who_waits_while_the_executor_goes_is_refused() {
 }
 
 #[test]
-fn dials_go_with_the_executor() {
+fn dials_end_when_the_executor_is_dropped() {
     let threads = Threads::new(2);
     let alive = Arc::new(());
     let guard = Arc::clone(&alive);
@@ -170,15 +170,16 @@ fn dials_go_with_the_executor() {
         }
     });
     let client = client.unwrap();
-    // The test's, the dialer's, and four dials'.
+    // References of the test, the dialer, and four dials.
     block_on(eventually(|| Arc::strong_count(&alive), |count| *count == 6));
     drop(threads);
     block_on(soon(client.closed()));
     assert_eq!(Arc::strong_count(&alive), 1);
 }
 
-/// How many of a hundred peers, who come while the only thread is busy, are seen to in one go.
-fn in_one_go(config: ServerConfigBuilder, seen: fn(&Totals) -> u64) -> u64 {
+/// Connects a hundred peers before the executor runs; returns the most of them that the server
+/// handles between two polls of another task.
+fn handled_at_once(config: ServerConfigBuilder, seen: fn(&Totals) -> u64) -> u64 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let peers: Vec<_> = (0..100).map(|_| std::net::TcpStream::connect(address)).collect();
@@ -205,10 +206,10 @@ fn in_one_go(config: ServerConfigBuilder, seen: fn(&Totals) -> u64) -> u64 {
 }
 
 #[test]
-fn a_queue_of_peers_does_not_hold_up_the_thread() {
-    let most = in_one_go(server_config().capacity(100), |totals| totals.admitted);
-    assert!(most < 10, "{most} peers were admitted in one go");
-    let nobody = server_config().allow("192.0.2.1".parse().unwrap());
-    let most = in_one_go(nobody, |totals| totals.rejected_address);
-    assert!(most < 10, "{most} peers were turned away in one go");
+fn a_queue_of_peers_does_not_block_the_executor() {
+    let most = handled_at_once(server_config().capacity(100), |totals| totals.admitted);
+    assert!(most < 10, "{most} peers were admitted at once");
+    let strict = server_config().allow("192.0.2.1".parse().unwrap());
+    let most = handled_at_once(strict, |totals| totals.rejected_address);
+    assert!(most < 10, "{most} peers were rejected at once");
 }

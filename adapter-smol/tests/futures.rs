@@ -1,9 +1,9 @@
-//! Futures of callers that wait: polled by hand, and dropped at any moment.
+//! Futures of waiters: polled by hand, and dropped at any moment.
 
 #![allow(clippy::unwrap_used, reason = "a panic here is a failed test")]
 
 mod common;
-#[allow(dead_code, reason = "the others are for the scenarios")]
+#[allow(dead_code, reason = "the other executors are for the scenarios")]
 #[path = "conformance/executors.rs"]
 mod executors;
 #[path = "conformance/harness.rs"]
@@ -44,9 +44,10 @@ fn cancelled_acquires_at_a_server_lose_no_connection() {
     polls::cancelled_acquires_at_a_server_lose_no_connection::<On<Global>>();
 }
 
-/// The reactor keeps one waker for each direction: the reader's takes the place of the pool's.
+/// The reactor keeps one waker per direction, so the reader's waker replaces the pool's. After the
+/// cancelled read, the pool must register its own again.
 #[test]
-fn a_read_that_was_given_up_leaves_no_connection_unwatched() {
+fn a_cancelled_read_leaves_the_connection_watched() {
     block_on(async {
         for mode in [TlsMode::None, TlsMode::SelfSigned] {
             let (server, address) = serve(mode, server_config()).await;
@@ -60,7 +61,7 @@ fn a_read_that_was_given_up_leaves_no_connection_unwatched() {
                     Box::pin(theirs.read(&mut buffer)).as_mut().poll(&mut context).is_pending()
                 );
                 if round % 2 == 0 {
-                    // An event between the two, which the reader's waker gets.
+                    // An event between read and put, which wakes the reader's waker.
                     let mut ours = ours;
                     ours.write_all(b"x").await.unwrap();
                     ours.flush().await.unwrap();
@@ -71,7 +72,7 @@ fn a_read_that_was_given_up_leaves_no_connection_unwatched() {
                     client.put(theirs).unwrap();
                     drop(ours);
                 }
-                // Nobody asks for it: the pool has heard of the end by itself.
+                // The pool notices the close without an acquire.
                 let gone = |closed: &u64| *closed == round + 1;
                 eventually(|| client.stats().totals.peer_closed, gone).await;
             }

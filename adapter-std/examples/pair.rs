@@ -1,7 +1,8 @@
-//! Ten requests from one end to the other, over connections that were ready before they were needed.
+//! Sends ten requests from one end to the other, over connections that were ready before they were
+//! needed.
 //!
-//! `cargo run --example pair-std`; every adapter has this example, and a diff of two
-//! shows what is different about them.
+//! `cargo run --example pair-std`. Every adapter has this example; a diff of two of them shows how
+//! the adapters differ.
 
 use std::error::Error;
 use std::io::{Read, Write};
@@ -13,12 +14,12 @@ use adapter_std::pool_driver::tls::{ClientTls, ServerTls};
 use adapter_std::pool_proto::{ClientConfig, ConnId};
 use adapter_std::{ClientPool, ServerPool};
 
-/// On the control channel: the number of a request, the id of its connection.
+/// A message of the control channel: the number of a request, and the id of its connection.
 type Message = (u32, ConnId);
 
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Long enough for anything on loopback.
+/// Long enough for any step on loopback.
 const SOON: Duration = Duration::from_secs(5);
 
 fn main() -> Outcome {
@@ -32,18 +33,20 @@ fn main() -> Outcome {
     let client = ClientPool::builder().config(config).tls(tls).connect(address.to_string())?;
     client.wait_ready(2, SOON)?;
 
-    // Stands for a control channel of the user's own between the two ends.
-    let (tell, told) = channel(1);
+    // Stands for the user's own control channel between the two ends.
+    let (sender, receiver) = channel(1);
     let (finish, finished) = channel(1);
     let pool = client.clone();
-    let answering = thread::spawn(move || answer(pool, told, finish));
-    ask(&server, tell, finished)?;
+    let answering = thread::spawn(move || answer(pool, receiver, finish));
+    ask(&server, sender, finished)?;
     answering.join().map_err(|_| "the other end panicked")??;
 
     for (name, stats) in [("server", server.stats()), ("client", client.stats())] {
         let totals = stats.totals;
-        let (made, taken, again) = (totals.established, totals.leases, totals.reused);
-        println!("{name}: {made} connections made, taken {taken} times, {again} of them again");
+        let (made, leased, reused) = (totals.established, totals.leases, totals.reused);
+        println!(
+            "{name}: {made} connections established, leased {leased} times, reused {reused} times"
+        );
     }
     client.close();
     assert!(client.closed(SOON), "the client still runs");
@@ -52,20 +55,21 @@ fn main() -> Outcome {
     Ok(())
 }
 
-/// Takes any connection, tells its id, sends a request.
-fn ask(pool: &ServerPool, tell: Sender<Message>, finished: Receiver<()>) -> Outcome {
+/// Takes any connection, sends its id over the control channel, and sends a request over the
+/// connection.
+fn ask(pool: &ServerPool, control: Sender<Message>, finished: Receiver<()>) -> Outcome {
     for number in 1..=10 {
         let mut stream = pool.acquire(SOON)?;
         let id = stream.id();
-        tell.send((number, id))?;
+        control.send((number, id))?;
         stream.write_all(format!("request {number:02}").as_bytes())?;
         stream.flush()?;
         let mut echo = [0; 10];
         stream.read_exact(&mut echo)?;
-        // It may be taken again only after the other end has put it back.
+        // Wait until the other end has put it back: only then may this end.
         finished.recv()?;
         let end = if is_last_use(number) { "dropped" } else { "put back" };
-        println!("{} came back over {id}, {end}", String::from_utf8_lossy(&echo));
+        println!("{} returned over {id}, {end}", String::from_utf8_lossy(&echo));
         if !is_last_use(number) {
             pool.put(stream)?;
         }
@@ -73,9 +77,9 @@ fn ask(pool: &ServerPool, tell: Sender<Message>, finished: Receiver<()>) -> Outc
     Ok(())
 }
 
-/// Takes the connection whose id it is told, answers the request.
-fn answer(pool: ClientPool, told: Receiver<Message>, finish: Sender<()>) -> Outcome {
-    while let Ok((number, id)) = told.recv() {
+/// Takes the connection whose id arrives on the control channel, and answers the request.
+fn answer(pool: ClientPool, control: Receiver<Message>, finish: Sender<()>) -> Outcome {
+    while let Ok((number, id)) = control.recv() {
         let mut stream = pool.acquire_by_id(id, SOON)?;
         let mut request = [0; 10];
         stream.read_exact(&mut request)?;
@@ -89,7 +93,7 @@ fn answer(pool: ClientPool, told: Receiver<Message>, finish: Sender<()>) -> Outc
     Ok(())
 }
 
-/// Connections are used again, or once.
+/// Returns whether both ends drop the connection after this request instead of putting it back.
 fn is_last_use(number: u32) -> bool {
     number.is_multiple_of(5)
 }

@@ -1,4 +1,5 @@
-//! A process without descriptors. The limit is the whole process', so this is its only test.
+//! Building pools in a process without free descriptors. The limit applies to the whole process, so
+//! this is the only test of its binary.
 
 use std::error::Error;
 use std::net::TcpListener;
@@ -8,8 +9,8 @@ use adapter_std::{BuildError, ClientPool, ServerPool};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 #[test]
-fn the_first_pool_of_a_process_without_descriptors_is_an_error_and_no_panic()
--> Result<(), Box<dyn Error>> {
+fn the_first_pool_without_descriptors_is_an_error_and_does_not_panic() -> Result<(), Box<dyn Error>>
+{
     let usual = getrlimit(Resource::Nofile);
     let listeners = [TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?];
     let address = listeners[1].local_addr()?.to_string();
@@ -22,7 +23,7 @@ fn the_first_pool_of_a_process_without_descriptors_is_an_error_and_no_panic()
     assert!(matches!(server, Err(BuildError::Start { .. })), "{server:?}");
     assert!(matches!(client, Err(BuildError::Start { .. })), "{client:?}");
 
-    // Once there are some, all is well.
+    // With descriptors, pools work.
     let _server = ServerPool::builder().listen(second)?;
     ClientPool::builder().connect(address)?.wait_ready(1, Duration::from_secs(10))?;
     Ok(())

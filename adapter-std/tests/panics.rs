@@ -1,4 +1,4 @@
-//! What a user's code does to a pool when it panics.
+//! Panics in the user's code.
 
 use std::error::Error;
 use std::net::TcpListener;
@@ -11,25 +11,25 @@ use adapter_std::rustls::server::{ClientHello, ResolvesServerCert};
 use adapter_std::rustls::sign::CertifiedKey;
 use adapter_std::{ClientPool, ServerPool};
 
-/// Panics when it is asked first.
+/// A certificate resolver that panics at its first call.
 #[derive(Debug)]
-struct Nervous {
-    asked: AtomicBool,
-    calm: Arc<dyn ResolvesServerCert>,
+struct PanicsOnce {
+    called: AtomicBool,
+    inner: Arc<dyn ResolvesServerCert>,
 }
 
-impl ResolvesServerCert for Nervous {
+impl ResolvesServerCert for PanicsOnce {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        assert!(self.asked.swap(true, Ordering::Relaxed), "asked for the first time");
-        self.calm.resolve(hello)
+        assert!(self.called.swap(true, Ordering::Relaxed), "intended panic at the first call");
+        self.inner.resolve(hello)
     }
 }
 
 #[test]
-fn a_handshake_that_panics_costs_its_own_connection_only() -> Result<(), Box<dyn Error>> {
+fn a_panicking_handshake_fails_its_own_connection_only() -> Result<(), Box<dyn Error>> {
     let mut config = (**ServerTls::self_signed()?.config()).clone();
-    let calm = Arc::clone(&config.cert_resolver);
-    config.cert_resolver = Arc::new(Nervous { asked: AtomicBool::new(false), calm });
+    let inner = Arc::clone(&config.cert_resolver);
+    config.cert_resolver = Arc::new(PanicsOnce { called: AtomicBool::new(false), inner });
 
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?.to_string();

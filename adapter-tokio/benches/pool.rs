@@ -1,11 +1,11 @@
-//! What users of the tokio adapter wait for, measured on loopback in one process:
+//! Benchmarks of the calls for which users of the tokio adapter wait, on loopback in one process:
 //!
-//! - *fill*: connections per second from an empty pool to a full one, both ends included;
-//! - *take*: taking a ready connection, the look at its socket included, and dropping or putting it;
-//! - *wake*: from the moment at which the server end is handed a new connection until the client
-//!   end's take by that id returns. The id has just been sent, so the client has yet to read it.
+//! - *fill*: connections per second while an empty pool is filled, both ends included;
+//! - *take*: acquiring a ready connection, including the check of its socket, and putting it back;
+//! - *wake*: the time from the hand-off of a new connection at the server until the client's acquire by
+//!   its id returns. The id has just been sent, so the client has yet to read it.
 //!
-//! `cargo bench -p adapter-tokio --bench pool`; `-- --quick` for a short run.
+//! Run `cargo bench -p adapter-tokio --bench pool`; with `-- --quick` it takes less time.
 
 use std::error::Error;
 use std::time::Duration;
@@ -37,7 +37,7 @@ async fn main() -> Outcome<()> {
     } else if measured {
         Size { stock: 2_000, takes: 200_000, wakes: 5_000 }
     } else {
-        // `cargo test` runs benches too: see only that it works.
+        // `cargo test` runs benches too, and only needs to see that they work.
         Size { stock: 10, takes: 10, wakes: 10 }
     };
     for (name, tls) in [("plain", false), ("TLS 1.3", true)] {
@@ -52,7 +52,7 @@ async fn main() -> Outcome<()> {
 async fn pair(low: u32, high: u32, tls: bool) -> Outcome<(ClientPool, ServerPool)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?.to_string();
-    // Room at both ends for what is put back while its replacement is on the way.
+    // Capacity for connections that are put back after their replacements were dialled.
     let server_config = ServerConfig::builder().capacity(high.saturating_mul(2)).build()?;
     let client_config = ClientConfig::builder().capacity(low..=high).build()?;
     let mut server = ServerPool::builder().config(server_config);
@@ -103,7 +103,7 @@ async fn wake(size: Size, tls: bool) -> Outcome<()> {
     let (client, server) = pair(1, 1, tls).await?;
     let mut waited = Histogram::<u64>::new(3)?;
     for _ in 0..size.wakes {
-        // Each connection is used once, so the next one is dialled while we wait for it.
+        // Each connection is used once, so the acquire waits while the next one is dialled.
         let ours = server.acquire(SOON).await?;
         let begun = Instant::now();
         let theirs = client.acquire_by_id(ours.id(), SOON).await?;
@@ -113,7 +113,7 @@ async fn wake(size: Size, tls: bool) -> Outcome<()> {
     report("wake   by id, new  ", &waited);
     let stats = client.stats().totals;
     println!(
-        "         {} of {} takes had to wait",
+        "         {} of {} acquires had to wait",
         stats.served_after_waiting,
         stats.served_after_waiting + stats.served_at_once
     );

@@ -1,7 +1,8 @@
-//! Ten requests from one end to the other, over connections that were ready before they were needed.
+//! Sends ten requests from one end to the other, over connections that were ready before they were
+//! needed.
 //!
-//! `cargo run --example pair-tokio`; every adapter has this example, and a diff of two
-//! shows what is different about them.
+//! `cargo run --example pair-tokio`. Every adapter has this example; a diff of two of them shows
+//! how the adapters differ.
 
 use std::error::Error;
 use std::time::Duration;
@@ -13,12 +14,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-/// On the control channel: the number of a request, the id of its connection.
+/// A message of the control channel: the number of a request, and the id of its connection.
 type Message = (u32, ConnId);
 
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Long enough for anything on loopback.
+/// Long enough for any step on loopback.
 const SOON: Duration = Duration::from_secs(5);
 
 fn main() -> Outcome {
@@ -36,17 +37,19 @@ async fn run() -> Outcome {
     let client = ClientPool::builder().config(config).tls(tls).connect(address.to_string())?;
     client.wait_ready(2, SOON).await?;
 
-    // Stands for a control channel of the user's own between the two ends.
-    let (tell, told) = channel(1);
+    // Stands for the user's own control channel between the two ends.
+    let (sender, receiver) = channel(1);
     let (finish, finished) = channel(1);
-    let answering = tokio::spawn(answer(client.clone(), told, finish));
-    ask(&server, tell, finished).await?;
+    let answering = tokio::spawn(answer(client.clone(), receiver, finish));
+    ask(&server, sender, finished).await?;
     answering.await??;
 
     for (name, stats) in [("server", server.stats()), ("client", client.stats())] {
         let totals = stats.totals;
-        let (made, taken, again) = (totals.established, totals.leases, totals.reused);
-        println!("{name}: {made} connections made, taken {taken} times, {again} of them again");
+        let (made, leased, reused) = (totals.established, totals.leases, totals.reused);
+        println!(
+            "{name}: {made} connections established, leased {leased} times, reused {reused} times"
+        );
     }
     client.close();
     client.closed().await;
@@ -55,20 +58,21 @@ async fn run() -> Outcome {
     Ok(())
 }
 
-/// Takes any connection, tells its id, sends a request.
-async fn ask(pool: &ServerPool, tell: Sender<Message>, mut finished: Receiver<()>) -> Outcome {
+/// Takes any connection, sends its id over the control channel, and sends a request over the
+/// connection.
+async fn ask(pool: &ServerPool, control: Sender<Message>, mut finished: Receiver<()>) -> Outcome {
     for number in 1..=10 {
         let mut stream = pool.acquire(SOON).await?;
         let id = stream.id();
-        tell.send((number, id)).await?;
+        control.send((number, id)).await?;
         stream.write_all(format!("request {number:02}").as_bytes()).await?;
         stream.flush().await?;
         let mut echo = [0; 10];
         stream.read_exact(&mut echo).await?;
-        // It may be taken again only after the other end has put it back.
-        finished.recv().await.ok_or("the other end is gone")?;
+        // Wait until the other end has put it back: only then may this end.
+        finished.recv().await.ok_or("the other end has ended")?;
         let end = if is_last_use(number) { "dropped" } else { "put back" };
-        println!("{} came back over {id}, {end}", String::from_utf8_lossy(&echo));
+        println!("{} returned over {id}, {end}", String::from_utf8_lossy(&echo));
         if !is_last_use(number) {
             pool.put(stream)?;
         }
@@ -76,9 +80,9 @@ async fn ask(pool: &ServerPool, tell: Sender<Message>, mut finished: Receiver<()
     Ok(())
 }
 
-/// Takes the connection whose id it is told, answers the request.
-async fn answer(pool: ClientPool, mut told: Receiver<Message>, finish: Sender<()>) -> Outcome {
-    while let Some((number, id)) = told.recv().await {
+/// Takes the connection whose id arrives on the control channel, and answers the request.
+async fn answer(pool: ClientPool, mut control: Receiver<Message>, finish: Sender<()>) -> Outcome {
+    while let Some((number, id)) = control.recv().await {
         let mut stream = pool.acquire_by_id(id, SOON).await?;
         let mut request = [0; 10];
         stream.read_exact(&mut request).await?;
@@ -92,7 +96,7 @@ async fn answer(pool: ClientPool, mut told: Receiver<Message>, finish: Sender<()
     Ok(())
 }
 
-/// Connections are used again, or once.
+/// Returns whether both ends drop the connection after this request instead of putting it back.
 fn is_last_use(number: u32) -> bool {
     number.is_multiple_of(5)
 }

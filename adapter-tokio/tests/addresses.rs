@@ -1,5 +1,5 @@
-//! Dialling a name with several addresses. The test's runtime is tokio, except that it resolves the name
-//! to the test's addresses, and never connects to one of them.
+//! Dialling a name with several addresses. The test's runtime is tokio, except that it resolves the
+//! name to the test's addresses, and never connects to one of them.
 
 #![allow(clippy::unwrap_used, reason = "a panic here is a failed test")]
 

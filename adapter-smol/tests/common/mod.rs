@@ -1,4 +1,4 @@
-//! What the tests of smol's own share: pools over loopback, and one way to wait.
+//! Helpers of this adapter's tests: pools over loopback, and waiting with a limit.
 
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic here is a failed test")]
@@ -19,10 +19,11 @@ use smol::future::FutureExt;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::net::TcpListener;
 
-/// The most that anything on loopback may take, on a loaded machine.
+/// The longest time that any step on loopback may take on a loaded machine.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 
-/// Looks until what it sees fits, and returns that; on timeout tells what it saw last.
+/// Calls `look` until its result satisfies `fits`, and returns that result. Panics with the last
+/// result after [`SOON`].
 #[track_caller]
 pub(crate) fn eventually<T: Debug>(
     mut look: impl FnMut() -> T,
@@ -38,17 +39,17 @@ pub(crate) fn eventually<T: Debug>(
             }
             Timer::after(Duration::from_millis(2)).await;
         }
-        panic!("{caller}: not so within {SOON:?}: {:#?}", look());
+        panic!("{caller}: the condition did not hold within {SOON:?}: {:#?}", look());
     }
 }
 
-/// Waits for what is sure to come.
+/// Runs a future that must end within [`SOON`].
 #[track_caller]
 pub(crate) fn soon<F: Future>(future: F) -> impl Future<Output = F::Output> {
     let caller = Location::caller();
     future.or(async move {
         Timer::after(SOON).await;
-        panic!("{caller}: did not end within {SOON:?}")
+        panic!("{caller}: the future did not end within {SOON:?}")
     })
 }
 
@@ -60,13 +61,13 @@ pub(crate) fn server_config() -> ServerConfigBuilder {
     ServerConfig::builder()
 }
 
-/// A client that keeps one connection, and loses no time when that fails.
+/// A client that keeps one connection, and redials after 1 ms when it fails.
 pub(crate) fn single() -> ClientConfigBuilder {
     let ms = Duration::from_millis(1);
     client_config().capacity(1..=1).backoff(ms, ms)
 }
 
-/// In mode 0, or 1.
+/// Starts a server, plain or with a self-signed certificate.
 pub(crate) async fn serve(mode: TlsMode, config: ServerConfigBuilder) -> (ServerPool, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -75,7 +76,7 @@ pub(crate) async fn serve(mode: TlsMode, config: ServerConfigBuilder) -> (Server
     (builder.listen(listener).unwrap(), address)
 }
 
-/// In mode 0, or 1.
+/// Starts a client, plain or with TLS that accepts any certificate.
 pub(crate) fn dial(mode: TlsMode, config: ClientConfigBuilder, address: SocketAddr) -> ClientPool {
     let tls = (mode != TlsMode::None).then(|| ClientTls::self_signed().unwrap());
     let builder = ClientPool::builder().config(config.build().unwrap()).tls(tls);
@@ -87,7 +88,7 @@ pub(crate) async fn send(stream: &mut (impl AsyncWriteExt + Unpin), data: &[u8])
     stream.flush().await.unwrap();
 }
 
-/// Reads exactly as much as `data` and compares.
+/// Reads as many bytes as `data` has, and checks that they are equal.
 #[track_caller]
 pub(crate) fn expect<'a>(
     stream: &'a mut (impl AsyncReadExt + Unpin),
@@ -98,6 +99,9 @@ pub(crate) fn expect<'a>(
         let mut read = vec![0; data.len()];
         let outcome = soon(stream.read_exact(&mut read)).await;
         assert!(outcome.is_ok(), "{caller}: {outcome:?}");
-        assert!(read == data, "{caller}: other data came than was sent");
+        assert!(
+            read == data,
+            "{caller}: the data that arrived differs from the data that was sent"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! What the pools run on, and what waits for them.
+//! The executors on which the scenarios run.
 
 #![allow(clippy::unwrap_used, reason = "a panic here is a failed scenario")]
 
@@ -10,16 +10,17 @@ use std::thread;
 use smol::channel::{Sender, unbounded};
 use smol::future::Boxed;
 
+/// An executor for the pools, and its `block_on` for the callers.
 pub(crate) trait Executor: Send + Sync + 'static {
     const NAME: &'static str;
 
-    /// For the builders' `on`; `None`: it is not called.
+    /// For the builders' `on`, which is not called for `None`.
     const SPAWN: Option<fn(Boxed<()>)>;
 
     fn block_on<F: Future>(future: F) -> F::Output;
 }
 
-/// The one that is there for those who bring none.
+/// Smol's global executor, the default.
 pub(crate) struct Global;
 
 impl Executor for Global {
@@ -31,7 +32,7 @@ impl Executor for Global {
     }
 }
 
-/// It is discontinued, and there are programs that run on it.
+/// async-std is discontinued, but programs still run on it.
 pub(crate) struct AsyncStd;
 
 impl Executor for AsyncStd {
@@ -43,10 +44,10 @@ impl Executor for AsyncStd {
     }
 }
 
-/// A queue and two threads: all that an executor has to have.
+/// A minimal executor of this test: a queue and two threads.
 pub(crate) struct Own;
 
-/// A future, and the queue that it goes to when it is woken.
+/// A future, and the queue to which it returns when it is woken.
 struct Task {
     future: Mutex<Option<Boxed<()>>>,
     queue: Sender<Arc<Self>>,

@@ -1,4 +1,4 @@
-//! The adapter on each of the executors, for the scenarios.
+//! The harness through which the scenarios use this adapter, for each executor.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -17,7 +17,7 @@ use smol::unblock;
 
 use crate::executors::Executor;
 
-/// The adapter on one of them.
+/// The adapter on the executor `E`.
 pub(crate) struct On<E>(PhantomData<E>);
 
 impl<E: Executor> Harness for On<E> {
@@ -72,7 +72,7 @@ impl<E: Executor> Harness for On<E> {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        // Both ways of writing: they must not differ.
+        // Plain and vectored writes must behave alike, so the length decides which is used.
         if data.len().is_multiple_of(2) {
             stream.poll_write(cx, data)
         } else {

@@ -10,7 +10,7 @@ use harness::On;
 use pool_conformance::{Adapter, Ends, OnFutures};
 
 fn main() -> ExitCode {
-    // All of them, even if one has failed.
+    // Run all executors, even if one has failed.
     let passed = [all_on::<Global>(), all_on::<AsyncStd>(), all_on::<Own>()];
     if passed == [true; 3] { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

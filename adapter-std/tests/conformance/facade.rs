@@ -1,4 +1,4 @@
-//! The adapter, which blocks already.
+//! The facade of this adapter for the scenarios; its calls block already.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic here is a failed scenario")]
 
@@ -80,7 +80,7 @@ fn boxed(stream: PooledStream) -> Box<dyn Stream> {
     Box::new(Leased(stream))
 }
 
-/// The facade of one of the two concrete pool types.
+/// Implements the facade for one of the two pool types.
 macro_rules! facade {
     ($Pool:ty, $balanced:ident) => {
         /// Returns a balancer if the pools are of this type.
@@ -212,7 +212,7 @@ macro_rules! facade {
 facade!(ClientPool, balanced_clients);
 facade!(ServerPool, balanced_servers);
 
-/// The adapter's stream.
+/// The adapter's stream, for the scenarios.
 #[derive(Debug)]
 struct Leased(PooledStream);
 

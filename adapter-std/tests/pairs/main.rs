@@ -1,8 +1,9 @@
-//! All nine pairs of a client and a server of the three adapters, in what concerns both ends.
+//! The scenarios that concern both ends, on all nine pairs of a client and a server of the three
+//! adapters.
 //!
-//! It takes the harnesses of the other adapters from their tests, so it is left out of the package.
+//! This test uses the harnesses in the other adapters' tests, so it is excluded from the package.
 
-#[allow(dead_code, reason = "the others are for smol's own tests")]
+#[allow(dead_code, reason = "the other executors are for smol's own tests")]
 #[path = "../../../adapter-smol/tests/conformance/executors.rs"]
 mod executors;
 #[path = "../../../adapter-smol/tests/conformance/harness.rs"]

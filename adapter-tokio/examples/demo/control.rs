@@ -1,5 +1,5 @@
-//! The control channel: one plain TCP connection that carries lines both ways. It belongs to the
-//! user of the pools; the pools know nothing of it.
+//! The control channel: a plain TCP connection that carries lines in both directions. It belongs to
+//! the user of the pools; the pools do not know of it.
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -8,24 +8,24 @@ use tokio::sync::mpsc;
 use crate::Failure;
 use crate::tasks::Tasks;
 
-/// Where lines are handed in.
+/// The sending side of one end of the control channel.
 #[derive(Clone)]
-pub(crate) struct Line(mpsc::UnboundedSender<String>);
+pub(crate) struct Control(mpsc::UnboundedSender<String>);
 
-impl Line {
+impl Control {
     /// Queues one line.
-    pub(crate) fn tell(&self, line: &str) {
-        // It fails only after the channel has ended, and with it everything else.
+    pub(crate) fn send(&self, line: &str) {
+        // Fails only after the channel has ended, and then the tunnel is shutting down.
         let _ = self.0.send(format!("{}\n", line.replace('\n', " ")));
     }
 }
 
-/// Runs one end over `stream`; `hear` is given every line of the other end, and can answer.
+/// Runs one end over `stream`. `on_line` receives every line of the other end, and can answer.
 pub(crate) fn run(
     tasks: &Tasks,
     stream: TcpStream,
-    hear: impl Fn(&Line, &str) + Send + 'static,
-) -> Result<Line, Failure> {
+    on_line: impl Fn(&Control, &str) + Send + 'static,
+) -> Result<Control, Failure> {
     stream.set_nodelay(true)?;
     let (reader, mut writer) = stream.into_split();
     let (sender, mut queue) = mpsc::unbounded_channel::<String>();
@@ -39,13 +39,13 @@ pub(crate) fn run(
             }
         }
     });
-    let line = Line(sender);
-    let answer = line.clone();
+    let control = Control(sender);
+    let answers = control.clone();
     tasks.service(async move {
         let mut lines = BufReader::new(reader).lines();
         while let Ok(Some(line)) = lines.next_line().await {
-            hear(&answer, &line);
+            on_line(&answers, &line);
         }
     });
-    Ok(line)
+    Ok(control)
 }

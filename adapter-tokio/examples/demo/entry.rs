@@ -1,4 +1,4 @@
-//! The entry side: takes a connection for every visitor, and tells its id to the exit side.
+//! The entry side: takes a connection for every visitor, and sends its id to the exit side.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -13,29 +13,29 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::Failure;
-use crate::control::Line;
+use crate::control::Control;
+use crate::framing::{carry, pass, send};
 use crate::fresh::Arrivals;
 use crate::ledger::{HandOver, Ledger, stamped};
 use crate::tasks::{Tasks, lock};
-use crate::tunnel::{carry, pass, send};
 
-/// The first byte that a visitor receives: it has been given a connection …
-pub(crate) const WELCOME: u8 = b'+';
-/// … or none, and the reason follows.
-pub(crate) const SORRY: u8 = b'-';
+/// The first byte that a visitor receives if it gets a connection.
+pub(crate) const SERVED: u8 = b'+';
+/// The first byte that a visitor receives if it does not; the reason follows.
+pub(crate) const REFUSED: u8 = b'-';
 
-/// For what must come soon, and whose absence is a fault of the demo.
+/// The limit for steps that must end soon; to exceed it is a fault of the demo.
 const SOON: Duration = Duration::from_secs(5);
 
-/// How the exit side is done with a connection: it has given it back, or never had it.
+/// The exit side's report on a connection: done with it, or the reason why it did not get it.
 type Reply = Result<(), String>;
 
-/// What the entry side hears on the control channel.
+/// The replies that the entry side expects on the control channel, by connection.
 #[derive(Clone, Default)]
 pub(crate) struct Replies(Arc<Mutex<HashMap<ConnId, oneshot::Sender<Reply>>>>);
 
 impl Replies {
-    pub(crate) fn hear(&self, line: &str) {
+    pub(crate) fn receive(&self, line: &str) {
         let mut words = line.splitn(3, ' ');
         let (verb, id) = (words.next(), words.next());
         let Some(id) = id.and_then(|id| id.parse::<ConnId>().ok()) else {
@@ -46,7 +46,7 @@ impl Replies {
             _ => Err(words.next().unwrap_or_default().to_owned()),
         };
         if let Some(waiting) = lock(&self.0).remove(&id) {
-            // Nobody waits for the news about a connection that was cut off here first.
+            // Fails if the connection was cut off at this end first.
             let _ = waiting.send(reply);
         }
     }
@@ -58,19 +58,19 @@ impl Replies {
     }
 }
 
-/// The entry side of a tunnel, at whichever pool.
+/// The entry side of a tunnel, at the client or the server pool.
 pub(crate) struct Entry<P: AnyPool<Runtime = Tokio>> {
     pub(crate) pool: Arc<Mutex<P>>,
-    pub(crate) line: Line,
+    pub(crate) control: Control,
     pub(crate) replies: Replies,
     pub(crate) ledger: Ledger,
-    /// How long a visitor waits for a connection.
+    /// The time that a visitor waits for a connection.
     pub(crate) timeout: Duration,
     pub(crate) calls: AtomicU64,
 }
 
 impl<P: AnyPool<Runtime = Tokio>> Entry<P> {
-    /// Serves whoever comes to `listener`, with pooled connections.
+    /// Serves visitors of `listener` with pooled connections.
     pub(crate) fn open(self, tasks: &Tasks, listener: TcpListener) {
         let (entry, jobs) = (Arc::new(self), tasks.clone());
         tasks.service(async move {
@@ -99,14 +99,15 @@ impl<P: AnyPool<Runtime = Tokio>> Entry<P> {
         self.ledger.open().handed_over.push(hand_over);
         drop(visitor);
         if let Ok((stream, reply)) = carried
-            && let Err(error) = give_back(&pool, stream, keep, reply).await
+            && let Err(error) = put_back(&pool, stream, keep, reply).await
         {
             let mut records = self.ledger.open();
-            records.not_given_back.push(error.to_string());
+            records.put_errors.push(error.to_string());
         }
     }
 
-    /// Carries one visitor; gives the connection, and the exit side's word unless it has come.
+    /// Carries the data of one visitor. Returns the connection, and the exit side's reply if that is
+    /// still to come.
     async fn carry(
         &self,
         mut stream: PooledStream,
@@ -117,17 +118,18 @@ impl<P: AnyPool<Runtime = Tokio>> Entry<P> {
         let id = stream.id();
         self.ledger.open().entry_ids.push(id);
         visitor.set_nodelay(true)?;
-        visitor.write_all(&[WELCOME]).await?;
-        // So that the exit side can compare: this is what the entry side calls the connection.
+        visitor.write_all(&[SERVED]).await?;
+        // The exit side compares this with the id that it knows.
         send(&mut stream, id.to_string().as_bytes()).await?;
         if call.is_multiple_of(2) {
-            // Early data: the exit side cannot have taken a connection whose id it does not know.
+            // Early data: the exit side does not know the id yet, so it cannot have taken the
+            // connection.
             pass(visitor, &mut stream).await?;
             self.ledger.open().early += 1;
         }
         let mut reply = self.replies.expect(id);
         let kind = if keep { "keep" } else { "close" };
-        self.line.tell(&format!("take {id} {kind}"));
+        self.control.send(&format!("take {id} {kind}"));
         let reply = {
             let mut carry = pin!(carry(&mut stream, visitor));
             tokio::select! {
@@ -147,9 +149,9 @@ impl<P: AnyPool<Runtime = Tokio>> Entry<P> {
     }
 }
 
-/// Puts a connection back, or closes it in good order. Before it is put back here, the exit side
-/// must have put it back there: what arrives before that is thrown away.
-async fn give_back<P: AnyPool<Runtime = Tokio>>(
+/// Puts a connection back, or shuts it down. This end puts it back only after the exit side has: a
+/// put discards data that has arrived before it.
+async fn put_back<P: AnyPool<Runtime = Tokio>>(
     pool: &P,
     mut stream: PooledStream,
     keep: bool,
@@ -164,11 +166,11 @@ async fn give_back<P: AnyPool<Runtime = Tokio>>(
     Ok(pool.pool().put(stream)?)
 }
 
-/// Serves whoever comes to `listener` with a connection that is made for him: the baseline.
+/// Serves each visitor of `listener` with a new connection: the baseline.
 pub(crate) fn open_fresh(
     tasks: &Tasks,
     listener: TcpListener,
-    line: Line,
+    control: Control,
     arrivals: Arrivals,
     ledger: Ledger,
 ) {
@@ -178,13 +180,13 @@ pub(crate) fn open_fresh(
         while let Ok((mut visitor, _)) = listener.accept().await {
             call += 1;
             let arrival = arrivals.expect(call);
-            line.tell(&format!("dial {call}"));
+            control.send(&format!("dial {call}"));
             let ledger = ledger.clone();
             jobs.job(async move {
                 let served = async {
                     visitor.set_nodelay(true)?;
                     let mut stream = timeout(SOON, arrival).await??;
-                    visitor.write_all(&[WELCOME]).await?;
+                    visitor.write_all(&[SERVED]).await?;
                     carry(&mut stream, &mut visitor).await?;
                     stream.shutdown().await?;
                     Ok::<_, Failure>(())
@@ -197,15 +199,15 @@ pub(crate) fn open_fresh(
     });
 }
 
-/// Tells a visitor why there is no connection. What it sends meanwhile is read, because closing a
-/// socket with unread data would take the answer back (RST).
+/// Sends a visitor the reason why it gets no connection. Data from the visitor is read, because
+/// closing a socket with unread data sends an RST, which may destroy the answer.
 async fn refuse(mut visitor: TcpStream, why: &str) {
     let answer = async {
-        visitor.write_all(&[SORRY]).await?;
+        visitor.write_all(&[REFUSED]).await?;
         visitor.write_all(why.as_bytes()).await?;
         visitor.shutdown().await?;
         tokio::io::copy(&mut visitor, &mut tokio::io::sink()).await
     };
-    // A visitor that has left does not want to know.
+    // Fails if the visitor has left.
     let _ = timeout(SOON, answer).await;
 }

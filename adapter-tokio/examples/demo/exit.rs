@@ -1,4 +1,4 @@
-//! The exit side: takes the connections whose ids it hears, and connects them to the service.
+//! The exit side: takes the connections whose ids it receives, and connects them to the service.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -9,38 +9,39 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::Failure;
-use crate::control::Line;
+use crate::control::Control;
+use crate::framing::{carry, receive};
 use crate::fresh;
 use crate::ledger::{HandOver, Ledger, stamped};
 use crate::payload::Checker;
 use crate::tasks::{Tasks, lock};
-use crate::tunnel::{carry, receive};
 
-/// How long a connection is waited for whose id was heard: under a delay the id may be faster.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The timeout of an acquire by id. On a delayed path, the id may arrive before its connection is
+/// ready.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The exit side of a tunnel, at whichever pool.
+/// The exit side of a tunnel, at the client or the server pool.
 pub(crate) struct Exit<P: AnyPool<Runtime = Tokio>> {
     pub(crate) pool: Arc<Mutex<P>>,
     pub(crate) service: SocketAddr,
     pub(crate) ledger: Ledger,
-    /// For the baseline: where fresh connections are dialled to, and how.
+    /// For the baseline: the address to which fresh connections are dialled, and their TLS settings.
     pub(crate) fresh: (SocketAddr, ClientTls),
 }
 
 impl<P: AnyPool<Runtime = Tokio>> Exit<P> {
-    /// One line of the control channel; `line` takes the answer.
-    pub(crate) fn hear(self: &Arc<Self>, tasks: &Tasks, line: &Line, told: &str) {
-        let (exit, line) = (Arc::clone(self), line.clone());
-        let mut words = told.split(' ');
+    /// Handles one line of the control channel; answers go to `control`.
+    pub(crate) fn receive(self: &Arc<Self>, tasks: &Tasks, control: &Control, line: &str) {
+        let (exit, control) = (Arc::clone(self), control.clone());
+        let mut words = line.split(' ');
         match (words.next(), words.next(), words.next()) {
             (Some("take"), Some(id), Some(kind)) => {
                 let (id, keep) = (id.parse::<ConnId>(), kind == "keep");
                 tasks.job(async move {
                     let Ok(id) = id else { return };
                     match exit.take(id, keep).await {
-                        Ok(()) => line.tell(&format!("done {id}")),
-                        Err(error) => line.tell(&format!("lost {id} {error}")),
+                        Ok(()) => control.send(&format!("done {id}")),
+                        Err(error) => control.send(&format!("lost {id} {error}")),
                     }
                 });
             }
@@ -53,13 +54,13 @@ impl<P: AnyPool<Runtime = Tokio>> Exit<P> {
                     }
                 });
             }
-            _ => self.ledger.open().faults.push(format!("heard {told:?}")),
+            _ => self.ledger.open().faults.push(format!("unknown line {line:?}")),
         }
     }
 
     async fn take(&self, id: ConnId, keep: bool) -> Result<(), Failure> {
         let pool = lock(&self.pool).clone();
-        let taken = stamped(pool.pool().acquire_by_id(id, PATIENCE));
+        let taken = stamped(pool.pool().acquire_by_id(id, ACQUIRE_TIMEOUT));
         let ((began, taken), service) = tokio::join!(taken, TcpStream::connect(self.service));
         let (mut stream, mut service) = (taken?, service?);
         service.set_nodelay(true)?;
@@ -68,8 +69,8 @@ impl<P: AnyPool<Runtime = Tokio>> Exit<P> {
                 self.ledger.open().exit_ids.push(id);
             }
             Ok(name) => {
-                self.ledger.open().misnamed += 1;
-                return Err(format!("{id} is called {name:?} at the other end").into());
+                self.ledger.open().id_mismatches += 1;
+                return Err(format!("{id} has the id {name:?} at the other end").into());
             }
             Err(error) => {
                 let complete = false;
@@ -99,7 +100,7 @@ impl<P: AnyPool<Runtime = Tokio>> Exit<P> {
     }
 }
 
-/// The service behind the tunnel: sends back what it receives, having checked every byte.
+/// The service behind the tunnel: checks every byte that it receives, and sends it back.
 pub(crate) fn open_service(tasks: &Tasks, listener: TcpListener, ledger: &Ledger) {
     let (jobs, ledger) = (tasks.clone(), ledger.clone());
     tasks.service(async move {
@@ -119,7 +120,7 @@ async fn echo(caller: &mut TcpStream, ledger: &Ledger) -> Result<(), Failure> {
     caller.set_nodelay(true)?;
     let mut header = [0; 12];
     if caller.read_exact(&mut header).await.is_err() {
-        // Cut off before it had begun; whoever sent it counts that.
+        // Cut off before it had begun; the visitor counts it.
         return Ok(());
     }
     let mut checker = Checker::from_header(&header)?;

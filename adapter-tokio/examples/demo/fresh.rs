@@ -1,12 +1,12 @@
 //! The baseline: a new connection for every visitor.
 //!
-//! How it is fair: the same visitors, entry side, exit side, service, control channel, proxies and
-//! framing as with the pools; the same rustls configurations (TLS 1.3, the same certificate and
-//! pin, no resumption, as in a tunnel whose two ends do not keep tickets) and TCP_NODELAY; the same
-//! end dials. The id is not needed: the new connection says for which visitor it was made right
-//! after the handshake, in the same flight as the client's Finished. The exit side connects to the
-//! service while it dials. And the proxy cannot delay a SYN, which spares the baseline a round trip
-//! that it would cost in earnest.
+//! The comparison is fair for these reasons. Visitors, entry side, exit side, service, control
+//! channel, proxies and framing are those of the pools. So are the rustls configurations (TLS 1.3,
+//! the same certificate and pin; no resumption, as in a tunnel whose ends do not keep tickets),
+//! TCP_NODELAY, and the end that dials. An id is not needed: the new connection carries the number
+//! of its visitor right after the handshake, in the same flight as the client's Finished. The exit
+//! side connects to the service while it dials. The proxy cannot delay a SYN, which saves the
+//! baseline a round trip that it would have on a real path.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ use crate::tasks::{Tasks, lock};
 
 type Accepted = server::TlsStream<TcpStream>;
 
-/// Connections that are being made, by the number of their visitor.
+/// Connections that are being established, by the number of their visitor.
 #[derive(Clone, Default)]
 pub(crate) struct Arrivals(Arc<Mutex<HashMap<u64, oneshot::Sender<Accepted>>>>);
 
@@ -34,7 +34,7 @@ impl Arrivals {
         receiver
     }
 
-    /// Accepts connections and hands each to its visitor.
+    /// Accepts connections, and hands each of them to its visitor.
     pub(crate) fn open(&self, tasks: &Tasks, listener: TcpListener, tls: &ServerTls) {
         let acceptor = TlsAcceptor::from(Arc::clone(tls.config()));
         let (arrivals, jobs) = (self.clone(), tasks.clone());
@@ -42,26 +42,26 @@ impl Arrivals {
             while let Ok((tcp, _)) = listener.accept().await {
                 let (arrivals, acceptor) = (arrivals.clone(), acceptor.clone());
                 jobs.job(async move {
-                    // A visitor whose connection does not come says so.
-                    let _ = arrivals.welcome(tcp, &acceptor).await;
+                    // Its visitor reports a connection that does not arrive.
+                    let _ = arrivals.hand_over(tcp, &acceptor).await;
                 });
             }
         });
     }
 
-    async fn welcome(&self, tcp: TcpStream, acceptor: &TlsAcceptor) -> Result<(), Failure> {
+    async fn hand_over(&self, tcp: TcpStream, acceptor: &TlsAcceptor) -> Result<(), Failure> {
         tcp.set_nodelay(true)?;
         let mut stream = acceptor.accept(tcp).await?;
         let call = stream.read_u64().await?;
         if let Some(waiting) = lock(&self.0).remove(&call) {
-            // The visitor may have given up.
+            // Fails if the visitor has stopped waiting.
             let _ = waiting.send(stream);
         }
         Ok(())
     }
 }
 
-/// Makes the connection for the visitor `call`.
+/// Dials the connection for visitor number `call`.
 pub(crate) async fn dial(
     address: SocketAddr,
     tls: &ClientTls,

@@ -1,5 +1,5 @@
-//! How long a visitor waits for the first byte: on a pooled connection, and on one that is made for
-//! it ([`fresh`](crate::fresh) says how that is fair).
+//! The stage that measures a visitor's time to the first byte: on a pooled connection, and on a
+//! fresh one ([`fresh`](crate::fresh) explains why the comparison is fair).
 
 use std::time::Duration;
 
@@ -7,38 +7,39 @@ use crate::Failure;
 use crate::payload::Size;
 use crate::progress::Phase;
 use crate::report::{Checks, count, ratio, table, time};
-use crate::story::{CROWD, close, faultless};
+use crate::stages::{AT_A_TIME, close, faultless};
+use crate::tunnel::{Plan, Side, Tunnel};
 use crate::visitors::{Load, Tally, send};
-use crate::world::{Plan, Side, World};
 
-/// Paced visitors, and the time between two: 250 a second, well below what two cores can dial and
-/// handshake, so that the pool's stock suffices and the baseline does not queue for the CPU.
+/// The number of paced visitors.
 const PACED: u64 = 300;
+/// The time between two paced visitors. With 250 visitors a second, two cores are far from busy with
+/// dials and handshakes, so the pool's stock suffices and the baseline does not queue for the CPU.
 const EVERY: Duration = Duration::from_millis(4);
 
-/// Ready connections at the start of each load: the burst fits in.
+/// Ready connections at the start of each load, enough for the burst.
 const STOCK: u32 = 256;
 
-/// Each way, between the pools and on the control channel.
+/// The delay each way, between the pools and on the control channel.
 const DELAY: Duration = Duration::from_millis(20);
 
-/// Both paths, both loads, pooled and fresh.
+/// Measures both paths, with both loads, on pooled and on fresh connections.
 pub(crate) async fn compare(checks: &mut Checks) -> Result<(), Failure> {
     let mut rows = Vec::new();
     for (path, delay) in [("loopback", Duration::ZERO), ("20 ms each way", DELAY)] {
         measure(checks, path, delay, &mut rows).await?;
     }
     table(
-        "First byte: from a visitor's connect to the first byte that comes back to it",
+        "First byte: from a visitor's connect to the first byte that returns",
         &["path, load", "p50 pooled", "fresh", "ratio", "p99 pooled", "fresh", "ratio"],
         rows,
     );
-    println!("  fresh: the same path, but TCP and TLS are made for each visitor when it comes.");
-    println!("  paced: {PACED} visitors, one every {}; burst: {CROWD} at once.", time(EVERY));
+    println!("  fresh: the same path, but with a new TCP and TLS connection for each visitor.");
+    println!("  paced: {PACED} visitors, one every {}; burst: {AT_A_TIME} at once.", time(EVERY));
     println!(
-        "  Both find {STOCK} ready connections at first. The delay is on the control channel, too;"
+        "  Both start with {STOCK} ready connections. The control channel is delayed too, but a"
     );
-    println!("  it cannot delay a SYN, which spares fresh a round trip of 40 ms.\n");
+    println!("  SYN is not, which saves fresh a round trip of 40 ms.\n");
     Ok(())
 }
 
@@ -48,7 +49,7 @@ async fn measure(
     delay: Duration,
     rows: &mut Vec<Vec<String>>,
 ) -> Result<(), Failure> {
-    let world = World::start(Plan {
+    let tunnel = Tunnel::start(Plan {
         entry: Side::Accepting,
         stock: (STOCK, 4 * STOCK),
         delay,
@@ -56,15 +57,15 @@ async fn measure(
     })
     .await?;
     let what = format!("timing first bytes, pooled and fresh, {path}");
-    let phase = Phase::begin(&what, 2 * (PACED + CROWD));
+    let phase = Phase::begin(&what, 2 * (PACED + AT_A_TIME));
     let paced = Load::Paced { every: EVERY, total: PACED };
-    let burst = Load::Burst { total: CROWD };
+    let burst = Load::Burst { total: AT_A_TIME };
     let (mut all, mut medians) = (Tally::new(), Vec::new());
     for (name, load) in [("paced", paced), ("burst", burst)] {
         let mut both = Vec::new();
-        for entry in [world.entry, world.fresh_entry] {
-            world.idle().await;
-            world.stocked(STOCK).await?;
+        for entry in [tunnel.entry, tunnel.fresh_entry] {
+            tunnel.idle().await;
+            tunnel.stocked(STOCK).await?;
             let tally = send(entry, load, Size::Fixed(1024), &phase).await;
             all.add(&tally);
             both.push(tally);
@@ -79,7 +80,7 @@ async fn measure(
         medians.push((name, ours.percentile(50.0), theirs.percentile(50.0)));
     }
     phase.end(&format!("✓ timed {} first bytes, {path}", count(all.served)));
-    let records = close(world, checks).await;
+    let records = close(tunnel, checks).await;
     faultless(checks, path, &all, &records);
     if !delay.is_zero() {
         for (name, ours, theirs) in medians {

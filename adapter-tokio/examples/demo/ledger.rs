@@ -1,4 +1,4 @@
-//! What has happened at the two ends of a tunnel, written down where it happens.
+//! The records of events at the two ends of a tunnel.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -10,46 +10,46 @@ use tokio::time::Instant;
 
 use crate::tasks::lock;
 
-/// One stream that a pool gave to its user.
+/// A stream that a pool handed to its user.
 #[derive(Clone, Copy)]
 pub(crate) struct HandOver {
-    /// Not later than the pool's own last look at the connection.
+    /// A time before the pool's last check of the connection.
     pub(crate) began: Instant,
-    /// Everything was carried both ways.
+    /// Whether all data was carried, in both directions.
     pub(crate) complete: bool,
 }
 
-/// The records.
+/// The records of one tunnel.
 #[derive(Default)]
 pub(crate) struct Records {
-    /// Ids as the entry side saw them, one for each visitor given a pooled connection.
+    /// The ids at the entry side, one for each visitor that got a pooled connection.
     pub(crate) entry_ids: Vec<ConnId>,
-    /// Ids of the connections that the exit side took, where the first bytes on the connection
-    /// (written by the entry side) named the same id.
+    /// The ids of connections that the exit side took, if the first bytes on the connection
+    /// (written by the entry side) contained the same id.
     pub(crate) exit_ids: Vec<ConnId>,
     /// Connections whose two ends disagree about the id.
-    pub(crate) misnamed: u64,
-    /// Visitors whose first bytes had left before the exit side was told the id.
+    pub(crate) id_mismatches: u64,
+    /// Visitors whose first bytes were sent before the id was sent to the exit side.
     pub(crate) early: u64,
-    /// Visitors that were refused at once, because there is nothing to wait for.
+    /// Visitors that were refused at once, because waiting would be in vain.
     pub(crate) refused: u64,
     /// Visitors whose wait for a connection timed out.
     pub(crate) timed_out: u64,
-    /// Why, in the pool's words: one example of each, the one that tells most.
+    /// The pool's errors: an example of a refusal, and the longest timeout text.
     pub(crate) refusals: [Option<String>; 2],
-    /// At the entry.
+    /// Streams that the entry side got.
     pub(crate) handed_over: Vec<HandOver>,
-    /// What went wrong when a connection was given back after use.
-    pub(crate) not_given_back: Vec<String>,
-    /// At the exit: connections taken on which not one byte came before they ended.
+    /// Errors of putting a connection back, or shutting it down, after use.
+    pub(crate) put_errors: Vec<String>,
+    /// Connections that the exit side took, and that ended without a byte.
     pub(crate) empty_at_exit: Vec<HandOver>,
-    /// Bytes that reached the service and were right.
+    /// Correct bytes that reached the service.
     pub(crate) service_bytes: u64,
-    /// What was wrong with those that were not.
+    /// Descriptions of everything else that went wrong.
     pub(crate) faults: Vec<String>,
 }
 
-/// The records, shared by both ends.
+/// The records, shared by both ends of the tunnel.
 #[derive(Clone, Default)]
 pub(crate) struct Ledger(Arc<Mutex<Records>>);
 
@@ -62,9 +62,9 @@ impl Ledger {
         let mut records = self.open();
         let [refusal, timeout] = &mut records.refusals;
         if matches!(error, AcquireError::Timeout { .. }) {
-            let told = error.to_string();
-            if timeout.as_ref().is_none_or(|known| known.len() < told.len()) {
-                *timeout = Some(told);
+            let text = error.to_string();
+            if timeout.as_ref().is_none_or(|known| known.len() < text.len()) {
+                *timeout = Some(text);
             }
             records.timed_out += 1;
         } else {
@@ -74,8 +74,7 @@ impl Ledger {
     }
 }
 
-/// Awaits `future`, and says when the poll began that made it ready: what it found out, it found
-/// out after that.
+/// Awaits `future`, and returns the time at which its last poll began: its result is not older.
 pub(crate) async fn stamped<F: Future>(future: F) -> (Instant, F::Output) {
     let mut future = pin!(future);
     poll_fn(|cx| {

@@ -1,25 +1,25 @@
-//! A tunnel on two connection pools, shown at work and put to the test: `cargo run --release
-//! --example demo`. Loopback only, no arguments, about 15 seconds. The last line is `demo: ok …`
-//! and the exit code 0 if every check held.
+//! A tunnel on two connection pools, demonstrated and checked: `cargo run --release --example
+//! demo`. It uses loopback only, takes no arguments, and runs for about 15 seconds. If every check
+//! holds, the last line is `demo: ok …` and the exit code is 0.
 
-mod aftermath;
 mod control;
 mod descriptors;
 mod entry;
 mod exit;
+mod framing;
 mod fresh;
 mod latency;
 mod ledger;
 mod outage;
+mod outage_report;
 mod payload;
 mod progress;
 mod proxy;
 mod report;
-mod story;
+mod stages;
 mod tasks;
 mod tunnel;
 mod visitors;
-mod world;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -29,10 +29,10 @@ use tokio::time::{Instant, timeout};
 
 use report::{Checks, time};
 
-/// Whatever goes wrong outside the checks.
+/// An error outside the checks.
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// With what comes before and after, less than 30 s.
+/// With start and shutdown, the program takes less than 30 s.
 const DEADLINE: Duration = Duration::from_secs(28);
 
 fn main() -> ExitCode {
@@ -40,8 +40,8 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let verdict = match runtime {
         Ok(runtime) => {
-            let verdict = runtime.block_on(tell());
-            // After the deadline something may hang: it is not waited for.
+            let verdict = runtime.block_on(run());
+            // Do not wait for tasks: after the deadline, one may hang.
             runtime.shutdown_background();
             verdict
         }
@@ -59,16 +59,16 @@ fn main() -> ExitCode {
     }
 }
 
-/// Tells the story within the deadline, and says how it ended.
-async fn tell() -> Result<String, String> {
+/// Runs all stages within the deadline; returns the verdict.
+async fn run() -> Result<String, String> {
     let began = Instant::now();
     let mut checks = Checks::default();
-    let told = timeout(DEADLINE, story::tell(&mut checks)).await;
+    let outcome = timeout(DEADLINE, stages::run(&mut checks)).await;
     let (count, failed) = checks.print();
     println!();
-    match told {
-        Err(_) => return Err(format!("not done after {}", time(DEADLINE))),
-        Ok(Err(error)) => return Err(format!("it broke off: {error}")),
+    match outcome {
+        Err(_) => return Err(format!("not done within {}", time(DEADLINE))),
+        Ok(Err(error)) => return Err(format!("stopped early: {error}")),
         Ok(Ok(())) => {}
     }
     if failed.is_empty() {

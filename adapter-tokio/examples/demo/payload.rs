@@ -1,20 +1,20 @@
-//! What visitors send: random bytes that anyone who reads the first twelve can make again, so that
-//! the service checks what comes and the visitor checks what comes back.
+//! The data of visitors: pseudo-random bytes that follow from a header of twelve bytes. So the
+//! service can check the data that it receives, and the visitor can check the echo.
 
 use crate::Failure;
 
-/// The visitor's number, and how many random bytes follow.
+/// The size of the header: the visitor's number, and the number of random bytes.
 const HEADER: usize = 12;
 
 /// The largest random part.
 const LARGEST: u32 = 256 * 1024;
 
-/// How much a visitor sends after the header.
+/// The number of bytes that a visitor sends after the header.
 #[derive(Clone, Copy)]
 pub(crate) enum Size {
-    /// 1 byte to 256 KiB, every power of two as likely as the next.
+    /// 1 byte to 256 KiB, each power of two with the same probability.
     Mixed,
-    /// The same for all.
+    /// The same number for all visitors.
     Fixed(u32),
 }
 
@@ -22,7 +22,7 @@ fn random(visitor: u64) -> fastrand::Rng {
     fastrand::Rng::with_seed(visitor.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
-/// All that a visitor sends.
+/// Returns all bytes that a visitor sends.
 pub(crate) fn payload(visitor: u64, size: Size) -> Vec<u8> {
     let size = match size {
         Size::Fixed(size) => size,
@@ -45,7 +45,7 @@ fn content(visitor: u64, size: u32) -> Vec<u8> {
     bytes
 }
 
-/// Compares what comes, piece by piece, with what has to come.
+/// Compares received data with the expected data, piece by piece.
 pub(crate) struct Checker {
     expected: Vec<u8>,
     seen: usize,
@@ -56,26 +56,29 @@ impl Checker {
         Self { expected, seen: 0 }
     }
 
-    /// A checker for the stream that begins with `header`, none of which counts as seen yet.
+    /// Returns a checker for the stream that begins with `header`. The header does not count as
+    /// seen yet.
     pub(crate) fn from_header(header: &[u8; HEADER]) -> Result<Self, Failure> {
         let (visitor, size) = header.split_at(8);
         let visitor = u64::from_be_bytes(visitor.try_into()?);
         let size = u32::from_be_bytes(size.try_into()?);
         if size > LARGEST {
-            return Err(format!("a header announces {size} bytes: it is corrupt").into());
+            return Err(format!("a corrupt header announces {size} bytes").into());
         }
         Ok(Self::new(content(visitor, size)))
     }
 
-    /// Every byte of the next piece.
+    /// Checks every byte of the next piece.
     pub(crate) fn check(&mut self, piece: &[u8]) -> Result<(), Failure> {
         let end = self.seen + piece.len();
         let Some(expected) = self.expected.get(self.seen..end) else {
             let length = self.expected.len();
-            return Err(format!("{end} bytes came, {length} were sent").into());
+            return Err(format!("{end} bytes arrived, {length} were sent").into());
         };
         if let Some(at) = expected.iter().zip(piece).position(|(a, b)| a != b) {
-            return Err(format!("byte {} is not what was sent", self.seen + at).into());
+            return Err(
+                format!("byte {} differs from the one that was sent", self.seen + at).into()
+            );
         }
         self.seen = end;
         Ok(())

@@ -1,10 +1,10 @@
-//! What is seen while it runs: bars on a terminal, a line for each phase elsewhere.
+//! Progress of the phases: bars on a terminal, a line for each phase elsewhere.
 
 use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// One phase.
+/// A phase and its progress bar.
 #[derive(Clone)]
 pub(crate) struct Phase {
     bar: ProgressBar,
@@ -26,12 +26,12 @@ impl Phase {
         Self { bar }
     }
 
-    /// One step further.
+    /// Advances the bar by one step.
     pub(crate) fn step(&self) {
         self.bar.inc(1);
     }
 
-    /// The phase is over; `result` stays to be read.
+    /// Ends the phase, and prints its result.
     pub(crate) fn end(&self, result: &str) {
         self.bar.finish_and_clear();
         println!("  {result}");

@@ -1,6 +1,7 @@
-//! A proxy that makes a path long: every byte is delivered a fixed time after it was read, in
-//! order. What is under way waits in a queue with its time of delivery, so that the delay costs no
-//! throughput. It cannot delay a SYN: connecting through it takes no round trip.
+//! A proxy that delays data: every byte is delivered, in order, a fixed time after it was read.
+//! Data in flight waits in a queue with its time of delivery, so that the delay does not limit the
+//! throughput. The proxy cannot delay a SYN: connecting through it does not take a delayed round
+//! trip.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,13 +15,15 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::Failure;
 use crate::tasks::Tasks;
-use crate::world::listen;
+use crate::tunnel::listen;
 
-/// Bytes in one read, and reads under way: 4 MiB in 20 ms, more than any connection here has.
+/// The most bytes in a read.
 const READ: usize = 16 * 1024;
-const UNDER_WAY: usize = 256;
+/// The most reads in flight. With [`READ`], 4 MiB in 20 ms: more than any connection here carries.
+const IN_FLIGHT: usize = 256;
 
-/// An address behind which `upstream` is `delay` away, each way; without a delay `upstream` itself.
+/// Returns the address of a proxy that delays data to and from `upstream`; without a delay, returns
+/// `upstream` itself.
 pub(crate) fn distant(
     tasks: &Tasks,
     upstream: SocketAddr,
@@ -34,7 +37,7 @@ pub(crate) fn distant(
     tasks.service(async move {
         while let Ok((near, _)) = listener.accept().await {
             connections.service(async move {
-                // Whatever ends it: both sides see their connection end.
+                // On any error, both sides see their connection end.
                 let _ = relay(near, upstream, delay).await;
             });
         }
@@ -52,13 +55,13 @@ async fn relay(mut near: TcpStream, upstream: SocketAddr, delay: Duration) -> io
         .map(drop)
 }
 
-/// One direction; the end of the stream travels like a byte.
+/// Carries one direction; EOF is delayed like data.
 async fn delayed(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     delay: Duration,
 ) -> io::Result<()> {
-    let (enter, mut leave) = mpsc::channel::<(Instant, Bytes)>(UNDER_WAY);
+    let (enter, mut leave) = mpsc::channel::<(Instant, Bytes)>(IN_FLIGHT);
     let fill = async move {
         let mut buffer = [0; READ];
         loop {

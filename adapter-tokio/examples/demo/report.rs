@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use comfy_table::{Cell, CellAlignment, Table};
 
-/// Checks, in the order in which they were made.
+/// The checks, in the order in which they were made.
 #[derive(Default)]
 pub(crate) struct Checks {
     checks: Vec<Check>,
-    /// Pools closed, and connections that were live in them after that.
+    /// The number of closed pools, and of connections that were live in them afterwards.
     closed: (u32, u32),
 }
 
@@ -19,7 +19,7 @@ struct Check {
 }
 
 impl Checks {
-    /// Notes whether `claim` holds, and the numbers that say so.
+    /// Records whether `claim` holds, and the evidence.
     pub(crate) fn note(
         &mut self,
         holds: bool,
@@ -29,13 +29,13 @@ impl Checks {
         self.checks.push(Check { holds, claim: claim.into(), evidence: evidence.into() });
     }
 
-    /// Notes that a pair of pools was closed and so many connections were still live after that.
+    /// Records that a pair of pools was closed, and that `live` connections were live afterwards.
     pub(crate) fn closed(&mut self, live: u32) {
         self.closed.0 += 2;
         self.closed.1 += live;
     }
 
-    /// Prints all of them; how many there are, and the claims that do not hold.
+    /// Prints all checks; returns their number, and the claims that do not hold.
     pub(crate) fn print(&mut self) -> (usize, Vec<&str>) {
         let (pools, live) = self.closed;
         let evidence = format!("{live} live in {pools} pools");
@@ -53,7 +53,7 @@ impl Checks {
     }
 }
 
-/// Prints a table whose first column is words and whose others are numbers.
+/// Prints a table with words in its first column, and numbers in the others.
 pub(crate) fn table(title: &str, header: &[&str], rows: Vec<Vec<String>>) {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::UTF8_BORDERS_ONLY.with_rounded_corners());
@@ -87,7 +87,7 @@ pub(crate) fn wrapped(text: &str) {
     println!("{line}");
 }
 
-/// Three digits are enough: 812 µs, 4.31 ms, 1.20 s.
+/// Formats a duration with three digits: 812 µs, 4.31 ms, 1.20 s.
 pub(crate) fn time(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     let (value, unit) = match seconds {
@@ -102,7 +102,7 @@ pub(crate) fn time(duration: Duration) -> String {
     }
 }
 
-/// How many times `ours` goes into `theirs`.
+/// Formats `theirs` as a multiple of `ours`.
 pub(crate) fn ratio(ours: Duration, theirs: Duration) -> String {
     if ours.is_zero() {
         return "-".to_owned();
@@ -110,7 +110,7 @@ pub(crate) fn ratio(ours: Duration, theirs: Duration) -> String {
     format!("{:.1}×", theirs.as_secs_f64() / ours.as_secs_f64())
 }
 
-/// With a comma between thousands.
+/// Formats a number with a comma between thousands.
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -123,7 +123,7 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
-/// Megabytes of 10⁶ bytes.
+/// Formats bytes as megabytes of 10⁶ bytes.
 pub(crate) fn megabytes(bytes: u64) -> String {
     format!("{} MB", count(bytes / 1_000_000))
 }

@@ -1,4 +1,4 @@
-//! Tasks that can be waited for: without that, nobody could say that all descriptors are closed.
+//! Tasks that can be awaited: only then is it certain that all descriptors are closed.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// Locks; a poisoned lock is as good as another here, since every check reads plain counters.
+/// Locks a mutex, even if it is poisoned: it protects plain counters, which are always valid.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -35,7 +35,7 @@ impl Tasks {
         }
     }
 
-    /// Spawns what runs until the end.
+    /// Spawns a service.
     pub(crate) fn service(&self, task: impl Future<Output = ()> + Send + 'static) {
         if let Some(set) = lock(&self.set).as_mut() {
             while set.try_join_next().is_some() {}
@@ -43,7 +43,7 @@ impl Tasks {
         }
     }
 
-    /// Spawns what is done for one visitor.
+    /// Spawns a job, such as serving one visitor.
     pub(crate) fn job(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.jobs.send_modify(|count| *count += 1);
         let busy = Busy(Arc::clone(&self.jobs));
@@ -53,13 +53,13 @@ impl Tasks {
         });
     }
 
-    /// Waits until no job is under way.
+    /// Waits until all jobs have ended.
     pub(crate) async fn idle(&self) {
-        // It fails only when the sender is gone, and `self` holds it.
+        // Fails only when the sender is dropped, and `self` holds it.
         let _ = self.jobs.subscribe().wait_for(|count| *count == 0).await;
     }
 
-    /// Ends everything, and waits until all of it has been dropped.
+    /// Aborts all tasks, and waits until they have been dropped.
     pub(crate) async fn stop(&self) {
         let set = lock(&self.set).take();
         if let Some(mut set) = set {

@@ -1,62 +1,264 @@
-//! What travels between the two ends of the tunnel, on pooled and on fresh connections alike:
-//! pieces with their length in front, and an empty one as the end. So a stream can end without its
-//! connection, which is then put back.
+//! A complete tunnel: two pools, a control channel, a service, and an entry for visitors.
+//!
+//! ```text
+//!   visitor ─► entry side ═══ pooled connection, TLS 1.3 ═══ exit side ─► service
+//!                  └──── control channel: "take 5f2e91a0 keep" ───┘
+//! ```
 
-use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use adapter_tokio::{
+    AnyPool, ClientConfig, ClientPool, ClientTls, ServerConfig, ServerPool, ServerTls, Stats, Tokio,
+};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::Instant;
 
-/// With its length, one full TLS record.
-const PIECE: usize = 16 * 1024 - 2;
+use crate::Failure;
+use crate::control;
+use crate::entry::{Entry, Replies, open_fresh};
+use crate::exit::{Exit, open_service};
+use crate::fresh::Arrivals;
+use crate::ledger::Ledger;
+use crate::proxy::distant;
+use crate::tasks::{Tasks, lock};
 
-/// Sends one piece.
-pub(crate) async fn send(stream: &mut (impl AsyncWrite + Unpin), piece: &[u8]) -> io::Result<()> {
-    let length = u16::try_from(piece.len()).map_err(io::Error::other)?;
-    let mut frame = Vec::with_capacity(2 + piece.len());
-    frame.extend_from_slice(&length.to_be_bytes());
-    frame.extend_from_slice(piece);
-    stream.write_all(&frame).await?;
-    stream.flush().await
+/// The backoff after failed dials: random waits up to the first value, which doubles up to the
+/// second.
+pub(crate) const BACKOFF: (Duration, Duration) =
+    (Duration::from_millis(100), Duration::from_millis(500));
+
+/// The limit for steps that must end soon; to exceed it is a fault.
+const SOON: Duration = Duration::from_secs(5);
+
+/// The most dials at a time.
+pub(crate) const MAX_DIALS: u32 = 32;
+
+/// The end at which visitors enter. The exit side is at the other end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The server pool hands out any connection, and the client pool hands it out by id.
+    Accepting,
+    /// The client pool hands out any connection, and the server pool hands it out by id.
+    Dialling,
 }
 
-/// Receives one piece, and not a byte more.
-pub(crate) async fn receive(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
-    let mut piece = vec![0; stream.read_u16().await?.into()];
-    stream.read_exact(&mut piece).await?;
-    Ok(piece)
+/// The settings of a tunnel.
+#[derive(Clone, Copy)]
+pub(crate) struct Plan {
+    pub(crate) entry: Side,
+    /// The bounds of the client pool's capacity.
+    pub(crate) stock: (u32, u32),
+    /// The delay each way, between the pools and on the control channel.
+    pub(crate) delay: Duration,
+    /// The time that a visitor waits for a connection.
+    pub(crate) timeout: Duration,
 }
 
-/// Passes on what can be read now, up to one piece; `false` says that it was the end.
-pub(crate) async fn pass(
-    plain: &mut (impl AsyncRead + Unpin),
-    tunnel: &mut (impl AsyncWrite + Unpin),
-) -> io::Result<bool> {
-    let mut buffer = [0; PIECE];
-    let count = plain.read(&mut buffer).await?;
-    send(tunnel, buffer.get(..count).unwrap_or_default()).await?;
-    Ok(count > 0)
+/// A running tunnel.
+pub(crate) struct Tunnel {
+    /// The address at which visitors are served with pooled connections.
+    pub(crate) entry: SocketAddr,
+    /// The address at which visitors are served with fresh connections.
+    pub(crate) fresh_entry: SocketAddr,
+    pub(crate) ledger: Ledger,
+    pub(crate) client: ClientPool,
+    /// The times at which the client pool dialled.
+    pub(crate) attempts: Arc<Mutex<Vec<Instant>>>,
+    server: Arc<Mutex<ServerPool>>,
+    server_tls: ServerTls,
+    server_config: ServerConfig,
+    address: SocketAddr,
+    tasks: Tasks,
 }
 
-/// Carries everything both ways until both have ended.
-pub(crate) async fn carry<S>(tunnel: &mut S, plain: &mut TcpStream) -> io::Result<()>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let (mut from_tunnel, mut to_tunnel) = tokio::io::split(tunnel);
-    let (mut from_plain, mut to_plain) = plain.split();
-    let out = async {
-        while pass(&mut from_plain, &mut to_tunnel).await? {}
-        Ok(())
-    };
-    let back = async {
-        loop {
-            let piece = receive(&mut from_tunnel).await?;
-            if piece.is_empty() {
-                return to_plain.shutdown().await;
+/// The backlog of listeners. With the usual 128, a burst of 200 overflows, and a dropped SYN is
+/// retransmitted only after a second.
+const BACKLOG: u32 = 1024;
+
+/// Returns a listener on a free port, and its address.
+pub(crate) fn listen() -> Result<(TcpListener, SocketAddr), Failure> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+    let listener = socket.listen(BACKLOG)?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+impl Tunnel {
+    /// Starts a tunnel, and waits until the stock is full.
+    pub(crate) async fn start(plan: Plan) -> Result<Self, Failure> {
+        let (tasks, ledger) = (Tasks::new(), Ledger::default());
+        let server_tls = ServerTls::self_signed()?;
+        let pin = server_tls.fingerprint().ok_or("no fingerprint to pin")?;
+        let client_tls = ClientTls::self_signed()?.pinned(pin)?;
+
+        // The two pools.
+        let (low, high) = plan.stock;
+        let server_config = ServerConfig::builder().capacity(2 * high).build()?;
+        let (listener, address) = listen()?;
+        let server = ServerPool::builder()
+            .config(server_config.clone())
+            .tls(server_tls.clone())
+            .listen(listener)?;
+        let attempts = Arc::<Mutex<Vec<Instant>>>::default();
+        let (peer, log) = (distant(&tasks, address, plan.delay)?, Arc::clone(&attempts));
+        let config = ClientConfig::builder()
+            .capacity(low..=high)
+            .max_dials(MAX_DIALS)
+            .backoff(BACKOFF.0, BACKOFF.1);
+        let client = ClientPool::builder()
+            .config(config.build()?)
+            .tls(client_tls.clone())
+            .connect_with(move || {
+                lock(&log).push(Instant::now());
+                TcpStream::connect(peer)
+            })?;
+
+        // The service, and the entries for visitors.
+        let (service, service_address) = listen()?;
+        let (visitors, entry) = listen()?;
+        let (fresh_visitors, fresh_entry) = listen()?;
+        let (arriving, fresh_address) = listen()?;
+        let fresh_address = distant(&tasks, fresh_address, plan.delay)?;
+        open_service(&tasks, service, &ledger);
+        let arrivals = Arrivals::default();
+        arrivals.open(&tasks, arriving, &server_tls);
+
+        let tunnel = Self {
+            entry,
+            fresh_entry,
+            ledger,
+            client,
+            attempts,
+            server: Arc::new(Mutex::new(server)),
+            server_tls,
+            server_config,
+            address,
+            tasks,
+        };
+        let (server, client) =
+            (Arc::clone(&tunnel.server), Arc::new(Mutex::new(tunnel.client.clone())));
+        let fresh = (fresh_address, client_tls);
+        let control = match plan.entry {
+            Side::Accepting => {
+                let exit = tunnel.exit(client, service_address, fresh);
+                tunnel.join(plan, server, exit, visitors).await?
             }
-            to_plain.write_all(&piece).await?;
-        }
-    };
-    tokio::try_join!(out, back).map(drop)
+            Side::Dialling => {
+                let exit = tunnel.exit(server, service_address, fresh);
+                tunnel.join(plan, client, exit, visitors).await?
+            }
+        };
+        let ledger = tunnel.ledger.clone();
+        open_fresh(&tunnel.tasks, fresh_visitors, control, arrivals, ledger);
+        tunnel.stocked(low).await?;
+        Ok(tunnel)
+    }
+
+    fn exit<X: AnyPool<Runtime = Tokio>>(
+        &self,
+        pool: Arc<Mutex<X>>,
+        service: SocketAddr,
+        fresh: (SocketAddr, ClientTls),
+    ) -> Arc<Exit<X>> {
+        Arc::new(Exit { pool, service, ledger: self.ledger.clone(), fresh })
+    }
+
+    /// Connects entry and exit by a control channel; returns the entry's end of it.
+    async fn join<E, X>(
+        &self,
+        plan: Plan,
+        pool: Arc<Mutex<E>>,
+        exit: Arc<Exit<X>>,
+        visitors: TcpListener,
+    ) -> Result<control::Control, Failure>
+    where
+        E: AnyPool<Runtime = Tokio>,
+        X: AnyPool<Runtime = Tokio>,
+    {
+        let (listener, address) = listen()?;
+        let address = distant(&self.tasks, address, plan.delay)?;
+        let (dialled, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+
+        let tasks = self.tasks.clone();
+        control::run(&self.tasks, dialled?, move |control, line| {
+            exit.receive(&tasks, control, line);
+        })?;
+        let replies = Replies::default();
+        let receiver = replies.clone();
+        let control =
+            control::run(&self.tasks, accepted?.0, move |_, line| receiver.receive(line))?;
+        let entry = Entry {
+            pool,
+            control: control.clone(),
+            replies,
+            ledger: self.ledger.clone(),
+            timeout: plan.timeout,
+            calls: AtomicU64::new(0),
+        };
+        entry.open(&self.tasks, visitors);
+        Ok(control)
+    }
+
+    /// Waits until `ready` connections are ready at both ends.
+    pub(crate) async fn stocked(&self, ready: u32) -> Result<(), Failure> {
+        let server = lock(&self.server).clone();
+        tokio::try_join!(self.client.wait_ready(ready, SOON), server.wait_ready(ready, SOON))?;
+        Ok(())
+    }
+
+    /// Waits until all visitors have been served.
+    pub(crate) async fn idle(&self) {
+        self.tasks.idle().await;
+    }
+
+    /// Closes the server pool and its listener, and binds its port without listening: dials are
+    /// refused, and no other program can take the port. Returns the socket, and a time at which the
+    /// last connection had been shut down.
+    pub(crate) async fn stop_server(&self) -> Result<(TcpSocket, Instant), Failure> {
+        let server = lock(&self.server).clone();
+        server.close();
+        server.closed().await;
+        let gone = Instant::now();
+        let port = TcpSocket::new_v4()?;
+        port.set_reuseaddr(true)?;
+        port.bind(self.address)?;
+        Ok((port, gone))
+    }
+
+    /// Starts a new server pool on the same port.
+    pub(crate) fn restart_server(&self, port: TcpSocket) -> Result<(), Failure> {
+        let server = ServerPool::builder()
+            .config(self.server_config.clone())
+            .tls(self.server_tls.clone())
+            .listen(port.listen(BACKLOG)?)?;
+        *lock(&self.server) = server;
+        Ok(())
+    }
+
+    /// Closes both pools and ends all tasks; returns the final statistics of client and server.
+    pub(crate) async fn stop(self) -> [Stats; 2] {
+        let server = lock(&self.server).clone();
+        self.client.close();
+        server.close();
+        self.client.closed().await;
+        server.closed().await;
+        self.tasks.stop().await;
+        [self.client.stats(), server.stats()]
+    }
+}
+
+/// Returns the number of connections in any state, plus waiters.
+pub(crate) const fn live(stats: &Stats) -> u32 {
+    stats.dialing
+        + stats.handshaking
+        + stats.idle
+        + stats.claimed
+        + stats.leased
+        + stats.returning
+        + stats.waiters
 }

@@ -1,4 +1,4 @@
-//! Visitors: each sends its bytes, checks every byte that comes back, and says how it went.
+//! Visitors: each sends its bytes, checks every byte of the echo, and reports how the visit ended.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,58 +12,58 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use crate::Failure;
-use crate::entry::{SORRY, WELCOME};
+use crate::entry::{REFUSED, SERVED};
 use crate::payload::{Checker, Size, payload};
 use crate::progress::Phase;
 
-/// No visitor stays longer; one that does is stuck, which is a fault.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// The longest time of a visit; a visitor that takes longer is stuck, which is a fault.
+const VISIT_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// How a visit ended.
+/// The end of a visit.
 pub(crate) enum Ending {
-    /// Every byte came back.
+    /// Every byte returned.
     Served {
-        /// From the beginning of connecting to the first of them.
+        /// The time from the beginning of the connect to the first byte.
         first_byte: Duration,
         bytes: u64,
     },
-    /// There was no connection, and the entry side said why.
+    /// The entry side had no connection, and sent the reason.
     Refused,
-    /// It was given a connection, which ended before all was done.
+    /// The connection ended before all bytes had returned.
     CutOff(String),
-    /// What came back is not what was sent.
+    /// The bytes that returned differ from those sent.
     Wrong(String),
 }
 
-/// One visit.
+/// The record of a visit.
 pub(crate) struct Visit {
     pub(crate) began: Instant,
     pub(crate) ending: Ending,
 }
 
-/// When visitors come.
+/// The arrival pattern of visitors.
 #[derive(Clone, Copy)]
 pub(crate) enum Load {
-    /// So many at a time; one that leaves is replaced at once.
-    Crowd { at_a_time: u64, total: u64 },
-    /// One after another, whether those before have left or not.
+    /// A fixed number at a time: a visitor that leaves is replaced at once.
+    Concurrent { at_a_time: u64, total: u64 },
+    /// At a fixed rate, whether earlier visitors have left or not.
     Paced { every: Duration, total: u64 },
     /// All at once.
     Burst { total: u64 },
 }
 
-/// A visitor's number: it makes the payload.
+/// The number of the next visitor, from which its payload follows.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
-/// One visitor, who may pause in the middle of what it sends.
+/// Runs one visit, with a pause in the middle of its data.
 pub(crate) async fn visit(entry: SocketAddr, size: Size, pause: Duration) -> Visit {
     let visitor = NEXT.fetch_add(1, Ordering::Relaxed);
     let bytes = payload(visitor, size);
     let began = Instant::now();
-    let ending = match timeout(PATIENCE, exchange(entry, bytes, began, pause)).await {
+    let ending = match timeout(VISIT_TIMEOUT, exchange(entry, bytes, began, pause)).await {
         Ok(Ok(ending)) => ending,
         Ok(Err(error)) => Ending::CutOff(format!("visitor {visitor}: {error}")),
-        Err(_) => Ending::CutOff(format!("visitor {visitor}: stuck for {PATIENCE:?}")),
+        Err(_) => Ending::CutOff(format!("visitor {visitor}: stuck for {VISIT_TIMEOUT:?}")),
     };
     Visit { began, ending }
 }
@@ -89,8 +89,8 @@ async fn exchange(
     };
     let read = async {
         match reader.read_u8().await? {
-            WELCOME => {}
-            SORRY => {
+            SERVED => {}
+            REFUSED => {
                 let mut why = String::new();
                 reader.read_to_string(&mut why).await?;
                 return match why.is_empty() {
@@ -120,16 +120,16 @@ async fn exchange(
             _ => Ending::CutOff(format!("after {} bytes", checker.seen())),
         })
     };
-    // Writing fails when the entry side has hung up, of which the reader finds out more.
+    // A failed write means that the entry side has closed; the reader knows the reason.
     let (ending, _) = tokio::join!(read, write);
     ending
 }
 
-/// Sends visitors to `entry` and waits for the last one to leave.
+/// Sends visitors to `entry`, and waits until the last one has left.
 pub(crate) async fn send(entry: SocketAddr, load: Load, size: Size, phase: &Phase) -> Tally {
     let mut tally = Tally::new();
     let mut visits = JoinSet::new();
-    let come = |visits: &mut JoinSet<Visit>| {
+    let arrive = |visits: &mut JoinSet<Visit>| {
         let phase = phase.clone();
         visits.spawn(async move {
             let visit = visit(entry, size, Duration::ZERO).await;
@@ -139,12 +139,12 @@ pub(crate) async fn send(entry: SocketAddr, load: Load, size: Size, phase: &Phas
     };
     let began = Instant::now();
     match load {
-        Load::Crowd { at_a_time, total } => {
+        Load::Concurrent { at_a_time, total } => {
             for number in 0..total {
                 if number >= at_a_time {
                     tally.next(&mut visits).await;
                 }
-                come(&mut visits);
+                arrive(&mut visits);
             }
         }
         Load::Paced { every, total } => {
@@ -152,27 +152,27 @@ pub(crate) async fn send(entry: SocketAddr, load: Load, size: Size, phase: &Phas
             ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
             for _ in 0..total {
                 ticks.tick().await;
-                come(&mut visits);
+                arrive(&mut visits);
             }
         }
-        Load::Burst { total } => (0..total).for_each(|_| come(&mut visits)),
+        Load::Burst { total } => (0..total).for_each(|_| arrive(&mut visits)),
     }
     while tally.next(&mut visits).await {}
     tally.took = began.elapsed();
     tally
 }
 
-/// How many visits ended in which way.
+/// The number of visits by the way in which they ended.
 pub(crate) struct Tally {
     pub(crate) visitors: u64,
     pub(crate) served: u64,
     pub(crate) refused: u64,
     pub(crate) cut_off: u64,
     pub(crate) wrong: u64,
-    /// Sent and received back, each.
+    /// Bytes that were sent and returned.
     pub(crate) bytes: u64,
     pub(crate) took: Duration,
-    /// What is worth telling.
+    /// The first fault.
     pub(crate) example: Option<Arc<str>>,
     /// Microseconds to the first byte.
     first_byte: Option<Histogram<u64>>,
@@ -205,7 +205,7 @@ impl Tally {
 
     pub(crate) fn count(&mut self, visit: &Visit) {
         self.visitors += 1;
-        let told = match &visit.ending {
+        let fault = match &visit.ending {
             Ending::Served { first_byte, bytes } => {
                 self.served += 1;
                 self.bytes += bytes;
@@ -219,19 +219,19 @@ impl Tally {
                 self.refused += 1;
                 return;
             }
-            Ending::CutOff(told) => {
+            Ending::CutOff(fault) => {
                 self.cut_off += 1;
-                told
+                fault
             }
-            Ending::Wrong(told) => {
+            Ending::Wrong(fault) => {
                 self.wrong += 1;
-                told
+                fault
             }
         };
-        self.example.get_or_insert_with(|| told.as_str().into());
+        self.example.get_or_insert_with(|| fault.as_str().into());
     }
 
-    /// Counts another's visitors here, too.
+    /// Adds the counts of another tally.
     pub(crate) fn add(&mut self, other: &Self) {
         self.visitors += other.visitors;
         self.served += other.served;
@@ -242,7 +242,7 @@ impl Tally {
         self.example = self.example.take().or_else(|| other.example.clone());
     }
 
-    /// Time to the first byte that so many percent did not exceed.
+    /// Returns the time to the first byte that this percentage of visitors did not exceed.
     pub(crate) fn percentile(&self, percent: f64) -> Duration {
         let histogram = self.first_byte.as_ref();
         Duration::from_micros(histogram.map_or(0, |times| times.value_at_percentile(percent)))

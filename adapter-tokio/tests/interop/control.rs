@@ -1,5 +1,5 @@
-//! The control connection of newer releases of the Go package: their server gives its first connection
-//! the id `00000000`, and both ends take it by that id.
+//! The control connection of newer releases of the Go package: their server gives its first
+//! connection the id `00000000`, and both ends take it by that id.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -82,8 +82,8 @@ async fn half_an_id_from_a_go_client_is_refused_with_a_hint() {
     }
 }
 
-/// The hint needs three such connections in a row: by chance, an id and the user's first bytes may all
-/// be hex characters, and such a connection must be served.
+/// The hint needs three such connections in a row: by chance, an id and the user's first bytes may
+/// all be hex characters, and such a connection must be served.
 #[tokio::test]
 async fn two_connections_that_look_like_the_wrong_format_are_served() {
     use crate::rig::{FakeServer, send};

@@ -1,5 +1,5 @@
-//! The matrix of releases, roles and TLS modes. In each cell, one end takes any connection and tells the
-//! other its id.
+//! The matrix of releases, roles and TLS modes. In each cell, one end takes any connection and
+//! tells the other its id.
 
 use std::env;
 use std::net::SocketAddr;
@@ -23,9 +23,9 @@ use crate::work::Ends;
 /// Ready connections; far fewer than a cell uses, so that both ends refill.
 const STOCK: u32 = 20;
 
-/// Capacity beyond the stock. In older Go ends, a taker by id and the pool's loop race, and now and then
-/// the pool loses track of a connection. This connection must not use up the capacity, and the ids that
-/// the loop adds meanwhile must not fill the queue of ids, or the taker blocks forever.
+/// Capacity beyond the stock. In older Go ends, a taker by id and the pool's loop race, and now and
+/// then the pool loses track of a connection. This connection must not use up the capacity, and the
+/// ids that the loop adds meanwhile must not fill the queue of ids, or the taker blocks forever.
 pub(crate) const CAPACITY: u32 = 4 * STOCK;
 
 const PAYLOAD: usize = 64 * 1024;
@@ -34,8 +34,8 @@ fn connections() -> usize {
     env::var("POOL_INTEROP_CONNECTIONS").map_or(100, |count| count.parse().unwrap())
 }
 
-/// Returns an address to which a server can return: no other test dials from it, so the port stays free
-/// meanwhile.
+/// Returns an address to which a server can return: no other test dials from it, so the port stays
+/// free meanwhile.
 pub(crate) fn fresh_address() -> String {
     static LAST: AtomicU8 = AtomicU8::new(0);
     let process = u8::try_from(std::process::id() % 200).unwrap();

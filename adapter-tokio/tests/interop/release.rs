@@ -37,8 +37,8 @@ pub(crate) struct Release {
     /// Whether its server gives its first connection the id `00000000`.
     pub(crate) zero_first: bool,
     pub(crate) format: IdFormat,
-    /// The functions of the release: the names of `any` and `by_id`, and whether it has `put`, `clean`
-    /// and `flush`.
+    /// The functions of the release: the names of `any` and `by_id`, and whether it has `put`,
+    /// `clean` and `flush`.
     facts: BTreeMap<String, Value>,
 }
 
@@ -48,8 +48,8 @@ pub(crate) struct Go {
     pub(crate) authority: Authority,
 }
 
-/// Returns the programs under test. If there are none, prints the reason and returns `None`; in CI, it
-/// panics.
+/// Returns the programs under test. If there are none, prints the reason and returns `None`; in CI,
+/// it panics.
 pub(crate) fn go() -> Option<&'static Go> {
     // On its own thread, because it blocks.
     static GO: LazyLock<Result<Go, String>> =
@@ -104,14 +104,14 @@ fn prepare() -> Result<Go, String> {
 
 fn go_command(arguments: &[&str]) -> Command {
     let mut command = Command::new("go");
-    // `-mod=mod` completes go.sum, which differs per release. `-buildvcs=false`: the copy of the sources
-    // is not in our repository.
+    // `-mod=mod` completes go.sum, which differs per release. `-buildvcs=false`: the copy of the
+    // sources is not in our repository.
     command.args(arguments).env("GOFLAGS", "-mod=mod -buildvcs=false").env("CGO_ENABLED", "0");
     command
 }
 
-/// Builds the program on `release`, a version or `NAME=DIRECTORY`. The Go toolchain caches its builds, so
-/// the next call is quick.
+/// Builds the program on `release`, a version or `NAME=DIRECTORY`. The Go toolchain caches its
+/// builds, so the next call is quick.
 fn build(release: &str) -> Result<PathBuf, String> {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/peer");
     let (name, directory) = match release.split_once('=') {
@@ -138,8 +138,8 @@ fn build(release: &str) -> Result<PathBuf, String> {
     Ok(place.join("program"))
 }
 
-/// Downloads the module unless it is cached. A failure is remembered in the target directory, and not
-/// retried until that is cleaned.
+/// Downloads the module unless it is cached. A failure is remembered in the target directory, and
+/// not retried until that is cleaned.
 fn download(place: &Path) -> Result<(), String> {
     let refusal = place.join("refused");
     if let Ok(why) = fs::read_to_string(&refusal) {
@@ -221,8 +221,8 @@ impl Release {
         Peer::start(&self.program, go().map(|go| &go.authority))
     }
 
-    /// Returns whether this is a release of the Go package, with its tuning and its faults, and not the
-    /// stand-in.
+    /// Returns whether this is a release of the Go package, with its tuning and its faults, and not
+    /// the stand-in.
     pub(crate) fn is_go_package(&self) -> bool {
         self.name != STANDIN
     }

@@ -1,5 +1,5 @@
-//! Helpers of these tests, in addition to those of all tests of this adapter: pools in every TLS mode,
-//! and fake servers.
+//! Helpers of these tests, in addition to those of all tests of this adapter: pools in every TLS
+//! mode, and fake servers.
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};

@@ -28,7 +28,8 @@ fn which_release_speaks_which_format() {
     }
 }
 
-/// Returns the last available release before the format changed, and the first after it, by bisection.
+/// Returns the last available release before the format changed, and the first after it, by
+/// bisection.
 fn change(
     mut releases: Vec<String>,
     mut look: impl FnMut(&str) -> Option<IdFormat>,

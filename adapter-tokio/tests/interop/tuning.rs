@@ -25,8 +25,8 @@ const BUSY_ROUNDS: usize = 6;
 /// The time without takes after the busy rounds, in which capacity and interval settle.
 const QUIET: Duration = Duration::from_millis(4500);
 
-/// The capacities and the intervals that a pool goes through. Two lists, because a Go client shows a new
-/// capacity when its round ends, and ours shows it when the next round begins.
+/// The capacities and the intervals that a pool goes through. Two lists, because a Go client shows
+/// a new capacity when its round ends, and ours shows it when the next round begins.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Course {
     capacities: Vec<u32>,

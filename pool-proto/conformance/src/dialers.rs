@@ -1,5 +1,5 @@
-//! Tests of dialers that are futures: dropped at their deadline, and panicking. Each function here is
-//! the body of a test in an adapter whose calls are futures.
+//! Tests of dialers that are futures: dropped at their deadline, and panicking. Each function here
+//! is the body of a test in an adapter whose calls are futures.
 
 use std::future::{Future, pending};
 use std::io;

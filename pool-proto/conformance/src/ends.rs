@@ -98,8 +98,8 @@ pub(super) fn listener() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// Returns a listener at a loopback address of its own, where there are several (Linux). Its port may
-/// stay free for a while without a connection of another scenario taking it.
+/// Returns a listener at a loopback address of its own, where there are several (Linux). Its port
+/// may stay free for a while without a connection of another scenario taking it.
 pub(super) fn own_listener() -> (TcpListener, SocketAddr) {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     if !cfg!(target_os = "linux") {

@@ -1,5 +1,6 @@
-//! The traits that an adapter implements for the scenarios: its public API in blocking style. The traits
-//! are object-safe, so that a scenario can run on any adapter, and on two different adapters at once.
+//! The traits that an adapter implements for the scenarios: its public API in blocking style. The
+//! traits are object-safe, so that a scenario can run on any adapter, and on two different adapters
+//! at once.
 
 use std::any::Any;
 use std::boxed::Box;
@@ -61,9 +62,9 @@ pub struct ClientSetup {
 pub enum Dial {
     /// The builder's `connect`, with this address.
     Address(String),
-    /// The builder's `connect_with`, with this dialer. It may block for seconds, so an async adapter
-    /// calls it on a thread where blocking is allowed. If it panics, the dialer that the adapter hands
-    /// to the builder must panic too. Its streams are in blocking mode.
+    /// The builder's `connect_with`, with this dialer. It may block for seconds, so an async
+    /// adapter calls it on a thread where blocking is allowed. If it panics, the dialer that the
+    /// adapter hands to the builder must panic too. Its streams are in blocking mode.
     With(Arc<dyn Fn() -> io::Result<TcpStream> + Send + Sync>),
 }
 
@@ -87,7 +88,8 @@ pub enum Listen {
     On(TcpListener),
 }
 
-/// A handle of an adapter's pool. Dropping the last handle drops the adapter's last clone of the pool.
+/// A handle of an adapter's pool. Dropping the last handle drops the adapter's last clone of the
+/// pool.
 pub trait Pool: Send + Sync + Any + fmt::Debug {
     /// Returns the address at which a server listens; `None` for a client.
     fn local_addr(&self) -> Option<SocketAddr>;
@@ -107,9 +109,9 @@ pub trait Pool: Send + Sync + Any + fmt::Debug {
     fn acquire_by_id(&self, id: ConnId, timeout: Duration)
     -> Result<Box<dyn Stream>, AcquireError>;
 
-    /// Acquires with a long timeout, by id if there is one, and cancels after `after`. An async adapter
-    /// polls the future for this time (once if it is zero), and drops it; a blocking adapter makes a
-    /// call with this timeout. Returns the stream if the acquire ended before.
+    /// Acquires with a long timeout, by id if there is one, and cancels after `after`. An async
+    /// adapter polls the future for this time (once if it is zero), and drops it; a blocking
+    /// adapter makes a call with this timeout. Returns the stream if the acquire ended before.
     fn acquire_then_cancel(&self, id: Option<ConnId>, after: Duration) -> Option<Box<dyn Stream>>;
 
     /// Waits until at least `ready` connections are idle.
@@ -280,9 +282,9 @@ pub trait Stream: Read + Write + Send + Any + fmt::Debug {
     /// Returns the stream's error.
     fn shutdown_write(&mut self) -> io::Result<()>;
 
-    /// Limits each later read, write and flush of this stream and its halves to this time. After it, they
-    /// fail with [`TimedOut`](io::ErrorKind::TimedOut) or [`WouldBlock`](io::ErrorKind::WouldBlock). A
-    /// new stream has no such limit.
+    /// Limits each later read, write and flush of this stream and its halves to this time. After
+    /// it, they fail with [`TimedOut`](io::ErrorKind::TimedOut) or
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock). A new stream has no such limit.
     ///
     /// # Errors
     ///

@@ -303,8 +303,8 @@ impl<H: Harness> Limited<H> {
         self.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Polls until `act` is ready, or the limit is reached. The stream is locked only during a poll, so
-    /// that the other half can make progress.
+    /// Polls until `act` is ready, or the limit is reached. The stream is locked only during a
+    /// poll, so that the other half can make progress.
     fn poll<T>(
         &self,
         mut act: impl FnMut(Pin<&mut StreamOf<H>>, &mut Context<'_>) -> Poll<io::Result<T>>,

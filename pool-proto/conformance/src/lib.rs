@@ -2,10 +2,10 @@
 //! adapter. They connect two pools over loopback, of one adapter or of two, and let pools meet peers
 //! that are not pools. This package is for the tests of adapters only.
 //!
-//! An adapter implements [`Adapter`], [`Pool`], [`Stream`] and [`Balancer`]: some 200 lines, most of
-//! which forward. For an adapter whose pools are [`pool_driver::Pool`]s, [`OnFutures`] implements them
-//! already, and a [`Harness`] is enough. The adapter calls [`main`] from a test target without the
-//! standard test harness:
+//! An adapter implements [`Adapter`], [`Pool`], [`Stream`] and [`Balancer`]: some 200 lines, most
+//! of which forward. For an adapter whose pools are [`pool_driver::Pool`]s, [`OnFutures`]
+//! implements them already, and a [`Harness`] is enough. The adapter calls [`main`] from a test
+//! target without the standard test harness:
 //!
 //! ```toml
 //! [dev-dependencies]
@@ -24,10 +24,10 @@
 //! }
 //! ```
 //!
-//! `cargo test --test conformance` then takes filters and options as for other tests. To run a client
-//! of one adapter against a server of another, put both into [`Ends`]. [`run`] runs one pair of
-//! adapters and returns, so that a test can run several pairs in one process; [`run_pairs`] runs the
-//! scenarios that concern both ends on each pair of several adapters.
+//! `cargo test --test conformance` then takes filters and options as for other tests. To run a
+//! client of one adapter against a server of another, put both into [`Ends`]. [`run`] runs one pair
+//! of adapters and returns, so that a test can run several pairs in one process; [`run_pairs`] runs
+//! the scenarios that concern both ends on each pair of several adapters.
 //!
 //! # Where to look
 //!
@@ -83,15 +83,15 @@ use libtest_mimic::{Arguments, Trial};
 pub struct Scenario {
     /// The topic and the behaviour: `topic::behaviour`.
     pub name: &'static str,
-    /// Whether no other scenario may run at the same time: this one counts descriptors or threads, or
-    /// measures time.
+    /// Whether no other scenario may run at the same time: this one counts descriptors or threads,
+    /// or measures time.
     pub exclusive: bool,
     /// Checks the behaviour, and panics if the adapters do not have it.
     pub run: fn(&Ends),
 }
 
-/// Runs all scenarios on one pair of adapters, as the `main` of a test target. `label` is printed with
-/// their names. The arguments of the process are those of other tests.
+/// Runs all scenarios on one pair of adapters, as the `main` of a test target. `label` is printed
+/// with their names. The arguments of the process are those of other tests.
 #[must_use]
 pub fn main(label: &str, ends: Ends) -> ExitCode {
     if run(label, ends) { ExitCode::SUCCESS } else { ExitCode::FAILURE }

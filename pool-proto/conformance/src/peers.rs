@@ -42,8 +42,8 @@ pub(super) fn connect(address: SocketAddr) -> TcpStream {
     limited(TcpStream::connect(address).unwrap())
 }
 
-/// Connects from the address `source`. Works where the loopback interface has all of 127.0.0.0/8, as on
-/// Linux and Windows.
+/// Connects from the address `source`. Works where the loopback interface has all of 127.0.0.0/8,
+/// as on Linux and Windows.
 pub(super) fn connect_from(source: &str, address: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     let source = SocketAddr::new(source.parse().unwrap(), 0);

@@ -14,9 +14,9 @@ use super::wait::send;
 use pool_driver::tls::TlsMode;
 
 /// Performs the handshake of a server with a self-signed certificate, sends the id `00000001`, and
-/// returns `records` TLS records full of session tickets (RFC 8446, section 4.6.1), some 15 kB each.
-/// Tickets give the reader no data, so a reader without a limit of its own would read them for as long
-/// as they arrive. Public for adapters' own tests of the effect on their runtime.
+/// returns `records` TLS records full of session tickets (RFC 8446, section 4.6.1), some 15 kB
+/// each. Tickets give the reader no data, so a reader without a limit of its own would read them
+/// for as long as they arrive. Public for adapters' own tests of the effect on their runtime.
 ///
 /// # Panics
 ///

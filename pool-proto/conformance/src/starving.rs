@@ -68,7 +68,8 @@ impl Starving {
 
 impl Drop for Starving {
     fn drop(&mut self) {
-        // Both fail if the child has ended by itself; it is still running if its scenario has failed.
+        // Both fail if the child has ended by itself; it is still running if its scenario has
+        // failed.
         drop((self.child.kill(), self.child.wait()));
     }
 }

@@ -31,7 +31,8 @@ pub(super) fn eventually<T: Debug>(mut look: impl FnMut() -> T, fits: impl Fn(&T
     }
 }
 
-/// A closure that runs on its own thread; its panic is propagated to the caller of [`soon`](Self::soon).
+/// A closure that runs on its own thread; its panic is propagated to the caller of
+/// [`soon`](Self::soon).
 pub(super) struct Running<T>(Receiver<thread::Result<T>>);
 
 /// Runs `act` on its own thread.

@@ -1,10 +1,10 @@
-//! What the mutex, the wakers and the leases around the machine add to a step.
+//! A benchmark of the shared machine: the cost that mutex, wakers and leases add to a step.
 //!
 //! `cargo bench -p pool-driver --bench shared [-- --quick]`
 //!
-//! One acquire and one put, as a multiple of a pop and a push on a bare `Mutex<VecDeque<u64>>`, in
-//! alternating rounds so that both see the same load. A figure beyond its aim is marked `MISS`;
-//! benchmarks do not fail builds.
+//! It measures an acquire and a put, as a multiple of a pop and a push on a bare
+//! `Mutex<VecDeque<u64>>`, in alternating rounds, so that both see the same load. A figure above
+//! its target is marked `MISS`; benchmarks do not fail builds.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -21,21 +21,21 @@ use rustix::time::{ClockId, clock_gettime};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
-/// How much to do.
+/// The size of a run.
 struct Effort {
     rounds: usize,
     cycles: u32,
-    /// What one acquire and put may cost, in pops and pushes.
-    aim: f64,
+    /// The target for one acquire and put, in pops and pushes.
+    target: f64,
 }
 
-const FULL: Effort = Effort { rounds: 201, cycles: 20_000, aim: 3.0 };
+const FULL: Effort = Effort { rounds: 201, cycles: 20_000, target: 3.0 };
 
 /// For continuous integration: the same figures with more noise.
 const QUICK: Effort = Effort { rounds: 25, ..FULL };
 
-/// `cargo test --benches` calls without `--bench`: only whether it runs at all.
-const SMOKE: Effort = Effort { rounds: 2, cycles: 100, aim: f64::INFINITY };
+/// For `cargo test --benches`, which calls without `--bench`: checks only that the benchmark runs.
+const SMOKE: Effort = Effort { rounds: 2, cycles: 100, target: f64::INFINITY };
 
 fn main() -> Outcome {
     let given = |flag: &str| std::env::args().any(|argument| argument == flag);
@@ -45,7 +45,7 @@ fn main() -> Outcome {
         (true, false) => ("full", FULL),
     };
     println!("pool-driver shared bench, {name}: median (p10-p90) of thread time");
-    shells(&effort)
+    shared_machines(&effort)
 }
 
 fn nanos(clock: ClockId) -> u64 {
@@ -54,8 +54,8 @@ fn nanos(clock: ClockId) -> u64 {
     whole * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or_default()
 }
 
-/// How long `act` takes, in nanoseconds of this thread: who else uses the processor meanwhile must
-/// not count (though they do slow it down, by its caches).
+/// Measures `act` in nanoseconds of this thread's processor time, so that other threads do not count
+/// (although they do slow it down, through the caches).
 fn timed<T>(act: impl FnOnce() -> T) -> (f64, T) {
     let start = nanos(ClockId::ThreadCPUTime);
     let result = black_box(act());
@@ -84,12 +84,12 @@ impl Spread {
         format!("{:7.1} ({:.1}-{:.1})", self.median, self.low, self.high)
     }
 
-    fn verdict(&self, aim: f64) -> &'static str {
-        if self.median <= aim { "ok" } else { "MISS" }
+    fn verdict(&self, target: f64) -> &'static str {
+        if self.median <= target { "ok" } else { "MISS" }
     }
 }
 
-/// A connection on which nothing ever happens.
+/// A connection without any events.
 struct Quiet(u64);
 
 impl PoolConnection for Quiet {
@@ -110,7 +110,7 @@ impl Revoke for Quiet {
     fn revoke(&self, _reason: CloseReason) {}
 }
 
-/// The clock of an adapter.
+/// A clock with a coarse time, as adapters use it.
 struct Coarse;
 
 impl Clock for Coarse {
@@ -123,7 +123,7 @@ impl Clock for Coarse {
     }
 }
 
-/// The same, without a coarse clock.
+/// The same clock without its coarse time.
 struct Precise;
 
 impl Clock for Precise {
@@ -132,7 +132,7 @@ impl Clock for Precise {
     }
 }
 
-/// Counts how often the driver is woken.
+/// Counts the wakes of the driver.
 #[derive(Default)]
 struct Bell(AtomicU64);
 
@@ -146,12 +146,12 @@ impl Wake for Bell {
 const STOCK: u32 = 64;
 
 fn config() -> Outcome<ClientConfig> {
-    // One more than is aimed at: a replacement is dialled at each take, and a put into a full pool
-    // closes the connection.
+    // Capacity for one more than the stock: each take dials a replacement, and a put into a full
+    // pool would close the connection.
     Ok(ClientConfig::builder().capacity(STOCK..=STOCK + 1).build()?)
 }
 
-/// A pool with its driver asleep, as it is most of the time.
+/// A pool whose driver sleeps, as it does most of the time.
 struct Pool {
     shared: Arc<SharedMachine<Quiet, Dialing>>,
     bell: Arc<Bell>,
@@ -172,7 +172,7 @@ impl Pool {
             turns: 0,
         };
         pool.drive();
-        // Taking one makes the pool dial another: from then on it need not.
+        // The first take makes the pool dial the spare connection; later ones do not dial.
         let leased = pool.take()?;
         pool.drive();
         leased.put(&pool.shared)?;
@@ -181,7 +181,7 @@ impl Pool {
         Ok(pool)
     }
 
-    /// The driver, until it sleeps.
+    /// Runs the driver until it sleeps.
     fn drive(&mut self) {
         let mut context = Context::from_waker(&self.waker);
         let mut commands = Vec::new();
@@ -213,7 +213,7 @@ impl Pool {
         }
     }
 
-    /// One acquire and one put; the driver does what it is woken for.
+    /// Acquires and puts once, and runs the driver if that has woken it.
     fn cycle(&mut self) -> Outcome {
         let leased = self.take()?;
         black_box(leased.get().map(|quiet| quiet.0));
@@ -243,7 +243,7 @@ fn bare_round(queue: &Mutex<VecDeque<u64>>, cycles: u32) -> f64 {
     took / f64::from(cycles)
 }
 
-fn shells(effort: &Effort) -> Outcome {
+fn shared_machines(effort: &Effort) -> Outcome {
     let queue = Mutex::new((0..u64::from(STOCK)).collect::<VecDeque<u64>>());
     let (mut coarse, mut precise) = (Pool::new(Coarse)?, Pool::new(Precise)?);
     let mut bare_took = Vec::new();
@@ -264,8 +264,8 @@ fn shells(effort: &Effort) -> Outcome {
         }
     }
     println!(
-        "\nshell, acquire + put, {} rounds; aim {} x with the coarse clock",
-        effort.rounds, effort.aim
+        "\nshared machine, acquire + put, {} rounds; target {} x with the coarse clock",
+        effort.rounds, effort.target
     );
     println!("{:<16}{:>24}{:>24}", "", "ns", "x bare");
     println!("{:<16}{:>24}", "bare queue", Spread::of(bare_took).show());
@@ -278,7 +278,7 @@ fn shells(effort: &Effort) -> Outcome {
             "{name:<16}{:>24}{:>24}  {}; driver turns: {}",
             Spread::of(took).show(),
             ratios.show(),
-            ratios.verdict(effort.aim),
+            ratios.verdict(effort.target),
             pool.turns
         );
     }

@@ -92,7 +92,8 @@ async fn fault_02_dead_idle_connections_are_never_removed() {
     assert!(server.stats().totals.admitted <= 1, "the Go pool does not replace them");
 }
 
-/// 13: of ten connections with the same id, ten were counted, one was stored, and nine were orphaned.
+/// 13: of ten connections with the same id, ten were counted, one was stored, and nine were
+/// orphaned.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_13_a_duplicate_id_from_the_server_overwrites() {
     let (ended, mut ends) = tokio::sync::mpsc::unbounded_channel();

@@ -62,7 +62,8 @@ async fn fault_03_one_silent_handshake_stops_all_refill() {
     assert_eq!(theirs.active().await, 0, "the Go pool has not refilled");
 }
 
-/// 4: without a backoff, there were 50 dials a second to a server that was down, in older releases 20,000.
+/// 4: without a backoff, there were 50 dials a second to a server that was down, in older releases
+/// 20,000.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_04_no_dial_backoff() {
     const ONE_SECOND: Duration = Duration::from_secs(1);

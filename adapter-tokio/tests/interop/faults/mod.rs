@@ -1,6 +1,6 @@
-//! The faults that were found in the Go package `github.com/NodePassProject/pool`: a test for each puts
-//! our pool into the situation, in which it must work. Where it is cheap, the test also shows the Go
-//! package failing. `docs/interop.md` has the table of faults.
+//! The faults that were found in the Go package `github.com/NodePassProject/pool`: a test for each
+//! puts our pool into the situation, in which it must work. Where it is cheap, the test also shows
+//! the Go package failing. `docs/interop.md` has the table of faults.
 
 mod dead;
 mod ending;

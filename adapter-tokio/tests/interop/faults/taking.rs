@@ -16,15 +16,16 @@ use crate::rig::{
     FakeServer, SOON, client_config, ends, eventually, expect, is_timeout, send, soon,
 };
 
-/// 8: a take by id removed another connection's token. With takes by id at both ends, connections were
-/// stranded, and descriptors piled up.
+/// 8: a take by id removed another connection's token. With takes by id at both ends, connections
+/// were stranded, and descriptors piled up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_08_take_by_id_pops_another_connections_token() {
     let (server, address) = our_server(TlsMode::None, 40).await;
     let client = our_client(TlsMode::None, 20, address);
     let mut uses = JoinSet::new();
     for _ in 0..1000 {
-        // Either end takes any connection, and the other takes the same by its id; many are in use at once.
+        // Either end takes any connection, and the other takes the same by its id; many are in use
+        // at once.
         let (mut one, mut other) = if fastrand::bool() {
             ends(&server, &client).await
         } else {
@@ -72,8 +73,8 @@ async fn fault_08_take_by_id_pops_another_connections_token() {
 async fn fault_09_an_id_is_queued_before_its_connection_is_stored() {
     const TAKERS: u32 = 100;
     let (server, address) = our_server(TlsMode::None, TAKERS).await;
-    // Each round keeps its connections until its end: a server that closes them at once looks full to
-    // the client, which then dials less and less often.
+    // Each round keeps its connections until its end: a server that closes them at once looks full
+    // to the client, which then dials less and less often.
     for round in 1..=5 {
         let mut takers = JoinSet::new();
         for _ in 0..TAKERS {
@@ -119,8 +120,8 @@ async fn fault_10_a_taker_waiting_across_flush_never_sees_new_connections() {
     assert!(waited.is_err(), "the Go pool's taker sees none of four new connections");
 }
 
-/// Measures the time from the arrival of a connection until `take` has it. `take` begins 5 ms before the
-/// arrival.
+/// Measures the time from the arrival of a connection until `take` has it. `take` begins 5 ms
+/// before the arrival.
 async fn delay(take: impl Future<Output = ()>, arrive: impl FnOnce() -> Instant) -> Duration {
     let arrives = async {
         sleep(Duration::from_millis(5)).await;

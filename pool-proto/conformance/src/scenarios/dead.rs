@@ -63,8 +63,8 @@ impl Peer {
         }
     }
 
-    /// Ends the connection in this way. The caller keeps the returned peer, so that dropping it does not
-    /// add a FIN.
+    /// Ends the connection in this way. The caller keeps the returned peer, so that dropping it
+    /// does not add a FIN.
     fn die(mut self, death: Death) -> Option<Self> {
         match (death, &mut self) {
             (Death::Fin, _) => None,

@@ -131,7 +131,8 @@ fn a_dialers_error_is_reported_to_waiters(ends: &Ends) {
     fails(&*client, |totals| totals.dial_failures, "the tunnel is down");
 }
 
-/// Returns a dialer that blocks until the sender is dropped, so that its thread ends with the scenario.
+/// Returns a dialer that blocks until the sender is dropped, so that its thread ends with the
+/// scenario.
 fn stuck() -> (mpsc::Sender<()>, Dial) {
     let (go, stop) = mpsc::channel::<()>();
     let stop = Mutex::new(stop);

@@ -72,7 +72,8 @@ fn the_next_write_after_a_flush_reports_it(ends: &Ends) {
     });
 }
 
-/// Checks that a read that blocks at one end of a connection fails with `reason` once `end` is called.
+/// Checks that a read that blocks at one end of a connection fails with `reason` once `end` is
+/// called.
 fn read_ends(ends: &Ends, at_server: bool, reason: CloseReason, end: impl Fn(&dyn Pool)) {
     Modes::both(|mode| {
         let (server, client) = ends.hex_pair(mode);
@@ -221,7 +222,8 @@ fn a_closing_server_ends_its_handshakes(ends: &Ends) {
 fn a_close_ends_dials_handshakes_waiters_and_leases(ends: &Ends) {
     Modes::both(|mode| {
         let server = ends.serve(mode, server_config());
-        // At the close, some connections are dialling, some are in their handshake, and some are ready.
+        // At the close, some connections are dialling, some are in their handshake, and some are
+        // ready.
         let config = client_config().capacity(32..=32).max_dials(8);
         let client = ends.dial(mode, config, server.address());
         let (mut ours, mut theirs) = both_ends(&server, &client);

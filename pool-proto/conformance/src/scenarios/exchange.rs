@@ -59,7 +59,8 @@ fn sixty_four_kibibytes_pass_both_ways_at_once(ends: &Ends) {
             (reads, writes)
         };
         let (ours, theirs) = (both_ways(ours), both_ways(theirs));
-        // Keep all halves until all are done: dropping both halves of a stream closes its connection.
+        // Keep all halves until all are done: dropping both halves of a stream closes its
+        // connection.
         let _halves = (ours.0.soon(), ours.1.soon(), theirs.0.soon(), theirs.1.soon());
     });
 }

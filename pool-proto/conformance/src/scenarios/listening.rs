@@ -26,7 +26,7 @@ topic! {
     parallel ipv6_addresses_work_at_both_ends,
     parallel a_closed_server_frees_its_port,
     exclusive a_closed_server_frees_its_port_while_another_handle_exists,
-    parallel a_listener_of_the_users_is_not_shut_down,
+    parallel a_listener_of_the_user_is_not_shut_down,
     parallel waiters_are_refused_when_the_listener_dies,
     parallel a_server_whose_listener_died_serves_its_stock,
 }
@@ -81,7 +81,8 @@ fn a_closed_server_frees_its_port(ends: &Ends) {
     }
 }
 
-/// A child process holds the descriptors of its parent from its fork to its exec.
+/// The other handle stands for a child process, which holds the descriptors of its parent between fork
+/// and exec.
 fn a_closed_server_frees_its_port_while_another_handle_exists(ends: &Ends) {
     let address = unused_address();
     let (text, server) = (address.to_string(), bind(ends, &address.to_string()).unwrap());
@@ -92,14 +93,14 @@ fn a_closed_server_frees_its_port_while_another_handle_exists(ends: &Ends) {
     let server = bind(ends, &text).unwrap();
     drop(handle);
     let _handle = socket_at(address);
-    // A dropped pool closes soon, and reports its end to nobody.
+    // A dropped pool closes soon, but there is no call that awaits it.
     drop(server);
     eventually(|| bind(ends, &text).map(drop).map_err(|error| error.to_string()), Result::is_ok)
         .unwrap();
 }
 
-/// A service manager goes on listening on a listener that it has passed to a process.
-fn a_listener_of_the_users_is_not_shut_down(ends: &Ends) {
+/// A service manager may continue to listen on a listener that it has passed to a process.
+fn a_listener_of_the_user_is_not_shut_down(ends: &Ends) {
     let (server, listener) = mortal(ends);
     let address = server.address();
     server.end();
@@ -109,16 +110,16 @@ fn a_listener_of_the_users_is_not_shut_down(ends: &Ends) {
     assert_eq!(source, peer.local_addr().unwrap());
 }
 
-/// Starts a server on a listener; returns it with a second handle, through which the scenario can shut
-/// the listener down.
+/// Starts a server on a listener; returns it with a second handle, through which the scenario can
+/// shut the listener down.
 fn mortal(ends: &Ends) -> (Arc<dyn Pool>, TcpListener) {
     let (listener, _) = listener();
     let handle = listener.try_clone().unwrap();
     (ends.serve_on(Listen::On(listener), None, server_config()), handle)
 }
 
-/// Shuts the listener down; returns whether it could. Whether accept then fails depends on the system:
-/// on Linux it does.
+/// Shuts the listener down; returns whether it could. Whether accept then fails depends on the
+/// system: on Linux it does.
 fn kill(listener: &TcpListener) -> bool {
     let killed = cfg!(target_os = "linux");
     if killed {

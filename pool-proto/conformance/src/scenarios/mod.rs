@@ -53,8 +53,8 @@ pub fn scenarios() -> Vec<Scenario> {
     for scenario in &mut all {
         scenario.name = scenario.name.trim_start_matches(HERE);
     }
-    // First, while nothing else runs in this process: otherwise an exclusive scenario could wait for a
-    // parallel one and the reverse.
+    // First, while nothing else runs in this process: otherwise an exclusive scenario could wait
+    // for a parallel one and the reverse.
     all.sort_by_key(|scenario| !scenario.exclusive);
     all
 }
@@ -62,7 +62,8 @@ pub fn scenarios() -> Vec<Scenario> {
 /// The part of a scenario's path before its topic.
 const HERE: &str = concat!(module_path!(), "::");
 
-/// Lists the scenarios of a topic. A scenario that is not listed is dead code, which does not compile.
+/// Lists the scenarios of a topic. A scenario that is not listed is dead code, which does not
+/// compile.
 macro_rules! topic {
     ($($kind:ident $name:ident,)*) => {
         pub(super) const SCENARIOS: &[$crate::Scenario] = &[$(

@@ -54,7 +54,8 @@ fn the_id_of_a_connection_that_has_ended_is_refused_at_once(ends: &Ends) {
     let (ours, theirs) = both_ends(&server, &client);
     let id = ours.id();
     drop((ours, theirs));
-    // A server assigns the ids, so it knows which exist; a client knows only the ids that it has seen.
+    // A server assigns the ids, so it knows which exist; a client knows only the ids that it has
+    // seen.
     let gone = Refusal::Gone { id, reason: CloseReason::Released };
     for (pool, refusal, words) in [
         (server, Refusal::UnknownId { id }, "it has ended"),

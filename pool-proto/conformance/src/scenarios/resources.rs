@@ -62,7 +62,8 @@ fn a_thousand_cycles_of_take_put_and_flush_leak_nothing(ends: &Ends) {
     leaves_nothing(ends, || {
         Modes::both(|mode| {
             let server = ends.serve(mode, server_config());
-            // A short backoff: a server that flushes soon after the handshake looks full to the client.
+            // A short backoff: a server that flushes soon after the handshake looks full to the
+            // client.
             let wait = Duration::from_millis(1);
             let config = client_config().capacity(4..=4).backoff(wait, wait);
             let client = ends.dial(mode, config, server.address());
@@ -185,7 +186,8 @@ fn evicted_handshakes_hold_no_descriptor(ends: &Ends) {
             |stats| stats.totals.admitted + stats.totals.rejected_handshakes == 100,
         );
         assert!(stats.totals.evicted > 0);
-        // The deadline is 10 s away: besides the clients' 100 descriptors, only 8 handshakes are open.
+        // The deadline is 10 s away: besides the clients' 100 descriptors, only 8 handshakes are
+        // open.
         eventually(descriptors, |now| *now <= Some(before + 100 + 8));
     });
 }

@@ -33,8 +33,8 @@ topic! {
     parallel unsent_tls_data_does_not_go_out_with_the_next_use,
 }
 
-/// Returns a server and a client with a full stock. If each take emptied the pool, its capacity would
-/// grow, until a put overflowed it.
+/// Returns a server and a client with a full stock. If each take emptied the pool, its capacity
+/// would grow, until a put overflowed it.
 fn stocked_pair(ends: &Ends, mode: TlsMode) -> (Arc<dyn Pool>, Arc<dyn Pool>) {
     let (server, client) = ends.hex_pair(mode);
     server.wait_ready(4, SOON).unwrap();

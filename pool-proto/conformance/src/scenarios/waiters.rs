@@ -56,8 +56,8 @@ fn a_waiter_by_id_is_woken_when_its_connection_arrives(ends: &Ends) {
     assert!(latencies[ROUNDS / 2] < Duration::from_millis(50), "{latencies:?}");
 }
 
-/// A deadline is never early, and at most 50 ms late. A machine with other load may be later, so each
-/// timeout has ten tries.
+/// A deadline is never early, and at most 50 ms late. A machine with other load may be later, so
+/// each timeout has ten tries.
 fn deadlines_are_kept(ends: &Ends) {
     let (server, client) = ends.hex_pair(TlsMode::None);
     let (ours, _theirs) = both_ends(&server, &client);
@@ -158,7 +158,8 @@ fn waiters_beyond_the_limit_are_refused(ends: &Ends) {
     assert_eq!(first.soon(), Err(AcquireError::Refused(Refusal::PoolClosed)));
 }
 
-/// Checks that every connection that was established is still in the pool, leased, or counted as ended.
+/// Checks that every connection that was established is still in the pool, leased, or counted as
+/// ended.
 pub(in super::super) fn assert_adds_up(stats: &Stats) {
     let totals = stats.totals;
     let ended = totals.released
@@ -172,8 +173,8 @@ pub(in super::super) fn assert_adds_up(stats: &Stats) {
     let there = u64::from(stats.idle + stats.claimed + stats.leased + stats.returning);
     assert_eq!(totals.established, ended + there, "{stats:#?}");
     assert_eq!((stats.waiters, stats.leased), (0, 0), "{stats:#?}");
-    // Not equal: a lease that was returned unused, because the peer had claimed the connection, counts as
-    // a lease only.
+    // Not equal: a lease that was returned unused, because the peer had claimed the connection,
+    // counts as a lease only.
     assert!(totals.leases >= totals.put + totals.released, "{stats:#?}");
 }
 

@@ -1,4 +1,4 @@
-//! What a failed accept means, and how long to pause after it.
+//! Failed accepts: their meaning, and the pause after them.
 
 use std::io::{self, ErrorKind};
 use std::time::Duration;
@@ -19,7 +19,7 @@ fn pause(pacer: &mut AcceptPacer) -> Duration {
 }
 
 #[test]
-fn a_peer_that_was_gone_before_it_was_accepted_is_passed_over() {
+fn a_peer_that_left_before_the_accept_is_skipped() {
     for kind in [
         ErrorKind::ConnectionAborted,
         ErrorKind::ConnectionReset,
@@ -35,7 +35,7 @@ fn a_peer_that_was_gone_before_it_was_accepted_is_passed_over() {
 }
 
 #[test]
-fn what_does_not_listen_any_more_is_given_up() {
+fn a_dead_listener_is_given_up() {
     assert_eq!(failed(ErrorKind::InvalidInput), AcceptFailure::OfTheListener);
     // EINVAL, EBADF, ENOTSOCK.
     #[cfg(target_os = "linux")]
@@ -46,7 +46,7 @@ fn what_does_not_listen_any_more_is_given_up() {
 }
 
 #[test]
-fn all_else_is_paused_for() {
+fn all_other_errors_cause_a_pause() {
     for kind in [ErrorKind::Other, ErrorKind::OutOfMemory, ErrorKind::PermissionDenied] {
         assert!(matches!(failed(kind), AcceptFailure::Pause(_)), "{kind:?}");
     }
@@ -75,7 +75,7 @@ fn pauses_grow_from_ten_milliseconds_to_a_second() {
 }
 
 #[test]
-fn after_a_peer_was_accepted_they_are_short_again() {
+fn an_accepted_peer_resets_the_pauses() {
     for seed in 0..20 {
         let mut pacer = AcceptPacer::new(seed);
         (0..12).for_each(|_| _ = pause(&mut pacer));
@@ -85,7 +85,7 @@ fn after_a_peer_was_accepted_they_are_short_again() {
 }
 
 #[test]
-fn failures_of_one_peer_do_not_lengthen_them() {
+fn failures_of_one_peer_do_not_lengthen_the_pauses() {
     for seed in 0..20 {
         let mut pacer = AcceptPacer::new(seed);
         (0..12).for_each(|_| _ = pacer.failed(&ErrorKind::ConnectionAborted.into()));

@@ -1,27 +1,27 @@
-//! What is thrown away when a connection is put back, and when it is closed instead.
+//! Drains: the data that a put discards, and the results that close the connection instead.
 
 use std::io::ErrorKind;
 
 use pool_driver::shared::PoolConnection;
 use pool_proto::{CheckResult, CloseReason};
 
-use crate::look::pattern;
+use crate::check::pattern;
 use crate::reading::all_of;
 use crate::rig::{Kind, Streaming, Taken};
 use crate::writing::write;
 
-/// The most data that is thrown away.
+/// The most data that a drain discards.
 const DRAIN_LIMIT: usize = 256 * 1024;
 
 fn drain(taken: &mut Taken) -> CheckResult {
     taken.leased.get_mut().unwrap().drain()
 }
 
-fn look(taken: &mut Taken) -> CheckResult {
+fn check(taken: &mut Taken) -> CheckResult {
     taken.leased.get_mut().unwrap().check()
 }
 
-/// Puts it back, and says why it was closed, if it was.
+/// Puts the stream back; returns the reason if the connection was closed.
 fn put(streaming: Streaming) -> Option<CloseReason> {
     let Streaming { mut pool, stream, .. } = streaming;
     pool.put(stream).unwrap();
@@ -32,65 +32,65 @@ fn put(streaming: Streaming) -> Option<CloseReason> {
 }
 
 #[test]
-fn with_nothing_there_it_is_quiet_and_watched() {
+fn a_drain_without_data_is_quiet_and_watched() {
     for kind in Kind::ALL {
         let mut taken = kind.taken();
-        taken.near.rouse();
+        taken.near.wake();
         assert_eq!(drain(&mut taken), CheckResult::Quiet, "{kind:?}");
         assert!(taken.near.is_watched(), "{kind:?}");
-        assert_eq!(look(&mut taken), CheckResult::Quiet, "{kind:?}");
+        assert_eq!(check(&mut taken), CheckResult::Quiet, "{kind:?}");
     }
 }
 
 #[test]
-fn what_has_arrived_is_thrown_away_looked_at_or_not() {
+fn a_drain_discards_data_whether_it_was_checked_or_not() {
     for kind in Kind::ALL {
         let mut taken = kind.taken();
-        taken.peer.say(b"an old answer");
-        assert_eq!(look(&mut taken), CheckResult::Data, "{kind:?}");
-        taken.peer.say(b"and another");
+        taken.peer.send(b"an old answer");
+        assert_eq!(check(&mut taken), CheckResult::Data, "{kind:?}");
+        taken.peer.send(b"and another");
         assert_eq!(drain(&mut taken), CheckResult::Quiet, "{kind:?}");
         assert_eq!(taken.near.unread(), 0, "{kind:?}");
-        assert_eq!(look(&mut taken), CheckResult::Quiet, "{kind:?}");
+        assert_eq!(check(&mut taken), CheckResult::Quiet, "{kind:?}");
     }
 }
 
 #[test]
-fn as_much_as_the_limit_is_thrown_away_and_a_byte_more_is_too_much() {
+fn a_drain_discards_data_up_to_its_limit() {
     for kind in Kind::ALL {
         for (length, expected) in
             [(DRAIN_LIMIT, CheckResult::Quiet), (DRAIN_LIMIT + 1, CheckResult::Data)]
         {
             let mut taken = kind.taken();
-            taken.peer.say(&pattern(length));
+            taken.peer.send(&pattern(length));
             assert_eq!(drain(&mut taken), expected, "{kind:?}, {length}");
         }
     }
 }
 
 #[test]
-fn what_was_kept_counts_too() {
+fn kept_data_counts_towards_the_drain_limit() {
     for kind in Kind::ALL {
         for (length, expected) in
             [(DRAIN_LIMIT, CheckResult::Quiet), (DRAIN_LIMIT + 1, CheckResult::Data)]
         {
             let mut taken = kind.taken();
-            taken.peer.say(&pattern(10_000));
-            look(&mut taken);
-            taken.peer.say(&pattern(length - 10_000));
+            taken.peer.send(&pattern(10_000));
+            check(&mut taken);
+            taken.peer.send(&pattern(length - 10_000));
             assert_eq!(drain(&mut taken), expected, "{kind:?}, {length}");
         }
     }
 }
 
 #[test]
-fn behind_what_is_thrown_away_the_end_is_found() {
+fn a_drain_finds_eof_after_discarded_data() {
     for kind in Kind::ALL {
         for in_good_order in [true, false] {
             let mut taken = kind.taken();
-            taken.peer.say(b"the last answer");
+            taken.peer.send(b"the last answer");
             if in_good_order {
-                taken.peer.goodbye();
+                taken.peer.close();
             } else {
                 taken.peer.end.end();
             }
@@ -100,7 +100,7 @@ fn behind_what_is_thrown_away_the_end_is_found() {
 }
 
 #[test]
-fn a_failure_is_a_close() {
+fn a_failed_drain_is_a_close() {
     for kind in Kind::ALL {
         let mut taken = kind.taken();
         taken.near.set(|kernel| kernel.read_error = Some(ErrorKind::ConnectionReset));
@@ -112,30 +112,30 @@ fn a_failure_is_a_close() {
 }
 
 #[test]
-fn put_back_it_is_used_again_without_what_was_left() {
+fn a_reused_connection_does_not_deliver_old_data() {
     for kind in Kind::ALL {
         let Streaming { mut pool, near, mut peer, stream } = kind.streaming();
-        peer.say(b"an old answer");
+        peer.send(b"an old answer");
         pool.put(stream).unwrap();
         pool.turn();
         assert_eq!((pool.stats().idle, pool.reasons()), (1, [].as_slice()), "{kind:?}");
-        let mut stream = pool.take().expect("the same");
-        peer.say(b"a new one");
+        let mut stream = pool.take().expect("the same connection");
+        peer.send(b"a new one");
         assert_eq!(all_of(&mut stream, &near), b"a new one", "{kind:?}");
     }
 }
 
 #[test]
-fn with_too_much_left_it_is_closed() {
+fn a_put_with_too_much_unread_data_closes_the_connection() {
     for kind in Kind::ALL {
         let mut streaming = kind.streaming();
-        streaming.peer.say(&pattern(DRAIN_LIMIT + 1));
+        streaming.peer.send(&pattern(DRAIN_LIMIT + 1));
         assert_eq!(put(streaming), Some(CloseReason::Leftover), "{kind:?}");
     }
 }
 
 #[test]
-fn what_tls_has_not_sent_yet_is_sent_at_the_put() {
+fn a_put_sends_the_data_that_tls_has_buffered() {
     for kind in Kind::TLS {
         let mut streaming = kind.streaming();
         streaming.near.set(|kernel| kernel.room = 10);
@@ -145,12 +145,12 @@ fn what_tls_has_not_sent_yet_is_sent_at_the_put() {
         pool.put(stream).unwrap();
         pool.turn();
         assert_eq!((pool.stats().idle, pool.reasons()), (1, [].as_slice()), "{kind:?}");
-        assert_eq!(peer.hear(), b"the end of it", "{kind:?}");
+        assert_eq!(peer.receive(), b"the end of it", "{kind:?}");
     }
 }
 
 #[test]
-fn with_something_that_cannot_be_sent_now_it_is_closed() {
+fn a_put_with_data_that_cannot_be_sent_now_closes_the_connection() {
     for kind in Kind::TLS {
         let mut streaming = kind.streaming();
         streaming.near.set(|kernel| kernel.room = 10);
@@ -160,7 +160,7 @@ fn with_something_that_cannot_be_sent_now_it_is_closed() {
 }
 
 #[test]
-fn with_something_that_can_never_be_sent_it_counts_as_closed_by_the_peer() {
+fn a_put_with_data_that_can_never_be_sent_counts_as_closed_by_the_peer() {
     for kind in Kind::TLS {
         let mut streaming = kind.streaming();
         streaming.near.set(|kernel| kernel.room = 10);
@@ -171,7 +171,7 @@ fn with_something_that_can_never_be_sent_it_counts_as_closed_by_the_peer() {
 }
 
 #[test]
-fn with_its_own_half_closed_it_is_not_used_again() {
+fn a_half_closed_connection_is_not_reused() {
     for kind in Kind::ALL {
         let mut streaming = kind.streaming();
         streaming.stream.shutdown(crate::wire::Io).unwrap();

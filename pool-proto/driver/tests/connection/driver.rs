@@ -1,4 +1,4 @@
-//! What a driver and its tasks do alike: reports, orders, the end, and who may come in.
+//! The driver and its tasks: commands, reports, the end of the driver, and admission.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -16,10 +16,10 @@ fn last_failure<R: Side>(pool: &Pool<R>) -> String {
     pool.shared().last_failure().map(|text| text.to_string()).unwrap_or_default()
 }
 
-// --- orders -------------------------------------------------------------------------------------
+// --- commands -----------------------------------------------------------------------------------
 
 #[test]
-fn a_dial_is_a_task_to_begin() {
+fn a_turn_begins_a_dial() {
     let mut pool = Pool::<Dialing>::new(false);
     pool.turn();
     assert_eq!((pool.begun.len(), pool.ended.len()), (1, 0));
@@ -30,7 +30,7 @@ fn a_dial_is_a_task_to_begin() {
 }
 
 #[test]
-fn a_dial_that_took_too_long_is_a_task_to_end_and_a_failure_to_tell_of() {
+fn a_dial_past_its_deadline_is_aborted_and_reported() {
     let mut pool = Pool::<Dialing>::new(false);
     pool.turn();
     let token = pool.begun[0].token();
@@ -44,7 +44,7 @@ fn a_dial_that_took_too_long_is_a_task_to_end_and_a_failure_to_tell_of() {
 }
 
 #[test]
-fn so_is_a_handshake() {
+fn a_handshake_past_its_deadline_is_aborted_and_reported() {
     let mut pool = Pool::<Accepting>::new(false);
     let (attempt, _handshake) = Accepting::begin(&mut pool);
     pool.clock.pass(Duration::from_secs(3600));
@@ -55,7 +55,7 @@ fn so_is_a_handshake() {
 }
 
 #[test]
-fn what_was_flushed_is_a_task_to_end_and_no_failure() {
+fn a_flushed_handshake_is_aborted_without_a_failure() {
     let mut pool = Pool::<Accepting>::new(false);
     let (attempt, _handshake) = Accepting::begin(&mut pool);
     pool.flush();
@@ -67,12 +67,14 @@ fn what_was_flushed_is_a_task_to_end_and_no_failure() {
 #[test]
 fn a_flush_revokes_leases_at_once_and_no_later_connection() {
     let mut pool = Pool::<Accepting>::new(false);
-    let (near, _peer, (socket, _)) = pool.bring_linked();
-    let Poll::Ready(Ok(_leased)) = take(pool.shared().acquire()) else { panic!("none is ready") };
+    let (near, _peer, (socket, _)) = pool.connect_with_socket();
+    let Poll::Ready(Ok(_leased)) = take(pool.shared().acquire()) else {
+        panic!("no connection is ready")
+    };
     pool.flush();
-    // Before any turn of the driver.
+    // The driver has not taken a turn yet.
     assert_eq!(socket.revoked(), Some(CloseReason::Flushed));
-    let (other_near, _other_peer, (other, _)) = pool.bring_linked();
+    let (other_near, _other_peer, (other, _)) = pool.connect_with_socket();
     pool.turn();
     pool.flush();
     assert_eq!(other.revoked(), None, "an idle connection is closed, not revoked");
@@ -83,48 +85,48 @@ fn a_flush_revokes_leases_at_once_and_no_later_connection() {
 // --- reports ------------------------------------------------------------------------------------
 
 #[test]
-fn a_connection_in_the_place_of_one_that_was_flushed_ends_that_before_its_order_does() {
+fn a_connection_in_the_slot_of_a_flushed_lease_is_not_revoked() {
     for tls in [false, true] {
         let mut pool = Pool::<Accepting>::new(tls);
-        let (_near, _peer, (link, token)) = pool.bring_linked();
+        let (_near, _peer, (socket, token)) = pool.connect_with_socket();
         let Poll::Ready(Ok(leased)) = take(pool.shared().acquire()) else {
-            panic!("none is ready")
+            panic!("no connection is ready")
         };
         let mut stream = leased;
         pool.flush();
-        // The driver has not had its turn, but the place is free.
-        let (_new_near, _new_peer, (new_link, new_token)) = pool.bring_linked();
+        // The driver has not taken a turn yet, but the slot is free.
+        let (_new_near, _new_peer, (new_socket, new_token)) = pool.connect_with_socket();
         assert_eq!((token.slot(), token == new_token), (new_token.slot(), false));
-        assert_eq!(link.revoked(), Some(CloseReason::Flushed));
+        assert_eq!(socket.revoked(), Some(CloseReason::Flushed));
         assert!(stream.read(crate::wire::Io, &mut [0]).is_err());
         pool.turn();
-        assert_eq!(new_link.revoked(), None, "the order is not for it");
+        assert_eq!(new_socket.revoked(), None, "the revocation was for the flushed lease");
         assert_eq!(pool.stats().idle, 1);
     }
 }
 
 #[test]
-fn a_connection_in_the_place_of_one_that_has_ended_ends_nobody() {
+fn a_connection_in_the_slot_of_a_closed_one_is_not_revoked() {
     let mut pool = Pool::<Accepting>::new(false);
-    let (_near, mut peer, (_, token)) = pool.bring_linked();
-    peer.goodbye();
+    let (_near, mut peer, (_, token)) = pool.connect_with_socket();
+    peer.close();
     pool.turn();
-    let (new_near, _new_peer, (new_link, new_token)) = pool.bring_linked();
+    let (new_near, _new_peer, (new_socket, new_token)) = pool.connect_with_socket();
     assert_eq!(token.slot(), new_token.slot());
-    assert_eq!(new_link.revoked(), None);
+    assert_eq!(new_socket.revoked(), None);
     assert_eq!(new_near.get(|kernel| kernel.shut_boths), 0);
 }
 
 #[test]
-fn a_peer_that_closes_as_soon_as_it_is_there_was_none() {
+fn a_peer_that_closes_at_once_is_a_transport_failure() {
     for tls in [false, true] {
         let mut pool = Pool::<Dialing>::new(tls);
         let (near, far) = crate::wire::End::pair();
         let mut peer = pool.peer(far);
         let (attempt, handshake) = Dialing::begin(&mut pool);
-        let shaken = pool.shaken(handshake, &near, &mut peer);
-        peer.goodbye();
-        attempt.complete(Ok((SharedSocket::new(near), shaken)));
+        let established = pool.complete_handshake(handshake, &near, &mut peer);
+        peer.close();
+        attempt.complete(Ok((SharedSocket::new(near), established)));
         assert_eq!((pool.stats().idle, pool.stats().totals.transport_failures), (0, 1));
     }
 }
@@ -132,55 +134,57 @@ fn a_peer_that_closes_as_soon_as_it_is_there_was_none() {
 // --- the end ------------------------------------------------------------------------------------
 
 #[test]
-fn with_its_driver_a_pool_ends() {
+fn a_pool_closes_with_its_driver() {
     for tls in [false, true] {
         let mut pool = Pool::<Accepting>::new(tls);
-        let (_near, _peer, (link, _)) = pool.bring_linked();
+        let (_near, _peer, (socket, _)) = pool.connect_with_socket();
         let Poll::Ready(Ok(leased)) = take(pool.shared().acquire()) else {
-            panic!("none is ready")
+            panic!("no connection is ready")
         };
         let stream = leased;
-        let (near, mut peer) = pool.bring();
+        let (near, mut peer) = pool.connect();
         let (attempt, _handshake) = Accepting::begin(&mut pool);
         pool.shared().close_with_driver();
         assert!(pool.shared().is_closed());
-        assert_eq!(link.revoked(), Some(CloseReason::PoolClosed));
-        assert!(peer.heard_goodbye(), "in good order");
+        assert_eq!(socket.revoked(), Some(CloseReason::PoolClosed));
+        assert!(peer.received_close(), "closed without close_notify");
         assert_eq!(near.get(|kernel| kernel.shut_writes), 1);
-        // The rest comes too late, and is dropped by whoever brings it.
+        // Later puts and reports are refused, and their connections dropped in place.
         assert_eq!(pool.put(stream), Err(PutError::PoolClosed));
         drop(attempt);
         let stats = pool.stats();
         assert_eq!((stats.idle, stats.leased, stats.handshaking), (0, 0, 0));
         let mut commands = Vec::new();
         pool.shared().turn(&mut commands);
-        assert!(commands.is_empty(), "{} are left to nobody", commands.len());
+        assert!(commands.is_empty(), "{} commands are left without a driver", commands.len());
     }
 }
 
 #[test]
-fn who_waits_at_the_end_is_told() {
+fn a_new_waiter_is_refused_after_the_drivers_end() {
     let pool = Pool::<Accepting>::new(false);
     pool.shared().close_with_driver();
     let refused = AcquireError::Refused(Refusal::PoolClosed);
-    let Poll::Ready(Err(error)) = take(pool.shared().acquire()) else { panic!("it waits") };
+    let Poll::Ready(Err(error)) = take(pool.shared().acquire()) else {
+        panic!("the acquire waits")
+    };
     assert_eq!(error, refused);
 }
 
 #[test]
-fn a_pool_of_every_kind_ends_what_is_idle() {
+fn every_kind_of_pool_closes_idle_connections_with_its_driver() {
     for kind in Kind::ALL {
         let mut pool = kind.pool();
-        let (_near, mut peer) = pool.bring();
+        let (_near, mut peer) = pool.connect();
         pool.end();
-        assert!(peer.heard_goodbye(), "{kind:?}");
+        assert!(peer.received_close(), "{kind:?}");
     }
 }
 
-// --- who may come in ----------------------------------------------------------------------------
+// --- admission ----------------------------------------------------------------------------------
 
 #[test]
-fn a_peer_that_may_come_in_gets_an_id_of_its_own() {
+fn each_admitted_peer_gets_its_own_id() {
     let pool = Pool::<Accepting>::new(false);
     let peer: SocketAddr = PEER.parse().unwrap();
     let (first, first_id) = pool.shared().admit(peer).unwrap();
@@ -192,7 +196,7 @@ fn a_peer_that_may_come_in_gets_an_id_of_its_own() {
 }
 
 #[test]
-fn a_peer_that_may_not_is_told_of() {
+fn a_rejected_peer_is_reported() {
     let pool = Pool::<Accepting>::new(false);
     let stranger: SocketAddr = "198.51.100.1:99".parse().unwrap();
     assert!(pool.shared().admit(stranger).is_none());
@@ -209,7 +213,7 @@ fn a_peer_that_may_not_is_told_of() {
 }
 
 #[test]
-fn a_failed_accept_of_one_peer_is_nobodys_business() {
+fn a_failed_accept_of_one_peer_is_not_reported() {
     let pool = Pool::<Accepting>::new(false);
     let mut pacer = AcceptPacer::new(1);
     let error = ErrorKind::ConnectionAborted.into();
@@ -219,7 +223,7 @@ fn a_failed_accept_of_one_peer_is_nobodys_business() {
 }
 
 #[test]
-fn a_pause_is_told_of_and_waited_out() {
+fn a_pause_is_reported_and_waiters_stay_queued() {
     let pool = Pool::<Accepting>::new(false);
     let mut pacer = AcceptPacer::new(1);
     let error = io::Error::other("no descriptors");
@@ -230,12 +234,14 @@ fn a_pause_is_told_of_and_waited_out() {
 }
 
 #[test]
-fn without_a_listener_nobody_is_left_waiting() {
+fn waiters_are_refused_when_the_listener_fails() {
     let pool = Pool::<Accepting>::new(false);
     let mut pacer = AcceptPacer::new(1);
     let error = io::Error::new(ErrorKind::InvalidInput, "it does not listen");
     assert_eq!(pool.shared().accept_failed(&mut pacer, &error), AcceptFailure::OfTheListener);
     assert_eq!(last_failure(&pool), "the listener has failed: it does not listen");
-    let Poll::Ready(Err(error)) = take(pool.shared().acquire()) else { panic!("it waits") };
+    let Poll::Ready(Err(error)) = take(pool.shared().acquire()) else {
+        panic!("the acquire waits")
+    };
     assert_eq!(error, AcquireError::Refused(Refusal::AcceptEnded));
 }

@@ -9,7 +9,7 @@ use pool_driver::connection::polled;
 use pool_proto::{ClientConfig, ConfigError};
 
 #[test]
-fn a_pool_that_cannot_be_built_says_what_to_do() {
+fn the_errors_of_a_builder_say_what_to_do() {
     let source = || io::Error::other("why");
     let bind = BuildError::Bind { address: "0.0.0.0:80".to_owned(), source: source() };
     assert!(bind.to_string().starts_with("cannot listen on 0.0.0.0:80; give a free host:port"));
@@ -25,11 +25,11 @@ fn a_pool_that_cannot_be_built_says_what_to_do() {
 }
 
 #[test]
-fn only_what_would_block_is_pending() {
+fn only_would_block_is_pending() {
     let would_block = io::Error::from(io::ErrorKind::WouldBlock);
     assert!(polled::<()>(Err(would_block)).is_pending());
     let Poll::Ready(Err(error)) = polled::<()>(Err(io::ErrorKind::TimedOut.into())) else {
-        panic!("it is an error")
+        panic!("not an error")
     };
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     assert!(matches!(polled(Ok(7)), Poll::Ready(Ok(7))));

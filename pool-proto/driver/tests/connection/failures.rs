@@ -1,4 +1,4 @@
-//! What becomes of a dial or a handshake that failed: how it is counted, and what it says.
+//! Failed dials and handshakes: their kinds, their texts, and their counts.
 
 use std::error::Error as _;
 use std::io;
@@ -9,20 +9,20 @@ use pool_proto::{Accepting, Dialing, HandshakeFailure, IdError};
 use crate::rig::{Pool, Side};
 
 fn error() -> io::Error {
-    io::Error::other("the cat was on the cable")
+    io::Error::other("intended failure")
 }
 
 fn all() -> [(Failure, HandshakeFailure, &'static str); 7] {
     use HandshakeFailure::{Id, Tls, Transport};
     [
-        (Failure::Dial(error()), Transport, "dialling failed: the cat"),
-        (Failure::Options(error()), Transport, "setting the socket's options failed: the cat"),
-        (Failure::Tls(error()), Tls, "the TLS handshake failed: the cat"),
-        (Failure::NoTls(error()), Tls, "the peer does not speak TLS (the cat"),
+        (Failure::Dial(error()), Transport, "dialling failed: intended"),
+        (Failure::Options(error()), Transport, "setting the socket's options failed: intended"),
+        (Failure::Tls(error()), Tls, "the TLS handshake failed: intended"),
+        (Failure::NoTls(error()), Tls, "the peer does not speak TLS (intended"),
         (
             Failure::TlsTransport(error()),
             Transport,
-            "the transport failed during the TLS handshake: the cat",
+            "the transport failed during the TLS handshake: intended",
         ),
         (
             Failure::Id(IdError::Short { got: 1, expected: 4 }),
@@ -32,13 +32,13 @@ fn all() -> [(Failure, HandshakeFailure, &'static str); 7] {
         (
             Failure::IdTransport(error()),
             Transport,
-            "the transport failed during the id exchange: the cat",
+            "the transport failed during the id exchange: intended",
         ),
     ]
 }
 
 #[test]
-fn each_is_counted_as_what_it_is_and_says_what_it_was() {
+fn each_failure_has_its_kind_and_its_text() {
     for (failure, kind, text) in all() {
         assert_eq!(failure.kind(), kind, "{failure}");
         assert!(failure.to_string().starts_with(text), "{failure}");
@@ -48,7 +48,7 @@ fn each_is_counted_as_what_it_is_and_says_what_it_was() {
 }
 
 #[test]
-fn reported_it_is_the_last_failure_until_a_connection_comes() {
+fn a_reported_failure_is_the_last_failure_until_a_connection_is_established() {
     for (failure, kind, _) in all() {
         let mut pool = Pool::<Accepting>::new(false);
         let (attempt, _handshake) = Accepting::begin(&mut pool);
@@ -63,13 +63,13 @@ fn reported_it_is_the_last_failure_until_a_connection_comes() {
             _ => [0, 0, 1],
         };
         assert_eq!(counted, expected, "{text}");
-        pool.bring();
+        pool.connect();
         assert_eq!(pool.shared().last_failure(), None);
     }
 }
 
 #[test]
-fn before_the_transport_is_connected_it_is_a_failed_dial() {
+fn a_failure_before_the_transport_is_connected_is_a_failed_dial() {
     let mut pool = Pool::<Dialing>::new(false);
     pool.turn();
     let attempt = pool.begun.pop_front().unwrap();

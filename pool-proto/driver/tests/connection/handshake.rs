@@ -1,4 +1,4 @@
-//! The handshake of TLS, at whatever pace the socket allows, and with peers that do not play along.
+//! TLS handshakes: over slow sockets, and with peers that fail or refuse.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ fn server() -> Handshake {
     server_side(true, IdFormat::Hex8).begin(ConnId::ZERO).unwrap()
 }
 
-/// Both roles, each with a peer that fits.
+/// Returns a handshake of each role, with a matching peer.
 fn both() -> [(Handshake, End, Peer); 2] {
     let ((near, far), (other_near, other_far)) = (End::pair(), End::pair());
     let of_client = (client(), near, Peer::tls_server(far, &SERVER_TLS));
@@ -29,10 +29,10 @@ fn both() -> [(Handshake, End, Peer); 2] {
 }
 
 #[test]
-fn it_waits_for_the_peer_and_ends_when_both_have_spoken() {
+fn a_handshake_waits_for_the_peer() {
     for (mut handshake, near, mut peer) in both() {
         assert!(handshake.advance(&mut near.now()).is_pending());
-        assert!(handshake.advance(&mut near.now()).is_pending(), "nothing has come yet");
+        assert!(handshake.advance(&mut near.now()).is_pending(), "no data has arrived yet");
         complete(&mut handshake, &near, &mut peer).unwrap();
         peer.pump().unwrap();
         assert!(!peer.session().is_handshaking());
@@ -40,7 +40,7 @@ fn it_waits_for_the_peer_and_ends_when_both_have_spoken() {
 }
 
 #[test]
-fn it_gets_through_byte_by_byte() {
+fn a_handshake_completes_byte_by_byte() {
     for (mut handshake, near, mut peer) in both() {
         near.set(|kernel| kernel.piece = 1);
         complete(&mut handshake, &near, &mut peer).unwrap();
@@ -50,13 +50,13 @@ fn it_gets_through_byte_by_byte() {
 }
 
 #[test]
-fn it_is_over_only_when_its_own_part_has_left() {
+fn a_handshake_ends_only_after_its_own_messages_are_sent() {
     let (near, far) = End::pair();
     let (mut handshake, mut peer) = (client(), Peer::tls_server(far, &SERVER_TLS));
     assert!(handshake.advance(&mut near.now()).is_pending());
     peer.pump().unwrap();
     near.set(|kernel| kernel.room = 20);
-    // It has all of the server's part, and nowhere to send its own.
+    // The client has received all messages of the server, but has no room to send its own.
     for _ in 0..3 {
         assert!(handshake.advance(&mut near.now()).is_pending());
         peer.pump().unwrap();
@@ -69,7 +69,7 @@ fn it_is_over_only_when_its_own_part_has_left() {
 }
 
 #[test]
-fn interrupted_it_goes_on() {
+fn an_interrupted_handshake_continues() {
     for (mut handshake, near, mut peer) in both() {
         near.set(|kernel| kernel.interrupts = 3);
         complete(&mut handshake, &near, &mut peer).unwrap();
@@ -77,7 +77,7 @@ fn interrupted_it_goes_on() {
 }
 
 #[test]
-fn a_peer_that_closes_meanwhile_is_a_failure_of_the_transport() {
+fn a_close_during_the_handshake_is_a_transport_failure() {
     for (mut handshake, near, mut peer) in both() {
         assert!(handshake.advance(&mut near.now()).is_pending());
         peer.end.end();
@@ -90,7 +90,7 @@ fn a_peer_that_closes_meanwhile_is_a_failure_of_the_transport() {
 }
 
 #[test]
-fn a_reset_is_a_failure_of_the_transport() {
+fn a_reset_during_the_handshake_is_a_transport_failure() {
     for (mut handshake, near, mut peer) in both() {
         near.set(|kernel| kernel.read_error = Some(ErrorKind::ConnectionReset));
         let failure = complete(&mut handshake, &near, &mut peer).unwrap_err();
@@ -99,12 +99,12 @@ fn a_reset_is_a_failure_of_the_transport() {
 }
 
 #[test]
-fn a_peer_that_speaks_no_tls_is_told_apart_from_one_that_does() {
+fn a_peer_without_tls_is_recognised() {
     for (mut handshake, near, peer) in both() {
         peer.end.send(b"0a1b2c3d");
         let failure = match handshake.advance(&mut near.now()) {
             Poll::Ready(result) => result.unwrap_err(),
-            Poll::Pending => panic!("it waits for more"),
+            Poll::Pending => panic!("the handshake waits for more data"),
         };
         assert!(matches!(failure, Failure::NoTls(_)), "{failure}");
         assert!(failure.to_string().contains("configure TLS on both ends or on neither"));
@@ -113,7 +113,7 @@ fn a_peer_that_speaks_no_tls_is_told_apart_from_one_that_does() {
 }
 
 #[test]
-fn a_peer_that_tls_does_not_trust_is_a_failure_of_tls_and_is_told() {
+fn an_untrusted_peer_is_a_tls_failure_and_gets_an_alert() {
     let other = Identity::self_signed(["localhost"]).unwrap();
     let pinned = ClientTls::self_signed().unwrap().pinned(other.fingerprint()).unwrap();
     let side = Connector::new(Some(pinned), IdExchange::default());
@@ -127,21 +127,21 @@ fn a_peer_that_tls_does_not_trust_is_a_failure_of_tls_and_is_told() {
 }
 
 #[test]
-fn a_server_that_refuses_the_clients_certificate_is_a_failure_of_tls_though_it_says_so_late() {
+fn a_late_refusal_of_the_clients_certificate_is_a_tls_failure() {
     let stranger = Identity::self_signed(["client.example"]).unwrap();
     let roots = roots_from_pem(stranger.certificate_pem().as_bytes()).unwrap();
     let demanding = ServerTls::self_signed().unwrap().require_client_certificates(roots).unwrap();
     let (near, far) = End::pair();
     let mut handshake = client_side(true, IdExchange::default()).begin().unwrap();
     let mut peer = Peer::tls_server(far, &demanding);
-    // The client's own handshake is over by then: it waits for the id.
+    // The client's TLS handshake has ended by then, and it waits for the id.
     let failure = complete(&mut handshake, &near, &mut peer).unwrap_err();
     let Failure::Tls(error) = &failure else { panic!("{failure}") };
     assert!(error.to_string().contains("CertificateRequired"), "{error}");
 }
 
 #[test]
-fn a_server_tells_the_client_whose_certificate_it_refuses() {
+fn a_client_whose_certificate_is_refused_gets_an_alert() {
     let stranger = Identity::self_signed(["client.example"]).unwrap();
     let roots = roots_from_pem(stranger.certificate_pem().as_bytes()).unwrap();
     let demanding = ServerTls::self_signed().unwrap().require_client_certificates(roots).unwrap();
@@ -156,7 +156,7 @@ fn a_server_tells_the_client_whose_certificate_it_refuses() {
 }
 
 #[test]
-fn a_configuration_of_which_rustls_makes_no_connection_is_a_failure_of_tls() {
+fn a_configuration_that_rustls_rejects_is_a_tls_failure() {
     let mut config = rustls::ClientConfig::builder_with_provider(Arc::clone(
         CLIENT_TLS.config().crypto_provider(),
     ))
@@ -164,7 +164,7 @@ fn a_configuration_of_which_rustls_makes_no_connection_is_a_failure_of_tls() {
     .unwrap()
     .with_root_certificates(rustls::RootCertStore::empty())
     .with_no_client_auth();
-    // Beyond what RFC 8449 allows.
+    // RFC 8449 does not allow fragments this small.
     config.max_fragment_size = Some(1);
     let tls = ClientTls::custom(Arc::new(config), ServerName::try_from("localhost").unwrap());
     let failure = Connector::new(Some(tls), IdExchange::None).begin().err().expect("a failure");

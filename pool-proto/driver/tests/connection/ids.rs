@@ -1,4 +1,4 @@
-//! The exchange of the id, whatever the pieces it comes in.
+//! The exchange of ids: in pieces, malformed, truncated, and over slow sockets.
 
 use std::io::ErrorKind;
 use std::task::Poll;
@@ -19,7 +19,7 @@ fn on_wire(format: IdFormat) -> Vec<u8> {
     IdWriter::new(format, ID).chunk().to_vec()
 }
 
-/// A client that reads its id, and its peer.
+/// Returns the handshake of a client that reads an id, and its peer.
 fn reading(tls: bool, format: IdFormat) -> (Handshake, End, Peer) {
     let (near, far) = End::pair();
     let handshake = client_side(tls, IdExchange::Wire(format)).begin().unwrap();
@@ -27,7 +27,7 @@ fn reading(tls: bool, format: IdFormat) -> (Handshake, End, Peer) {
     (handshake, near, peer)
 }
 
-/// A server that writes the id, and its peer.
+/// Returns the handshake of a server that writes an id, and its peer.
 fn writing(tls: bool, format: IdFormat) -> (Handshake, End, Peer) {
     let (near, far) = End::pair();
     let handshake = server_side(tls, format).begin(ID).unwrap();
@@ -35,16 +35,16 @@ fn writing(tls: bool, format: IdFormat) -> (Handshake, End, Peer) {
     (handshake, near, peer)
 }
 
-/// Leads TLS, if there is any, so far that both ends can send data.
+/// Completes the TLS handshake, if there is one, so that both ends can send data.
 fn lead(handshake: &mut Handshake, near: &End, peer: &mut Peer) {
     assert!(handshake.advance(&mut near.now()).is_pending());
-    while peer.is_shaking() {
+    while peer.is_handshaking() {
         peer.pump().unwrap();
         assert!(handshake.advance(&mut near.now()).is_pending());
     }
 }
 
-/// All four ways.
+/// Returns all combinations of TLS and format.
 fn ways() -> impl Iterator<Item = (bool, IdFormat)> {
     [false, true].into_iter().flat_map(|tls| FORMATS.map(|format| (tls, format)))
 }
@@ -52,13 +52,13 @@ fn ways() -> impl Iterator<Item = (bool, IdFormat)> {
 // --- a client -----------------------------------------------------------------------------------
 
 #[test]
-fn a_client_waits_for_its_id_byte_by_byte() {
+fn a_client_reads_an_id_that_arrives_byte_by_byte() {
     for (tls, format) in ways() {
         let (mut handshake, near, mut peer) = reading(tls, format);
         lead(&mut handshake, &near, &mut peer);
         for byte in on_wire(format) {
             assert!(handshake.advance(&mut near.now()).is_pending());
-            peer.say(&[byte]);
+            peer.send(&[byte]);
         }
         assert!(matches!(handshake.advance(&mut near.now()), Poll::Ready(Ok(()))));
         assert!(handshake.finish().is_ok(), "tls: {tls}, {format:?}");
@@ -66,21 +66,21 @@ fn a_client_waits_for_its_id_byte_by_byte() {
 }
 
 #[test]
-fn a_client_reads_an_id_whose_bytes_come_one_a_read() {
+fn a_client_reads_an_id_one_byte_per_read() {
     for (tls, format) in ways() {
         let (mut handshake, near, mut peer) = reading(tls, format);
         near.set(|kernel| kernel.piece = 1);
-        peer.say(&on_wire(format));
+        peer.send(&on_wire(format));
         complete(&mut handshake, &near, &mut peer).unwrap();
         assert!(handshake.finish().is_ok(), "tls: {tls}, {format:?}");
     }
 }
 
 #[test]
-fn an_id_that_is_there_needs_no_more_reads() {
+fn a_complete_id_needs_one_read() {
     let (mut handshake, near, mut peer) = reading(false, IdFormat::Hex8);
-    peer.say(&on_wire(IdFormat::Hex8));
-    peer.say(b"early");
+    peer.send(&on_wire(IdFormat::Hex8));
+    peer.send(b"early");
     assert!(matches!(handshake.advance(&mut near.now()), Poll::Ready(Ok(()))));
     assert_eq!(near.get(|kernel| kernel.reads), 1);
     assert!(matches!(handshake.advance(&mut near.now()), Poll::Ready(Ok(()))));
@@ -88,26 +88,26 @@ fn an_id_that_is_there_needs_no_more_reads() {
 }
 
 #[test]
-fn an_id_behind_which_the_peer_closes_is_one() {
+fn an_id_before_a_close_is_accepted() {
     for (tls, format) in ways() {
         let (mut handshake, near, mut peer) = reading(tls, format);
         lead(&mut handshake, &near, &mut peer);
-        peer.say(&on_wire(format));
-        peer.goodbye();
+        peer.send(&on_wire(format));
+        peer.close();
         complete(&mut handshake, &near, &mut peer).unwrap();
         assert!(handshake.finish().is_ok(), "tls: {tls}, {format:?}");
     }
 }
 
 #[test]
-fn an_id_that_is_cut_off_is_too_short_whether_tls_says_goodbye_or_not() {
+fn a_truncated_id_is_too_short_with_and_without_close_notify() {
     for (tls, format) in ways() {
         for in_good_order in [true, false] {
             let (mut handshake, near, mut peer) = reading(tls, format);
             lead(&mut handshake, &near, &mut peer);
-            peer.say(&on_wire(format)[..3]);
+            peer.send(&on_wire(format)[..3]);
             if in_good_order {
-                peer.goodbye();
+                peer.close();
             } else {
                 peer.end.end();
             }
@@ -120,7 +120,7 @@ fn an_id_that_is_cut_off_is_too_short_whether_tls_says_goodbye_or_not() {
 }
 
 #[test]
-fn a_reset_instead_of_an_id_is_a_failure_of_the_transport() {
+fn a_reset_instead_of_an_id_is_a_transport_failure() {
     for (tls, format) in ways() {
         let (mut handshake, near, mut peer) = reading(tls, format);
         lead(&mut handshake, &near, &mut peer);
@@ -132,10 +132,10 @@ fn a_reset_instead_of_an_id_is_a_failure_of_the_transport() {
 }
 
 #[test]
-fn what_is_no_id_is_refused_at_its_first_wrong_byte() {
+fn a_malformed_id_is_refused_at_its_first_wrong_byte() {
     for tls in [false, true] {
         let (mut handshake, near, mut peer) = reading(tls, IdFormat::Hex8);
-        peer.say(b"0aX");
+        peer.send(b"0aX");
         let failure = complete(&mut handshake, &near, &mut peer).unwrap_err();
         let wrong = IdError::NotHex { offset: 2, byte: b'X' };
         assert_eq!(failure.to_string(), wrong.to_string(), "tls: {tls}");
@@ -144,20 +144,20 @@ fn what_is_no_id_is_refused_at_its_first_wrong_byte() {
 }
 
 #[test]
-fn a_handshake_that_is_not_over_brings_nothing() {
+fn an_unfinished_handshake_has_no_result() {
     let (handshake, ..) = reading(false, IdFormat::Hex8);
     let failure = handshake.finish().err().expect("a failure");
     assert!(matches!(failure, Failure::Id(IdError::Short { got: 0, expected: 8 })), "{failure}");
 }
 
 #[test]
-fn halves_of_longer_ids_are_noticed_over_several_connections_of_one_client() {
+fn a_client_notices_halves_of_longer_ids_over_several_connections() {
     let side = client_side(false, IdExchange::Wire(IdFormat::Raw4));
     let mut outcomes = Vec::new();
     for _ in 0..3 {
         let (near, far) = End::pair();
         let mut peer = Peer::plain(far);
-        peer.say(b"0a1b2c3d");
+        peer.send(b"0a1b2c3d");
         let mut handshake = side.begin().unwrap();
         complete(&mut handshake, &near, &mut peer).unwrap();
         outcomes.push(handshake.finish().err().map(|failure| failure.kind()));
@@ -166,7 +166,7 @@ fn halves_of_longer_ids_are_noticed_over_several_connections_of_one_client() {
 }
 
 #[test]
-fn a_client_without_ids_reads_nothing_of_the_users() {
+fn a_client_without_ids_leaves_user_data_unread() {
     let (near, far) = End::pair();
     far.send(b"hello");
     let mut handshake = client_side(false, IdExchange::None).begin().unwrap();
@@ -183,19 +183,19 @@ fn a_server_sends_the_id_and_nothing_else() {
         let (mut handshake, near, mut peer) = writing(tls, format);
         complete(&mut handshake, &near, &mut peer).unwrap();
         assert!(near.get(|kernel| kernel.flushes) > 0, "tls: {tls}");
-        assert_eq!(peer.hear(), on_wire(format), "tls: {tls}");
+        assert_eq!(peer.receive(), on_wire(format), "tls: {tls}");
         assert!(handshake.finish().is_ok());
     }
 }
 
 #[test]
-fn a_server_is_ready_only_when_its_id_has_left() {
+fn a_server_is_ready_only_after_its_id_is_sent() {
     for (tls, format) in ways() {
         let (mut handshake, near, mut peer) = writing(tls, format);
         near.set(|kernel| kernel.room = 0);
         let (mut rounds, mut polled) = (0, Poll::Pending);
         while polled.is_pending() {
-            // What has to leave finds room for one byte a turn.
+            // The kernel has room for one byte per turn.
             polled = handshake.advance(&mut near.now());
             peer.pump().unwrap();
             near.set(|kernel| kernel.room = 1);
@@ -203,12 +203,12 @@ fn a_server_is_ready_only_when_its_id_has_left() {
         }
         assert!(matches!(polled, Poll::Ready(Ok(()))));
         assert!(rounds > format.wire_len(), "tls: {tls}: {rounds}");
-        assert_eq!(peer.hear(), on_wire(format), "tls: {tls}");
+        assert_eq!(peer.receive(), on_wire(format), "tls: {tls}");
     }
 }
 
 #[test]
-fn an_id_that_cannot_be_sent_is_a_failure_of_the_transport() {
+fn an_id_that_cannot_be_sent_is_a_transport_failure() {
     for format in FORMATS {
         let (mut handshake, near, mut peer) = writing(false, format);
         near.set(|kernel| kernel.write_error = Some(ErrorKind::BrokenPipe));
@@ -218,7 +218,7 @@ fn an_id_that_cannot_be_sent_is_a_failure_of_the_transport() {
 }
 
 #[test]
-fn over_tls_the_id_that_waits_for_room_can_still_fail() {
+fn a_buffered_id_can_still_fail_over_tls() {
     let (mut handshake, near, mut peer) = writing(true, IdFormat::Hex8);
     while peer.session().is_handshaking() {
         assert!(handshake.advance(&mut near.now()).is_pending());
@@ -232,12 +232,12 @@ fn over_tls_the_id_that_waits_for_room_can_still_fail() {
 }
 
 #[test]
-fn a_server_does_not_wait_for_ever_for_a_kernel_that_takes_nothing() {
+fn a_zero_length_write_of_the_id_is_an_error() {
     for format in FORMATS {
         let (mut handshake, near, _peer) = writing(false, format);
         near.set(|kernel| kernel.takes_nothing = true);
         let Poll::Ready(Err(failure)) = handshake.advance(&mut near.now()) else {
-            panic!("it has sent its id, or waits: {format:?}");
+            panic!("the handshake has sent its id, or waits: {format:?}");
         };
         assert_eq!(failure.kind(), HandshakeFailure::Transport);
         let Failure::IdTransport(error) = failure else { panic!("{failure}") };

@@ -1,4 +1,4 @@
-//! How much one look at a connection reads, of what gives it no data.
+//! The limit of bytes that one check reads when TLS yields no data.
 
 use std::sync::Arc;
 use std::task::Poll;
@@ -14,20 +14,20 @@ use crate::peer::{Peer, SERVER_TLS, complete};
 use crate::rig::{Pool, Side, client_side, take};
 use crate::wire::End;
 
-/// Bytes that one look reads, at the most.
+/// The most bytes that one check reads.
 const LIMIT: usize = 512 * 1024;
 
-/// What a record adds to what is in it: its header, the type within, and the tag.
+/// The overhead of a TLS record: its header, the inner content type, and the tag.
 const OVERHEAD: usize = 5 + 1 + 16;
 
-/// Seals records of a server's as they come: valid TLS, of whatever kind.
+/// Seals TLS records of any type as a server.
 struct Sealer {
     encrypter: Box<dyn MessageEncrypter>,
     sequence: u64,
 }
 
 impl Sealer {
-    /// Goes on where the peer's session was.
+    /// Continues the peer's session.
     fn new(peer: Peer) -> Self {
         let session = peer.into_session();
         let suite = session.negotiated_cipher_suite().unwrap();
@@ -36,7 +36,7 @@ impl Sealer {
         | ConnectionTrafficSecrets::Aes256Gcm { key, iv }
         | ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv }) = secrets
         else {
-            panic!("a cipher suite that is not known here")
+            panic!("the negotiated cipher suite is not known here")
         };
         Self { encrypter: suite.tls13().unwrap().aead_alg.encrypter(key, iv), sequence }
     }
@@ -48,11 +48,11 @@ impl Sealer {
         self.encrypter.encrypt(plain, self.sequence - 1).unwrap().encode()
     }
 
-    /// As many bytes of session tickets (RFC 8446, section 4.6.1), which are no data.
+    /// Returns `length` bytes of session tickets (RFC 8446, section 4.6.1), which carry no data.
     fn tickets(&mut self, length: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
         while bytes.len() < length {
-            // Not so much that too little is left for the last.
+            // Leave enough bytes for the last record.
             let left = length - bytes.len();
             let record = if left > 16_000 { 15_000 } else { left };
             let ticket = self.seal(ContentType::Handshake, &ticket(record - OVERHEAD));
@@ -63,7 +63,7 @@ impl Sealer {
     }
 }
 
-/// A ticket of this length.
+/// Returns a session ticket of this length.
 fn ticket(length: usize) -> Vec<u8> {
     let mut bytes = vec![4];
     bytes.extend(&u32::try_from(length - 4).unwrap().to_be_bytes()[1..]);
@@ -83,7 +83,7 @@ fn server_tls() -> ServerTls {
     ServerTls::custom(Arc::new(config))
 }
 
-/// A connection that was taken from a client's pool, and what its peer goes on with.
+/// A connection that is leased from a client, and the TLS session of its peer.
 struct Lent {
     leased: Leased<Box<Connection<End>>>,
     near: End,
@@ -97,17 +97,17 @@ impl Lent {
         let (near, far) = End::pair();
         let (attempt, handshake) = Dialing::begin(&mut pool);
         let mut peer = Peer::tls_server(far.clone(), &server_tls());
-        peer.say(b"0a1b2c3d");
-        let shaken = pool.shaken(handshake, &near, &mut peer);
-        attempt.complete(Ok((SharedSocket::new(near.clone()), shaken)));
+        peer.send(b"0a1b2c3d");
+        let established = pool.complete_handshake(handshake, &near, &mut peer);
+        attempt.complete(Ok((SharedSocket::new(near.clone()), established)));
         let Poll::Ready(Ok(leased)) = take(pool.shared().acquire()) else {
-            panic!("none is ready")
+            panic!("no connection is ready")
         };
         Self { leased, near, far, sealer: Sealer::new(peer) }
     }
 
-    /// What a look finds behind so many bytes that are no data.
-    fn look_behind(&mut self, length: usize) -> CheckResult {
+    /// Returns the result of a check after `length` bytes of tickets.
+    fn check_behind(&mut self, length: usize) -> CheckResult {
         self.far.set(|kernel| kernel.room = 2 * LIMIT);
         self.far.send(&self.sealer.tickets(length));
         self.leased.get_mut().unwrap().check()
@@ -115,36 +115,36 @@ impl Lent {
 }
 
 #[test]
-fn a_look_reads_a_byte_less_than_the_limit_and_gives_up_at_it() {
+fn a_check_that_reaches_its_limit_closes_the_connection() {
     for (length, expected) in [
         (LIMIT - 1, CheckResult::Quiet),
         (LIMIT, CheckResult::Closed),
         (LIMIT + 100_000, CheckResult::Closed),
     ] {
         let mut lent = Lent::new();
-        assert_eq!(lent.look_behind(length), expected, "{length}");
-        // Up to what its last read took.
+        assert_eq!(lent.check_behind(length), expected, "{length}");
+        // Not exactly: the last read may go beyond the limit.
         let beyond = length.saturating_sub(LIMIT);
         assert!((beyond.saturating_sub(5000)..=beyond).contains(&lent.near.unread()), "{length}");
     }
 }
 
 #[test]
-fn each_look_has_a_limit_of_its_own() {
+fn each_check_has_its_own_limit() {
     let mut lent = Lent::new();
     for _ in 0..3 {
-        assert_eq!(lent.look_behind(LIMIT - 1), CheckResult::Quiet);
+        assert_eq!(lent.check_behind(LIMIT - 1), CheckResult::Quiet);
     }
     lent.far.send(&lent.sealer.seal(ContentType::ApplicationData, b"x"));
-    assert_eq!(lent.look_behind(100), CheckResult::Data);
+    assert_eq!(lent.check_behind(100), CheckResult::Data);
 }
 
 #[test]
-fn a_peer_that_sends_no_id_but_tickets_for_ever_is_cut_off() {
+fn a_peer_that_sends_tickets_instead_of_an_id_is_cut_off() {
     let (near, far) = End::pair();
     let mut handshake = client_side(true, IdExchange::default()).begin().unwrap();
     let mut peer = Peer::tls_server(far.clone(), &server_tls());
-    while handshake.advance(&mut near.now()).is_pending() && peer.is_shaking() {
+    while handshake.advance(&mut near.now()).is_pending() && peer.is_handshaking() {
         peer.pump().unwrap();
     }
     let mut sealer = Sealer::new(peer);

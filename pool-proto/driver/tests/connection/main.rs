@@ -1,6 +1,6 @@
-//! What lies between a socket and the shell, in memory and without any waiting: real TLS, a real
-//! machine in its shell, and a [`wire`] of two ends that does what a test tells it to, from a write
-//! that is taken by halves to a reset. [`rig`] has the pools, [`peer`] what is at the other end.
+//! Tests of the layers between a socket and the shared machine, in memory and without waiting. TLS
+//! and the machine are real. A [`wire`] of two ends behaves as a test determines, from short writes
+//! to resets. [`rig`] provides pools, and [`peer`] the other end.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,6 +14,7 @@ mod rig;
 mod wire;
 
 mod accept;
+mod check;
 mod drain;
 mod driver;
 mod errors;
@@ -21,7 +22,6 @@ mod failures;
 mod handshake;
 mod ids;
 mod limit;
-mod look;
 mod reading;
 mod revoked;
 mod writing;

@@ -1,4 +1,4 @@
-//! What is at the other end of a wire, with TLS or without.
+//! The peer at the other end of a wire, with or without TLS.
 
 use std::io::{ErrorKind, Read, Write};
 use std::sync::{Arc, LazyLock};
@@ -37,19 +37,19 @@ impl Peer {
     }
 
     pub(crate) fn session(&mut self) -> &mut Connection {
-        self.tls.as_mut().expect("it speaks TLS")
+        self.tls.as_mut().expect("a TLS session")
     }
 
-    pub(crate) fn is_shaking(&self) -> bool {
+    pub(crate) fn is_handshaking(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
     }
 
-    /// Hands the session over, to be used by hand.
+    /// Returns the TLS session.
     pub(crate) fn into_session(self) -> Connection {
-        self.tls.expect("it speaks TLS")
+        self.tls.expect("a TLS session")
     }
 
-    /// Takes in what has arrived and sends what it has to send; says what TLS finds.
+    /// Processes all received bytes and sends all pending ones; returns the error that TLS finds.
     pub(crate) fn pump(&mut self) -> Result<(), rustls::Error> {
         let Some(tls) = &mut self.tls else { return Ok(()) };
         let mut result = Ok(());
@@ -57,7 +57,7 @@ impl Peer {
             match tls.read_tls(&mut Io(&self.end)) {
                 Ok(0) => break,
                 Ok(_) => result = tls.process_new_packets().map(|_| ()),
-                // Nothing is left, or no room: what is there has to be read first.
+                // There are no more bytes, or TLS has no room until its data is read.
                 Err(_) => break,
             }
         }
@@ -65,16 +65,16 @@ impl Peer {
         result
     }
 
-    /// Sends data of its user's. Before the end of a handshake it is kept until then.
-    pub(crate) fn say(&mut self, data: &[u8]) {
+    /// Sends user data. Before the end of the handshake, TLS keeps it until then.
+    pub(crate) fn send(&mut self, data: &[u8]) {
         let Some(tls) = &mut self.tls else { return self.end.send(data) };
         tls.set_buffer_limit(None);
         tls.writer().write_all(data).unwrap();
         while tls.wants_write() && tls.write_tls(&mut Io(&self.end)).is_ok() {}
     }
 
-    /// All the data that has come for its user, up to the end or an error.
-    pub(crate) fn hear(&mut self) -> Vec<u8> {
+    /// Returns all user data that has arrived, up to EOF or an error.
+    pub(crate) fn receive(&mut self) -> Vec<u8> {
         if self.tls.is_none() {
             return self.end.take();
         }
@@ -92,8 +92,8 @@ impl Peer {
         }
     }
 
-    /// Whether the other end has closed its half in good order.
-    pub(crate) fn heard_goodbye(&mut self) -> bool {
+    /// Returns whether the other end has closed its writing half, with TLS by close_notify.
+    pub(crate) fn received_close(&mut self) -> bool {
         if self.tls.is_none() {
             return self.end.has_ended();
         }
@@ -102,15 +102,15 @@ impl Peer {
         matches!(read, Ok(0)) && self.end.has_ended()
     }
 
-    /// Whether TLS waits for more, rather than having seen the end.
-    pub(crate) fn hears_nothing(&mut self) -> bool {
+    /// Returns whether TLS waits for more data and has seen no close_notify.
+    pub(crate) fn sees_no_close(&mut self) -> bool {
         self.pump().unwrap();
         let read = self.session().reader().read(&mut [0]);
         read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
 
-    /// Closes its half in good order.
-    pub(crate) fn goodbye(&mut self) {
+    /// Closes its writing half, with TLS by close_notify.
+    pub(crate) fn close(&mut self) {
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
             self.pump().unwrap();
@@ -119,7 +119,7 @@ impl Peer {
     }
 }
 
-/// Leads a handshake to its end, however often it has to wait for the peer.
+/// Completes a handshake, and lets the peer process its messages in between.
 pub(crate) fn complete(
     handshake: &mut Handshake,
     near: &End,
@@ -129,8 +129,8 @@ pub(crate) fn complete(
         if let Poll::Ready(result) = handshake.advance(&mut near.now()) {
             return result;
         }
-        // What it finds wrong, it tells the other end.
+        // An error of the peer reaches the other end as an alert.
         let _ = peer.pump();
     }
-    panic!("the handshake waits for ever");
+    panic!("the handshake waits forever");
 }

@@ -1,4 +1,4 @@
-//! What the holder of a connection reads, and what it can ask it.
+//! Reads of a leased stream, its addresses, and its TLS facts.
 
 use std::io::{self, ErrorKind};
 use std::task::Poll;
@@ -9,7 +9,7 @@ use pool_driver::shared::Leased;
 use pool_proto::{CheckResult, ConnId, Dialing};
 use rustls::ProtocolVersion;
 
-use crate::look::pattern;
+use crate::check::pattern;
 use crate::rig::{Kind, Pool, Side, Streaming, server_peer, take};
 use crate::wire::{End, Io};
 
@@ -20,13 +20,13 @@ pub(crate) fn read(
     stream.read(Io, buffer)
 }
 
-/// Reads until nothing is there.
+/// Reads until the stream would block.
 pub(crate) fn all_of(stream: &mut Leased<Box<Connection<End>>>, near: &End) -> Vec<u8> {
     let (mut data, mut chunk) = (Vec::new(), [0; 1000]);
     loop {
         match read(stream, &mut chunk) {
             Ok(count @ 1..) => data.extend_from_slice(&chunk[..count]),
-            Ok(_) => panic!("it has ended"),
+            Ok(_) => panic!("the stream has ended"),
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::WouldBlock);
                 assert_eq!(near.unread(), 0);
@@ -44,7 +44,7 @@ fn assert_read(stream: &mut Leased<Box<Connection<End>>>, expected: &[u8]) {
 }
 
 #[test]
-fn with_nothing_there_it_would_block() {
+fn a_read_without_data_would_block() {
     for kind in Kind::ALL {
         let mut streaming = kind.streaming();
         let error = read(&mut streaming.stream, &mut [0; 8]).unwrap_err();
@@ -53,14 +53,14 @@ fn with_nothing_there_it_would_block() {
 }
 
 #[test]
-fn what_comes_is_read_in_order_whatever_the_pieces() {
+fn data_is_read_in_order_whatever_the_pieces() {
     for kind in Kind::ALL {
         for piece in [1, 7, 100_000] {
             let Streaming { near, mut peer, mut stream, pool: _pool } = kind.streaming();
             near.set(|kernel| kernel.piece = piece);
             let data = pattern(3000);
-            peer.say(&data[..1000]);
-            peer.say(&data[1000..]);
+            peer.send(&data[..1000]);
+            peer.send(&data[1000..]);
             assert_eq!(all_of(&mut stream, &near), data, "{kind:?}, {piece}");
         }
     }
@@ -70,15 +70,15 @@ fn what_comes_is_read_in_order_whatever_the_pieces() {
 fn early_data_comes_first() {
     for kind in Kind::ALL {
         let mut pool = kind.pool();
-        let (_near, mut peer) = pool.bring();
+        let (_near, mut peer) = pool.connect();
         let mut leased = pool.take().unwrap();
-        peer.say(b"early, ");
+        peer.send(b"early, ");
         assert_eq!(
             pool_driver::shared::PoolConnection::check(leased.get_mut().unwrap()),
             CheckResult::Data
         );
         let mut stream = leased;
-        peer.say(b"late");
+        peer.send(b"late");
         for part in ["early", ", ", "late"] {
             assert_read(&mut stream, part.as_bytes());
         }
@@ -86,20 +86,20 @@ fn early_data_comes_first() {
 }
 
 #[test]
-fn what_came_with_the_id_is_the_users() {
+fn data_behind_the_id_is_delivered() {
     for tls in [false, true] {
         let (near, far) = End::pair();
         let mut pool = Pool::<Dialing>::new(tls);
         let (attempt, handshake) = Dialing::begin(&mut pool);
         let mut peer = server_peer(far, tls);
-        peer.say(b"0a1b2c3dearly");
-        let shaken = pool.shaken(handshake, &near, &mut peer);
-        peer.say(b"late");
-        attempt.complete(Ok((SharedSocket::new(near.clone()), shaken)));
-        // The peer has taken it: who knows its id gets it.
+        peer.send(b"0a1b2c3dearly");
+        let established = pool.complete_handshake(handshake, &near, &mut peer);
+        peer.send(b"late");
+        attempt.complete(Ok((SharedSocket::new(near.clone()), established)));
+        // The peer has claimed the connection, so it is acquired by id.
         let id = ConnId::from_bytes([0x0a, 0x1b, 0x2c, 0x3d]);
         let Poll::Ready(Ok(leased)) = take(pool.shared().acquire_by_id(id)) else {
-            panic!("it is not there")
+            panic!("the connection is not in the pool")
         };
         let mut stream = leased;
         assert_eq!(stream.id(), id);
@@ -108,21 +108,21 @@ fn what_came_with_the_id_is_the_users() {
 }
 
 #[test]
-fn interrupted_it_reads_again() {
+fn an_interrupted_read_is_repeated() {
     for kind in Kind::ALL {
         let Streaming { near, mut peer, mut stream, pool: _pool } = kind.streaming();
-        peer.say(b"hello");
+        peer.send(b"hello");
         near.set(|kernel| kernel.interrupts = 2);
         assert_read(&mut stream, b"hello");
     }
 }
 
 #[test]
-fn the_peers_end_is_an_end_behind_its_data() {
+fn the_peers_close_is_eof_after_its_data() {
     for kind in Kind::ALL {
         let Streaming { mut peer, mut stream, near: _near, pool: _pool } = kind.streaming();
-        peer.say(b"bye");
-        peer.goodbye();
+        peer.send(b"bye");
+        peer.close();
         for expected in ["bye", "", ""] {
             assert_read(&mut stream, expected.as_bytes());
         }
@@ -130,10 +130,10 @@ fn the_peers_end_is_an_end_behind_its_data() {
 }
 
 #[test]
-fn an_end_without_tls_goodbye_is_an_error_behind_the_data() {
+fn eof_without_close_notify_is_an_error_after_the_data() {
     for kind in Kind::TLS {
         let Streaming { mut peer, mut stream, near: _near, pool: _pool } = kind.streaming();
-        peer.say(b"half");
+        peer.send(b"half");
         peer.end.end();
         assert_read(&mut stream, b"half");
         let error = read(&mut stream, &mut [0; 8]).unwrap_err();
@@ -152,7 +152,7 @@ fn a_reset_is_an_error() {
 }
 
 #[test]
-fn a_false_record_is_an_error_and_the_peer_is_told() {
+fn an_invalid_record_is_an_error_and_sends_an_alert() {
     for kind in Kind::TLS {
         let Streaming { mut peer, mut stream, near: _near, pool: _pool } = kind.streaming();
         peer.end.send(&[[0x17, 3, 3, 0, 32].as_slice(), &[7; 32]].concat());
@@ -164,20 +164,20 @@ fn a_false_record_is_an_error_and_the_peer_is_told() {
 }
 
 #[test]
-fn a_record_without_data_is_no_end() {
+fn a_record_without_data_is_not_eof() {
     for kind in Kind::TLS {
         let Streaming { near, mut peer, mut stream, pool: _pool } = kind.streaming();
         peer.session().refresh_traffic_keys().unwrap();
         peer.pump().unwrap();
         assert!(near.unread() > 0, "{kind:?}");
         assert_eq!(all_of(&mut stream, &near), b"", "{kind:?}");
-        peer.say(b"hello");
+        peer.send(b"hello");
         assert_read(&mut stream, b"hello");
     }
 }
 
 #[test]
-fn it_tells_who_is_at_the_ends_and_what_tls_has_agreed_on() {
+fn a_stream_reports_its_addresses_and_its_tls_facts() {
     for kind in Kind::ALL {
         let Streaming { near, stream, peer: _peer, pool: _pool } = kind.streaming();
         assert_eq!(stream.peer_addr().unwrap(), near.peer_addr());

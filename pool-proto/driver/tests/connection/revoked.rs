@@ -1,4 +1,4 @@
-//! What the holder of a connection finds when the pool has ended it.
+//! Streams of revoked leases.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::task::Poll;
@@ -25,25 +25,25 @@ fn revoke(pool: &mut dyn crate::rig::AnyPool) {
 }
 
 #[test]
-fn all_it_does_fails_with_the_reason() {
+fn every_call_on_a_revoked_stream_fails_with_the_reason() {
     for kind in Kind::ALL {
         let Streaming { mut pool, near, mut peer, mut stream } = kind.streaming();
-        peer.say(b"hello");
+        peer.send(b"hello");
         assert_eq!(stream.socket().unwrap().revoked(), None);
         revoke(&mut *pool);
         assert_eq!(stream.socket().unwrap().revoked(), Some(CloseReason::Flushed));
-        assert_eq!(near.get(|kernel| kernel.shut_boths), 1, "pending calls wake up");
+        assert_eq!(near.get(|kernel| kernel.shut_boths), 1, "the shutdown wakes pending calls");
         let id = stream.id();
         assert_revoked(stream.read(Io, &mut [0; 8]), id);
         assert_revoked(stream.write(Io, &[IoSlice::new(b"hello")]), id);
         assert_revoked(stream.flush(Io), id);
         assert_revoked(stream.shutdown(Io), id);
-        assert_eq!(near.get(|kernel| kernel.shut_writes), 0, "nothing of it reached the socket");
+        assert_eq!(near.get(|kernel| kernel.shut_writes), 0, "the calls did not reach the socket");
     }
 }
 
 #[test]
-fn put_back_it_is_no_lease_any_more() {
+fn a_revoked_stream_cannot_be_put_back() {
     for kind in Kind::ALL {
         let Streaming { mut pool, stream, .. } = kind.streaming();
         revoke(&mut *pool);
@@ -58,12 +58,12 @@ fn a_flush_revokes_a_lease_before_the_next_turn_of_the_driver() {
         pool.flush();
         let id = stream.id();
         assert_revoked(stream.write(Io, &[IoSlice::new(b"hello")]), id);
-        assert_eq!(peer.hear(), b"", "{kind:?}");
+        assert_eq!(peer.receive(), b"", "{kind:?}");
     }
 }
 
 #[test]
-fn dropped_it_is_closed_and_released() {
+fn a_dropped_stream_is_closed_and_released() {
     for kind in Kind::ALL {
         let Streaming { mut pool, stream, .. } = kind.streaming();
         drop(stream);
@@ -73,7 +73,7 @@ fn dropped_it_is_closed_and_released() {
 }
 
 #[test]
-fn what_it_says_names_the_connection_and_the_reason() {
+fn the_error_names_the_connection_and_the_reason() {
     let revoked = Revoked { id: ConnId::ZERO, reason: CloseReason::Flushed };
     assert_eq!(
         revoked.to_string(),
@@ -81,25 +81,27 @@ fn what_it_says_names_the_connection_and_the_reason() {
     );
 }
 
-// --- in the middle of a call --------------------------------------------------------------------
+// --- during a call ------------------------------------------------------------------------------
 
-/// A lease that its pool ends in the middle of a call.
-struct Doomed {
+/// A lease that its pool revokes during a call.
+struct Fixture {
     pool: Pool<Accepting>,
     near: End,
     far: End,
     stream: Leased<Box<Connection<End>>>,
 }
 
-fn doomed() -> Doomed {
+fn fixture() -> Fixture {
     let mut pool = Pool::new(false);
-    let (near, peer) = pool.bring();
-    let Poll::Ready(Ok(leased)) = take(pool.shared().acquire()) else { panic!("none is ready") };
-    Doomed { pool, near, far: peer.end, stream: leased }
+    let (near, peer) = pool.connect();
+    let Poll::Ready(Ok(leased)) = take(pool.shared().acquire()) else {
+        panic!("no connection is ready")
+    };
+    Fixture { pool, near, far: peer.end, stream: leased }
 }
 
-/// The socket of a call during which the pool is flushed.
-fn meanwhile<'s>(pool: &mut Pool<Accepting>) -> impl FnOnce(&'s End) -> Io<'s> {
+/// Returns a socket whose call flushes the pool.
+fn flush_during<'s>(pool: &mut Pool<Accepting>) -> impl FnOnce(&'s End) -> Io<'s> {
     move |socket| {
         pool.shared().run(|machine, now| machine.flush(now));
         pool.turn();
@@ -108,43 +110,43 @@ fn meanwhile<'s>(pool: &mut Pool<Accepting>) -> impl FnOnce(&'s End) -> Io<'s> {
 }
 
 #[test]
-fn data_that_was_read_is_given_out() {
-    let Doomed { mut pool, far, mut stream, .. } = doomed();
+fn data_that_was_read_during_a_revocation_is_delivered() {
+    let Fixture { mut pool, far, mut stream, .. } = fixture();
     far.send(b"hello");
     let mut buffer = [0; 8];
-    assert_eq!(stream.read(meanwhile(&mut pool), &mut buffer).unwrap(), 5);
+    assert_eq!(stream.read(flush_during(&mut pool), &mut buffer).unwrap(), 5);
     assert_eq!(&buffer[..5], b"hello");
     let id = stream.id();
     assert_revoked(stream.read(Io, &mut buffer), id);
 }
 
 #[test]
-fn an_end_that_was_read_is_the_pools_doing() {
-    let Doomed { mut pool, near, mut stream, .. } = doomed();
+fn eof_during_a_revocation_is_reported_as_revoked() {
+    let Fixture { mut pool, near, mut stream, .. } = fixture();
     let id = stream.id();
-    assert_revoked(stream.read(meanwhile(&mut pool), &mut [0; 8]), id);
+    assert_revoked(stream.read(flush_during(&mut pool), &mut [0; 8]), id);
     assert_eq!(near.get(|kernel| (kernel.reads > 0, kernel.shut_boths)), (true, 1));
 }
 
 #[test]
-fn a_write_that_failed_failed_because_of_the_pool() {
-    let Doomed { mut pool, mut stream, .. } = doomed();
+fn a_write_that_fails_during_a_revocation_is_reported_as_revoked() {
+    let Fixture { mut pool, mut stream, .. } = fixture();
     let id = stream.id();
-    assert_revoked(stream.write(meanwhile(&mut pool), &[IoSlice::new(b"hello")]), id);
+    assert_revoked(stream.write(flush_during(&mut pool), &[IoSlice::new(b"hello")]), id);
 }
 
 #[test]
-fn a_shut_that_failed_failed_because_of_the_pool() {
-    let Doomed { mut pool, near, mut stream, .. } = doomed();
+fn a_shutdown_that_fails_during_a_revocation_is_reported_as_revoked() {
+    let Fixture { mut pool, near, mut stream, .. } = fixture();
     near.set(|kernel| kernel.shut_error = Some(ErrorKind::PermissionDenied));
     let id = stream.id();
-    assert_revoked(stream.shutdown(meanwhile(&mut pool)), id);
+    assert_revoked(stream.shutdown(flush_during(&mut pool)), id);
 }
 
 #[test]
-fn what_was_done_is_done() {
-    let Doomed { mut pool, mut stream, .. } = doomed();
-    stream.flush(meanwhile(&mut pool)).unwrap();
+fn a_call_that_succeeds_during_a_revocation_succeeds() {
+    let Fixture { mut pool, mut stream, .. } = fixture();
+    stream.flush(flush_during(&mut pool)).unwrap();
     let id = stream.id();
     assert_revoked(stream.flush(Io), id);
 }

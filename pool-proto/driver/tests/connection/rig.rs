@@ -1,4 +1,5 @@
-//! Pools whose connections are ends of [wires](crate::wire), and a driver that a test moves.
+//! A test rig: pools whose connections are ends of [wires](crate::wire), and a driver that takes its
+//! turns on demand.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -23,20 +24,20 @@ use crate::wire::End;
 
 pub(crate) type Ends<R> = SharedMachine<Box<Connection<End>>, R>;
 
-/// Where peers of a server come from.
+/// The address of a server's peers.
 pub(crate) const PEER: &str = "192.0.2.7:4711";
 
 /// A clock that stands still until it is moved.
 #[derive(Clone, Default)]
-pub(crate) struct HandClock(Arc<AtomicU64>);
+pub(crate) struct ManualClock(Arc<AtomicU64>);
 
-impl HandClock {
+impl ManualClock {
     pub(crate) fn pass(&self, duration: Duration) {
         self.0.store((self.now() + duration).as_nanos(), Ordering::SeqCst);
     }
 }
 
-impl Clock for HandClock {
+impl Clock for ManualClock {
     fn now(&self) -> Instant {
         Instant::from_nanos(self.0.load(Ordering::SeqCst))
     }
@@ -45,10 +46,10 @@ impl Clock for HandClock {
 /// A pool, the state of its driver, and a record of what the driver did.
 pub(crate) struct Pool<R: Side> {
     shared: Arc<Ends<R>>,
-    pub(crate) clock: HandClock,
+    pub(crate) clock: ManualClock,
     pub(crate) begun: VecDeque<Attempt<Box<Connection<End>>, R>>,
     pub(crate) ended: Vec<Token>,
-    /// Why connections were closed or ended, in order.
+    /// The reasons with which connections were closed or aborted, in order.
     pub(crate) reasons: Vec<CloseReason>,
     tls: bool,
     ids: IdExchange,
@@ -60,7 +61,7 @@ impl<R: Side> Pool<R> {
     }
 
     pub(crate) fn with_ids(tls: bool, ids: IdExchange) -> Self {
-        let clock = HandClock::default();
+        let clock = ManualClock::default();
         let shared = R::shared(clock.clone(), ids);
         let (begun, ended, reasons) = Default::default();
         Self { shared, clock, begun, ended, reasons, tls, ids }
@@ -70,7 +71,7 @@ impl<R: Side> Pool<R> {
         &self.shared
     }
 
-    /// One turn of the driver.
+    /// Takes a turn of the driver, and carries out its commands.
     pub(crate) fn turn(&mut self) {
         let mut commands = Vec::new();
         self.shared().turn(&mut commands);
@@ -92,46 +93,51 @@ impl<R: Side> Pool<R> {
         }
     }
 
-    /// A peer that shakes hands as this pool's should, and its end of the wire.
+    /// Returns a matching peer for this pool.
     pub(crate) fn peer(&self, far: End) -> Peer {
         R::peer(far, self.tls, self.ids)
     }
 
-    /// Shakes hands with `peer` over `near`.
-    pub(crate) fn shaken(&self, handshake: Handshake, near: &End, peer: &mut Peer) -> Established {
+    /// Completes the handshake with `peer` over `near`.
+    pub(crate) fn complete_handshake(
+        &self,
+        handshake: Handshake,
+        near: &End,
+        peer: &mut Peer,
+    ) -> Established {
         let mut handshake = handshake;
         complete(&mut handshake, near, peer).expect("a handshake");
         handshake.finish().expect("an id")
     }
 
-    /// A new connection, in the pool.
-    pub(crate) fn bring(&mut self) -> (End, Peer) {
-        let (near, peer, _) = self.bring_linked();
+    /// Adds a new connection to the pool; returns this end of the wire, and the peer.
+    pub(crate) fn connect(&mut self) -> (End, Peer) {
+        let (near, peer, _) = self.connect_with_socket();
         (near, peer)
     }
 
-    /// The same, with its link and its token.
-    pub(crate) fn bring_linked(&mut self) -> (End, Peer, (Arc<SharedSocket<End>>, Token)) {
+    /// Does the same as [`connect`](Self::connect), and also returns the socket and the token.
+    pub(crate) fn connect_with_socket(&mut self) -> (End, Peer, (Arc<SharedSocket<End>>, Token)) {
         let (near, far) = End::pair();
         let mut peer = self.peer(far);
         let (attempt, handshake) = R::begin(self);
         let token = attempt.token();
-        let shaken = self.shaken(handshake, &near, &mut peer);
-        let link = SharedSocket::new(near.clone());
-        attempt.complete(Ok((Arc::clone(&link), shaken)));
-        // A server's peer has the id before it.
-        peer.hear();
-        (near, peer, (link, token))
+        let established = self.complete_handshake(handshake, &near, &mut peer);
+        let socket = SharedSocket::new(near.clone());
+        attempt.complete(Ok((Arc::clone(&socket), established)));
+        // Discard the id, which a server's peer receives first.
+        peer.receive();
+        (near, peer, (socket, token))
     }
 }
 
-/// Every connection has its own id.
+/// The next id; every connection has its own.
 static IDS: AtomicU64 = AtomicU64::new(1);
 
-/// What the two roles differ in.
+/// The differences between the two roles in these tests.
 pub(crate) trait Side: Role + Send + Sized + 'static {
-    fn shared(clock: HandClock, ids: IdExchange) -> Arc<Ends<Self>>;
-    /// A connection begins to come.
+    fn shared(clock: ManualClock, ids: IdExchange) -> Arc<Ends<Self>>;
+    /// Begins an attempt and its handshake.
     fn begin(pool: &mut Pool<Self>) -> (Attempt<Box<Connection<End>>, Self>, Handshake);
     fn peer(far: End, tls: bool, ids: IdExchange) -> Peer;
 }
@@ -140,7 +146,7 @@ pub(crate) fn client_side(tls: bool, ids: IdExchange) -> Connector {
     Connector::new(tls.then(|| CLIENT_TLS.clone()), ids)
 }
 
-/// A peer of a client's.
+/// Returns the peer of a client.
 pub(crate) fn server_peer(far: End, tls: bool) -> Peer {
     if tls { Peer::tls_server(far, &SERVER_TLS) } else { Peer::plain(far) }
 }
@@ -150,7 +156,7 @@ pub(crate) fn server_side(tls: bool, format: IdFormat) -> Acceptor {
 }
 
 impl Side for Dialing {
-    fn shared(clock: HandClock, ids: IdExchange) -> Arc<Ends<Self>> {
+    fn shared(clock: ManualClock, ids: IdExchange) -> Arc<Ends<Self>> {
         let config = ClientConfig::builder()
             .seed(1)
             .ids(ids)
@@ -173,14 +179,14 @@ impl Side for Dialing {
     fn peer(far: End, tls: bool, ids: IdExchange) -> Peer {
         let mut peer = server_peer(far, tls);
         if ids != IdExchange::None {
-            peer.say(format!("{:08x}", IDS.fetch_add(1, Ordering::SeqCst)).as_bytes());
+            peer.send(format!("{:08x}", IDS.fetch_add(1, Ordering::SeqCst)).as_bytes());
         }
         peer
     }
 }
 
 impl Side for Accepting {
-    fn shared(clock: HandClock, _ids: IdExchange) -> Arc<Ends<Self>> {
+    fn shared(clock: ManualClock, _ids: IdExchange) -> Arc<Ends<Self>> {
         let config = ServerConfig::builder()
             .seed(1)
             .capacity(4)
@@ -203,7 +209,7 @@ impl Side for Accepting {
     }
 }
 
-/// One poll, by nobody who could be woken.
+/// Polls an acquire once, without a waker.
 pub(crate) fn take<R: Side>(
     acquire: Acquire<Box<Connection<End>>, R>,
 ) -> Poll<Result<Leased<Box<Connection<End>>>, AcquireError>> {
@@ -211,17 +217,17 @@ pub(crate) fn take<R: Side>(
     Pin::new(&mut acquire).poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// What tests do with a pool whatever its role.
+/// A pool of either role.
 pub(crate) trait AnyPool {
     fn turn(&mut self);
     fn flush(&mut self);
-    /// The driver ends.
+    /// Closes the pool as the end of its driver does.
     fn end(&self);
     fn stats(&self) -> Stats;
     fn reasons(&self) -> &[CloseReason];
     fn put(&self, stream: Leased<Box<Connection<End>>>) -> Result<(), PutError>;
-    fn bring(&mut self) -> (End, Peer);
-    /// The connection that is ready; `None` if there is none.
+    fn connect(&mut self) -> (End, Peer);
+    /// Takes a ready connection; returns `None` if there is none.
     fn take(&self) -> Option<Leased<Box<Connection<End>>>>;
 }
 
@@ -250,8 +256,8 @@ impl<R: Side> AnyPool for Pool<R> {
         stream.put(&self.shared)
     }
 
-    fn bring(&mut self) -> (End, Peer) {
-        Self::bring(self)
+    fn connect(&mut self) -> (End, Peer) {
+        Self::connect(self)
     }
 
     fn take(&self) -> Option<Leased<Box<Connection<End>>>> {
@@ -262,37 +268,38 @@ impl<R: Side> AnyPool for Pool<R> {
     }
 }
 
-/// Which end the pool is, and what it speaks.
+/// The kinds of pools: the role, and the protocol of the connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     PlainClient,
     PlainServer,
-    /// A client whose peer is no pool, and sends no ids.
-    PlainOutsider,
+    /// A client whose peer is not a pool, and sends no ids.
+    PlainWithoutIds,
     TlsClient,
     TlsServer,
-    TlsOutsider,
+    TlsWithoutIds,
 }
 
 impl Kind {
     pub(crate) const ALL: [Self; 6] = [
         Self::PlainClient,
         Self::PlainServer,
-        Self::PlainOutsider,
+        Self::PlainWithoutIds,
         Self::TlsClient,
         Self::TlsServer,
-        Self::TlsOutsider,
+        Self::TlsWithoutIds,
     ];
-    pub(crate) const TLS: [Self; 3] = [Self::TlsClient, Self::TlsServer, Self::TlsOutsider];
-    pub(crate) const PLAIN: [Self; 3] = [Self::PlainClient, Self::PlainServer, Self::PlainOutsider];
+    pub(crate) const TLS: [Self; 3] = [Self::TlsClient, Self::TlsServer, Self::TlsWithoutIds];
+    pub(crate) const PLAIN: [Self; 3] =
+        [Self::PlainClient, Self::PlainServer, Self::PlainWithoutIds];
 
-    /// Whether a peer that has sent something has taken the connection.
+    /// Returns whether data from the peer claims a connection.
     pub(crate) fn has_claims(self) -> bool {
-        !matches!(self, Self::PlainOutsider | Self::TlsOutsider)
+        !matches!(self, Self::PlainWithoutIds | Self::TlsWithoutIds)
     }
 
     pub(crate) fn is_tls(self) -> bool {
-        matches!(self, Self::TlsClient | Self::TlsServer | Self::TlsOutsider)
+        matches!(self, Self::TlsClient | Self::TlsServer | Self::TlsWithoutIds)
     }
 
     pub(crate) fn pool(self) -> Box<dyn AnyPool> {
@@ -300,28 +307,28 @@ impl Kind {
         match self {
             Self::PlainClient | Self::TlsClient => Box::new(Pool::<Dialing>::new(tls)),
             Self::PlainServer | Self::TlsServer => Box::new(Pool::<Accepting>::new(tls)),
-            Self::PlainOutsider | Self::TlsOutsider => {
+            Self::PlainWithoutIds | Self::TlsWithoutIds => {
                 Box::new(Pool::<Dialing>::with_ids(tls, IdExchange::None))
             }
         }
     }
 
-    /// A connection that was taken from such a pool.
+    /// Takes a connection from such a pool.
     pub(crate) fn taken(self) -> Taken {
         let mut pool = self.pool();
-        let (near, peer) = pool.bring();
+        let (near, peer) = pool.connect();
         let leased = pool.take().expect("a connection");
         Taken { pool, near, peer, leased }
     }
 
-    /// The same, as its holder has it.
+    /// Takes a connection from such a pool, for use as a stream.
     pub(crate) fn streaming(self) -> Streaming {
         let Taken { pool, near, peer, leased } = self.taken();
         Streaming { pool, near, peer, stream: leased }
     }
 }
 
-/// A connection out of its pool, to be looked at as the pool does.
+/// A leased connection, on which tests call checks and drains as the pool does.
 pub(crate) struct Taken {
     pub(crate) pool: Box<dyn AnyPool>,
     pub(crate) near: End,
@@ -329,7 +336,7 @@ pub(crate) struct Taken {
     pub(crate) leased: Leased<Box<Connection<End>>>,
 }
 
-/// A connection in its holder's hands.
+/// A leased connection, which tests use as its holder does.
 pub(crate) struct Streaming {
     pub(crate) pool: Box<dyn AnyPool>,
     pub(crate) near: End,

@@ -1,4 +1,4 @@
-//! A connection in memory, whose kernel does what a test tells it to.
+//! A connection in memory, whose kernel behaves as a test determines.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
@@ -8,27 +8,27 @@ use std::task::{Context, Poll, Waker};
 
 use pool_driver::connection::Socket;
 
-/// More than any test sends; a bound for what would send for ever.
+/// The default room: more than any test sends, and a bound for endless sends.
 const ROOM: usize = 1024 * 1024;
 
-/// What the kernel does for one end, and what it was asked to do.
+/// The kernel's behaviour for one end, and the calls that it has received.
 pub(crate) struct Kernel {
-    /// The most bytes that one read or write moves.
+    /// The most bytes of one read or write.
     pub(crate) piece: usize,
-    /// How many more bytes can be written before the peer has read.
+    /// The number of bytes that can still be written.
     pub(crate) room: usize,
-    /// Reads and writes that are interrupted before one is not.
+    /// The number of next reads and writes that are interrupted.
     pub(crate) interrupts: u32,
-    /// Instead of an answer, when nothing is left to read.
+    /// The error of a read without data.
     pub(crate) read_error: Option<ErrorKind>,
-    /// Instead of an answer, once.
+    /// The error of the next peek only.
     pub(crate) peek_error: Option<ErrorKind>,
     pub(crate) write_error: Option<ErrorKind>,
-    /// Writes say that nothing was taken.
+    /// Whether writes return zero.
     pub(crate) takes_nothing: bool,
     pub(crate) shut_error: Option<ErrorKind>,
     pub(crate) watch_error: Option<ErrorKind>,
-    /// The reactor believes that something is there, so many times.
+    /// The number of times that the reactor reports readiness without data.
     pub(crate) spurious: u32,
     pub(crate) local_error: Option<ErrorKind>,
 
@@ -38,11 +38,11 @@ pub(crate) struct Kernel {
     pub(crate) shut_writes: u32,
     pub(crate) shut_boths: u32,
 
-    /// Sent by this end and not read by the other.
+    /// Bytes that this end has sent, and the other end has not read.
     sent: VecDeque<u8>,
-    /// This end sends no more.
+    /// Whether this end has closed its writing half.
     is_shut: bool,
-    /// Who wants to know that something has arrived here.
+    /// The waker for data that arrives at this end.
     waker: Option<Waker>,
 }
 
@@ -73,7 +73,7 @@ impl Default for Kernel {
 }
 
 impl Kernel {
-    /// The reactor will not wake anybody.
+    /// Drops the waker, so that the reactor reports nothing.
     pub(crate) fn forget(&mut self) {
         self.waker = None;
     }
@@ -85,7 +85,8 @@ impl Kernel {
     }
 }
 
-/// One end of a wire: the adapter's socket, the peer's, and the test's hold on either.
+/// An end of a wire. Clones refer to the same end: the socket of the pool or of the peer, and the
+/// test's handle of it.
 #[derive(Clone)]
 pub(crate) struct End {
     wire: Arc<Mutex<[Kernel; 2]>>,
@@ -110,7 +111,7 @@ impl End {
         ask(&self.lock()[self.side])
     }
 
-    /// Bytes that have arrived here and were not read.
+    /// Returns the number of bytes that have arrived at this end and were not read.
     pub(crate) fn unread(&self) -> usize {
         self.lock()[1 - self.side].sent.len()
     }
@@ -119,7 +120,7 @@ impl End {
         self.get(|kernel| kernel.waker.is_some())
     }
 
-    /// Whether the other end sends no more.
+    /// Returns whether the other end has closed its writing half.
     pub(crate) fn has_ended(&self) -> bool {
         self.lock()[1 - self.side].is_shut
     }
@@ -128,19 +129,19 @@ impl End {
         Io(self).write_all(data).unwrap();
     }
 
-    /// All that has arrived.
+    /// Returns all bytes that have arrived.
     pub(crate) fn take(&self) -> Vec<u8> {
         self.lock()[1 - self.side].sent.drain(..).collect()
     }
 
-    /// Closes this half, or what is left of it.
+    /// Closes the writing half, if it is still open.
     pub(crate) fn end(&self) {
         self.set(|kernel| kernel.is_shut = true);
         self.wake_other();
     }
 
-    /// The reactor believes that something has arrived here.
-    pub(crate) fn rouse(&self) {
+    /// Wakes the waker, as the reactor does for data.
+    pub(crate) fn wake(&self) {
         let waker = self.lock()[self.side].waker.take();
         waker.into_iter().for_each(Waker::wake);
     }
@@ -208,12 +209,12 @@ impl Socket for End {
     fn shutdown_both(&self) {
         self.set(|kernel| kernel.shut_boths += 1);
         self.end();
-        // What it would have read has ended too.
+        // The reading half ends too.
         self.lock()[1 - self.side].is_shut = true;
     }
 }
 
-/// An end for reads and writes.
+/// Reads and writes of an end.
 pub(crate) struct Io<'a>(pub(crate) &'a End);
 
 impl Read for Io<'_> {
@@ -234,8 +235,8 @@ impl Read for Io<'_> {
             };
         }
         let count = buffer.len().min(piece).min(other.sent.len());
-        for (handle, byte) in buffer.iter_mut().zip(other.sent.drain(..count)) {
-            *handle = byte;
+        for (target, byte) in buffer.iter_mut().zip(other.sent.drain(..count)) {
+            *target = byte;
         }
         Ok(count)
     }

@@ -1,12 +1,11 @@
-//! What the holder of a connection writes, what becomes of it when the kernel has no room, and how
-//! this end closes.
+//! Writes of a leased stream, also without room in the kernel, and the close of this end.
 
 use std::io::{self, ErrorKind, IoSlice};
 
 use pool_driver::connection::Connection;
 use pool_driver::shared::Leased;
 
-use crate::look::pattern;
+use crate::check::pattern;
 use crate::rig::{Kind, Streaming};
 use crate::wire::{End, Io};
 
@@ -24,19 +23,19 @@ fn assert_kind<T: std::fmt::Debug>(result: io::Result<T>, kind: ErrorKind) {
 }
 
 #[test]
-fn what_is_written_arrives_all_slices_in_one() {
+fn a_vectored_write_arrives_as_a_whole() {
     for kind in Kind::ALL {
         let Streaming { near, mut peer, mut stream, pool: _pool } = kind.streaming();
         let slices = [IoSlice::new(b"one, "), IoSlice::new(b""), IoSlice::new(b"two")];
         assert_eq!(stream.write(Io, &slices).unwrap(), 8, "{kind:?}");
-        assert_eq!(peer.hear(), b"one, two", "{kind:?}");
+        assert_eq!(peer.receive(), b"one, two", "{kind:?}");
         flush(&mut stream).unwrap();
         assert!(near.get(|kernel| kernel.flushes) > 0, "{kind:?}");
     }
 }
 
 #[test]
-fn nothing_is_written_as_nothing() {
+fn an_empty_write_writes_nothing() {
     for kind in Kind::TLS {
         let Streaming { near, mut stream, peer: _peer, pool: _pool } = kind.streaming();
         near.set(|kernel| kernel.room = 0);
@@ -46,55 +45,55 @@ fn nothing_is_written_as_nothing() {
 }
 
 #[test]
-fn without_tls_as_much_is_written_as_the_kernel_takes() {
+fn a_plain_write_is_as_long_as_the_kernel_accepts() {
     for kind in Kind::PLAIN {
         let Streaming { near, mut peer, mut stream, pool: _pool } = kind.streaming();
         near.set(|kernel| kernel.room = 5);
         assert_eq!(write(&mut stream, b"one, two").unwrap(), 5, "{kind:?}");
         assert_kind(write(&mut stream, b"two"), ErrorKind::WouldBlock);
-        assert_eq!(peer.hear(), b"one, ", "{kind:?}");
+        assert_eq!(peer.receive(), b"one, ", "{kind:?}");
     }
 }
 
 #[test]
-fn interrupted_it_writes_again() {
+fn an_interrupted_write_is_repeated() {
     for kind in Kind::ALL {
         let Streaming { near, mut peer, mut stream, pool: _pool } = kind.streaming();
         near.set(|kernel| kernel.interrupts = 2);
         assert_eq!(write(&mut stream, b"hello").unwrap(), 5, "{kind:?}");
-        assert_eq!(peer.hear(), b"hello", "{kind:?}");
+        assert_eq!(peer.receive(), b"hello", "{kind:?}");
     }
 }
 
 #[test]
-fn what_tls_took_when_the_kernel_had_no_room_is_sent_by_a_flush() {
+fn a_flush_sends_the_data_that_tls_has_buffered() {
     for kind in Kind::TLS {
         let Streaming { near, mut peer, mut stream, pool: _pool } = kind.streaming();
         for room in [0, 10] {
             near.set(|kernel| kernel.room = room);
             assert_eq!(write(&mut stream, b"hello").unwrap(), 5, "{kind:?}");
-            assert_eq!(peer.hear(), b"", "{kind:?}");
+            assert_eq!(peer.receive(), b"", "{kind:?}");
             assert_kind(flush(&mut stream), ErrorKind::WouldBlock);
             near.set(|kernel| kernel.room = 1000);
             flush(&mut stream).unwrap();
-            assert_eq!(peer.hear(), b"hello", "{kind:?}");
+            assert_eq!(peer.receive(), b"hello", "{kind:?}");
         }
     }
 }
 
 #[test]
-fn a_kernel_that_takes_a_byte_at_a_time_gets_all_of_it() {
+fn a_write_completes_byte_by_byte() {
     for kind in Kind::TLS {
         let Streaming { near, mut peer, mut stream, pool: _pool } = kind.streaming();
         near.set(|kernel| kernel.piece = 1);
         assert_eq!(write(&mut stream, b"hello").unwrap(), 5, "{kind:?}");
         near.set(|kernel| kernel.piece = 1000);
-        assert_eq!(peer.hear(), b"hello", "{kind:?}");
+        assert_eq!(peer.receive(), b"hello", "{kind:?}");
     }
 }
 
 #[test]
-fn tls_takes_only_so_much_and_goes_on_when_there_is_room() {
+fn a_tls_write_blocks_at_a_full_buffer_and_then_continues() {
     for kind in Kind::TLS {
         let Streaming { near, mut peer, mut stream, pool: _pool } = kind.streaming();
         let data = pattern(150_000);
@@ -119,12 +118,12 @@ fn tls_takes_only_so_much_and_goes_on_when_there_is_room() {
             assert!(count > 0, "{kind:?}");
             taken += count;
         }
-        assert_eq!(peer.hear(), data, "{kind:?}");
+        assert_eq!(peer.receive(), data, "{kind:?}");
     }
 }
 
 #[test]
-fn a_write_that_fails_says_so_whatever_tls_took() {
+fn a_failed_write_is_an_error_whether_tls_has_buffered_it_or_not() {
     for kind in Kind::ALL {
         let Streaming { near, mut stream, peer: _peer, pool: _pool } = kind.streaming();
         near.set(|kernel| kernel.write_error = Some(ErrorKind::ConnectionReset));
@@ -136,7 +135,7 @@ fn a_write_that_fails_says_so_whatever_tls_took() {
 }
 
 #[test]
-fn a_kernel_that_takes_nothing_is_an_error_and_no_loop() {
+fn a_zero_length_write_is_an_error() {
     for kind in Kind::TLS {
         let Streaming { near, mut stream, peer: _peer, pool: _pool } = kind.streaming();
         near.set(|kernel| kernel.takes_nothing = true);
@@ -147,37 +146,37 @@ fn a_kernel_that_takes_nothing_is_an_error_and_no_loop() {
 // --- closing ------------------------------------------------------------------------------------
 
 #[test]
-fn a_half_is_closed_with_tls_goodbye_and_the_other_goes_on() {
+fn a_shutdown_sends_close_notify_and_keeps_the_reading_half() {
     for kind in Kind::ALL {
         let Streaming { near, mut peer, mut stream, pool: _pool } = kind.streaming();
         write(&mut stream, b"the last").unwrap();
         stream.shutdown(Io).unwrap();
         assert_eq!(near.get(|kernel| kernel.shut_writes), 1, "{kind:?}");
-        assert_eq!(peer.hear(), b"the last", "{kind:?}");
-        assert!(peer.heard_goodbye(), "{kind:?}");
+        assert_eq!(peer.receive(), b"the last", "{kind:?}");
+        assert!(peer.received_close(), "{kind:?}");
         assert_kind(write(&mut stream, b"more"), ErrorKind::BrokenPipe);
-        peer.say(b"fine");
+        peer.send(b"fine");
         assert_eq!(crate::reading::all_of(&mut stream, &near), b"fine", "{kind:?}");
     }
 }
 
 #[test]
-fn a_goodbye_that_finds_no_room_is_said_later() {
+fn a_close_notify_without_room_is_sent_later() {
     for kind in Kind::TLS {
         let Streaming { near, mut peer, mut stream, pool: _pool } = kind.streaming();
         near.set(|kernel| kernel.room = 7);
         assert_kind(stream.shutdown(Io), ErrorKind::WouldBlock);
         assert_eq!(near.get(|kernel| kernel.shut_writes), 0, "{kind:?}");
-        assert!(peer.hears_nothing(), "{kind:?}");
+        assert!(peer.sees_no_close(), "{kind:?}");
         near.set(|kernel| kernel.room = 1000);
         stream.shutdown(Io).unwrap();
         assert_eq!(near.get(|kernel| kernel.shut_writes), 1, "{kind:?}");
-        assert!(peer.heard_goodbye(), "{kind:?}");
+        assert!(peer.received_close(), "{kind:?}");
     }
 }
 
 #[test]
-fn a_peer_that_was_faster_with_its_close_is_no_error() {
+fn a_shutdown_after_the_peers_close_is_not_an_error() {
     for kind in Kind::ALL {
         let Streaming { near, mut stream, peer: _peer, pool: _pool } = kind.streaming();
         near.set(|kernel| kernel.shut_error = Some(ErrorKind::NotConnected));
@@ -188,26 +187,26 @@ fn a_peer_that_was_faster_with_its_close_is_no_error() {
 }
 
 #[test]
-fn a_connection_that_the_pool_closes_is_closed_in_good_order() {
+fn a_connection_that_the_pool_closes_ends_with_close_notify() {
     for kind in Kind::ALL {
         let mut pool = kind.pool();
-        let (near, mut peer) = pool.bring();
+        let (near, mut peer) = pool.connect();
         pool.flush();
         pool.turn();
-        assert!(peer.heard_goodbye(), "{kind:?}");
+        assert!(peer.received_close(), "{kind:?}");
         assert_eq!(near.get(|kernel| (kernel.shut_writes, kernel.shut_boths)), (1, 0), "{kind:?}");
     }
 }
 
 #[test]
-fn a_goodbye_that_the_kernel_does_not_take_at_once_is_not_waited_for() {
+fn the_pool_does_not_wait_for_room_for_close_notify() {
     for kind in Kind::TLS {
         let mut pool = kind.pool();
-        let (near, mut peer) = pool.bring();
+        let (near, mut peer) = pool.connect();
         near.set(|kernel| kernel.room = 0);
         pool.flush();
         pool.turn();
-        assert!(!peer.heard_goodbye(), "{kind:?}");
+        assert!(!peer.received_close(), "{kind:?}");
         assert_eq!(pool.reasons(), [pool_proto::CloseReason::Flushed], "{kind:?}");
     }
 }

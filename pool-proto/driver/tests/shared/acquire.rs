@@ -1,4 +1,4 @@
-//! Taking: the look before a connection is handed out, and who comes first.
+//! Acquires: the check before a connection is handed out, and the order of waiters.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use pool_proto::{CheckResult, CloseReason, Refusal};
 use crate::rig::{Counter, Plan, Task, client, filled, id, secs, server};
 
 #[test]
-fn what_is_ready_is_taken_at_the_first_poll() {
+fn a_ready_connection_is_taken_at_the_first_poll() {
     let (rig, conns) = filled(Plan::of(2));
     let (first, second) = (rig.any(), rig.any());
     assert_eq!(first.take().id(), conns[0].id);
@@ -21,14 +21,14 @@ fn what_is_ready_is_taken_at_the_first_poll() {
 }
 
 #[test]
-fn nothing_happens_before_the_first_poll() {
+fn a_future_does_nothing_before_its_first_poll() {
     let rig = client(Plan::ONE);
     let _tasks = [rig.any(), rig.stock(), rig.by_id(id(1))];
     assert_eq!(rig.stats().waiters, 0);
 }
 
 #[test]
-fn a_connection_is_looked_at_before_it_is_handed_out() {
+fn a_connection_is_checked_before_it_is_handed_out() {
     let (rig, _) = filled(Plan::ONE);
     let checked = rig.book.checked(0);
     let leased = rig.any().take();
@@ -37,7 +37,7 @@ fn a_connection_is_looked_at_before_it_is_handed_out() {
 }
 
 #[test]
-fn one_that_the_peer_has_closed_is_replaced_at_once() {
+fn a_connection_that_the_peer_has_closed_is_replaced_at_once() {
     let (mut rig, conns) = filled(Plan::of(3));
     rig.book.next_check(0, CheckResult::Closed);
     rig.book.next_check(1, CheckResult::Closed);
@@ -50,7 +50,7 @@ fn one_that_the_peer_has_closed_is_replaced_at_once() {
 }
 
 #[test]
-fn one_that_the_peer_has_begun_to_use_is_replaced_and_kept_for_its_id() {
+fn a_connection_with_early_data_is_replaced_and_kept_for_its_id() {
     let (rig, conns) = filled(Plan::of(2));
     rig.book.next_check(0, CheckResult::Data);
     assert_eq!(rig.any().take().id(), conns[1].id);
@@ -60,24 +60,24 @@ fn one_that_the_peer_has_begun_to_use_is_replaced_and_kept_for_its_id() {
 }
 
 #[test]
-fn where_the_peer_is_no_pool_early_data_is_handed_out() {
+fn without_ids_a_connection_with_early_data_is_handed_out() {
     let mut rig = client(Plan { ids: false, ..Plan::ONE });
-    let conn = rig.bring();
+    let conn = rig.connect();
     rig.book.next_check(conn.number, CheckResult::Data);
     let leased = rig.any().take();
     assert_eq!(leased.get().unwrap().number(), conn.number);
 }
 
 #[test]
-fn who_finds_a_closed_one_keeps_its_turn() {
+fn a_waiter_that_finds_a_closed_connection_keeps_its_turn() {
     let mut rig = client(Plan::ONE);
     let (first, second) = (rig.any(), rig.any());
     first.queue();
     second.queue();
-    let conn = rig.bring();
+    let conn = rig.connect();
     rig.book.next_check(conn.number, CheckResult::Closed);
     first.queue();
-    let next = rig.bring();
+    let next = rig.connect();
     assert_eq!((first.wakes(), second.wakes()), (2, 0));
     assert_eq!(first.take().id(), next.id);
     let stats = rig.stats();
@@ -85,26 +85,26 @@ fn who_finds_a_closed_one_keeps_its_turn() {
 }
 
 #[test]
-fn who_finds_a_closed_one_keeps_its_turn_even_in_a_full_queue() {
+fn a_waiter_that_finds_a_closed_connection_keeps_its_turn_in_a_full_queue() {
     let mut rig = client(Plan { max_waiters: 2, ..Plan::ONE });
     let (first, second, third) = (rig.any(), rig.any(), rig.any());
     first.queue();
     second.queue();
-    let conn = rig.bring();
+    let conn = rig.connect();
     rig.book.next_check(conn.number, CheckResult::Closed);
-    // Its place is free while it looks, and somebody takes it.
+    // During the check, its place in the queue is free, and another waiter takes it.
     let other = Arc::new(rig.any());
     let inside = Arc::clone(&other);
-    rig.book.during_next_look(conn.number, move || inside.queue());
+    rig.book.during_next_check(conn.number, move || inside.queue());
     first.queue();
     assert_eq!(rig.stats().waiters, 3);
     assert_eq!(third.fail(), Refusal::TooManyWaiters { limit: 2 }.into());
-    let next = rig.bring();
+    let next = rig.connect();
     assert_eq!(first.take().id(), next.id);
 }
 
 #[test]
-fn by_id_a_closed_one_is_gone() {
+fn an_acquire_by_id_of_a_closed_connection_is_refused() {
     let (rig, conns) = filled(Plan::of(2));
     rig.book.next_check(0, CheckResult::Closed);
     let refusal = Refusal::Gone { id: conns[0].id, reason: CloseReason::PeerClosed };
@@ -114,25 +114,25 @@ fn by_id_a_closed_one_is_gone() {
 }
 
 #[test]
-fn by_id_one_that_the_peer_has_begun_to_use_is_what_is_wanted() {
+fn an_acquire_by_id_takes_a_connection_with_early_data() {
     let mut rig = server(Plan::ONE);
-    let conn = rig.bring();
+    let conn = rig.connect();
     rig.book.next_check(conn.number, CheckResult::Data);
     assert_eq!(rig.by_id(conn.id).take().id(), conn.id);
     assert_eq!(rig.stats().totals.leases, 1);
 }
 
 #[test]
-fn waiters_are_served_in_their_order() {
+fn waiters_are_served_in_order() {
     let mut rig = client(Plan::of(3));
     let tasks = [rig.any(), rig.any(), rig.any()];
     tasks.iter().for_each(Task::queue);
     for (served, task) in tasks.iter().enumerate() {
-        let conn = rig.bring();
+        let conn = rig.connect();
         let wakes = tasks.each_ref().map(Task::wakes);
         assert_eq!(wakes.iter().sum::<u32>() as usize, served + 1);
         assert_eq!(task.wakes(), 1);
-        // Not collected until all are served.
+        // The connections are collected only after all waiters have been served.
         assert_eq!(conn.number, served);
     }
     let leased = tasks.each_ref().map(Task::take);
@@ -140,7 +140,7 @@ fn waiters_are_served_in_their_order() {
 }
 
 #[test]
-fn stock_is_told_when_enough_is_there_and_reserves_nothing() {
+fn wait_ready_ends_with_enough_stock_and_reserves_nothing() {
     let mut rig = client(Plan::of(2));
     let mut wait = rig.shared.wait_ready(2);
     let counter = Counter::new(rig.guard());
@@ -148,21 +148,21 @@ fn stock_is_told_when_enough_is_there_and_reserves_nothing() {
     let mut cx = Context::from_waker(&waker);
     let mut poll = || Pin::new(&mut wait).poll(&mut cx);
     assert!(poll().is_pending());
-    rig.bring();
+    rig.connect();
     assert!(poll().is_pending());
     assert_eq!(counter.wakes(), 0);
-    rig.bring();
+    rig.connect();
     assert_eq!(counter.wakes(), 1);
     drop(rig.any().take());
     assert_eq!(poll(), Poll::Ready(Ok(())));
 }
 
 #[test]
-fn one_whose_lifetime_is_over_is_replaced_by_another() {
+fn an_expired_connection_is_replaced_by_another() {
     let (mut rig, conns) = filled(Plan { max_lifetime: secs(10), ..Plan::of(2) });
     rig.peer_closes(conns[1]);
     rig.clock.pass(secs(5));
-    let fresh = rig.bring();
+    let fresh = rig.connect();
     rig.clock.pass(secs(5));
     assert_eq!(rig.any().take().id(), fresh.id);
     rig.turn();

@@ -1,4 +1,4 @@
-//! Waiting at several pools at once.
+//! Acquires that wait at several pools at once.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,32 +16,32 @@ fn at_all(turns: &RoundRobin, rigs: &Rigs) -> AcquireAny<Fake, Dialing> {
 }
 
 fn poll(
-    first: &mut AcquireAny<Fake, Dialing>,
+    acquire: &mut AcquireAny<Fake, Dialing>,
     counter: &Arc<Counter>,
 ) -> Poll<Result<(usize, Leased<Fake>), AcquireError>> {
-    Pin::new(first).poll(&mut Context::from_waker(&counter.waker()))
+    Pin::new(acquire).poll(&mut Context::from_waker(&counter.waker()))
 }
 
-/// What is there at once.
+/// Acquires a connection that must be ready.
 fn now(turns: &RoundRobin, rigs: &Rigs) -> (usize, Leased<Fake>) {
     match poll(&mut at_all(turns, rigs), &Counter::new(rigs[0].guard())) {
         Poll::Ready(taken) => taken.unwrap(),
-        Poll::Pending => panic!("it waits"),
+        Poll::Pending => panic!("the acquire waits"),
     }
 }
 
-/// Pools with so many ready connections each, of as many as they may have.
+/// Creates a client for each number, with as many ready connections.
 fn ready<const N: usize>(ready: [u32; N]) -> [Rig<Dialing>; N] {
     ready.map(|ready| {
         let mut rig = client(Plan::of(ready.max(1)));
-        (0..ready).for_each(|_| _ = rig.bring());
+        (0..ready).for_each(|_| _ = rig.connect());
         rig.turn();
         rig
     })
 }
 
 #[test]
-fn pools_that_are_ready_are_asked_in_turn() {
+fn ready_pools_are_asked_in_turn() {
     let rigs = ready([3, 3, 3]);
     let turns = RoundRobin::default();
     let mut leased = Vec::new();
@@ -54,11 +54,11 @@ fn pools_that_are_ready_are_asked_in_turn() {
 }
 
 #[test]
-fn nobody_queues_where_another_pool_is_ready() {
+fn a_waiter_queues_nowhere_while_a_pool_is_ready() {
     let rigs = ready([0, 4, 0]);
     let turns = RoundRobin::default();
     for _ in 0..4 {
-        // What is released is not dialled again, so that nothing else is ready.
+        // The driver does not turn, so a released connection is not replaced.
         assert_eq!(now(&turns, &rigs).0, 1);
     }
     for at in [0, 2] {
@@ -67,31 +67,31 @@ fn nobody_queues_where_another_pool_is_ready() {
 }
 
 #[test]
-fn where_none_is_ready_the_first_that_is_serves_and_the_others_are_left() {
+fn the_first_pool_to_become_ready_serves_and_the_others_are_left() {
     let mut rigs = ready([0, 0, 0]);
     let turns = RoundRobin::default();
     let counter = Counter::new(rigs[0].guard());
-    let mut first = at_all(&turns, &rigs);
-    assert!(poll(&mut first, &counter).is_pending());
+    let mut acquire = at_all(&turns, &rigs);
+    assert!(poll(&mut acquire, &counter).is_pending());
     assert!(rigs.iter().all(|rig| rig.stats().waiters == 1));
-    rigs[2].bring();
+    rigs[2].connect();
     assert_eq!(counter.wakes(), 1);
-    let Poll::Ready(Ok((2, leased))) = poll(&mut first, &counter) else {
-        panic!("not of the third")
+    let Poll::Ready(Ok((2, leased))) = poll(&mut acquire, &counter) else {
+        panic!("not served by the third pool")
     };
     assert_eq!(leased.id(), id(1));
-    drop(first);
+    drop(acquire);
     assert!(rigs.iter().all(|rig| rig.stats().waiters == 0));
     assert_eq!(counter.wakers(), 0);
 }
 
 #[test]
-fn dropped_it_waits_nowhere() {
+fn a_dropped_future_waits_at_no_pool() {
     let rigs = ready([0, 0]);
     let counter = Counter::new(rigs[0].guard());
-    let mut first = at_all(&RoundRobin::default(), &rigs);
-    assert!(poll(&mut first, &counter).is_pending());
-    drop(first);
+    let mut acquire = at_all(&RoundRobin::default(), &rigs);
+    assert!(poll(&mut acquire, &counter).is_pending());
+    drop(acquire);
     assert!(rigs.iter().all(|rig| rig.stats().waiters == 0));
     assert_eq!(counter.wakers(), 0);
 }
@@ -100,43 +100,43 @@ fn dropped_it_waits_nowhere() {
 fn a_pool_that_refuses_is_left_out() {
     let mut rigs = ready([0, 0]);
     let counter = Counter::new(rigs[0].guard());
-    let mut first = at_all(&RoundRobin::default(), &rigs);
+    let mut acquire = at_all(&RoundRobin::default(), &rigs);
     rigs[0].close();
-    assert!(poll(&mut first, &counter).is_pending());
-    assert!(poll(&mut first, &counter).is_pending(), "it is not asked again");
-    rigs[1].bring();
-    assert!(matches!(poll(&mut first, &counter), Poll::Ready(Ok((1, _)))));
+    assert!(poll(&mut acquire, &counter).is_pending());
+    assert!(poll(&mut acquire, &counter).is_pending(), "the closed pool is not asked again");
+    rigs[1].connect();
+    assert!(matches!(poll(&mut acquire, &counter), Poll::Ready(Ok((1, _)))));
 }
 
 #[test]
-fn when_all_refuse_it_fails_with_the_last_refusal() {
+fn the_last_refusal_is_the_error_when_all_pools_refuse() {
     let mut rigs = ready([0, 0]);
     let counter = Counter::new(rigs[0].guard());
-    let mut first = at_all(&RoundRobin::default(), &rigs);
-    assert!(poll(&mut first, &counter).is_pending());
+    let mut acquire = at_all(&RoundRobin::default(), &rigs);
+    assert!(poll(&mut acquire, &counter).is_pending());
     rigs.iter_mut().for_each(Rig::close);
-    let Poll::Ready(Err(error)) = poll(&mut first, &counter) else { panic!("it waits") };
+    let Poll::Ready(Err(error)) = poll(&mut acquire, &counter) else { panic!("the acquire waits") };
     assert_eq!(error, AcquireError::Refused(Refusal::PoolClosed));
 }
 
 #[test]
-fn of_no_pools_there_is_nothing_to_wait_for() {
+fn an_acquire_from_no_pools_is_refused() {
     let (rig, _) = filled(Plan::ONE);
-    let mut first = at_all(&RoundRobin::default(), &[]);
-    let Poll::Ready(Err(error)) = poll(&mut first, &Counter::new(rig.guard())) else {
-        panic!("it waits")
+    let mut acquire = at_all(&RoundRobin::default(), &[]);
+    let Poll::Ready(Err(error)) = poll(&mut acquire, &Counter::new(rig.guard())) else {
+        panic!("the acquire waits")
     };
     assert_eq!(error, AcquireError::Refused(Refusal::PoolClosed));
 }
 
 #[test]
-fn when_the_time_is_up_it_fails_at_all_of_them() {
+fn a_timeout_ends_the_wait_at_all_pools() {
     let rigs = ready([0, 0]);
     let counter = Counter::new(rigs[0].guard());
-    let mut first = at_all(&RoundRobin::default(), &rigs);
-    assert!(poll(&mut first, &counter).is_pending());
-    first.expire();
-    let polled = poll(&mut first, &counter);
+    let mut acquire = at_all(&RoundRobin::default(), &rigs);
+    assert!(poll(&mut acquire, &counter).is_pending());
+    acquire.expire();
+    let polled = poll(&mut acquire, &counter);
     assert!(matches!(polled, Poll::Ready(Err(AcquireError::Timeout { .. }))), "{polled:?}");
     assert!(rigs.iter().all(|rig| rig.stats().waiters == 0));
 }

@@ -1,11 +1,11 @@
-//! The duty to report how a dial or a handshake goes.
+//! Attempts: every dial and handshake must be reported, even if it is dropped.
 
 use pool_proto::{CheckResult, CloseReason, HandshakeFailure};
 
-use crate::rig::{Coming, Plan, client, secs, server};
+use crate::rig::{InFlight, Plan, client, secs, server};
 
 #[test]
-fn dropped_while_it_dials_it_reports_a_failed_dial() {
+fn an_attempt_dropped_while_dialling_reports_a_failed_dial() {
     let mut rig = client(Plan::ONE);
     drop(rig.begin());
     let stats = rig.stats();
@@ -14,12 +14,12 @@ fn dropped_while_it_dials_it_reports_a_failed_dial() {
 }
 
 #[test]
-fn dropped_in_the_handshake_it_reports_a_failure_of_the_transport() {
+fn an_attempt_dropped_in_the_handshake_reports_a_transport_failure() {
     let mut rig = client(Plan::ONE);
-    let mut coming = rig.begin();
-    coming.attempt.dialed();
+    let mut in_flight = rig.begin();
+    in_flight.attempt.dialed();
     assert_eq!((rig.stats().dialing, rig.stats().handshaking), (0, 1));
-    drop(coming);
+    drop(in_flight);
     let stats = rig.stats();
     assert_eq!((stats.handshaking, stats.totals.transport_failures), (0, 1));
     assert_eq!((stats.totals.dial_failures, stats.totals.stale_events), (0, 0));
@@ -32,7 +32,7 @@ fn dropped_in_the_handshake_it_reports_a_failure_of_the_transport() {
 }
 
 #[test]
-fn dropped_it_leaves_the_text_of_the_last_failure_alone() {
+fn a_dropped_attempt_keeps_the_last_failure() {
     let mut rig = client(Plan::ONE);
     rig.shared.note_failure(&"the last one");
     drop(rig.begin());
@@ -46,44 +46,44 @@ fn a_failure_counts_by_its_kind_once_the_transport_is_connected() {
     let totals = rig.stats().totals;
     assert_eq!((totals.dial_failures, totals.tls_failures), (1, 0));
     let mut expected = [0; 3];
-    for (handle, failure) in
+    for (index, failure) in
         [HandshakeFailure::Tls, HandshakeFailure::Id, HandshakeFailure::Transport]
             .into_iter()
             .enumerate()
     {
-        let mut coming = rig.begin();
-        coming.attempt.dialed();
-        coming.attempt.failed(failure, &"not in the mood");
-        expected[handle] += 1;
+        let mut in_flight = rig.begin();
+        in_flight.attempt.dialed();
+        in_flight.attempt.failed(failure, &"intended failure");
+        expected[index] += 1;
         let totals = rig.stats().totals;
         let counted = [totals.tls_failures, totals.id_failures, totals.transport_failures];
         assert_eq!(counted, expected, "{failure:?}");
-        assert_eq!(rig.shared.last_failure().as_deref(), Some("not in the mood"));
+        assert_eq!(rig.shared.last_failure().as_deref(), Some("intended failure"));
     }
     assert_eq!((rig.stats().totals.dial_failures, rig.stats().totals.stale_events), (1, 0));
 }
 
 #[test]
-fn dialed_twice_it_reports_once() {
+fn a_second_dialed_is_not_reported() {
     let mut rig = client(Plan::ONE);
-    let mut coming = rig.begin();
-    coming.attempt.dialed();
-    coming.attempt.dialed();
+    let mut in_flight = rig.begin();
+    in_flight.attempt.dialed();
+    in_flight.attempt.dialed();
     assert_eq!((rig.stats().handshaking, rig.stats().totals.stale_events), (1, 0));
 }
 
 #[test]
-fn a_peer_that_was_admitted_is_not_dialled() {
+fn an_admitted_peer_reports_no_dial() {
     let mut rig = server(Plan::ONE);
-    let mut coming = rig.begin();
-    coming.attempt.dialed();
+    let mut in_flight = rig.begin();
+    in_flight.attempt.dialed();
     assert_eq!((rig.stats().handshaking, rig.stats().totals.stale_events), (1, 0));
 }
 
 #[test]
-fn success_is_all_that_it_reports() {
+fn an_established_attempt_reports_only_its_success() {
     let mut rig = client(Plan::ONE);
-    let conn = rig.bring();
+    let conn = rig.connect();
     let stats = rig.stats();
     assert_eq!((stats.idle, stats.totals.established, stats.totals.stale_events), (1, 1, 0));
     assert_eq!((stats.totals.transport_failures, stats.totals.dial_failures), (0, 0));
@@ -91,9 +91,9 @@ fn success_is_all_that_it_reports() {
 }
 
 #[test]
-fn a_connection_that_was_closed_as_soon_as_it_was_there_is_a_failure() {
+fn a_connection_that_is_closed_at_once_is_a_failure() {
     let mut rig = client(Plan::ONE);
-    let Coming { mut attempt, id } = rig.begin();
+    let InFlight { mut attempt, id } = rig.begin();
     attempt.dialed();
     attempt.established(rig.book.open_with(CheckResult::Closed), Some(id));
     let stats = rig.stats();
@@ -105,9 +105,9 @@ fn a_connection_that_was_closed_as_soon_as_it_was_there_is_a_failure() {
 }
 
 #[test]
-fn a_connection_that_the_peer_uses_at_once_is_kept_for_who_asks_by_id() {
+fn a_connection_with_data_at_once_is_kept_for_its_id() {
     let mut rig = server(Plan::ONE);
-    let Coming { attempt, id } = rig.begin();
+    let InFlight { attempt, id } = rig.begin();
     let connection = rig.book.open_with(CheckResult::Data);
     rig.book.next_check(0, CheckResult::Data);
     attempt.established(connection, None);
@@ -116,7 +116,7 @@ fn a_connection_that_the_peer_uses_at_once_is_kept_for_who_asks_by_id() {
 }
 
 #[test]
-fn it_names_its_connection() {
+fn an_attempt_has_the_token_of_its_connection() {
     let mut rig = client(Plan::of(2));
     let (first, second) = (rig.begin(), rig.begin());
     let token = first.attempt.token();
@@ -127,14 +127,14 @@ fn it_names_its_connection() {
 #[test]
 fn a_report_after_the_abort_changes_nothing() {
     let mut rig = client(Plan::ONE);
-    let mut coming = rig.begin();
-    let token = coming.attempt.token();
+    let mut in_flight = rig.begin();
+    let token = in_flight.attempt.token();
     rig.pass(secs(10));
     assert_eq!(rig.aborted, [(token, CloseReason::DialTimeout)]);
     let before = rig.stats();
-    coming.attempt.dialed();
+    in_flight.attempt.dialed();
     assert_eq!(rig.stats().totals.stale_events, before.totals.stale_events + 1);
-    drop(coming);
+    drop(in_flight);
     let after = rig.stats();
     assert_eq!(after.totals.stale_events, before.totals.stale_events + 2);
     assert_eq!(after.totals.transport_failures, 0);
@@ -142,13 +142,13 @@ fn a_report_after_the_abort_changes_nothing() {
 }
 
 #[test]
-fn a_connection_that_comes_after_the_abort_is_closed_as_stale() {
+fn a_connection_established_after_the_abort_is_closed_as_stale() {
     let mut rig = server(Plan::ONE);
-    let coming = rig.begin();
+    let in_flight = rig.begin();
     rig.flush();
     rig.turn();
-    assert_eq!(rig.aborted, [(coming.attempt.token(), CloseReason::Flushed)]);
-    let conn = rig.establish(coming);
+    assert_eq!(rig.aborted, [(in_flight.attempt.token(), CloseReason::Flushed)]);
+    let conn = rig.establish(in_flight);
     rig.turn();
     assert_eq!(rig.book.reason(conn.number), Some(CloseReason::Stale));
     assert_eq!((rig.stats().idle, rig.stats().totals.stale_events), (0, 1));

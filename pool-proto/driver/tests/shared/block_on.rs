@@ -1,4 +1,4 @@
-//! Waiting on a thread.
+//! `block_on`: waiting for a future on a thread.
 
 use std::future::{poll_fn, ready};
 use std::sync::mpsc::channel;
@@ -8,40 +8,40 @@ use std::time::Duration;
 
 use pool_driver::shared::block_on;
 
-use crate::rig::{HandClock, ms, secs};
+use crate::rig::{ManualClock, ms, secs};
 
-/// So long that a test in which a wake is lost fails instead of hanging.
+/// The deadline of tests that wait for a wake: if the wake is lost, they fail instead of hanging.
 const LONG: Duration = secs(20);
 
 #[test]
-fn what_is_ready_is_returned_at_once() {
-    assert_eq!(block_on(&mut ready(7), &HandClock::default(), ms(0)), Poll::Ready(7));
+fn a_ready_result_is_returned_at_once() {
+    assert_eq!(block_on(&mut ready(7), &ManualClock::default(), ms(0)), Poll::Ready(7));
 }
 
 #[test]
-fn without_a_wake_it_gives_up_when_the_time_is_over() {
+fn without_a_wake_the_wait_ends_at_the_deadline() {
     let mut polls = 0;
     let mut never = poll_fn(|_| {
         polls += 1;
         Poll::<()>::Pending
     });
-    assert_eq!(block_on(&mut never, &HandClock::default(), ms(1)), Poll::Pending);
+    assert_eq!(block_on(&mut never, &ManualClock::default(), ms(1)), Poll::Pending);
     assert_eq!(polls, 1);
 }
 
 #[test]
-fn a_wake_before_it_sleeps_is_not_lost() {
+fn a_wake_before_the_sleep_is_not_lost() {
     let mut polls = 0;
     let mut eager = poll_fn(|cx| {
         polls += 1;
         cx.waker().wake_by_ref();
         if polls == 3 { Poll::Ready(polls) } else { Poll::Pending }
     });
-    assert_eq!(block_on(&mut eager, &HandClock::default(), ms(0)), Poll::Ready(3));
+    assert_eq!(block_on(&mut eager, &ManualClock::default(), ms(0)), Poll::Ready(3));
 }
 
 #[test]
-fn each_wake_is_good_for_one_poll() {
+fn wakes_before_the_sleep_cause_one_poll() {
     let mut polls = 0;
     let mut once = poll_fn(|cx| {
         polls += 1;
@@ -51,16 +51,16 @@ fn each_wake_is_good_for_one_poll() {
         }
         Poll::<()>::Pending
     });
-    assert_eq!(block_on(&mut once, &HandClock::default(), ms(1)), Poll::Pending);
+    assert_eq!(block_on(&mut once, &ManualClock::default(), ms(1)), Poll::Pending);
     assert_eq!(polls, 2);
 }
 
 #[test]
-fn another_thread_wakes_it() {
+fn a_wake_from_another_thread_ends_the_sleep() {
     let (sender, receiver) = channel::<Waker>();
     let waker = thread::spawn(move || {
         for waker in receiver {
-            // Lets the other thread fall asleep, mostly; the test holds either way.
+            // The other thread usually falls asleep in this time; the test is valid either way.
             (0..1000).for_each(|_| thread::yield_now());
             waker.wake();
         }
@@ -68,25 +68,25 @@ fn another_thread_wakes_it() {
     let mut polls = 0;
     let mut called = poll_fn(|cx| {
         polls += 1;
-        // Woken for nothing a few times.
+        // The first four wakes are spurious.
         if polls == 5 {
             return Poll::Ready(polls);
         }
         sender.send(cx.waker().clone()).unwrap();
         Poll::Pending
     });
-    assert_eq!(block_on(&mut called, &HandClock::default(), LONG), Poll::Ready(5));
+    assert_eq!(block_on(&mut called, &ManualClock::default(), LONG), Poll::Ready(5));
     drop(sender);
     waker.join().unwrap();
 }
 
 #[test]
-fn the_deadline_is_one_for_all_polls() {
-    let clock = HandClock::default();
+fn all_polls_share_one_deadline() {
+    let clock = ManualClock::default();
     let mut polls = 0;
     let mut restless = poll_fn(|_| {
         polls += 1;
-        // No wake: once the clock is beyond the deadline, there is no time left to sleep.
+        // No wake, but the deadline passes during the poll: the wait must end without a sleep.
         clock.pass(LONG);
         Poll::<()>::Pending
     });
@@ -95,8 +95,8 @@ fn the_deadline_is_one_for_all_polls() {
 }
 
 #[test]
-fn the_clock_need_not_begin_at_its_epoch() {
-    let clock = HandClock::default();
+fn the_clock_may_start_after_its_epoch() {
+    let clock = ManualClock::default();
     clock.pass(secs(5));
     let mut polls = 0;
     let mut second = poll_fn(|cx| {

@@ -1,4 +1,4 @@
-//! What follows from a call is done after it, outside the mutex, however much it is.
+//! Deferred work of a call: wakes, checks and closes happen after the call, outside the mutex.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use pool_proto::{CheckResult, CloseReason, Event, Refusal, Rejected};
 use crate::rig::{Counter, Plan, Task, client, filled, ms, server};
 
 #[test]
-fn closing_wakes_every_waiter_once() {
+fn a_close_wakes_every_waiter_once() {
     for count in [0, 1, 2, 3, 9] {
         let mut rig = client(Plan::ONE);
         let tasks: Vec<_> = (0..count).map(|_| rig.any()).collect();
@@ -35,13 +35,13 @@ fn a_flush_revokes_every_lease_and_wakes_no_waiter() {
         rig.turn();
         assert_eq!(rig.book.revoked_count(), count);
         assert_eq!((rig.book.open_count(), waiting.wakes()), (0, 0));
-        rig.bring();
+        rig.connect();
         assert_eq!(waiting.wakes(), 1);
     }
 }
 
 #[test]
-fn cleaning_closes_what_is_idle() {
+fn a_clean_closes_idle_connections() {
     for count in [1, 2, 3, 9] {
         let (mut rig, conns) = filled(Plan::of(count));
         let _held = rig.any().take();
@@ -55,7 +55,7 @@ fn cleaning_closes_what_is_idle() {
 }
 
 #[test]
-fn every_orphan_is_dropped() {
+fn connections_without_a_driver_are_dropped() {
     for count in [1, 2, 3, 9] {
         let (mut rig, _) = filled(Plan::of(count));
         rig.shared.end();
@@ -66,7 +66,7 @@ fn every_orphan_is_dropped() {
 }
 
 #[test]
-fn every_connection_that_stirs_is_looked_at_in_its_order() {
+fn readable_connections_are_checked_in_order() {
     for count in [1, 2, 3, 9] {
         let (mut rig, conns) = filled(Plan::of(count));
         for conn in &conns {
@@ -76,15 +76,15 @@ fn every_connection_that_stirs_is_looked_at_in_its_order() {
         for conn in &conns {
             assert_eq!(rig.book.checked(conn.number), 2, "of {count}");
         }
-        // Back in the order in which they were looked at.
+        // They return to the pool in the order of the checks.
         let leased: Vec<_> = conns.iter().map(|_| rig.any().take()).collect();
-        let command = leased.iter().map(Leased::id);
-        assert!(command.eq(conns.iter().map(|conn| conn.id)), "of {count}");
+        let ids = leased.iter().map(Leased::id);
+        assert!(ids.eq(conns.iter().map(|conn| conn.id)), "of {count}");
     }
 }
 
 #[test]
-fn looks_and_wakes_of_one_call_are_all_done() {
+fn all_checks_and_wakes_of_a_call_are_done() {
     let (mut rig, conns) = filled(Plan::of(2));
     let waiting = rig.by_id(conns[1].id);
     let leased = rig.by_id(conns[1].id).take();
@@ -97,7 +97,7 @@ fn looks_and_wakes_of_one_call_are_all_done() {
 }
 
 #[test]
-fn a_look_by_the_shell_drains_or_watches_as_it_was_asked() {
+fn a_check_drains_only_after_a_put() {
     let (mut rig, conns) = filled(Plan { reuse_delay: ms(5), ..Plan::ONE });
     assert_eq!((rig.book.checked(0), rig.book.drained(0)), (1, 0));
     rig.shared.event(Event::Readable { token: conns[0].token });
@@ -108,20 +108,20 @@ fn a_look_by_the_shell_drains_or_watches_as_it_was_asked() {
 }
 
 #[test]
-fn what_a_look_finds_may_need_another_errand() {
-    // The look finds data, so it is who waits by id that is woken.
+fn a_check_may_cause_further_deferred_work() {
+    // The check finds data, so the waiter by id must be woken.
     let (rig, conns) = filled(Plan::ONE);
     let waiting = Arc::new(rig.by_id(conns[0].id));
     let inside = Arc::clone(&waiting);
     rig.book.next_check(0, CheckResult::Data);
-    rig.book.during_next_look(0, move || inside.queue());
+    rig.book.during_next_check(0, move || inside.queue());
     rig.shared.event(Event::Readable { token: conns[0].token });
     assert_eq!(waiting.wakes(), 1);
     drop(waiting.take());
 }
 
 #[test]
-fn run_gives_back_what_its_closure_does() {
+fn run_returns_the_result_of_its_closure() {
     let rig = client(Plan::ONE);
     rig.shared.run(|machine, _| {
         machine.add_error();
@@ -133,7 +133,7 @@ fn run_gives_back_what_its_closure_does() {
 }
 
 #[test]
-fn peers_are_admitted_through_the_shell() {
+fn peers_are_admitted_through_the_shared_machine() {
     let mut rig = server(Plan::ONE);
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let driver = Counter::new(rig.guard());
@@ -157,7 +157,7 @@ fn peers_are_admitted_through_the_shell() {
 }
 
 #[test]
-fn without_a_listener_those_who_wait_are_told() {
+fn waiters_are_refused_when_the_listener_ends() {
     let rig = server(Plan::ONE);
     let (any, stock) = (rig.any(), rig.stock());
     any.queue();

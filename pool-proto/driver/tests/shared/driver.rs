@@ -1,4 +1,4 @@
-//! What the driver is told, in which order, and when it is woken: not once more than it has work.
+//! The driver's side of the machine: its commands and their order, and wakes only when it has work.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,12 +9,12 @@ use pool_proto::{CloseReason, Dialing, Event, Instant};
 
 use crate::rig::{Counter, Fake, Plan, Rig, Side, client, filled, ms, secs, server};
 
-/// What the driver does before it sleeps.
+/// Polls for work, as the driver does before it sleeps.
 pub(crate) fn poll_work<R: Side>(rig: &Rig<R>, driver: &Arc<Counter>) -> Poll<()> {
     rig.shared.poll_work(&mut Context::from_waker(&driver.waker()))
 }
 
-/// A driver that has done its turn and sleeps.
+/// Returns the waker of a driver that has taken its turn and sleeps.
 fn asleep<R: Side>(rig: &mut Rig<R>) -> Arc<Counter> {
     rig.turn();
     let driver = Counter::new(rig.guard());
@@ -35,17 +35,17 @@ fn commands<R: Side>(rig: &Rig<R>) -> Vec<String> {
     texts.collect()
 }
 
-// --- orders -------------------------------------------------------------------------------------
+// --- commands -----------------------------------------------------------------------------------
 
 #[test]
 fn a_client_begins_with_its_dials() {
     let rig = client(Plan::of(2));
     assert_eq!(commands(&rig), ["dial 0", "dial 1"]);
-    assert_eq!(commands(&rig), [""; 0], "each is given once");
+    assert_eq!(commands(&rig), [""; 0], "each command is given once");
 }
 
 #[test]
-fn orders_keep_their_order() {
+fn commands_keep_their_order() {
     let (mut rig, _) = filled(Plan { max_connections: 3, ..Plan::of(2) });
     let leased = rig.any().take();
     assert_eq!(commands(&rig), ["dial 2"]);
@@ -59,7 +59,7 @@ fn orders_keep_their_order() {
 }
 
 #[test]
-fn a_turn_adds_to_the_orders_that_are_there() {
+fn a_turn_appends_its_commands() {
     let rig = client(Plan::of(2));
     let mut commands = Vec::new();
     rig.shared.turn(&mut commands);
@@ -69,7 +69,7 @@ fn a_turn_adds_to_the_orders_that_are_there() {
 }
 
 #[test]
-fn a_turn_does_what_is_due_and_says_when_the_next_is() {
+fn a_turn_handles_due_deadlines_and_returns_the_next() {
     let mut rig = client(Plan::ONE);
     rig.turn();
     let due = Instant::EPOCH + secs(10);
@@ -82,20 +82,20 @@ fn a_turn_does_what_is_due_and_says_when_the_next_is() {
 }
 
 #[test]
-fn with_nothing_due_a_turn_says_so() {
+fn a_turn_without_deadlines_returns_none() {
     let mut rig = server(Plan::ONE);
     rig.turn();
     assert_eq!(rig.due, None);
 }
 
-// --- when it is woken ---------------------------------------------------------------------------
+// --- wakes --------------------------------------------------------------------------------------
 
 #[test]
-fn it_sleeps_only_when_there_is_nothing_to_do() {
+fn the_driver_sleeps_only_without_work() {
     let mut rig = client(Plan::ONE);
     let driver = Counter::new(rig.guard());
-    assert!(poll_work(&rig, &driver).is_ready(), "there are dials");
-    assert_eq!(driver.wakers(), 0, "and its waker is not kept");
+    assert!(poll_work(&rig, &driver).is_ready(), "there are dials to begin");
+    assert_eq!(driver.wakers(), 0, "the waker is not kept");
     rig.turn();
     assert!(poll_work(&rig, &driver).is_pending());
     assert_eq!(driver.wakers(), 1);
@@ -104,7 +104,7 @@ fn it_sleeps_only_when_there_is_nothing_to_do() {
 }
 
 #[test]
-fn an_order_wakes_it_once_until_it_asks_again() {
+fn commands_wake_the_driver_once_per_sleep() {
     let (mut rig, _) = filled(Plan::of(2));
     let (first, second) = (rig.any().take(), rig.any().take());
     let driver = asleep(&mut rig);
@@ -130,10 +130,10 @@ fn only_the_last_waker_is_woken() {
 }
 
 #[test]
-fn taking_and_putting_back_does_not_wake_it() {
+fn takes_and_puts_do_not_wake_the_driver() {
     for reuse_delay in [ms(0), ms(50)] {
         let (mut rig, _) = filled(Plan { reuse_delay, ..Plan::ONE });
-        // One connection rests, and the driver sleeps towards the end of that.
+        // With a delay, the connection rests, and the driver sleeps until the end of the delay.
         rig.any().take().put(&rig.shared).unwrap();
         let driver = asleep(&mut rig);
         for _ in 0..5 {
@@ -150,7 +150,7 @@ fn taking_and_putting_back_does_not_wake_it() {
 }
 
 #[test]
-fn waiting_does_not_wake_it() {
+fn waiters_do_not_wake_the_driver() {
     let mut rig = client(Plan::ONE);
     let driver = asleep(&mut rig);
     for task in [rig.any(), rig.stock(), rig.by_id(crate::rig::id(9))] {
@@ -160,7 +160,7 @@ fn waiting_does_not_wake_it() {
 }
 
 #[test]
-fn serving_a_waiter_does_not_wake_it() {
+fn serving_a_waiter_does_not_wake_the_driver() {
     let (mut rig, _) = filled(Plan::ONE);
     let leased = rig.any().take();
     let task = rig.any();
@@ -173,22 +173,22 @@ fn serving_a_waiter_does_not_wake_it() {
 }
 
 #[test]
-fn a_deadline_nearer_than_the_one_it_sleeps_towards_wakes_it() {
+fn an_earlier_deadline_wakes_the_driver() {
     let (mut rig, _) = filled(Plan { reuse_delay: ms(50), ..Plan::of(2) });
     let (first, second) = (rig.any().take(), rig.any().take());
     let driver = asleep(&mut rig);
-    assert_eq!(rig.due, Some(Instant::EPOCH + secs(3600)), "the lifetimes");
+    assert_eq!(rig.due, Some(Instant::EPOCH + secs(3600)), "the end of the lifetimes");
     first.put(&rig.shared).unwrap();
-    assert_eq!(driver.wakes(), 1, "it rests for less than that");
+    assert_eq!(driver.wakes(), 1, "the reuse delay ends earlier");
     rig.turn();
     assert_eq!(rig.due, Some(Instant::EPOCH + ms(50)));
     assert!(poll_work(&rig, &driver).is_pending());
     second.put(&rig.shared).unwrap();
-    assert_eq!(driver.wakes(), 1, "the same deadline is no nearer one");
+    assert_eq!(driver.wakes(), 1, "the same deadline is not an earlier one");
 }
 
 #[test]
-fn a_later_deadline_does_not_wake_it() {
+fn a_later_deadline_does_not_wake_the_driver() {
     let (mut rig, _) = filled(Plan { reuse_delay: ms(50), ..Plan::of(2) });
     let (first, second) = (rig.any().take(), rig.any().take());
     first.put(&rig.shared).unwrap();
@@ -199,19 +199,19 @@ fn a_later_deadline_does_not_wake_it() {
 }
 
 #[test]
-fn the_first_deadline_of_all_wakes_it() {
+fn the_first_deadline_wakes_the_driver() {
     let mut rig = server(Plan::ONE);
     let driver = asleep(&mut rig);
     assert_eq!(rig.due, None);
-    let _coming = rig.begin();
+    let _in_flight = rig.begin();
     assert_eq!(driver.wakes(), 1, "the handshake's timeout");
 }
 
 #[test]
-fn a_deadline_that_came_nearer_while_it_was_awake_is_work() {
+fn an_earlier_deadline_while_the_driver_is_awake_is_work() {
     let mut rig = server(Plan::ONE);
     rig.turn();
-    let _coming = rig.begin();
+    let _in_flight = rig.begin();
     let driver = Counter::new(rig.guard());
     assert!(poll_work(&rig, &driver).is_ready());
     rig.turn();
@@ -219,17 +219,17 @@ fn a_deadline_that_came_nearer_while_it_was_awake_is_work() {
 }
 
 #[test]
-fn a_look_that_is_over_at_once_does_not_wake_it() {
+fn a_check_that_ends_at_once_does_not_wake_the_driver() {
     let (mut rig, conns) = filled(Plan::ONE);
     let checked = rig.book.checked(0);
     let driver = asleep(&mut rig);
     rig.shared.event(Event::Readable { token: conns[0].token });
     assert_eq!(rig.book.checked(0), checked + 1);
-    assert_eq!(driver.wakes(), 0, "the look's own deadline was the nearest for a moment");
+    assert_eq!(driver.wakes(), 0, "the check's own deadline was the earliest for a moment");
 }
 
 #[test]
-fn closing_an_empty_pool_wakes_it_and_keeps_it_awake() {
+fn a_close_wakes_the_driver_and_keeps_it_awake() {
     let mut rig = server(Plan::ONE);
     let driver = asleep(&mut rig);
     assert!(!rig.shared.is_closed());
@@ -243,7 +243,7 @@ fn closing_an_empty_pool_wakes_it_and_keeps_it_awake() {
 // --- the end ------------------------------------------------------------------------------------
 
 #[test]
-fn before_the_end_closes_are_orders() {
+fn before_its_end_the_driver_closes_connections() {
     let (mut rig, _) = filled(Plan::of(2));
     rig.close();
     assert_eq!(rig.book.open_count(), 2);
@@ -251,12 +251,12 @@ fn before_the_end_closes_are_orders() {
 }
 
 #[test]
-fn after_the_end_whoever_closes_drops() {
+fn after_the_drivers_end_connections_are_dropped_in_place() {
     let (mut rig, _) = filled(Plan::of(3));
     let leased = rig.any().take();
     rig.shared.end();
     rig.close();
-    assert_eq!(rig.book.open_count(), 1, "the held one");
+    assert_eq!(rig.book.open_count(), 1, "the leased connection");
     assert_eq!(leased.put(&rig.shared), Err(pool_proto::PutError::PoolClosed));
     assert_eq!(rig.book.open_count(), 0);
     assert!(commands(&rig).iter().all(|command| command.starts_with("abort")));
@@ -264,7 +264,7 @@ fn after_the_end_whoever_closes_drops() {
 }
 
 #[test]
-fn what_was_ordered_before_the_end_is_left_to_the_last_turn() {
+fn commands_before_the_drivers_end_are_left_to_its_last_turn() {
     let (mut rig, _) = filled(Plan::of(2));
     rig.close();
     rig.shared.end();
@@ -274,7 +274,7 @@ fn what_was_ordered_before_the_end_is_left_to_the_last_turn() {
 
 // --- clocks -------------------------------------------------------------------------------------
 
-/// Its coarse time is a little late.
+/// A clock whose coarse time is 4 ms behind.
 struct Lagging;
 
 impl Clock for Lagging {
@@ -288,8 +288,8 @@ impl Clock for Lagging {
 }
 
 #[test]
-fn calls_are_given_the_coarse_time_and_turns_the_exact_one() {
-    // Its dial was ordered at the epoch, and may take ten seconds.
+fn calls_use_the_coarse_time_and_turns_the_exact_one() {
+    // The dial began at the epoch, and its timeout is ten seconds.
     let shared = SharedMachine::<Fake, _>::new(Dialing::machine(Plan::ONE), Lagging);
     assert_eq!(shared.run(|_, now| now), Instant::EPOCH + ms(9_996));
     let mut commands = Vec::new();
@@ -298,7 +298,7 @@ fn calls_are_given_the_coarse_time_and_turns_the_exact_one() {
 }
 
 #[test]
-fn a_clock_without_a_coarse_time_tells_the_exact_one() {
+fn the_coarse_time_defaults_to_the_exact_one() {
     let rig = client(Plan::ONE);
     rig.clock.pass(secs(3));
     assert_eq!(rig.clock.coarse(), Instant::EPOCH + secs(3));

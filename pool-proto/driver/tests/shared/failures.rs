@@ -1,4 +1,4 @@
-//! What somebody who got nothing is told.
+//! The errors of acquires that fail.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ fn timeout(why: WaitReason, last_failure: Option<&str>) -> AcquireError {
 }
 
 #[test]
-fn a_timeout_says_what_it_waited_for() {
+fn a_timeout_names_the_reason_of_the_wait() {
     let rig = client(Plan::of(2));
     for (task, why) in [
         (rig.any(), WaitReason::Dialing { in_flight: 2 }),
@@ -29,7 +29,7 @@ fn a_timeout_says_what_it_waited_for() {
 }
 
 #[test]
-fn without_time_it_asks_once_and_is_answered() {
+fn a_zero_timeout_is_answered_at_the_first_poll() {
     let mut rig = server(Plan::ONE);
     let task = rig.any();
     task.expire();
@@ -39,7 +39,7 @@ fn without_time_it_asks_once_and_is_answered() {
     stock.expire();
     assert_eq!(stock.fail(), timeout(WaitReason::Stock { idle: 0, wanted: 1 }, None));
 
-    rig.bring();
+    rig.connect();
     let stock = rig.stock();
     stock.expire();
     assert!(stock.finish().is_ok());
@@ -49,18 +49,18 @@ fn without_time_it_asks_once_and_is_answered() {
 }
 
 #[test]
-fn a_connection_that_came_in_time_is_not_lost_to_a_late_look() {
+fn a_connection_granted_in_time_is_not_lost_to_a_late_poll() {
     let mut rig = client(Plan::ONE);
     let task = rig.any();
     task.queue();
-    rig.bring();
+    rig.connect();
     task.expire();
     drop(task.take());
     assert_eq!(rig.stats().totals.cancelled, 0);
 }
 
 #[test]
-fn a_timeout_tells_the_last_failure() {
+fn a_timeout_includes_the_last_failure() {
     let mut rig = client(Plan::ONE);
     rig.begin().attempt.failed(HandshakeFailure::Transport, &"no route");
     rig.shared.note_failure(&format_args!("no route for {}", 3));
@@ -76,14 +76,14 @@ fn a_timeout_tells_the_last_failure() {
 }
 
 #[test]
-fn a_success_clears_the_last_failure_and_nothing_else_does() {
+fn only_a_success_clears_the_last_failure() {
     let mut rig = client(Plan::ONE);
     assert_eq!(rig.shared.last_failure(), None);
     rig.shared.note_failure(&"once");
-    let mut coming = rig.begin();
-    coming.attempt.dialed();
-    assert!(rig.shared.last_failure().is_some(), "connected is not established");
-    let conn = rig.establish(coming);
+    let mut in_flight = rig.begin();
+    in_flight.attempt.dialed();
+    assert!(rig.shared.last_failure().is_some(), "a connected transport is not a success yet");
+    let conn = rig.establish(in_flight);
     assert_eq!(rig.shared.last_failure(), None);
     rig.shared.note_failure(&"again");
     drop(rig.any().take());
@@ -93,7 +93,7 @@ fn a_success_clears_the_last_failure_and_nothing_else_does() {
 }
 
 #[test]
-fn errors_are_told_in_words() {
+fn the_errors_have_readable_texts() {
     let why = WaitReason::NoPeer;
     assert_eq!(timeout(why, None).to_string(), "no connection in time: no peer was connecting");
     assert_eq!(
@@ -103,11 +103,11 @@ fn errors_are_told_in_words() {
     let refused = AcquireError::from(Refusal::PoolClosed);
     assert_eq!(refused, AcquireError::Refused(Refusal::PoolClosed));
     assert_eq!(refused.to_string(), Refusal::PoolClosed.to_string());
-    assert!(refused.source().is_none(), "it is the refusal's own text");
+    assert!(refused.source().is_none(), "the text is that of the refusal, so there is no source");
 }
 
 #[test]
-fn refusals_come_through() {
+fn refusals_reach_the_caller() {
     let rig = server(Plan { max_waiters: 1, ..Plan::ONE });
     let unknown = id(9);
     assert_eq!(rig.by_id(unknown).fail(), Refusal::UnknownId { id: unknown }.into());
@@ -119,7 +119,7 @@ fn refusals_come_through() {
 }
 
 #[test]
-fn more_stock_than_there_may_be_is_refused() {
+fn wait_ready_beyond_the_capacity_is_refused() {
     use std::pin::Pin;
     use std::task::{Context, Poll, Waker};
     let (rig, _) = filled(Plan::ONE);

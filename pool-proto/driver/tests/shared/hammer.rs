@@ -1,5 +1,5 @@
-//! Threads that take, put, drop and cancel as fast as they can, with a driver of their own. A lost
-//! wake ends a wait by its time, which fails the test.
+//! A stress test: threads take, put, drop and cancel as fast as they can, with a driver on its own
+//! thread. A lost wake lets a wait reach its deadline, which fails the test.
 
 use std::collections::HashSet;
 use std::future::poll_fn;
@@ -12,34 +12,34 @@ use std::time::Duration;
 use pool_driver::shared::{Attempt, Command, SharedMachine, block_on};
 use pool_proto::{Dialing, Token};
 
-use crate::rig::{Book, Fake, HandClock, Plan, client, id, ms, secs};
+use crate::rig::{Book, Fake, ManualClock, Plan, client, id, ms, secs};
 
-/// So long that only a lost wake uses it up.
+/// The deadline of a wait, which is reached only if a wake is lost.
 const LONG: Duration = secs(15);
 const USERS: usize = 3;
 const ROUNDS: u32 = 700;
 
-type PoolShell = SharedMachine<Fake, Dialing>;
+type PoolMachine = SharedMachine<Fake, Dialing>;
 
-/// One driver on a thread of its own.
+/// A driver on its own thread.
 struct Driver {
-    shared: Arc<PoolShell>,
+    shared: Arc<PoolMachine>,
     book: Arc<Book>,
-    named: u32,
+    ids: u32,
     aborted: HashSet<Token>,
 }
 
 impl Driver {
-    /// Connects at once whatever is to be dialled, until the pool is closed.
+    /// Establishes every dial at once, until the pool is closed.
     fn run(mut self) {
         while !self.shared.is_closed() {
             self.turn();
             let mut work = poll_fn(|cx| self.shared.poll_work(cx));
-            if block_on(&mut work, &HandClock::default(), ms(1)).is_pending() {
+            if block_on(&mut work, &ManualClock::default(), ms(1)).is_pending() {
                 self.end_backoff();
             }
         }
-        // What was closed since the last turn.
+        // Close the connections that were closed after the last turn.
         self.shared.end();
         self.turn();
     }
@@ -58,17 +58,17 @@ impl Driver {
         }
     }
 
-    /// Some fail.
+    /// Carries out a dial; every thirteenth fails.
     fn dial(&mut self, token: Token) {
-        self.named += 1;
+        self.ids += 1;
         let mut attempt = Attempt::dial(&self.shared, token);
-        if !self.named.is_multiple_of(13) {
+        if !self.ids.is_multiple_of(13) {
             attempt.dialed();
-            attempt.established(self.book.open(), Some(id(self.named)));
+            attempt.established(self.book.open(), Some(id(self.ids)));
         }
     }
 
-    /// As if its time had passed: the clock stands still here.
+    /// Ends the backoff, whose deadline is never reached because the clock stands still.
     fn end_backoff(&self) {
         self.shared.run(|machine, _| {
             if let Some(due) = machine.poll_timeout()
@@ -80,15 +80,15 @@ impl Driver {
     }
 }
 
-/// One user; returns how many it took.
-fn use_up(shared: &Arc<PoolShell>, user: usize) -> u64 {
-    let clock = HandClock::default();
+/// Runs a user; returns the number of connections that it took.
+fn run_user(shared: &Arc<PoolMachine>, user: usize) -> u64 {
+    let clock = ManualClock::default();
     let mut random = fastrand::Rng::with_seed(user as u64);
     let mut taken = 0;
     for round in 0..ROUNDS {
         let mut acquire = shared.acquire();
         if random.u8(0..3) == 0 {
-            // Looks once, and goes.
+            // Poll once, then cancel.
             let mut cx = Context::from_waker(Waker::noop());
             match Pin::new(&mut acquire).poll(&mut cx) {
                 Poll::Ready(leased) => {
@@ -100,7 +100,7 @@ fn use_up(shared: &Arc<PoolShell>, user: usize) -> u64 {
             continue;
         }
         let Poll::Ready(leased) = block_on(&mut acquire, &clock, LONG) else {
-            panic!("user {user} was left asleep in round {round}: {:?}", shared.stats());
+            panic!("user {user} was not woken in round {round}: {:?}", shared.stats());
         };
         taken += 1;
         let leased = leased.unwrap();
@@ -112,15 +112,15 @@ fn use_up(shared: &Arc<PoolShell>, user: usize) -> u64 {
 }
 
 #[test]
-fn threads_that_take_and_go_lose_nothing_and_nobody() {
+fn threads_that_take_put_and_cancel_lose_nothing() {
     let rig = client(Plan { max_connections: 3, ..Plan::of(2) });
     let (shared, book) = (Arc::clone(&rig.shared), Arc::clone(&rig.book));
-    let driver = Driver { shared, book, named: 0, aborted: HashSet::new() };
+    let driver = Driver { shared, book, ids: 0, aborted: HashSet::new() };
     let driver = thread::spawn(move || driver.run());
     let users: Vec<_> = (0..USERS)
         .map(|user| {
             let shared = Arc::clone(&rig.shared);
-            thread::spawn(move || use_up(&shared, user))
+            thread::spawn(move || run_user(&shared, user))
         })
         .collect();
     let taken: u64 = users.into_iter().map(|user| user.join().unwrap()).sum();

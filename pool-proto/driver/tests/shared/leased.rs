@@ -1,4 +1,4 @@
-//! A connection in a user's hands: put back, dropped, or given up by the pool meanwhile.
+//! Leases: put back, dropped, or revoked by the pool.
 
 use pool_proto::{CheckResult, CloseReason, PutError};
 
@@ -18,7 +18,7 @@ fn a_connection_put_back_is_drained_once_and_taken_again() {
 }
 
 #[test]
-fn with_a_reuse_delay_it_is_drained_when_that_is_over() {
+fn with_a_reuse_delay_a_connection_is_drained_after_it() {
     let (mut rig, _) = filled(Plan { reuse_delay: ms(50), ..Plan::ONE });
     rig.any().take().put(&rig.shared).unwrap();
     assert_eq!((rig.book.drained(0), rig.stats().returning), (0, 1));
@@ -29,7 +29,7 @@ fn with_a_reuse_delay_it_is_drained_when_that_is_over() {
 }
 
 #[test]
-fn what_the_drain_of_a_put_finds_decides() {
+fn the_result_of_the_drain_decides_about_a_put() {
     for (result, reason) in
         [(CheckResult::Data, CloseReason::Leftover), (CheckResult::Closed, CloseReason::PeerClosed)]
     {
@@ -45,7 +45,7 @@ fn what_the_drain_of_a_put_finds_decides() {
 }
 
 #[test]
-fn dropped_it_is_closed_and_its_lease_released() {
+fn a_dropped_lease_is_closed_and_released() {
     let (rig, _) = filled(Plan::ONE);
     let leased = rig.any().take();
     assert!(rig.book.is_open(0));
@@ -53,11 +53,11 @@ fn dropped_it_is_closed_and_its_lease_released() {
     let stats = rig.stats();
     assert_eq!((stats.leased, stats.totals.released), (0, 1));
     assert!(!rig.book.is_open(0));
-    assert_eq!(rig.book.reason(0), None, "the driver has nothing to close");
+    assert_eq!(rig.book.reason(0), None, "the driver is not involved");
 }
 
 #[test]
-fn it_lends_the_connection() {
+fn a_lease_lends_its_connection() {
     let (rig, _) = filled(Plan::ONE);
     let mut leased = rig.any().take();
     assert_eq!(leased.get().map(crate::rig::Fake::number), Some(0));
@@ -65,7 +65,7 @@ fn it_lends_the_connection() {
 }
 
 #[test]
-fn it_shows_its_id_and_its_token() {
+fn the_debug_text_shows_id_and_token() {
     let (rig, conns) = filled(Plan::ONE);
     let leased = rig.any().take();
     let (id, token) = (conns[0].id, conns[0].token);
@@ -73,7 +73,7 @@ fn it_shows_its_id_and_its_token() {
 }
 
 #[test]
-fn it_is_not_handed_to_anybody_else_meanwhile() {
+fn a_leased_connection_is_not_handed_out_again() {
     let (rig, conns) = filled(Plan::ONE);
     let leased = rig.any().take();
     let (any, by_id) = (rig.any(), rig.by_id(conns[0].id));
@@ -93,7 +93,7 @@ fn a_flush_revokes_the_lease_and_refuses_its_put() {
     assert_eq!(rig.flush(), 1);
     assert_eq!(rig.book.revoked(conns[0].number), Some(CloseReason::Flushed));
     rig.turn();
-    assert!(rig.book.is_open(0), "it is its holder's to drop");
+    assert!(rig.book.is_open(0), "only its holder can drop it");
     assert_eq!(leased.put(&rig.shared), Err(PutError::NotLeased));
     rig.turn();
     assert_eq!(rig.book.reason(0), Some(CloseReason::Stale));
@@ -101,7 +101,7 @@ fn a_flush_revokes_the_lease_and_refuses_its_put() {
 }
 
 #[test]
-fn a_flushed_lease_that_is_dropped_is_only_stale() {
+fn dropping_a_flushed_lease_is_a_stale_event() {
     let (mut rig, _) = filled(Plan::ONE);
     let leased = rig.any().take();
     rig.flush();
@@ -114,7 +114,7 @@ fn a_flushed_lease_that_is_dropped_is_only_stale() {
 }
 
 #[test]
-fn a_closed_pool_takes_nothing_back() {
+fn a_closed_pool_refuses_a_put() {
     let (mut rig, conns) = filled(Plan::ONE);
     let leased = rig.any().take();
     rig.close();
@@ -125,7 +125,7 @@ fn a_closed_pool_takes_nothing_back() {
 }
 
 #[test]
-fn put_into_another_pool_it_is_closed_and_released_at_home() {
+fn a_put_into_another_pool_closes_and_releases_the_lease() {
     let (rig, _) = filled(Plan::ONE);
     let (other, _) = filled(Plan::ONE);
     let leased = rig.any().take();
@@ -137,16 +137,16 @@ fn put_into_another_pool_it_is_closed_and_released_at_home() {
 }
 
 #[test]
-fn put_into_a_pool_of_the_other_role_it_is_foreign_too() {
+fn a_put_into_a_pool_of_the_other_role_is_foreign() {
     let (rig, _) = filled(Plan::ONE);
     let mut other = server(Plan::ONE);
-    other.bring();
+    other.connect();
     assert_eq!(rig.any().take().put(&other.shared), Err(PutError::Foreign));
     assert_eq!((rig.stats().leased, other.stats().idle), (0, 1));
 }
 
 #[test]
-fn it_may_outlive_every_other_hold_on_the_pool() {
+fn a_lease_may_outlive_all_handles_of_the_pool() {
     let (rig, _) = filled(Plan::ONE);
     let book = std::sync::Arc::clone(&rig.book);
     let leased = rig.any().take();

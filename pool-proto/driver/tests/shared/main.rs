@@ -1,7 +1,7 @@
-//! What the shell does around a machine, one behaviour a test, and what becomes of everybody when an
-//! acquire is dropped, in every situation there is ([`cancel`]). There is no I/O: [`rig`] has
-//! connections that are entries in a book, a clock that is set by hand, wakers that count, and a
-//! driver that a test moves.
+//! Tests of [`SharedMachine`](pool_driver::shared::SharedMachine) and of its futures and leases.
+//! The module [`cancel`] drops an acquire at every moment, and checks the effects on all others.
+//! There is no I/O: [`rig`] provides fake connections, a manual clock, counting wakers, and a
+//! driver that takes its turns on demand.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,4 +22,4 @@ mod driver;
 mod failures;
 mod hammer;
 mod leased;
-mod watch;
+mod readiness;

@@ -1,52 +1,52 @@
-//! A task is dropped: at every moment, in every way, alone and with a rival, on both roles.
+//! The cancellation matrix: a task (the subject) is dropped at every moment, in every mode, alone
+//! and with a rival, in both roles.
 //!
-//! The matrix is a table that code spells out: each cell plays a scene up to its moment, drops the
-//! subject in its way, and compares what becomes of everybody with [`due`], which knows the rules
-//! and nothing of the machine. In every cell nothing may be lost: each connection is in the pool, in
-//! somebody's hands, or was dropped once for its reason; no waker is kept; nobody is woken twice, and
-//! the subject never again.
+//! Each cell plays a scene up to its moment, drops the subject, and compares the outcome with
+//! [`expected`], whose rules do not use the machine. In every cell, each connection must be in the
+//! pool, leased, or dropped once for the right reason. No waker may be kept, the rival must be
+//! woken at most once, and the subject must not be woken after its drop.
 
-mod due;
-mod many;
+mod crowd;
+mod edge_cases;
+mod expected;
 mod moment;
-mod odd;
 mod scene;
 
 use pool_proto::{Accepting, Dialing};
 
 use crate::rig::{Kind, Side};
-use due::Rival;
+use expected::Rival;
 use moment::Moment;
 use scene::Scene;
 
-/// How the subject is dropped.
+/// The mode in which the subject is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    Plainly,
+enum DropMode {
+    Plain,
     /// By a panic of its task.
     Unwinding,
-    /// By a waker that the shell wakes for another reason.
-    InAWake,
-    /// By the waker that the shell wakes to call it.
+    /// By another task's waker, while the shared machine wakes it.
+    InAnotherWake,
+    /// By its own waker, while the shared machine wakes it.
     InItsOwnWake,
-    /// By another thread, while the driver turns.
-    ElsewhereDuringATurn,
+    /// By another thread, during the driver's turn.
+    OnAnotherThread,
 }
 
-impl Way {
+impl DropMode {
     const ALL: [Self; 5] = [
-        Self::Plainly,
+        Self::Plain,
         Self::Unwinding,
-        Self::InAWake,
+        Self::InAnotherWake,
         Self::InItsOwnWake,
-        Self::ElsewhereDuringATurn,
+        Self::OnAnotherThread,
     ];
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Cell {
     moment: Moment,
-    way: Way,
+    mode: DropMode,
     kind: Kind,
     rival: Option<Rival>,
     server: bool,
@@ -54,20 +54,20 @@ struct Cell {
 
 impl Cell {
     fn name(&self) -> String {
-        let Self { moment, way, kind, rival, server } = self;
+        let Self { moment, mode, kind, rival, server } = self;
         let role = if *server { Accepting::NAME } else { Dialing::NAME };
         let rival = rival.map_or_else(|| "alone".to_owned(), |rival| format!("with {rival:?}"));
-        format!("{role}, {kind:?}, {moment:?}, dropped {way:?}, {rival}")
+        format!("{role}, {kind:?}, {moment:?}, dropped {mode:?}, {rival}")
     }
 
-    /// Whether there is such a situation.
+    /// Returns whether this combination is possible.
     fn exists(&self) -> bool {
-        let Self { moment, way, kind, rival, server } = *self;
+        let Self { moment, mode, kind, rival, server } = *self;
         moment.exists(kind, server)
             && rival.is_none_or(|rival| moment.allows(kind, rival))
-            && match way {
-                // Its wake must be the last thing that happens before the drop.
-                Way::InItsOwnWake => {
+            && match mode {
+                // The subject's wake must be the last event before the drop.
+                DropMode::InItsOwnWake => {
                     moment.ends_with_its_wake(kind, server) && rival.is_none_or(|rival| rival.early)
                 }
                 _ => true,
@@ -83,13 +83,13 @@ impl Cell {
     }
 }
 
-fn cells(way: Way) -> Vec<Cell> {
+fn cells(mode: DropMode) -> Vec<Cell> {
     let mut cells = Vec::new();
     for moment in Moment::ALL {
         for kind in Kind::ALL {
             for rival in std::iter::once(None).chain(Rival::ALL.map(Some)) {
                 for server in [false, true] {
-                    cells.push(Cell { moment, way, kind, rival, server });
+                    cells.push(Cell { moment, mode, kind, rival, server });
                 }
             }
         }
@@ -98,40 +98,40 @@ fn cells(way: Way) -> Vec<Cell> {
     cells
 }
 
-fn run_all(way: Way, count: usize) {
-    let cells = cells(way);
-    println!("cells dropped {way:?}: {}", cells.len());
-    assert_eq!(cells.len(), count, "cells that vanished or came");
+fn run_all(mode: DropMode, count: usize) {
+    let cells = cells(mode);
+    println!("cells dropped {mode:?}: {}", cells.len());
+    assert_eq!(cells.len(), count, "the number of cells has changed");
     cells.into_iter().for_each(Cell::run);
 }
 
 #[test]
 fn dropped_plainly() {
-    run_all(Way::Plainly, 772);
+    run_all(DropMode::Plain, 772);
 }
 
 #[test]
 fn dropped_by_a_panic() {
-    run_all(Way::Unwinding, 772);
+    run_all(DropMode::Unwinding, 772);
 }
 
 #[test]
 fn dropped_in_a_wake() {
-    run_all(Way::InAWake, 772);
+    run_all(DropMode::InAnotherWake, 772);
 }
 
 #[test]
 fn dropped_in_its_own_wake() {
-    run_all(Way::InItsOwnWake, 70);
+    run_all(DropMode::InItsOwnWake, 70);
 }
 
 #[test]
 fn dropped_by_another_thread_while_the_driver_turns() {
-    run_all(Way::ElsewhereDuringATurn, 772);
+    run_all(DropMode::OnAnotherThread, 772);
 }
 
 #[test]
 fn the_matrix_has_all_its_cells() {
-    let count: usize = Way::ALL.map(|way| cells(way).len()).iter().sum();
+    let count: usize = DropMode::ALL.map(|mode| cells(mode).len()).iter().sum();
     assert_eq!(count, 3158);
 }

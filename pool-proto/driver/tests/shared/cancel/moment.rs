@@ -1,49 +1,49 @@
-//! The moments at which the subject is dropped, and how they are come to.
+//! The moments at which the subject is dropped, and the steps that lead to them.
 
-use super::due::{Left, Rival};
+use super::expected::{Aftermath, Rival};
 use super::scene::Scene;
 use crate::rig::{Kind, Side, secs};
 use pool_proto::{CheckResult, CloseReason};
 
-/// How far the subject has come, or what has happened to it, when it is dropped.
+/// The state of the subject when it is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Moment {
     NeverPolled,
     NeverPolledPoolClosed,
-    /// Polled once; nobody has begun to bring a connection where that is possible.
+    /// Polled once; no attempt has begun, unless the subject's id needs one.
     Queued,
-    /// A connection is being dialled, or a peer was admitted.
+    /// A dial has begun, or a peer was admitted.
     QueuedAttemptBegun,
     QueuedHandshaking,
     QueuedAttemptFailed,
     QueuedTimeUp,
-    /// Its connection is there, and it has been woken.
+    /// A connection was assigned to it, and it has been woken.
     Granted,
-    /// The same, by another holder's put.
+    /// Granted by another holder's put.
     GrantedByAPut,
     GrantedThenClosedByPeer,
-    /// The lifetime is over, and nobody has noticed.
+    /// The connection's lifetime has ended, which has not been noticed yet.
     GrantedThenExpired,
     GrantedThenFlushed,
     GrantedThenPoolClosed,
-    /// The driver has ended, and the pool is open.
+    /// The driver has ended, but the pool is open.
     GrantedDriverEnded,
     GrantedDriverEndedThenExpired,
     Refused,
     RefusedDriverEnded,
     Stocked,
     StockedThenFlushed,
-    /// Queued again at the front, because its connection was closed when it looked at it.
+    /// Queued again at the front, because the check found its connection closed.
     FoundClosed,
-    /// The same, because the peer had begun to use it.
+    /// Queued again at the front, because the peer had claimed its connection.
     FoundClaimed,
-    /// Queued again, and granted another.
+    /// Queued again, and granted another connection.
     FoundClosedThenGranted,
-    /// Over: it has its connection, or its stock.
+    /// Ended with its connection, or with stock.
     Returned,
-    /// Over: it was told that the time is up.
+    /// Ended with a timeout.
     TimedOut,
-    /// Over: it was told that the pool is closed.
+    /// Ended because the pool is closed.
     ReturnedPoolClosed,
 }
 
@@ -78,7 +78,7 @@ impl Moment {
 
     pub(super) const fn exists(self, kind: Kind, server: bool) -> bool {
         match self {
-            // An admitted peer is in its handshake, and only an admitted one has an id.
+            // A server's attempt begins in its handshake, and only an admitted peer has an id.
             Self::QueuedHandshaking => !server,
             Self::QueuedAttemptBegun => !(server && matches!(kind, Kind::ById)),
             Self::Stocked | Self::StockedThenFlushed => matches!(kind, Kind::Stock),
@@ -91,13 +91,13 @@ impl Moment {
             | Self::GrantedDriverEndedThenExpired
             | Self::FoundClosed
             | Self::FoundClaimed => !matches!(kind, Kind::Stock),
-            // By id there is no other.
+            // An id has only one connection.
             Self::FoundClosedThenGranted => matches!(kind, Kind::Any),
             _ => true,
         }
     }
 
-    /// Whether there was a connection that the subject was the first to be served with.
+    /// Returns whether a connection was assigned to the subject first.
     const fn was_served(self) -> bool {
         matches!(
             self,
@@ -118,12 +118,14 @@ impl Moment {
         )
     }
 
-    /// Whether this rival leaves the subject what the moment is about.
+    /// Returns whether the moment can happen with this rival, who must not be served before the
+    /// subject.
     pub(super) const fn allows(self, kind: Kind, rival: Rival) -> bool {
         if !rival.early || !self.was_served() {
             return true;
         }
-        // Who waits by id goes before who waits for any, and stock is what both have left over.
+        // Waiters by id are served before waiters for any connection, and both before waiters for
+        // stock.
         match (kind, rival.kind) {
             (Kind::ById, _) | (Kind::Stock, Kind::Stock) => true,
             (Kind::Any, rival) => !matches!(rival, Kind::ById),
@@ -143,7 +145,7 @@ impl Moment {
         }
     }
 
-    /// How often the subject has been woken.
+    /// Returns the number of wakes of the subject.
     pub(super) const fn wakes(self, kind: Kind, server: bool) -> u32 {
         match self {
             Self::NeverPolled
@@ -160,8 +162,8 @@ impl Moment {
         }
     }
 
-    /// Whether the subject gives up something when it is dropped (or has done so): a place in the
-    /// queue, or a connection that it was promised.
+    /// Returns whether the drop counts as a cancellation: it gives up a place in the queue, or a
+    /// connection that was assigned to the subject.
     pub(super) const fn is_cancelled(self, kind: Kind, server: bool) -> bool {
         match self {
             Self::Queued
@@ -175,9 +177,9 @@ impl Moment {
             | Self::GrantedDriverEndedThenExpired
             | Self::FoundClosedThenGranted => true,
             Self::QueuedAttemptFailed => !(server && matches!(kind, Kind::ById)),
-            // Stock is no promise.
+            // Stock is not assigned.
             Self::GrantedByAPut => !matches!(kind, Kind::Stock),
-            // By id, that was the end of it.
+            // By id, the acquire has ended with an error or a connection.
             Self::GrantedThenClosedByPeer
             | Self::GrantedThenFlushed
             | Self::FoundClosed
@@ -186,8 +188,8 @@ impl Moment {
         }
     }
 
-    /// How the world is left.
-    pub(super) const fn left(self, kind: Kind, server: bool) -> Left {
+    /// Returns the state that the subject leaves behind.
+    pub(super) const fn left(self, kind: Kind, server: bool) -> Aftermath {
         let stock = matches!(kind, Kind::Stock);
         match self {
             Self::NeverPolled
@@ -195,38 +197,40 @@ impl Moment {
             | Self::QueuedAttemptBegun
             | Self::QueuedHandshaking
             | Self::QueuedTimeUp
-            | Self::TimedOut => Left::Coming,
-            // The next attempt of a client may bring the same id; a server made the id, and it is
-            // gone.
-            Self::QueuedAttemptFailed if server => Left::Ended(CloseReason::HandshakeFailed),
-            Self::QueuedAttemptFailed => Left::Coming,
-            Self::Granted | Self::GrantedDriverEnded | Self::FoundClosedThenGranted => Left::Freed,
-            Self::GrantedByAPut if stock => Left::Pooled,
-            Self::GrantedByAPut => Left::Freed,
-            Self::Stocked => Left::Pooled,
-            Self::Returned if stock => Left::Pooled,
-            Self::Returned => Left::Leased,
-            Self::GrantedThenClosedByPeer | Self::FoundClosed => {
-                Left::Ended(CloseReason::PeerClosed)
+            | Self::TimedOut => Aftermath::InFlight,
+            // The next attempt of a client may have the same id. A server's id ends with the
+            // attempt.
+            Self::QueuedAttemptFailed if server => Aftermath::Ended(CloseReason::HandshakeFailed),
+            Self::QueuedAttemptFailed => Aftermath::InFlight,
+            Self::Granted | Self::GrantedDriverEnded | Self::FoundClosedThenGranted => {
+                Aftermath::Freed
             }
-            Self::GrantedThenFlushed => Left::Ended(CloseReason::Flushed),
-            Self::StockedThenFlushed => Left::EndedInStock(CloseReason::Flushed),
+            Self::GrantedByAPut if stock => Aftermath::Pooled,
+            Self::GrantedByAPut => Aftermath::Freed,
+            Self::Stocked => Aftermath::Pooled,
+            Self::Returned if stock => Aftermath::Pooled,
+            Self::Returned => Aftermath::Leased,
+            Self::GrantedThenClosedByPeer | Self::FoundClosed => {
+                Aftermath::Ended(CloseReason::PeerClosed)
+            }
+            Self::GrantedThenFlushed => Aftermath::Ended(CloseReason::Flushed),
+            Self::StockedThenFlushed => Aftermath::EndedInStock(CloseReason::Flushed),
             Self::GrantedThenExpired | Self::GrantedDriverEndedThenExpired => {
-                Left::EndsNow(CloseReason::Expired)
+                Aftermath::EndsNow(CloseReason::Expired)
             }
             Self::FoundClaimed => match kind {
-                Kind::Any => Left::Claimed,
-                Kind::ById | Kind::Stock => Left::Leased,
+                Kind::Any => Aftermath::Claimed,
+                Kind::ById | Kind::Stock => Aftermath::Leased,
             },
             Self::NeverPolledPoolClosed
             | Self::GrantedThenPoolClosed
             | Self::Refused
             | Self::RefusedDriverEnded
-            | Self::ReturnedPoolClosed => Left::PoolClosed,
+            | Self::ReturnedPoolClosed => Aftermath::PoolClosed,
         }
     }
 
-    /// Whether a driver is there to close what ends.
+    /// Returns whether a driver is there to close ended connections.
     pub(super) const fn has_driver(self) -> bool {
         !matches!(
             self,
@@ -236,8 +240,8 @@ impl Moment {
         )
     }
 
-    /// Plays the scene up to this moment. With [`Way::InItsOwnWake`](super::Way), the last step of it
-    /// drops the subject.
+    /// Plays the scene up to this moment. In the mode
+    /// [`InItsOwnWake`](super::DropMode::InItsOwnWake), its last step drops the subject.
     pub(super) fn play<R: Side>(self, scene: &mut Scene<R>) {
         match self {
             Self::NeverPolled => scene.rival_joins_early(),

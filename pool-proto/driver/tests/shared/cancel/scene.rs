@@ -1,4 +1,4 @@
-//! One cell of the matrix: two tasks, one connection, and what becomes of them.
+//! The scene of a cell: a subject, perhaps a rival, and one connection.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Barrier};
@@ -8,10 +8,10 @@ use std::thread;
 use pool_driver::shared::{AcquireError, Leased, ReadinessWaker};
 use pool_proto::{CheckResult, CloseReason, ConnId, HandshakeFailure};
 
-use super::due::{Left, What, When, due};
-use super::{Cell, Way};
+use super::expected::{Aftermath, Outcome, When, expected};
+use super::{Cell, DropMode};
 use crate::rig::{
-    Coming, Conn, Counter, Fake, Kind, Plan, Rig, Side, Taken, Task, filled, id, secs,
+    Conn, Counter, Fake, InFlight, Kind, Plan, Rig, Side, Taken, Task, filled, id, secs,
 };
 
 pub(super) struct Scene<R: Side> {
@@ -20,17 +20,17 @@ pub(super) struct Scene<R: Side> {
     pub(super) rig: Rig<R>,
     pub(super) subject: Task<R>,
     rival: Option<Task<R>>,
-    /// What the rival got, once it has.
+    /// The result of the rival, if it was ready at its first poll.
     served: Option<Taken>,
-    /// The id that those who ask by id ask for.
+    /// The id for which the tasks wait.
     id: ConnId,
-    /// The connection that is on its way.
-    coming: Option<Coming<R>>,
-    /// The connection that all want, once it is there.
+    /// The attempt in flight.
+    in_flight: Option<InFlight<R>>,
+    /// The connection for which the tasks wait, once it is established.
     conn: Option<Conn>,
-    /// In the subject's hands.
+    /// The subject's lease.
     pub(super) leased: Option<Leased<Fake>>,
-    /// Connections established so far.
+    /// The number of connections established so far.
     established: u32,
 }
 
@@ -38,7 +38,7 @@ impl<R: Side> Scene<R> {
     pub(super) fn run(cell: Cell) {
         let mut scene = Self::new(cell);
         cell.moment.play(&mut scene);
-        if cell.way != Way::InItsOwnWake {
+        if cell.mode != DropMode::InItsOwnWake {
             scene.rival_joins(false);
             scene.assert_rival_woken(&[When::Before]);
             scene.drop_subject();
@@ -52,9 +52,9 @@ impl<R: Side> Scene<R> {
 
     fn new(cell: Cell) -> Self {
         let mut rig = Rig::<R>::new(Plan::ONE);
-        // A server's ids exist from a peer's admission on; a client's come with the connection.
-        let coming = (cell.server && cell.wants_id()).then(|| rig.begin());
-        let id = coming.as_ref().map_or(id(77), |coming| coming.id);
+        // A server assigns an id when it admits a peer; a client's id arrives with the connection.
+        let in_flight = (cell.server && cell.wants_id()).then(|| rig.begin());
+        let id = in_flight.as_ref().map_or(id(77), |in_flight| in_flight.id);
         let subject = rig.task(cell.kind, id);
         Self {
             name: cell.name(),
@@ -64,7 +64,7 @@ impl<R: Side> Scene<R> {
             rival: None,
             served: None,
             id,
-            coming,
+            in_flight,
             conn: None,
             leased: None,
             established: 0,
@@ -73,7 +73,7 @@ impl<R: Side> Scene<R> {
 
     // --- up to the moment -----------------------------------------------------------------------
 
-    /// The subject takes its place, and an early rival the next.
+    /// Queues the subject, then an early rival.
     pub(super) fn queue(&mut self) {
         self.subject.queue();
         self.rival_joins_early();
@@ -95,35 +95,35 @@ impl<R: Side> Scene<R> {
         self.rival = Some(task);
     }
 
-    pub(super) fn begin(&mut self) -> &mut Coming<R> {
-        let Self { coming, rig, .. } = self;
-        coming.get_or_insert_with(|| rig.begin())
+    pub(super) fn begin(&mut self) -> &mut InFlight<R> {
+        let Self { in_flight, rig, .. } = self;
+        in_flight.get_or_insert_with(|| rig.begin())
     }
 
     pub(super) fn fail_attempt(&mut self) {
-        let coming = self.coming.take().expect("an attempt");
-        coming.attempt.failed(HandshakeFailure::Tls, &"it was not meant to be");
+        let in_flight = self.in_flight.take().expect("an attempt");
+        in_flight.attempt.failed(HandshakeFailure::Tls, &"intended failure");
     }
 
-    /// The connection comes.
+    /// Establishes the connection.
     pub(super) fn arrive(&mut self) {
         self.begin();
-        let mut coming = self.coming.take().expect("an attempt");
+        let mut in_flight = self.in_flight.take().expect("an attempt");
         if self.established == 0 && R::SENDS_ID {
-            coming.id = self.id;
+            in_flight.id = self.id;
         }
         self.established += 1;
-        self.conn = Some(self.rig.establish(coming));
+        self.conn = Some(self.rig.establish(in_flight));
     }
 
     pub(super) fn grant(&mut self) -> Conn {
         self.queue();
         self.arrive();
         assert_eq!(self.subject.wakes(), 1, "{}", self.name);
-        self.conn.expect("it has come")
+        self.conn.expect("the established connection")
     }
 
-    /// The subject looks at the connection that it was given, and finds this.
+    /// Lets the subject check its connection, with this result.
     pub(super) fn find(&mut self, result: CheckResult) {
         let conn = self.grant();
         self.rig.book.next_check(conn.number, result);
@@ -137,16 +137,16 @@ impl<R: Side> Scene<R> {
         }
     }
 
-    /// Has done with a connection that has ended.
+    /// Removes a connection that has ended.
     pub(super) fn lose(&mut self) {
-        let conn = self.conn.take().expect("one that has ended");
+        let conn = self.conn.take().expect("an ended connection");
         self.rig.turn();
         assert!(!self.rig.book.is_open(conn.number), "{}", self.name);
     }
 
-    /// What comes next wakes the subject, and that may be its end.
+    /// Announces the step that wakes the subject; in the mode `InItsOwnWake`, the wake drops it.
     pub(super) fn last_step(&mut self) {
-        if self.cell.way == Way::InItsOwnWake {
+        if self.cell.mode == DropMode::InItsOwnWake {
             let cancel = self.cancel();
             self.subject.counter.at_next_wake(cancel);
         }
@@ -164,18 +164,18 @@ impl<R: Side> Scene<R> {
 
     fn drop_subject(&mut self) {
         let cancel = self.cancel();
-        match self.cell.way {
-            Way::Plainly | Way::InItsOwnWake => cancel(),
-            Way::Unwinding => {
+        match self.cell.mode {
+            DropMode::Plain | DropMode::InItsOwnWake => cancel(),
+            DropMode::Unwinding => {
                 let future = self.subject.future.lock().unwrap().take();
                 let unwound = catch_unwind(AssertUnwindSafe(move || {
                     let _future = future;
-                    resume_unwind(Box::new("a panic of the task"));
+                    resume_unwind(Box::new("intended panic of the task"));
                 }));
                 assert!(unwound.is_err());
             }
-            Way::InAWake => self.drop_in_a_wake(cancel),
-            Way::ElsewhereDuringATurn => {
+            DropMode::InAnotherWake => self.drop_in_a_wake(cancel),
+            DropMode::OnAnotherThread => {
                 let barrier = Arc::new(Barrier::new(2));
                 let there = Arc::clone(&barrier);
                 let dropper = thread::spawn(move || {
@@ -191,18 +191,18 @@ impl<R: Side> Scene<R> {
         }
     }
 
-    /// The shell wakes its driver, whose waker drops the subject.
+    /// Drops the subject in the driver's waker.
     fn drop_in_a_wake(&mut self, cancel: impl FnOnce() + Send + 'static) {
         self.rig.turn();
         let driver = Counter::new(self.rig.guard());
         driver.at_next_wake(cancel);
         let waker = driver.waker();
         if self.rig.shared.poll_work(&mut Context::from_waker(&waker)).is_ready() {
-            // With the pool closed, the driver is never asleep.
+            // The driver of a closed pool never sleeps.
             assert!(self.rig.shared.is_closed(), "{}", self.name);
             return waker.wake();
         }
-        // A token that is none of this pool's makes work, and no difference.
+        // A token of another pool gives the driver work, and has no other effect.
         let (_other, others) = filled(Plan::of(2));
         Waker::from(ReadinessWaker::new(&self.rig.shared, others[1].token)).wake();
         assert_eq!(driver.wakes(), 1, "{}: the driver's wakes", self.name);
@@ -211,51 +211,57 @@ impl<R: Side> Scene<R> {
     fn assert_dropped(&self) {
         let (name, moment) = (&self.name, self.cell.moment);
         let Cell { kind, server, .. } = self.cell;
-        assert!(self.subject.future.lock().unwrap().is_none(), "{name}: it was not dropped");
+        assert!(
+            self.subject.future.lock().unwrap().is_none(),
+            "{name}: the subject was not dropped"
+        );
         assert_eq!(self.subject.wakes(), moment.wakes(kind, server), "{name}: wakes");
-        assert_eq!(self.subject.counter.wakers(), 0, "{name}: wakers that are kept");
+        assert_eq!(self.subject.counter.wakers(), 0, "{name}: wakers that were kept");
         let stats = self.rig.stats();
         let cancelled = u64::from(moment.is_cancelled(kind, server));
         assert_eq!(stats.totals.cancelled, cancelled, "{name}: cancelled");
-        let waits = self.due().is_some_and(|(when, _)| when == When::Later);
+        let waits = self.expected().is_some_and(|(when, _)| when == When::Later);
         assert_eq!(stats.waiters, u32::from(waits), "{name}: waiters");
     }
 
     // --- the rival ------------------------------------------------------------------------------
 
-    fn left(&self) -> Left {
+    fn left(&self) -> Aftermath {
         self.cell.moment.left(self.cell.kind, self.cell.server)
     }
 
-    fn due(&self) -> Option<(When, What)> {
+    fn expected(&self) -> Option<(When, Outcome)> {
         let id = self.conn.map_or(self.id, |conn| conn.id);
-        self.cell.rival.map(|rival| due(self.left(), rival, id, self.cell.server))
+        self.cell.rival.map(|rival| expected(self.left(), rival, id, self.cell.server))
     }
 
-    /// It has been woken once if its time was one of these, and not at all otherwise.
+    /// Checks that the rival was woken once if its time is one of these, and not at all otherwise.
     fn assert_rival_woken(&self, whens: &[When]) {
-        let (Some((when, _)), Some(rival)) = (self.due(), &self.rival) else {
+        let (Some((when, _)), Some(rival)) = (self.expected(), &self.rival) else {
             return;
         };
         assert_eq!(self.served.is_some(), when == When::AtOnce, "{}: at once", self.name);
         assert_eq!(rival.wakes(), u32::from(whens.contains(&when)), "{}: {whens:?}", self.name);
     }
 
-    /// The world goes on without the subject, until there is a connection to be had.
+    /// Continues without the subject until a connection is available.
     fn go_on(&mut self) {
         match self.left() {
-            Left::Freed | Left::Pooled | Left::PoolClosed => {}
-            Left::Coming => {
+            Aftermath::Freed | Aftermath::Pooled | Aftermath::PoolClosed => {}
+            Aftermath::InFlight => {
                 self.arrive();
             }
-            Left::Leased => {
-                let leased = self.leased.take().expect("in the subject's hands");
+            Aftermath::Leased => {
+                let leased = self.leased.take().expect("the subject's lease");
                 leased.put(&self.rig.shared).unwrap();
             }
-            Left::Ended(_) | Left::EndedInStock(_) | Left::EndsNow(_) => self.arrive_anew(),
-            // Who asks by id has it.
-            Left::Claimed if self.due().is_some_and(|(_, what)| what == What::Same) => {}
-            Left::Claimed => {
+            Aftermath::Ended(_) | Aftermath::EndedInStock(_) | Aftermath::EndsNow(_) => {
+                self.arrive_anew();
+            }
+            // The rival by id already has the connection.
+            Aftermath::Claimed
+                if self.expected().is_some_and(|(_, what)| what == Outcome::Same) => {}
+            Aftermath::Claimed => {
                 self.rig.pass(secs(30));
                 self.arrive_anew();
             }
@@ -266,77 +272,88 @@ impl<R: Side> Scene<R> {
         let former = self.conn;
         self.established = 1;
         self.arrive();
-        // What the rival is due is about the former one.
+        // The expected outcome of the rival refers to the former connection.
         self.conn = former;
     }
 
     fn serve_rival(&mut self) {
         self.assert_rival_woken(&[When::Before, When::Drop, When::Later]);
-        let (Some((_, what)), Some(rival)) = (self.due(), &self.rival) else {
+        let (Some((_, what)), Some(rival)) = (self.expected(), &self.rival) else {
             return;
         };
         let taken = self.served.take().unwrap_or_else(|| rival.finish());
         let name = &self.name;
         let id = self.conn.map_or(self.id, |conn| conn.id);
         match (what, &taken) {
-            (What::Same, Ok(Some(leased))) => assert_eq!(leased.id(), id, "{name}"),
-            (What::Next, Ok(Some(leased))) => assert_ne!(leased.id(), id, "{name}"),
-            (What::Stock, Ok(None)) => {}
-            (What::Refused(refusal), Err(AcquireError::Refused(was))) => {
+            (Outcome::Same, Ok(Some(leased))) => assert_eq!(leased.id(), id, "{name}"),
+            (Outcome::Next, Ok(Some(leased))) => assert_ne!(leased.id(), id, "{name}"),
+            (Outcome::Stock, Ok(None)) => {}
+            (Outcome::Refused(refusal), Err(AcquireError::Refused(was))) => {
                 assert_eq!(*was, refusal, "{name}");
             }
-            _ => panic!("{name}: due was {what:?}, but it got {taken:?}"),
+            _ => panic!("{name}: the rival should get {what:?}, but got {taken:?}"),
         }
-        assert_eq!(rival.counter.wakers(), 0, "{name}: wakers of the rival that are kept");
+        assert_eq!(rival.counter.wakers(), 0, "{name}: wakers of the rival that were kept");
         rival.cancel();
         self.leased = taken.ok().flatten();
     }
 
     // --- the account ----------------------------------------------------------------------------
 
-    /// Everybody is gone: what is left is one connection, or the closed pool.
+    /// Checks the final state: one connection, or the closed pool.
     fn account(mut self) {
         let holding = u32::from(self.leased.is_some());
         self.rig.assert_accounted(holding, 0, &self.name);
         let (name, stats) = (&self.name, self.rig.stats());
-        let there = u32::from(self.left() != Left::PoolClosed);
+        let there = u32::from(self.left() != Aftermath::PoolClosed);
         assert_eq!(stats.idle + stats.leased, there, "{name}: {stats:?}");
         assert_eq!((stats.waiters, stats.claimed, stats.returning), (0, 0, 0), "{name}: {stats:?}");
-        assert_eq!(self.subject.wakes(), self.wakes_due(), "{name}: woken after it was dropped");
+        assert_eq!(
+            self.subject.wakes(),
+            self.expected_wakes(),
+            "{name}: woken after it was dropped"
+        );
         if let Some(conn) = self.conn {
             let fate = (self.rig.book.is_open(conn.number), self.rig.book.reason(conn.number));
             let driver = self.cell.moment.has_driver();
-            assert_eq!(fate, self.fate_due(driver), "{name}: its connection");
+            assert_eq!(fate, self.expected_fate(driver), "{name}: its connection");
         }
         if let Some(leased) = self.leased.take() {
             drop(leased);
             let stats = self.rig.stats();
             assert_eq!((stats.leased, stats.totals.released), (0, 1), "{name}: released");
         }
-        self.coming = None;
+        self.in_flight = None;
         self.rig.end(name);
     }
 
-    fn wakes_due(&self) -> u32 {
+    fn expected_wakes(&self) -> u32 {
         self.cell.moment.wakes(self.cell.kind, self.cell.server)
     }
 
-    /// Whether the connection is open, and why the driver has closed it.
-    fn fate_due(&self, driver: bool) -> (bool, Option<CloseReason>) {
+    /// Returns whether the connection must be open, and the reason with which the driver must have
+    /// closed it.
+    fn expected_fate(&self, driver: bool) -> (bool, Option<CloseReason>) {
         match self.left() {
-            Left::Coming | Left::Freed | Left::Pooled | Left::Leased => (true, None),
-            Left::Ended(reason) | Left::EndedInStock(reason) | Left::EndsNow(reason) => {
-                (false, driver.then_some(reason))
+            Aftermath::InFlight | Aftermath::Freed | Aftermath::Pooled | Aftermath::Leased => {
+                (true, None)
             }
-            Left::PoolClosed => (false, Some(CloseReason::PoolClosed)),
-            Left::Claimed if self.due().is_some_and(|(_, what)| what == What::Same) => (true, None),
-            Left::Claimed => (false, Some(CloseReason::Unclaimed)),
+            Aftermath::Ended(reason)
+            | Aftermath::EndedInStock(reason)
+            | Aftermath::EndsNow(reason) => (false, driver.then_some(reason)),
+            Aftermath::PoolClosed => (false, Some(CloseReason::PoolClosed)),
+            Aftermath::Claimed
+                if self.expected().is_some_and(|(_, what)| what == Outcome::Same) =>
+            {
+                (true, None)
+            }
+            Aftermath::Claimed => (false, Some(CloseReason::Unclaimed)),
         }
     }
 }
 
 impl Cell {
-    /// Whether anybody asks by id.
+    /// Returns whether the subject or the rival acquires by id.
     fn wants_id(&self) -> bool {
         self.kind == Kind::ById || self.rival.is_some_and(|rival| rival.kind == Kind::ById)
     }

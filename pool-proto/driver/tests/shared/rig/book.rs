@@ -1,4 +1,4 @@
-//! Connections without I/O: entries in a book that says what to find and notes what was done.
+//! Fake connections: entries in a book that determines the results of checks, and records all calls.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -8,26 +8,26 @@ use pool_proto::{CheckResult, CloseReason};
 
 use super::Guard;
 
-/// What happens during a look at a connection.
+/// An action during a check of a connection.
 type Incident = Box<dyn FnOnce() + Send>;
 
 #[derive(Default)]
 pub(crate) struct Entry {
-    /// What the next looks find; quiet after that.
+    /// The results of the next checks; later ones are quiet.
     checks: VecDeque<CheckResult>,
     drains: VecDeque<CheckResult>,
-    /// What happens during the next look.
+    /// The action during the next check or drain.
     incident: Option<Incident>,
     pub(crate) checked: u32,
     pub(crate) drained: u32,
     pub(crate) dropped: u32,
-    /// Why the driver was told to close it.
+    /// The reason with which the driver was commanded to close it.
     pub(crate) reason: Option<CloseReason>,
-    /// Why the pool revoked it.
+    /// The reason with which the pool revoked it.
     revoked: Option<CloseReason>,
 }
 
-/// Every connection there ever was.
+/// The records of all connections of a test.
 pub(crate) struct Book {
     entries: Mutex<Vec<Entry>>,
     guard: Guard,
@@ -54,17 +54,17 @@ impl Book {
         Fake { number, book: Arc::clone(self), revoker }
     }
 
-    /// A new connection whose first look finds this.
+    /// Opens a connection whose first check has this result.
     pub(crate) fn open_with(self: &Arc<Self>, result: CheckResult) -> Fake {
         let connection = self.open();
         self.next_check(connection.number, result);
         connection
     }
 
-    /// Closes a connection, as the driver was ordered to.
+    /// Closes a connection, as the driver does on command.
     pub(crate) fn close(&self, connection: Fake, reason: CloseReason) {
         let former = self.entries()[connection.number].reason.replace(reason);
-        assert_eq!(former, None, "{connection:?} was to be closed twice");
+        assert_eq!(former, None, "{connection:?} was closed twice");
     }
 
     pub(crate) fn next_check(&self, number: usize, result: CheckResult) {
@@ -75,8 +75,12 @@ impl Book {
         self.entries()[number].drains.push_back(result);
     }
 
-    /// Has something happen in the middle of the next look.
-    pub(crate) fn during_next_look(&self, number: usize, incident: impl FnOnce() + Send + 'static) {
+    /// Runs `incident` during the next check or drain.
+    pub(crate) fn during_next_check(
+        &self,
+        number: usize,
+        incident: impl FnOnce() + Send + 'static,
+    ) {
         self.entries()[number].incident = Some(Box::new(incident));
     }
 
@@ -92,12 +96,12 @@ impl Book {
         self.entries()[number].dropped == 0
     }
 
-    /// Why the driver closed it, if it did.
+    /// Returns the reason with which the driver closed it, if it did.
     pub(crate) fn reason(&self, number: usize) -> Option<CloseReason> {
         self.entries()[number].reason
     }
 
-    /// Why the pool revoked it, if it did.
+    /// Returns the reason with which the pool revoked it, if it did.
     pub(crate) fn revoked(&self, number: usize) -> Option<CloseReason> {
         self.entries()[number].revoked
     }
@@ -110,7 +114,8 @@ impl Book {
         self.entries().iter().map(|entry| u32::from(entry.dropped == 0)).sum()
     }
 
-    /// No connection was dropped twice, and nothing of the tests' was called under the mutex.
+    /// Checks that no connection was dropped twice, and that no code of the tests was called while
+    /// the mutex was locked.
     pub(crate) fn assert_sound(&self, what: &str) {
         let twice = self.entries().iter().position(|entry| entry.dropped > 1);
         assert_eq!(twice, None, "{what}: a connection was dropped twice");
@@ -138,7 +143,7 @@ impl Book {
     }
 }
 
-/// A connection.
+/// A fake connection.
 pub(crate) struct Fake {
     number: usize,
     book: Arc<Book>,

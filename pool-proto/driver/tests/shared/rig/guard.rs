@@ -1,4 +1,4 @@
-//! Tells whether the shell's mutex is held, without hanging when it is.
+//! Detects whether the mutex of the shared machine is locked, without a deadlock if it is.
 
 use std::cell::LazyCell;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -10,35 +10,36 @@ use pool_driver::shared::SharedMachine;
 
 use super::{Fake, Side};
 
-/// How long a look may take before the mutex counts as held: for ever, for a thread that only has to
-/// take a mutex that others hold for microseconds.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The time after which the mutex counts as locked by the caller. Other threads lock it for
+/// microseconds only.
+const LIMIT: Duration = Duration::from_secs(10);
 
-trait Look: Send + Sync {
-    fn look(&self);
+trait Probe: Send + Sync {
+    fn probe(&self);
 }
 
-impl<R: Side> Look for SharedMachine<Fake, R> {
-    fn look(&self) {
+impl<R: Side> Probe for SharedMachine<Fake, R> {
+    fn probe(&self) {
         let _ = self.stats();
     }
 }
 
-/// Looks at a shell from another thread, because one that holds the mutex could only wait for itself.
-struct Looker {
-    ask: Sender<Arc<dyn Look>>,
+/// Locks the mutex from another thread: the calling thread may hold it, and would deadlock.
+struct Prober {
+    ask: Sender<Arc<dyn Probe>>,
     answers: Receiver<()>,
 }
 
-impl Looker {
+impl Prober {
     fn start() -> Self {
-        let (ask, questions) = channel::<Arc<dyn Look>>();
+        let (ask, questions) = channel::<Arc<dyn Probe>>();
         let (answer, answers) = channel();
-        // Ends with the thread that it looks for.
+        // Ends with the thread that uses it.
         thread::spawn(move || {
             for shared in questions {
-                shared.look();
-                // Not the last to hold it, and not counted as a holder when it is asked for them.
+                shared.probe();
+                // Drop before answering, so that the test's count of references is right, and the
+                // last reference is not dropped here.
                 drop(shared);
                 if answer.send(()).is_err() {
                     break;
@@ -50,13 +51,13 @@ impl Looker {
 }
 
 thread_local! {
-    static LOOKER: LazyCell<Looker> = LazyCell::new(Looker::start);
+    static PROBER: LazyCell<Prober> = LazyCell::new(Prober::start);
 }
 
-/// What is called by the shell asks this guard whether the shell's mutex is free.
+/// A guard for code that the shared machine calls: it checks that the mutex is unlocked.
 #[derive(Clone)]
 pub(crate) struct Guard {
-    shared: Weak<dyn Look>,
+    shared: Weak<dyn Probe>,
     violations: Arc<Mutex<Vec<String>>>,
 }
 
@@ -65,17 +66,18 @@ impl Guard {
         Self { shared, violations: Arc::default() }
     }
 
-    /// Fails the test if the mutex is held; remembers it where the thread panics already.
+    /// Fails the test if the mutex is locked; if the thread is panicking already, records the
+    /// violation.
     pub(crate) fn assert_unlocked(&self, during: &str) {
         let Some(shared) = self.shared.upgrade() else {
             return;
         };
-        let answered = LOOKER.try_with(|looker| {
-            looker.ask.send(shared).is_ok() && looker.answers.recv_timeout(PATIENCE).is_ok()
+        let answered = PROBER.try_with(|prober| {
+            prober.ask.send(shared).is_ok() && prober.answers.recv_timeout(LIMIT).is_ok()
         });
         if answered == Ok(false) {
             self.violations.lock().unwrap().push(during.to_owned());
-            assert!(thread::panicking(), "{during} while the shell's mutex was held");
+            assert!(thread::panicking(), "{during} while the mutex was locked");
         }
     }
 

@@ -1,4 +1,5 @@
-//! A shell with everything around it that an adapter would bring, moved by hand.
+//! A test rig: a shared machine with a manual clock, fake connections, and a driver that takes its
+//! turns on demand.
 
 mod book;
 mod guard;
@@ -16,7 +17,7 @@ use pool_proto::{Accepting, CloseReason, ConnId, Dialing, Event, Instant, Stats,
 
 pub(crate) use book::{Book, Fake};
 pub(crate) use guard::Guard;
-pub(crate) use side::{Coming, Plan, Side};
+pub(crate) use side::{InFlight, Plan, Side};
 pub(crate) use task::{Counter, Kind, Taken, Task};
 
 pub(crate) const fn ms(millis: u64) -> Duration {
@@ -33,9 +34,9 @@ pub(crate) const fn id(number: u32) -> ConnId {
 
 /// A clock that stands still until it is moved.
 #[derive(Clone, Default)]
-pub(crate) struct HandClock(Arc<AtomicU64>);
+pub(crate) struct ManualClock(Arc<AtomicU64>);
 
-impl HandClock {
+impl ManualClock {
     pub(crate) fn pass(&self, duration: Duration) {
         self.set(self.now() + duration);
     }
@@ -45,31 +46,31 @@ impl HandClock {
     }
 }
 
-impl Clock for HandClock {
+impl Clock for ManualClock {
     fn now(&self) -> Instant {
         Instant::from_nanos(self.0.load(Ordering::SeqCst))
     }
 }
 
-/// What the tests know of a connection.
+/// A connection of the pool, as the tests refer to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Conn {
-    /// Its place in the [`Book`].
+    /// Its index in the [`Book`].
     pub(crate) number: usize,
     pub(crate) token: Token,
     pub(crate) id: ConnId,
 }
 
-/// A shell, its driver's state, and the account of its connections.
+/// A shared machine, the state of its driver, and the records of its connections.
 pub(crate) struct Rig<R: Side> {
     pub(crate) shared: Arc<SharedMachine<Fake, R>>,
-    pub(crate) clock: HandClock,
+    pub(crate) clock: ManualClock,
     pub(crate) book: Arc<Book>,
-    /// Ordered dials that nobody has begun to report.
+    /// Attempts for dial commands that no test has taken yet.
     pub(crate) dials: VecDeque<Attempt<Fake, R>>,
-    /// What the driver was told to end, in order.
+    /// The abort commands, in order.
     pub(crate) aborted: Vec<(Token, CloseReason)>,
-    /// When the driver's next turn is due.
+    /// The deadline of the driver's next turn.
     pub(crate) due: Option<Instant>,
     plan: Plan,
     next_id: u32,
@@ -83,17 +84,17 @@ pub(crate) fn server(plan: Plan) -> Rig<Accepting> {
     Rig::new(plan)
 }
 
-/// A client with as many idle connections as it may have.
+/// Returns a client with as many idle connections as its capacity.
 pub(crate) fn filled(plan: Plan) -> (Rig<Dialing>, Vec<Conn>) {
     let mut rig = client(plan);
-    let connections = (0..plan.capacity).map(|_| rig.bring()).collect();
+    let connections = (0..plan.capacity).map(|_| rig.connect()).collect();
     rig.turn();
     (rig, connections)
 }
 
 impl<R: Side> Rig<R> {
     pub(crate) fn new(plan: Plan) -> Self {
-        let clock = HandClock::default();
+        let clock = ManualClock::default();
         let shared = SharedMachine::new(R::machine(plan), clock.clone());
         let weak: Weak<SharedMachine<Fake, R>> = Arc::downgrade(&shared);
         let book = Book::new(Guard::new(weak));
@@ -118,7 +119,8 @@ impl<R: Side> Rig<R> {
         id(self.next_id)
     }
 
-    /// One turn of the driver, which does what it is ordered to. Dials wait in [`dials`](Self::dials).
+    /// Takes a turn of the driver and carries out its commands. Dials wait in
+    /// [`dials`](Self::dials).
     pub(crate) fn turn(&mut self) {
         let mut commands = Vec::new();
         self.due = self.shared.turn(&mut commands);
@@ -134,10 +136,10 @@ impl<R: Side> Rig<R> {
         }
     }
 
-    /// Lets time pass up to the driver's next deadline, and lets the driver turn then.
+    /// Advances the clock to the driver's next deadline, and takes a turn.
     pub(crate) fn wait_until_due(&mut self) {
         self.turn();
-        let due = self.due.expect("nothing is due");
+        let due = self.due.expect("a deadline");
         self.clock.set(due);
         self.turn();
     }
@@ -147,19 +149,20 @@ impl<R: Side> Rig<R> {
         self.turn();
     }
 
-    /// A connection begins to come, a dial or a peer, once the pool wants one.
-    pub(crate) fn begin(&mut self) -> Coming<R> {
-        if let Some(coming) = R::try_begin(self) {
-            return coming;
+    /// Begins an attempt, a dial or an admitted peer; if the pool is backing off, waits until it
+    /// dials.
+    pub(crate) fn begin(&mut self) -> InFlight<R> {
+        if let Some(in_flight) = R::try_begin(self) {
+            return in_flight;
         }
-        // It backs off.
+        // The client is backing off.
         self.wait_until_due();
-        R::try_begin(self).expect("no connection may come")
+        R::try_begin(self).expect("an attempt")
     }
 
-    /// It gets through its handshake.
-    pub(crate) fn establish(&self, coming: Coming<R>) -> Conn {
-        let Coming { mut attempt, id } = coming;
+    /// Completes an attempt with a new connection.
+    pub(crate) fn establish(&self, in_flight: InFlight<R>) -> Conn {
+        let InFlight { mut attempt, id } = in_flight;
         let connection = self.book.open();
         let conn = Conn { number: connection.number(), token: attempt.token(), id };
         attempt.dialed();
@@ -167,13 +170,13 @@ impl<R: Side> Rig<R> {
         conn
     }
 
-    /// A new connection, from its dial or its arrival to its place in the pool.
-    pub(crate) fn bring(&mut self) -> Conn {
-        let coming = self.begin();
-        self.establish(coming)
+    /// Adds a new connection to the pool.
+    pub(crate) fn connect(&mut self) -> Conn {
+        let in_flight = self.begin();
+        self.establish(in_flight)
     }
 
-    /// The peer closes a connection of the pool.
+    /// Reports that the peer has closed a connection.
     pub(crate) fn peer_closes(&mut self, conn: Conn) {
         self.shared.event(Event::Closed { token: conn.token });
     }
@@ -190,7 +193,7 @@ impl<R: Side> Rig<R> {
         Task::new(self, kind, id)
     }
 
-    /// A task that waits for any connection.
+    /// Creates a task that acquires any connection.
     pub(crate) fn any(&self) -> Task<R> {
         self.task(Kind::Any, ConnId::ZERO)
     }
@@ -199,7 +202,7 @@ impl<R: Side> Rig<R> {
         self.task(Kind::ById, id)
     }
 
-    /// A task that waits until one connection is ready.
+    /// Creates a task that waits until one connection is ready.
     pub(crate) fn stock(&self) -> Task<R> {
         self.task(Kind::Stock, ConnId::ZERO)
     }
@@ -208,8 +211,9 @@ impl<R: Side> Rig<R> {
         self.book.guard()
     }
 
-    /// No connection is lost: as many are open as the machine knows of, and the tests hold as many
-    /// as it has leased, or promised to `granted` tasks that have not looked yet.
+    /// Checks that no connection is lost: as many are open as the machine knows, and it has leased
+    /// as many as the tests hold, plus those assigned to `granted` tasks that have not been polled
+    /// yet.
     pub(crate) fn assert_accounted(&mut self, holding: u32, granted: u32, what: &str) {
         self.turn();
         let stats = self.stats();
@@ -219,14 +223,14 @@ impl<R: Side> Rig<R> {
         self.book.assert_sound(what);
     }
 
-    /// Ends the rig: nothing may hold its shell any more, and every connection must have been dropped
-    /// once.
+    /// Ends the rig, and checks that nothing else refers to its shared machine, and that every
+    /// connection was dropped once.
     pub(crate) fn end(mut self, what: &str) {
         self.dials.clear();
-        assert_eq!(Arc::strong_count(&self.shared), 1, "{what}: holds on the shell");
+        assert_eq!(Arc::strong_count(&self.shared), 1, "{what}: references to the machine");
         let book = Arc::clone(&self.book);
         drop(self);
-        assert_eq!(book.open_count(), 0, "{what}: connections that outlived the shell");
+        assert_eq!(book.open_count(), 0, "{what}: connections that outlived the machine");
         book.assert_sound(what);
     }
 }

@@ -1,4 +1,4 @@
-//! The two roles, as far as tests differ in them.
+//! The differences between the two roles in these tests.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use pool_proto::{
 
 use super::{Fake, Rig, secs};
 
-/// What tests configure, of both roles.
+/// The settings of tests, for both roles.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     pub(crate) capacity: u32,
@@ -25,10 +25,10 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// A pool of one connection, and never more than that.
+    /// A pool of at most one connection.
     pub(crate) const ONE: Self = Self::of(1);
 
-    /// A pool of as many connections, and never more.
+    /// A pool of at most `capacity` connections.
     pub(crate) const fn of(capacity: u32) -> Self {
         Self {
             capacity,
@@ -42,23 +42,23 @@ impl Plan {
     }
 }
 
-/// A connection that is being dialled, or a peer that was admitted.
-pub(crate) struct Coming<R: Side> {
+/// An attempt in flight: a dial, or the handshake of an admitted peer.
+pub(crate) struct InFlight<R: Side> {
     pub(crate) attempt: Attempt<Fake, R>,
-    /// The id that it will have.
+    /// The id of its future connection.
     pub(crate) id: ConnId,
 }
 
 /// A role under test.
 pub(crate) trait Side: Role {
     const NAME: &'static str;
-    /// Whether the id comes from the peer, with the connection.
+    /// Whether the peer sends the id.
     const SENDS_ID: bool;
 
     fn machine(plan: Plan) -> Machine<Fake, Self>;
 
-    /// Has a connection begin to come; `None` if none may, or none is wanted now.
-    fn try_begin(rig: &mut Rig<Self>) -> Option<Coming<Self>>;
+    /// Begins an attempt; returns `None` if the pool admits or dials none now.
+    fn try_begin(rig: &mut Rig<Self>) -> Option<InFlight<Self>>;
 }
 
 impl Side for Dialing {
@@ -81,11 +81,11 @@ impl Side for Dialing {
         Client::new(&config.unwrap(), Instant::EPOCH)
     }
 
-    /// Takes up the oldest dial.
-    fn try_begin(rig: &mut Rig<Self>) -> Option<Coming<Self>> {
+    /// Takes the oldest dial command.
+    fn try_begin(rig: &mut Rig<Self>) -> Option<InFlight<Self>> {
         rig.turn();
         let attempt = rig.dials.pop_front()?;
-        Some(Coming { attempt, id: rig.new_id() })
+        Some(InFlight { attempt, id: rig.new_id() })
     }
 }
 
@@ -107,11 +107,14 @@ impl Side for Accepting {
         Server::new(&config.unwrap(), Instant::EPOCH)
     }
 
-    fn try_begin(rig: &mut Rig<Self>) -> Option<Coming<Self>> {
+    fn try_begin(rig: &mut Rig<Self>) -> Option<InFlight<Self>> {
         let admission = rig
             .shared
             .run(|machine, now| machine.admit(now, IpAddr::V4(Ipv4Addr::LOCALHOST)))
             .ok()?;
-        Some(Coming { attempt: Attempt::handshake(&rig.shared, admission.token), id: admission.id })
+        Some(InFlight {
+            attempt: Attempt::handshake(&rig.shared, admission.token),
+            id: admission.id,
+        })
     }
 }

@@ -1,4 +1,4 @@
-//! What stands for a user's task: a future, and a waker that counts.
+//! A user's task: a future, and a waker that counts.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use pool_proto::ConnId;
 
 use super::{Fake, Guard, Rig, Side};
 
-/// What a task waits for.
+/// The request of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Any,
@@ -23,10 +23,10 @@ impl Kind {
     pub(crate) const ALL: [Self; 3] = [Self::Any, Self::ById, Self::Stock];
 }
 
-/// What it gets; `None` for stock.
+/// The result of a task; `Ok(None)` for stock.
 pub(crate) type Taken = Result<Option<Leased<Fake>>, AcquireError>;
 
-/// Counts how often it was woken, and may do something once when it is.
+/// A waker that counts its wakes, and can run an action at its next wake.
 pub(crate) struct Counter {
     wakes: AtomicU32,
     guard: Guard,
@@ -42,7 +42,7 @@ impl Counter {
         self.wakes.load(Ordering::SeqCst)
     }
 
-    /// How many of its wakers there are.
+    /// Returns the number of existing wakers.
     pub(crate) fn wakers(self: &Arc<Self>) -> usize {
         Arc::strong_count(self) - 1
     }
@@ -100,7 +100,7 @@ impl<R: Side> Taker<R> {
     }
 }
 
-/// The future of a task, where anybody can drop it.
+/// The future of a task, which can be dropped from anywhere.
 pub(crate) type Handle<R> = Arc<Mutex<Option<Taker<R>>>>;
 
 pub(crate) struct Task<R: Side> {
@@ -122,45 +122,45 @@ impl<R: Side> Task<R> {
         self.poll_as(&self.counter)
     }
 
-    /// A poll by whoever `counter` wakes.
+    /// Polls with the waker of `counter`.
     pub(crate) fn poll_as(&self, counter: &Arc<Counter>) -> Poll<Taken> {
         self.poll_with(&counter.waker())
     }
 
     pub(crate) fn poll_with(&self, waker: &Waker) -> Poll<Taken> {
         let mut future = self.future();
-        future.as_mut().expect("it was dropped").poll(&mut Context::from_waker(waker))
+        future.as_mut().expect("the future was dropped").poll(&mut Context::from_waker(waker))
     }
 
-    /// A poll that must leave it waiting.
+    /// Polls, and checks that the task waits.
     pub(crate) fn queue(&self) {
         let polled = self.poll();
         assert!(polled.is_pending(), "{polled:?}");
     }
 
-    /// A poll that must end it.
+    /// Polls, and returns the result, which must be ready.
     pub(crate) fn finish(&self) -> Taken {
         match self.poll() {
             Poll::Ready(taken) => taken,
-            Poll::Pending => panic!("it still waits"),
+            Poll::Pending => panic!("the task still waits"),
         }
     }
 
-    /// A poll that must bring a connection.
+    /// Polls, and returns the connection, which must be ready.
     pub(crate) fn take(&self) -> Leased<Fake> {
         self.finish().expect("a connection").expect("a connection, not stock")
     }
 
-    /// A poll that must bring an error.
+    /// Polls, and returns the error, which must be ready.
     pub(crate) fn fail(&self) -> AcquireError {
         self.finish().expect_err("an error")
     }
 
     pub(crate) fn expire(&self) {
-        self.future().as_mut().expect("it was dropped").expire();
+        self.future().as_mut().expect("the future was dropped").expire();
     }
 
-    /// Drops the future. Not under its own mutex: its drop may wake somebody who comes back here.
+    /// Drops the future outside the task's mutex: the drop may wake a task that returns here.
     pub(crate) fn cancel(&self) {
         let future = self.future().take();
         drop(future);

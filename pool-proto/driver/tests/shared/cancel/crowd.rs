@@ -1,5 +1,5 @@
-//! A crowd of tasks that come, look, and go as chance has it, while connections do the same. Nothing
-//! may be lost, and nobody may be left asleep who has something to collect.
+//! Random tests: a crowd of tasks joins, polls and is dropped, while connections are established and
+//! end. No connection may be lost, and no task may sleep while it has a result.
 
 use std::sync::Arc;
 use std::task::{Poll, Waker};
@@ -8,15 +8,15 @@ use fastrand::Rng;
 use pool_driver::shared::{Leased, ReadinessWaker};
 use pool_proto::{Accepting, CheckResult, Dialing, Event, HandshakeFailure};
 
-use crate::rig::{Coming, Conn, Fake, Kind, Plan, Rig, Side, Task, id, ms};
+use crate::rig::{Conn, Fake, InFlight, Kind, Plan, Rig, Side, Task, id, ms};
 
 const STEPS: u32 = 6000;
-const FINDINGS: [CheckResult; 4] =
+const RESULTS: [CheckResult; 4] =
     [CheckResult::Quiet, CheckResult::Quiet, CheckResult::Data, CheckResult::Closed];
 
 struct Waiting<R: Side> {
     task: Task<R>,
-    /// Its wakes when it was last told to wait, if it has asked.
+    /// Its wakes at its last poll; `None` if it was never polled.
     asleep_since: Option<u32>,
 }
 
@@ -25,13 +25,13 @@ struct Crowd<R: Side> {
     random: Rng,
     tasks: Vec<Waiting<R>>,
     leased: Vec<Leased<Fake>>,
-    coming: Vec<Coming<R>>,
+    in_flight: Vec<InFlight<R>>,
     conns: Vec<Conn>,
-    /// Tasks dropped, and tasks served.
+    /// The numbers of dropped and of served tasks.
     outcomes: (u32, u32),
 }
 
-/// Takes a random one out.
+/// Removes a random element.
 fn pick<T>(random: &mut Rng, from: &mut Vec<T>) -> Option<T> {
     let index = random.usize(0..from.len().max(1));
     (index < from.len()).then(|| from.swap_remove(index))
@@ -45,7 +45,7 @@ impl<R: Side> Crowd<R> {
             random: Rng::with_seed(seed),
             tasks: Vec::new(),
             leased: Vec::new(),
-            coming: Vec::new(),
+            in_flight: Vec::new(),
             conns: Vec::new(),
             outcomes: (0, 0),
         }
@@ -78,9 +78,9 @@ impl<R: Side> Crowd<R> {
                 assert_ne!(
                     asleep_since,
                     Some(task.wakes()),
-                    "it had {taken:?} to collect, and was not woken"
+                    "the task had the result {taken:?}, and was not woken"
                 );
-                assert_eq!(task.counter.wakers(), 0, "wakers that are kept");
+                assert_eq!(task.counter.wakers(), 0, "wakers that were kept");
                 self.outcomes.1 += 1;
                 self.leased.extend(taken.ok().flatten());
             }
@@ -106,43 +106,43 @@ impl<R: Side> Crowd<R> {
             }
             9..12 => {
                 if let Some(leased) = pick(&mut random, &mut self.leased) {
-                    // It may have been flushed.
+                    // Fails if the lease was flushed.
                     let _ = leased.put(&self.rig.shared);
                 }
             }
             12 => drop(pick(&mut random, &mut self.leased)),
-            13 | 14 => self.coming.extend(R::try_begin(&mut self.rig)),
+            13 | 14 => self.in_flight.extend(R::try_begin(&mut self.rig)),
             15 | 16 => self.arrive(&mut random),
-            17 => self.stir(&mut random),
+            17 => self.make_readable(&mut random),
             18 => self.rig.pass(ms(random.u64(0..400))),
-            _ => self.upset(&mut random),
+            _ => self.disturb(&mut random),
         }
     }
 
     fn arrive(&mut self, random: &mut Rng) {
-        match pick(random, &mut self.coming) {
-            Some(coming) if random.u8(0..8) == 0 => {
-                coming.attempt.failed(HandshakeFailure::Id, &"by chance");
+        match pick(random, &mut self.in_flight) {
+            Some(in_flight) if random.u8(0..8) == 0 => {
+                in_flight.attempt.failed(HandshakeFailure::Id, &"by chance");
             }
-            Some(coming) => {
-                let conn = self.rig.establish(coming);
+            Some(in_flight) => {
+                let conn = self.rig.establish(in_flight);
                 self.conns.push(conn);
             }
             None => {}
         }
     }
 
-    /// Something arrives on a connection, or is found when it is next looked at.
-    fn stir(&mut self, random: &mut Rng) {
+    /// Determines the next checks of a connection, and perhaps wakes its readiness waker.
+    fn make_readable(&mut self, random: &mut Rng) {
         let Some(conn) = self.some_conn(random) else { return };
-        self.rig.book.next_check(conn.number, FINDINGS[random.usize(0..4)]);
-        self.rig.book.next_drain(conn.number, FINDINGS[random.usize(0..4)]);
+        self.rig.book.next_check(conn.number, RESULTS[random.usize(0..4)]);
+        self.rig.book.next_drain(conn.number, RESULTS[random.usize(0..4)]);
         if random.bool() {
             Waker::from(ReadinessWaker::new(&self.rig.shared, conn.token)).wake();
         }
     }
 
-    fn upset(&mut self, random: &mut Rng) {
+    fn disturb(&mut self, random: &mut Rng) {
         match random.u8(0..8) {
             0 => {
                 self.rig.flush();
@@ -174,7 +174,7 @@ impl<R: Side> Crowd<R> {
         crowd.leave();
     }
 
-    /// Held connections that the pool has given up.
+    /// Returns the number of leases that the pool has revoked.
     fn aborted(&self) -> u32 {
         let given_up = |leased: &&Leased<Fake>| {
             let number = leased.get().expect("it is whole").number();
@@ -199,7 +199,7 @@ impl<R: Side> Crowd<R> {
             let _ = leased.put(&self.rig.shared);
         }
         self.rig.assert_accounted(0, 0, R::NAME);
-        self.coming.clear();
+        self.in_flight.clear();
         let book = Arc::clone(&self.rig.book);
         self.rig.close();
         self.rig.turn();
@@ -209,11 +209,11 @@ impl<R: Side> Crowd<R> {
 }
 
 #[test]
-fn a_crowd_at_a_client_loses_nothing() {
+fn a_crowd_of_tasks_at_a_client_loses_nothing() {
     (1..=3).for_each(Crowd::<Dialing>::run);
 }
 
 #[test]
-fn a_crowd_at_a_server_loses_nothing() {
+fn a_crowd_of_tasks_at_a_server_loses_nothing() {
     (1..=3).for_each(Crowd::<Accepting>::run);
 }

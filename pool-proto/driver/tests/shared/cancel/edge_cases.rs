@@ -1,5 +1,4 @@
-//! Drops and panics that no table has: wakers that are the last hold on something, and the middle of
-//! a look.
+//! Drops and panics beside the matrix: wakers that own other objects, and events during a check.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,34 +10,34 @@ use pool_proto::{CheckResult, Dialing, Refusal};
 
 use crate::rig::{Counter, Guard, Plan, Rig, Side, Task, client, filled, id, secs};
 
-/// A waker whose last drop is noticed, like that of a task which nobody else holds.
-struct Brittle {
+/// A waker that counts its last drop, like the waker of a task without other references.
+struct CountsDrops {
     guard: Guard,
     drops: Arc<AtomicU32>,
 }
 
-impl Brittle {
+impl CountsDrops {
     fn waker(guard: Guard) -> (Waker, Arc<AtomicU32>) {
         let drops = Arc::new(AtomicU32::new(0));
-        let brittle = Self { guard, drops: Arc::clone(&drops) };
-        (Waker::from(Arc::new(brittle)), drops)
+        let waker = Waker::from(Arc::new(Self { guard, drops: Arc::clone(&drops) }));
+        (waker, drops)
     }
 }
 
-impl Wake for Brittle {
+impl Wake for CountsDrops {
     fn wake(self: Arc<Self>) {}
 }
 
-impl Drop for Brittle {
+impl Drop for CountsDrops {
     fn drop(&mut self) {
         self.guard.assert_unlocked("a waker's drop");
         self.drops.fetch_add(1, Ordering::SeqCst);
     }
 }
 
-/// Polls a task with a waker that then only the shell holds.
-fn queue_brittle<R: Side>(task: &Task<R>, guard: Guard) -> Arc<AtomicU32> {
-    let (waker, drops) = Brittle::waker(guard);
+/// Polls a task with a waker whose only reference is then in the shared machine.
+fn queue_counting_drops<R: Side>(task: &Task<R>, guard: Guard) -> Arc<AtomicU32> {
+    let (waker, drops) = CountsDrops::waker(guard);
     assert!(task.poll_with(&waker).is_pending());
     drop(waker);
     assert_eq!(drops.load(Ordering::SeqCst), 0);
@@ -49,7 +48,7 @@ fn queue_brittle<R: Side>(task: &Task<R>, guard: Guard) -> Arc<AtomicU32> {
 fn the_waker_of_a_dropped_acquire_is_dropped_outside_the_mutex() {
     let rig = client(Plan::ONE);
     for task in [rig.any(), rig.by_id(id(5)), rig.stock()] {
-        let drops = queue_brittle(&task, rig.guard());
+        let drops = queue_counting_drops(&task, rig.guard());
         task.cancel();
         assert_eq!(drops.load(Ordering::SeqCst), 1);
     }
@@ -59,7 +58,7 @@ fn the_waker_of_a_dropped_acquire_is_dropped_outside_the_mutex() {
 fn a_replaced_waker_is_dropped_outside_the_mutex_and_not_woken() {
     let mut rig = client(Plan::ONE);
     for task in [rig.any(), rig.stock()] {
-        let drops = queue_brittle(&task, rig.guard());
+        let drops = queue_counting_drops(&task, rig.guard());
         task.queue();
         assert_eq!(drops.load(Ordering::SeqCst), 1);
         task.cancel();
@@ -68,15 +67,15 @@ fn a_replaced_waker_is_dropped_outside_the_mutex_and_not_woken() {
     let former = Counter::new(rig.guard());
     assert!(task.poll_as(&former).is_pending());
     task.queue();
-    rig.bring();
+    rig.connect();
     assert_eq!((former.wakes(), task.wakes()), (0, 1));
 }
 
 #[test]
-fn the_waker_of_an_acquire_whose_time_is_up_is_dropped_outside_the_mutex() {
+fn the_waker_of_an_expired_acquire_is_dropped_outside_the_mutex() {
     let rig = client(Plan::ONE);
     for task in [rig.any(), rig.stock()] {
-        let drops = queue_brittle(&task, rig.guard());
+        let drops = queue_counting_drops(&task, rig.guard());
         task.expire();
         task.fail();
         assert_eq!(drops.load(Ordering::SeqCst), 1);
@@ -87,7 +86,7 @@ fn the_waker_of_an_acquire_whose_time_is_up_is_dropped_outside_the_mutex() {
 fn the_wakers_of_a_closed_pool_are_dropped_outside_the_mutex() {
     let mut rig = client(Plan::ONE);
     let tasks = [rig.any(), rig.stock(), rig.any()];
-    let drops = tasks.each_ref().map(|task| queue_brittle(task, rig.guard()));
+    let drops = tasks.each_ref().map(|task| queue_counting_drops(task, rig.guard()));
     rig.close();
     assert_eq!(drops.map(|drops| drops.load(Ordering::SeqCst)), [1; 3]);
 }
@@ -95,7 +94,7 @@ fn the_wakers_of_a_closed_pool_are_dropped_outside_the_mutex() {
 #[test]
 fn the_drivers_former_waker_is_dropped_outside_the_mutex() {
     let (rig, _) = filled(Plan::ONE);
-    let (waker, drops) = Brittle::waker(rig.guard());
+    let (waker, drops) = CountsDrops::waker(rig.guard());
     assert!(rig.shared.poll_work(&mut Context::from_waker(&waker)).is_pending());
     drop(waker);
     assert!(rig.shared.poll_work(&mut Context::from_waker(Waker::noop())).is_pending());
@@ -107,7 +106,7 @@ fn a_waker_that_owns_another_acquire_drops_it_without_a_deadlock() {
     struct Owner(Mutex<Option<Task<Dialing>>>);
     impl Wake for Owner {
         fn wake(self: Arc<Self>) {
-            // As a task that ends when it is woken.
+            // Like a task that ends when it is woken.
             let task = self.0.lock().unwrap().take();
             drop(task);
         }
@@ -121,15 +120,15 @@ fn a_waker_that_owns_another_acquire_drops_it_without_a_deadlock() {
     let waker = Waker::from(Arc::new(Owner(Mutex::new(Some(owned)))));
     assert!(outer.poll_with(&waker).is_pending());
     drop(waker);
-    rig.bring();
-    assert_eq!(rig.stats().waiters, 1, "the owned one has gone");
+    rig.connect();
+    assert_eq!(rig.stats().waiters, 1, "the owned acquire was dropped");
     outer.cancel();
     assert_eq!(counter.wakes(), 1);
     drop(rival.take());
 }
 
 #[test]
-fn a_task_in_the_queue_is_not_polled_twice_for_one_waker() {
+fn a_second_poll_keeps_one_waker_and_one_place_in_the_queue() {
     let rig = client(Plan::ONE);
     let task = rig.any();
     task.queue();
@@ -137,21 +136,21 @@ fn a_task_in_the_queue_is_not_polled_twice_for_one_waker() {
     assert_eq!((task.counter.wakers(), rig.stats().waiters), (1, 1));
 }
 
-/// Has the next look at a connection panic.
-fn panic_at_next_look(rig: &Rig<Dialing>, number: usize) {
-    rig.book.during_next_look(number, || resume_unwind(Box::new("a panic in a look")));
+/// Makes the next check of a connection panic.
+fn panic_at_next_check(rig: &Rig<Dialing>, number: usize) {
+    rig.book.during_next_check(number, || resume_unwind(Box::new("intended panic in a check")));
 }
 
 #[test]
-fn a_panic_in_the_look_at_a_taken_connection_ends_that_connection_only() {
+fn a_panic_in_the_check_of_an_acquire_ends_that_connection_only() {
     let (mut rig, conns) = filled(Plan::ONE);
-    panic_at_next_look(&rig, conns[0].number);
+    panic_at_next_check(&rig, conns[0].number);
     let task = rig.any();
     assert!(catch_unwind(AssertUnwindSafe(|| task.poll())).is_err());
     let stats = rig.stats();
     assert_eq!((stats.leased, stats.totals.released), (0, 1));
     rig.assert_accounted(0, 0, "after the panic");
-    rig.bring();
+    rig.connect();
     assert_eq!(rig.stats().idle, 1);
 }
 
@@ -159,18 +158,18 @@ fn a_panic_in_the_look_at_a_taken_connection_ends_that_connection_only() {
 fn a_panic_in_the_drain_of_a_put_ends_that_connection_only() {
     let (mut rig, conns) = filled(Plan::ONE);
     let leased = rig.any().take();
-    panic_at_next_look(&rig, conns[0].number);
+    panic_at_next_check(&rig, conns[0].number);
     assert!(catch_unwind(AssertUnwindSafe(|| leased.put(&rig.shared))).is_err());
     let stats = rig.stats();
     assert_eq!((stats.leased, stats.totals.released), (0, 1));
     rig.assert_accounted(0, 0, "after the panic");
-    rig.bring();
+    rig.connect();
 }
 
 #[test]
-fn a_panic_in_a_watch_look_is_cleared_up_by_the_drain_timeout() {
+fn a_panic_in_the_check_after_a_wake_is_cleaned_up_by_the_drain_timeout() {
     let (mut rig, conns) = filled(Plan::ONE);
-    panic_at_next_look(&rig, conns[0].number);
+    panic_at_next_check(&rig, conns[0].number);
     Waker::from(ReadinessWaker::new(&rig.shared, conns[0].token)).wake();
     assert!(catch_unwind(AssertUnwindSafe(|| rig.turn())).is_err());
     assert_eq!(rig.stats().returning, 1);
@@ -184,7 +183,7 @@ fn a_panic_in_a_watch_look_is_cleared_up_by_the_drain_timeout() {
 fn a_panic_under_the_mutex_leaves_the_pool_usable() {
     let (rig, conns) = filled(Plan::ONE);
     let panicked = catch_unwind(AssertUnwindSafe(|| {
-        rig.shared.run(|_, _| resume_unwind(Box::new("a panic of the user's")));
+        rig.shared.run(|_, _| resume_unwind(Box::new("intended panic of the user")));
     }));
     assert!(panicked.is_err());
     let leased = rig.any().take();
@@ -193,15 +192,15 @@ fn a_panic_under_the_mutex_leaves_the_pool_usable() {
     assert_eq!(rig.stats().idle, 1);
 }
 
-/// Runs `act` while the connection of a pool of one is being looked at by the driver.
-fn during_a_look(
+/// Runs `act` while the driver checks the only connection of a pool.
+fn during_a_check(
     result: CheckResult,
     act: impl FnOnce(&Task<Dialing>) + Send + 'static,
 ) -> (Rig<Dialing>, Arc<Task<Dialing>>) {
     let (mut rig, conns) = filled(Plan::ONE);
     let task = Arc::new(rig.by_id(conns[0].id));
     let inside = Arc::clone(&task);
-    rig.book.during_next_look(conns[0].number, move || act(&inside));
+    rig.book.during_next_check(conns[0].number, move || act(&inside));
     rig.book.next_check(conns[0].number, result);
     Waker::from(ReadinessWaker::new(&rig.shared, conns[0].token)).wake();
     rig.turn();
@@ -209,8 +208,8 @@ fn during_a_look(
 }
 
 #[test]
-fn by_id_a_time_that_is_up_waits_for_the_look_under_way() {
-    let (rig, task) = during_a_look(CheckResult::Quiet, |task| {
+fn an_expired_acquire_by_id_waits_for_the_check_in_progress() {
+    let (rig, task) = during_a_check(CheckResult::Quiet, |task| {
         task.expire();
         task.queue();
     });
@@ -220,8 +219,8 @@ fn by_id_a_time_that_is_up_waits_for_the_look_under_way() {
 }
 
 #[test]
-fn by_id_a_look_that_finds_the_end_is_what_a_time_that_is_up_hears_of() {
-    let (_rig, task) = during_a_look(CheckResult::Closed, |task| {
+fn an_expired_acquire_by_id_reports_the_close_that_the_check_finds() {
+    let (_rig, task) = during_a_check(CheckResult::Closed, |task| {
         task.expire();
         task.queue();
     });
@@ -231,25 +230,25 @@ fn by_id_a_look_that_finds_the_end_is_what_a_time_that_is_up_hears_of() {
 }
 
 #[test]
-fn dropped_in_the_middle_of_a_look_it_leaves_the_connection_to_the_pool() {
-    let (mut rig, task) = during_a_look(CheckResult::Quiet, |task| {
+fn an_acquire_dropped_during_a_check_leaves_the_connection_in_the_pool() {
+    let (mut rig, task) = during_a_check(CheckResult::Quiet, |task| {
         task.queue();
         task.cancel();
     });
     assert_eq!((task.wakes(), task.counter.wakers()), (0, 0));
     assert_eq!((rig.stats().idle, rig.stats().totals.cancelled), (1, 1));
-    rig.assert_accounted(0, 0, "after the look");
+    rig.assert_accounted(0, 0, "after the check");
 }
 
 #[test]
-fn a_waker_belongs_to_its_waiter_and_not_to_the_place_that_it_had() {
+fn a_waker_belongs_to_its_waiter_and_not_to_a_reused_slot() {
     let mut rig = client(Plan::ONE);
     let first = rig.any();
     first.queue();
     first.cancel();
     let second = rig.any();
     second.queue();
-    rig.bring();
+    rig.connect();
     assert_eq!((first.wakes(), second.wakes()), (0, 1));
     drop(second.take());
 }

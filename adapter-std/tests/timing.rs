@@ -1,4 +1,4 @@
-//! What comes late.
+//! Late events: a dial past its deadline, unsent data of an earlier write, and timers.
 
 use std::error::Error;
 use std::io::{Read, Write};
@@ -16,7 +16,7 @@ use adapter_std::{ClientPool, ServerPool, Threads};
 const SOON: Duration = Duration::from_secs(5);
 
 #[test]
-fn a_dial_that_was_given_up_shakes_no_hands() -> Result<(), Box<dyn Error>> {
+fn a_dial_past_its_deadline_starts_no_handshake() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     let config = ClientConfig::builder().dial_timeout(Duration::from_millis(50)).build()?;
@@ -26,7 +26,7 @@ fn a_dial_that_was_given_up_shakes_no_hands() -> Result<(), Box<dyn Error>> {
             TcpStream::connect(address)
         },
     )?;
-    // It does not answer: a handshake with it would not come to an end.
+    // The peer does not answer, so a handshake with it would never end.
     let (mut peer, _) = listener.accept()?;
     peer.set_read_timeout(Some(SOON))?;
     let mut hello = Vec::new();
@@ -37,7 +37,7 @@ fn a_dial_that_was_given_up_shakes_no_hands() -> Result<(), Box<dyn Error>> {
 }
 
 #[test]
-fn a_read_goes_on_with_what_a_write_has_left() -> Result<(), Box<dyn Error>> {
+fn a_read_sends_the_data_that_a_write_has_left() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?.to_string();
     let server = ServerPool::builder().tls(ServerTls::self_signed()?).listen(listener)?;
@@ -45,7 +45,7 @@ fn a_read_goes_on_with_what_a_write_has_left() -> Result<(), Box<dyn Error>> {
     let mut ours = client.acquire(SOON)?;
     let mut theirs = server.acquire_by_id(ours.id(), SOON)?;
 
-    // Until the kernel takes no more, and TLS holds what it has taken.
+    // Fill the kernel's buffers, so that TLS keeps unsent data.
     ours.set_write_timeout(Some(Duration::from_millis(100)));
     let (mut sent, chunk) = (0, [7; 16 * 1024]);
     while let Ok(count) = ours.write(&chunk) {
@@ -66,19 +66,19 @@ fn a_read_goes_on_with_what_a_write_has_left() -> Result<(), Box<dyn Error>> {
 }
 
 #[test]
-fn a_timer_that_another_thread_sets_is_on_time() -> Result<(), Box<dyn Error>> {
+fn a_timer_set_by_another_thread_is_on_time() -> Result<(), Box<dyn Error>> {
     let builder = pool_driver::Pool::<Threads, Accepting>::builder();
     let Poll::Ready(pool) =
         block_on(&mut Box::pin(builder.bind("127.0.0.1:0")), &MonotonicClock, SOON)
     else {
-        return Err("it took too long to bind".into());
+        return Err("`bind` took too long".into());
     };
     let pool = pool?;
     let limit = Duration::from_millis(20);
-    // At first its thread may not be asleep yet.
+    // Several rounds: in the first one, the reactor's thread may not be asleep yet.
     for _ in 0..5 {
         let began = MonotonicClock.now();
-        // It has nothing to wait for but peers.
+        // No peer connects, so only the timer can end the wait.
         let taken = block_on(&mut Box::pin(pool.acquire(limit)), &MonotonicClock, SOON);
         assert!(matches!(taken, Poll::Ready(Err(_))), "{taken:?}");
         let took = MonotonicClock.now().since(began);

@@ -1,4 +1,5 @@
-//! What a look at a connection of the pool finds, keeps and leaves.
+//! Checks of a pooled connection: their results, the data that they keep, and the data that they
+//! leave.
 
 use std::io::ErrorKind;
 
@@ -8,14 +9,14 @@ use pool_proto::CheckResult;
 use crate::reading::all_of;
 use crate::rig::{Kind, Taken};
 
-/// Data kept for the next holder, at the most, but for what the last read has brought.
+/// The amount of early data at which a check stops reading; the last read may exceed it.
 const EARLY_LIMIT: usize = 16 * 1024;
 
-fn look(taken: &mut Taken) -> CheckResult {
+fn check(taken: &mut Taken) -> CheckResult {
     taken.leased.get_mut().unwrap().check()
 }
 
-/// What its holder reads.
+/// Returns all data that the holder reads.
 fn contents(mut taken: Taken) -> Vec<u8> {
     all_of(&mut taken.leased, &taken.near)
 }
@@ -25,12 +26,12 @@ pub(crate) fn pattern(length: usize) -> Vec<u8> {
 }
 
 #[test]
-fn nothing_is_quiet_and_is_known_without_a_read() {
+fn a_check_without_data_is_quiet_and_needs_no_read() {
     for kind in Kind::ALL {
         let mut taken = kind.taken();
         assert!(taken.near.is_watched(), "{kind:?}");
         let before = taken.near.get(|kernel| (kernel.reads, kernel.watches));
-        assert_eq!(look(&mut taken), CheckResult::Quiet, "{kind:?}");
+        assert_eq!(check(&mut taken), CheckResult::Quiet, "{kind:?}");
         let after = taken.near.get(|kernel| (kernel.reads, kernel.watches));
         assert_eq!(after, before, "{kind:?}");
     }
@@ -40,8 +41,8 @@ fn nothing_is_quiet_and_is_known_without_a_read() {
 fn data_is_kept_for_the_holder() {
     for kind in Kind::ALL {
         let mut taken = kind.taken();
-        taken.peer.say(b"hello");
-        assert_eq!(look(&mut taken), CheckResult::Data, "{kind:?}");
+        taken.peer.send(b"hello");
+        assert_eq!(check(&mut taken), CheckResult::Data, "{kind:?}");
         assert_eq!(taken.near.unread(), 0, "{kind:?}");
         assert!(taken.near.is_watched(), "{kind:?}");
         assert_eq!(contents(taken), b"hello", "{kind:?}");
@@ -49,25 +50,25 @@ fn data_is_kept_for_the_holder() {
 }
 
 #[test]
-fn data_that_is_known_is_not_looked_for_again() {
+fn known_data_needs_no_further_read() {
     for kind in Kind::ALL {
         let mut taken = kind.taken();
-        taken.peer.say(b"hello");
-        look(&mut taken);
+        taken.peer.send(b"hello");
+        check(&mut taken);
         let before = taken.near.get(|kernel| kernel.reads);
-        assert_eq!(look(&mut taken), CheckResult::Data, "{kind:?}");
+        assert_eq!(check(&mut taken), CheckResult::Data, "{kind:?}");
         assert_eq!(taken.near.get(|kernel| kernel.reads), before, "{kind:?}");
     }
 }
 
 #[test]
-fn data_in_pieces_is_kept_in_order_over_several_looks() {
+fn data_in_pieces_is_kept_in_order_over_several_checks() {
     for kind in Kind::ALL {
         let mut taken = kind.taken();
         taken.near.set(|kernel| kernel.piece = 3);
         for part in ["one, two, ", "three, ", "four"] {
-            taken.peer.say(part.as_bytes());
-            assert_eq!(look(&mut taken), CheckResult::Data, "{kind:?}");
+            taken.peer.send(part.as_bytes());
+            assert_eq!(check(&mut taken), CheckResult::Data, "{kind:?}");
             assert_eq!(taken.near.unread(), 0, "{kind:?}");
         }
         assert_eq!(contents(taken), b"one, two, three, four", "{kind:?}");
@@ -75,13 +76,13 @@ fn data_in_pieces_is_kept_in_order_over_several_looks() {
 }
 
 #[test]
-fn beyond_the_limit_data_stays_in_the_kernel() {
+fn data_beyond_the_limit_stays_in_the_kernel() {
     for kind in Kind::PLAIN {
         let mut taken = kind.taken();
         let data = pattern(EARLY_LIMIT + 3000);
-        taken.peer.say(&data);
+        taken.peer.send(&data);
         for _ in 0..2 {
-            assert_eq!(look(&mut taken), CheckResult::Data, "{kind:?}");
+            assert_eq!(check(&mut taken), CheckResult::Data, "{kind:?}");
             assert_eq!(taken.near.unread(), 3000, "{kind:?}");
         }
         assert_eq!(contents(taken), data, "{kind:?}");
@@ -89,29 +90,29 @@ fn beyond_the_limit_data_stays_in_the_kernel() {
 }
 
 #[test]
-fn a_byte_below_the_limit_it_looks_on() {
+fn a_check_below_the_limit_reads_on() {
     for kind in Kind::PLAIN {
         let mut taken = kind.taken();
-        taken.peer.say(&pattern(EARLY_LIMIT - 1));
-        assert_eq!(look(&mut taken), CheckResult::Data);
+        taken.peer.send(&pattern(EARLY_LIMIT - 1));
+        assert_eq!(check(&mut taken), CheckResult::Data);
         assert!(taken.near.is_watched());
-        taken.peer.say(b"x");
-        assert_eq!(look(&mut taken), CheckResult::Data);
-        assert_eq!(taken.near.unread(), 0, "there was room for it");
-        taken.peer.say(b"y");
-        assert_eq!(look(&mut taken), CheckResult::Data);
-        assert_eq!(taken.near.unread(), 1, "now there is none");
+        taken.peer.send(b"x");
+        assert_eq!(check(&mut taken), CheckResult::Data);
+        assert_eq!(taken.near.unread(), 0, "there was room for this byte");
+        taken.peer.send(b"y");
+        assert_eq!(check(&mut taken), CheckResult::Data);
+        assert_eq!(taken.near.unread(), 1, "the limit is reached");
     }
 }
 
 #[test]
-fn over_tls_more_than_the_limit_comes_out_whole() {
+fn data_beyond_the_limit_arrives_whole_over_tls() {
     for kind in Kind::TLS {
         let mut taken = kind.taken();
         let data = pattern(5 * EARLY_LIMIT);
-        taken.peer.say(&data);
+        taken.peer.send(&data);
         for _ in 0..3 {
-            assert_eq!(look(&mut taken), CheckResult::Data, "{kind:?}");
+            assert_eq!(check(&mut taken), CheckResult::Data, "{kind:?}");
             assert!(taken.near.unread() > 2 * EARLY_LIMIT, "{kind:?}");
         }
         assert_eq!(contents(taken), data, "{kind:?}");
@@ -119,144 +120,144 @@ fn over_tls_more_than_the_limit_comes_out_whole() {
 }
 
 #[test]
-fn the_peers_close_is_found() {
+fn a_check_finds_the_peers_close() {
     for kind in Kind::ALL {
         let mut taken = kind.taken();
-        taken.peer.goodbye();
-        assert_eq!(look(&mut taken), CheckResult::Closed, "{kind:?}");
+        taken.peer.close();
+        assert_eq!(check(&mut taken), CheckResult::Closed, "{kind:?}");
     }
 }
 
 #[test]
-fn an_end_without_tls_goodbye_is_a_close() {
+fn eof_without_close_notify_is_a_close() {
     for kind in Kind::TLS {
         let mut taken = kind.taken();
         taken.peer.end.end();
-        assert_eq!(look(&mut taken), CheckResult::Closed, "{kind:?}");
+        assert_eq!(check(&mut taken), CheckResult::Closed, "{kind:?}");
     }
 }
 
 #[test]
-fn a_request_behind_which_the_peer_closes_is_delivered_but_what_is_no_request_hides_no_close() {
+fn a_request_before_a_close_is_delivered_if_the_peer_is_a_pool() {
     for kind in Kind::ALL {
         for in_good_order in [true, false] {
             let mut taken = kind.taken();
-            taken.peer.say(b"request");
+            taken.peer.send(b"request");
             if in_good_order {
-                taken.peer.goodbye();
+                taken.peer.close();
             } else {
                 taken.peer.end.end();
             }
             let expected = if kind.has_claims() { CheckResult::Data } else { CheckResult::Closed };
-            assert_eq!(look(&mut taken), expected, "{kind:?}, in good order: {in_good_order}");
+            assert_eq!(check(&mut taken), expected, "{kind:?}, with close_notify: {in_good_order}");
         }
     }
 }
 
 #[test]
-fn an_end_after_a_look_that_found_data_is_seen_by_the_next() {
+fn eof_after_data_is_found_by_the_next_check() {
     for kind in Kind::ALL {
         let mut taken = kind.taken();
-        taken.peer.say(b"request");
-        assert_eq!(look(&mut taken), CheckResult::Data, "{kind:?}");
-        taken.peer.goodbye();
+        taken.peer.send(b"request");
+        assert_eq!(check(&mut taken), CheckResult::Data, "{kind:?}");
+        taken.peer.close();
         let expected = if kind.has_claims() { CheckResult::Data } else { CheckResult::Closed };
-        assert_eq!(look(&mut taken), expected, "{kind:?}");
+        assert_eq!(check(&mut taken), expected, "{kind:?}");
     }
 }
 
 #[test]
-fn a_failure_is_a_close_even_behind_data() {
+fn a_read_error_is_a_close_even_after_data() {
     for kind in Kind::ALL {
         for data in ["", "request"] {
             let mut taken = kind.taken();
-            taken.peer.say(data.as_bytes());
+            taken.peer.send(data.as_bytes());
             taken.near.set(|kernel| kernel.read_error = Some(ErrorKind::ConnectionReset));
-            assert_eq!(look(&mut taken), CheckResult::Closed, "{kind:?}, {data:?}");
+            assert_eq!(check(&mut taken), CheckResult::Closed, "{kind:?}, {data:?}");
         }
     }
 }
 
 #[test]
-fn a_reset_that_reports_itself_once_is_taken_at_its_word() {
+fn a_reset_that_is_reported_only_once_is_a_close() {
     for kind in Kind::ALL {
         for data in ["", "request"] {
             let mut taken = kind.taken();
-            taken.peer.say(data.as_bytes());
+            taken.peer.send(data.as_bytes());
             if !data.is_empty() {
-                look(&mut taken);
+                check(&mut taken);
             }
             let before = taken.near.get(|kernel| kernel.reads);
             taken.near.set(|kernel| kernel.peek_error = Some(ErrorKind::ConnectionReset));
-            assert_eq!(look(&mut taken), CheckResult::Closed, "{kind:?}, {data:?}");
+            assert_eq!(check(&mut taken), CheckResult::Closed, "{kind:?}, {data:?}");
             assert_eq!(taken.near.get(|kernel| kernel.reads), before, "{kind:?}, {data:?}");
         }
     }
 }
 
 #[test]
-fn a_connection_that_cannot_be_watched_any_more_is_closed() {
+fn a_connection_that_cannot_be_watched_is_closed() {
     for kind in Kind::ALL {
         let mut taken = kind.taken();
-        taken.peer.say(b"request");
+        taken.peer.send(b"request");
         taken.near.set(|kernel| kernel.watch_error = Some(ErrorKind::Other));
-        assert_eq!(look(&mut taken), CheckResult::Closed, "{kind:?}");
+        assert_eq!(check(&mut taken), CheckResult::Closed, "{kind:?}");
     }
 }
 
 #[test]
-fn a_wake_for_nothing_is_quiet_and_watched_again() {
+fn a_spurious_wake_is_quiet_and_watched_again() {
     for kind in Kind::ALL {
         let mut taken = kind.taken();
-        taken.near.rouse();
+        taken.near.wake();
         assert!(!taken.near.is_watched(), "{kind:?}");
-        assert_eq!(look(&mut taken), CheckResult::Quiet, "{kind:?}");
+        assert_eq!(check(&mut taken), CheckResult::Quiet, "{kind:?}");
         assert!(taken.near.is_watched(), "{kind:?}");
     }
 }
 
 #[test]
-fn it_reads_on_where_the_reactor_says_that_there_may_be_more() {
+fn a_check_reads_on_while_the_reactor_reports_readiness() {
     for kind in Kind::ALL {
         let mut taken = kind.taken();
-        taken.near.rouse();
+        taken.near.wake();
         taken.near.set(|kernel| (kernel.spurious, kernel.reads) = (2, 0));
-        assert_eq!(look(&mut taken), CheckResult::Quiet, "{kind:?}");
+        assert_eq!(check(&mut taken), CheckResult::Quiet, "{kind:?}");
         assert_eq!(taken.near.get(|kernel| kernel.reads), 3, "{kind:?}");
         assert!(taken.near.is_watched(), "{kind:?}");
     }
 }
 
 #[test]
-fn an_interrupted_read_is_done_again() {
+fn an_interrupted_read_is_repeated() {
     for kind in Kind::ALL {
         let mut taken = kind.taken();
-        taken.peer.say(b"hello");
+        taken.peer.send(b"hello");
         taken.near.set(|kernel| kernel.interrupts = 2);
-        assert_eq!(look(&mut taken), CheckResult::Data, "{kind:?}");
+        assert_eq!(check(&mut taken), CheckResult::Data, "{kind:?}");
         assert_eq!(contents(taken), b"hello", "{kind:?}");
     }
 }
 
 #[test]
-fn a_record_that_is_false_is_a_close_and_the_peer_is_told() {
+fn an_invalid_record_is_a_close_and_sends_an_alert() {
     for kind in Kind::TLS {
         let mut taken = kind.taken();
         taken.peer.end.send(&[[0x17, 3, 3, 0, 32].as_slice(), &[7; 32]].concat());
-        assert_eq!(look(&mut taken), CheckResult::Closed, "{kind:?}");
+        assert_eq!(check(&mut taken), CheckResult::Closed, "{kind:?}");
         let error = taken.peer.pump().unwrap_err();
         assert!(matches!(error, rustls::Error::AlertReceived(_)), "{kind:?}: {error}");
     }
 }
 
 #[test]
-fn what_arrives_in_the_pool_claims_the_connection_unless_the_peer_is_no_pool() {
+fn early_data_claims_a_connection_if_the_peer_is_a_pool() {
     for kind in Kind::ALL {
         let mut pool = kind.pool();
-        let (_near, mut peer) = pool.bring();
+        let (_near, mut peer) = pool.connect();
         pool.turn();
         assert_eq!(pool.stats().idle, 1, "{kind:?}");
-        peer.say(b"request");
+        peer.send(b"request");
         pool.turn();
         let stats = pool.stats();
         let expected = if kind.has_claims() { (0, 1) } else { (1, 0) };
@@ -265,12 +266,12 @@ fn what_arrives_in_the_pool_claims_the_connection_unless_the_peer_is_no_pool() {
 }
 
 #[test]
-fn a_close_in_the_pool_is_noticed_without_anybody_asking() {
+fn a_close_is_noticed_without_an_acquire() {
     for kind in Kind::ALL {
         let mut pool = kind.pool();
-        let (near, mut peer) = pool.bring();
+        let (near, mut peer) = pool.connect();
         pool.turn();
-        peer.goodbye();
+        peer.close();
         pool.turn();
         assert_eq!(pool.reasons(), [pool_proto::CloseReason::PeerClosed], "{kind:?}");
         assert_eq!(near.get(|kernel| kernel.shut_writes), 1, "{kind:?}");
@@ -278,12 +279,12 @@ fn a_close_in_the_pool_is_noticed_without_anybody_asking() {
 }
 
 #[test]
-fn a_close_that_the_reactor_has_not_heard_of_is_noticed_at_the_acquire() {
+fn a_close_that_the_reactor_has_not_reported_is_noticed_at_the_acquire() {
     for kind in Kind::ALL {
         let mut pool = kind.pool();
-        let (near, mut peer) = pool.bring();
+        let (near, mut peer) = pool.connect();
         near.set(|kernel| kernel.forget());
-        peer.goodbye();
+        peer.close();
         assert!(pool.take().is_none(), "{kind:?}");
     }
 }
