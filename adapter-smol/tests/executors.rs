@@ -109,8 +109,8 @@ fn a_pool_whose_executor_is_dropped_refuses() {
     let threads = Threads::new(2);
     let (server, client) = block_on(pair_on(&threads));
     block_on(client.wait_ready(4, SOON)).unwrap();
-    let mut held = block_on(client.acquire(SOON)).unwrap();
-    let id = held.id();
+    let mut leased = block_on(client.acquire(SOON)).unwrap();
+    let id = leased.id();
     drop(threads);
     block_on(async {
         assert_eq!(soon(client.acquire(SOON)).await.map(|_| ()), Err(CLOSED));
@@ -118,11 +118,11 @@ fn a_pool_whose_executor_is_dropped_refuses() {
         assert_eq!(soon(server.wait_ready(1, Duration::MAX)).await, Err(CLOSED));
         soon(client.closed()).await;
         soon(server.closed()).await;
-        let error = soon(held.read(&mut [0])).await.unwrap_err();
+        let error = soon(leased.read(&mut [0])).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
         let revoked = error.get_ref().and_then(|inner| inner.downcast_ref::<Revoked>());
         assert_eq!(revoked, Some(&Revoked { id, reason: CloseReason::PoolClosed }));
-        assert_eq!(client.put(held), Err(PutError::PoolClosed));
+        assert_eq!(client.put(leased), Err(PutError::PoolClosed));
     });
 }
 

@@ -39,8 +39,8 @@ fn a_pool_whose_runtime_has_shut_down_refuses() {
         client.wait_ready(4, SOON).await.unwrap();
         (server, client)
     });
-    let held = runtime.block_on(client.acquire(SOON)).unwrap();
-    let id = held.id();
+    let leased = runtime.block_on(client.acquire(SOON)).unwrap();
+    let id = leased.id();
     drop(runtime);
     let other = Runtime::new().unwrap();
     let closed = Err(AcquireError::Refused(Refusal::PoolClosed));
@@ -49,9 +49,9 @@ fn a_pool_whose_runtime_has_shut_down_refuses() {
         assert_eq!(soon(server.acquire(Duration::MAX)).await.map(|_| ()), closed);
         assert_eq!(soon(server.wait_ready(1, Duration::MAX)).await, closed);
         soon(client.closed()).await;
-        let mut held = held;
-        assert_revoked(soon(held.read_u8()).await, id, CloseReason::PoolClosed);
-        assert_eq!(client.put(held), Err(PutError::PoolClosed));
+        let mut leased = leased;
+        assert_revoked(soon(leased.read_u8()).await, id, CloseReason::PoolClosed);
+        assert_eq!(client.put(leased), Err(PutError::PoolClosed));
     });
 }
 

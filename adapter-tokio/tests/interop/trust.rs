@@ -11,7 +11,8 @@ use crate::peer::Peer;
 use crate::release::go;
 use crate::rig::{client_config, eventually, identity, server_config};
 
-const NOBODY: u64 = 0;
+/// The number of connections when neither end trusts the other.
+const NONE: u64 = 0;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_go_client_without_our_root_is_not_served() {
@@ -32,7 +33,7 @@ async fn a_go_client_without_our_root_is_not_served() {
         let client = GoPool::client(&peer, TlsMode::Verified, address, 2).await;
         let refused = |stats: &Stats| stats.totals.tls_failures + stats.totals.peer_closed >= 4;
         eventually(|| server.stats(), refused).await;
-        assert_eq!(client.active().await, NOBODY, "{}", release.name);
+        assert_eq!(client.active().await, NONE, "{}", release.name);
     }
 }
 
@@ -53,9 +54,9 @@ async fn our_client_refuses_a_go_server_of_another_root_or_name() {
                 .unwrap();
             let failed = |stats: &Stats| stats.totals.tls_failures > 0;
             let stats = eventually(|| client.stats(), failed).await;
-            assert_eq!(stats.totals.established, NOBODY);
-            let told = client.last_failure().unwrap();
-            assert!(told.contains("certificate"), "{told}");
+            assert_eq!(stats.totals.established, NONE);
+            let failure = client.last_failure().unwrap();
+            assert!(failure.contains("certificate"), "{failure}");
         }
     }
 }

@@ -90,14 +90,14 @@ pub fn a_dropped_acquire_leaves_its_turn_to_the_next<H: Harness>() {
     let (_server, address) = serve::<H>(TlsMode::None, server_config());
     let client = dial::<H>(TlsMode::None, single().max_connections(1), address);
     H::block_on(async {
-        let held = client.acquire(SOON).await.unwrap();
+        let leased = client.acquire(SOON).await.unwrap();
         let mut context = Context::from_waker(Waker::noop());
         let mut first = Box::pin(client.acquire(SOON));
         assert!(first.as_mut().poll(&mut context).is_pending());
         let mut second = Box::pin(client.acquire(SOON));
         assert!(second.as_mut().poll(&mut context).is_pending());
         // Assigned to the first waiter, which is never polled again.
-        client.put(held).unwrap();
+        client.put(leased).unwrap();
         drop(first);
         let stream = within(client.runtime(), SOON, second).await.unwrap().unwrap();
         assert_eq!(client.stats().totals.reused, 1);

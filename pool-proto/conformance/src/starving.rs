@@ -22,8 +22,9 @@ pub(super) fn starves(ends: &Ends) -> bool {
     if wanted == *pair(ends) {
         let server = ends.serve(TlsMode::None, server_config());
         println!("address {}", server.address());
-        let accept =
-            |told: &Option<_>| told.as_deref().is_some_and(|text: &str| text.contains("accept"));
+        let accept = |failure: &Option<_>| {
+            failure.as_deref().is_some_and(|text: &str| text.contains("accept"))
+        };
         eventually(|| server.last_failure(), accept);
         println!("starving");
         // The peers leave, and new ones can connect again.

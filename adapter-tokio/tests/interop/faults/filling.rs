@@ -83,8 +83,8 @@ async fn fault_04_no_dial_backoff() {
     assert!(client.stats().failures_in_a_row > 0);
 
     let Some(peer) = go_peer() else { return };
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let theirs = GoPool::client(&peer, TlsMode::None, nobody, 5).await;
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let theirs = GoPool::client(&peer, TlsMode::None, unused, 5).await;
     sleep(ONE_SECOND).await;
     let stats = theirs.ask("stats").await.unwrap();
     let dials = stats["stats"]["dials"].as_u64().unwrap();

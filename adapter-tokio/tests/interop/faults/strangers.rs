@@ -102,7 +102,7 @@ async fn fault_07_one_silent_tls_client_blocks_the_accept_loop() {
         let stranger = silent(address, 1).await;
         let honest = our_client(TlsMode::SelfSigned, 4, address);
         let error = honest.acquire(A_WHILE).await.unwrap_err();
-        assert!(is_timeout(&error), "{} admits nobody", release.name);
+        assert!(is_timeout(&error), "{} admits no client", release.name);
         drop(stranger);
     }
 }

@@ -135,23 +135,23 @@ async fn delay(take: impl Future<Output = ()>, arrive: impl FnOnce() -> Instant)
     taken.duration_since(arrived)
 }
 
-/// Starts a server that sends an id on command; the command returns the time at which it was given.
+/// Starts a server that sends an id at each call of the returned closure, which returns the time.
 async fn on_command() -> (FakeServer, impl Fn() -> Instant) {
-    let now = Arc::new(tokio::sync::Semaphore::new(0));
-    let told = Arc::clone(&now);
+    let commands = Arc::new(tokio::sync::Semaphore::new(0));
+    let permits = Arc::clone(&commands);
     let fake = FakeServer::start(move |mut tcp, number| {
-        let told = Arc::clone(&told);
+        let permits = Arc::clone(&permits);
         async move {
-            told.acquire().await.unwrap().forget();
+            permits.acquire().await.unwrap().forget();
             send_id(&mut tcp, number).await;
             std::future::pending::<()>().await;
         }
     });
-    let tell = move || {
-        now.add_permits(1);
+    let command = move || {
+        commands.add_permits(1);
         Instant::now()
     };
-    (fake.await, tell)
+    (fake.await, command)
 }
 
 /// 16: a take by id polled every 50 ms; in the older releases, it searched all connections.

@@ -42,7 +42,7 @@ fn a_peer_that_is_not_on_the_allow_list_is_rejected(ends: &Ends) {
     assert_ends(&mut stranger);
     eventually(
         || server.last_failure(),
-        |told| told.as_ref().is_some_and(|text| text.contains("allow list")),
+        |failure| failure.as_ref().is_some_and(|text| text.contains("allow list")),
     );
     let mut friend = connect_from(THERE, server.address());
     let id = read_id(&mut friend);
@@ -157,8 +157,8 @@ fn leased_connections_count_towards_max_connections(ends: &Ends) {
     let leases = [server.take(), server.take()];
     let mut third = connect(server.address());
     assert_ends(&mut third);
-    let limit = |told: &Option<_>| {
-        told.as_deref().is_some_and(|text: &str| text.contains("max_connections"))
+    let limit = |failure: &Option<_>| {
+        failure.as_deref().is_some_and(|text: &str| text.contains("max_connections"))
     };
     eventually(|| server.last_failure(), limit);
     assert_eq!(server.stats().totals.rejected_full, 1);

@@ -198,10 +198,10 @@ fn a_connection_that_died_before_its_put_is_never_taken(ends: &Ends) {
     Modes::both(|mode| {
         let mut stage = Stage::with_ids(ends, mode);
         let (mut peer, id) = stage.next();
-        let held = stage.client.take();
+        let leased = stage.client.take();
         peer.send(b"left over");
         peer.die(Death::Fin);
-        stage.client.put(held).unwrap();
+        stage.client.put(leased).unwrap();
         assert!(stage.client.acquire_by_id(id, Duration::ZERO).is_err());
     });
 }

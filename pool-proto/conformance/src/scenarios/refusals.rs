@@ -71,11 +71,11 @@ fn a_waiter_by_id_is_refused_when_the_connection_ends(ends: &Ends) {
     let (server, client) = ends.hex_pair(TlsMode::None);
     let (ours, theirs) = both_ends(&server, &client);
     let id = ours.id();
-    for (pool, held) in [(server, ours), (client, theirs)] {
+    for (pool, leased) in [(server, ours), (client, theirs)] {
         let waiter = pool.clone_handle();
         let wait = spawn(move || waiter.acquire_by_id(id, Duration::MAX).map(drop));
         eventually(|| pool.stats(), |stats| stats.waiters == 1);
-        drop(held);
+        drop(leased);
         let refusal = Refusal::Gone { id, reason: CloseReason::Released };
         assert_refused(wait.soon(), refusal, &["take another one"]);
     }
@@ -98,9 +98,9 @@ fn a_server_refuses_an_id_of_another_pool(ends: &Ends) {
 
 fn a_put_of_a_revoked_lease_is_refused(ends: &Ends) {
     let (_server, client) = ends.steady_pair(TlsMode::None);
-    let held = client.take();
+    let leased = client.take();
     client.flush();
-    let error = client.put(held).unwrap_err();
+    let error = client.put(leased).unwrap_err();
     assert_eq!(error, PutError::NotLeased);
     let text = error.to_string();
     assert!(text.contains("no such lease") && text.contains("closed"), "{text}");

@@ -61,13 +61,13 @@ fn a_waiter_by_id_is_woken_when_its_connection_arrives(ends: &Ends) {
 fn deadlines_are_kept(ends: &Ends) {
     let (server, client) = ends.hex_pair(TlsMode::None);
     let (ours, _theirs) = both_ends(&server, &client);
-    let nobody = ends.serve(TlsMode::None, server_config());
+    let without_peers = ends.serve(TlsMode::None, server_config());
     type Wait<'a> = &'a dyn Fn(Duration) -> Result<(), AcquireError>;
     let waits: [(&str, Wait<'_>); 4] = [
-        ("any", &|timeout| nobody.acquire(timeout).map(drop)),
+        ("any", &|timeout| without_peers.acquire(timeout).map(drop)),
         ("by id, at a server", &|timeout| server.acquire_by_id(ours.id(), timeout).map(drop)),
         ("by id, at a client", &|timeout| client.acquire_by_id(ConnId::ZERO, timeout).map(drop)),
-        ("stock", &|timeout| nobody.wait_ready(1, timeout)),
+        ("stock", &|timeout| without_peers.wait_ready(1, timeout)),
     ];
     for (name, wait) in waits {
         for timeout in [1, 10, 50, 150].map(Duration::from_millis) {
@@ -117,7 +117,7 @@ fn hundreds_of_waiters_are_all_served(ends: &Ends) {
 fn waiters_are_served_in_order(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config());
     let client = ends.dial(TlsMode::None, single().max_connections(1), server.address());
-    let held = client.take();
+    let leased = client.take();
     let order = Arc::new(Mutex::new(Vec::new()));
     let mut takers = Vec::new();
     for number in 0..20 {
@@ -129,7 +129,7 @@ fn waiters_are_served_in_order(ends: &Ends) {
         }));
         eventually(|| client.stats(), |stats| stats.waiters == number + 1);
     }
-    client.put(held).unwrap();
+    client.put(leased).unwrap();
     for taker in takers {
         taker.soon();
     }
@@ -139,7 +139,7 @@ fn waiters_are_served_in_order(ends: &Ends) {
 fn a_timeout_names_the_limit_that_all_leases_reach(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config());
     let client = ends.dial(TlsMode::None, single().max_connections(1), server.address());
-    let _held = client.take();
+    let _leased = client.take();
     let error = client.acquire(Duration::from_millis(20)).unwrap_err();
     assert!(error.to_string().contains("raise max_connections"), "{error}");
     let why = WaitReason::AllInUse { leased: 1, claimed: 0 };
@@ -225,7 +225,7 @@ fn a_cancelled_waiter_loses_no_connection(ends: &Ends) {
 fn a_cancelled_waiter_leaves_its_turn_to_the_next(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config());
     let client = ends.dial(TlsMode::None, single().max_connections(1), server.address());
-    let held = client.take();
+    let leased = client.take();
     let (first, second) = (client.clone_handle(), client.clone_handle());
     let first =
         spawn(move || first.acquire_then_cancel(None, Duration::from_millis(100)).is_none());
@@ -234,7 +234,7 @@ fn a_cancelled_waiter_leaves_its_turn_to_the_next(ends: &Ends) {
     eventually(|| client.stats(), |stats| stats.waiters == 2);
     assert!(first.soon());
     eventually(|| client.stats(), |stats| stats.waiters == 1);
-    client.put(held).unwrap();
+    client.put(leased).unwrap();
     let _stream = second.soon();
     let totals = client.stats().totals;
     assert_eq!((totals.reused, totals.cancelled), (1, 1));
@@ -265,10 +265,10 @@ fn a_zero_timeout_answers_at_once(ends: &Ends) {
     let before = now();
     let ours = server.acquire(Duration::ZERO).unwrap();
     client.take_id(ours.id());
-    let nobody = ends.serve(TlsMode::None, server_config());
+    let without_peers = ends.serve(TlsMode::None, server_config());
     for _ in 0..100 {
-        assert!(nobody.acquire(Duration::ZERO).is_err());
-        assert!(nobody.wait_ready(1, Duration::ZERO).is_err());
+        assert!(without_peers.acquire(Duration::ZERO).is_err());
+        assert!(without_peers.wait_ready(1, Duration::ZERO).is_err());
         assert!(client.acquire_by_id(ConnId::ZERO, Duration::ZERO).is_err());
     }
     // A timer would take a millisecond or more for each of the 300 calls.

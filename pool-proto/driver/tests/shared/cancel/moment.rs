@@ -118,7 +118,7 @@ impl Moment {
         )
     }
 
-    /// Returns whether the moment can happen with this rival, who must not be served before the
+    /// Returns whether the moment can happen with this rival, which must not be served before the
     /// subject.
     pub(super) const fn allows(self, kind: Kind, rival: Rival) -> bool {
         if !rival.early || !self.was_served() {
