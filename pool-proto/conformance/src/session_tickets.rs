@@ -43,14 +43,17 @@ pub fn handshake_and_make_tickets(tcp: &TcpStream, records: usize) -> Vec<u8> {
     let ticket = [4u8, 0, 0, 15, 0, 0, 0, 9, 0, 0, 0, 1, 1, 7, 0, 1, 7, 0, 0];
     let payload = ticket.repeat(800);
     let mut bytes = Vec::new();
-    for record in 0..records {
+    // aws-lc-rs requires that the first record of a key has the sequence number 0.
+    for sequence in 0..first + records as u64 {
         let plain = OutboundPlainMessage {
             typ: ContentType::Handshake,
             version: ProtocolVersion::TLSv1_2,
             payload: OutboundChunks::Single(&payload),
         };
-        let sealed = encrypter.encrypt(plain, first + record as u64).unwrap();
-        bytes.extend_from_slice(&sealed.encode());
+        let sealed = encrypter.encrypt(plain, sequence).unwrap();
+        if sequence >= first {
+            bytes.extend_from_slice(&sealed.encode());
+        }
     }
     bytes
 }

@@ -38,7 +38,13 @@ impl Sealer {
         else {
             panic!("the negotiated cipher suite is not known here")
         };
-        Self { encrypter: suite.tls13().unwrap().aead_alg.encrypter(key, iv), sequence }
+        let encrypter = suite.tls13().unwrap().aead_alg.encrypter(key, iv);
+        let mut sealer = Self { encrypter, sequence: 0 };
+        // aws-lc-rs requires that the first record of a key has the sequence number 0.
+        while sealer.sequence < sequence {
+            sealer.seal(ContentType::Handshake, &[]);
+        }
+        sealer
     }
 
     fn seal(&mut self, typ: ContentType, payload: &[u8]) -> Vec<u8> {
