@@ -9,8 +9,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adapter_tokio::tls::{ClientTls, Identity, ServerTls, roots_from_pem};
-use adapter_tokio::{ClientPool, ServerPool};
+use adapter_tokio::{ClientPool, ClientTls, Identity, ServerPool, ServerTls, roots_from_pem};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
