@@ -1,8 +1,9 @@
 //! Late events: a dial past its deadline, unsent data of an earlier write, and timers.
 
 use std::error::Error;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::{Mutex, mpsc};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -19,13 +20,26 @@ const SOON: Duration = Duration::from_secs(5);
 fn a_dial_past_its_deadline_starts_no_handshake() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
-    let config = ClientConfig::builder().dial_timeout(Duration::from_millis(50)).build()?;
-    let pool = ClientPool::builder().config(config).tls(ClientTls::self_signed()?).connect_with(
-        move || {
-            std::thread::sleep(Duration::from_millis(300));
-            TcpStream::connect(address)
-        },
-    )?;
+    let config = ClientConfig::builder().capacity(1..=1).dial_timeout(Duration::from_millis(50));
+    let (begin, begun) = mpsc::channel();
+    let (go, told) = mpsc::channel::<()>();
+    let told = Mutex::new(told);
+    let builder = ClientPool::builder().config(config.build()?).tls(ClientTls::self_signed()?);
+    let pool = builder.connect_with(move || {
+        // Later dials wait for the lock, and fail when the test ends.
+        let told = told.lock().map_err(|_| io::Error::other("an earlier dial panicked"))?;
+        begin.send(()).map_err(io::Error::other)?;
+        told.recv().map_err(io::Error::other)?;
+        TcpStream::connect(address)
+    })?;
+    begun.recv_timeout(SOON)?;
+    let timeouts = || pool.stats().totals.dial_timeouts;
+    let (before, began) = (timeouts(), MonotonicClock.now());
+    while timeouts() == before {
+        assert!(MonotonicClock.now().since(began) < SOON, "the dial was not given up");
+        std::thread::yield_now();
+    }
+    go.send(())?;
     // The peer does not answer, so a handshake with it would never end.
     let (mut peer, _) = listener.accept()?;
     peer.set_read_timeout(Some(SOON))?;

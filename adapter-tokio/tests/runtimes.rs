@@ -14,7 +14,7 @@ use std::time::Duration;
 use adapter_tokio::pool_driver::Clock;
 use adapter_tokio::pool_driver::shared::block_on;
 use adapter_tokio::pool_driver::tls::TlsMode;
-use adapter_tokio::pool_proto::{CloseReason, ConnId, IdFormat, Instant, PutError, Refusal};
+use adapter_tokio::pool_proto::{CloseReason, ConnId, IdFormat, Instant, PutError, Refusal, Stats};
 use adapter_tokio::{AcquireError, Balancer, BuildError, ClientPool, Revoked, ServerPool};
 use common::{
     SOON, client_config, dial, eventually, expect, pair, send, serve, server_config, soon,
@@ -193,9 +193,10 @@ fn a_balancer_needs_no_timer_of_a_runtime_that_has_shut_down() {
     drop(balancer);
 }
 
-/// Waits, without a timer, until `pool` has a waiter.
+/// Waits, without a timer, until `pool` has a waiter or has had one that gave up.
 async fn eventually_waiting(pool: &ServerPool) {
-    while pool.stats().waiters == 0 {
+    let has_come = |stats: Stats| u64::from(stats.waiters) + stats.totals.cancelled > 0;
+    while !has_come(pool.stats()) {
         tokio::task::yield_now().await;
     }
 }

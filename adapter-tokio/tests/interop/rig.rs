@@ -43,13 +43,13 @@ pub(crate) fn client_tls(mode: TlsMode) -> Option<ClientTls> {
 }
 
 pub(crate) async fn serve(mode: TlsMode, config: ServerConfigBuilder) -> (ServerPool, SocketAddr) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
     let mut builder = ServerPool::builder().config(config.build().unwrap());
     if let Some(tls) = server_tls(mode) {
         builder = builder.tls(tls);
     }
-    (builder.listen(listener).unwrap(), address)
+    let server = builder.bind("127.0.0.1:0").await.unwrap();
+    let address = server.local_addr().unwrap();
+    (server, address)
 }
 
 pub(crate) fn dial(mode: TlsMode, config: ClientConfigBuilder, address: SocketAddr) -> ClientPool {

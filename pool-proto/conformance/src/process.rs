@@ -37,20 +37,20 @@ pub(super) fn processor_time(process: u32) -> Option<Duration> {
     Some(Duration::from_millis(ticks * 10))
 }
 
-/// Returns the result of `look` once it has not changed for 50 ms: earlier scenarios may still be
-/// cleaning up.
+/// Returns the result of `look` once 50 further looks have not changed it: earlier scenarios may still
+/// be cleaning up. It counts looks, each after a pause of 1 ms, and not time: on a busy machine, 50 ms
+/// may pass in which no other thread has run.
 pub(super) fn settled<T: PartialEq + Debug>(look: impl Fn() -> T) -> T {
-    let quiet = Duration::from_millis(50);
-    let mut last = (look(), now());
+    let mut last = look();
+    let mut same = 0;
     eventually(
         || {
             let seen = look();
-            if seen != last.0 {
-                last = (seen, now());
-            }
-            last.1.elapsed() > quiet
+            same = if seen == last { same + 1 } else { 0 };
+            last = seen;
+            same
         },
-        |settled| *settled,
+        |same| *same >= 50,
     );
-    look()
+    last
 }

@@ -143,14 +143,19 @@ fn a_flushed_stream_cannot_be_put_back(ends: &Ends) {
 }
 
 fn a_waiter_during_a_flush_is_served_by_new_connections(ends: &Ends) {
-    let (_server, client) = ends.hex_pair(TlsMode::None);
-    client.wait_ready(4, SOON).unwrap();
-    let waiter = client.clone_handle();
-    // More connections than the pool keeps without a waiter.
-    let wait = spawn(move || waiter.wait_ready(64, SOON));
-    eventually(|| client.stats(), |stats| stats.waiters == 1);
+    let server = ends.serve(TlsMode::None, server_config());
+    let config = client_config().capacity(2..=2).max_connections(2);
+    let client = ends.dial(TlsMode::None, config, server.address());
+    // All connections that the limit allows: no waiter can be served before the flush.
+    let held = [client.take(), client.take()];
+    let (any, stock) = (client.clone_handle(), client.clone_handle());
+    let any = spawn(move || any.take());
+    let stock = spawn(move || stock.wait_ready(1, SOON));
+    eventually(|| client.stats(), |stats| stats.waiters == 2);
     client.flush();
-    wait.soon().unwrap();
+    let taken = any.soon();
+    assert!(held.iter().all(|held| held.id() != taken.id()));
+    stock.soon().unwrap();
 }
 
 fn a_flush_counts_the_connections_that_it_ends_and_the_pool_refills(ends: &Ends) {

@@ -29,7 +29,7 @@ topic! {
     exclusive failed_dials_leak_nothing,
     exclusive idle_connections_need_no_thread,
     exclusive waiting_takes_no_processor_time,
-    parallel a_server_out_of_descriptors_does_not_spin_and_recovers,
+    exclusive a_server_out_of_descriptors_does_not_spin_and_recovers,
 }
 
 /// Checks that there are as many descriptors and threads after `act` as before it.
