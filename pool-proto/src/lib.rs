@@ -40,9 +40,9 @@
 //! ```
 //!
 //! A connection is *claimed* when data of the peer's user has arrived on it: the peer has taken it
-//! and is about to tell its id. Only an acquire by that id takes it here. So when both ends acquire
-//! at the same time, they do not acquire the same connection. (Without id exchange the peer is not a
-//! pool and may speak first; then early data changes nothing.) The
+//! and is about to tell its id. Only an acquire by that id takes it here. Until the data has arrived,
+//! both ends can acquire the same connection: let one end acquire any, and the other by id. (Without
+//! id exchange the peer is not a pool and may speak first; then early data changes nothing.) The
 //! [control connection](ServerConfigBuilder::control_connection), if one is configured, is claimed
 //! from the start.
 //!
