@@ -23,7 +23,7 @@ use pool_driver::tls::TlsFacts;
 use pool_driver::{self, Configured, PoolBuilder, Runtime};
 use pool_proto::{Accepting, ConnId, Dialing, PutError};
 
-/// The timeout of an acquire that will be cancelled before.
+/// The timeout of an acquire that is cancelled earlier.
 const LONG: Duration = Duration::from_secs(600);
 
 /// An async runtime and the adapter's stream on it, as the scenarios use them.

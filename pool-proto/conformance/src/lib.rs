@@ -29,6 +29,9 @@
 //! of adapters and returns, so that a test can run several pairs in one process; [`run_pairs`] runs
 //! the scenarios that concern both ends on each pair of several adapters.
 //!
+//! An adapter whose calls are futures also calls the functions of [`polls`] and [`dialers`], each
+//! from a test of its own, and [`forwarding_test!`] for the concrete types of its public API.
+//!
 //! # Where to look
 //!
 //! | file | content |
@@ -37,6 +40,7 @@
 //! | `futures.rs` | their implementation for adapters whose calls are futures |
 //! | `scenarios/` | the scenarios, by topic |
 //! | `polls.rs`, `dialers.rs` | tests for adapters of futures: polled by hand, and dropped |
+//! | `forwarding.rs` | a test for the concrete types of an adapter |
 //! | `ends.rs` | set-up: servers, clients, both ends of a connection |
 //! | `peers.rs`, `certificates.rs`, `session_tickets.rs` | hand-written peers, certificates of every kind, a flood of TLS session tickets |
 //! | `process.rs`, `starving.rs` | descriptors, threads and processor time; a server without descriptors |

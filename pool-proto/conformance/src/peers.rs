@@ -25,7 +25,7 @@ pub(super) fn identity() -> Identity {
     IDENTITY.clone()
 }
 
-/// The id number `number`, counted from zero, in the default wire format.
+/// Returns id number `number`, counted from zero, in the default wire format.
 pub(super) fn hex_id(number: usize) -> String {
     format!("{:08x}", number + 1)
 }
