@@ -84,7 +84,7 @@ pub(crate) const BUGS: &[Bug] = &[
         "idle connections that are dead stay",
         "1",
         "machine.rs",
-        "(_, Finding::Closed) => self.close_one(index, CloseReason::PeerClosed),",
+        "(_, CheckResult::Closed) => self.close_one(index, CloseReason::PeerClosed),",
         "(_, CheckResult::Closed) if !planted!() => {\n                \
          self.close_one(index, CloseReason::PeerClosed);\n            }\n            \
          (CheckKind::Drain, CheckResult::Closed) => self.offer(index, true, now),",
@@ -212,8 +212,8 @@ pub(crate) const BUGS: &[Bug] = &[
         "what the peer has begun to use is anybody's",
         "1",
         "machine.rs",
-        "slot.claimed |= finding == Finding::Data && self.peer_claims;",
-        "slot.claimed |= finding == Finding::Data && self.peer_claims && !planted!();",
+        "slot.claimed |= result == CheckResult::Data && self.peer_claims;",
+        "slot.claimed |= result == CheckResult::Data && self.peer_claims && !planted!();",
     ),
     bug(
         "a flush spares what is in use",
@@ -273,8 +273,8 @@ pub(crate) const BUGS: &[Bug] = &[
         "what arrived while nobody could look is forgotten",
         "7",
         "machine.rs",
-        "            slot.stirred = true;",
-        "            slot.stirred = !planted!();",
+        "            slot.readable = true;",
+        "            slot.readable = !planted!();",
     ),
     bug(
         "the id of an ended connection stays in use",
