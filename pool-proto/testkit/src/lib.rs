@@ -11,6 +11,10 @@
 )]
 #![allow(missing_docs, reason = "this package is not published")]
 
+pub mod call;
 pub mod fuzz;
 pub mod harness;
 pub mod oracle;
+pub mod setup;
+pub mod violation;
+pub mod world;

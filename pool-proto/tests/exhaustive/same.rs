@@ -14,7 +14,7 @@ use pool_proto::{
 
 use crate::explore::{Scripts, Seen, States};
 use crate::steps::has_subject;
-use pool_testkit::oracle::call::Answer;
+use pool_testkit::call::Answer;
 use pool_testkit::oracle::checked::Outcome;
 use pool_testkit::oracle::op::Op;
 use pool_testkit::oracle::state_key::Naming;

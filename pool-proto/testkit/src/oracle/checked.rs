@@ -2,13 +2,13 @@
 
 use pool_proto::{Action, CheckResult, CloseReason, Event, Instant, Machine, Stats, Token};
 
-use super::call::{Answer, Call, Did, Side};
 use super::driver::Driver;
 use super::laws::Step;
 use super::naive::waiters::Want;
 use super::naive::{Choices, Naive};
 use super::op::Op;
-use super::setup::Setup;
+use crate::call::{Answer, Call, Did, Side};
+use crate::setup::Setup;
 
 /// A machine whose every step is checked.
 #[derive(Clone)]

@@ -12,11 +12,11 @@ use pool_proto::{
     Token, WaitOutcome, WaiterId,
 };
 
-use super::call::{Answer, Call, Did};
 use super::laws::{Place, assert_edge};
 use super::names::{foreign, made, nth, nth_last, peer};
 use super::op::{Given, Op, When, Who, Whom, WhoseId};
-use super::setup::Setup;
+use crate::call::{Answer, Call, Did};
+use crate::setup::Setup;
 
 /// One live connection, from outside.
 #[derive(Clone, Debug)]

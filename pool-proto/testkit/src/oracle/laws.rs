@@ -29,9 +29,9 @@ use pool_proto::{
     Token, Tuning, WaitOutcome, WaiterId,
 };
 
-use super::call::{Answer, Call, Did, Side};
 use super::driver::{Driver, Waits, hands_in};
-use super::setup::Setup;
+use crate::call::{Answer, Call, Did, Side};
+use crate::setup::Setup;
 
 /// Where a live connection is, as far as it is seen from outside: idle, claimed, granted and resting
 /// ones are all in the pool.

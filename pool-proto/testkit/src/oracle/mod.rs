@@ -30,7 +30,6 @@
 //! sources that hold equally much makes room. Lifetimes are exact as long as there is no jitter;
 //! where a setup has both, only the laws are checked.
 
-pub mod call;
 pub mod checked;
 pub mod driver;
 pub mod laws;
@@ -38,9 +37,8 @@ pub mod naive;
 pub mod names;
 pub mod op;
 pub mod pair;
-pub mod setup;
 pub mod state_key;
 
-pub use call::Side;
+pub use crate::call::Side;
+pub use crate::setup::Setup;
 pub use checked::Checked;
-pub use setup::Setup;

@@ -18,8 +18,8 @@ use pool_proto::{
 
 use pool_proto::State::*;
 
-use super::call::Did;
-use super::setup::Setup;
+use crate::call::Did;
+use crate::setup::Setup;
 pub use choices::Choices;
 use client::Dialer;
 use server::Door;

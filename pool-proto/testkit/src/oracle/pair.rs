@@ -9,12 +9,12 @@ use pool_proto::{
     State, Token,
 };
 
-use super::call::{Answer, Call, Side};
 use super::checked::{Checked, Outcome};
 use super::laws::Place;
 use super::names::{nth, peer};
 use super::op::{Op, Whom};
-use super::setup::Setup;
+use crate::call::{Answer, Call, Side};
+use crate::setup::Setup;
 
 /// One step of a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,9 +9,9 @@ use std::hash::{Hash, Hasher};
 
 use pool_proto::{CanonicalNames, ConnId, Token, WaiterId};
 
-use super::call::Side;
 use super::checked::Checked;
 use super::names::made;
+use crate::call::Side;
 
 /// In place of a name: a connection that has ended.
 const ENDED: u32 = 1000;

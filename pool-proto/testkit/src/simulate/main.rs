@@ -2,16 +2,16 @@
 //! fails them in every way that the options of a seed allow, in virtual time.
 //!
 //! ```text
-//! cargo run --release -p pool-proto --example simulate                    25,000 seeds, twenty seconds
-//! cargo run --release -p pool-proto --example simulate -- --seed 4711     one again, with its log
-//! cargo run --release -p pool-proto --example simulate -- --help
+//! cargo run --release -p pool-testkit --bin simulate                    25,000 seeds, twenty seconds
+//! cargo run --release -p pool-testkit --bin simulate -- --seed 4711     one again, with its log
+//! cargo run --release -p pool-testkit --bin simulate -- --help
 //! ```
 //!
 //! The machines are the real ones, and so are the ids on the wire; sockets, TLS and time are made
 //! up. Each seed lives through three phases: faults, in which only safety is asked for; no faults, in
 //! which liveness must follow; and the close. After every call of a machine these are checked:
 //!
-//! 1. Every connection is in one state, comes there by an edge of the [table](tally::EDGES), has one
+//! 1. Every connection is in one state, comes there by an edge of the [table](world::EDGES), has one
 //!    owner, and ends once; nothing names it afterwards.
 //! 2. Supply, dials, handshakes and sources stay within their limits.
 //! 3. Capacity and interval stay within their bounds and move by steps.
@@ -24,23 +24,7 @@
 //! 8. After a close nothing begins and everything comes out; a flush ends all that is older.
 //! 9. Clocks jump, events come late or for nothing; what is stale changes only a counter.
 //! 10. Waiters and connections are bounded; the same seed gives the same log.
-#![allow(
-    clippy::indexing_slicing,
-    reason = "the tables of a simulation are indexed by its own numbers; a panic is a violation"
-)]
-
-mod end;
-mod faults;
-mod handshake;
-mod network;
-mod options;
-mod phases;
 mod report;
-mod tally;
-mod users;
-mod violation;
-mod waiting;
-mod world;
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
@@ -52,10 +36,8 @@ use std::thread;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use options::Options;
-use phases::Outcome;
-use tally::Tally;
-use violation::Violation;
+use pool_testkit::violation::Violation;
+use pool_testkit::world::{self, Options, Outcome, Tally};
 
 /// Simulates clients and servers of the pool on a network that fails them.
 #[derive(Parser)]
@@ -116,7 +98,7 @@ fn main() -> ExitCode {
     report::print(&tally, began.elapsed());
     for Failure { flag, violation, .. } in &failures {
         println!("violation of {}: {}", violation.invariant, violation.seen);
-        println!("  replay: cargo run --release -p pool-proto --example simulate -- {flag}");
+        println!("  replay: cargo run --release -p pool-testkit --bin simulate -- {flag}");
     }
     let rare = report::rarer_than(arguments.coverage, &tally);
     for line in &rare {
@@ -133,7 +115,7 @@ fn clock() -> std::time::Instant {
 
 /// Lives through one seed, and takes a panic for a violation.
 fn live(options: Options, log: bool) -> Outcome {
-    catch_unwind(AssertUnwindSafe(|| phases::live(options, log))).unwrap_or_else(|panic| {
+    catch_unwind(AssertUnwindSafe(|| world::live(options, log))).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         let seen = format!("{} at {}", text.unwrap_or_default(), PANIC.take().unwrap_or_default());

@@ -6,9 +6,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use indicatif::HumanCount;
 use pool_proto::State;
 
-use crate::faults::Fault;
-use crate::options::Side;
-use crate::tally::{EDGES, Reasons, Tally};
+use pool_testkit::world::{EDGES, Fault, Reasons, Side, Tally};
 
 /// The mean wait before a dial after a failure, as a part of its bound: half of it with full jitter,
 /// and more where the client was in no hurry.

@@ -6,9 +6,9 @@ use pool_proto::{
     HandshakeFailure, Instant, PutError, Refusal, Stock, Token, WaitOutcome, WaitReason, WaiterId,
 };
 
-use super::super::call::{Answer, Call, Did};
 use super::waiters::{WaiterState, Want};
 use super::{Choices, Naive};
+use crate::call::{Answer, Call, Did};
 
 impl Naive {
     /// What the pool answers, and what it does.

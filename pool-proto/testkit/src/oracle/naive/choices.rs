@@ -7,7 +7,7 @@ use pool_proto::{
     WaitReason, WaiterId,
 };
 
-use super::super::call::{Answer, Did};
+use crate::call::{Answer, Did};
 
 /// What the machine chose, of what is its to choose.
 #[derive(Clone, Debug, Default)]

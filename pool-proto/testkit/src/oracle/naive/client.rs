@@ -6,9 +6,9 @@ use std::time::Duration;
 use pool_proto::State::*;
 use pool_proto::{CloseReason, Instant, Stats, Token, Tuner, Tuning, WaitReason};
 
-use super::super::call::Did;
-use super::super::setup::Setup;
 use super::{Connection, Naive, Supply};
+use crate::call::Did;
+use crate::setup::Setup;
 
 /// A connection that the peer closes this soon after it was established, unused, was no success.
 const SETTLING: Duration = Duration::from_secs(1);

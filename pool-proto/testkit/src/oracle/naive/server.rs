@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use pool_proto::State::{self, *};
 use pool_proto::{CloseReason, Rejected, Token};
 
-use super::super::call::Answer;
 use super::{Connection, Naive, Supply};
+use crate::call::Answer;
 
 #[derive(Clone, Debug, Default, Hash)]
 pub struct Door {

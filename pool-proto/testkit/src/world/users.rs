@@ -5,10 +5,10 @@ use pool_proto::{
     Acquired, CheckResult, Collected, ConnId, Event, IdExchange, Lease, Stock, Token, WaiterId,
 };
 
-use crate::faults::Fault;
-use crate::network::{Stage, side_of, transport_of};
-use crate::options::{Side, Takers};
-use crate::violation::{Checked, ensure};
+use crate::violation::{Verdict, ensure};
+use crate::world::faults::Fault;
+use crate::world::network::{Stage, side_of, transport_of};
+use crate::world::options::{Side, Takers};
 use crate::world::{What, World};
 
 /// What the users tell each other beside the pool's connections: take the connection with this id.
@@ -70,7 +70,7 @@ const fn byte(conversation: u32, from: Side, offset: u16) -> u8 {
 impl World {
     /// All bursts of users of phase 1.
     pub(crate) fn plan_users(&mut self) {
-        let end = crate::network::nanos(self.options.duration);
+        let end = crate::world::network::nanos(self.options.duration);
         let takers: &[Side] = match self.options.takers {
             Takers::Client => &[Side::Client],
             Takers::Server => &[Side::Server],
@@ -92,7 +92,7 @@ impl World {
     }
 
     /// A burst of users comes.
-    pub(crate) fn users(&mut self, side: Side) -> Checked {
+    pub(crate) fn users(&mut self, side: Side) -> Verdict {
         for _ in 0..self.random.u32(1..=self.options.burst) {
             if !self.up[side as usize] {
                 return Ok(());
@@ -138,14 +138,14 @@ impl World {
     }
 
     /// Somebody takes any connection.
-    pub(crate) fn take(&mut self, side: Side, kind: Kind) -> Checked {
+    pub(crate) fn take(&mut self, side: Side, kind: Kind) -> Verdict {
         let conversation = self.new_conversation();
         let part = self.new_part(side, kind, conversation);
         self.take_any(part, false)
     }
 
     /// Somebody takes any connection, for the length of phase 2.
-    pub(crate) fn take_and_hold(&mut self, side: Side) -> Checked<u32> {
+    pub(crate) fn take_and_hold(&mut self, side: Side) -> Verdict<u32> {
         let conversation = self.new_conversation();
         let part = self.add_part(side, Kind::Alone, conversation);
         self.take_any(part, false)?;
@@ -153,14 +153,14 @@ impl World {
     }
 
     /// Somebody asks for an id of which nobody has told.
-    fn converse_alone(&mut self, side: Side, id: ConnId) -> Checked {
+    fn converse_alone(&mut self, side: Side, id: ConnId) -> Verdict {
         let conversation = self.new_conversation();
         self.conversations[conversation as usize].reuse = false;
         let part = self.new_part(side, Kind::Guess(id), conversation);
         self.take_by_id(part, id)
     }
 
-    fn wait_for_stock(&mut self, side: Side) -> Checked {
+    fn wait_for_stock(&mut self, side: Side) -> Verdict {
         let part = self.new_part(side, Kind::Stock, 0);
         let (now, ready) = (self.now, self.random.u32(0..14));
         let answer = self.ends[side as usize].wait_ready(now, ready, &mut self.tally)?;
@@ -171,19 +171,19 @@ impl World {
         self.carry_out(side)
     }
 
-    fn take_any(&mut self, part: u32, again: bool) -> Checked {
+    fn take_any(&mut self, part: u32, again: bool) -> Verdict {
         let (now, side) = (self.now, self.parts[part as usize].side);
         let answer = self.ends[side as usize].acquire(now, again, &mut self.tally)?;
         self.acquired(part, answer)
     }
 
-    fn take_by_id(&mut self, part: u32, id: ConnId) -> Checked {
+    fn take_by_id(&mut self, part: u32, id: ConnId) -> Verdict {
         let (now, side) = (self.now, self.parts[part as usize].side);
         let answer = self.ends[side as usize].acquire_by_id(now, id, &mut self.tally)?;
         self.acquired(part, answer)
     }
 
-    fn acquired(&mut self, part: u32, answer: Acquired<u32>) -> Checked {
+    fn acquired(&mut self, part: u32, answer: Acquired<u32>) -> Verdict {
         let side = self.parts[part as usize].side;
         self.note(|| format!("  {side:?} part {part} acquires: {answer:?}"));
         match answer {
@@ -226,7 +226,7 @@ impl World {
         }
     }
 
-    pub(crate) fn collect(&mut self, part: u32) -> Checked {
+    pub(crate) fn collect(&mut self, part: u32) -> Verdict {
         let Part { side, state: State::Waiting(waiter), .. } = self.parts[part as usize] else {
             return Ok(());
         };
@@ -244,7 +244,7 @@ impl World {
     }
 
     /// A driver has a lease for a user: it looks at the connection first.
-    fn leased(&mut self, part: u32, lease: Lease<u32>) -> Checked {
+    fn leased(&mut self, part: u32, lease: Lease<u32>) -> Verdict {
         let (side, kind) = (self.parts[part as usize].side, self.parts[part as usize].kind);
         let by_id = matches!(kind, Kind::Second(_) | Kind::Guess(_));
         let at = lease.connection;
@@ -281,7 +281,7 @@ impl World {
     }
 
     /// The other end is told which connection to take.
-    pub(crate) fn hear(&mut self, side: Side, epoch: u32, message: Message) -> Checked {
+    pub(crate) fn hear(&mut self, side: Side, epoch: u32, message: Message) -> Verdict {
         if epoch != self.epoch[side as usize] || !self.up[side as usize] {
             return Ok(());
         }
@@ -297,7 +297,7 @@ impl World {
     }
 
     /// Reads what has arrived for one part of a conversation, and answers.
-    pub(crate) fn converse(&mut self, part: u32) -> Checked {
+    pub(crate) fn converse(&mut self, part: u32) -> Verdict {
         let Part { side, conversation, kind, state, got, .. } = self.parts[part as usize];
         let State::Leased { at, .. } = state else { return Ok(()) };
         if matches!(kind, Kind::Alone | Kind::Guess(_)) {
@@ -342,7 +342,7 @@ impl World {
     }
 
     /// The end of a conversation, as one of them sees it.
-    fn finish(&mut self, part: u32) -> Checked {
+    fn finish(&mut self, part: u32) -> Verdict {
         let Part { side, conversation, state: State::Leased { at, token }, .. } =
             self.parts[part as usize]
         else {
@@ -364,7 +364,7 @@ impl World {
     }
 
     /// A user closes a connection.
-    fn release(&mut self, part: u32) -> Checked {
+    fn release(&mut self, part: u32) -> Verdict {
         let Part { side, state: State::Leased { at, token }, .. } = self.parts[part as usize]
         else {
             return Ok(());
@@ -375,7 +375,7 @@ impl World {
     }
 
     /// Somebody has lost patience.
-    pub(crate) fn give_up(&mut self, part: u32) -> Checked {
+    pub(crate) fn give_up(&mut self, part: u32) -> Verdict {
         let Part { side, state, .. } = self.parts[part as usize];
         if !self.up[side as usize] {
             return Ok(());

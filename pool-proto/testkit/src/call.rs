@@ -8,7 +8,7 @@ use pool_proto::{
     WaiterId,
 };
 
-use super::setup::Setup;
+use crate::setup::Setup;
 
 /// What one call does, in a pool whose connections are numbers.
 pub type Did = Action<u32>;

@@ -2,7 +2,7 @@
 
 use pool_proto::{Collected, ConnId, WaiterId};
 
-use crate::violation::{Checked, ensure};
+use crate::violation::{Verdict, ensure};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Want {
@@ -78,7 +78,7 @@ impl Waiting {
     ///
     /// One that was `bereft` of what it was promised may have been promised another in the same
     /// step, and is woken for that again.
-    pub(crate) fn woken(&mut self, waiter: WaiterId, bereft: bool) -> Checked {
+    pub(crate) fn woken(&mut self, waiter: WaiterId, bereft: bool) -> Verdict {
         let at = self.queue.iter().position(|(queued, _)| *queued == waiter);
         let Some(at) = at else {
             let replaced = bereft && self.called.iter().any(|(called, _)| *called == waiter);
@@ -110,7 +110,7 @@ impl Waiting {
         &mut self,
         waiter: WaiterId,
         answer: &Collected<u32>,
-    ) -> Checked<Option<Want>> {
+    ) -> Verdict<Option<Want>> {
         let queued = self.queue.iter().find(|(other, _)| *other == waiter).map(|(_, want)| *want);
         let called = self.called.iter().position(|(other, _)| *other == waiter);
         match (answer, queued, called) {

@@ -2,14 +2,14 @@
 
 /// An invariant that did not hold.
 #[derive(Clone, Debug)]
-pub(crate) struct Violation {
+pub struct Violation {
     /// Which one, with its number in the list at the top of the simulation.
-    pub(crate) invariant: &'static str,
+    pub invariant: &'static str,
     /// What was seen.
-    pub(crate) seen: String,
+    pub seen: String,
 }
 
-pub(crate) type Checked<T = ()> = Result<T, Violation>;
+pub type Verdict<T = ()> = Result<T, Violation>;
 
 /// Returns from the function with a [`Violation`] unless the condition holds.
 macro_rules! ensure {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use pool_proto::{CloseReason, State};
 
-use crate::faults::Fault;
-use crate::options::Side;
-use crate::violation::{Checked, ensure};
+use crate::violation::{Verdict, ensure};
+use crate::world::faults::Fault;
+use crate::world::options::Side;
 
 /// The states, and one more for "no such connection": before its birth, after its end.
 pub(crate) const PLACES: usize = State::ALL.len() + 1;
@@ -16,7 +16,7 @@ const NOWHERE: usize = State::ALL.len();
 /// connection through several of the internal ones at once.
 ///
 /// The first column is where it comes from, the second where it goes; then who has the edge.
-pub(crate) const EDGES: [(Option<State>, Option<State>, Who); 31] = {
+pub const EDGES: [(Option<State>, Option<State>, Who); 31] = {
     use State::{Checking, Claimed, Dialing, Granted, Handshaking, Idle, Leased, Resting};
     use Who::{Both, Client, Server};
     [
@@ -56,14 +56,14 @@ pub(crate) const EDGES: [(Option<State>, Option<State>, Who); 31] = {
 
 /// Whose edge it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Who {
+pub enum Who {
     Client,
     Server,
     Both,
 }
 
 impl Who {
-    pub(crate) fn has(self, side: Side) -> bool {
+    pub fn has(self, side: Side) -> bool {
         match self {
             Self::Both => true,
             Self::Client => side == Side::Client,
@@ -74,29 +74,29 @@ impl Who {
 
 /// Counts of one seed, or of many.
 #[derive(Clone)]
-pub(crate) struct Tally {
-    pub(crate) seeds: u64,
+pub struct Tally {
+    pub seeds: u64,
     /// Calls of the machines, each of them checked.
-    pub(crate) steps: u64,
-    pub(crate) simulated: Duration,
-    pub(crate) faults: [u64; Fault::ALL.len()],
-    pub(crate) edges: [[[u64; PLACES]; PLACES]; 2],
-    pub(crate) ends: [Reasons; 2],
+    pub steps: u64,
+    pub simulated: Duration,
+    pub faults: [u64; Fault::ALL.len()],
+    pub edges: [[[u64; PLACES]; PLACES]; 2],
+    pub ends: [Reasons; 2],
     /// Waits before a dial after a failure, each as a part of its bound.
     waits: u64,
     wait_parts: f64,
-    pub(crate) connections: u64,
+    pub connections: u64,
     /// The most that one machine had at a time.
-    pub(crate) most: u32,
-    pub(crate) conversations: u64,
-    pub(crate) broken_conversations: u64,
-    pub(crate) bytes: u64,
+    pub most: u32,
+    pub conversations: u64,
+    pub broken_conversations: u64,
+    pub bytes: u64,
     /// Waiters of phase 2 that were served in time, and stocks that filled up.
-    pub(crate) served: u64,
-    pub(crate) filled: u64,
+    pub served: u64,
+    pub filled: u64,
     /// Seeds in whose phase 2 there were waiters to be served, and a conversation.
-    pub(crate) serving_seeds: u64,
-    pub(crate) last_conversations: u64,
+    pub serving_seeds: u64,
+    pub last_conversations: u64,
 }
 
 impl Default for Tally {
@@ -125,40 +125,40 @@ impl Default for Tally {
 
 impl Tally {
     /// A connection of `side` has gone from one state to another.
-    pub(crate) fn edge(&mut self, side: Side, from: Option<State>, to: Option<State>) -> Checked {
+    pub fn edge(&mut self, side: Side, from: Option<State>, to: Option<State>) -> Verdict {
         let known = EDGES.iter().any(|(a, b, who)| *a == from && *b == to && who.has(side));
         ensure!(known, "1: only edges that there are", "{side:?}: {from:?} to {to:?}");
         self.edges[side as usize][place(from)][place(to)] += 1;
         Ok(())
     }
 
-    pub(crate) fn edge_count(&self, side: Side, from: Option<State>, to: Option<State>) -> u64 {
+    pub fn edge_count(&self, side: Side, from: Option<State>, to: Option<State>) -> u64 {
         self.edges[side as usize][place(from)][place(to)]
     }
 
-    pub(crate) fn end(&mut self, side: Side, reason: CloseReason) {
+    pub fn end(&mut self, side: Side, reason: CloseReason) {
         self.ends[side as usize].add(reason, 1);
     }
 
-    pub(crate) fn fault(&mut self, fault: Fault) {
+    pub fn fault(&mut self, fault: Fault) {
         self.faults[fault as usize] += 1;
     }
 
     /// A client has waited for `wait` after a failure, which may be up to `bound`.
-    pub(crate) fn waited(&mut self, wait: Duration, bound: Duration) {
+    pub fn waited(&mut self, wait: Duration, bound: Duration) {
         self.waits += 1;
         self.wait_parts += wait.as_secs_f64() / bound.as_secs_f64().max(1e-9);
     }
 
     /// The mean wait after a failure as a part of its bound, which is half if the jitter is full
     /// (and more where the client was in no hurry); `None` with too few of them to tell.
-    pub(crate) fn mean_wait(&self) -> Option<f64> {
+    pub fn mean_wait(&self) -> Option<f64> {
         #[expect(clippy::cast_precision_loss, reason = "a mean of millions at the most")]
         let waits = self.waits as f64;
         (self.waits >= 10_000).then(|| self.wait_parts / waits)
     }
 
-    pub(crate) fn merge(&mut self, other: &Self) {
+    pub fn merge(&mut self, other: &Self) {
         self.seeds += other.seeds;
         self.steps += other.steps;
         self.simulated += other.simulated;
@@ -194,21 +194,21 @@ fn place(state: Option<State>) -> usize {
 
 /// How many connections ended for which reason.
 #[derive(Clone, Default)]
-pub(crate) struct Reasons(Vec<(CloseReason, u64)>);
+pub struct Reasons(Vec<(CloseReason, u64)>);
 
 impl Reasons {
-    pub(crate) fn add(&mut self, reason: CloseReason, more: u64) {
+    pub fn add(&mut self, reason: CloseReason, more: u64) {
         match self.0.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, count)) => *count += more,
             None => self.0.push((reason, more)),
         }
     }
 
-    pub(crate) fn of(&self, reason: CloseReason) -> u64 {
+    pub fn of(&self, reason: CloseReason) -> u64 {
         self.iter().find(|(known, _)| *known == reason).map_or(0, |(_, count)| count)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (CloseReason, u64)> + '_ {
+    pub fn iter(&self) -> impl Iterator<Item = (CloseReason, u64)> + '_ {
         self.0.iter().copied()
     }
 }

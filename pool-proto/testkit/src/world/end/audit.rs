@@ -7,13 +7,13 @@ use pool_proto::{
 };
 
 use super::{End, Life, on};
-use crate::options::Side;
-use crate::tally::Tally;
-use crate::violation::{Checked, ensure};
-use crate::waiting::Want;
+use crate::violation::{Verdict, ensure};
+use crate::world::options::Side;
+use crate::world::tally::Tally;
+use crate::world::waiting::Want;
 
 impl End {
-    pub(super) fn audit(&mut self, tally: &mut Tally) -> Checked {
+    pub(super) fn audit(&mut self, tally: &mut Tally) -> Verdict {
         let stats = self.stats();
         let waits = |waiter| on!(&self.machine, pool => pool.why(waiter)).is_some();
         if self.waiting.called() > 0 {
@@ -33,7 +33,7 @@ impl End {
 
     /// 1: every connection is in one state, which the machine's counters count, and has come there
     /// by an edge that there is. 6: nothing is due before `poll_timeout`.
-    fn look_at_all(&mut self, stats: &Stats, tally: &mut Tally) -> Checked {
+    fn look_at_all(&mut self, stats: &Stats, tally: &mut Tally) -> Verdict {
         let mut counts = [0u32; State::ALL.len()];
         let mut first_due = None;
         for life in self.lives.iter_mut().flatten() {
@@ -95,7 +95,7 @@ impl End {
     }
 
     /// 6: after a timeout, nothing is due.
-    pub(super) fn check_nothing_is_overdue(&self) -> Checked {
+    pub(super) fn check_nothing_is_overdue(&self) -> Verdict {
         let due = on!(&self.machine, pool => pool.poll_timeout());
         ensure!(
             due.is_none_or(|due| due > self.seen),
@@ -117,7 +117,7 @@ impl End {
     }
 
     /// 5: nobody waits for what is there.
-    fn check_waiters(&self, stats: &Stats) -> Checked {
+    fn check_waiters(&self, stats: &Stats) -> Verdict {
         let told = stats.waiters as usize;
         let waiting = self.waiting.len();
         ensure!(told == waiting, "5: each waiter is one", "{told} for {waiting}");
@@ -142,7 +142,7 @@ impl End {
     }
 
     /// 2: supply within capacity and limits.
-    fn check_limits(&self, stats: &Stats) -> Checked {
+    fn check_limits(&self, stats: &Stats) -> Verdict {
         let bounds = &self.bounds;
         let total = stats.dialing + stats.handshaking + stats.idle;
         let supply = total + stats.returning;
@@ -177,7 +177,7 @@ impl End {
     }
 
     /// 7: a client that may dial, and lacks connections, does, whatever its other dials are up to.
-    fn check_nothing_is_left_undone(&self, stats: &Stats) -> Checked {
+    fn check_nothing_is_left_undone(&self, stats: &Stats) -> Verdict {
         let paced = self.side == Side::Server || self.bounds.tuning == Tuning::NodePass;
         if paced || self.closed || stats.failures_in_a_row > 0 {
             return Ok(());
@@ -198,7 +198,7 @@ impl End {
     }
 
     /// 1: what was found decides what becomes of a connection.
-    pub(super) fn check_finding(&mut self, token: Token, result: CheckResult) -> Checked {
+    pub(super) fn check_finding(&mut self, token: Token, result: CheckResult) -> Verdict {
         let kind = self.life(token).and_then(|life| life.kind);
         let state = self.state(token);
         let right = match (kind, result) {
@@ -218,7 +218,7 @@ impl End {
     }
 
     /// 1: a connection ends for a reason that holds.
-    pub(super) fn check_reason(&self, life: &Life, reason: CloseReason) -> Checked {
+    pub(super) fn check_reason(&self, life: &Life, reason: CloseReason) -> Verdict {
         let due = self.bounds.period(life.state).map(|period| life.since + period);
         let right = match reason {
             _ if self.large => true,
@@ -244,7 +244,7 @@ impl End {
 
     /// 2: whoever is turned away from a full server has no reason to complain of another source.
     /// From a server without a free handshake: nobody else has two more of them under way.
-    pub(super) fn check_no_door_is_blocked(&self, source: u16) -> Checked {
+    pub(super) fn check_no_door_is_blocked(&self, source: u16) -> Verdict {
         let handshakes = |of: Option<u16>| {
             let theirs = |life: &&Life| life.source == of && life.state == State::Handshaking;
             self.lives.iter().flatten().filter(theirs).count()
@@ -268,7 +268,7 @@ impl End {
         source: u16,
         held: usize,
         evictable: &[State],
-    ) -> Checked {
+    ) -> Verdict {
         let outside = |life: &&Life| matches!(life.state, State::Leased | State::Claimed);
         let supply = self.lives.iter().flatten().filter(|life| !outside(life)).count();
         if supply > self.bounds.capacity.1 as usize {
@@ -290,7 +290,7 @@ impl End {
     }
 
     /// 3: capacity and interval stay within their bounds, and move by steps.
-    fn check_tuning(&self, stats: &Stats) -> Checked {
+    fn check_tuning(&self, stats: &Stats) -> Verdict {
         let (low, high) = self.bounds.capacity;
         let (capacity, before) = (stats.capacity, self.before.capacity);
         let within = (low..=high).contains(&capacity);
@@ -313,7 +313,7 @@ impl End {
     }
 
     /// 7: while attempts fail, there is one at a time, after a wait that is drawn from the backoff.
-    fn check_backoff(&mut self, stats: &Stats, tally: &mut Tally) -> Checked {
+    fn check_backoff(&mut self, stats: &Stats, tally: &mut Tally) -> Verdict {
         let (failures, before) = (stats.failures_in_a_row, self.before.failures_in_a_row);
         if self.dialled
             && let Some((since, bound)) = self.backing_off.take()
@@ -336,7 +336,7 @@ impl End {
     }
 
     /// 4 and 5: a lease is what was asked for, fit to be handed out, and nobody else's.
-    pub(super) fn check_lease(&mut self, lease: &Lease<u32>, want: Want) -> Checked {
+    pub(super) fn check_lease(&mut self, lease: &Lease<u32>, want: Want) -> Verdict {
         ensure!(!self.closed, "8: no lease after close", "{lease:?}");
         let (seen, bounds, large) = (self.seen, self.bounds, self.large);
         let Some(life) = self.life(lease.token).copied() else {
@@ -372,7 +372,7 @@ impl End {
     }
 
     /// Each refusal has its condition. One that is `late` was decided when its waiter was woken.
-    pub(super) fn check_refusal(&self, refusal: Refusal, want: Want, late: bool) -> Checked {
+    pub(super) fn check_refusal(&self, refusal: Refusal, want: Want, late: bool) -> Verdict {
         let right = match refusal {
             Refusal::PoolClosed => self.closed,
             Refusal::UnknownId { id } | Refusal::Gone { id, .. } => {
@@ -400,7 +400,7 @@ impl End {
     }
 
     /// 1 and 8: everything that went in has come out, and the machine's own count of ends agrees.
-    pub(crate) fn final_audit(&self) -> Checked {
+    pub(crate) fn final_audit(&self) -> Verdict {
         ensure!(self.live == 0, "8: close ends everything", "{} live", self.live);
         ensure!(self.inside == 0, "1: everything comes out", "{} inside", self.inside);
         let due = on!(&self.machine, pool => pool.poll_timeout());

@@ -3,9 +3,9 @@
 use pool_proto::{Acquired, Action, CloseReason, ConnId, Instant, Lease, State, Token, WaiterId};
 
 use super::{End, Life, Place, on};
-use crate::tally::Tally;
-use crate::violation::{Checked, ensure};
-use crate::waiting::Want;
+use crate::violation::{Verdict, ensure};
+use crate::world::tally::Tally;
+use crate::world::waiting::Want;
 
 impl End {
     /// The id of a live connection, as far as it is known.
@@ -38,7 +38,7 @@ impl End {
         state: State,
         source: Option<u16>,
         tally: &mut Tally,
-    ) -> Checked {
+    ) -> Verdict {
         if self.lives.len() <= token.slot() {
             self.lives.resize(token.slot() + 1, None);
         }
@@ -53,7 +53,7 @@ impl End {
     }
 
     /// A live connection has this id from now on.
-    pub(super) fn name(&mut self, token: Token, id: ConnId) -> Checked {
+    pub(super) fn name(&mut self, token: Token, id: ConnId) -> Verdict {
         if let Some(life) = self.life(token) {
             life.id = Some(id);
         }
@@ -63,7 +63,7 @@ impl End {
     }
 
     /// The driver passes a connection to the machine.
-    pub(super) fn give(&mut self, connection: u32) -> Checked {
+    pub(super) fn give(&mut self, connection: u32) -> Verdict {
         let place = self.places.entry(connection).or_insert(Place::Driver);
         ensure!(*place == Place::Driver, "1: one owner", "{connection} was not the driver's");
         *place = Place::Machine;
@@ -71,7 +71,7 @@ impl End {
         Ok(())
     }
 
-    fn take(&mut self, connection: u32, to: Place) -> Checked {
+    fn take(&mut self, connection: u32, to: Place) -> Verdict {
         let Some(place) = self.places.get_mut(&connection) else {
             ensure!(false, "1: one owner", "{connection} came out and never went in");
             return Ok(());
@@ -82,7 +82,7 @@ impl End {
         Ok(())
     }
 
-    pub(super) fn answered(&mut self, answer: &Acquired<u32>, want: Want, again: bool) -> Checked {
+    pub(super) fn answered(&mut self, answer: &Acquired<u32>, want: Want, again: bool) -> Verdict {
         match answer {
             Acquired::Ready(lease) => self.leased(lease, want),
             Acquired::Queued(waiter) => self.queued(*waiter, want, again),
@@ -90,14 +90,14 @@ impl End {
         }
     }
 
-    pub(super) fn leased(&mut self, lease: &Lease<u32>, want: Want) -> Checked {
+    pub(super) fn leased(&mut self, lease: &Lease<u32>, want: Want) -> Verdict {
         self.take(lease.connection, Place::Driver)?;
         self.leases += 1;
         self.check_lease(lease, want)
     }
 
     /// Somebody is let in to wait: within the limit, unless it had waited before.
-    pub(super) fn queued(&mut self, waiter: WaiterId, want: Want, again: bool) -> Checked {
+    pub(super) fn queued(&mut self, waiter: WaiterId, want: Want, again: bool) -> Verdict {
         let (all, most) = (self.waiting.all(), self.bounds.max_waiters as usize);
         ensure!(again || all < most, "10: waiters are bounded", "{all} for {most}");
         self.waiting.queue(waiter, want, again);
@@ -105,13 +105,13 @@ impl End {
     }
 
     /// Carries the machine's actions into the account, and checks it.
-    pub(super) fn settle(&mut self, tally: &mut Tally) -> Checked {
+    pub(super) fn settle(&mut self, tally: &mut Tally) -> Verdict {
         self.account(tally)?;
         tally.steps += 1;
         self.audit(tally)
     }
 
-    pub(super) fn account(&mut self, tally: &mut Tally) -> Checked {
+    pub(super) fn account(&mut self, tally: &mut Tally) -> Verdict {
         while let Some(action) = on!(&mut self.machine, pool => pool.poll_action()) {
             self.account_for(&action, tally)?;
             self.did.push_back(action);
@@ -119,7 +119,7 @@ impl End {
         Ok(())
     }
 
-    fn account_for(&mut self, action: &Action<u32>, tally: &mut Tally) -> Checked {
+    fn account_for(&mut self, action: &Action<u32>, tally: &mut Tally) -> Verdict {
         match *action {
             Action::Dial { token } => {
                 ensure!(!self.closed, "8: no dial after close", "{action:?}");
@@ -169,7 +169,7 @@ impl End {
         token: Token,
         reason: CloseReason,
         tally: &mut Tally,
-    ) -> Checked {
+    ) -> Verdict {
         let life = self.lives.get_mut(token.slot()).and_then(Option::take);
         let Some(life) = life.filter(|life| life.token == token) else {
             ensure!(false, "1: a transport ends once", "{token:?}: {reason}");
@@ -195,7 +195,7 @@ impl End {
         reason: CloseReason,
         tally: &mut Tally,
         which: impl Fn(&Life) -> bool,
-    ) -> Checked {
+    ) -> Verdict {
         if self.checking == 0 {
             return Ok(());
         }

@@ -14,10 +14,10 @@ use pool_proto::{
     WaiterId,
 };
 
-use crate::options::{Bounds, Side};
-use crate::tally::{Reasons, Tally};
-use crate::violation::{Checked, ensure};
-use crate::waiting::{Waiting, Want};
+use crate::violation::{Verdict, ensure};
+use crate::world::options::{Bounds, Side};
+use crate::world::tally::{Reasons, Tally};
+use crate::world::waiting::{Waiting, Want};
 
 pub(crate) enum Machine {
     Client(Client<u32>),
@@ -28,8 +28,8 @@ pub(crate) enum Machine {
 macro_rules! on {
     ($machine:expr, $pool:ident => $call:expr) => {
         match $machine {
-            $crate::end::Machine::Client($pool) => $call,
-            $crate::end::Machine::Server($pool) => $call,
+            $crate::world::end::Machine::Client($pool) => $call,
+            $crate::world::end::Machine::Server($pool) => $call,
         }
     };
 }
@@ -150,12 +150,12 @@ impl End {
 
     // --- the machine's calls, each of them accounted for ----------------------------------------
 
-    pub(crate) fn start(&mut self, now: u64, tally: &mut Tally) -> Checked {
+    pub(crate) fn start(&mut self, now: u64, tally: &mut Tally) -> Verdict {
         self.step(now);
         self.settle(tally)
     }
 
-    pub(crate) fn timeout(&mut self, now: u64, tally: &mut Tally) -> Checked {
+    pub(crate) fn timeout(&mut self, now: u64, tally: &mut Tally) -> Verdict {
         let clock = self.step(now);
         // What is with the driver to be checked ends without an action.
         let (late, drain_timeout) = (self.seen, self.bounds.drain_timeout);
@@ -167,7 +167,7 @@ impl End {
         self.check_nothing_is_overdue()
     }
 
-    pub(crate) fn event(&mut self, now: u64, event: Event<u32>, tally: &mut Tally) -> Checked {
+    pub(crate) fn event(&mut self, now: u64, event: Event<u32>, tally: &mut Tally) -> Verdict {
         let clock = self.step(now);
         let (mut named, mut checked) = (None, None);
         match &event {
@@ -228,7 +228,7 @@ impl End {
         now: u64,
         event: Event<u32>,
         tally: &mut Tally,
-    ) -> Checked {
+    ) -> Verdict {
         let clock = self.step(now);
         let mut expected = self.stats();
         expected.totals.stale_events += 1;
@@ -243,7 +243,7 @@ impl End {
         now: u64,
         again: bool,
         tally: &mut Tally,
-    ) -> Checked<Acquired<u32>> {
+    ) -> Verdict<Acquired<u32>> {
         let clock = self.step(now);
         let answer = on!(&mut self.machine, pool => if again {
             pool.acquire_again(clock)
@@ -260,7 +260,7 @@ impl End {
         now: u64,
         id: ConnId,
         tally: &mut Tally,
-    ) -> Checked<Acquired<u32>> {
+    ) -> Verdict<Acquired<u32>> {
         let clock = self.step(now);
         let answer = on!(&mut self.machine, pool => pool.acquire_by_id(clock, id));
         self.answered(&answer, Want::Id(id), false)?;
@@ -268,7 +268,7 @@ impl End {
         Ok(answer)
     }
 
-    pub(crate) fn wait_ready(&mut self, now: u64, ready: u32, tally: &mut Tally) -> Checked<Stock> {
+    pub(crate) fn wait_ready(&mut self, now: u64, ready: u32, tally: &mut Tally) -> Verdict<Stock> {
         let clock = self.step(now);
         let answer = on!(&mut self.machine, pool => pool.wait_ready(clock, ready));
         match answer {
@@ -288,7 +288,7 @@ impl End {
         now: u64,
         waiter: WaiterId,
         tally: &mut Tally,
-    ) -> Checked<Collected<u32>> {
+    ) -> Verdict<Collected<u32>> {
         let clock = self.step(now);
         let answer = on!(&mut self.machine, pool => pool.collect(clock, waiter));
         let want = self.waiting.collected(waiter, &answer)?;
@@ -303,7 +303,7 @@ impl End {
         Ok(answer)
     }
 
-    pub(crate) fn cancel(&mut self, now: u64, waiter: WaiterId, tally: &mut Tally) -> Checked {
+    pub(crate) fn cancel(&mut self, now: u64, waiter: WaiterId, tally: &mut Tally) -> Verdict {
         let clock = self.step(now);
         let outcome = on!(&mut self.machine, pool => pool.cancel(clock, waiter));
         let waited = self.waiting.forget(waiter);
@@ -323,7 +323,7 @@ impl End {
         connection: u32,
         drained: Option<CheckResult>,
         tally: &mut Tally,
-    ) -> Checked {
+    ) -> Verdict {
         let clock = self.step(now);
         self.give(connection)?;
         let leased = self.state(token) == Some(State::Leased);
@@ -346,14 +346,14 @@ impl End {
         lease: Lease<u32>,
         result: CheckResult,
         tally: &mut Tally,
-    ) -> Checked {
+    ) -> Verdict {
         let clock = self.step(now);
         self.give(lease.connection)?;
         on!(&mut self.machine, pool => pool.reject(clock, lease.token, lease.connection, result));
         self.settle(tally)
     }
 
-    pub(crate) fn clean(&mut self, now: u64, tally: &mut Tally) -> Checked {
+    pub(crate) fn clean(&mut self, now: u64, tally: &mut Tally) -> Verdict {
         let clock = self.step(now);
         let idle = self.before.idle;
         let count = on!(&mut self.machine, pool => pool.clean(clock));
@@ -361,7 +361,7 @@ impl End {
         self.settle(tally)
     }
 
-    pub(crate) fn flush(&mut self, now: u64, tally: &mut Tally) -> Checked {
+    pub(crate) fn flush(&mut self, now: u64, tally: &mut Tally) -> Verdict {
         let clock = self.step(now);
         let live = self.live;
         self.end_checks(CloseReason::Flushed, tally, |_| true)?;
@@ -375,7 +375,7 @@ impl End {
         Ok(())
     }
 
-    pub(crate) fn close(&mut self, now: u64, tally: &mut Tally) -> Checked {
+    pub(crate) fn close(&mut self, now: u64, tally: &mut Tally) -> Verdict {
         let clock = self.step(now);
         self.closed = true;
         self.end_checks(CloseReason::PoolClosed, tally, |_| true)?;
@@ -396,7 +396,7 @@ impl End {
         now: u64,
         source: u16,
         tally: &mut Tally,
-    ) -> Checked<Result<Admission, Rejected>> {
+    ) -> Verdict<Result<Admission, Rejected>> {
         let clock = self.step(now);
         let [high, low] = source.to_be_bytes();
         let address = std::net::IpAddr::from([10, 0, high, low]);

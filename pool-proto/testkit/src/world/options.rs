@@ -12,18 +12,18 @@ use pool_proto::{
     ServerConfig, State, TakeOrder, Tuning,
 };
 
-use crate::faults::Fault;
+use crate::world::faults::Fault;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
+pub enum Side {
     Client,
     Server,
 }
 
 impl Side {
-    pub(crate) const BOTH: [Self; 2] = [Self::Client, Self::Server];
+    pub const BOTH: [Self; 2] = [Self::Client, Self::Server];
 
-    pub(crate) const fn other(self) -> Self {
+    pub const fn other(self) -> Self {
         match self {
             Self::Client => Self::Server,
             Self::Server => Self::Client,
@@ -33,24 +33,24 @@ impl Side {
 
 /// The settings of a machine, as the checks need them.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Bounds {
-    pub(crate) capacity: (u32, u32),
-    pub(crate) interval: (Duration, Duration),
-    pub(crate) tuning: Tuning,
-    pub(crate) take_order: TakeOrder,
-    pub(crate) max_dials: u32,
-    pub(crate) max_connections: u32,
-    pub(crate) max_waiters: u32,
-    pub(crate) max_handshakes: u32,
-    pub(crate) max_per_source: u32,
-    pub(crate) backoff: (Duration, Duration),
-    pub(crate) dial_timeout: Duration,
-    pub(crate) handshake_timeout: Duration,
-    pub(crate) idle_timeout: Option<Duration>,
-    pub(crate) max_lifetime: Option<Duration>,
-    pub(crate) claim_timeout: Duration,
-    pub(crate) reuse_delay: Duration,
-    pub(crate) drain_timeout: Duration,
+pub struct Bounds {
+    pub capacity: (u32, u32),
+    pub interval: (Duration, Duration),
+    pub tuning: Tuning,
+    pub take_order: TakeOrder,
+    pub max_dials: u32,
+    pub max_connections: u32,
+    pub max_waiters: u32,
+    pub max_handshakes: u32,
+    pub max_per_source: u32,
+    pub backoff: (Duration, Duration),
+    pub dial_timeout: Duration,
+    pub handshake_timeout: Duration,
+    pub idle_timeout: Option<Duration>,
+    pub max_lifetime: Option<Duration>,
+    pub claim_timeout: Duration,
+    pub reuse_delay: Duration,
+    pub drain_timeout: Duration,
 }
 
 /// What both builders have.
@@ -72,7 +72,7 @@ macro_rules! common {
 
 impl Bounds {
     /// How long a connection may stay in a state; `None` if nothing limits it.
-    pub(crate) fn period(&self, state: State) -> Option<Duration> {
+    pub fn period(&self, state: State) -> Option<Duration> {
         match state {
             State::Dialing => Some(self.dial_timeout),
             State::Handshaking => Some(self.handshake_timeout),
@@ -86,19 +86,19 @@ impl Bounds {
     }
 
     /// The latest end of the lifetime of a connection that is in the pool.
-    pub(crate) fn end_of(&self, established: Option<Instant>, state: State) -> Option<Instant> {
+    pub fn end_of(&self, established: Option<Instant>, state: State) -> Option<Instant> {
         let most = self.max_lifetime.filter(|_| matches!(state, State::Idle | State::Resting));
         Some(established? + most?)
     }
 
     /// The longest that a client may wait for its next attempt when one fails after so many failures.
-    pub(crate) fn longest_wait(&self, failures_before: u32) -> Duration {
+    pub fn longest_wait(&self, failures_before: u32) -> Duration {
         let (base, cap) = self.backoff;
         let factor = 1u32.checked_shl(failures_before).unwrap_or(u32::MAX);
         base.saturating_mul(factor).min(cap)
     }
 
-    pub(crate) fn client(&self, ids: IdExchange, seed: u64) -> Result<ClientConfig, ConfigError> {
+    pub fn client(&self, ids: IdExchange, seed: u64) -> Result<ClientConfig, ConfigError> {
         common!(ClientConfig::builder(), self, seed)
             .ids(ids)
             .tuning(self.tuning)
@@ -110,7 +110,7 @@ impl Bounds {
             .build()
     }
 
-    pub(crate) fn server(&self, format: IdFormat, seed: u64) -> Result<ServerConfig, ConfigError> {
+    pub fn server(&self, format: IdFormat, seed: u64) -> Result<ServerConfig, ConfigError> {
         common!(ServerConfig::builder(), self, seed)
             .id_format(format)
             .capacity(self.capacity.1)
@@ -122,7 +122,7 @@ impl Bounds {
 
 /// Who takes any connection, to tell its id to the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Takers {
+pub enum Takers {
     Client,
     Server,
     /// Both at a time: now and then they take the same connection, and lose it.
@@ -130,24 +130,24 @@ pub(crate) enum Takers {
 }
 
 /// What one seed is like.
-pub(crate) struct Options {
-    pub(crate) seed: u64,
+pub struct Options {
+    pub seed: u64,
     /// How long faults go on.
-    pub(crate) duration: Duration,
-    pub(crate) ids: IdExchange,
-    pub(crate) bounds: [Bounds; 2],
+    pub duration: Duration,
+    pub ids: IdExchange,
+    pub bounds: [Bounds; 2],
     /// One way, without faults.
-    pub(crate) delay: Duration,
-    pub(crate) jitter: Duration,
-    pub(crate) takers: Takers,
+    pub delay: Duration,
+    pub jitter: Duration,
+    pub takers: Takers,
     /// How many bursts of users come, and how many users in each at the most.
-    pub(crate) bursts: u32,
-    pub(crate) burst: u32,
+    pub bursts: u32,
+    pub burst: u32,
     /// Of 100 conversations, how many put their connections back.
-    pub(crate) reuse: u8,
-    pub(crate) timeout: RangeInclusive<u64>,
+    pub reuse: u8,
+    pub timeout: RangeInclusive<u64>,
     /// By fault: how many times in a run, or how many of 1,000 occasions.
-    pub(crate) faults: [u16; Fault::ALL.len()],
+    pub faults: [u16; Fault::ALL.len()],
 }
 
 const fn ms(millis: u64) -> Duration {
@@ -155,7 +155,7 @@ const fn ms(millis: u64) -> Duration {
 }
 
 impl Options {
-    pub(crate) fn draw(seed: u64) -> Self {
+    pub fn draw(seed: u64) -> Self {
         let mut random = Rng::with_seed(seed);
         let random = &mut random;
         let reuse_delay =
@@ -199,7 +199,7 @@ impl Options {
     }
 
     /// So many connections, few faults, and a short time.
-    pub(crate) fn large(seed: u64, connections: u32) -> Self {
+    pub fn large(seed: u64, connections: u32) -> Self {
         let mut options = Self::draw(seed);
         options.duration = Duration::from_secs(60);
         options.ids = IdExchange::default();
@@ -237,7 +237,7 @@ impl Options {
     }
 
     /// Whether a fault happens on this occasion.
-    pub(crate) fn strikes(&self, fault: Fault, random: &mut Rng) -> bool {
+    pub fn strikes(&self, fault: Fault, random: &mut Rng) -> bool {
         let chance = self.faults[fault as usize];
         chance > 0 && random.u16(..1000) < chance
     }

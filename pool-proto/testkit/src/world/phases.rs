@@ -6,24 +6,24 @@ use pool_proto::{
     Acquired, CheckResult, Event, HandshakeFailure, IdExchange, Refusal, State, Tuning,
 };
 
-use crate::faults::Fault;
-use crate::handshake::dial_and_handshake;
-use crate::network::{Segment, Stage, Transport, endpoint_of, nanos};
-use crate::options::{Options, Side, Takers};
-use crate::tally::Tally;
-use crate::users::Kind;
-use crate::violation::{Checked, Violation, ensure};
+use crate::violation::{Verdict, Violation, ensure};
+use crate::world::faults::Fault;
+use crate::world::handshake::dial_and_handshake;
+use crate::world::network::{Segment, Stage, Transport, endpoint_of, nanos};
+use crate::world::options::{Options, Side, Takers};
+use crate::world::tally::Tally;
+use crate::world::users::Kind;
 use crate::world::{What, World};
 
 /// What came of a seed.
-pub(crate) struct Outcome {
-    pub(crate) tally: Tally,
-    pub(crate) log: Option<String>,
-    pub(crate) violation: Option<Violation>,
+pub struct Outcome {
+    pub tally: Tally,
+    pub log: Option<String>,
+    pub violation: Option<Violation>,
 }
 
 /// Lives through one seed.
-pub(crate) fn live(options: Options, log: bool) -> Outcome {
+pub fn live(options: Options, log: bool) -> Outcome {
     let mut world = match World::new(options, log) {
         Ok(world) => world,
         Err(violation) => {
@@ -38,7 +38,7 @@ pub(crate) fn live(options: Options, log: bool) -> Outcome {
 }
 
 impl World {
-    fn live(&mut self) -> Checked {
+    fn live(&mut self) -> Verdict {
         for side in Side::BOTH {
             self.ends[side as usize].start(0, &mut self.tally)?;
             self.carry_out(side)?;
@@ -74,7 +74,7 @@ impl World {
         }
     }
 
-    pub(crate) fn strike(&mut self, fault: Fault) -> Checked {
+    pub(crate) fn strike(&mut self, fault: Fault) -> Verdict {
         if !self.faulty {
             return Ok(());
         }
@@ -171,7 +171,7 @@ impl World {
 
     /// The driver learns, by some way of its own, that a connection in the pool is dead: rather one
     /// that is promised to somebody, or rests, if there is one.
-    fn known_dead(&mut self, side: Side) -> Checked {
+    fn known_dead(&mut self, side: Side) -> Verdict {
         let state = |at: u32| {
             let end = &self.endpoints[at as usize];
             let token = end.token.filter(|_| end.stage == Stage::Pooled)?;
@@ -188,7 +188,7 @@ impl World {
     }
 
     /// Something is reported of a connection that has ended, or that does not fit one that lives.
-    fn stale_event(&mut self, side: Side) -> Checked {
+    fn stale_event(&mut self, side: Side) -> Verdict {
         let state = |at: u32| {
             let token = self.endpoints[at as usize].token?;
             Some((token, self.ends[side as usize].state(token)))
@@ -215,7 +215,7 @@ impl World {
     // --- phase 2: liveness ----------------------------------------------------------------------
 
     /// Users leave, faults stop, and what they have left behind comes to light.
-    fn stop_faults(&mut self) -> Checked {
+    fn stop_faults(&mut self) -> Verdict {
         self.faulty = false;
         self.partition = [0; 2];
         // Whatever is stuck ends: keep-alive finds the half-open ones, and strangers go home.
@@ -276,7 +276,7 @@ impl World {
     }
 
     /// 7: the first `capacity` waiters are served within the bound.
-    fn serve_everybody(&mut self) -> Checked {
+    fn serve_everybody(&mut self) -> Verdict {
         let [client, server] = Side::BOTH.map(|side| self.end(side).stats());
         let [ours, theirs] = self.options.bounds;
         // Claims of former times are in nobody's way but their limit's.
@@ -320,7 +320,7 @@ impl World {
     }
 
     /// 7: the stock fills up again.
-    fn fill_up(&mut self) -> Checked {
+    fn fill_up(&mut self) -> Verdict {
         let [ours, theirs] = self.options.bounds;
         let least = ours.capacity.0.min(theirs.capacity.1).min(theirs.max_per_source);
         let claimed = self.end(Side::Client).stats().claimed;
@@ -352,7 +352,7 @@ impl World {
 
     /// 4 and 7: one end takes any connection, the other is told its id and takes it, and all bytes
     /// arrive. Now and then its lifetime ends just then; so several may try.
-    fn hold_a_conversation(&mut self) -> Checked {
+    fn hold_a_conversation(&mut self) -> Verdict {
         if self.options.ids == IdExchange::None || self.is_narrow() {
             return Ok(());
         }
@@ -407,7 +407,7 @@ impl World {
 
     // --- phase 3: the close ---------------------------------------------------------------------
 
-    fn close_and_reopen(&mut self, side: Side) -> Checked {
+    fn close_and_reopen(&mut self, side: Side) -> Verdict {
         self.close(side)?;
         let later = self.random.u64(..10_000_000_000);
         self.at(self.now + later, What::Open(side));
@@ -415,7 +415,7 @@ impl World {
     }
 
     /// 8: after a close everything has come out, and nothing begins any more.
-    fn close(&mut self, side: Side) -> Checked {
+    fn close(&mut self, side: Side) -> Verdict {
         if !self.up[side as usize] {
             return Ok(());
         }

@@ -1,5 +1,20 @@
 //! The world of one seed: two ends, the network between them, users, a queue of what happens when.
 
+mod end;
+mod faults;
+mod handshake;
+mod network;
+mod options;
+mod phases;
+mod tally;
+mod users;
+mod waiting;
+
+pub use faults::Fault;
+pub use options::{Options, Side};
+pub use phases::{Outcome, live};
+pub use tally::{EDGES, Reasons, Tally};
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -9,13 +24,10 @@ use pool_proto::{
     Instant, Server, Token, TokenMap,
 };
 
-use crate::end::{End, Machine};
-use crate::faults::Fault;
-use crate::network::{Endpoint, Segment, Stage, Transport, endpoint_of};
-use crate::options::{Options, Side};
-use crate::tally::Tally;
-use crate::users::{Conversation, Message, Part};
-use crate::violation::{Checked, Violation};
+use self::end::{End, Machine};
+use self::network::{Endpoint, Segment, Stage, Transport, endpoint_of};
+use self::users::{Conversation, Message, Part};
+use crate::violation::{Verdict, Violation};
 
 /// What happens at some time.
 #[derive(Clone, Copy, Debug)]
@@ -163,7 +175,7 @@ impl World {
     }
 
     /// Lets everything happen until `until`, or until `done`; whether it was done.
-    pub(crate) fn run(&mut self, until: u64, done: impl Fn(&Self) -> bool) -> Checked<bool> {
+    pub(crate) fn run(&mut self, until: u64, done: impl Fn(&Self) -> bool) -> Verdict<bool> {
         while !done(self) {
             let due = self.queue.peek().is_some_and(|Reverse(entry)| entry.at <= until);
             let next = if due { self.queue.pop() } else { None };
@@ -177,7 +189,7 @@ impl World {
         Ok(true)
     }
 
-    fn happen(&mut self, what: What) -> Checked {
+    fn happen(&mut self, what: What) -> Verdict {
         self.note(|| format!("{what:?}"));
         match what {
             What::Timer(side, epoch) => self.timer(side, epoch),
@@ -234,14 +246,14 @@ impl World {
 
     // --- the drivers ----------------------------------------------------------------------------
 
-    pub(crate) fn event(&mut self, side: Side, event: Event<u32>) -> Checked {
+    pub(crate) fn event(&mut self, side: Side, event: Event<u32>) -> Verdict {
         let now = self.now;
         self.note(|| format!("  {side:?} is told {event:?}"));
         self.ends[side as usize].event(now, event, &mut self.tally)?;
         self.carry_out(side)
     }
 
-    fn timer(&mut self, side: Side, epoch: u32) -> Checked {
+    fn timer(&mut self, side: Side, epoch: u32) -> Verdict {
         let set_again = self.armed[side as usize].1 != self.now;
         if epoch != self.epoch[side as usize] || !self.up[side as usize] || set_again {
             return Ok(());
@@ -271,7 +283,7 @@ impl World {
     }
 
     /// Does what a machine wants done.
-    pub(crate) fn carry_out(&mut self, side: Side) -> Checked {
+    pub(crate) fn carry_out(&mut self, side: Side) -> Verdict {
         while let Some(action) = self.end(side).did.pop_front() {
             self.note(|| format!("  {side:?} wants {action:?}"));
             match action {
@@ -296,13 +308,13 @@ impl World {
         self.close_endpoint(at);
     }
 
-    fn check(&mut self, side: Side, token: Token, connection: u32, kind: CheckKind) -> Checked {
+    fn check(&mut self, side: Side, token: Token, connection: u32, kind: CheckKind) -> Verdict {
         let result = match kind {
             CheckKind::Inspect => self.look(connection),
             CheckKind::Drain => self.drain(connection),
         };
         if self.strikes(Fault::LateCheck) {
-            let most = 2 * crate::network::nanos(self.end(side).bounds.drain_timeout);
+            let most = 2 * network::nanos(self.end(side).bounds.drain_timeout);
             let late = self.random.u64(..most);
             self.at(self.now + late, What::Checked(side, token, connection, result));
             return Ok(());
@@ -339,7 +351,7 @@ impl World {
     // --- machines come and go -------------------------------------------------------------------
 
     /// A new machine, after the last one was closed or has crashed.
-    pub(crate) fn open(&mut self, side: Side) -> Checked {
+    pub(crate) fn open(&mut self, side: Side) -> Verdict {
         if self.up[side as usize] {
             return Ok(());
         }

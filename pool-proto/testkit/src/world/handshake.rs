@@ -11,10 +11,10 @@ use pool_proto::{
     IdWriter, Token,
 };
 
-use crate::faults::Fault;
-use crate::network::{HOME, Segment, Stage, endpoint_of, nanos, side_of, transport_of};
-use crate::options::Side;
-use crate::violation::Checked;
+use crate::violation::Verdict;
+use crate::world::faults::Fault;
+use crate::world::network::{HOME, Segment, Stage, endpoint_of, nanos, side_of, transport_of};
+use crate::world::options::Side;
 use crate::world::{What, World};
 
 const CLIENT_HELLO: usize = 8;
@@ -42,7 +42,7 @@ impl World {
     }
 
     /// A transport has come to the server's host.
-    pub(crate) fn admit(&mut self, transport: usize) -> Checked {
+    pub(crate) fn admit(&mut self, transport: usize) -> Verdict {
         let at = endpoint_of(transport, Side::Server);
         if self.transports[transport].cut[Side::Server as usize] {
             return Ok(());
@@ -90,7 +90,7 @@ impl World {
     }
 
     /// The client's driver has a connected transport.
-    pub(crate) fn accepted(&mut self, at: u32) -> Checked {
+    pub(crate) fn accepted(&mut self, at: u32) -> Verdict {
         let end = self.endpoint(at);
         end.stage = Stage::AwaitServerHello;
         let token = end.token;
@@ -102,7 +102,7 @@ impl World {
     }
 
     /// A step of the handshake, on either end.
-    pub(crate) fn shake_hands(&mut self, at: u32) -> Checked {
+    pub(crate) fn shake_hands(&mut self, at: u32) -> Verdict {
         let transport = transport_of(at);
         if self.transports[transport].endless {
             return Ok(());
@@ -148,7 +148,7 @@ impl World {
         }
     }
 
-    pub(crate) fn server_hello(&mut self, transport: usize) -> Checked {
+    pub(crate) fn server_hello(&mut self, transport: usize) -> Verdict {
         let at = endpoint_of(transport, Side::Server);
         if self.endpoint(at).stage == Stage::AwaitFinished {
             self.send_bytes(at, &[b's'; SERVER_HELLO]);
@@ -209,7 +209,7 @@ impl World {
     }
 
     /// The next byte of an id that trickles.
-    pub(crate) fn trickle(&mut self, transport: usize) -> Checked {
+    pub(crate) fn trickle(&mut self, transport: usize) -> Verdict {
         let at = endpoint_of(transport, Side::Server);
         if self.endpoint(at).stage != Stage::SendingId {
             return Ok(());
@@ -226,7 +226,7 @@ impl World {
     }
 
     /// The id has been flushed: from now on the server's end can be taken.
-    pub(crate) fn id_sent(&mut self, transport: usize) -> Checked {
+    pub(crate) fn id_sent(&mut self, transport: usize) -> Verdict {
         let at = endpoint_of(transport, Side::Server);
         if self.endpoint(at).stage != Stage::SendingId {
             return Ok(());
@@ -240,7 +240,7 @@ impl World {
         self.established(at, None)
     }
 
-    fn read_id(&mut self, at: u32) -> Checked {
+    fn read_id(&mut self, at: u32) -> Verdict {
         let end = self.endpoint(at);
         let ended = end.ended;
         let Some(reader) = end.reader.as_mut() else { return Ok(()) };
@@ -265,7 +265,7 @@ impl World {
     }
 
     /// A driver hands a connection to its machine, having looked at it once.
-    fn established(&mut self, at: u32, id: Option<ConnId>) -> Checked {
+    fn established(&mut self, at: u32, id: Option<ConnId>) -> Verdict {
         let Some(token) = self.endpoint(at).token else {
             // A stranger, who stays a while.
             self.endpoint(at).stage = Stage::Gone;
