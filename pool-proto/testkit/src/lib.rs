@@ -14,6 +14,7 @@
 pub mod call;
 pub mod fuzz;
 pub mod harness;
+pub mod ledger;
 pub mod oracle;
 pub mod setup;
 pub mod violation;

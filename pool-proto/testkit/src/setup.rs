@@ -1,11 +1,37 @@
-//! A configuration in plain numbers, for both sides, that prints as such.
+//! The settings of a machine in plain numbers: one form for the builders, the ledger, the oracle and
+//! the world.
+//!
+//! It has the builders' own methods, so that a test reads as if it used a builder, and the ledger
+//! knows everything that the machine was told.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use pool_proto::{ClientConfig, IdExchange, ServerConfig, TakeOrder, Tuning};
+use pool_proto::{
+    ClientConfig, ConfigError, IdExchange, IdFormat, Instant, ServerConfig, State, TakeOrder,
+    Tuning,
+};
 
-/// How a client or a server is configured. What only the other side has is ignored.
+/// Which end of a connection a machine is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Client,
+    Server,
+}
+
+impl Side {
+    pub const BOTH: [Self; 2] = [Self::Client, Self::Server];
+
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+}
+
+/// The settings of a client or a server. Settings of the other side are ignored.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Setup {
     pub seed: u64,
     /// Server: the upper end is its capacity.
@@ -16,13 +42,15 @@ pub struct Setup {
     pub handshake_timeout: Duration,
     pub idle_timeout: Option<Duration>,
     pub max_lifetime: Option<Duration>,
-    /// Shortens lifetimes by chance, if there are any: see [`is_exact`](Self::is_exact).
-    pub jitter_percent: u8,
+    /// Shortens lifetimes by up to this fraction, at random: see [`is_exact`](Self::is_exact).
+    pub lifetime_jitter: f64,
     pub claim_timeout: Duration,
     pub reuse_delay: Duration,
     pub drain_timeout: Duration,
+    pub control_connection: bool,
+    /// Client: whether and how; server: how.
+    pub ids: IdExchange,
     // the client's
-    pub ids_exchanged: bool,
     pub tuning: Tuning,
     pub interval: (Duration, Duration),
     pub max_dials: u32,
@@ -41,50 +69,141 @@ const fn seconds(seconds: u64) -> Duration {
 
 /// Sets what both builders have.
 macro_rules! common {
-    ($builder:expr, $settings:expr) => {
+    ($builder:expr, $setup:expr) => {
         $builder
-            .seed($settings.seed)
-            .max_connections($settings.max_connections)
-            .max_waiters($settings.max_waiters)
-            .take_order($settings.take_order)
-            .handshake_timeout($settings.handshake_timeout)
-            .idle_timeout($settings.idle_timeout)
-            .max_lifetime($settings.max_lifetime)
-            .lifetime_jitter($settings.jitter())
-            .claim_timeout($settings.claim_timeout)
-            .reuse_delay($settings.reuse_delay)
-            .drain_timeout($settings.drain_timeout)
+            .seed($setup.seed)
+            .max_connections($setup.max_connections)
+            .max_waiters($setup.max_waiters)
+            .take_order($setup.take_order)
+            .handshake_timeout($setup.handshake_timeout)
+            .idle_timeout($setup.idle_timeout)
+            .max_lifetime($setup.max_lifetime)
+            .lifetime_jitter($setup.lifetime_jitter)
+            .claim_timeout($setup.claim_timeout)
+            .reuse_delay($setup.reuse_delay)
+            .drain_timeout($setup.drain_timeout)
+            .control_connection($setup.control_connection)
+    };
+}
+
+/// Some of the builders' methods.
+macro_rules! setters {
+    ($($name:ident: $type:ty),* $(,)?) => {
+        $(
+            #[must_use]
+            pub const fn $name(mut self, value: $type) -> Self {
+                self.$name = value;
+                self
+            }
+        )*
+    };
+}
+
+/// Those for settings that can be switched off.
+macro_rules! optional_setters {
+    ($($name:ident: $type:ty),* $(,)?) => {
+        $(
+            #[must_use]
+            pub fn $name(mut self, value: impl Into<Option<$type>>) -> Self {
+                self.$name = value.into();
+                self
+            }
+        )*
     };
 }
 
 impl Setup {
-    /// Small limits, and no timeout that ends a ready connection. Waits are so long that a random
-    /// one of zero does not happen.
-    pub const SMALL: Self = Self {
+    /// The builders' defaults, and a fixed seed.
+    pub const DEFAULT: Self = Self {
         seed: 1,
-        capacity: (1, 2),
-        max_connections: 3,
-        max_waiters: 2,
+        capacity: (4, 64),
+        max_connections: 65_536,
+        max_waiters: 65_536,
         take_order: TakeOrder::OldestFirst,
         handshake_timeout: seconds(10),
         idle_timeout: None,
         max_lifetime: None,
-        jitter_percent: 0,
+        lifetime_jitter: 0.1,
         claim_timeout: seconds(30),
         reuse_delay: Duration::ZERO,
         drain_timeout: seconds(1),
-        ids_exchanged: true,
+        control_connection: false,
+        ids: IdExchange::Wire(IdFormat::Hex8),
         tuning: Tuning::Demand,
+        interval: (Duration::from_millis(100), seconds(1)),
+        max_dials: 32,
+        dial_timeout: seconds(10),
+        backoff: (Duration::from_millis(200), seconds(30)),
+        max_handshakes: 256,
+        max_per_source: None,
+        listed: false,
+    };
+
+    /// Small limits, and no timeout that ends a ready connection. Waits after failures are so long
+    /// that a random wait of zero does not happen.
+    pub const SMALL: Self = Self {
+        capacity: (1, 2),
+        max_connections: 3,
+        max_waiters: 2,
+        lifetime_jitter: 0.0,
         interval: (seconds(2), seconds(8)),
         max_dials: 2,
         dial_timeout: seconds(5),
         backoff: (seconds(20), seconds(70)),
         max_handshakes: 2,
-        max_per_source: None,
-        listed: false,
+        ..Self::DEFAULT
     };
 
-    /// A setup decoded from bytes; zeros give a simple one.
+    setters! {
+        seed: u64,
+        max_connections: u32,
+        max_waiters: u32,
+        take_order: TakeOrder,
+        handshake_timeout: Duration,
+        lifetime_jitter: f64,
+        claim_timeout: Duration,
+        reuse_delay: Duration,
+        drain_timeout: Duration,
+        control_connection: bool,
+        ids: IdExchange,
+        tuning: Tuning,
+        max_dials: u32,
+        dial_timeout: Duration,
+        max_handshakes: u32,
+        listed: bool,
+    }
+
+    optional_setters! {
+        idle_timeout: Duration,
+        max_lifetime: Duration,
+        max_per_source: u32,
+    }
+
+    #[must_use]
+    pub const fn capacity(mut self, low: u32, high: u32) -> Self {
+        self.capacity = (low, high);
+        self
+    }
+
+    #[must_use]
+    pub const fn interval(mut self, bounds: RangeInclusive<Duration>) -> Self {
+        self.interval = (*bounds.start(), *bounds.end());
+        self
+    }
+
+    #[must_use]
+    pub const fn backoff(mut self, base: Duration, cap: Duration) -> Self {
+        self.backoff = (base, cap);
+        self
+    }
+
+    #[must_use]
+    pub const fn id_format(mut self, format: IdFormat) -> Self {
+        self.ids = IdExchange::Wire(format);
+        self
+    }
+
+    /// Decodes a setup from bytes; zeros give a simple one.
     pub fn arbitrary(next: &mut impl FnMut() -> u8) -> Self {
         let mut pick = |from: &[u32]| from[usize::from(next()) % from.len()];
         let min = pick(&[1, 2, 3, 5]);
@@ -102,11 +221,12 @@ impl Setup {
             handshake_timeout: ms(pick(&[10_000, 1000])),
             idle_timeout: optional(pick(&[0, 3000, 9000])),
             max_lifetime: optional(pick(&[0, 20_000, 4000])),
-            jitter_percent: u8::try_from(pick(&[0, 0, 0, 0, 0, 0, 0, 100])).unwrap(),
+            lifetime_jitter: f64::from(pick(&[0, 0, 0, 0, 0, 0, 0, 1])),
             claim_timeout: ms(pick(&[30_000, 2000])),
             reuse_delay: ms(pick(&[0, 500, 2000])),
             drain_timeout: ms(pick(&[1000, 20_000])),
-            ids_exchanged: pick(&[1, 1, 0]) == 1,
+            control_connection: false,
+            ids: if pick(&[1, 1, 0]) == 1 { IdExchange::default() } else { IdExchange::None },
             tuning: [Tuning::Demand, Tuning::NodePass][pick(&[0, 1]) as usize],
             interval: (ms(interval.0), ms(interval.1)),
             max_dials: pick(&[32, 1, 2, 3]),
@@ -124,37 +244,80 @@ impl Setup {
     /// How many bytes [`arbitrary`](Self::arbitrary) takes.
     pub const BYTES: usize = 24;
 
+    // --- what the settings mean -----------------------------------------------------------------
+
     /// Whether lifetimes are exact. Where they are not, the naive pool is not asked.
-    pub const fn is_exact(&self) -> bool {
-        self.jitter_percent == 0 || self.max_lifetime.is_none()
+    pub fn is_exact(&self) -> bool {
+        self.lifetime_jitter <= 0.0 || self.max_lifetime.is_none()
     }
 
-    pub fn jitter(&self) -> f64 {
-        f64::from(self.jitter_percent) / 100.0
+    pub const fn ids_exchanged(&self) -> bool {
+        matches!(self.ids, IdExchange::Wire(_))
     }
 
-    pub fn client(&self) -> ClientConfig {
+    /// The most connections of one source.
+    pub fn most_per_source(&self) -> u32 {
+        self.max_per_source.unwrap_or(u32::MAX)
+    }
+
+    /// How long a connection may stay in a state; `None` if nothing limits it.
+    pub const fn period(&self, state: State) -> Option<Duration> {
+        match state {
+            State::Dialing => Some(self.dial_timeout),
+            State::Handshaking => Some(self.handshake_timeout),
+            State::Idle => self.idle_timeout,
+            State::Claimed => Some(self.claim_timeout),
+            State::Resting => Some(self.reuse_delay),
+            State::Checking => Some(self.drain_timeout),
+            // Granted, leased.
+            _ => None,
+        }
+    }
+
+    /// The latest end of the lifetime of a connection in this state, if the pool ends it then.
+    pub fn end_of(&self, established: Option<Instant>, state: State) -> Option<Instant> {
+        let most = self.max_lifetime.filter(|_| matches!(state, State::Idle | State::Resting));
+        Some(established? + most?)
+    }
+
+    /// The longest wait for the next attempt when one fails after so many failures.
+    pub fn longest_wait(&self, failures_before: u32) -> Duration {
+        let (base, cap) = self.backoff;
+        let factor = 1u32.checked_shl(failures_before).unwrap_or(u32::MAX);
+        base.saturating_mul(factor).min(cap)
+    }
+
+    /// The longest time after which a machine of this setup may be due.
+    pub fn longest_period(&self) -> Duration {
+        let periods = State::ALL.iter().filter_map(|state| self.period(*state));
+        let others = [self.interval.1, self.backoff.1].into_iter().chain(self.max_lifetime);
+        periods.chain(others).max().unwrap_or_default()
+    }
+
+    pub fn client(&self) -> Result<ClientConfig, ConfigError> {
         common!(ClientConfig::builder(), self)
             .capacity(self.capacity.0..=self.capacity.1)
-            .ids(if self.ids_exchanged { IdExchange::default() } else { IdExchange::None })
+            .ids(self.ids)
             .tuning(self.tuning)
             .interval(self.interval.0..=self.interval.1)
             .max_dials(self.max_dials)
             .dial_timeout(self.dial_timeout)
             .backoff(self.backoff.0, self.backoff.1)
             .build()
-            .unwrap()
     }
 
-    pub fn server(&self) -> ServerConfig {
+    pub fn server(&self) -> Result<ServerConfig, ConfigError> {
         let config = common!(ServerConfig::builder(), self)
             .capacity(self.capacity.1)
+            .id_format(match self.ids {
+                IdExchange::Wire(format) => format,
+                IdExchange::None => IdFormat::default(),
+            })
             .max_handshakes(self.max_handshakes)
             .max_per_source(self.max_per_source);
-        let config = match self.listed {
-            true => config.allow("10.0.0.0/8".parse().unwrap()),
-            false => config,
-        };
-        config.build().unwrap()
+        match self.listed.then(|| "10.0.0.0/8".parse()) {
+            Some(Ok(allow)) => config.allow(allow).build(),
+            _ => config.build(),
+        }
     }
 }

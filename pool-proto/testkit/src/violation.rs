@@ -1,21 +1,31 @@
-//! What must never be seen.
+//! An invariant that did not hold, as a value: the simulation reports it with its seed, and tests
+//! panic with it.
+
+use std::fmt;
 
 /// An invariant that did not hold.
 #[derive(Clone, Debug)]
 pub struct Violation {
-    /// Which one, with its number in the list at the top of the simulation.
+    /// Which invariant, beginning with its number in `pool-proto/tests/README.md`.
     pub invariant: &'static str,
-    /// What was seen.
+    /// What was seen instead.
     pub seen: String,
 }
 
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "violation of {}: {}", self.invariant, self.seen)
+    }
+}
+
+/// What a check returns.
 pub type Verdict<T = ()> = Result<T, Violation>;
 
 /// Returns from the function with a [`Violation`] unless the condition holds.
 macro_rules! ensure {
     ($holds:expr, $invariant:literal, $($seen:tt)+) => {
         if !$holds {
-            return Err(crate::violation::Violation {
+            return Err($crate::violation::Violation {
                 invariant: $invariant,
                 seen: format!($($seen)+),
             });
@@ -23,3 +33,12 @@ macro_rules! ensure {
     };
 }
 pub(crate) use ensure;
+
+/// Panics with the violation, if there is one: for tests, whose failures are panics.
+#[track_caller]
+pub fn hold<T>(verdict: Verdict<T>) -> T {
+    match verdict {
+        Ok(value) => value,
+        Err(violation) => panic!("{violation}"),
+    }
+}

@@ -8,25 +8,22 @@ mod options;
 mod phases;
 mod tally;
 mod users;
-mod waiting;
 
 pub use faults::Fault;
-pub use options::{Options, Side};
+pub use options::Options;
 pub use phases::{Outcome, live};
-pub use tally::{EDGES, Reasons, Tally};
+pub use tally::Tally;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use fastrand::Rng;
-use pool_proto::{
-    Action, CheckKind, CheckResult, Client, ConfigError, ConnId, Event, IdExchange, IdFormat,
-    Instant, Server, Token, TokenMap,
-};
+use pool_proto::{Action, CheckKind, CheckResult, ConnId, Event, Token, TokenMap};
 
-use self::end::{End, Machine};
+use self::end::End;
 use self::network::{Endpoint, Segment, Stage, Transport, endpoint_of};
 use self::users::{Conversation, Message, Part};
+use crate::setup::Side;
 use crate::violation::{Verdict, Violation};
 
 /// What happens at some time.
@@ -249,7 +246,7 @@ impl World {
     pub(crate) fn event(&mut self, side: Side, event: Event<u32>) -> Verdict {
         let now = self.now;
         self.note(|| format!("  {side:?} is told {event:?}"));
-        self.ends[side as usize].event(now, event, &mut self.tally)?;
+        self.ends[side as usize].event(now, event)?;
         self.carry_out(side)
     }
 
@@ -262,7 +259,7 @@ impl World {
         let now = self.now;
         if self.end(side).due().is_some_and(|due| due <= now) {
             self.note(|| format!("{side:?} is due"));
-            self.ends[side as usize].timeout(now, &mut self.tally)?;
+            self.ends[side as usize].timeout(now)?;
         }
         self.carry_out(side)
     }
@@ -314,7 +311,7 @@ impl World {
             CheckKind::Drain => self.drain(connection),
         };
         if self.strikes(Fault::LateCheck) {
-            let most = 2 * network::nanos(self.end(side).bounds.drain_timeout);
+            let most = 2 * network::nanos(self.end(side).setup().drain_timeout);
             let late = self.random.u64(..most);
             self.at(self.now + late, What::Checked(side, token, connection, result));
             return Ok(());
@@ -358,6 +355,7 @@ impl World {
         self.epoch[side as usize] += 1;
         let epoch = self.epoch[side as usize];
         let skew = self.end(side).skew;
+        self.tally.sides[side as usize].merge(self.ends[side as usize].ledger.counts());
         self.ends[side as usize] = open(&self.options, side, epoch, self.now, skew)?;
         self.tokens[side as usize] = TokenMap::new();
         self.armed[side as usize] = (u64::MAX, u64::MAX);
@@ -367,8 +365,7 @@ impl World {
             self.ids_sent.clear();
             self.closing_early.clear();
         }
-        let now = self.now;
-        self.ends[side as usize].start(now, &mut self.tally)?;
+        self.ends[side as usize].start()?;
         self.carry_out(side)
     }
 
@@ -391,26 +388,8 @@ impl World {
 }
 
 /// Opens a machine of one side.
-fn open(options: &Options, side: Side, epoch: u32, now: u64, skew: i64) -> Result<End, Violation> {
-    let bounds = options.bounds[side as usize];
+fn open(options: &Options, side: Side, epoch: u32, now: u64, skew: i64) -> Verdict<End> {
     let seed = options.seed.wrapping_mul(31).wrapping_add(epoch.into());
-    let at = Instant::from_nanos(now.saturating_add_signed(skew));
-    let refused = |error: ConfigError| Violation {
-        invariant: "the simulation itself",
-        seen: format!("{side:?}: {error}"),
-    };
-    let machine = match side {
-        Side::Client => {
-            let config = bounds.client(options.ids, seed).map_err(refused)?;
-            Machine::Client(Client::<u32>::new(&config, at))
-        }
-        Side::Server => {
-            let format = match options.ids {
-                IdExchange::Wire(format) => format,
-                IdExchange::None => IdFormat::default(),
-            };
-            Machine::Server(Server::new(&bounds.server(format, seed).map_err(refused)?, at))
-        }
-    };
-    Ok(End::new(side, machine, bounds, at, skew))
+    let setup = options.setups[side as usize].seed(seed).ids(options.ids);
+    End::new(side, &setup, now, skew)
 }

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use pool_proto::{CloseReason, Totals};
 
 use crate::steps::{Alphabet, STALE, has_subject};
+use pool_testkit::call::TestRole;
 use pool_testkit::oracle::checked::{Outcome, reasons};
 use pool_testkit::oracle::op::{KINDS, Op};
-use pool_testkit::oracle::{Checked, Setup, Side};
+use pool_testkit::oracle::{Checked, Setup};
 
 /// The scope: a step that makes one more waiter is taken, but not gone on from.
 const MAX_WAITERS: usize = 2;
@@ -79,7 +80,7 @@ impl Seen {
     }
 
     /// Whether the step came to anything: it had a subject, or time went by.
-    fn take<R: Side>(&mut self, checked: &mut Checked<R>, op: &Op) -> bool {
+    fn take<R: TestRole>(&mut self, checked: &mut Checked<R>, op: &Op) -> bool {
         let before = checked.stats().totals;
         let outcome = checked.apply(op);
         if outcome.is_none() && !matches!(op, Op::Pass(_) | Op::Back(_)) {
@@ -129,7 +130,7 @@ struct Part {
 }
 
 impl Scripts<'_> {
-    pub(crate) fn start<R: Side>(&self) -> Checked<R> {
+    pub(crate) fn start<R: TestRole>(&self) -> Checked<R> {
         let mut start = Checked::new(&self.setup, false);
         for op in self.prefix {
             assert!(start.apply(op).is_some(), "{} has a wrong prefix", self.name);
@@ -137,7 +138,7 @@ impl Scripts<'_> {
         start
     }
 
-    pub(crate) fn replay<R: Side>(&self, script: Script) -> Checked<R> {
+    pub(crate) fn replay<R: TestRole>(&self, script: Script) -> Checked<R> {
         let mut checked = self.start();
         for step in script.steps() {
             checked.apply(&self.alphabet.steps[step]);
@@ -147,7 +148,7 @@ impl Scripts<'_> {
 
     /// Goes through all of them, on all cores. Returns every state but the last ones, with a script
     /// that leads to it; and of those that several lead to, others that do.
-    pub(crate) fn explore<R: Side + Clone + Sync>(
+    pub(crate) fn explore<R: TestRole + Clone + Sync>(
         &self,
         all: &mut Seen,
     ) -> (States, Vec<(u128, Script)>) {
@@ -181,7 +182,7 @@ impl Scripts<'_> {
         (states, again)
     }
 
-    fn parts<R: Side + Clone + Sync>(
+    fn parts<R: TestRole + Clone + Sync>(
         &self,
         start: &Checked<R>,
         level: &[Script],
@@ -219,7 +220,7 @@ impl Scripts<'_> {
         })
     }
 
-    fn walk<R: Side + Clone>(
+    fn walk<R: TestRole + Clone>(
         &self,
         start: &Checked<R>,
         way: &mut Vec<(usize, Checked<R>)>,
@@ -235,7 +236,7 @@ impl Scripts<'_> {
     }
 
     /// Takes every step from one state.
-    fn go_on<R: Side + Clone>(
+    fn go_on<R: TestRole + Clone>(
         &self,
         here: &Checked<R>,
         script: Script,
@@ -253,7 +254,7 @@ impl Scripts<'_> {
             let mut next = fresh.take().unwrap_or_else(|| here.clone());
             if !part.seen.take(&mut next, op) {
                 fresh = Some(next);
-            } else if goes_on && next.driver().waiters.len() <= MAX_WAITERS {
+            } else if goes_on && next.ledger().waiters().len() <= MAX_WAITERS {
                 part.reach(next.key(), script.with(step), states);
             }
         }
@@ -262,7 +263,7 @@ impl Scripts<'_> {
 
     /// Takes the steps that change nothing, one after the other in one state: that it stays the same
     /// is what they are checked for. All they may do is tell the time, which one has done before.
-    fn take_futile<R: Side>(&self, mut here: Checked<R>, goes_on: bool, seen: &mut Seen) {
+    fn take_futile<R: TestRole>(&self, mut here: Checked<R>, goes_on: bool, seen: &mut Seen) {
         here.apply(&STALE);
         // What follows from a state at the last depth is not looked at any more.
         let key = goes_on.then(|| here.key());

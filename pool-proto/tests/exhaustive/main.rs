@@ -42,8 +42,9 @@ use std::time::Duration;
 
 use explore::{Scripts, Seen};
 use pool_proto::{Accepting, CloseReason, Dialing, Tuning};
+use pool_testkit::call::TestRole;
 use pool_testkit::oracle::op::{Given, KINDS, Op, Span, When, Whom};
-use pool_testkit::oracle::{Setup, Side};
+use pool_testkit::setup::{Setup, Side};
 use steps::Alphabet;
 
 /// The length of the scripts of all steps.
@@ -83,13 +84,13 @@ fn relapses() -> Alphabet {
     alphabet
 }
 
-fn whole<R: Side>(
+fn whole<R: TestRole>(
     name: &'static str,
     setup: Setup,
     prefix: &'static [Op],
     depth: u8,
 ) -> Scripts<'static> {
-    Scripts { name, setup, prefix, alphabet: Alphabet::whole(R::DIALS), depth }
+    Scripts { name, setup, prefix, alphabet: Alphabet::whole(R::SIDE == Side::Client), depth }
 }
 
 /// That not little was gone through: every kind of step was taken, and connections ended for every

@@ -2,9 +2,10 @@
 
 use pool_proto::{CheckResult, HandshakeFailure};
 
-use pool_testkit::oracle::laws::Place;
+use pool_testkit::call::TestRole;
+use pool_testkit::ledger::Place;
+use pool_testkit::oracle::Checked;
 use pool_testkit::oracle::op::{Given, Op, Span, When, Who, Whom, WhoseId};
-use pool_testkit::oracle::{Checked, Side};
 
 /// What a pool is put through.
 #[derive(Clone)]
@@ -139,21 +140,21 @@ impl Alphabet {
 }
 
 /// Whether a step has a subject of its own, so that no step before it in the alphabet is the same.
-pub(crate) fn has_subject<R: Side>(checked: &Checked<R>, op: &Op) -> bool {
+pub(crate) fn has_subject<R: TestRole>(checked: &Checked<R>, op: &Op) -> bool {
     use Place::*;
 
-    let driver = checked.driver();
+    let (driver, ledger) = (checked.driver(), checked.ledger());
     // When there is nothing to come, a timeout is one at the time it is.
     let due = || checked.machine().poll_timeout().filter(|due| *due > driver.now);
     let nth = |number: u8, places: &[Place]| {
-        let fitting = driver.lives.iter().filter(|life| places.contains(&life.place));
-        fitting.count() > number.into()
+        let lives = ledger.lives();
+        lives.iter().filter(|life| places.contains(&life.place)).count() > number.into()
     };
     let any = |number: u8, places: &[Place]| {
-        driver.lives.get(usize::from(number)).is_some_and(|life| places.contains(&life.place))
+        ledger.lives().get(usize::from(number)).is_some_and(|life| places.contains(&life.place))
     };
     let named =
-        |number: u8| driver.lives.iter().filter(|life| life.id.is_some()).count() > number.into();
+        |number: u8| ledger.lives().iter().filter(|life| life.id.is_some()).count() > number.into();
     match *op {
         Op::Dialed(Whom::Nth(n)) | Op::DialFailed(Whom::Nth(n)) => nth(n, &[Dialing]),
         Op::HandshakeFailed(Whom::Nth(n), _) => nth(n, &[Handshaking]),
@@ -172,11 +173,11 @@ pub(crate) fn has_subject<R: Side>(checked: &Checked<R>, op: &Op) -> bool {
         Op::Checked(Whom::Nth(n), _) => driver.is_first_alike(&driver.checks, n),
         Op::AcquireById(WhoseId::Live(n)) => named(n),
         Op::Collect(Who::Nth(n)) | Op::Cancel(Who::Nth(n)) | Op::Why(Who::Nth(n)) => {
-            driver.waiters.len() > n.into()
+            ledger.waiters().len() > n.into()
         }
         // A lease that its holder closes is released.
         Op::Closed(Whom::Any(n)) => any(n, &[Dialing, Handshaking, Pooled, Checking]),
-        Op::Readable(Whom::Any(n)) => driver.lives.len() > n.into(),
+        Op::Readable(Whom::Any(n)) => ledger.lives().len() > n.into(),
         Op::Dialed(Whom::Any(n)) | Op::DialFailed(Whom::Any(n)) => {
             any(n, &[Handshaking, Pooled, Checking, Leased])
         }
@@ -197,7 +198,7 @@ pub(crate) fn has_subject<R: Side>(checked: &Checked<R>, op: &Op) -> bool {
             due().is_some_and(|due| due.as_nanos() - 1 > driver.now.as_nanos())
         }
         // A clock that is behind already stays no further behind than it is.
-        Op::Back(_) => driver.now >= driver.latest,
+        Op::Back(_) => driver.now >= ledger.seen(),
         _ => true,
     }
 }

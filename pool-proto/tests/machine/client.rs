@@ -31,7 +31,6 @@ fn the_first_dials_fill_the_capacity() {
 #[test]
 fn no_more_than_max_dials_and_handshakes_are_under_way() {
     let mut pool = ClientHarness::client(5, 5, |config| config.max_dials(2));
-    pool.max_dials = 2;
     assert_eq!(pool.dialing().len(), 2);
     let first = pool.dialing()[0];
     pool.dialed(first);

@@ -2,12 +2,13 @@
 //! lifetimes.
 
 use pool_proto::{
-    Acquired, Action, CheckKind, CheckResult, ClientConfigBuilder, CloseReason, Collected,
-    IdExchange, PutError, Refusal, ServerConfigBuilder, TakeOrder,
+    Acquired, Action, CheckKind, CheckResult, CloseReason, Collected, IdExchange, PutError,
+    Refusal, TakeOrder,
 };
 use pool_testkit::harness::*;
+use pool_testkit::setup::Setup;
 
-fn server(config: impl FnOnce(ServerConfigBuilder) -> ServerConfigBuilder) -> ServerHarness {
+fn server(config: impl FnOnce(Setup) -> Setup) -> ServerHarness {
     ServerHarness::server(4, config)
 }
 
@@ -61,7 +62,6 @@ fn what_cannot_be_drained_is_closed() {
 #[test]
 fn a_check_that_does_not_come_back_in_time_is_given_up() {
     let mut pool = server(|config| config.drain_timeout(ms(30)));
-    pool.drain_timeout = ms(30);
     let token = pool.join("10.0.0.1").token;
     pool.readable(token);
     assert_eq!(pool.machine.poll_timeout(), Some(pool.now + ms(30)));
@@ -249,7 +249,7 @@ fn lifetimes_end_in_16_even_steps_below_the_maximum() {
     assert_eq!(pool.stats().idle, 0);
 }
 
-fn mortal(config: ClientConfigBuilder) -> ClientConfigBuilder {
+fn mortal(config: Setup) -> Setup {
     config.max_lifetime(ms(100)).lifetime_jitter(0.0)
 }
 
@@ -268,7 +268,7 @@ fn a_lease_may_outlive_its_connections_lifetime_but_does_not_come_back() {
 
 #[test]
 fn what_expired_or_idled_too_long_is_not_handed_out_even_if_the_timeout_is_late() {
-    for config in [mortal, |config: ClientConfigBuilder| config.idle_timeout(ms(100))] {
+    for config in [mortal, |config: Setup| config.idle_timeout(ms(100))] {
         let mut pool = filled(2, config);
         pool.wait(ms(100));
         assert!(matches!(pool.acquire(), Acquired::Queued(_)));

@@ -14,7 +14,6 @@ mod config;
 mod control;
 mod endings;
 mod lease;
-mod random;
 mod server;
 mod state_key;
 mod tuning;

@@ -4,6 +4,7 @@ use pool_proto::{
     Acquired, Action, CheckResult, CloseReason, Collected, ConnId, Event, HandshakeFailure,
     Refusal, Stock, Token, WaitOutcome, WaitReason, WaiterId,
 };
+use pool_testkit::call::TestRole;
 use pool_testkit::harness::*;
 
 fn client(min: u32, max: u32) -> ClientHarness {
@@ -14,7 +15,7 @@ fn server(capacity: u32) -> ServerHarness {
     ServerHarness::server(capacity, |config| config)
 }
 
-fn stock<R: pool_proto::Role>(pool: &mut Harness<R>, ready: u32) -> WaiterId {
+fn stock<R: TestRole>(pool: &mut Harness<R>, ready: u32) -> WaiterId {
     match pool.wait_ready(ready) {
         Stock::Queued(waiter) => waiter,
         other => panic!("{other:?}"),

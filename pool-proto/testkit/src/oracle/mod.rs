@@ -32,13 +32,10 @@
 
 pub mod checked;
 pub mod driver;
-pub mod laws;
 pub mod naive;
 pub mod names;
 pub mod op;
-pub mod pair;
 pub mod state_key;
 
-pub use crate::call::Side;
 pub use crate::setup::Setup;
 pub use checked::Checked;

@@ -251,12 +251,12 @@ impl Naive {
 
     /// Whether data in the pool means that the peer has taken the connection.
     const fn peer_claims(&self) -> bool {
-        matches!(self.supply, Supply::Door(_)) || self.setup.ids_exchanged
+        matches!(self.supply, Supply::Door(_)) || self.setup.ids_exchanged()
     }
 
     /// Whether the peer makes the ids.
     const fn ids_received(&self) -> bool {
-        matches!(self.supply, Supply::Dialer(_)) && self.setup.ids_exchanged
+        matches!(self.supply, Supply::Dialer(_)) && self.setup.ids_exchanged()
     }
 
     // --- the steps ------------------------------------------------------------------------------

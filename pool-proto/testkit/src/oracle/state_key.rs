@@ -11,7 +11,7 @@ use pool_proto::{CanonicalNames, ConnId, Token, WaiterId};
 
 use super::checked::Checked;
 use super::names::made;
-use crate::call::Side;
+use crate::call::TestRole;
 
 /// In place of a name: a connection that has ended.
 const ENDED: u32 = 1000;
@@ -62,7 +62,7 @@ impl CanonicalNames<u32> for Naming {
     }
 }
 
-impl<R: Side> Checked<R> {
+impl<R: TestRole> Checked<R> {
     /// The state's key, of 128 bits: that two of some millions of states share one by chance is as
     /// good as impossible.
     pub fn key(&self) -> u128 {
@@ -87,8 +87,8 @@ impl<R: Side> Checked<R> {
         let driver = self.driver();
         let (tokens, waiters) = self.naive().map(super::naive::Naive::ranks).unwrap_or_default();
         let connections = tokens.into_iter().map(|token| {
-            let life = driver.life(token);
-            let (id, connection) = life.map(|life| (life.id, life.connection)).unwrap_or_default();
+            let life = driver.ledger.life(token);
+            let (id, connection) = life.map(|life| (life.id, life.inside())).unwrap_or_default();
             Named { token, id, connection }
         });
         Naming { connections: connections.collect(), waiters, latest: driver.latest_ended_id() }

@@ -86,7 +86,7 @@ fn main() -> ExitCode {
         (Some(seed), _) => replay(seed),
         (None, Some(connections)) => {
             let mut outcome = live(Options::large(1, connections), false);
-            let most = outcome.tally.most;
+            let most = outcome.tally.most();
             if most < connections && outcome.violation.is_none() {
                 let seen = format!("{most} connections at a time, not {connections}");
                 outcome.violation = Some(Violation { invariant: "the simulation itself", seen });

@@ -6,7 +6,10 @@ use comfy_table::{CellAlignment, Table, presets};
 use indicatif::HumanCount;
 use pool_proto::State;
 
-use pool_testkit::world::{EDGES, Fault, Reasons, Side, Tally};
+use pool_testkit::ledger::Reasons;
+use pool_testkit::ledger::edges::EDGES;
+use pool_testkit::setup::Side;
+use pool_testkit::world::{Fault, Tally};
 
 /// The mean wait before a dial after a failure, as a part of its bound: half of it with full jitter,
 /// and more where the client was in no hurry.
@@ -14,21 +17,22 @@ const LEAST_MEAN_WAIT: f64 = 0.45;
 
 pub(crate) fn print(tally: &Tally, took: Duration) {
     #[expect(clippy::cast_precision_loss, reason = "for show")]
-    let per_second = tally.steps as f64 / took.as_secs_f64().max(1e-9);
+    let per_second = tally.steps() as f64 / took.as_secs_f64().max(1e-9);
     let mut table = new_table(&["what", "how many"]);
     let hours = tally.simulated.as_secs() / 3600;
     let all_faults: u64 = tally.faults.iter().sum();
     let rarest = Fault::ALL.iter().map(|fault| tally.faults[*fault as usize]).min().unwrap_or(0);
-    let rarest_edge = edges().map(|(_, side, from, to)| tally.edge_count(side, from, to)).min();
+    let rarest_edge =
+        edges().map(|(_, side, from, to)| tally.sides[side as usize].edge_count(from, to)).min();
     for (what, count) in [
         ("seeds", tally.seeds),
-        ("events (calls of a machine, each checked)", tally.steps),
+        ("events (calls of a machine, each checked)", tally.steps()),
         ("simulated hours", hours),
         ("faults", all_faults),
         ("the rarest kind of fault", rarest),
         ("the rarest edge", rarest_edge.unwrap_or(0)),
         ("connections dialled", tally.connections),
-        ("the most of them on one machine at a time", tally.most.into()),
+        ("the most of them on one machine at a time", tally.most().into()),
         ("conversations, both ways and whole", tally.conversations),
         ("conversations cut short", tally.broken_conversations),
         ("bytes checked", tally.bytes),
@@ -40,7 +44,7 @@ pub(crate) fn print(tally: &Tally, took: Duration) {
     ] {
         table.add_row([what.to_owned(), thousands(count)]);
     }
-    if let Some(mean) = tally.mean_wait() {
+    if let Some(mean) = tally.sides[0].mean_wait() {
         table.add_row(["mean wait after a failure, of its bound".to_owned(), format!("{mean:.3}")]);
     }
     println!("{}", right(table, &[1]));
@@ -54,14 +58,18 @@ pub(crate) fn print(tally: &Tally, took: Duration) {
     let mut table = new_table(&["edge", "client", "server"]);
     for (from, to, who) in EDGES {
         let count = |side| {
-            if who.has(side) { thousands(tally.edge_count(side, from, to)) } else { String::new() }
+            if who.has(side) {
+                thousands(tally.sides[side as usize].edge_count(from, to))
+            } else {
+                String::new()
+            }
         };
         table.add_row([edge(from, to), count(Side::Client), count(Side::Server)]);
     }
     println!("{}", right(table, &[1, 2]));
 
     let mut table = new_table(&["why connections ended", "client", "server"]);
-    let [client, server] = &tally.ends;
+    let [client, server] = tally.sides.each_ref().map(|counts| &counts.ends);
     let mut reasons: Vec<_> =
         client.iter().chain(server.iter()).map(|(reason, _)| reason).collect();
     reasons.sort_by_key(|reason| reason.to_string());
@@ -86,7 +94,7 @@ pub(crate) fn rarer_than(times: u64, tally: &Tally) -> Vec<String> {
         }
     }
     for (name, side, from, to) in edges() {
-        let count = tally.edge_count(side, from, to);
+        let count = tally.sides[side as usize].edge_count(from, to);
         if count < times {
             rare.push(format!("edge {name} of the {side:?}: {count} times"));
         }
@@ -100,7 +108,7 @@ pub(crate) fn rarer_than(times: u64, tally: &Tally) -> Vec<String> {
             rare.push(format!("{what}: in {count} of {} seeds", tally.seeds));
         }
     }
-    if let Some(mean) = tally.mean_wait().filter(|mean| *mean < LEAST_MEAN_WAIT) {
+    if let Some(mean) = tally.sides[0].mean_wait().filter(|mean| *mean < LEAST_MEAN_WAIT) {
         rare.push(format!("waits after failures: {mean:.3} of their bounds on average"));
     }
     rare

@@ -11,10 +11,10 @@ use pool_proto::{
     IdWriter, Token,
 };
 
+use crate::setup::Side;
 use crate::violation::Verdict;
 use crate::world::faults::Fault;
 use crate::world::network::{HOME, Segment, Stage, endpoint_of, nanos, side_of, transport_of};
-use crate::world::options::Side;
 use crate::world::{What, World};
 
 const CLIENT_HELLO: usize = 8;
@@ -53,7 +53,7 @@ impl World {
             return Ok(());
         }
         let (now, source) = (self.now, self.transports[transport].source);
-        let admission = self.ends[Side::Server as usize].admit(now, source, &mut self.tally)?;
+        let admission = self.ends[Side::Server as usize].admit(now, source)?;
         self.answer_knock(transport, Segment::Accepted);
         let mut tokens = None;
         if let Ok(Admission { token, id }) = admission {
@@ -175,7 +175,7 @@ impl World {
             return;
         };
         let token = self.endpoint(at).token;
-        let known = token.and_then(|token| self.end(Side::Server).id(token));
+        let known = token.and_then(|token| self.end(Side::Server).ledger.id(token));
         let mut id = known.unwrap_or(ConnId::ZERO);
         if self.strikes(Fault::DuplicateId) {
             let others: Vec<_> =

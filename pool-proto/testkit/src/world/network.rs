@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use pool_proto::{Event, HandshakeFailure, IdReader, Token};
 
+use crate::setup::Side;
 use crate::violation::Verdict;
 use crate::world::faults::Fault;
-use crate::world::options::Side;
 use crate::world::{What, World};
 
 /// What an end of a transport is doing.

@@ -7,118 +7,10 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use fastrand::Rng;
-use pool_proto::{
-    ClientConfig, ConfigError, IdExchange, IdFormat, Instant, MAX_CONNECTIONS, MAX_HANDSHAKES,
-    ServerConfig, State, TakeOrder, Tuning,
-};
+use pool_proto::{IdExchange, IdFormat, MAX_CONNECTIONS, MAX_HANDSHAKES, TakeOrder, Tuning};
 
-use crate::world::faults::Fault;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    Client,
-    Server,
-}
-
-impl Side {
-    pub const BOTH: [Self; 2] = [Self::Client, Self::Server];
-
-    pub const fn other(self) -> Self {
-        match self {
-            Self::Client => Self::Server,
-            Self::Server => Self::Client,
-        }
-    }
-}
-
-/// The settings of a machine, as the checks need them.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    pub capacity: (u32, u32),
-    pub interval: (Duration, Duration),
-    pub tuning: Tuning,
-    pub take_order: TakeOrder,
-    pub max_dials: u32,
-    pub max_connections: u32,
-    pub max_waiters: u32,
-    pub max_handshakes: u32,
-    pub max_per_source: u32,
-    pub backoff: (Duration, Duration),
-    pub dial_timeout: Duration,
-    pub handshake_timeout: Duration,
-    pub idle_timeout: Option<Duration>,
-    pub max_lifetime: Option<Duration>,
-    pub claim_timeout: Duration,
-    pub reuse_delay: Duration,
-    pub drain_timeout: Duration,
-}
-
-/// What both builders have.
-macro_rules! common {
-    ($builder:expr, $bounds:expr, $seed:expr) => {
-        $builder
-            .seed($seed)
-            .take_order($bounds.take_order)
-            .max_connections($bounds.max_connections)
-            .max_waiters($bounds.max_waiters)
-            .handshake_timeout($bounds.handshake_timeout)
-            .idle_timeout($bounds.idle_timeout)
-            .max_lifetime($bounds.max_lifetime)
-            .claim_timeout($bounds.claim_timeout)
-            .reuse_delay($bounds.reuse_delay)
-            .drain_timeout($bounds.drain_timeout)
-    };
-}
-
-impl Bounds {
-    /// How long a connection may stay in a state; `None` if nothing limits it.
-    pub fn period(&self, state: State) -> Option<Duration> {
-        match state {
-            State::Dialing => Some(self.dial_timeout),
-            State::Handshaking => Some(self.handshake_timeout),
-            State::Idle => self.idle_timeout,
-            State::Claimed => Some(self.claim_timeout),
-            State::Resting => Some(self.reuse_delay),
-            State::Checking => Some(self.drain_timeout),
-            // Granted, leased.
-            _ => None,
-        }
-    }
-
-    /// The latest end of the lifetime of a connection that is in the pool.
-    pub fn end_of(&self, established: Option<Instant>, state: State) -> Option<Instant> {
-        let most = self.max_lifetime.filter(|_| matches!(state, State::Idle | State::Resting));
-        Some(established? + most?)
-    }
-
-    /// The longest that a client may wait for its next attempt when one fails after so many failures.
-    pub fn longest_wait(&self, failures_before: u32) -> Duration {
-        let (base, cap) = self.backoff;
-        let factor = 1u32.checked_shl(failures_before).unwrap_or(u32::MAX);
-        base.saturating_mul(factor).min(cap)
-    }
-
-    pub fn client(&self, ids: IdExchange, seed: u64) -> Result<ClientConfig, ConfigError> {
-        common!(ClientConfig::builder(), self, seed)
-            .ids(ids)
-            .tuning(self.tuning)
-            .capacity(self.capacity.0..=self.capacity.1)
-            .interval(self.interval.0..=self.interval.1)
-            .max_dials(self.max_dials)
-            .backoff(self.backoff.0, self.backoff.1)
-            .dial_timeout(self.dial_timeout)
-            .build()
-    }
-
-    pub fn server(&self, format: IdFormat, seed: u64) -> Result<ServerConfig, ConfigError> {
-        common!(ServerConfig::builder(), self, seed)
-            .id_format(format)
-            .capacity(self.capacity.1)
-            .max_handshakes(self.max_handshakes)
-            .max_per_source(self.max_per_source)
-            .build()
-    }
-}
+use super::faults::Fault;
+use crate::setup::{Setup, Side};
 
 /// Who takes any connection, to tell its id to the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,7 +27,7 @@ pub struct Options {
     /// How long faults go on.
     pub duration: Duration,
     pub ids: IdExchange,
-    pub bounds: [Bounds; 2],
+    pub setups: [Setup; 2],
     /// One way, without faults.
     pub delay: Duration,
     pub jitter: Duration,
@@ -172,7 +64,7 @@ impl Options {
             seed,
             duration: Duration::from_secs(random.u64(60..660)),
             ids,
-            bounds: [draw_client(random, reuse_delay), draw_server(random, reuse_delay)],
+            setups: [draw_client(random, reuse_delay), draw_server(random, reuse_delay)],
             delay: Duration::from_micros(random.u64(20..60_000)),
             jitter: Duration::from_micros(random.u64(1..20_000)),
             takers,
@@ -214,24 +106,24 @@ impl Options {
         for fault in [Fault::Reset, Fault::HalfOpen, Fault::Clean, Fault::ServerCrash] {
             options.faults[fault as usize] = 1;
         }
-        for bounds in &mut options.bounds {
-            bounds.capacity = (connections, connections);
-            bounds.tuning = Tuning::Demand;
-            bounds.max_dials = 4096;
-            bounds.max_connections = connections.saturating_mul(2).min(MAX_CONNECTIONS);
-            bounds.max_waiters = 1000;
-            bounds.max_handshakes = MAX_HANDSHAKES;
-            bounds.max_per_source = u32::MAX;
-            bounds.backoff = (ms(100), ms(1000));
-            bounds.dial_timeout = Duration::from_secs(10);
-            bounds.handshake_timeout = Duration::from_secs(10);
-            bounds.reuse_delay = Duration::ZERO;
-            bounds.idle_timeout = Some(Duration::from_secs(40));
-            bounds.max_lifetime = Some(Duration::from_secs(50));
+        for setup in &mut options.setups {
+            setup.capacity = (connections, connections);
+            setup.tuning = Tuning::Demand;
+            setup.max_dials = 4096;
+            setup.max_connections = connections.saturating_mul(2).min(MAX_CONNECTIONS);
+            setup.max_waiters = 1000;
+            setup.max_handshakes = MAX_HANDSHAKES;
+            setup.max_per_source = None;
+            setup.backoff = (ms(100), ms(1000));
+            setup.dial_timeout = Duration::from_secs(10);
+            setup.handshake_timeout = Duration::from_secs(10);
+            setup.reuse_delay = Duration::ZERO;
+            setup.idle_timeout = Some(Duration::from_secs(40));
+            setup.max_lifetime = Some(Duration::from_secs(50));
         }
         // Half of the server is room for what the client does not know to have ended.
-        options.bounds[Side::Server as usize].capacity = (connections * 2, connections * 2);
-        options.bounds[Side::Server as usize].max_connections =
+        options.setups[Side::Server as usize].capacity = (connections * 2, connections * 2);
+        options.setups[Side::Server as usize].max_connections =
             connections.saturating_mul(4).min(MAX_CONNECTIONS);
         options
     }
@@ -243,12 +135,12 @@ impl Options {
     }
 }
 
-fn draw_client(random: &mut Rng, reuse_delay: Duration) -> Bounds {
+fn draw_client(random: &mut Rng, reuse_delay: Duration) -> Setup {
     let low = random.u32(1..8);
     let high = low + random.u32(0..12);
     let short = ms(random.u64(50..1000));
     let base = ms(random.u64(5..500));
-    Bounds {
+    Setup {
         capacity: (low, high),
         interval: (short, short + ms(random.u64(0..4000))),
         tuning: if random.u8(..4) == 0 { Tuning::NodePass } else { Tuning::Demand },
@@ -261,31 +153,21 @@ fn draw_client(random: &mut Rng, reuse_delay: Duration) -> Bounds {
     }
 }
 
-fn draw_server(random: &mut Rng, reuse_delay: Duration) -> Bounds {
+fn draw_server(random: &mut Rng, reuse_delay: Duration) -> Setup {
     let capacity = random.u32(2..30);
-    Bounds {
+    Setup {
         capacity: (capacity, capacity),
         max_connections: capacity + random.u32(0..40),
         max_waiters: if random.bool() { 64 } else { random.u32(1..10) },
         max_handshakes: random.u32(1..24),
-        max_per_source: if random.u8(..3) == 0 { random.u32(2..30) } else { u32::MAX },
+        max_per_source: (random.u8(..3) == 0).then(|| random.u32(2..30)),
         ..draw_common(random, reuse_delay)
     }
 }
 
-fn draw_common(random: &mut Rng, reuse_delay: Duration) -> Bounds {
-    Bounds {
-        capacity: (1, 1),
-        interval: (ms(1), ms(1)),
-        tuning: Tuning::Demand,
+fn draw_common(random: &mut Rng, reuse_delay: Duration) -> Setup {
+    Setup {
         take_order: if random.bool() { TakeOrder::OldestFirst } else { TakeOrder::NewestFirst },
-        max_dials: 1,
-        max_connections: 1,
-        max_waiters: 1,
-        max_handshakes: 1,
-        max_per_source: u32::MAX,
-        backoff: (ms(1), ms(1)),
-        dial_timeout: ms(1),
         handshake_timeout: ms(random.u64(500..8000)),
         // A server that closes within a second looks like a full one, which clients stay away from.
         idle_timeout: (random.u8(..3) == 0).then(|| ms(random.u64(1200..60_000))),
@@ -293,6 +175,7 @@ fn draw_common(random: &mut Rng, reuse_delay: Duration) -> Bounds {
         claim_timeout: ms(random.u64(200..20_000)),
         reuse_delay,
         drain_timeout: ms(random.u64(20..500)),
+        ..Setup::DEFAULT
     }
 }
 
@@ -323,7 +206,7 @@ fn draw_faults(random: &mut Rng) -> [u16; Fault::ALL.len()] {
 
 impl fmt::Display for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [client, server] = &self.bounds;
+        let [client, server] = &self.setups;
         writeln!(
             f,
             "seed {}: {:?} of faults; ids {:?}; takers {:?}, {} bursts of up to {}, {} % reuse; \

@@ -6,11 +6,12 @@ use pool_proto::{
     Acquired, CheckResult, Event, HandshakeFailure, IdExchange, Refusal, State, Tuning,
 };
 
+use crate::setup::Side;
 use crate::violation::{Verdict, Violation, ensure};
 use crate::world::faults::Fault;
 use crate::world::handshake::dial_and_handshake;
 use crate::world::network::{Segment, Stage, Transport, endpoint_of, nanos};
-use crate::world::options::{Options, Side, Takers};
+use crate::world::options::{Options, Takers};
 use crate::world::tally::Tally;
 use crate::world::users::Kind;
 use crate::world::{What, World};
@@ -32,6 +33,9 @@ pub fn live(options: Options, log: bool) -> Outcome {
     };
     let violation = world.live().err();
     world.note(|| format!("{violation:?}"));
+    for (counts, end) in world.tally.sides.iter_mut().zip(&world.ends) {
+        counts.merge(end.ledger.counts());
+    }
     world.tally.seeds = 1;
     world.tally.simulated = Duration::from_nanos(world.now);
     Outcome { tally: world.tally, log: world.log, violation }
@@ -40,7 +44,7 @@ pub fn live(options: Options, log: bool) -> Outcome {
 impl World {
     fn live(&mut self) -> Verdict {
         for side in Side::BOTH {
-            self.ends[side as usize].start(0, &mut self.tally)?;
+            self.ends[side as usize].start()?;
             self.carry_out(side)?;
         }
         self.plan_users();
@@ -115,11 +119,11 @@ impl World {
                 self.carry_out(side)?;
             }
             Fault::Flush if up => {
-                self.ends[side as usize].flush(now, &mut self.tally)?;
+                self.ends[side as usize].flush(now)?;
                 self.carry_out(side)?;
             }
             Fault::Clean if up => {
-                self.ends[side as usize].clean(now, &mut self.tally)?;
+                self.ends[side as usize].clean(now)?;
                 self.carry_out(side)?;
             }
             // The one without a listener is the one that has to go.
@@ -165,7 +169,7 @@ impl World {
 
     /// The side at which somebody has been called and has not come yet; else `side`.
     fn side_of_most_use(&self, side: Side) -> Side {
-        let called = |side: Side| self.ends[side as usize].waiting.called() > 0;
+        let called = |side: Side| self.ends[side as usize].ledger.called() > 0;
         if called(side.other()) && !called(side) { side.other() } else { side }
     }
 
@@ -208,7 +212,7 @@ impl World {
         self.tally.fault(Fault::StaleEvent);
         let now = self.now;
         self.note(|| format!("  {side:?} is told {event:?}, which is stale: {state:?}"));
-        self.ends[side as usize].stale_event(now, event, &mut self.tally)?;
+        self.ends[side as usize].event(now, event)?;
         self.carry_out(side)
     }
 
@@ -234,7 +238,7 @@ impl World {
             // A clock that was set back catches up.
             let now = self.now;
             let end = self.end(side);
-            let behind = end.seen.as_nanos().saturating_sub(end.clock(now).as_nanos());
+            let behind = end.ledger.seen().as_nanos().saturating_sub(end.clock(now).as_nanos());
             end.skew = end.skew.saturating_add_unsigned(behind);
             self.carry_out(side)?;
         }
@@ -260,30 +264,30 @@ impl World {
         let options = &self.options;
         let one = dial_and_handshake(options.delay, options.jitter);
         let client = &self.ends[Side::Client as usize];
-        let (stats, bounds) = (client.stats(), &client.bounds);
-        let backoff = bounds.longest_wait(stats.failures_in_a_row);
-        let rounds = bounds.capacity.1.div_ceil(bounds.max_dials) + 2;
-        let interval = match bounds.tuning {
+        let (stats, setup) = (client.stats(), client.setup());
+        let backoff = setup.longest_wait(stats.failures_in_a_row);
+        let rounds = setup.capacity.1.div_ceil(setup.max_dials) + 2;
+        let interval = match setup.tuning {
             // Rounds begin no dial while one is missing from the last one.
-            Tuning::NodePass => bounds.interval.1 * 3,
+            Tuning::NodePass => setup.interval.1 * 3,
             _ => Duration::ZERO,
         };
-        let rest = bounds.reuse_delay * 2 + bounds.drain_timeout;
+        let rest = setup.reuse_delay * 2 + setup.drain_timeout;
         let bound = backoff + interval + rest + one * rounds + Duration::from_millis(10);
         // A narrow door lets few in at a time, and the rest back off.
-        let door = options.bounds[Side::Server as usize].max_handshakes;
-        if door < bounds.max_dials { bound * bounds.capacity.1 } else { bound }
+        let door = options.setups[Side::Server as usize].max_handshakes;
+        if door < setup.max_dials { bound * setup.capacity.1 } else { bound }
     }
 
     /// 7: the first `capacity` waiters are served within the bound.
     fn serve_everybody(&mut self) -> Verdict {
         let [client, server] = Side::BOTH.map(|side| self.end(side).stats());
-        let [ours, theirs] = self.options.bounds;
+        let [ours, theirs] = self.options.setups;
         // Claims of former times are in nobody's way but their limit's.
         let room = ours.max_connections.saturating_sub(client.claimed + client.leased);
         let places = theirs.max_connections.saturating_sub(server.claimed + server.leased);
         let most = client.capacity.min(room).min(places).min(theirs.capacity.1);
-        let most = most.min(ours.max_waiters).min(theirs.max_waiters).min(theirs.max_per_source);
+        let most = most.min(ours.max_waiters).min(theirs.max_waiters).min(theirs.most_per_source());
         if self.is_narrow() {
             return Ok(());
         }
@@ -321,17 +325,17 @@ impl World {
 
     /// 7: the stock fills up again.
     fn fill_up(&mut self) -> Verdict {
-        let [ours, theirs] = self.options.bounds;
-        let least = ours.capacity.0.min(theirs.capacity.1).min(theirs.max_per_source);
+        let [ours, theirs] = self.options.setups;
+        let least = ours.capacity.0.min(theirs.capacity.1).min(theirs.most_per_source());
         let claimed = self.end(Side::Client).stats().claimed;
         let least = least.min(ours.max_connections.saturating_sub(claimed));
         let claimed = self.end(Side::Server).stats().claimed;
         let least = least.min(theirs.max_connections.saturating_sub(claimed));
         let narrow =
-            theirs.capacity.1 <= ours.capacity.1 || theirs.max_per_source <= ours.capacity.1;
+            theirs.capacity.1 <= ours.capacity.1 || theirs.most_per_source() <= ours.capacity.1;
         let lifetimes = Side::BOTH.map(|side| {
-            let bounds = &self.options.bounds[side as usize];
-            bounds.max_lifetime.into_iter().chain(bounds.idle_timeout).min()
+            let setup = &self.options.setups[side as usize];
+            setup.max_lifetime.into_iter().chain(setup.idle_timeout).min()
         });
         // Connections may end faster than they come.
         let bound = self.bound();
@@ -342,7 +346,8 @@ impl World {
         // Whatever is stale on one end is found out on the other meanwhile.
         let bound = bound * 3 + Duration::from_secs(2);
         let until = self.now + nanos(bound);
-        let full = move |world: &Self| world.ends[Side::Client as usize].before.idle >= least;
+        let full =
+            move |world: &Self| world.ends[Side::Client as usize].ledger.stats().idle >= least;
         let filled = self.run(until, full)?;
         let stats = self.brief();
         self.tally.filled += u64::from(filled);
@@ -380,10 +385,10 @@ impl World {
     /// again, and the client backs off; what is ready depends on when.
     fn is_narrow(&mut self) -> bool {
         let capacity = self.end(Side::Client).stats().capacity;
-        let theirs = self.options.bounds[Side::Server as usize];
+        let theirs = self.options.setups[Side::Server as usize];
         // What is claimed counts for its source until it is taken or given up.
         let claimed = self.end(Side::Server).stats().claimed;
-        theirs.max_per_source.saturating_sub(claimed) < capacity || theirs.capacity.1 < capacity
+        theirs.most_per_source().saturating_sub(claimed) < capacity || theirs.capacity.1 < capacity
     }
 
     fn brief(&self) -> [String; 2] {
@@ -421,7 +426,7 @@ impl World {
         }
         let now = self.now;
         self.note(|| format!("{side:?} closes"));
-        self.ends[side as usize].close(now, &mut self.tally)?;
+        self.ends[side as usize].close(now)?;
         self.carry_out(side)?;
         for part in self.open_parts(side) {
             if self.waits(part) {
@@ -434,16 +439,16 @@ impl World {
             let result = CheckResult::Quiet;
             self.event(side, Event::Checked { token, connection, result })?;
         }
-        let answer = self.ends[side as usize].acquire(now, false, &mut self.tally)?;
+        let answer = self.ends[side as usize].acquire(now, false)?;
         let refused = matches!(answer, Acquired::Refused(Refusal::PoolClosed));
         ensure!(refused, "8: no lease after close", "{answer:?}");
-        self.ends[side as usize].flush(now, &mut self.tally)?;
+        self.ends[side as usize].flush(now)?;
         if side == Side::Server {
-            let admitted = self.ends[side as usize].admit(now, 1, &mut self.tally)?;
+            let admitted = self.ends[side as usize].admit(now, 1)?;
             ensure!(admitted.is_err(), "8: nobody is admitted after close", "{admitted:?}");
         }
         self.carry_out(side)?;
-        self.ends[side as usize].final_audit()?;
+        self.ends[side as usize].check_end()?;
         self.up[side as usize] = false;
         Ok(())
     }

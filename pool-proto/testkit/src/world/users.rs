@@ -5,10 +5,11 @@ use pool_proto::{
     Acquired, CheckResult, Collected, ConnId, Event, IdExchange, Lease, Stock, Token, WaiterId,
 };
 
+use crate::setup::Side;
 use crate::violation::{Verdict, ensure};
 use crate::world::faults::Fault;
 use crate::world::network::{Stage, side_of, transport_of};
-use crate::world::options::{Side, Takers};
+use crate::world::options::Takers;
 use crate::world::{What, World};
 
 /// What the users tell each other beside the pool's connections: take the connection with this id.
@@ -163,7 +164,7 @@ impl World {
     fn wait_for_stock(&mut self, side: Side) -> Verdict {
         let part = self.new_part(side, Kind::Stock, 0);
         let (now, ready) = (self.now, self.random.u32(0..14));
-        let answer = self.ends[side as usize].wait_ready(now, ready, &mut self.tally)?;
+        let answer = self.ends[side as usize].wait_ready(now, ready)?;
         self.note(|| format!("  {side:?} waits for a stock of {ready}: {answer:?}"));
         if let Stock::Queued(waiter) = answer {
             self.waits_as(part, waiter);
@@ -173,13 +174,13 @@ impl World {
 
     fn take_any(&mut self, part: u32, again: bool) -> Verdict {
         let (now, side) = (self.now, self.parts[part as usize].side);
-        let answer = self.ends[side as usize].acquire(now, again, &mut self.tally)?;
+        let answer = self.ends[side as usize].acquire(now, again)?;
         self.acquired(part, answer)
     }
 
     fn take_by_id(&mut self, part: u32, id: ConnId) -> Verdict {
         let (now, side) = (self.now, self.parts[part as usize].side);
-        let answer = self.ends[side as usize].acquire_by_id(now, id, &mut self.tally)?;
+        let answer = self.ends[side as usize].acquire_by_id(now, id)?;
         self.acquired(part, answer)
     }
 
@@ -231,7 +232,7 @@ impl World {
             return Ok(());
         };
         let now = self.now;
-        let answer = self.ends[side as usize].collect(now, waiter, &mut self.tally)?;
+        let answer = self.ends[side as usize].collect(now, waiter)?;
         self.note(|| format!("  {side:?} part {part} collects: {answer:?}"));
         match answer {
             Collected::Ready(lease) => self.leased(part, lease)?,
@@ -253,7 +254,7 @@ impl World {
         if result == CheckResult::Closed || claimed {
             let now = self.now;
             self.parts[part as usize].state = State::Over;
-            self.ends[side as usize].reject(now, lease, result, &mut self.tally)?;
+            self.ends[side as usize].reject(now, &lease, result)?;
             if by_id {
                 self.part_over(part, false);
                 return Ok(());
@@ -354,12 +355,12 @@ impl World {
         self.part_over(part, true);
         self.endpoint(at).stage = Stage::Pooled;
         // A driver may drain before it puts back, or leave it to the machine.
-        let rests = !self.end(side).bounds.reuse_delay.is_zero();
+        let rests = !self.end(side).setup().reuse_delay.is_zero();
         let drained = (!rests && self.random.bool()).then(|| self.drain(at));
         self.endpoint(at).watched = true;
         let now = self.now;
         self.note(|| format!("  {side:?} part {part} puts {at} back, {drained:?}"));
-        self.ends[side as usize].put(now, token, at, drained, &mut self.tally)?;
+        self.ends[side as usize].put(now, token, at, drained)?;
         self.carry_out(side)
     }
 
@@ -388,7 +389,7 @@ impl World {
                 }
                 self.note(|| format!("  {side:?} part {part} gives up"));
                 self.parts[part as usize].state = State::Over;
-                self.ends[side as usize].cancel(now, waiter, &mut self.tally)?;
+                self.ends[side as usize].cancel(now, waiter)?;
                 self.carry_out(side)
             }
             State::Leased { .. } => self.release(part),

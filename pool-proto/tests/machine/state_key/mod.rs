@@ -5,11 +5,10 @@ mod roles;
 
 use std::hash::Hasher;
 
-use pool_proto::{
-    Acquired, CanonicalNames, CheckResult, ClientConfigBuilder, ConnId, Event, Role,
-    ServerConfigBuilder, Token, WaiterId,
-};
+use pool_proto::{Acquired, CanonicalNames, CheckResult, ConnId, Event, Token, WaiterId};
+use pool_testkit::call::TestRole;
 use pool_testkit::harness::*;
+use pool_testkit::setup::Setup;
 
 /// Keeps all that it is fed with.
 #[derive(Default)]
@@ -55,7 +54,7 @@ impl CanonicalNames<u32> for Called {
 }
 
 /// What a hasher is fed with, where these ids may still be asked for.
-fn fed<R: Role>(pool: &Harness<R>, ids: &[ConnId]) -> Vec<u8> {
+fn fed<R: TestRole>(pool: &Harness<R>, ids: &[ConnId]) -> Vec<u8> {
     let called = Called { connections: pool.live(), waiters: pool.waiters(), ids: ids.to_vec() };
     let mut tape = Tape::default();
     pool.machine.hash_state(&called, &mut tape);
@@ -63,25 +62,22 @@ fn fed<R: Role>(pool: &Harness<R>, ids: &[ConnId]) -> Vec<u8> {
 }
 
 #[track_caller]
-fn assert_apart<R: Role>(one: &Harness<R>, other: &Harness<R>) {
+fn assert_apart<R: TestRole>(one: &Harness<R>, other: &Harness<R>) {
     assert_ne!(fed(one, &[]), fed(other, &[]));
 }
 
 #[track_caller]
-fn assert_alike<R: Role>(one: &Harness<R>, other: &Harness<R>) {
+fn assert_alike<R: TestRole>(one: &Harness<R>, other: &Harness<R>) {
     assert_eq!(fed(one, &[]), fed(other, &[]));
 }
 
 /// Without the timeouts that can be switched off.
-fn server(config: impl FnOnce(ServerConfigBuilder) -> ServerConfigBuilder) -> ServerHarness {
+fn server(config: impl FnOnce(Setup) -> Setup) -> ServerHarness {
     ServerHarness::server(8, |c| config(c.idle_timeout(None).max_lifetime(None)))
 }
 
 /// The same, a minute after its first dials began.
-fn client(
-    count: u32,
-    config: impl FnOnce(ClientConfigBuilder) -> ClientConfigBuilder,
-) -> ClientHarness {
+fn client(count: u32, config: impl FnOnce(Setup) -> Setup) -> ClientHarness {
     let mut pool = ClientHarness::client(count, count, |c| {
         let c = c.idle_timeout(None).max_lifetime(None).dial_timeout(ms(36_000_000));
         config(c.max_connections(count))
@@ -226,7 +222,7 @@ fn its_id_counts_by_its_name() {
 
 /// Of two pools, the first connections are of one age, and what is due next the same; the second ones
 /// are not.
-fn assert_ages_apart(config: fn(ServerConfigBuilder) -> ServerConfigBuilder) {
+fn assert_ages_apart(config: fn(Setup) -> Setup) {
     let pool = |pauses: [u64; 2]| {
         let mut pool = server(config);
         for pause in pauses {
