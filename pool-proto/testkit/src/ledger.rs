@@ -5,7 +5,7 @@
 //! in use, who waits in which order, and what must happen by when; it compares all that with what
 //! the machine tells of itself, and checks the invariants:
 //!
-//! 1. Every connection is in one state, comes there by an edge of the [table](edges::EDGES), and has
+//! 1. Every connection is in one state, comes there by an edge of [`EDGES`](pool_proto::EDGES), and has
 //!    one owner. It ends once, for a reason that holds, in a `Close`, an `Abort` or a report; no
 //!    action names it afterwards. A connection that ends while it is being checked comes back once,
 //!    and goes out as a stale `Close`. The machine's counters count.

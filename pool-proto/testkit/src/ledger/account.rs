@@ -289,7 +289,7 @@ impl Ledger {
     }
 
     pub(super) fn enter_edge(&mut self, from: Option<State>, to: Option<State>) -> Verdict {
-        let known = is_edge(self.side, from, to);
+        let known = is_edge(self.side, (from, to));
         ensure!(known, "1: only edges that there are", "{:?}: {from:?} to {to:?}", self.side);
         self.counts.edge(from, to);
         Ok(())

@@ -91,7 +91,7 @@ impl Ledger {
             ensure!(fits, "1: every connection is in one state", "{state:?}, but {life:?}");
             if state != life.state {
                 if !large {
-                    if !super::edges::is_edge(self.side, Some(life.state), Some(state)) {
+                    if !super::edges::is_edge(self.side, (Some(life.state), Some(state))) {
                         moved = Some((life.state, state));
                     }
                     self.counts.edge(Some(life.state), Some(state));

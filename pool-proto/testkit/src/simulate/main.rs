@@ -11,7 +11,7 @@
 //! up. Each seed lives through three phases: faults, in which only safety is asked for; no faults, in
 //! which liveness must follow; and the close. After every call of a machine these are checked:
 //!
-//! 1. Every connection is in one state, comes there by an edge of the [table](world::EDGES), has one
+//! 1. Every connection is in one state, comes there by an edge of the [table](pool_proto::EDGES), has one
 //!    owner, and ends once; nothing names it afterwards.
 //! 2. Supply, dials, handshakes and sources stay within their limits.
 //! 3. Capacity and interval stay within their bounds and move by steps.

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::HumanCount;
-use pool_proto::State;
+use pool_proto::{Edge, State};
 
 use pool_testkit::ledger::Reasons;
-use pool_testkit::ledger::edges::EDGES;
+use pool_testkit::ledger::edges::{is_edge, visible_edges};
 use pool_testkit::setup::Side;
 use pool_testkit::world::{Fault, Tally};
 
@@ -56,13 +56,10 @@ pub(crate) fn print(tally: &Tally, took: Duration) {
     println!("{}", right(table, &[1]));
 
     let mut table = new_table(&["edge", "client", "server"]);
-    for (from, to, who) in EDGES {
-        let count = |side| {
-            if who.has(side) {
-                thousands(tally.sides[side as usize].edge_count(from, to))
-            } else {
-                String::new()
-            }
+    for (from, to) in covered_edges() {
+        let count = |side: Side| match is_edge(side, (from, to)) {
+            true => thousands(tally.sides[side as usize].edge_count(from, to)),
+            false => String::new(),
         };
         table.add_row([edge(from, to), count(Side::Client), count(Side::Server)]);
     }
@@ -114,9 +111,14 @@ pub(crate) fn rarer_than(times: u64, tally: &Tally) -> Vec<String> {
     rare
 }
 
+/// The edges that must occur. No world has a control connection, which alone is claimed at once.
+fn covered_edges() -> impl Iterator<Item = Edge> {
+    visible_edges().filter(|edge| *edge != (Some(State::Handshaking), Some(State::Claimed)))
+}
+
 fn edges() -> impl Iterator<Item = (String, Side, Option<State>, Option<State>)> {
-    EDGES.into_iter().flat_map(|(from, to, who)| {
-        let sides = Side::BOTH.into_iter().filter(move |side| who.has(*side));
+    covered_edges().flat_map(|(from, to)| {
+        let sides = Side::BOTH.into_iter().filter(move |side| is_edge(*side, (from, to)));
         sides.map(move |side| (edge(from, to), side, from, to))
     })
 }
