@@ -105,3 +105,13 @@ prop_state_machine! {
     #[test]
     fn a_server_does_what_the_oracle_says(sequential 1..100 => Alone<Accepting>);
 }
+
+proptest! {
+    #![proptest_config(config())]
+
+    /// The world of the simulation, whose choices come from bytes.
+    #[test]
+    fn a_client_and_a_server_agree(bytes in proptest::collection::vec(any::<u8>(), 0..1024)) {
+        pool_testkit::fuzz::pair_script(&bytes);
+    }
+}

@@ -60,6 +60,7 @@ pub trait Pool {
     fn idle(&self) -> u32;
     fn is_closed(&self) -> bool;
     fn peer_claims(&self) -> bool;
+    fn error_count(&self) -> u64;
     /// Makes a call.
     fn answer(&mut self, call: &Call, now: Instant) -> Answer;
     /// The next action, if there is one.
@@ -132,6 +133,10 @@ impl<R: TestRole> Pool for Machine<u32, R> {
 
     fn peer_claims(&self) -> bool {
         self.peer_claims()
+    }
+
+    fn error_count(&self) -> u64 {
+        self.error_count()
     }
 
     fn answer(&mut self, call: &Call, now: Instant) -> Answer {
@@ -261,6 +266,10 @@ impl Pool for AnyMachine {
 
     fn peer_claims(&self) -> bool {
         on!(self, pool => pool.peer_claims())
+    }
+
+    fn error_count(&self) -> u64 {
+        on!(self, pool => pool.error_count())
     }
 
     fn answer(&mut self, call: &Call, now: Instant) -> Answer {

@@ -6,25 +6,26 @@ mod handshake;
 mod network;
 mod options;
 mod phases;
+mod source;
 mod tally;
 mod users;
 
 pub use faults::Fault;
 pub use options::Options;
-pub use phases::{Outcome, live};
+pub use phases::{Outcome, live_bytes, live_seed};
 pub use tally::Tally;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use fastrand::Rng;
 use pool_proto::{Action, CheckKind, CheckResult, ConnId, Event, Token, TokenMap};
 
 use self::end::End;
 use self::network::{Endpoint, Segment, Stage, Transport, endpoint_of};
+use self::source::Source;
 use self::users::{Conversation, Message, Part};
 use crate::setup::Side;
-use crate::violation::{Verdict, Violation};
+use crate::violation::Verdict;
 
 /// What happens at some time.
 #[derive(Clone, Copy, Debug)]
@@ -80,7 +81,7 @@ impl Ord for Entry {
 
 pub(crate) struct World {
     pub(crate) options: Options,
-    pub(crate) random: Rng,
+    pub(crate) random: Source,
     /// Nanoseconds.
     pub(crate) now: u64,
     queue: BinaryHeap<Reverse<Entry>>,
@@ -112,8 +113,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(options: Options, log: bool) -> Result<Self, Violation> {
-        let random = Rng::with_seed(options.seed ^ 0x5eed);
+    pub(crate) fn new(options: Options, random: Source, log: bool) -> Verdict<Self> {
         let ends = Side::BOTH.map(|side| open(&options, side, 0, 0, 0));
         let [client, server] = ends;
         let ends = [client?, server?];
@@ -365,7 +365,7 @@ impl World {
             self.ids_sent.clear();
             self.closing_early.clear();
         }
-        self.ends[side as usize].start()?;
+        self.ends[side as usize].start(self.options.oracle)?;
         self.carry_out(side)
     }
 

@@ -18,6 +18,7 @@ mod allow_list;
 mod choices;
 mod configuration;
 mod id_reader;
+mod pair;
 mod script;
 #[cfg(feature = "tls")]
 mod tls_text;
@@ -25,6 +26,7 @@ mod tls_text;
 pub use allow_list::allow_list;
 pub use configuration::configuration;
 pub use id_reader::id_reader;
+pub use pair::pair_script;
 pub use script::{client_script, server_script};
 #[cfg(feature = "tls")]
 pub use tls_text::tls_text;
@@ -38,6 +40,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("client_script", client_script),
     ("configuration", configuration),
     ("id_reader", id_reader),
+    ("pair_script", pair_script),
     ("server_script", server_script),
     #[cfg(feature = "tls")]
     ("tls_text", tls_text),

@@ -3,12 +3,12 @@
 use pool_proto::{Action, CheckResult, CloseReason, Event, Instant, Machine, Stats, Token};
 
 use super::driver::Driver;
-use super::naive::waiters::Want;
-use super::naive::{Choices, Naive};
+use super::naive::Naive;
 use super::op::Op;
+use super::shadow::Shadow;
 use crate::call::{Answer, Call, Did, TestRole, drain};
 use crate::ledger::Ledger;
-use crate::setup::{Setup, Side};
+use crate::setup::Setup;
 use crate::violation::hold;
 
 /// A machine whose every step is checked.
@@ -18,7 +18,7 @@ pub struct Checked<R: TestRole> {
     /// Gets the same inputs.
     twin: Option<Machine<u32, R>>,
     /// Where lifetimes are random, there is none.
-    naive: Option<Naive>,
+    shadow: Option<Shadow>,
     driver: Driver,
 }
 
@@ -42,14 +42,9 @@ impl<R: TestRole> Checked<R> {
             assert_eq!(drain(&mut twin), actions, "two machines with one seed");
             twin
         });
-        let choices = Choices::of(&Answer::Nothing, &actions);
-        let naive = setup.is_exact().then(|| {
-            let (naive, did) = Naive::new(setup, R::SIDE == Side::Client, now, choices);
-            assert_same(&naive, &actions, &did);
-            naive
-        });
+        let shadow = Shadow::new(setup, R::SIDE, now, &actions);
         let driver = Driver::new(ledger, now);
-        let mut checked = Self { machine, twin, naive, driver };
+        let mut checked = Self { machine, twin, shadow, driver };
         checked.compare();
         checked
     }
@@ -58,8 +53,8 @@ impl<R: TestRole> Checked<R> {
         &self.machine
     }
 
-    pub const fn naive(&self) -> Option<&Naive> {
-        self.naive.as_ref()
+    pub fn naive(&self) -> Option<&Naive> {
+        self.shadow.as_ref().map(|shadow| &shadow.0)
     }
 
     pub const fn driver(&self) -> &Driver {
@@ -107,11 +102,8 @@ impl<R: TestRole> Checked<R> {
             let (twins, did) = call.make(twin, now);
             assert_eq!((&twins, &did), (&answer, &actions), "two machines with one seed");
         }
-        if let Some(naive) = &mut self.naive {
-            let choices = Choices::of(&answer, &actions);
-            let (naives, did) = naive.call(now, &call, choices);
-            assert_eq!(answer, naives, "left the machine, right the naive pool, after {call:?}");
-            assert_same(naive, &actions, &did);
+        if let Some(shadow) = &mut self.shadow {
+            shadow.follow(now, &call, &answer, &actions);
         }
         hold(self.driver.ledger.settle(&call, &answer, &actions, &self.machine));
         self.driver.receive(&answer, &actions);
@@ -121,16 +113,8 @@ impl<R: TestRole> Checked<R> {
 
     /// Compares what the machine tells of itself with the naive pool.
     fn compare(&mut self) {
-        let due = self.machine.poll_timeout();
-        let Some(naive) = &mut self.naive else { return };
-        let stats = self.driver.ledger.stats();
-        assert_eq!(*stats, naive.stats(), "left the machine, right the naive pool");
-        assert_eq!(self.machine.error_count(), naive.errors());
-        for (token, state) in naive.states() {
-            assert_eq!(self.machine.state_of(token), Some(state), "left the machine's {token:?}");
-        }
-        if let Err(wrong) = naive.accepts_timeout(due) {
-            panic!("{wrong}");
+        if let Some(shadow) = &mut self.shadow {
+            shadow.compare(self.driver.ledger.stats(), &self.machine);
         }
     }
 
@@ -143,40 +127,6 @@ impl<R: TestRole> Checked<R> {
         while self.apply(&Op::Collect(super::op::Who::Nth(0))).is_some() {}
         hold(self.driver.ledger.check_end(&self.machine));
     }
-}
-
-/// The same actions: the wakes of each queue in the same order, the rest in any.
-fn assert_same(naive: &Naive, machine: &[Did], expected: &[Did]) {
-    if machine == expected {
-        return;
-    }
-    let mut missing = expected.to_vec();
-    for action in machine {
-        match missing.iter().position(|other| other == action) {
-            Some(at) => drop(missing.remove(at)),
-            None => {
-                panic!("{action:?} is too much: {machine:#?}, but the naive pool: {expected:#?}")
-            }
-        }
-    }
-    assert!(missing.is_empty(), "{missing:#?} is missing of {expected:#?}");
-    let queue = |waiter| match naive.want(waiter) {
-        Some(Want::Stock(_)) => Some(Want::Stock(0)),
-        other => other,
-    };
-    let wakes = |actions: &[Did]| {
-        let mut wakes: Vec<_> = actions
-            .iter()
-            .filter_map(|action| match action {
-                Action::Wake { waiter } => Some((*waiter, queue(*waiter))),
-                _ => None,
-            })
-            .collect();
-        // Stable: within one queue the order stays.
-        wakes.sort_by_key(|(_, queue)| format!("{queue:?}"));
-        wakes
-    };
-    assert_eq!(wakes(machine), wakes(expected), "the order in which waiters are woken");
 }
 
 /// Why connections ended, as a step says.

@@ -35,7 +35,9 @@ pub mod driver;
 pub mod naive;
 pub mod names;
 pub mod op;
+mod shadow;
 pub mod state_key;
 
 pub use crate::setup::Setup;
 pub use checked::Checked;
+pub use shadow::Shadow;

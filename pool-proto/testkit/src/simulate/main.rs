@@ -54,6 +54,9 @@ struct Arguments {
     /// Lives through each seed twice, and compares the logs.
     #[arg(long)]
     twice: bool,
+    /// Compares each step with the naive pool as well, where lifetimes are exact: slow.
+    #[arg(long)]
+    oracle: bool,
     /// One seed with so many connections, whose states are looked at now and then only.
     #[arg(long, value_name = "CONNECTIONS", conflicts_with_all = ["seeds", "start", "seed", "twice"])]
     scale: Option<u32>,
@@ -83,7 +86,7 @@ fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|panic| PANIC.set(panic.location().map(Location::to_string))));
     let began = clock();
     let (tally, failures) = match (arguments.seed, arguments.scale) {
-        (Some(seed), _) => replay(seed),
+        (Some(seed), _) => replay(seed, &arguments),
         (None, Some(connections)) => {
             let mut outcome = live(Options::large(1, connections), false);
             let most = outcome.tally.most();
@@ -115,7 +118,7 @@ fn clock() -> std::time::Instant {
 
 /// Lives through one seed, and takes a panic for a violation.
 fn live(options: Options, log: bool) -> Outcome {
-    catch_unwind(AssertUnwindSafe(|| world::live(options, log))).unwrap_or_else(|panic| {
+    catch_unwind(AssertUnwindSafe(|| world::live_seed(options, log))).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         let seen = format!("{} at {}", text.unwrap_or_default(), PANIC.take().unwrap_or_default());
@@ -124,14 +127,18 @@ fn live(options: Options, log: bool) -> Outcome {
     })
 }
 
+fn options(seed: u64, arguments: &Arguments) -> Options {
+    Options { oracle: arguments.oracle, ..Options::of_seed(seed) }
+}
+
 fn failure(seed: u64, flag: String, violation: Option<Violation>) -> Vec<Failure> {
     violation.map(|violation| Failure { seed, flag, violation }).into_iter().collect()
 }
 
 /// One seed, with its log.
-fn replay(seed: u64) -> (Tally, Vec<Failure>) {
-    println!("{}", Options::draw(seed));
-    let outcome = live(Options::draw(seed), true);
+fn replay(seed: u64, arguments: &Arguments) -> (Tally, Vec<Failure>) {
+    println!("{}", options(seed, arguments));
+    let outcome = live(options(seed, arguments), true);
     print!("{}", outcome.log.unwrap_or_default());
     (outcome.tally, failure(seed, format!("--seed {seed}"), outcome.violation))
 }
@@ -158,7 +165,7 @@ fn many(arguments: &Arguments) -> (Tally, Vec<Failure>) {
                         break;
                     }
                     let seed = arguments.start.wrapping_add(number);
-                    let violation = once_or_twice(seed, arguments.twice, &mut tally);
+                    let violation = once_or_twice(seed, arguments, &mut tally);
                     let failures = failure(seed, format!("--seed {seed}"), violation);
                     if !failures.is_empty() {
                         total.lock().unwrap_or_else(PoisonError::into_inner).1.extend(failures);
@@ -175,13 +182,13 @@ fn many(arguments: &Arguments) -> (Tally, Vec<Failure>) {
     (tally, failures)
 }
 
-fn once_or_twice(seed: u64, twice: bool, tally: &mut Tally) -> Option<Violation> {
-    let first = live(Options::draw(seed), twice);
+fn once_or_twice(seed: u64, arguments: &Arguments, tally: &mut Tally) -> Option<Violation> {
+    let first = live(options(seed, arguments), arguments.twice);
     tally.merge(&first.tally);
-    if first.violation.is_some() || !twice {
+    if first.violation.is_some() || !arguments.twice {
         return first.violation;
     }
-    let second = live(Options::draw(seed), true);
+    let second = live(options(seed, arguments), true);
     let (one, two) = (first.log.unwrap_or_default(), second.log.unwrap_or_default());
     let empty = one.is_empty();
     if one == two && !empty {

@@ -9,6 +9,7 @@ use pool_proto::{
 
 use crate::call::{Answer, AnyMachine, Call, Pool, drain};
 use crate::ledger::Ledger;
+use crate::oracle::Shadow;
 use crate::setup::{Setup, Side};
 use crate::violation::{Verdict, Violation, ensure};
 
@@ -16,6 +17,8 @@ use crate::violation::{Verdict, Violation, ensure};
 pub(crate) struct End {
     machine: AnyMachine,
     pub(crate) ledger: Ledger,
+    /// Where the options want it, the naive pool.
+    shadow: Option<Shadow>,
     /// What this end's clock shows beyond the world's, in nanoseconds.
     pub(crate) skew: i64,
     /// What the machine wants done, entered in the ledger and not yet carried out.
@@ -31,7 +34,7 @@ impl End {
             seen: format!("{side:?}: {error}"),
         })?;
         let ledger = Ledger::new(side, setup, at, &machine);
-        Ok(Self { machine, ledger, skew, did: VecDeque::new() })
+        Ok(Self { machine, ledger, shadow: None, skew, did: VecDeque::new() })
     }
 
     pub(crate) const fn setup(&self) -> &Setup {
@@ -53,10 +56,15 @@ impl End {
 
     // --- calls ----------------------------------------------------------------------------------
 
-    /// Enters what a new machine does first.
-    pub(crate) fn start(&mut self) -> Verdict {
+    /// Enters what a new machine does first; from here on it is compared with the naive pool, if so
+    /// wanted.
+    pub(crate) fn start(&mut self, oracle: bool) -> Verdict {
         let actions = drain(&mut self.machine);
         self.ledger.start(&actions, &self.machine)?;
+        if oracle {
+            let (setup, began) = (self.ledger.setup(), self.ledger.seen());
+            self.shadow = Shadow::new(setup, self.ledger.side(), began, &actions);
+        }
         self.did.extend(actions);
         Ok(())
     }
@@ -66,6 +74,10 @@ impl End {
         self.ledger.begin(call, clock)?;
         let (answer, actions) = call.make(&mut self.machine, clock);
         self.ledger.settle(call, &answer, &actions, &self.machine)?;
+        if let Some(shadow) = &mut self.shadow {
+            shadow.follow(clock, call, &answer, &actions);
+            shadow.compare(self.ledger.stats(), &self.machine);
+        }
         self.did.extend(actions);
         Ok(answer)
     }

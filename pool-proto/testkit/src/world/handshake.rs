@@ -12,7 +12,7 @@ use pool_proto::{
 };
 
 use crate::setup::Side;
-use crate::violation::Verdict;
+use crate::violation::{Verdict, ensure};
 use crate::world::faults::Fault;
 use crate::world::network::{HOME, Segment, Stage, endpoint_of, nanos, side_of, transport_of};
 use crate::world::{What, World};
@@ -278,6 +278,7 @@ impl World {
         self.endpoint(at).stage = Stage::Pooled;
         let side = side_of(at);
         self.note(|| format!("{side:?} has established {at} {id:?}"));
+        self.check_ids_agree(at, id)?;
         if self.strikes(Fault::EarlyReadable) {
             // A reactor may be quicker than the handshake's last step.
             self.event(side, Event::Readable { token })?;
@@ -285,6 +286,18 @@ impl World {
         self.event(side, Event::Established { token, connection: at, id })?;
         if result == CheckResult::Data && self.endpoint(at).stage == Stage::Pooled {
             return self.event(side, Event::Readable { token });
+        }
+        Ok(())
+    }
+
+    /// 4: an id that the client has read is the one that the server gave, unless it was forged.
+    fn check_ids_agree(&mut self, at: u32, id: Option<ConnId>) -> Verdict {
+        let transport = transport_of(at);
+        let server = self.endpoint(endpoint_of(transport, Side::Server)).token;
+        let given = server.and_then(|token| self.end(Side::Server).ledger.id(token));
+        let spoiled = self.transports[transport].spoiled;
+        if let (Some(given), Some(id)) = (given, id) {
+            ensure!(spoiled || given == id, "4: both ends have one id", "{given}, {id} on {at}");
         }
         Ok(())
     }

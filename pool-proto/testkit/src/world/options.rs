@@ -6,10 +6,10 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use fastrand::Rng;
 use pool_proto::{IdExchange, IdFormat, MAX_CONNECTIONS, MAX_HANDSHAKES, TakeOrder, Tuning};
 
 use super::faults::Fault;
+use super::source::Source;
 use crate::setup::{Setup, Side};
 
 /// Who takes any connection, to tell its id to the other end.
@@ -40,6 +40,8 @@ pub struct Options {
     pub timeout: RangeInclusive<u64>,
     /// By fault: how many times in a run, or how many of 1,000 occasions.
     pub faults: [u16; Fault::ALL.len()],
+    /// Whether each step is compared with the naive pool.
+    pub oracle: bool,
 }
 
 const fn ms(millis: u64) -> Duration {
@@ -47,9 +49,29 @@ const fn ms(millis: u64) -> Duration {
 }
 
 impl Options {
-    pub fn draw(seed: u64) -> Self {
-        let mut random = Rng::with_seed(seed);
-        let random = &mut random;
+    /// The options of a seed.
+    pub fn of_seed(seed: u64) -> Self {
+        Self::draw(seed, &mut Source::seed(seed))
+    }
+
+    /// The options of a world whose choices come from bytes: it is small, and each step is compared
+    /// with the naive pool.
+    pub(super) fn of_bytes(random: &mut Source) -> Self {
+        let seed = random.u64(..256);
+        let mut options = Self::draw(seed, random);
+        for setup in &mut options.setups {
+            // The naive pool knows exact lifetimes only.
+            if random.bool() {
+                setup.lifetime_jitter = 0.0;
+            }
+        }
+        options.oracle = true;
+        options
+    }
+
+    fn draw(seed: u64, random: &mut Source) -> Self {
+        let (durations, bursts) =
+            if random.is_brief() { (2..60, 1..12) } else { (60..660, 10..60) };
         let reuse_delay =
             if random.u8(..3) == 0 { ms(random.u64(5..3000)) } else { Duration::ZERO };
         let format = if random.bool() { IdFormat::Hex8 } else { IdFormat::Raw4 };
@@ -62,18 +84,19 @@ impl Options {
         };
         let mut options = Self {
             seed,
-            duration: Duration::from_secs(random.u64(60..660)),
+            duration: Duration::from_secs(random.u64(durations)),
             ids,
             setups: [draw_client(random, reuse_delay), draw_server(random, reuse_delay)],
             delay: Duration::from_micros(random.u64(20..60_000)),
             jitter: Duration::from_micros(random.u64(1..20_000)),
             takers,
-            bursts: random.u32(10..60),
+            bursts: random.u32(bursts),
             burst: random.u32(1..12),
             // Two ends that take at once must not reuse: neither knows when the other has ended.
             reuse: if takers == Takers::Both { 0 } else { random.u8(0..=100) },
             timeout: 10..=random.u64(20..10_000),
             faults: draw_faults(random),
+            oracle: false,
         };
         if random.u8(..6) == 0 {
             // Drivers and users that are slow together meet in states that are short otherwise.
@@ -92,7 +115,7 @@ impl Options {
 
     /// So many connections, few faults, and a short time.
     pub fn large(seed: u64, connections: u32) -> Self {
-        let mut options = Self::draw(seed);
+        let mut options = Self::of_seed(seed);
         options.duration = Duration::from_secs(60);
         options.ids = IdExchange::default();
         (options.delay, options.jitter) = (ms(20), ms(10));
@@ -129,13 +152,13 @@ impl Options {
     }
 
     /// Whether a fault happens on this occasion.
-    pub fn strikes(&self, fault: Fault, random: &mut Rng) -> bool {
+    pub fn strikes(&self, fault: Fault, random: &mut Source) -> bool {
         let chance = self.faults[fault as usize];
-        chance > 0 && random.u16(..1000) < chance
+        chance > 0 && random.happens(chance, 1000)
     }
 }
 
-fn draw_client(random: &mut Rng, reuse_delay: Duration) -> Setup {
+fn draw_client(random: &mut Source, reuse_delay: Duration) -> Setup {
     let low = random.u32(1..8);
     let high = low + random.u32(0..12);
     let short = ms(random.u64(50..1000));
@@ -153,7 +176,7 @@ fn draw_client(random: &mut Rng, reuse_delay: Duration) -> Setup {
     }
 }
 
-fn draw_server(random: &mut Rng, reuse_delay: Duration) -> Setup {
+fn draw_server(random: &mut Source, reuse_delay: Duration) -> Setup {
     let capacity = random.u32(2..30);
     Setup {
         capacity: (capacity, capacity),
@@ -165,7 +188,7 @@ fn draw_server(random: &mut Rng, reuse_delay: Duration) -> Setup {
     }
 }
 
-fn draw_common(random: &mut Rng, reuse_delay: Duration) -> Setup {
+fn draw_common(random: &mut Source, reuse_delay: Duration) -> Setup {
     Setup {
         take_order: if random.bool() { TakeOrder::OldestFirst } else { TakeOrder::NewestFirst },
         handshake_timeout: ms(random.u64(500..8000)),
@@ -179,11 +202,11 @@ fn draw_common(random: &mut Rng, reuse_delay: Duration) -> Setup {
     }
 }
 
-fn draw_faults(random: &mut Rng) -> [u16; Fault::ALL.len()] {
+fn draw_faults(random: &mut Source) -> [u16; Fault::ALL.len()] {
     // Some seeds hardly know trouble, some little else.
     let share = *random.choice(&[5, 20, 50]).unwrap_or(&20);
     Fault::ALL.map(|fault| {
-        if random.u8(..100) >= share {
+        if !random.happens(share, 100) {
             return 0;
         }
         match fault {

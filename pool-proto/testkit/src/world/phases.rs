@@ -12,6 +12,7 @@ use crate::world::faults::Fault;
 use crate::world::handshake::dial_and_handshake;
 use crate::world::network::{Segment, Stage, Transport, endpoint_of, nanos};
 use crate::world::options::{Options, Takers};
+use crate::world::source::Source;
 use crate::world::tally::Tally;
 use crate::world::users::Kind;
 use crate::world::{What, World};
@@ -23,9 +24,22 @@ pub struct Outcome {
     pub violation: Option<Violation>,
 }
 
-/// Lives through one seed.
-pub fn live(options: Options, log: bool) -> Outcome {
-    let mut world = match World::new(options, log) {
+/// Lives through the world of one seed.
+pub fn live_seed(options: Options, log: bool) -> Outcome {
+    let random = Source::seed(options.seed ^ 0x5eed);
+    live(options, random, log)
+}
+
+/// Lives through the world of some bytes: the options, and then step by step what is sent, lost, done.
+pub fn live_bytes(bytes: &[u8], log: bool) -> Outcome {
+    let mut random = Source::bytes(bytes);
+    let options = Options::of_bytes(&mut random);
+    live(options, random, log)
+}
+
+/// Lives through one world: its options, and the choices that are left.
+fn live(options: Options, random: Source, log: bool) -> Outcome {
+    let mut world = match World::new(options, random, log) {
         Ok(world) => world,
         Err(violation) => {
             return Outcome { tally: Tally::default(), log: None, violation: Some(violation) };
@@ -44,7 +58,7 @@ pub fn live(options: Options, log: bool) -> Outcome {
 impl World {
     fn live(&mut self) -> Verdict {
         for side in Side::BOTH {
-            self.ends[side as usize].start()?;
+            self.ends[side as usize].start(self.options.oracle)?;
             self.carry_out(side)?;
         }
         self.plan_users();
