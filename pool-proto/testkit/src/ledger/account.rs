@@ -230,7 +230,11 @@ impl Ledger {
                 let place = self.place(token);
                 let outside = [Place::Dialing, Place::Handshaking, Place::Leased];
                 let right = place.is_some_and(|place| outside.contains(&place));
-                ensure!(right, "1: only what the driver has is aborted", "{action:?} of {place:?}");
+                ensure!(
+                    right,
+                    "1: an abort names a connection of the driver",
+                    "{action:?} of {place:?}"
+                );
                 self.ends(token, reason)
             }
             Action::Wake { waiter } => self.waiting.woken(waiter, self.step.grant_lost),
@@ -331,7 +335,7 @@ impl Ledger {
         let inside = self.life(token).map(Life::inside);
         ensure!(
             inside == Some(Some(connection)),
-            "1: an action names what the pool has",
+            "1: an action names a connection of the pool",
             "{action:?}"
         );
         Ok(())

@@ -34,7 +34,7 @@ impl Ledger {
         let called = self.waiting.called();
         ensure!(
             granted as usize <= called,
-            "5: what is promised is somebody's",
+            "5: each grant belongs to a waiter",
             "{granted} for {called}"
         );
         let totals = &stats.totals;
@@ -84,7 +84,7 @@ impl Ledger {
         for life in self.lives.iter_mut() {
             let token = life.token;
             let Some(state) = pool.state_of(token) else {
-                ensure!(false, "1: nothing ends without a word", "{token:?} was {:?}", life.state);
+                ensure!(false, "1: no end without an action", "{token:?} was {:?}", life.state);
                 continue;
             };
             let fits = place_of(state) == life.place;
@@ -186,7 +186,11 @@ impl Ledger {
                 !pool.peer_claims() || !open
             }
         };
-        ensure!(right, "1: a finding has its consequence", "{kind:?} {result:?}: {state:?}");
+        ensure!(
+            right,
+            "1: the result of a check has its consequence",
+            "{kind:?} {result:?}: {state:?}"
+        );
         Ok(())
     }
 
@@ -238,7 +242,7 @@ impl Ledger {
         let handed_in: Vec<(Token, u32)> = call.hands_in().into_iter().collect();
         ensure!(
             returned == handed_in,
-            "9: what came with a stale call goes back",
+            "9: a stale connection goes back",
             "{actions:?} after {call:?}"
         );
         Ok(())

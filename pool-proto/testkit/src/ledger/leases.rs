@@ -39,7 +39,7 @@ impl Ledger {
             }
             None => self.name(lease.token, id)?,
         }
-        ensure!(life.established.is_some(), "4: only what is established is leased", "{id}");
+        ensure!(life.established.is_some(), "4: a lease is of an established connection", "{id}");
         let fits = match (want, life.state) {
             (Want::Id(wanted), State::Idle | State::Claimed | State::Granted) => wanted == id,
             // In one call, a waiter's connection may expire and another take its place.

@@ -19,7 +19,7 @@ impl Ledger {
         ensure!(idle <= most, "2: stock within capacity", "{idle} for {most}");
         let ready = stats.handshaking + stats.idle;
         if self.side == Side::Server {
-            ensure!(ready <= most, "2: a server's ready ones", "{ready} for {most}");
+            ensure!(ready <= most, "2: ready connections of a server", "{ready} for {most}");
             let (now, most) = (stats.handshaking, setup.max_handshakes);
             ensure!(now <= most, "2: a server's handshakes", "{now} for {most}");
         }
@@ -160,7 +160,7 @@ impl Ledger {
         let flooded = stats.claimed >= self.setup.capacity.1.saturating_mul(2).max(64);
         ensure!(
             !may || flooded || supply >= stats.capacity as usize,
-            "7: what can be dialled is dialled",
+            "7: a client dials up to its capacity",
             "{supply} of {}, {in_flight} in flight",
             stats.capacity
         );

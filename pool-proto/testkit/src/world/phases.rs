@@ -391,7 +391,7 @@ impl World {
             }
         }
         let stats = self.brief();
-        ensure!(false, "4: what is said is heard", "not in five conversations: {stats:?}");
+        ensure!(false, "4: a conversation is heard", "not in five conversations: {stats:?}");
         Ok(())
     }
 
