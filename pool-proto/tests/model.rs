@@ -68,7 +68,7 @@ impl<R: TestRole> ReferenceStateMachine for Script<R> {
     }
 }
 
-/// One machine under such a script.
+/// A machine under such a script.
 struct Alone<R>(PhantomData<R>);
 
 impl<R: TestRole> StateMachineTest for Alone<R> {

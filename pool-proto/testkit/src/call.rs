@@ -11,7 +11,7 @@ use pool_proto::{
 
 use crate::setup::{Setup, Side};
 
-/// What a machine whose connections are numbers does next.
+/// An action of a machine whose connections are numbers.
 pub type Did = Action<u32>;
 
 #[derive(Clone, Debug)]
@@ -51,7 +51,7 @@ pub enum Answer {
     Admitted(Result<Admission, Rejected>),
 }
 
-/// What a machine tells of itself, whichever role it has.
+/// The calls and questions that machines of both roles have.
 pub trait Pool {
     fn stats(&self) -> Stats;
     fn state_of(&self, token: Token) -> Option<State>;
@@ -67,7 +67,7 @@ pub trait Pool {
     fn poll(&mut self) -> Option<Did>;
 }
 
-/// What a role of the crate is called with here.
+/// A role of the core, as harnesses build its machines.
 pub trait TestRole: Role + 'static {
     const SIDE: Side;
 

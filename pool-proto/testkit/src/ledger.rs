@@ -2,7 +2,7 @@
 //!
 //! It is told each call before the machine is ([`Ledger::begin`]), and afterwards the answer and the
 //! actions ([`Ledger::settle`]). From these alone it knows where each connection is, which ids are
-//! in use, who waits in which order, and what must happen by when; it compares all that with what
+//! in use, which waiter is next, and which deadlines there are; it compares all that with what
 //! the machine tells of itself, and checks the invariants:
 //!
 //! 1. Every connection is in one state, comes there by an edge of [`EDGES`](pool_proto::EDGES), and has
@@ -83,7 +83,7 @@ pub struct Ledger {
     step: Step,
 }
 
-/// What is known of the call under way.
+/// Notes on the call under way.
 #[derive(Clone, Copy, Default)]
 struct Step {
     /// Whether its subject was where the call needs it.
@@ -194,7 +194,7 @@ impl Ledger {
         Ok(())
     }
 
-    // --- what is known --------------------------------------------------------------------------
+    // --- contents --------------------------------------------------------------------------
 
     pub const fn side(&self) -> Side {
         self.side
@@ -207,10 +207,6 @@ impl Ledger {
     /// The latest time that the machine was told.
     pub const fn seen(&self) -> Instant {
         self.seen
-    }
-
-    pub const fn is_closed(&self) -> bool {
-        self.closed
     }
 
     /// The statistics after the last call.

@@ -99,7 +99,7 @@ macro_rules! setters {
     };
 }
 
-/// Those for settings that can be switched off.
+/// The methods for settings that can be switched off.
 macro_rules! optional_setters {
     ($($name:ident: $type:ty),* $(,)?) => {
         $(

@@ -8,7 +8,7 @@ use std::fmt;
 pub struct Violation {
     /// Which invariant, beginning with its number in `pool-proto/tests/README.md`.
     pub invariant: &'static str,
-    /// What was seen instead.
+    /// The state that contradicts it.
     pub seen: String,
 }
 
@@ -18,7 +18,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// What a check returns.
+/// The result of a check.
 pub type Verdict<T = ()> = Result<T, Violation>;
 
 /// Returns from the function with a [`Violation`] unless the condition holds.

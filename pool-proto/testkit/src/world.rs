@@ -1,4 +1,8 @@
-//! The world of one seed: two ends, the network between them, users, a queue of what happens when.
+//! The world: a client's and a server's machine with a ledger each, the network between them, users
+//! at both ends, and a queue of events in virtual time.
+//!
+//! Its [options](Options) and all choices come from a seed, or from the bytes of a fuzzer. Then it is
+//! small, and both machines are compared with the naive pool as well.
 
 mod end;
 mod faults;
@@ -27,7 +31,7 @@ use self::users::{Conversation, Message, Part};
 use crate::setup::Side;
 use crate::violation::Verdict;
 
-/// What happens at some time.
+/// An event of the world.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum What {
     /// A machine's timer; the number tells timers of former machines apart.
@@ -35,7 +39,7 @@ pub(crate) enum What {
     /// A transport comes to the server's host.
     Knock(usize),
     Arrive(u32, Segment),
-    /// What has arrived is read at last.
+    /// Bytes that have arrived are read at last.
     Proceed(u32),
     ServerHello(usize),
     Trickle(usize),
@@ -319,7 +323,7 @@ impl World {
         self.event(side, Event::Checked { token, connection, result })
     }
 
-    /// What a look at a connection finds. The next arrival will be told.
+    /// Looks at a connection. The next arrival will be reported.
     pub(crate) fn look(&mut self, at: u32) -> CheckResult {
         let end = self.endpoint(at);
         end.watched = true;
@@ -330,7 +334,7 @@ impl World {
         }
     }
 
-    /// Throws away what has arrived, up to a limit.
+    /// Throws away the bytes that have arrived, up to a limit.
     pub(crate) fn drain(&mut self, at: u32) -> CheckResult {
         /// Bytes.
         const DRAIN_LIMIT: usize = 24;

@@ -1,4 +1,4 @@
-//! Breadth first over states: what is reached twice is gone on with once.
+//! Breadth first over states: a state that is reached twice is expanded once.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -61,7 +61,7 @@ impl Hasher for AsItIs {
 
 pub(crate) type States = HashMap<u128, Script, BuildHasherDefault<AsItIs>>;
 
-/// What was gone through.
+/// Kinds of steps and ends that occurred.
 #[derive(Default)]
 pub(crate) struct Seen {
     /// Steps taken and checked.
@@ -121,7 +121,7 @@ pub(crate) struct Scripts<'a> {
     pub(crate) depth: u8,
 }
 
-/// One thread's part of one depth.
+/// A thread's part of a depth.
 struct Part {
     seen: Seen,
     reached: States,
@@ -261,11 +261,11 @@ impl Scripts<'_> {
         self.take_futile(fresh.unwrap_or_else(|| here.clone()), goes_on, &mut part.seen);
     }
 
-    /// Takes the steps that change nothing, one after the other in one state: that it stays the same
-    /// is what they are checked for. All they may do is tell the time, which one has done before.
+    /// Takes the steps that change nothing, in sequence: the state has to stay the same. They may tell
+    /// the time, which a stale step has done before.
     fn take_futile<R: TestRole>(&self, mut here: Checked<R>, goes_on: bool, seen: &mut Seen) {
         here.apply(&STALE);
-        // What follows from a state at the last depth is not looked at any more.
+        // States at the last depth are not expanded.
         let key = goes_on.then(|| here.key());
         for op in &self.alphabet.futile {
             if has_subject(&here, op) && seen.take(&mut here, op) {

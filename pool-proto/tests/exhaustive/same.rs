@@ -1,4 +1,4 @@
-//! That states with one key have one future: what the exploration rests on.
+//! States with one key have one future: the assumption of the exploration.
 //!
 //! Of states that several scripts lead to, the pools at the ends of two such scripts are put side by
 //! side. Each step that one can take the other can, too, perhaps under another number; both answer
@@ -57,7 +57,7 @@ impl Scripts<'_> {
         assert!(machines * 200 > all * 199, "{machines} of {all}");
     }
 
-    /// Every step from here: what it comes to, in words without names, in the order of these words.
+    /// Every step from here with its outcome in words without names, in the order of these words.
     fn futures<R: TestRole + Clone>(&self, here: &Checked<R>) -> Vec<(String, Checked<R>)> {
         let mut futures = Vec::new();
         for op in self.alphabet.steps.iter().chain(&self.alphabet.futile) {

@@ -7,24 +7,23 @@ use pool_testkit::ledger::Place;
 use pool_testkit::oracle::Checked;
 use pool_testkit::oracle::op::{Given, Op, Span, When, Who, Whom, WhoseId};
 
-/// What a pool is put through.
+/// The steps that a pool is put through.
 #[derive(Clone)]
 pub(crate) struct Alphabet {
-    /// What may change a state.
+    /// Steps that may change a state.
     pub(crate) steps: Vec<Op>,
-    /// What must not: it counts, answers, or closes what came with it.
+    /// Steps that must not: they count, answer, or close the connection that came with them.
     pub(crate) futile: Vec<Op>,
 }
 
-/// One subject of each kind and one more than there can be otherwise: connections, leases of what
-/// has ended, waiters.
+/// The subjects of each kind: as many as there can be, and another one.
 const SUBJECTS: u8 = 3;
-/// What users and driver hold: leases and checks, those of what has ended included.
+/// Leases and checks that users and driver hold, those of ended connections included.
 const HELD: u8 = 8;
 
-const FINDINGS: [CheckResult; 3] = [CheckResult::Quiet, CheckResult::Data, CheckResult::Closed];
+const RESULTS: [CheckResult; 3] = [CheckResult::Quiet, CheckResult::Data, CheckResult::Closed];
 
-/// What tells a machine the time and is stale.
+/// A stale step that tells a machine the time.
 pub(crate) const STALE: Op = Op::Dialed(Whom::Foreign);
 
 impl Alphabet {
@@ -77,7 +76,7 @@ impl Alphabet {
 
     fn of_held(&mut self, whom: Whom) {
         self.steps.extend([Op::Put(whom), Op::Release(whom)]);
-        for result in FINDINGS {
+        for result in RESULTS {
             self.steps.extend([
                 Op::PutDrained(whom, result),
                 Op::Reject(whom, result),
@@ -188,7 +187,7 @@ pub(crate) fn has_subject<R: TestRole>(checked: &Checked<R>, op: &Op) -> bool {
         Op::Put(Whom::Any(n)) | Op::Reject(Whom::Any(n), _) => {
             any(n, &[Dialing, Handshaking, Pooled, Checking])
         }
-        // What is still held of it would be given back.
+        // A lease that is still held would be given back.
         Op::Put(Whom::Ended(_)) | Op::Reject(Whom::Ended(_), _) | Op::Closed(Whom::Ended(_)) => {
             driver.let_go(driver.leases())
         }

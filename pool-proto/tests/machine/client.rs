@@ -97,7 +97,7 @@ fn the_handshake_deadline_is_one_for_all_of_it() {
     let reason = CloseReason::HandshakeTimeout;
     assert_eq!(pool.did()[0], Action::Abort { token, reason });
     assert_eq!(pool.stats().totals.handshake_timeouts, 1);
-    // The driver was at it and comes late: what it brings is closed.
+    // The driver comes late: its connection is closed.
     let connection = pool.established(token, Some(id(9)));
     let reason = CloseReason::Stale;
     let close = Action::Close { token, connection, reason };

@@ -16,7 +16,7 @@ fn server(capacity: u32, config: impl FnOnce(Setup) -> Setup) -> ServerHarness {
     ServerHarness::server(capacity, config)
 }
 
-/// Whom the last step evicted.
+/// Connections that the last step evicted.
 fn evicted(pool: &ServerHarness) -> Vec<Token> {
     let reason = CloseReason::Evicted;
     let actions = pool.did().iter();
@@ -178,7 +178,7 @@ fn leases_do_not_count_for_the_weight_of_a_source() {
 }
 
 #[test]
-fn what_came_back_is_the_youngest_of_its_source() {
+fn a_connection_that_came_back_is_the_youngest_of_its_source() {
     let mut pool = server(3, |config| config);
     pool.auto = Some(CheckResult::Quiet);
     let (first, second) = (pool.join(A), pool.join(A));
@@ -191,7 +191,7 @@ fn what_came_back_is_the_youngest_of_its_source() {
 }
 
 #[test]
-fn what_is_promised_or_with_the_driver_is_not_evicted() {
+fn granted_and_checked_connections_are_not_evicted() {
     let mut pool = server(3, |config| config);
     let waiter = pool.queue();
     let granted = pool.join(A);
@@ -373,7 +373,7 @@ fn a_closed_pool_admits_nobody() {
 }
 
 #[test]
-fn one_source_cannot_lock_out_another_whatever_it_holds() {
+fn no_source_locks_out_another_whatever_it_holds() {
     let mut pool = server(6, |config| config.max_handshakes(4));
     for flood in 0..50 {
         let _ = pool.admit(A);

@@ -1,4 +1,4 @@
-//! What people read: reasons, states, and how things look in a log.
+//! Texts for people: reasons, states, and debug output.
 
 use pool_proto::{
     ClientConfig, CloseReason, ConnId, IdError, IdExchange, IdFormat, Instant, Refusal,

@@ -75,7 +75,7 @@ fn bounds<T: PartialOrd>(
     if swap { (other, one) } else { (one, other) }
 }
 
-/// One of the last instants, one of the first, or any.
+/// Picks one of the last instants, one of the first, or any.
 fn instant(choices: &mut Choices<'_>) -> Instant {
     let nanos = match choices.byte() {
         0..100 => u64::MAX - u64::from(choices.byte()),

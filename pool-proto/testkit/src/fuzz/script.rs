@@ -1,4 +1,4 @@
-//! One machine and any order of calls, compared with the oracle of the model tests after every step.
+//! A machine and any order of calls, compared with the oracle of the model tests after every step.
 
 use pool_proto::{Accepting, Dialing};
 

@@ -1,4 +1,4 @@
-//! Entries: what goes into the machine, what comes out, and who has it.
+//! Entries: connections that go into the machine and come out, and their holders.
 
 use pool_proto::{
     Acquired, Action, Admission, CloseReason, Collected, ConnId, Event, PutError, State, Stock,

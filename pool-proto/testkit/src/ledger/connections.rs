@@ -13,7 +13,7 @@ use crate::violation::{Verdict, ensure};
 const NEVER: Instant = Instant::from_nanos(u64::MAX - 1);
 
 impl Ledger {
-    /// 1: the machine's counters count what is known here.
+    /// 1: the machine's counters agree with the ledger's.
     pub(super) fn check_counts(&self, stats: &Stats, pool: &impl Pool) -> Verdict {
         let (leased, checking) =
             (self.lives.count(Place::Leased), self.lives.count(Place::Checking));
@@ -129,7 +129,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// 6: there is no deadline where nothing is waited for, and none left over by a timeout.
+    /// 6: an idle machine has no deadline, and a timeout leaves none over.
     pub(super) fn check_deadlines(&self, call: &Call, stats: &Stats, pool: &impl Pool) -> Verdict {
         let due = pool.poll_timeout();
         let all_leased = stats.leased == self.lives.len();
@@ -168,7 +168,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// 1: what was found decides what becomes of a connection.
+    /// 1: the result of a check decides the fate of its connection.
     pub(super) fn check_consequence(&self, call: &Call, pool: &impl Pool) -> Verdict {
         let Call::Event(Event::Checked { token, result, .. }) = *call else { return Ok(()) };
         if !self.step.fitted {

@@ -1,4 +1,4 @@
-//! What a ledger adds up: steps, edges, ends, waits after failures.
+//! Sums of a ledger: steps, edges, ends, waits after failures.
 
 use std::time::Duration;
 

@@ -23,7 +23,7 @@ impl Ledger {
         self.waiting.enqueue(waiter, want, again)
     }
 
-    /// A lease is what was asked for, fit to be handed out, and nobody else's.
+    /// A lease is of a suitable connection that is fit to be handed out, and nobody else's.
     fn check_lease(&mut self, lease: &Lease<u32>, want: Want) -> Verdict {
         ensure!(!self.closed, "8: no lease after close", "{lease:?}");
         let Some(life) = self.life(lease.token).copied() else {
@@ -92,7 +92,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// There is never a waiter and what it waits for. (Ids are looked at with the states.)
+    /// There is never a waiter together with a connection or stock that suits it. (Ids are checked with
+    /// the states.)
     pub(super) fn check_waiters(
         &self,
         stats: &Stats,

@@ -17,7 +17,7 @@ pub enum Place {
 
 const PLACES: usize = 5;
 
-/// Who has what the driver passed to the machine as a connection.
+/// The holder of a connection that the driver has passed to the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Holder {
     /// The driver, or a user.
@@ -26,21 +26,20 @@ pub(super) enum Holder {
     Nobody,
 }
 
-/// What counts as one source: an IPv4 address or an IPv6 /64 network.
+/// A source of peers: an IPv4 address or an IPv6 /64 network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Source(u64, bool);
 
 impl Source {
     pub const fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
-            #[expect(clippy::cast_possible_truncation, reason = "the upper half")]
             IpAddr::V6(address) => Self((address.to_bits() >> 64) as u64, true),
             IpAddr::V4(address) => Self(address.to_bits() as u64, false),
         }
     }
 }
 
-/// One live connection.
+/// A live connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Life {
     pub token: Token,
@@ -50,7 +49,7 @@ pub struct Life {
     /// When it came there.
     pub since: Instant,
     pub established: Option<Instant>,
-    /// What it was last checked for.
+    /// The kind of its last check.
     pub(super) kind: Option<CheckKind>,
     pub id: Option<ConnId>,
     /// Its number, once it is established.

@@ -1,4 +1,4 @@
-//! 8: flush and close, and what is left in the end.
+//! 8: flush, close, and the end of a life.
 
 use pool_proto::{Acquired, Action, Collected, Stats, Stock};
 

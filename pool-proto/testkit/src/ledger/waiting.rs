@@ -6,7 +6,7 @@ use pool_proto::{Collected, ConnId, WaiterId};
 
 use crate::violation::{Verdict, ensure};
 
-/// What a caller asks for.
+/// The request of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
     Any,
@@ -22,15 +22,15 @@ pub(super) struct Waiting {
     queue: Vec<(WaiterId, Want)>,
     /// Woken, in that order, and not collected.
     called: Vec<(WaiterId, Want)>,
-    /// The waiter that collected in this call. When what was promised to it expired, and it was
-    /// promised another at once, a wake for it is on its way, which means nothing any more.
+    /// The waiter that collected in this call. If its connection had expired and it was granted another
+    /// at once, a wake for it follows, which means nothing any more.
     last: Option<WaiterId>,
     past: Vec<WaiterId>,
     used: HashSet<WaiterId, FixedState>,
 }
 
 impl Waiting {
-    /// A call begins: wakes that came for nothing in the last call are no excuse in this one.
+    /// Begins a call: a stray wake is allowed in the call in which its waiter collected, and not later.
     pub(super) const fn begin(&mut self) {
         self.last = None;
     }
@@ -120,7 +120,7 @@ impl Waiting {
         }
     }
 
-    /// A waiter has collected. Returns what it wanted, if it was one.
+    /// Enters a collect. Returns the waiter's request, if it was a waiter.
     pub(super) fn collected(
         &mut self,
         waiter: WaiterId,

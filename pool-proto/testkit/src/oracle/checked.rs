@@ -1,6 +1,6 @@
 //! A real machine, its ledger, and the naive pool at its side.
 
-use pool_proto::{Action, CheckResult, CloseReason, Event, Instant, Machine, Stats, Token};
+use pool_proto::{Action, CheckResult, CloseReason, Instant, Machine, Stats};
 
 use super::driver::Driver;
 use super::naive::Naive;
@@ -22,7 +22,7 @@ pub struct Checked<R: TestRole> {
     driver: Driver,
 }
 
-/// What one step led to.
+/// A step with its answer and actions.
 pub struct Outcome {
     pub call: Call,
     pub answer: Answer,
@@ -67,23 +67,6 @@ impl<R: TestRole> Checked<R> {
 
     pub const fn stats(&self) -> &Stats {
         self.driver.ledger.stats()
-    }
-
-    pub const fn set_time(&mut self, now: Instant) {
-        self.driver.now = now;
-    }
-
-    /// What is being checked under this token comes back.
-    pub fn answer_check(&mut self, token: Token, result: CheckResult) {
-        if let Some((token, connection)) = self.driver.take_check(token) {
-            self.make(Call::Event(Event::Checked { token, connection, result }));
-        }
-    }
-
-    /// The holder of a lease closes it.
-    pub fn release(&mut self, token: Token) {
-        self.driver.take_lease(token);
-        self.make(Call::Event(Event::Closed { token }));
     }
 
     /// Takes one step and checks it; `None` where the step had no subject.

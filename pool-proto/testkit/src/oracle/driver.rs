@@ -11,7 +11,7 @@ use crate::call::{Answer, Call, Did};
 use crate::ledger::{Ledger, Life, Place};
 use crate::setup::Side;
 
-/// What drives one machine, and holds what users hold of it.
+/// The driver of a machine, with the leases of its users.
 #[derive(Clone)]
 pub struct Driver {
     /// The driver's clock; it can be set back.
@@ -32,7 +32,8 @@ impl Driver {
 
     // --- from steps to calls --------------------------------------------------------------------
 
-    /// What a step means now; `None` when it has no subject, or is no call.
+    /// Returns the call that a step means now; `None` for a step without a subject, or one that only
+    /// moves the clock.
     pub fn resolve(&mut self, op: &Op, due: Option<Instant>) -> Option<Call> {
         use Place::*;
 
@@ -186,12 +187,12 @@ impl Driver {
         Some(self.take_check(token).unwrap_or_else(|| (token, self.connection())))
     }
 
-    pub fn take_lease(&mut self, token: Token) -> Option<(Token, u32)> {
+    fn take_lease(&mut self, token: Token) -> Option<(Token, u32)> {
         let held = self.leases.iter().position(|(lease, _)| *lease == token)?;
         Some(self.leases.remove(held))
     }
 
-    pub fn take_check(&mut self, token: Token) -> Option<(Token, u32)> {
+    fn take_check(&mut self, token: Token) -> Option<(Token, u32)> {
         let held = self.checks.iter().position(|(check, _)| *check == token)?;
         Some(self.checks.remove(held))
     }

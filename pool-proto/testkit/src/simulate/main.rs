@@ -9,21 +9,15 @@
 //!
 //! The machines are the real ones, and so are the ids on the wire; sockets, TLS and time are made
 //! up. Each seed lives through three phases: faults, in which only safety is asked for; no faults, in
-//! which liveness must follow; and the close. After every call of a machine these are checked:
+//! which liveness must follow; and the close. After every call the [ledger](pool_testkit::ledger) of
+//! its machine checks the invariants. The [world](pool_testkit::world) checks these in addition:
 //!
-//! 1. Every connection is in one state, comes there by an edge of the [table](pool_proto::EDGES), has one
-//!    owner, and ends once; nothing names it afterwards.
-//! 2. Supply, dials, handshakes and sources stay within their limits.
-//! 3. Capacity and interval stay within their bounds and move by steps.
-//! 4. Ids are unique; a lease by id has that id; every byte behind the id reaches its lessee, in order.
-//! 5. One lessee; nothing ended or expired is leased; waiters are served in order, once; nobody waits
-//!    for what is there.
-//! 6. `poll_timeout` is not later than any deadline, and nothing is due after a timeout.
-//! 7. Attempts back off while they fail; when faults stop, waiters are served and the stock fills up
-//!    within bounds.
-//! 8. After a close nothing begins and everything comes out; a flush ends all that is older.
-//! 9. Clocks jump, events come late or for nothing; what is stale changes only a counter.
-//! 10. Waiters and connections are bounded; the same seed gives the same log.
+//! - 4: both ends of a connection have one id, and every byte behind it reaches its lessee, in order.
+//! - 7: when faults stop, waiters are served and the stock fills up within bounds.
+//! - 8: after a close everything comes out.
+//! - 9: clocks jump, events come late or for nothing, and nothing panics.
+//! - 10: the same seed gives the same log.
+
 mod report;
 
 use std::cell::Cell;
@@ -57,7 +51,7 @@ struct Arguments {
     /// Compares each step with the naive pool as well, where lifetimes are exact: slow.
     #[arg(long)]
     oracle: bool,
-    /// One seed with so many connections, whose states are looked at now and then only.
+    /// Lives through a seed with so many connections, whose states are checked now and then only.
     #[arg(long, value_name = "CONNECTIONS", conflicts_with_all = ["seeds", "start", "seed", "twice"])]
     scale: Option<u32>,
     /// Fails unless each kind of fault and each edge occurred so often.
@@ -73,7 +67,7 @@ thread_local! {
     static PANIC: Cell<Option<String>> = const { Cell::new(None) };
 }
 
-/// What went wrong, and how to see it again.
+/// A violation, and the command that replays it.
 struct Failure {
     seed: u64,
     flag: String,
@@ -135,7 +129,7 @@ fn failure(seed: u64, flag: String, violation: Option<Violation>) -> Vec<Failure
     violation.map(|violation| Failure { seed, flag, violation }).into_iter().collect()
 }
 
-/// One seed, with its log.
+/// Lives through a seed, and prints its log.
 fn replay(seed: u64, arguments: &Arguments) -> (Tally, Vec<Failure>) {
     println!("{}", options(seed, arguments));
     let outcome = live(options(seed, arguments), true);

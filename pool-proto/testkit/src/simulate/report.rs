@@ -81,7 +81,7 @@ pub(crate) fn print(tally: &Tally, took: Duration) {
     println!("{}", right(table, &[1, 2]));
 }
 
-/// What occurred less often than `times`, and what is not as it must be on average.
+/// Faults and edges that occurred less often than `times`, and averages that are out of bounds.
 pub(crate) fn rarer_than(times: u64, tally: &Tally) -> Vec<String> {
     let mut rare = Vec::new();
     for fault in Fault::ALL {

@@ -1,4 +1,4 @@
-//! One end: a machine, whose every call is entered in the ledger and checked.
+//! An end: a machine, whose every call is entered in the ledger and checked.
 
 use std::collections::VecDeque;
 
@@ -19,9 +19,9 @@ pub(crate) struct End {
     pub(crate) ledger: Ledger,
     /// Where the options want it, the naive pool.
     shadow: Option<Shadow>,
-    /// What this end's clock shows beyond the world's, in nanoseconds.
+    /// How far this end's clock is ahead of the world's, in nanoseconds.
     pub(crate) skew: i64,
-    /// What the machine wants done, entered in the ledger and not yet carried out.
+    /// Actions that are entered in the ledger and not yet carried out.
     pub(crate) did: VecDeque<Action<u32>>,
 }
 
@@ -43,7 +43,7 @@ impl End {
 
     // --- time -----------------------------------------------------------------------------------
 
-    /// What this end's clock shows, which may go back. The machine has to cope.
+    /// Reads this end's clock, which may go back: the machine has to cope.
     pub(crate) fn clock(&self, now: u64) -> Instant {
         Instant::from_nanos(now.saturating_add_signed(self.skew))
     }
@@ -165,7 +165,7 @@ impl End {
         }
     }
 
-    // --- what is known --------------------------------------------------------------------------
+    // --- questions --------------------------------------------------------------------------
 
     pub(crate) fn stats(&self) -> Stats {
         self.machine.stats()

@@ -68,7 +68,7 @@ impl World {
             self.endpoint(at).stage = Stage::AwaitHello;
             self.close_endpoint(at);
         }
-        // Evictions come after: what they close is another's.
+        // Evictions come after: they close connections of others.
         self.carry_out(Side::Server)?;
         if let Some((token, id)) = tokens {
             self.ids_sent.push(id);
@@ -233,7 +233,7 @@ impl World {
         }
         let Some(token) = self.endpoint(at).token else { return Ok(()) };
         if self.closing_early.contains(&token) {
-            // A full server of the reference does this, too.
+            // A full server of the Go package does this, too.
             self.closing_early.retain(|other| *other != token);
             return self.handshake_failed(at, HandshakeFailure::Transport);
         }
@@ -293,8 +293,11 @@ impl World {
     /// 4: an id that the client has read is the one that the server gave, unless it was forged.
     fn check_ids_agree(&mut self, at: u32, id: Option<ConnId>) -> Verdict {
         let transport = transport_of(at);
-        let server = self.endpoint(endpoint_of(transport, Side::Server)).token;
-        let given = server.and_then(|token| self.end(Side::Server).ledger.id(token));
+        let server = self.endpoint(endpoint_of(transport, Side::Server));
+        // A later machine may use the token of an end that is closed.
+        let open = !matches!(server.stage, Stage::Closed | Stage::Gone);
+        let token = server.token.filter(|_| open);
+        let given = token.and_then(|token| self.end(Side::Server).ledger.id(token));
         let spoiled = self.transports[transport].spoiled;
         if let (Some(given), Some(id)) = (given, id) {
             ensure!(spoiled || given == id, "4: both ends have one id", "{given}, {id} on {at}");

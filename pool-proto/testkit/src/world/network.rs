@@ -10,7 +10,7 @@ use crate::violation::Verdict;
 use crate::world::faults::Fault;
 use crate::world::{What, World};
 
-/// What an end of a transport is doing.
+/// The stage of an end of a transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// Client: nothing has come back yet.
@@ -35,7 +35,7 @@ pub(crate) enum Stage {
     Gone,
 }
 
-/// One end of a transport. Its number is what the machine knows as the connection.
+/// An end of a transport. The machine knows it by its number, as the connection.
 pub(crate) struct Endpoint {
     pub(crate) stage: Stage,
     pub(crate) token: Option<Token>,
@@ -66,7 +66,7 @@ pub(crate) struct Transport {
     pub(crate) endless: bool,
 }
 
-/// What travels.
+/// A segment on its way.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Segment {
     /// The server's host has accepted.
@@ -147,7 +147,7 @@ impl World {
             delay += 200_000_000 << self.random.u32(0..5);
         }
         if self.strikes(Fault::Reorder) {
-            // Long enough that what is sent later elsewhere overtakes it.
+            // Long enough to be overtaken by segments that are sent later on other transports.
             delay += nanos(self.options.delay) + jitter;
         }
         let open = self.partition[to as usize];
@@ -225,7 +225,7 @@ impl World {
         self.proceed(at)
     }
 
-    /// Does what can be done with what has arrived.
+    /// Processes the bytes that have arrived, as far as the stage allows.
     pub(crate) fn proceed(&mut self, at: u32) -> Verdict {
         match self.endpoint(at).stage {
             Stage::Pooled => self.announce(at),

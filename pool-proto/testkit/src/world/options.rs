@@ -1,6 +1,6 @@
-//! What one seed is like: a swarm of options drawn from it. (Groce et al., "Swarm Testing", 2012:
-//! many different configurations, each with some features left out, find more than one that has
-//! them all.)
+//! The options of a world: a swarm of them, drawn from its seed or its bytes. (Groce et al., "Swarm
+//! Testing", 2012: many different configurations, each with some features left out, find more bugs
+//! than a single configuration that has all features.)
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -12,7 +12,7 @@ use super::faults::Fault;
 use super::source::Source;
 use crate::setup::{Setup, Side};
 
-/// Who takes any connection, to tell its id to the other end.
+/// The end at which users take any connection, and tell its id to the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takers {
     Client,
@@ -21,14 +21,14 @@ pub enum Takers {
     Both,
 }
 
-/// What one seed is like.
+/// The options of a world.
 pub struct Options {
     pub seed: u64,
     /// How long faults go on.
     pub duration: Duration,
     pub ids: IdExchange,
     pub setups: [Setup; 2],
-    /// One way, without faults.
+    /// How long a segment takes, without faults.
     pub delay: Duration,
     pub jitter: Duration,
     pub takers: Takers,
@@ -105,7 +105,7 @@ impl Options {
             }
         }
         if reuse_delay > Duration::ZERO {
-            // Both ends rest for the same time by the same clock, or what comes early is lost.
+            // Both ends rest for the same time by the same clock, or early data would be drained.
             for fault in [Fault::ClockForward, Fault::ClockBackward, Fault::LateTimer] {
                 options.faults[fault as usize] = 0;
             }

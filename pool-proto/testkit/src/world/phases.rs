@@ -1,4 +1,4 @@
-//! One seed from beginning to end: faults and safety, then no faults and liveness, then the close.
+//! A world from beginning to end: faults and safety, then no faults and liveness, then the close.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::world::tally::Tally;
 use crate::world::users::Kind;
 use crate::world::{What, World};
 
-/// What came of a seed.
+/// The result of a world.
 pub struct Outcome {
     pub tally: Tally,
     pub log: Option<String>,
@@ -30,7 +30,8 @@ pub fn live_seed(options: Options, log: bool) -> Outcome {
     live(options, random, log)
 }
 
-/// Lives through the world of some bytes: the options, and then step by step what is sent, lost, done.
+/// Lives through the world of some bytes: its options, then its choices in the order in which they
+/// come up.
 pub fn live_bytes(bytes: &[u8], log: bool) -> Outcome {
     let mut random = Source::bytes(bytes);
     let options = Options::of_bytes(&mut random);
@@ -110,7 +111,7 @@ impl World {
             }
             Fault::HalfOpen => {
                 let Some(transport) = self.some_transport() else { return Ok(()) };
-                // One end is forgotten, and the other is not told.
+                // An end is forgotten, and the other end is not told.
                 self.transports[transport].cut = [true; 2];
             }
             Fault::ServerCrash if self.up[Side::Server as usize] => self.crash(Side::Server),
@@ -232,7 +233,7 @@ impl World {
 
     // --- phase 2: liveness ----------------------------------------------------------------------
 
-    /// Users leave, faults stop, and what they have left behind comes to light.
+    /// Ends all faults and all use, and lets both ends notice the effects.
     fn stop_faults(&mut self) -> Verdict {
         self.faulty = false;
         self.partition = [0; 2];
@@ -260,7 +261,7 @@ impl World {
             self.close_and_reopen(Side::Server)?;
             self.open(Side::Server)?;
         }
-        // What is on its way arrives. It may be news that make users begin; they leave, too.
+        // Segments and messages on their way arrive. A message may make a user begin, who leaves, too.
         for _ in 0..3 {
             for side in Side::BOTH {
                 for part in self.open_parts(side) {
@@ -305,7 +306,7 @@ impl World {
         if self.is_narrow() {
             return Ok(());
         }
-        // What the server takes the client does not see: its stock may sink to the minimum meanwhile.
+        // The client does not see the leases of the server: its stock may sink to the minimum meanwhile.
         let (side, most) = match self.random.bool() {
             true => (Side::Client, most),
             false => (Side::Server, most.min(ours.capacity.0)),
@@ -396,11 +397,11 @@ impl World {
     }
 
     /// Whether the server has less room than the client wants: it turns the client away again and
-    /// again, and the client backs off; what is ready depends on when.
+    /// again, and the client backs off; how many are ready depends on the moment.
     fn is_narrow(&mut self) -> bool {
         let capacity = self.end(Side::Client).stats().capacity;
         let theirs = self.options.setups[Side::Server as usize];
-        // What is claimed counts for its source until it is taken or given up.
+        // Claimed connections count for their source until they are taken or given up.
         let claimed = self.end(Side::Server).stats().claimed;
         theirs.most_per_source().saturating_sub(claimed) < capacity || theirs.capacity.1 < capacity
     }

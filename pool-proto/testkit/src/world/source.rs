@@ -1,5 +1,6 @@
 //! Where the choices of a world come from: a seed, or bytes.
 
+use std::collections::VecDeque;
 use std::ops::{Bound, RangeBounds};
 
 use fastrand::Rng;
@@ -12,7 +13,7 @@ use fastrand::Rng;
 #[derive(Clone, Debug)]
 pub enum Source {
     Seed(Rng),
-    Bytes(std::vec::IntoIter<u8>),
+    Bytes(VecDeque<u8>),
 }
 
 /// A number within a range, for each type of number.
@@ -34,12 +35,6 @@ macro_rules! within {
                             Bound::Unbounded => $number::MAX,
                         };
                         let span = high.abs_diff(low) as u64;
-                        #[expect(
-                            clippy::cast_possible_truncation,
-                            clippy::cast_possible_wrap,
-                            clippy::unnecessary_cast,
-                            reason = "at most the span, which is of this type"
-                        )]
                         let offset = self.scaled(span) as $number;
                         low.wrapping_add(offset)
                     }
@@ -55,7 +50,7 @@ impl Source {
     }
 
     pub fn bytes(bytes: &[u8]) -> Self {
-        Self::Bytes(bytes.to_vec().into_iter())
+        Self::Bytes(bytes.iter().copied().collect())
     }
 
     /// Whether the choices come from bytes, of which there are few.
@@ -94,7 +89,7 @@ impl Source {
     fn byte(&mut self) -> u8 {
         match self {
             Self::Seed(random) => random.u8(..),
-            Self::Bytes(bytes) => bytes.next().unwrap_or(0),
+            Self::Bytes(bytes) => bytes.pop_front().unwrap_or(0),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a simulation adds up: steps, faults, edges, ends, waits.
+//! Sums of a simulation: faults, users, and the counts of its ledgers.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ pub struct Tally {
     pub seeds: u64,
     pub simulated: Duration,
     pub faults: [u64; Fault::ALL.len()],
-    /// What the ledgers of both sides added up.
+    /// The counts of the ledgers of both sides.
     pub sides: [Counts; 2],
     pub connections: u64,
     pub conversations: u64,

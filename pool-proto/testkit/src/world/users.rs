@@ -12,7 +12,7 @@ use crate::world::network::{Stage, side_of, transport_of};
 use crate::world::options::Takers;
 use crate::world::{What, World};
 
-/// What the users tell each other beside the pool's connections: take the connection with this id.
+/// A message from user to user, beside the pool's connections: take the connection with this id.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Message {
     id: ConnId,
@@ -28,7 +28,7 @@ pub(crate) struct Conversation {
     reuse: bool,
 }
 
-/// What one user has to do with one end of a connection.
+/// A user's part in a conversation, at one end of a connection.
 #[derive(Clone, Copy)]
 pub(crate) struct Part {
     side: Side,
@@ -61,7 +61,7 @@ enum State {
     Over,
 }
 
-/// What is said: a byte of a conversation that tells it from every other, and from its neighbours.
+/// A byte of a conversation, which differs from its neighbours and from other conversations.
 #[expect(clippy::cast_possible_truncation, reason = "the lowest byte is what is wanted")]
 const fn byte(conversation: u32, from: Side, offset: u16) -> u8 {
     let mixed = conversation.wrapping_mul(0x9e37_79b1) ^ (offset as u32).wrapping_mul(0x85eb_ca6b);
@@ -92,8 +92,12 @@ impl World {
         }
     }
 
-    /// A burst of users comes.
+    /// A burst of users comes, unless the faults are over: after that, the users that are still to be
+    /// served are those of the checks, and others would fill `max_waiters` before them.
     pub(crate) fn users(&mut self, side: Side) -> Verdict {
+        if !self.faulty {
+            return Ok(());
+        }
         for _ in 0..self.random.u32(1..=self.options.burst) {
             if !self.up[side as usize] {
                 return Ok(());
@@ -216,7 +220,7 @@ impl World {
             return;
         }
         let late = self.random.u64(..3_000_000_000);
-        // By id, rather give up: what was promised may have been begun to be used.
+        // A waiter by id rather gives up: its peer may have begun to use the connection.
         let by_id = matches!(self.parts[part as usize].kind, Kind::Second(_));
         let gives_up = self.random.u8(..4) < if by_id { 3 } else { 2 };
         let what = if gives_up { What::Deadline(part) } else { What::Collect(part) };
@@ -297,7 +301,7 @@ impl World {
         self.send_bytes(at, &bytes);
     }
 
-    /// Reads what has arrived for one part of a conversation, and answers.
+    /// Reads the bytes that have arrived for a part of a conversation, and answers.
     pub(crate) fn converse(&mut self, part: u32) -> Verdict {
         let Part { side, conversation, kind, state, got, .. } = self.parts[part as usize];
         let State::Leased { at, .. } = state else { return Ok(()) };
@@ -328,7 +332,7 @@ impl World {
             if self.endpoint(at).ended {
                 return self.release(part);
             }
-            // Whoever puts it back without having read everything, and never answers.
+            // A sloppy user puts it back without having read everything, and never answers.
             let reused = self.conversations[conversation as usize].reuse;
             if second && reused && self.strikes(Fault::SloppyUse) {
                 return self.finish(part);

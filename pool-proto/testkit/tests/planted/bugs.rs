@@ -2,7 +2,7 @@
 //!
 //! In the planted text, `planted!()` says whether this bug is switched on.
 
-/// One bug.
+/// A planted bug.
 pub(crate) struct Bug {
     pub(crate) name: &'static str,
     /// How the line begins that the simulation must print for it: a bug that is found for another
@@ -24,16 +24,16 @@ const fn bug(
     Bug { name, found_by, file, sound, planted }
 }
 
-/// The first nine are faults that the reference has.
+/// The first nine are faults of the Go package.
 pub(crate) const BUGS: &[Bug] = &[
     bug(
         "take by id hands out another connection",
         "violation of 4: a lease is what was asked for",
         "machine/take.rs",
-        "        let Some(lease) = self.hand_over(index, now) else {\n            \
+        "        let Some(lease) = self.lease(index, now) else {\n            \
          return self.refused(Refusal::UnknownId { id });",
         "        let index = self.next_idle().filter(|_| planted!()).unwrap_or(index);\n        \
-         let Some(lease) = self.hand_over(index, now) else {\n            \
+         let Some(lease) = self.lease(index, now) else {\n            \
          return self.refused(Refusal::UnknownId { id });",
     ),
     bug(
@@ -47,7 +47,7 @@ pub(crate) const BUGS: &[Bug] = &[
     bug(
         "the refill waits for its slowest dial",
         "violation of 7: a client dials up to its capacity",
-        "client.rs",
+        "role/dialing.rs",
         "        let role = &self.role;\n        let paced",
         "        if planted!() && self.in_flight() > 0 {\n            return;\n        }\n        \
          let role = &self.role;\n        let paced",
@@ -55,7 +55,7 @@ pub(crate) const BUGS: &[Bug] = &[
     bug(
         "no backoff",
         "violation of 7: no dial without its backoff",
-        "client.rs",
+        "role/dialing.rs",
         "role.retry_at = Some(now + wait).filter(|at| *at > now);",
         "role.retry_at = Some(now + wait).filter(|at| *at > now && !planted!());",
     ),
@@ -76,7 +76,7 @@ pub(crate) const BUGS: &[Bug] = &[
     bug(
         "close is not final",
         "violation of 8: no dial after close",
-        "machine.rs",
+        "machine/step.rs",
         "        if self.closed {\n            return;\n        }\n        if self.waiters.len() == 0",
         "        if self.closed && !planted!() {\n            return;\n        }\n        \
          if self.waiters.len() == 0",
@@ -84,7 +84,7 @@ pub(crate) const BUGS: &[Bug] = &[
     bug(
         "idle connections that are dead stay",
         "violation of 1: the result of a check has its consequence",
-        "machine.rs",
+        "machine/handle.rs",
         "(_, CheckResult::Closed) => self.close_one(index, CloseReason::PeerClosed),",
         "(_, CheckResult::Closed) if !planted!() => {\n                \
          self.close_one(index, CloseReason::PeerClosed);\n            }\n            \
@@ -93,7 +93,7 @@ pub(crate) const BUGS: &[Bug] = &[
     bug(
         "mute peers fill the server",
         "violation of 2: no source locks out another",
-        "server.rs",
+        "role/accepting.rs",
         "let Some(victim) = victim else { return false };",
         "let Some(victim) = victim.filter(|_| !planted!()) else { return false };",
     ),
@@ -108,7 +108,7 @@ pub(crate) const BUGS: &[Bug] = &[
     bug(
         "a closed server admits",
         "violation of 8: nobody is admitted after close",
-        "server.rs",
+        "role/accepting.rs",
         "        if self.closed {\n            return Err(Rejected::PoolClosed);",
         "        if self.closed && !planted!() {\n            return Err(Rejected::PoolClosed);",
     ),
@@ -169,14 +169,14 @@ pub(crate) const BUGS: &[Bug] = &[
     bug(
         "one more of a source than it may have",
         "violation of 2: no more than max_per_source of a source",
-        "server.rs",
+        "role/accepting.rs",
         "if held >= self.role.max_per_source {",
         "if held >= self.role.max_per_source.saturating_add(u32::from(planted!())) {",
     ),
     bug(
         "one more handshake than there may be",
         "violation of 2: a server's handshakes",
-        "server.rs",
+        "role/accepting.rs",
         "if self.slots.len(State::Handshaking) >= self.role.max_handshakes\n",
         "if self.slots.len(State::Handshaking)\n            \
          >= self.role.max_handshakes.saturating_add(u32::from(planted!()))\n",
@@ -184,14 +184,14 @@ pub(crate) const BUGS: &[Bug] = &[
     bug(
         "one more dial than there may be",
         "violation of 2: dials within their limit",
-        "client.rs",
+        "role/dialing.rs",
         "&& self.in_flight() < max_dials",
         "&& self.in_flight() < max_dials.saturating_add(u32::from(planted!()))",
     ),
     bug(
         "after failures all dials begin at once",
         "violation of 2: dials within their limit",
-        "client.rs",
+        "role/dialing.rs",
         "if role.backoff.failures() > 0 { 1 }",
         "if role.backoff.failures() > 0 && !planted!() { 1 }",
     ),
@@ -206,18 +206,18 @@ pub(crate) const BUGS: &[Bug] = &[
         "a full pool takes back",
         "violation of 2: stock within capacity",
         "machine/give_back.rs",
-        "} else if !wanted && self.supply() >= self.role.limit() {",
-        "} else if !wanted && self.supply() >= self.role.limit() && !planted!() {",
+        "} else if !wanted && self.supply() >= self.role.max_capacity() {",
+        "} else if !wanted && self.supply() >= self.role.max_capacity() && !planted!() {",
     ),
     bug(
-        "what the peer has begun to use is anybody's",
+        "a claimed connection is anybody's",
         "violation of 1: the result of a check has its consequence",
-        "machine.rs",
+        "machine/handle.rs",
         "slot.claimed |= result == CheckResult::Data && self.peer_claims;",
         "slot.claimed |= result == CheckResult::Data && self.peer_claims && !planted!();",
     ),
     bug(
-        "a flush spares what is in use",
+        "a flush spares leased connections",
         "violation of 8: flush ends everything",
         "machine/step.rs",
         "        for state in State::EACH {\n            self.close_all(state, reason);",
@@ -235,7 +235,7 @@ pub(crate) const BUGS: &[Bug] = &[
     bug(
         "waiters are not told that the listener is gone",
         "violation of 5: nobody waits in vain",
-        "server.rs",
+        "role/accepting.rs",
         "self.ended.then_some(Refusal::AcceptEnded)",
         "(self.ended && !planted!()).then_some(Refusal::AcceptEnded)",
     ),
@@ -265,15 +265,15 @@ pub(crate) const BUGS: &[Bug] = &[
     bug(
         "a success does not end the backoff",
         "violation of 7: waiters are served in time",
-        "client.rs",
+        "role/dialing.rs",
         "            role.backoff.success();\n            role.retry_at = None;",
         "            if !planted!() {\n                role.backoff.success();\n                \
          role.retry_at = None;\n            }",
     ),
     bug(
-        "what arrived while nobody could look is forgotten",
+        "data that arrives during a check is forgotten",
         "violation of 7: waiters are served in time",
-        "machine.rs",
+        "machine/handle.rs",
         "            slot.readable = true;",
         "            slot.readable = !planted!();",
     ),
@@ -285,9 +285,9 @@ pub(crate) const BUGS: &[Bug] = &[
         "            if !planted!() {\n                received.live.remove(&id);\n            }",
     ),
     bug(
-        "what comes with the id in one read is lost",
+        "data in one read with the id is lost",
         "violation of 4: every byte reaches its lessee, in order",
-        "id.rs",
+        "id/reader.rs",
         "            Ok(Some(_)) => self.buffer.freeze(),",
         "            Ok(Some(_)) if planted!() => Bytes::new(),\n            \
          Ok(Some(_)) => self.buffer.freeze(),",
@@ -307,7 +307,7 @@ pub(crate) const BUGS: &[Bug] = &[
         "                && *wanted <= idle && !planted!()",
     ),
     bug(
-        "what the peer has begun to use is kept from who waits for its id",
+        "a claimed connection is withheld from the waiter for its id",
         "violation of 5: nobody waits for an id that is there",
         "machine/step.rs",
         "slot.id.and_then(|id| self.waiters.first_for(id, claimed));",
@@ -325,7 +325,7 @@ pub(crate) const BUGS: &[Bug] = &[
     bug(
         "a peer that is turned away costs another its handshake",
         "violation of 2: no source locks out another",
-        "server.rs",
+        "role/accepting.rs",
         "            && !self.evict_handshake(source_address)",
         "            && !(self.evict_handshake(source_address) && !planted!())",
     ),

@@ -130,7 +130,7 @@ fn build(copy: &Path) -> PathBuf {
     target.join("release/simulate")
 }
 
-/// What the copy's simulation prints with one bug switched on.
+/// Runs the copy's simulation with one bug switched on. Returns its output.
 fn run(simulate: &Path, number: usize, seeds: &str) -> String {
     let output = Command::new(simulate)
         .args(["--seeds", seeds])

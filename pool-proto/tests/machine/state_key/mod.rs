@@ -1,5 +1,5 @@
-//! What a model checker's hasher is fed with: what a later call could show, and nothing else. Each test
-//! has two pools, which differ in one thing.
+//! The input of a model checker's hasher: everything that a later call could show, and nothing else.
+//! Each test has two pools, which differ in one thing.
 
 mod roles;
 
@@ -53,7 +53,7 @@ impl CanonicalNames<u32> for Called {
     }
 }
 
-/// What a hasher is fed with, where these ids may still be asked for.
+/// The bytes that a hasher is fed with, where callers may still ask for these ids.
 fn fed<R: TestRole>(pool: &Harness<R>, ids: &[ConnId]) -> Vec<u8> {
     let called = Called { connections: pool.live(), waiters: pool.waiters(), ids: ids.to_vec() };
     let mut tape = Tape::default();
@@ -197,7 +197,7 @@ fn whether_it_was_used_counts() {
 }
 
 #[test]
-fn what_it_is_looked_at_for_counts_while_that_lasts() {
+fn the_kind_of_a_check_counts_while_it_lasts() {
     let [mut watched, mut drained] = [(); 2].map(|()| joined(&[1]));
     let lease = watched.take();
     let token = lease.token;
@@ -220,8 +220,8 @@ fn its_id_counts_by_its_name() {
     assert_ne!(fed(&pool, &[first]), fed(&pool, &[]));
 }
 
-/// Of two pools, the first connections are of one age, and what is due next the same; the second ones
-/// are not.
+/// Asserts that two pools are told apart which have the same first connection and next deadline, but
+/// second connections of different ages.
 fn assert_ages_apart(config: fn(Setup) -> Setup) {
     let pool = |pauses: [u64; 2]| {
         let mut pool = server(config);

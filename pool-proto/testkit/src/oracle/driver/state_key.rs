@@ -1,4 +1,4 @@
-//! What the driver's future depends on.
+//! The part of the driver's state that its future depends on.
 
 use std::hash::{Hash, Hasher};
 
@@ -18,8 +18,8 @@ impl Driver {
         &self.leases
     }
 
-    /// Whether there is a number `n` among what is held, and none before it that is like it: of those
-    /// that have ended, one is like another.
+    /// Whether `held` has an entry number `n` that is unlike every entry before it. Entries of ended
+    /// connections are alike.
     pub fn is_first_alike(&self, held: &[(Token, u32)], n: u8) -> bool {
         let lives = |(token, _): &(Token, u32)| self.ledger.life(*token).is_some();
         let n = usize::from(n);
