@@ -177,7 +177,7 @@ proptest! {
     }
 
     #[test]
-    fn what_the_writer_writes_the_reader_reads(
+    fn the_reader_reads_the_ids_of_the_writer(
         format in formats(),
         id in ids(),
         writes in vec(0..10usize, 0..12),

@@ -14,9 +14,10 @@ use std::marker::PhantomData;
 use std::sync::OnceLock;
 
 use pool_proto::{Accepting, Dialing};
+use pool_testkit::call::TestRole;
+use pool_testkit::oracle::Checked;
 use pool_testkit::oracle::op::Op;
-use pool_testkit::oracle::pair::{Pair, PairOp};
-use pool_testkit::oracle::{Checked, Setup, Side};
+use pool_testkit::setup::{Setup, Side};
 use proptest::array::UniformArrayStrategy;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
@@ -48,7 +49,7 @@ impl<T: fmt::Debug> fmt::Debug for Line<T> {
 /// Scripts for one side.
 struct Script<R>(PhantomData<R>);
 
-impl<R: Side> ReferenceStateMachine for Script<R> {
+impl<R: TestRole> ReferenceStateMachine for Script<R> {
     type State = Line<Setup>;
     type Transition = Line<Op>;
 
@@ -58,7 +59,7 @@ impl<R: Side> ReferenceStateMachine for Script<R> {
 
     fn transitions(_setup: &Line<Setup>) -> BoxedStrategy<Line<Op>> {
         bytes::<{ Op::BYTES }>()
-            .prop_map(|bytes| Line(Op::arbitrary(R::DIALS, &mut reader(bytes))))
+            .prop_map(|bytes| Line(Op::arbitrary(R::SIDE == Side::Client, &mut reader(bytes))))
             .boxed()
     }
 
@@ -67,10 +68,10 @@ impl<R: Side> ReferenceStateMachine for Script<R> {
     }
 }
 
-/// One machine under such a script.
+/// A machine under such a script.
 struct Alone<R>(PhantomData<R>);
 
-impl<R: Side> StateMachineTest for Alone<R> {
+impl<R: TestRole> StateMachineTest for Alone<R> {
     type SystemUnderTest = Checked<R>;
     type Reference = Script<R>;
 
@@ -85,47 +86,6 @@ impl<R: Side> StateMachineTest for Alone<R> {
 
     fn teardown(checked: Checked<R>, _setup: Line<Setup>) {
         checked.bury();
-    }
-}
-
-/// Scripts for a client and a server back to back.
-struct PairScript;
-
-impl ReferenceStateMachine for PairScript {
-    type State = Line<(Setup, Setup)>;
-    type Transition = Line<PairOp>;
-
-    fn init_state() -> BoxedStrategy<Line<(Setup, Setup)>> {
-        (setup(), setup()).prop_map(Line).boxed()
-    }
-
-    fn transitions(_setups: &Line<(Setup, Setup)>) -> BoxedStrategy<Line<PairOp>> {
-        let bytes = bytes::<{ PairOp::BYTES }>();
-        bytes.prop_map(|bytes| Line(PairOp::arbitrary(&mut reader(bytes)))).boxed()
-    }
-
-    fn apply(setups: Line<(Setup, Setup)>, _op: &Line<PairOp>) -> Line<(Setup, Setup)> {
-        setups
-    }
-}
-
-struct BackToBack;
-
-impl StateMachineTest for BackToBack {
-    type SystemUnderTest = Pair;
-    type Reference = PairScript;
-
-    fn init_test(Line((client, server)): &Line<(Setup, Setup)>) -> Pair {
-        Pair::new(client, server)
-    }
-
-    fn apply(mut pair: Pair, _setups: &Line<(Setup, Setup)>, Line(op): Line<PairOp>) -> Pair {
-        pair.apply(&op);
-        pair
-    }
-
-    fn teardown(pair: Pair, _setups: Line<(Setup, Setup)>) {
-        pair.bury();
     }
 }
 
@@ -144,7 +104,14 @@ prop_state_machine! {
 
     #[test]
     fn a_server_does_what_the_oracle_says(sequential 1..100 => Alone<Accepting>);
+}
 
+proptest! {
+    #![proptest_config(config())]
+
+    /// The world of the simulation, whose choices come from bytes.
     #[test]
-    fn a_client_and_a_server_agree(sequential 1..100 => BackToBack);
+    fn a_client_and_a_server_agree(bytes in proptest::collection::vec(any::<u8>(), 0..1024)) {
+        pool_testkit::fuzz::pair_script(&bytes);
+    }
 }

@@ -10,8 +10,8 @@ use pool_proto::{
     Machine, Role, Server, ServerConfig, Stock, Token, WaiterId,
 };
 
-/// Long enough for every table and queue to have had its largest size: growth to that is rare, and
-/// not what is looked for.
+/// Long enough for every table and queue to have had its largest size: that growth is rare, and not
+/// counted here.
 const WARM_UP: u32 = 300_000;
 const CYCLES: u32 = 100_000;
 
@@ -146,7 +146,7 @@ fn client_cycle(driver: &mut Driver<pool_proto::Dialing>) {
         }
         driver.drain();
     }
-    // One that is here, or one that is to come.
+    // A connection that is ready, or that is still to come.
     let id = driver.next_id + driver.random.u32(..8) - 4.min(driver.next_id);
     driver.use_it(ConnId::from_bytes(id.to_be_bytes()));
 }
@@ -259,7 +259,7 @@ fn a_server_does_not_remember_sources_that_have_left() {
     for _ in 0..1000 {
         visitors_cycle(&mut driver);
     }
-    // A hundred times as many: what is kept of each has to grow.
+    // A hundred times as many, so that each table has to grow.
     let allocated = measure(|| {
         for _ in 0..CYCLES {
             visitors_cycle(&mut driver);

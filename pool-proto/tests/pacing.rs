@@ -98,8 +98,8 @@ proptest! {
     }
 
     #[test]
-    fn the_reference_law_moves_in_small_steps_and_for_rounds_only(
-        tuner in tuners().prop_filter("the reference", |t| t.tuning() == Tuning::NodePass),
+    fn the_law_of_the_go_package_moves_in_small_steps_and_for_rounds_only(
+        tuner in tuners().prop_filter("the law of the Go package", |t| t.tuning() == Tuning::NodePass),
         turn in turns(),
     ) {
         let mut after = tuner.clone();
@@ -113,9 +113,9 @@ proptest! {
         }
     }
 
-    /// The reference's own arithmetic, in floating point, for the numbers it can represent.
+    /// The Go package's own arithmetic, in floating point, for the numbers it can represent.
     #[test]
-    fn the_reference_law_is_that_of_the_reference(
+    fn its_arithmetic_is_that_of_the_go_package(
         capacity in 1..10_000u32,
         interval in 1..100u64,
         idle in 0..10_000u32,
@@ -160,7 +160,7 @@ proptest! {
             Turn::Begin(idle) => {
                 prop_assert!(is <= was);
                 prop_assert!(is == was || idle > was / 5, "what is needed goes");
-                // An eighth of what is there, rounded up, at the most.
+                // At most an eighth of the stock, rounded up.
                 prop_assert!(was - is <= idle.div_ceil(8));
                 let more = tuner.clone().round(idle.saturating_add(1), 0).0;
                 prop_assert!(more <= is, "more surplus leaves more");
@@ -204,7 +204,7 @@ fn waits() -> impl Strategy<Value = (Duration, Duration)> {
     (wait(), wait()).prop_map(|(one, other)| (one.min(other), one.max(other)))
 }
 
-/// What 64 bits of nanoseconds can hold.
+/// The longest time that 64 bits of nanoseconds can hold.
 fn representable(duration: Duration) -> Duration {
     duration.min(Duration::from_nanos(u64::MAX))
 }
@@ -231,7 +231,7 @@ proptest! {
     }
 
     #[test]
-    fn one_seed_leads_to_one_series_of_waits(
+    fn a_seed_leads_to_one_series_of_waits(
         (base, cap) in waits(),
         seed in any::<u64>(),
         script in prop::collection::vec(0..3u8, 0..60),

@@ -1,4 +1,4 @@
-//! The tuner under `Tuning::NodePass` against measurements of the reference implementation: every
+//! The tuner under `Tuning::NodePass` against measurements of the Go package: every
 //! CSV in `tests/vectors`, or in the folder that the variable `POOL_VECTORS` names.
 #![allow(
     clippy::unwrap_used,
@@ -13,13 +13,13 @@ use std::time::Duration;
 
 use pool_proto::{Tuner, Tuning};
 
-/// One step of the law from a state that is given.
+/// Takes a step of the law from a given state.
 const STEPS: &str =
     "min_cap,max_cap,cap,min_ivl_ms,max_ivl_ms,ivl_ms,idle,created,new_ivl_ms,new_cap";
 /// A whole run; its bounds are in a comment.
 const RUN: &str = "t_s,idle,capacity_before,created,interval_ms_after,capacity_after";
 
-fn reference(capacity: [u64; 2], interval: [u64; 2]) -> Tuner {
+fn node_pass(capacity: [u64; 2], interval: [u64; 2]) -> Tuner {
     let [min, max] = capacity.map(|value| u32::try_from(value).unwrap());
     let [shortest, longest] = interval.map(Duration::from_millis);
     Tuner::new(Tuning::NodePass, min..=max, shortest..=longest)
@@ -36,7 +36,7 @@ fn expect<T: PartialEq + std::fmt::Debug>(what: &str, got: T, wanted: T) -> Resu
     if got == wanted {
         Ok(())
     } else {
-        Err(format!("{what} is {got:?}, but the reference's {wanted:?}"))
+        Err(format!("{what} is {got:?}, but the Go package's {wanted:?}"))
     }
 }
 
@@ -48,7 +48,7 @@ fn step(line: &str) -> Result<(), String> {
         return Err(format!("{} columns", row.len()));
     };
     let small = |value: u64| u32::try_from(value).unwrap();
-    let mut tuner = reference([min_cap, max_cap], [min_ivl, max_ivl])
+    let mut tuner = node_pass([min_cap, max_cap], [min_ivl, max_ivl])
         .with_state(small(cap), Duration::from_millis(ivl));
     expect("capacity before", tuner.capacity(), small(cap))?;
     expect("interval before", tuner.interval().as_millis(), ivl.into())?;
@@ -103,7 +103,7 @@ fn check(path: &Path) -> Result<usize, String> {
             None if line == RUN => {
                 header = Some(RUN);
                 let setting = |name| bounds.get(name).copied().ok_or(format!("no {name}"));
-                run = Some(reference(
+                run = Some(node_pass(
                     [setting("min_capacity")?, setting("max_capacity")?],
                     [setting("min_interval_ms")?, setting("max_interval_ms")?],
                 ));
@@ -171,7 +171,7 @@ fn a_file_of_an_unknown_kind_or_with_a_wrong_row_is_a_failure() {
 
 #[test]
 fn a_state_beyond_the_bounds_is_clamped_into_them() {
-    let tuner = reference([5, 20], [100, 1000]);
+    let tuner = node_pass([5, 20], [100, 1000]);
     let state = |capacity, interval| {
         let tuner = tuner.clone().with_state(capacity, Duration::from_millis(interval));
         (tuner.capacity(), tuner.interval().as_millis())

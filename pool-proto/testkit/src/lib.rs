@@ -1,5 +1,16 @@
-//! The test kit of `pool-proto`: the naive oracle, a checked driver without I/O, and the bodies of
-//! the fuzz targets. The binary `simulate` runs both ends on a network that fails.
+//! The test kit of `pool-proto`.
+//!
+//! | module | content |
+//! |---|---|
+//! | [`setup`] | the settings of a machine in plain numbers |
+//! | [`call`] | the calls of a machine as values, with their answers |
+//! | [`ledger`] | the account of a pool's life from outside, and the invariants |
+//! | [`oracle`] | a naive pool, compared with a machine step by step |
+//! | [`harness`] | a driver without I/O, for unit tests |
+//! | [`world`] | a client, a server, a network that fails, and users, in virtual time |
+//! | [`fuzz`] | the bodies of the fuzz targets |
+//!
+//! The binary `simulate` lives through many worlds.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,6 +22,11 @@
 )]
 #![allow(missing_docs, reason = "this package is not published")]
 
+pub mod call;
 pub mod fuzz;
 pub mod harness;
+pub mod ledger;
 pub mod oracle;
+pub mod setup;
+pub mod violation;
+pub mod world;

@@ -28,7 +28,7 @@ fn run(body: Body, input: &[u8], name: impl FnOnce() -> String) {
     }
 }
 
-/// What a directory has in it, in the order of the names; nothing if it does not exist.
+/// The entries of a directory in the order of their names; none if it does not exist.
 fn entries(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten();
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();

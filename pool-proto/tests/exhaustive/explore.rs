@@ -1,4 +1,4 @@
-//! Breadth first over states: what is reached twice is gone on with once.
+//! Breadth first over states: a state that is reached twice is expanded once.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use pool_proto::{CloseReason, Totals};
 
 use crate::steps::{Alphabet, STALE, has_subject};
+use pool_testkit::call::TestRole;
 use pool_testkit::oracle::checked::{Outcome, reasons};
 use pool_testkit::oracle::op::{KINDS, Op};
-use pool_testkit::oracle::{Checked, Setup, Side};
+use pool_testkit::oracle::{Checked, Setup};
 
 /// The scope: a step that makes one more waiter is taken, but not gone on from.
 const MAX_WAITERS: usize = 2;
@@ -60,7 +61,7 @@ impl Hasher for AsItIs {
 
 pub(crate) type States = HashMap<u128, Script, BuildHasherDefault<AsItIs>>;
 
-/// What was gone through.
+/// Kinds of steps and ends that occurred.
 #[derive(Default)]
 pub(crate) struct Seen {
     /// Steps taken and checked.
@@ -79,7 +80,7 @@ impl Seen {
     }
 
     /// Whether the step came to anything: it had a subject, or time went by.
-    fn take<R: Side>(&mut self, checked: &mut Checked<R>, op: &Op) -> bool {
+    fn take<R: TestRole>(&mut self, checked: &mut Checked<R>, op: &Op) -> bool {
         let before = checked.stats().totals;
         let outcome = checked.apply(op);
         if outcome.is_none() && !matches!(op, Op::Pass(_) | Op::Back(_)) {
@@ -120,7 +121,7 @@ pub(crate) struct Scripts<'a> {
     pub(crate) depth: u8,
 }
 
-/// One thread's part of one depth.
+/// A thread's part of a depth.
 struct Part {
     seen: Seen,
     reached: States,
@@ -129,7 +130,7 @@ struct Part {
 }
 
 impl Scripts<'_> {
-    pub(crate) fn start<R: Side>(&self) -> Checked<R> {
+    pub(crate) fn start<R: TestRole>(&self) -> Checked<R> {
         let mut start = Checked::new(&self.setup, false);
         for op in self.prefix {
             assert!(start.apply(op).is_some(), "{} has a wrong prefix", self.name);
@@ -137,7 +138,7 @@ impl Scripts<'_> {
         start
     }
 
-    pub(crate) fn replay<R: Side>(&self, script: Script) -> Checked<R> {
+    pub(crate) fn replay<R: TestRole>(&self, script: Script) -> Checked<R> {
         let mut checked = self.start();
         for step in script.steps() {
             checked.apply(&self.alphabet.steps[step]);
@@ -147,7 +148,7 @@ impl Scripts<'_> {
 
     /// Goes through all of them, on all cores. Returns every state but the last ones, with a script
     /// that leads to it; and of those that several lead to, others that do.
-    pub(crate) fn explore<R: Side + Clone + Sync>(
+    pub(crate) fn explore<R: TestRole + Clone + Sync>(
         &self,
         all: &mut Seen,
     ) -> (States, Vec<(u128, Script)>) {
@@ -181,7 +182,7 @@ impl Scripts<'_> {
         (states, again)
     }
 
-    fn parts<R: Side + Clone + Sync>(
+    fn parts<R: TestRole + Clone + Sync>(
         &self,
         start: &Checked<R>,
         level: &[Script],
@@ -219,7 +220,7 @@ impl Scripts<'_> {
         })
     }
 
-    fn walk<R: Side + Clone>(
+    fn walk<R: TestRole + Clone>(
         &self,
         start: &Checked<R>,
         way: &mut Vec<(usize, Checked<R>)>,
@@ -235,7 +236,7 @@ impl Scripts<'_> {
     }
 
     /// Takes every step from one state.
-    fn go_on<R: Side + Clone>(
+    fn go_on<R: TestRole + Clone>(
         &self,
         here: &Checked<R>,
         script: Script,
@@ -253,18 +254,18 @@ impl Scripts<'_> {
             let mut next = fresh.take().unwrap_or_else(|| here.clone());
             if !part.seen.take(&mut next, op) {
                 fresh = Some(next);
-            } else if goes_on && next.driver().waiters.len() <= MAX_WAITERS {
+            } else if goes_on && next.ledger().waiters().len() <= MAX_WAITERS {
                 part.reach(next.key(), script.with(step), states);
             }
         }
         self.take_futile(fresh.unwrap_or_else(|| here.clone()), goes_on, &mut part.seen);
     }
 
-    /// Takes the steps that change nothing, one after the other in one state: that it stays the same
-    /// is what they are checked for. All they may do is tell the time, which one has done before.
-    fn take_futile<R: Side>(&self, mut here: Checked<R>, goes_on: bool, seen: &mut Seen) {
+    /// Takes the steps that change nothing, in sequence: the state has to stay the same. They may tell
+    /// the time, which a stale step has done before.
+    fn take_futile<R: TestRole>(&self, mut here: Checked<R>, goes_on: bool, seen: &mut Seen) {
         here.apply(&STALE);
-        // What follows from a state at the last depth is not looked at any more.
+        // States at the last depth are not expanded.
         let key = goes_on.then(|| here.key());
         for op in &self.alphabet.futile {
             if has_subject(&here, op) && seen.take(&mut here, op) {

@@ -17,9 +17,9 @@
 //!   under which number it finds it makes no difference to the set of all steps.
 //! - *the time*: all that is read of it is how far apart two instants are. A key holds the distances
 //!   from now, no further back than is read; those of deadlines that are switched off not at all.
-//! - *counters*: nothing reads them but who asks for them. The oracle compares them step by step.
-//! - *what is over*: of an ended connection or waiter only whether there is one, of an ended id only
-//!   what a step could still name: every other is as stale as the next.
+//! - *counters*: no later step depends on them. The oracle compares them step by step.
+//! - *the past*: of ended connections and waiters only whether there are any, of ended ids only those
+//!   that a step can still name: all others are equally stale.
 //! - *random draws that choose between equals*: the step of a lifetime that is not jittered, and the
 //!   keys of hash tables. The generator of the waits after failures is in the key.
 //!
@@ -42,8 +42,9 @@ use std::time::Duration;
 
 use explore::{Scripts, Seen};
 use pool_proto::{Accepting, CloseReason, Dialing, Tuning};
+use pool_testkit::call::TestRole;
 use pool_testkit::oracle::op::{Given, KINDS, Op, Span, When, Whom};
-use pool_testkit::oracle::{Setup, Side};
+use pool_testkit::setup::{Setup, Side};
 use steps::Alphabet;
 
 /// The length of the scripts of all steps.
@@ -83,17 +84,17 @@ fn relapses() -> Alphabet {
     alphabet
 }
 
-fn whole<R: Side>(
+fn whole<R: TestRole>(
     name: &'static str,
     setup: Setup,
     prefix: &'static [Op],
     depth: u8,
 ) -> Scripts<'static> {
-    Scripts { name, setup, prefix, alphabet: Alphabet::whole(R::DIALS), depth }
+    Scripts { name, setup, prefix, alphabet: Alphabet::whole(R::SIDE == Side::Client), depth }
 }
 
-/// That not little was gone through: every kind of step was taken, and connections ended for every
-/// reason but those of the other side.
+/// Asserts that the exploration was not trivial: every kind of step was taken, and connections ended
+/// for every reason but those of the other side.
 fn assert_reached(seen: &Seen, other_side: &[Op], unreachable: &[CloseReason]) {
     use CloseReason::*;
 
@@ -129,7 +130,7 @@ fn assert_reached(seen: &Seen, other_side: &[Op], unreachable: &[CloseReason]) {
     }
 }
 
-/// One after the other: each takes all cores.
+/// Runs them in sequence: each takes all cores.
 #[test]
 fn every_short_life_is_right() {
     every_short_life_of_a_server_is_right();
@@ -139,14 +140,14 @@ fn every_short_life_is_right() {
 fn every_short_life_of_a_client_is_right() {
     let mut seen = Seen::default();
     let pair = Setup { capacity: (2, 2), ..SMALL };
-    let reference = Setup { tuning: Tuning::NodePass, interval: (seconds(1), seconds(1)), ..SMALL };
+    let node_pass = Setup { tuning: Tuning::NodePass, interval: (seconds(1), seconds(1)), ..SMALL };
     for scripts in [
         whole::<Dialing>("client", AGING, &[], DEPTH),
         Scripts {
             alphabet: Alphabet::whole(true).by_the_nanosecond(),
             ..whole::<Dialing>("client, to the nanosecond", AGING, &[], 6)
         },
-        whole::<Dialing>("client, rounds", reference, &[], 5),
+        whole::<Dialing>("client, rounds", node_pass, &[], 5),
         whole::<Dialing>("client, resting", RESTING, &CONNECTED, 5),
         Scripts { name: "relapses", setup: pair, prefix: &[], alphabet: relapses(), depth: 10 },
     ] {

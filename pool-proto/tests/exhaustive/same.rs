@@ -1,4 +1,4 @@
-//! That states with one key have one future: what the exploration rests on.
+//! States with one key have one future: the assumption of the exploration.
 //!
 //! Of states that several scripts lead to, the pools at the ends of two such scripts are put side by
 //! side. Each step that one can take the other can, too, perhaps under another number; both answer
@@ -14,18 +14,19 @@ use pool_proto::{
 
 use crate::explore::{Scripts, Seen, States};
 use crate::steps::has_subject;
-use pool_testkit::oracle::call::Answer;
+use pool_testkit::call::Answer;
+use pool_testkit::call::TestRole;
+use pool_testkit::oracle::Checked;
 use pool_testkit::oracle::checked::Outcome;
 use pool_testkit::oracle::op::Op;
 use pool_testkit::oracle::state_key::Naming;
-use pool_testkit::oracle::{Checked, Side};
 
 /// How many steps each pair goes on.
 const ROUNDS: usize = 4;
 
 impl Scripts<'_> {
     /// Compares pairs, and returns how many.
-    pub(crate) fn assert_sameness<R: Side + Clone + Sync>(&self) -> usize {
+    pub(crate) fn assert_sameness<R: TestRole + Clone + Sync>(&self) -> usize {
         let (states, again) = self.explore::<R>(&mut Seen::default());
         for (at, (key, script)) in again.iter().enumerate() {
             let other = states[key];
@@ -48,7 +49,7 @@ impl Scripts<'_> {
 
     /// The machine alone tells states apart as well as it does with the naive pool at its side, which
     /// sees a little more (the order of two waiters of different queues): nothing of it is left out.
-    fn assert_told_apart<R: Side>(&self, states: &States) {
+    fn assert_told_apart<R: TestRole>(&self, states: &States) {
         let keys = states.values().map(|script| self.replay::<R>(*script).key_of(true, false));
         let machines: HashSet<u128> = keys.collect();
         let (machines, all) = (machines.len(), states.len());
@@ -56,8 +57,8 @@ impl Scripts<'_> {
         assert!(machines * 200 > all * 199, "{machines} of {all}");
     }
 
-    /// Every step from here: what it comes to, in words without names, in the order of these words.
-    fn futures<R: Side + Clone>(&self, here: &Checked<R>) -> Vec<(String, Checked<R>)> {
+    /// Every step from here with its outcome in words without names, in the order of these words.
+    fn futures<R: TestRole + Clone>(&self, here: &Checked<R>) -> Vec<(String, Checked<R>)> {
         let mut futures = Vec::new();
         for op in self.alphabet.steps.iter().chain(&self.alphabet.futile) {
             if !has_subject(here, op) {
@@ -75,7 +76,7 @@ impl Scripts<'_> {
 }
 
 /// Everything that is seen of a step, and the key of the state it leads to.
-fn tell<R: Side>(
+fn tell<R: TestRole>(
     here: &Checked<R>,
     op: &Op,
     outcome: Option<&Outcome>,
@@ -91,7 +92,7 @@ fn tell<R: Side>(
         actions.sort_unstable();
         let _ = write!(text, "; {actions:?}");
     }
-    let due = next.machine().poll_timeout().map(|due| distance(due, next.driver().latest));
+    let due = next.machine().poll_timeout().map(|due| distance(due, next.ledger().seen()));
     let _ =
         write!(text, "; due {due:?}; {:?}; {:x}", counted(here.stats(), next.stats()), next.key());
     text

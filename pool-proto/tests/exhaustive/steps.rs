@@ -2,28 +2,28 @@
 
 use pool_proto::{CheckResult, HandshakeFailure};
 
-use pool_testkit::oracle::laws::Place;
+use pool_testkit::call::TestRole;
+use pool_testkit::ledger::Place;
+use pool_testkit::oracle::Checked;
 use pool_testkit::oracle::op::{Given, Op, Span, When, Who, Whom, WhoseId};
-use pool_testkit::oracle::{Checked, Side};
 
-/// What a pool is put through.
+/// The steps that a pool is put through.
 #[derive(Clone)]
 pub(crate) struct Alphabet {
-    /// What may change a state.
+    /// Steps that may change a state.
     pub(crate) steps: Vec<Op>,
-    /// What must not: it counts, answers, or closes what came with it.
+    /// Steps that must not: they count, answer, or close the connection that came with them.
     pub(crate) futile: Vec<Op>,
 }
 
-/// One subject of each kind and one more than there can be otherwise: connections, leases of what
-/// has ended, waiters.
+/// The subjects of each kind: as many as there can be, and another one.
 const SUBJECTS: u8 = 3;
-/// What users and driver hold: leases and checks, those of what has ended included.
+/// Leases and checks that users and driver hold, those of ended connections included.
 const HELD: u8 = 8;
 
-const FINDINGS: [CheckResult; 3] = [CheckResult::Quiet, CheckResult::Data, CheckResult::Closed];
+const RESULTS: [CheckResult; 3] = [CheckResult::Quiet, CheckResult::Data, CheckResult::Closed];
 
-/// What tells a machine the time and is stale.
+/// A stale step that tells a machine the time.
 pub(crate) const STALE: Op = Op::Dialed(Whom::Foreign);
 
 impl Alphabet {
@@ -76,7 +76,7 @@ impl Alphabet {
 
     fn of_held(&mut self, whom: Whom) {
         self.steps.extend([Op::Put(whom), Op::Release(whom)]);
-        for result in FINDINGS {
+        for result in RESULTS {
             self.steps.extend([
                 Op::PutDrained(whom, result),
                 Op::Reject(whom, result),
@@ -139,21 +139,21 @@ impl Alphabet {
 }
 
 /// Whether a step has a subject of its own, so that no step before it in the alphabet is the same.
-pub(crate) fn has_subject<R: Side>(checked: &Checked<R>, op: &Op) -> bool {
+pub(crate) fn has_subject<R: TestRole>(checked: &Checked<R>, op: &Op) -> bool {
     use Place::*;
 
-    let driver = checked.driver();
+    let (driver, ledger) = (checked.driver(), checked.ledger());
     // When there is nothing to come, a timeout is one at the time it is.
     let due = || checked.machine().poll_timeout().filter(|due| *due > driver.now);
     let nth = |number: u8, places: &[Place]| {
-        let fitting = driver.lives.iter().filter(|life| places.contains(&life.place));
-        fitting.count() > number.into()
+        let lives = ledger.lives();
+        lives.iter().filter(|life| places.contains(&life.place)).count() > number.into()
     };
     let any = |number: u8, places: &[Place]| {
-        driver.lives.get(usize::from(number)).is_some_and(|life| places.contains(&life.place))
+        ledger.lives().get(usize::from(number)).is_some_and(|life| places.contains(&life.place))
     };
     let named =
-        |number: u8| driver.lives.iter().filter(|life| life.id.is_some()).count() > number.into();
+        |number: u8| ledger.lives().iter().filter(|life| life.id.is_some()).count() > number.into();
     match *op {
         Op::Dialed(Whom::Nth(n)) | Op::DialFailed(Whom::Nth(n)) => nth(n, &[Dialing]),
         Op::HandshakeFailed(Whom::Nth(n), _) => nth(n, &[Handshaking]),
@@ -172,11 +172,11 @@ pub(crate) fn has_subject<R: Side>(checked: &Checked<R>, op: &Op) -> bool {
         Op::Checked(Whom::Nth(n), _) => driver.is_first_alike(&driver.checks, n),
         Op::AcquireById(WhoseId::Live(n)) => named(n),
         Op::Collect(Who::Nth(n)) | Op::Cancel(Who::Nth(n)) | Op::Why(Who::Nth(n)) => {
-            driver.waiters.len() > n.into()
+            ledger.waiters().len() > n.into()
         }
         // A lease that its holder closes is released.
         Op::Closed(Whom::Any(n)) => any(n, &[Dialing, Handshaking, Pooled, Checking]),
-        Op::Readable(Whom::Any(n)) => driver.lives.len() > n.into(),
+        Op::Readable(Whom::Any(n)) => ledger.lives().len() > n.into(),
         Op::Dialed(Whom::Any(n)) | Op::DialFailed(Whom::Any(n)) => {
             any(n, &[Handshaking, Pooled, Checking, Leased])
         }
@@ -187,7 +187,7 @@ pub(crate) fn has_subject<R: Side>(checked: &Checked<R>, op: &Op) -> bool {
         Op::Put(Whom::Any(n)) | Op::Reject(Whom::Any(n), _) => {
             any(n, &[Dialing, Handshaking, Pooled, Checking])
         }
-        // What is still held of it would be given back.
+        // A lease that is still held would be given back.
         Op::Put(Whom::Ended(_)) | Op::Reject(Whom::Ended(_), _) | Op::Closed(Whom::Ended(_)) => {
             driver.let_go(driver.leases())
         }
@@ -197,7 +197,7 @@ pub(crate) fn has_subject<R: Side>(checked: &Checked<R>, op: &Op) -> bool {
             due().is_some_and(|due| due.as_nanos() - 1 > driver.now.as_nanos())
         }
         // A clock that is behind already stays no further behind than it is.
-        Op::Back(_) => driver.now >= driver.latest,
+        Op::Back(_) => driver.now >= ledger.seen(),
         _ => true,
     }
 }

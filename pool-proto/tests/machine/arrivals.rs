@@ -1,5 +1,5 @@
-//! What arrives on a connection at a moment at which nobody can look at it is looked at later, and
-//! a connection that the driver has drained itself needs no second look.
+//! Data that arrives while its connection cannot be checked is checked later; a connection that the
+//! driver has drained itself is not checked again.
 
 use core::time::Duration;
 
@@ -50,7 +50,7 @@ fn find(pool: &mut Client<u32>, token: Token, result: CheckResult) {
 }
 
 #[test]
-fn what_arrives_during_a_check_leads_to_another() {
+fn data_that_arrives_during_a_check_leads_to_another() {
     let (mut pool, lease) = leased(Duration::ZERO);
     pool.put(NOW, lease.token, lease.connection).unwrap();
     let token = assert_checked(&mut pool, CheckKind::Drain);
@@ -63,7 +63,7 @@ fn what_arrives_during_a_check_leads_to_another() {
 }
 
 #[test]
-fn what_arrives_once_leads_to_one_check() {
+fn an_arrival_leads_to_one_check() {
     let (mut pool, lease) = leased(Duration::ZERO);
     pool.put(NOW, lease.token, lease.connection).unwrap();
     let token = assert_checked(&mut pool, CheckKind::Drain);
@@ -75,7 +75,7 @@ fn what_arrives_once_leads_to_one_check() {
 }
 
 #[test]
-fn what_arrives_before_the_connection_is_established_is_looked_at_then() {
+fn data_that_arrives_before_the_connection_is_established_is_looked_at_then() {
     let mut pool = client(Duration::ZERO);
     let token = dialed(&mut pool);
     pool.handle_event(NOW, Event::Readable { token });
@@ -84,7 +84,7 @@ fn what_arrives_before_the_connection_is_established_is_looked_at_then() {
 }
 
 #[test]
-fn what_arrives_on_a_promised_connection_is_looked_at_when_the_promise_is_cancelled() {
+fn data_that_arrives_on_a_granted_connection_is_looked_at_when_the_grant_is_cancelled() {
     let mut pool = client(Duration::ZERO);
     let Acquired::Queued(waiter) = pool.acquire(NOW) else { panic!("served from nothing") };
     let token = dialed(&mut pool);
@@ -96,7 +96,7 @@ fn what_arrives_on_a_promised_connection_is_looked_at_when_the_promise_is_cancel
 }
 
 #[test]
-fn what_arrived_during_the_lease_is_drained_and_not_looked_at_again() {
+fn data_that_arrived_during_the_lease_is_drained_and_not_looked_at_again() {
     let (mut pool, lease) = leased(Duration::ZERO);
     pool.handle_event(NOW, Event::Readable { token: lease.token });
     pool.put(NOW, lease.token, lease.connection).unwrap();

@@ -31,7 +31,6 @@ fn the_first_dials_fill_the_capacity() {
 #[test]
 fn no_more_than_max_dials_and_handshakes_are_under_way() {
     let mut pool = ClientHarness::client(5, 5, |config| config.max_dials(2));
-    pool.max_dials = 2;
     assert_eq!(pool.dialing().len(), 2);
     let first = pool.dialing()[0];
     pool.dialed(first);
@@ -98,7 +97,7 @@ fn the_handshake_deadline_is_one_for_all_of_it() {
     let reason = CloseReason::HandshakeTimeout;
     assert_eq!(pool.did()[0], Action::Abort { token, reason });
     assert_eq!(pool.stats().totals.handshake_timeouts, 1);
-    // The driver was at it and comes late: what it brings is closed.
+    // The driver comes late: its connection is closed.
     let connection = pool.established(token, Some(id(9)));
     let reason = CloseReason::Stale;
     let close = Action::Close { token, connection, reason };

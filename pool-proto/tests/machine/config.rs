@@ -1,4 +1,4 @@
-//! What configurations are refused, and with which words.
+//! Configurations that are refused, and the words of the errors.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ fn the_defaults_are_sound() {
 }
 
 #[test]
-fn what_must_be_at_least_one_is_refused_when_zero() {
+fn settings_that_must_be_at_least_one_are_refused_when_zero() {
     let zero = |setting: &str| format!("{setting} is zero; it must be at least 1");
     let no_time = |setting: &str| format!("{setting} is zero; it must be longer than that");
     assert_eq!(client(|c| c.max_connections(0)), zero("max_connections"));

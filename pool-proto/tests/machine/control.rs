@@ -60,7 +60,7 @@ fn it_is_no_part_of_the_stock() {
 }
 
 #[test]
-fn who_asks_early_waits_for_it() {
+fn an_early_acquire_waits_for_it() {
     let mut pool = server(8);
     let waiter = pool.queue_by_id(ConnId::ZERO);
     assert_eq!(pool.machine.why(waiter), Some(WaitReason::IdNotSeen));
@@ -104,7 +104,7 @@ fn nobody_waits_for_it_when_no_peer_can_come() {
 }
 
 #[test]
-fn one_that_nobody_takes_ends_and_the_next_takes_its_name() {
+fn an_unclaimed_one_ends_and_the_next_connection_takes_its_name() {
     let mut pool =
         ServerHarness::server(8, |config| config.control_connection(true).claim_timeout(ms(300)));
     pool.join(A);

@@ -1,4 +1,4 @@
-//! The end of connections: emptying the pool, and what comes too late.
+//! The end of connections: emptying the pool, and late events.
 
 use pool_proto::{
     Acquired, Action, CheckKind, CheckResult, CloseReason, Collected, Event, HandshakeFailure,
@@ -98,7 +98,7 @@ fn the_last_ids_that_ended_are_refused_at_once_by_a_client() {
         assert_eq!(pool.acquire_by_id(id), gone);
     }
     assert!(matches!(pool.acquire_by_id(id(1)), Acquired::Queued(_)), "forgotten");
-    // One that comes again is live, whatever is remembered of it.
+    // A connection that comes again under an old id is live.
     let token = pool.dialing()[0];
     pool.dialed(token);
     pool.established(token, Some(id(257)));

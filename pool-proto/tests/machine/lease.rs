@@ -2,19 +2,20 @@
 //! lifetimes.
 
 use pool_proto::{
-    Acquired, Action, CheckKind, CheckResult, ClientConfigBuilder, CloseReason, Collected,
-    IdExchange, PutError, Refusal, ServerConfigBuilder, TakeOrder,
+    Acquired, Action, CheckKind, CheckResult, CloseReason, Collected, IdExchange, PutError,
+    Refusal, TakeOrder,
 };
 use pool_testkit::harness::*;
+use pool_testkit::setup::Setup;
 
-fn server(config: impl FnOnce(ServerConfigBuilder) -> ServerConfigBuilder) -> ServerHarness {
+fn server(config: impl FnOnce(Setup) -> Setup) -> ServerHarness {
     ServerHarness::server(4, config)
 }
 
 // --- putting back -------------------------------------------------------------------------------
 
 #[test]
-fn what_is_put_back_is_drained_and_then_idle_again() {
+fn a_connection_that_is_put_back_is_drained_and_then_idle_again() {
     let mut pool = server(|config| config);
     let peer = pool.join("10.0.0.1");
     let lease = pool.take();
@@ -43,7 +44,7 @@ fn every_connection_of_another_pool_is_counted() {
 }
 
 #[test]
-fn what_cannot_be_drained_is_closed() {
+fn a_connection_that_cannot_be_drained_is_closed() {
     for (result, reason) in
         [(CheckResult::Data, CloseReason::Leftover), (CheckResult::Closed, CloseReason::PeerClosed)]
     {
@@ -61,7 +62,6 @@ fn what_cannot_be_drained_is_closed() {
 #[test]
 fn a_check_that_does_not_come_back_in_time_is_given_up() {
     let mut pool = server(|config| config.drain_timeout(ms(30)));
-    pool.drain_timeout = ms(30);
     let token = pool.join("10.0.0.1").token;
     pool.readable(token);
     assert_eq!(pool.machine.poll_timeout(), Some(pool.now + ms(30)));
@@ -77,7 +77,7 @@ fn a_check_that_does_not_come_back_in_time_is_given_up() {
 }
 
 #[test]
-fn what_is_put_back_into_a_full_pool_is_closed() {
+fn a_connection_that_is_put_back_into_a_full_pool_is_closed() {
     let mut pool = filled(2, |config| config);
     let lease = pool.take();
     let (token, connection) = (lease.token, lease.connection);
@@ -142,7 +142,7 @@ fn a_foreign_lease_is_closed() {
 }
 
 #[test]
-fn what_was_put_back_rests_for_the_reuse_delay_before_it_is_drained() {
+fn a_connection_that_was_put_back_rests_for_the_reuse_delay_before_it_is_drained() {
     let mut pool = server(|config| config.reuse_delay(ms(50)));
     let token = pool.join("10.0.0.1").token;
     let lease = pool.take();
@@ -163,7 +163,7 @@ fn what_was_put_back_rests_for_the_reuse_delay_before_it_is_drained() {
 }
 
 #[test]
-fn what_the_driver_has_drained_can_be_taken_again_at_once() {
+fn a_connection_that_the_driver_has_drained_can_be_taken_again_at_once() {
     let mut pool = server(|config| config);
     let token = pool.join("10.0.0.1").token;
     let lease = pool.take();
@@ -186,7 +186,7 @@ fn what_the_driver_has_drained_can_be_taken_again_at_once() {
 }
 
 #[test]
-fn what_was_drained_too_early_for_the_reuse_delay_rests_all_the_same() {
+fn a_connection_drained_too_early_for_the_reuse_delay_rests_all_the_same() {
     let mut pool = server(|config| config.reuse_delay(ms(50)));
     for result in [CheckResult::Quiet, CheckResult::Data] {
         let lease = match pool.acquire() {
@@ -210,7 +210,7 @@ fn what_was_drained_too_early_for_the_reuse_delay_rests_all_the_same() {
 }
 
 #[test]
-fn what_stirred_while_it_could_not_be_looked_at_is_looked_at_before_it_is_idle() {
+fn a_connection_readable_during_its_lease_is_looked_at_before_it_is_idle() {
     let mut pool = server(|config| config);
     let token = pool.join("10.0.0.1").token;
     // During the lease: the driver's own draining may have been before it.
@@ -249,7 +249,7 @@ fn lifetimes_end_in_16_even_steps_below_the_maximum() {
     assert_eq!(pool.stats().idle, 0);
 }
 
-fn mortal(config: ClientConfigBuilder) -> ClientConfigBuilder {
+fn mortal(config: Setup) -> Setup {
     config.max_lifetime(ms(100)).lifetime_jitter(0.0)
 }
 
@@ -267,8 +267,8 @@ fn a_lease_may_outlive_its_connections_lifetime_but_does_not_come_back() {
 }
 
 #[test]
-fn what_expired_or_idled_too_long_is_not_handed_out_even_if_the_timeout_is_late() {
-    for config in [mortal, |config: ClientConfigBuilder| config.idle_timeout(ms(100))] {
+fn an_expired_connection_is_not_handed_out_even_if_the_timeout_is_late() {
+    for config in [mortal, |config: Setup| config.idle_timeout(ms(100))] {
         let mut pool = filled(2, config);
         pool.wait(ms(100));
         assert!(matches!(pool.acquire(), Acquired::Queued(_)));
@@ -394,7 +394,7 @@ fn a_claimed_connection_that_was_asked_for_waits_for_its_waiter() {
 }
 
 #[test]
-fn who_gives_up_a_claimed_connection_leaves_it_claimed() {
+fn a_cancelled_waiter_leaves_a_claimed_connection_claimed() {
     let mut pool = server(|config| config);
     let peer = pool.join("10.0.0.1");
     pool.readable(peer.token);

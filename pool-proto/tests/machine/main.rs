@@ -1,5 +1,5 @@
-//! What the machines do, one behaviour a test. The [`harness`] is a driver without I/O that keeps
-//! its own account of every connection and compares it with the machine's after every step.
+//! The behaviour of the machines, one a test. The [harness](pool_testkit::harness) is a driver without
+//! I/O whose ledger keeps an account of every connection, and checks the invariants after every step.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,7 +14,6 @@ mod config;
 mod control;
 mod endings;
 mod lease;
-mod random;
 mod server;
 mod state_key;
 mod tuning;

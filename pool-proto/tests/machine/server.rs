@@ -3,23 +3,20 @@
 use std::collections::HashSet;
 
 use pool_proto::{
-    Acquired, Action, CheckResult, CloseReason, HandshakeFailure, Rejected, ServerConfigBuilder,
-    Token,
+    Acquired, Action, CheckResult, CloseReason, HandshakeFailure, Rejected, ServerConfig, Token,
 };
 use pool_testkit::harness::*;
+use pool_testkit::setup::Setup;
 
 const A: &str = "10.0.0.1";
 const B: &str = "10.0.0.2";
 const C: &str = "10.0.0.3";
 
-fn server(
-    capacity: u32,
-    config: impl FnOnce(ServerConfigBuilder) -> ServerConfigBuilder,
-) -> ServerHarness {
+fn server(capacity: u32, config: impl FnOnce(Setup) -> Setup) -> ServerHarness {
     ServerHarness::server(capacity, config)
 }
 
-/// Whom the last step evicted.
+/// Connections that the last step evicted.
 fn evicted(pool: &ServerHarness) -> Vec<Token> {
     let reason = CloseReason::Evicted;
     let actions = pool.did().iter();
@@ -41,7 +38,9 @@ fn claim(pool: &mut ServerHarness, token: Token) {
 
 #[test]
 fn only_addresses_on_the_allow_list_come_in_mapped_or_not() {
-    let mut pool = server(8, |config| config.allow("10.0.0.0/24 2001:db8::/32".parse().unwrap()));
+    let allow = "10.0.0.0/24 2001:db8::/32".parse().unwrap();
+    let config = ServerConfig::builder().seed(1).capacity(8).allow(allow).build().unwrap();
+    let mut pool = ServerHarness::of(&config, &Setup::DEFAULT.capacity(8, 8));
     for address in ["10.0.0.9", "::ffff:10.0.0.9", "2001:db8::1"] {
         pool.admit(address).unwrap();
     }
@@ -80,7 +79,6 @@ fn a_seed_gives_these_ids() {
 #[test]
 fn a_source_has_a_limit_that_leases_do_not_count_for() {
     let mut pool = server(8, |config| config.max_per_source(2));
-    pool.max_per_source = Some(2);
     pool.join(A);
     pool.admit(A).unwrap();
     let full = Err(Rejected::SourceFull { source_address: ip(A), limit: 2 });
@@ -111,7 +109,6 @@ fn an_ipv6_source_is_a_64_bit_network_and_a_mapped_one_is_ipv4() {
 fn a_sources_account_survives_rejected_leases_that_are_closed() {
     // Rejected into a full pool: the connection overflows, and its source holds nothing of it.
     let mut pool = server(1, |config| config.max_per_source(1));
-    pool.max_per_source = Some(1);
     pool.join(A);
     let lease = pool.take();
     pool.join(B);
@@ -123,7 +120,6 @@ fn a_sources_account_survives_rejected_leases_that_are_closed() {
     // The same for one whose lifetime is over.
     let mut pool =
         server(4, |config| config.max_per_source(1).max_lifetime(ms(10)).lifetime_jitter(0.0));
-    pool.max_per_source = Some(1);
     pool.join(A);
     let lease = pool.take();
     pool.pass(ms(10));
@@ -182,7 +178,7 @@ fn leases_do_not_count_for_the_weight_of_a_source() {
 }
 
 #[test]
-fn what_came_back_is_the_youngest_of_its_source() {
+fn a_connection_that_came_back_is_the_youngest_of_its_source() {
     let mut pool = server(3, |config| config);
     pool.auto = Some(CheckResult::Quiet);
     let (first, second) = (pool.join(A), pool.join(A));
@@ -195,7 +191,7 @@ fn what_came_back_is_the_youngest_of_its_source() {
 }
 
 #[test]
-fn what_is_promised_or_with_the_driver_is_not_evicted() {
+fn granted_and_checked_connections_are_not_evicted() {
     let mut pool = server(3, |config| config);
     let waiter = pool.queue();
     let granted = pool.join(A);
@@ -377,7 +373,7 @@ fn a_closed_pool_admits_nobody() {
 }
 
 #[test]
-fn one_source_cannot_lock_out_another_whatever_it_holds() {
+fn no_source_locks_out_another_whatever_it_holds() {
     let mut pool = server(6, |config| config.max_handshakes(4));
     for flood in 0..50 {
         let _ = pool.admit(A);

@@ -9,7 +9,7 @@ fn client(min: u32, max: u32) -> ClientHarness {
     ClientHarness::client(min, max, |config| config)
 }
 
-fn reference(min: u32, max: u32) -> ClientHarness {
+fn node_pass(min: u32, max: u32) -> ClientHarness {
     ClientHarness::client(min, max, |config| config.tuning(Tuning::NodePass))
 }
 
@@ -26,7 +26,7 @@ fn a_miss_raises_the_capacity_and_dials_at_once() {
 }
 
 #[test]
-fn who_waited_has_missed_once_whatever_is_left_when_it_collects() {
+fn a_waiter_has_missed_once_whatever_the_stock_when_it_collects() {
     let mut pool = client(1, 4);
     let waiter = pool.queue();
     assert_eq!(pool.stats().capacity, 2);
@@ -49,7 +49,7 @@ fn a_miss_that_finds_the_queue_full_dials_all_the_same() {
 }
 
 #[test]
-fn what_is_taken_is_replaced_at_once() {
+fn a_leased_connection_is_replaced_at_once() {
     let mut pool = client(2, 2);
     pool.fill();
     let lease = pool.take();
@@ -134,8 +134,8 @@ fn stock_that_was_needed_since_the_last_round_is_no_surplus() {
 // --- Reference ----------------------------------------------------------------------------------
 
 #[test]
-fn the_reference_dials_in_rounds_only() {
-    let mut pool = reference(5, 20);
+fn the_law_of_the_go_package_dials_in_rounds_only() {
+    let mut pool = node_pass(5, 20);
     assert_eq!(pool.dialing().len(), 5);
     pool.fill();
     let lease = pool.take();
@@ -150,7 +150,7 @@ fn the_reference_dials_in_rounds_only() {
 }
 
 #[test]
-fn a_failed_dial_of_a_reference_round_is_not_made_up_for_in_it() {
+fn a_failed_dial_of_a_round_is_not_made_up_for_in_it() {
     let mut pool = ClientHarness::client(5, 20, |config| {
         config.tuning(Tuning::NodePass).backoff(ms(1), ms(1))
     });
@@ -164,8 +164,8 @@ fn a_failed_dial_of_a_reference_round_is_not_made_up_for_in_it() {
 }
 
 #[test]
-fn a_miss_changes_nothing_under_the_reference_law() {
-    let mut pool = reference(1, 20);
+fn a_miss_changes_nothing_under_the_law_of_the_go_package() {
+    let mut pool = node_pass(1, 20);
     pool.fill();
     let lease = pool.take();
     let waiter = pool.queue();
@@ -179,8 +179,8 @@ fn a_miss_changes_nothing_under_the_reference_law() {
 }
 
 #[test]
-fn a_flush_begins_a_reference_round() {
-    let mut pool = reference(2, 20);
+fn a_flush_begins_a_round() {
+    let mut pool = node_pass(2, 20);
     pool.fill();
     pool.wait(ms(10));
     assert_eq!(pool.flush(), 2);

@@ -1,9 +1,10 @@
-//! Who waits for what, in which order they are served, and what becomes of them.
+//! Waiters: their requests, the order in which they are served, and their outcomes.
 
 use pool_proto::{
     Acquired, Action, CheckResult, CloseReason, Collected, ConnId, Event, HandshakeFailure,
     Refusal, Stock, Token, WaitOutcome, WaitReason, WaiterId,
 };
+use pool_testkit::call::TestRole;
 use pool_testkit::harness::*;
 
 fn client(min: u32, max: u32) -> ClientHarness {
@@ -14,7 +15,7 @@ fn server(capacity: u32) -> ServerHarness {
     ServerHarness::server(capacity, |config| config)
 }
 
-fn stock<R: pool_proto::Role>(pool: &mut Harness<R>, ready: u32) -> WaiterId {
+fn stock<R: TestRole>(pool: &mut Harness<R>, ready: u32) -> WaiterId {
     match pool.wait_ready(ready) {
         Stock::Queued(waiter) => waiter,
         other => panic!("{other:?}"),
@@ -165,7 +166,7 @@ fn a_waiter_that_gives_up_is_told_what_it_waited_for_and_is_passed_over() {
 }
 
 #[test]
-fn what_a_waiter_was_given_goes_to_the_next_or_back_into_the_pool() {
+fn the_grant_of_a_cancelled_waiter_goes_to_the_next_or_back_into_the_pool() {
     let (mut pool, waiters, made) = three_granted();
     let next = pool.queue();
     assert_eq!(pool.cancel(waiters[1]), WaitOutcome::Granted);
@@ -260,7 +261,7 @@ fn an_expired_grant_is_not_handed_over() {
 // --- a place kept -------------------------------------------------------------------------------
 
 #[test]
-fn who_rejects_a_lease_keeps_its_place() {
+fn a_waiter_that_rejects_a_lease_keeps_its_place() {
     for result in [CheckResult::Closed, CheckResult::Data] {
         let mut pool = server(4);
         let first = pool.queue();

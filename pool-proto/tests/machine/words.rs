@@ -1,10 +1,11 @@
-//! What people read: reasons, states, and how things look in a log.
+//! Texts for people: reasons, states, and debug output.
 
 use pool_proto::{
     ClientConfig, CloseReason, ConnId, IdError, IdExchange, IdFormat, Instant, Refusal,
     ServerConfig, State, WaitReason,
 };
 use pool_testkit::harness::*;
+use pool_testkit::setup::Setup;
 
 #[test]
 fn every_reason_for_an_end_completes_the_sentence_that_a_refusal_begins() {
@@ -146,7 +147,7 @@ fn a_configuration_tells_what_its_driver_has_to_know() {
 #[test]
 fn a_seed_that_was_set_is_not_overridden() {
     let ids = |config: ServerConfig| -> Vec<_> {
-        let mut pool = ServerHarness::of(&config, 4);
+        let mut pool = ServerHarness::of(&config, &Setup::DEFAULT.capacity(4, 4));
         (0..4).map(|_| pool.admit("10.0.0.1").unwrap().id).collect()
     };
     let config = || ServerConfig::builder().capacity(4);

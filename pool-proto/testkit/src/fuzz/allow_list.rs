@@ -42,7 +42,7 @@ struct Plain {
     prefix: u32,
 }
 
-/// What is wrong with a text, in the words of the plain parser.
+/// An error in a text, in the words of the plain parser.
 #[derive(Debug)]
 enum Fault {
     Blank,
@@ -128,7 +128,7 @@ fn check_list(plain: &[Plain], list: &AllowList) {
     assert_eq!(list.is_empty(), plain.is_empty());
     let written = list.to_string();
     assert_eq!(written.parse().as_ref(), Ok(list), "{written}");
-    // What is written is canonical: it says of each entry what the plain parser says.
+    // The written list is canonical: each entry is one that the plain parser reads.
     let again = plainly(&written).expect(&written);
     assert_eq!(again.len(), plain.len());
     let mut pushed = AllowList::everyone();
@@ -143,7 +143,7 @@ fn check_list(plain: &[Plain], list: &AllowList) {
     assert_eq!(&pushed, list);
 }
 
-/// As IPv6, and what it holds of IPv4 as such and mapped.
+/// The network as IPv6; its IPv4 part counts both as such and mapped.
 fn check_permits(plain: &[Plain], list: &AllowList, probe: Ipv6Addr) {
     let [.., a, b, c, d] = probe.octets();
     let v4 = Ipv4Addr::new(a, b, c, d);

@@ -1,11 +1,8 @@
 //! Bytes as choices: every input is a script, and a small change of the one is a small change of the
 //! other.
 
-use std::time::Duration;
-
-/// What libFuzzer makes at the most unless it is told otherwise, so that a file that somebody puts
-/// into the corpus cannot make a target slow.
-const MOST_BYTES: usize = 4096;
+/// libFuzzer's default limit of an input, so that a long file in the corpus cannot make a target slow.
+pub(super) const MOST_BYTES: usize = 4096;
 
 /// The choices that are left. When the bytes are used up, every choice is the first one.
 pub(crate) struct Choices<'a>(&'a [u8]);
@@ -46,22 +43,14 @@ impl<'a> Choices<'a> {
         low + u32::from(self.byte()) % (high - low + 1)
     }
 
-    /// One of these; `None` (and no byte taken) if there are none.
+    /// Picks one of these; `None` (and no byte taken) if there are none.
     pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
         (!from.is_empty()).then(|| from[self.below(from.len().min(256))])
     }
 
-    /// One of these, which are some.
+    /// Picks one of these, of which there is at least one.
     pub(crate) fn of<T: Copy, const N: usize>(&mut self, from: [T; N]) -> T {
         from[self.below(N)]
-    }
-
-    /// Up to 51 ms in steps of 0.2 ms, now and then up to a quarter of an hour.
-    pub(crate) fn span(&mut self) -> Duration {
-        match self.byte() {
-            long @ 0xf0.. => Duration::from_secs(60 * u64::from(long & 0xf)),
-            short => Duration::from_micros(200 * u64::from(short)),
-        }
     }
 
     /// Everything that is left.

@@ -11,8 +11,8 @@ const DIGITS: &[u8; 16] = b"0123456789abcdef";
 /// The bytes: how the reader is used, how many pieces there are, their lengths, the wire.
 ///
 /// Fails if the reader's answer, its count of missing bytes or the surplus differs from the plain
-/// parser's after any piece, if the writer does not write what was read, or if the text of an id is
-/// parsed in another way.
+/// parser's after any piece, if the writer does not write the id that was read, or if the text of an
+/// id is parsed in another way.
 pub fn id_reader(bytes: &[u8]) {
     let mut choices = Choices::new(bytes);
     let format = choices.of([IdFormat::Hex8, IdFormat::Raw4]);
@@ -46,7 +46,7 @@ pub fn id_reader(bytes: &[u8]) {
     check_text(wire);
 }
 
-/// What the bytes of one stream are, when they all are there: the id, or why there is none.
+/// The outcome of a whole stream: its id, or the reason for an error.
 fn plainly(format: IdFormat, wire: &[u8]) -> Result<ConnId, IdError> {
     let expected = if format == IdFormat::Hex8 { 8 } else { 4 };
     let id = &wire[..wire.len().min(expected)];
@@ -62,7 +62,7 @@ fn plainly(format: IdFormat, wire: &[u8]) -> Result<ConnId, IdError> {
     }
 }
 
-/// In the middle of the stream: too few bytes are no error yet.
+/// In the middle of the stream, where too few bytes are not an error yet.
 fn check_answer(reader: &mut IdReader, format: IdFormat, seen: &[u8]) {
     let (answer, missing) = match plainly(format, seen) {
         Err(IdError::Short { got, expected }) => (Ok(None), expected - got),
@@ -80,7 +80,7 @@ fn check_end(mut reader: IdReader, format: IdFormat, seen: &[u8]) {
     for _ in 0..2 {
         assert_eq!(reader.end(), expected, "{seen:?}");
     }
-    // Final: what comes later is not looked at.
+    // Final: later bytes are not read.
     reader.feed(b"");
     assert_eq!(reader.missing(), 0);
     let surplus = match expected {
@@ -98,7 +98,7 @@ fn check_end(mut reader: IdReader, format: IdFormat, seen: &[u8]) {
     assert_eq!(reader.into_surplus(), surplus);
 }
 
-/// What was read is what is written, however little the transport takes at a time.
+/// The writer writes the bytes that were read, however little the transport takes at a time.
 fn check_writer(format: IdFormat, id: ConnId, wire: &[u8]) {
     for step in 1..=wire.len() + 1 {
         let mut writer = IdWriter::new(format, id);

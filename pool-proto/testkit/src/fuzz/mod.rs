@@ -1,17 +1,16 @@
 //! The bodies of the fuzz targets: each takes arbitrary bytes and panics when `pool-proto` does
 //! something wrong with them.
 //!
-//! The files in `fuzz_targets/` run them under libFuzzer. `pool-proto/tests/corpus.rs` includes this
-//! library as a module and replays `corpus/` and `regressions/` in `cargo test`, on any toolchain;
-//! that is why nothing here needs libFuzzer, and why the paths within are relative.
+//! The files in `fuzz_targets/` run them under libFuzzer. `tests/corpus.rs` replays `fuzz/corpus/` and
+//! `fuzz/regressions/` in `cargo test`, on any toolchain: nothing here needs libFuzzer.
 //!
-//! | target | what is fuzzed | against what |
+//! | target | input | compared with |
 //! |---|---|---|
 //! | `id_reader` | ids: reader, writer, text | a parser that sees everything at once |
 //! | `allow_list` | allow lists: text, `permits` | a parser upon `core::net`, prefixes by shifting |
 //! | `configuration` | builders, and machines with extreme settings at extreme times | the documented bounds; the harness of the machine's tests |
-//! | `client_script`, `server_script` | one machine, any order of calls | the oracle of the model tests |
-//! | `pair_script` | both machines with a network between them | what a connection promises to both ends |
+//! | `client_script`, `server_script` | one machine, any order of calls | the oracle and the ledger |
+//! | `pair_script` | both machines with a network between them | the oracle, the ledger, and the checks of the simulated world |
 //! | `tls_text` | fingerprints, TLS modes, PEM | an obvious parser; round trips |
 
 mod allow_list;

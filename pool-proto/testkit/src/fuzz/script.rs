@@ -1,10 +1,12 @@
-//! One machine and any order of calls, compared with the oracle of the model tests after every step.
+//! A machine and any order of calls, compared with the oracle of the model tests after every step.
 
 use pool_proto::{Accepting, Dialing};
 
 use super::choices::Choices;
+use crate::call::TestRole;
 use crate::oracle::op::Op;
-use crate::oracle::{Checked, Setup, Side};
+use crate::oracle::{Checked, Setup};
+use crate::setup::Side;
 
 /// A script is over after so many steps. Longer ones are slower and find no more: the machines are
 /// small.
@@ -22,7 +24,7 @@ pub fn server_script(bytes: &[u8]) {
 
 /// The bytes: the setup, then step by step what happens. The end is always that the pool is closed
 /// and everything comes out.
-fn script<R: Side>(bytes: &[u8]) {
+fn script<R: TestRole>(bytes: &[u8]) {
     let mut choices = Choices::new(bytes);
     let setup = Setup::arbitrary(&mut || choices.byte());
     let mut checked = Checked::<R>::new(&setup, true);
@@ -30,7 +32,7 @@ fn script<R: Side>(bytes: &[u8]) {
         if choices.is_empty() {
             break;
         }
-        checked.apply(&Op::arbitrary(R::DIALS, &mut || choices.byte()));
+        checked.apply(&Op::arbitrary(R::SIDE == Side::Client, &mut || choices.byte()));
     }
     checked.bury();
 }

@@ -1,4 +1,4 @@
-//! What TLS settings read from text: fingerprints, modes, PEM.
+//! The texts of TLS settings: fingerprints, modes, PEM.
 
 use pool_driver::tls::{Fingerprint, Identity, PemFault, TlsError, TlsMode, roots_from_pem};
 
@@ -6,8 +6,8 @@ use super::choices::Choices;
 
 /// The bytes: a text, which may be any of these.
 ///
-/// Fails if a fingerprint or a mode is read otherwise than by an obvious parser, or if what was read
-/// from PEM is not what is read from the PEM that is written of it.
+/// Fails if a fingerprint or a mode is read otherwise than by an obvious parser, or if the contents of
+/// PEM are lost when they are written and read again.
 pub fn tls_text(bytes: &[u8]) {
     let bytes = Choices::new(bytes).rest();
     let text = String::from_utf8_lossy(bytes);

@@ -1,58 +1,50 @@
-//! A real machine with the naive pool and the laws at its side.
+//! A real machine, its ledger, and the naive pool at its side.
 
-use pool_proto::{Action, CheckResult, CloseReason, Event, Instant, Machine, Stats, Token};
+use pool_proto::{Action, CheckResult, CloseReason, Instant, Machine, Stats};
 
-use super::call::{Answer, Call, Did, Side};
 use super::driver::Driver;
-use super::laws::Step;
-use super::naive::waiters::Want;
-use super::naive::{Choices, Naive};
+use super::naive::Naive;
 use super::op::Op;
-use super::setup::Setup;
+use super::shadow::Shadow;
+use crate::call::{Answer, Call, Did, TestRole, drain};
+use crate::ledger::Ledger;
+use crate::setup::Setup;
+use crate::violation::hold;
 
 /// A machine whose every step is checked.
 #[derive(Clone)]
-pub struct Checked<R: Side> {
-    setup: Setup,
+pub struct Checked<R: TestRole> {
     machine: Machine<u32, R>,
     /// Gets the same inputs.
     twin: Option<Machine<u32, R>>,
     /// Where lifetimes are random, there is none.
-    naive: Option<Naive>,
+    shadow: Option<Shadow>,
     driver: Driver,
-    stats: Stats,
 }
 
-/// What one step led to.
+/// A step with its answer and actions.
 pub struct Outcome {
     pub call: Call,
     pub answer: Answer,
     pub actions: Vec<Did>,
 }
 
-impl<R: Side> Checked<R> {
+impl<R: TestRole> Checked<R> {
     /// A machine at its start, in lockstep with a `twin` if so wanted.
     pub fn new(setup: &Setup, twin: bool) -> Self {
         let now = Instant::EPOCH + std::time::Duration::from_secs(100);
-        let mut machine = R::machine(setup, now);
-        let mut actions = Vec::new();
-        actions.extend(std::iter::from_fn(|| machine.poll_action()));
+        let mut machine = R::machine(setup, now).unwrap();
+        let mut ledger = Ledger::new(R::SIDE, setup, now, &machine);
+        let actions = drain(&mut machine);
+        hold(ledger.start(&actions, &machine));
         let twin = twin.then(|| {
-            let mut twin = R::machine(setup, now);
-            let twins: Vec<Did> = std::iter::from_fn(|| twin.poll_action()).collect();
-            assert_eq!(twins, actions, "two machines with one seed");
+            let mut twin = R::machine(setup, now).unwrap();
+            assert_eq!(drain(&mut twin), actions, "two machines with one seed");
             twin
         });
-        let choices = Choices::of(&Answer::Nothing, &actions);
-        let naive = setup.is_exact().then(|| {
-            let (naive, did) = Naive::new(setup, R::DIALS, now, choices);
-            assert_same(&naive, &actions, &did);
-            naive
-        });
-        let mut driver = Driver::new(setup, now);
-        driver.note(&Call::Timeout, true, &Answer::Nothing, &actions);
-        let stats = machine.stats();
-        let mut checked = Self { setup: *setup, machine, twin, naive, driver, stats };
+        let shadow = Shadow::new(setup, R::SIDE, now, &actions);
+        let driver = Driver::new(ledger, now);
+        let mut checked = Self { machine, twin, shadow, driver };
         checked.compare();
         checked
     }
@@ -61,91 +53,51 @@ impl<R: Side> Checked<R> {
         &self.machine
     }
 
-    pub const fn naive(&self) -> Option<&Naive> {
-        self.naive.as_ref()
+    pub fn naive(&self) -> Option<&Naive> {
+        self.shadow.as_ref().map(|shadow| &shadow.0)
     }
 
     pub const fn driver(&self) -> &Driver {
         &self.driver
     }
 
+    pub const fn ledger(&self) -> &Ledger {
+        &self.driver.ledger
+    }
+
     pub const fn stats(&self) -> &Stats {
-        &self.stats
-    }
-
-    pub const fn set_time(&mut self, now: Instant) {
-        self.driver.now = now;
-    }
-
-    /// What is being checked under this token comes back.
-    pub fn answer_check(&mut self, token: Token, result: CheckResult) {
-        if let Some((token, connection)) = self.driver.take_check(token) {
-            self.make(Call::Event(Event::Checked { token, connection, result }));
-        }
-    }
-
-    /// The holder of a lease closes it.
-    pub fn release(&mut self, token: Token) {
-        self.driver.take_lease(token);
-        self.make(Call::Event(Event::Closed { token }));
+        self.driver.ledger.stats()
     }
 
     /// Takes one step and checks it; `None` where the step had no subject.
     pub fn apply(&mut self, op: &Op) -> Option<Outcome> {
         let due = self.machine.poll_timeout();
-        let call = self.driver.resolve(op, due, R::DIALS)?;
+        let call = self.driver.resolve(op, due)?;
         Some(self.make(call))
     }
 
     /// Makes a call at the driver's time and checks it.
     pub fn make(&mut self, call: Call) -> Outcome {
-        let (was_closed, lived) = (self.machine.is_closed(), self.driver.lives.len());
-        let fitted = self.driver.fits(&call);
         let now = self.driver.now;
+        hold(self.driver.ledger.begin(&call, now));
         let (answer, actions) = call.make(&mut self.machine, now);
         if let Some(twin) = &mut self.twin {
             let (twins, did) = call.make(twin, now);
             assert_eq!((&twins, &did), (&answer, &actions), "two machines with one seed");
         }
-        if let Some(naive) = &mut self.naive {
-            let choices = Choices::of(&answer, &actions);
-            let (naives, did) = naive.call(now, &call, choices);
-            assert_eq!(answer, naives, "left the machine, right the naive pool, after {call:?}");
-            assert_same(naive, &actions, &did);
+        if let Some(shadow) = &mut self.shadow {
+            shadow.follow(now, &call, &answer, &actions);
         }
-        self.driver.report(&call);
-        self.driver.note(&call, fitted, &answer, &actions);
-        let before = std::mem::replace(&mut self.stats, self.machine.stats());
-        let step = Step {
-            setup: &self.setup,
-            machine: &self.machine,
-            driver: &self.driver,
-            call: &call,
-            fitted,
-            was_closed,
-            lived,
-            answer: &answer,
-            actions: &actions,
-            before: &before,
-            after: &self.stats,
-        };
-        step.assert_laws();
+        hold(self.driver.ledger.settle(&call, &answer, &actions, &self.machine));
+        self.driver.receive(&answer, &actions);
         self.compare();
         Outcome { call, answer, actions }
     }
 
     /// Compares what the machine tells of itself with the naive pool.
     fn compare(&mut self) {
-        let due = self.machine.poll_timeout();
-        let Some(naive) = &mut self.naive else { return };
-        let expected = naive.stats();
-        assert_eq!(self.stats, expected, "left the machine, right the naive pool");
-        assert_eq!(self.machine.error_count(), naive.errors());
-        for (token, state) in naive.states() {
-            assert_eq!(self.machine.state_of(token), Some(state), "left the machine's {token:?}");
-        }
-        if let Err(wrong) = naive.accepts_timeout(due) {
-            panic!("{wrong}");
+        if let Some(shadow) = &mut self.shadow {
+            shadow.compare(self.driver.ledger.stats(), &self.machine);
         }
     }
 
@@ -156,43 +108,8 @@ impl<R: Side> Checked<R> {
         while self.apply(&Op::Checked(super::op::Whom::Nth(0), CheckResult::Quiet)).is_some() {}
         while self.apply(&Op::Put(super::op::Whom::Nth(0))).is_some() {}
         while self.apply(&Op::Collect(super::op::Who::Nth(0))).is_some() {}
-        assert!(self.driver.lives.is_empty());
-        assert_eq!(self.machine.poll_timeout(), None);
+        hold(self.driver.ledger.check_end(&self.machine));
     }
-}
-
-/// The same actions: the wakes of each queue in the same order, the rest in any.
-fn assert_same(naive: &Naive, machine: &[Did], expected: &[Did]) {
-    if machine == expected {
-        return;
-    }
-    let mut missing = expected.to_vec();
-    for action in machine {
-        match missing.iter().position(|other| other == action) {
-            Some(at) => drop(missing.remove(at)),
-            None => {
-                panic!("{action:?} is too much: {machine:#?}, but the naive pool: {expected:#?}")
-            }
-        }
-    }
-    assert!(missing.is_empty(), "{missing:#?} is missing of {expected:#?}");
-    let queue = |waiter| match naive.want(waiter) {
-        Some(Want::Stock(_)) => Some(Want::Stock(0)),
-        other => other,
-    };
-    let wakes = |actions: &[Did]| {
-        let mut wakes: Vec<_> = actions
-            .iter()
-            .filter_map(|action| match action {
-                Action::Wake { waiter } => Some((*waiter, queue(*waiter))),
-                _ => None,
-            })
-            .collect();
-        // Stable: within one queue the order stays.
-        wakes.sort_by_key(|(_, queue)| format!("{queue:?}"));
-        wakes
-    };
-    assert_eq!(wakes(machine), wakes(expected), "the order in which waiters are woken");
 }
 
 /// Why connections ended, as a step says.

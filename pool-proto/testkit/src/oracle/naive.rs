@@ -1,6 +1,6 @@
 //! A pool as one would specify it: every question is answered by looking through everything.
 //!
-//! What differs between the two sides is in [`client`] and [`server`].
+//! The two sides differ in [`client`] and [`server`].
 
 pub mod calls;
 pub mod choices;
@@ -18,14 +18,14 @@ use pool_proto::{
 
 use pool_proto::State::*;
 
-use super::call::Did;
-use super::setup::Setup;
+use crate::call::Did;
+use crate::setup::Setup;
 pub use choices::Choices;
 use client::Dialer;
 use server::Door;
 use waiters::{Waiter, WaiterState, Want};
 
-/// One live connection.
+/// A live connection.
 #[derive(Clone, Debug)]
 pub struct Connection {
     token: Token,
@@ -33,7 +33,7 @@ pub struct Connection {
     /// When it entered its state, and as which of all entries.
     since: Instant,
     entry: u64,
-    /// What the pool holds of it.
+    /// Its number, while the pool holds it.
     held: Option<u32>,
     /// As far as it is known: a client that makes its ids does not tell them before a lease.
     id: Option<ConnId>,
@@ -83,7 +83,7 @@ pub struct Naive {
 const REMEMBERED: usize = 256;
 
 impl Naive {
-    /// The pool at its start, and what it does first.
+    /// Returns the pool at its start, and its first actions.
     pub fn new(setup: &Setup, dials: bool, now: Instant, choices: Choices) -> (Self, Vec<Did>) {
         let supply = match dials {
             true => Supply::Dialer(Dialer::new(setup, now)),
@@ -147,7 +147,7 @@ impl Naive {
         self.accept_retry(known, due)
     }
 
-    /// What a waiter wants, as long as it is not over.
+    /// The request of a waiter, as long as it is not over.
     pub fn want(&self, waiter: WaiterId) -> Option<Want> {
         self.waiters.iter().find(|other| other.id == waiter).map(|waiter| waiter.want)
     }
@@ -251,12 +251,12 @@ impl Naive {
 
     /// Whether data in the pool means that the peer has taken the connection.
     const fn peer_claims(&self) -> bool {
-        matches!(self.supply, Supply::Door(_)) || self.setup.ids_exchanged
+        matches!(self.supply, Supply::Door(_)) || self.setup.ids_exchanged()
     }
 
     /// Whether the peer makes the ids.
     const fn ids_received(&self) -> bool {
-        matches!(self.supply, Supply::Dialer(_)) && self.setup.ids_exchanged
+        matches!(self.supply, Supply::Dialer(_)) && self.setup.ids_exchanged()
     }
 
     // --- the steps ------------------------------------------------------------------------------
@@ -355,7 +355,7 @@ impl Naive {
         lease
     }
 
-    /// Ends a connection, and has the driver close what it or the pool holds of it.
+    /// Ends a connection, and has the driver close its transport.
     fn close_one(&mut self, token: Token, reason: CloseReason) {
         let connection = self.end(token, reason);
         match (connection.held, connection.state) {
@@ -365,8 +365,8 @@ impl Naive {
         }
     }
 
-    /// Ends a connection. Who waits for its id is refused; whose it was to be waits again, at the
-    /// front.
+    /// Ends a connection. Waiters for its id are refused; the waiter to which it was granted waits
+    /// again, at the front.
     fn end(&mut self, token: Token, reason: CloseReason) -> Connection {
         let at = self.connections.iter().position(|c| c.token == token).unwrap();
         let connection = self.connections.remove(at);

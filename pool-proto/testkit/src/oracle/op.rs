@@ -1,4 +1,4 @@
-//! One step of a script.
+//! Steps of a script.
 //!
 //! A step names its subject by a small number: "the lease number 2". The number is taken modulo how
 //! many there are, and a step without a subject does nothing; so a script stays valid whatever is
@@ -15,7 +15,7 @@ pub enum Whom {
     Any(u8),
     /// Number n of those that have ended, the latest first.
     Ended(u8),
-    /// One of another machine.
+    /// A name of another machine.
     Foreign,
 }
 
@@ -26,7 +26,7 @@ pub enum Who {
     Nth(u8),
     /// Number n of those that are over, the latest first.
     Over(u8),
-    /// One of another machine.
+    /// A name of another machine.
     Foreign,
 }
 
@@ -62,7 +62,7 @@ pub enum Span {
 pub enum When {
     /// At the time it is.
     Now,
-    /// One nanosecond before the deadline.
+    /// A nanosecond before the deadline.
     Early,
     /// At the deadline.
     Due,

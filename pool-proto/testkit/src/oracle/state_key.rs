@@ -1,17 +1,17 @@
 //! A state's key: equal for two states that have the same future in other names.
 //!
 //! Connections are named by their place in the naive pool: by state, and in each state by the order
-//! in which they entered it. That is theirs in every state that is the same but for names, since no
-//! two entered at once. Waiters are named likewise, by their place in the queue; of those with an
-//! outcome, which have no order, any will do.
+//! in which they entered it. No two enter at once, so a state that differs in names only gives them the
+//! same places. Waiters are named by their place in the queue; waiters with an outcome have no order,
+//! and may have any of their names.
 
 use std::hash::{Hash, Hasher};
 
 use pool_proto::{CanonicalNames, ConnId, Token, WaiterId};
 
-use super::call::Side;
 use super::checked::Checked;
 use super::names::made;
+use crate::call::TestRole;
 
 /// In place of a name: a connection that has ended.
 const ENDED: u32 = 1000;
@@ -21,7 +21,7 @@ const MIXED_UP: u32 = 1001;
 const MADE: u32 = 1002;
 const LATEST: u32 = 1003;
 
-/// Who is called what in one state.
+/// The names in a state.
 pub struct Naming {
     pub connections: Vec<Named>,
     pub waiters: Vec<WaiterId>,
@@ -32,7 +32,7 @@ pub struct Naming {
 pub struct Named {
     pub token: Token,
     pub id: Option<ConnId>,
-    /// What the driver handed in, as long as the machine holds it.
+    /// The number under which the driver handed it in, as long as the machine holds it.
     pub connection: Option<u32>,
 }
 
@@ -62,7 +62,7 @@ impl CanonicalNames<u32> for Naming {
     }
 }
 
-impl<R: Side> Checked<R> {
+impl<R: TestRole> Checked<R> {
     /// The state's key, of 128 bits: that two of some millions of states share one by chance is as
     /// good as impossible.
     pub fn key(&self) -> u128 {
@@ -87,8 +87,8 @@ impl<R: Side> Checked<R> {
         let driver = self.driver();
         let (tokens, waiters) = self.naive().map(super::naive::Naive::ranks).unwrap_or_default();
         let connections = tokens.into_iter().map(|token| {
-            let life = driver.life(token);
-            let (id, connection) = life.map(|life| (life.id, life.connection)).unwrap_or_default();
+            let life = driver.ledger.life(token);
+            let (id, connection) = life.map(|life| (life.id, life.inside())).unwrap_or_default();
             Named { token, id, connection }
         });
         Naming { connections: connections.collect(), waiters, latest: driver.latest_ended_id() }
@@ -139,7 +139,7 @@ impl Hasher for Wide {
     fn write_u64(&mut self, value: u64) {
         self.one = fold(self.one ^ value ^ 0xa076_1d64_78bd_642f, 0xe703_7ed1_a0b4_28db);
         self.other = fold(self.other ^ value ^ 0x8ebc_6af0_9c88_c6e3, 0x5899_65cc_7537_4cc3);
-        // So that a product of zero does not forget what was before.
+        // A product of zero must not erase the state before it.
         self.one = self.one.rotate_left(23).wrapping_add(value);
         self.other = self.other.rotate_left(41).wrapping_add(value);
     }
@@ -149,7 +149,7 @@ impl Hasher for Wide {
     }
 }
 
-/// Feeds `hasher` with what is in no order.
+/// Feeds `hasher` with items in an order of their own.
 pub fn hash_set<T: Hash + Ord>(items: impl Iterator<Item = T>, hasher: &mut impl Hasher) {
     let mut items: Vec<T> = items.collect();
     items.sort_unstable();

@@ -2,45 +2,23 @@
 //! fails them in every way that the options of a seed allow, in virtual time.
 //!
 //! ```text
-//! cargo run --release -p pool-proto --example simulate                    25,000 seeds, twenty seconds
-//! cargo run --release -p pool-proto --example simulate -- --seed 4711     one again, with its log
-//! cargo run --release -p pool-proto --example simulate -- --help
+//! cargo run --release -p pool-testkit --bin simulate                    25,000 seeds, twenty seconds
+//! cargo run --release -p pool-testkit --bin simulate -- --seed 4711     one again, with its log
+//! cargo run --release -p pool-testkit --bin simulate -- --help
 //! ```
 //!
 //! The machines are the real ones, and so are the ids on the wire; sockets, TLS and time are made
 //! up. Each seed lives through three phases: faults, in which only safety is asked for; no faults, in
-//! which liveness must follow; and the close. After every call of a machine these are checked:
+//! which liveness must follow; and the close. After every call the [ledger](pool_testkit::ledger) of
+//! its machine checks the invariants. The [world](pool_testkit::world) checks these in addition:
 //!
-//! 1. Every connection is in one state, comes there by an edge of the [table](tally::EDGES), has one
-//!    owner, and ends once; nothing names it afterwards.
-//! 2. Supply, dials, handshakes and sources stay within their limits.
-//! 3. Capacity and interval stay within their bounds and move by steps.
-//! 4. Ids are unique; a lease by id has that id; every byte behind the id reaches its lessee, in order.
-//! 5. One lessee; nothing ended or expired is leased; waiters are served in order, once; nobody waits
-//!    for what is there.
-//! 6. `poll_timeout` is not later than any deadline, and nothing is due after a timeout.
-//! 7. Attempts back off while they fail; when faults stop, waiters are served and the stock fills up
-//!    within bounds.
-//! 8. After a close nothing begins and everything comes out; a flush ends all that is older.
-//! 9. Clocks jump, events come late or for nothing; what is stale changes only a counter.
-//! 10. Waiters and connections are bounded; the same seed gives the same log.
-#![allow(
-    clippy::indexing_slicing,
-    reason = "the tables of a simulation are indexed by its own numbers; a panic is a violation"
-)]
+//! - 4: both ends of a connection have one id, and every byte behind it reaches its lessee, in order.
+//! - 7: when faults stop, waiters are served and the stock fills up within bounds.
+//! - 8: after a close everything comes out.
+//! - 9: clocks jump, events come late or for nothing, and nothing panics.
+//! - 10: the same seed gives the same log.
 
-mod end;
-mod faults;
-mod handshake;
-mod network;
-mod options;
-mod phases;
 mod report;
-mod tally;
-mod users;
-mod violation;
-mod waiting;
-mod world;
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
@@ -52,10 +30,8 @@ use std::thread;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use options::Options;
-use phases::Outcome;
-use tally::Tally;
-use violation::Violation;
+use pool_testkit::violation::Violation;
+use pool_testkit::world::{self, Options, Outcome, Tally};
 
 /// Simulates clients and servers of the pool on a network that fails them.
 #[derive(Parser)]
@@ -72,7 +48,10 @@ struct Arguments {
     /// Lives through each seed twice, and compares the logs.
     #[arg(long)]
     twice: bool,
-    /// One seed with so many connections, whose states are looked at now and then only.
+    /// Compares each step with the naive pool as well, where lifetimes are exact: slow.
+    #[arg(long)]
+    oracle: bool,
+    /// Lives through a seed with so many connections, whose states are checked now and then only.
     #[arg(long, value_name = "CONNECTIONS", conflicts_with_all = ["seeds", "start", "seed", "twice"])]
     scale: Option<u32>,
     /// Fails unless each kind of fault and each edge occurred so often.
@@ -88,7 +67,7 @@ thread_local! {
     static PANIC: Cell<Option<String>> = const { Cell::new(None) };
 }
 
-/// What went wrong, and how to see it again.
+/// A violation, and the command that replays it.
 struct Failure {
     seed: u64,
     flag: String,
@@ -101,10 +80,10 @@ fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|panic| PANIC.set(panic.location().map(Location::to_string))));
     let began = clock();
     let (tally, failures) = match (arguments.seed, arguments.scale) {
-        (Some(seed), _) => replay(seed),
+        (Some(seed), _) => replay(seed, &arguments),
         (None, Some(connections)) => {
             let mut outcome = live(Options::large(1, connections), false);
-            let most = outcome.tally.most;
+            let most = outcome.tally.most();
             if most < connections && outcome.violation.is_none() {
                 let seen = format!("{most} connections at a time, not {connections}");
                 outcome.violation = Some(Violation { invariant: "the simulation itself", seen });
@@ -116,7 +95,7 @@ fn main() -> ExitCode {
     report::print(&tally, began.elapsed());
     for Failure { flag, violation, .. } in &failures {
         println!("violation of {}: {}", violation.invariant, violation.seen);
-        println!("  replay: cargo run --release -p pool-proto --example simulate -- {flag}");
+        println!("  replay: cargo run --release -p pool-testkit --bin simulate -- {flag}");
     }
     let rare = report::rarer_than(arguments.coverage, &tally);
     for line in &rare {
@@ -133,7 +112,7 @@ fn clock() -> std::time::Instant {
 
 /// Lives through one seed, and takes a panic for a violation.
 fn live(options: Options, log: bool) -> Outcome {
-    catch_unwind(AssertUnwindSafe(|| phases::live(options, log))).unwrap_or_else(|panic| {
+    catch_unwind(AssertUnwindSafe(|| world::live_seed(options, log))).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         let seen = format!("{} at {}", text.unwrap_or_default(), PANIC.take().unwrap_or_default());
@@ -142,14 +121,18 @@ fn live(options: Options, log: bool) -> Outcome {
     })
 }
 
+fn options(seed: u64, arguments: &Arguments) -> Options {
+    Options { oracle: arguments.oracle, ..Options::of_seed(seed) }
+}
+
 fn failure(seed: u64, flag: String, violation: Option<Violation>) -> Vec<Failure> {
     violation.map(|violation| Failure { seed, flag, violation }).into_iter().collect()
 }
 
-/// One seed, with its log.
-fn replay(seed: u64) -> (Tally, Vec<Failure>) {
-    println!("{}", Options::draw(seed));
-    let outcome = live(Options::draw(seed), true);
+/// Lives through a seed, and prints its log.
+fn replay(seed: u64, arguments: &Arguments) -> (Tally, Vec<Failure>) {
+    println!("{}", options(seed, arguments));
+    let outcome = live(options(seed, arguments), true);
     print!("{}", outcome.log.unwrap_or_default());
     (outcome.tally, failure(seed, format!("--seed {seed}"), outcome.violation))
 }
@@ -176,7 +159,7 @@ fn many(arguments: &Arguments) -> (Tally, Vec<Failure>) {
                         break;
                     }
                     let seed = arguments.start.wrapping_add(number);
-                    let violation = once_or_twice(seed, arguments.twice, &mut tally);
+                    let violation = once_or_twice(seed, arguments, &mut tally);
                     let failures = failure(seed, format!("--seed {seed}"), violation);
                     if !failures.is_empty() {
                         total.lock().unwrap_or_else(PoisonError::into_inner).1.extend(failures);
@@ -193,13 +176,13 @@ fn many(arguments: &Arguments) -> (Tally, Vec<Failure>) {
     (tally, failures)
 }
 
-fn once_or_twice(seed: u64, twice: bool, tally: &mut Tally) -> Option<Violation> {
-    let first = live(Options::draw(seed), twice);
+fn once_or_twice(seed: u64, arguments: &Arguments, tally: &mut Tally) -> Option<Violation> {
+    let first = live(options(seed, arguments), arguments.twice);
     tally.merge(&first.tally);
-    if first.violation.is_some() || !twice {
+    if first.violation.is_some() || !arguments.twice {
         return first.violation;
     }
-    let second = live(Options::draw(seed), true);
+    let second = live(options(seed, arguments), true);
     let (one, two) = (first.log.unwrap_or_default(), second.log.unwrap_or_default());
     let empty = one.is_empty();
     if one == two && !empty {

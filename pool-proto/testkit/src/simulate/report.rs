@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::HumanCount;
-use pool_proto::State;
+use pool_proto::{Edge, State};
 
-use crate::faults::Fault;
-use crate::options::Side;
-use crate::tally::{EDGES, Reasons, Tally};
+use pool_testkit::ledger::Reasons;
+use pool_testkit::ledger::edges::{is_edge, visible_edges};
+use pool_testkit::setup::Side;
+use pool_testkit::world::{Fault, Tally};
 
 /// The mean wait before a dial after a failure, as a part of its bound: half of it with full jitter,
 /// and more where the client was in no hurry.
@@ -16,21 +17,22 @@ const LEAST_MEAN_WAIT: f64 = 0.45;
 
 pub(crate) fn print(tally: &Tally, took: Duration) {
     #[expect(clippy::cast_precision_loss, reason = "for show")]
-    let per_second = tally.steps as f64 / took.as_secs_f64().max(1e-9);
+    let per_second = tally.steps() as f64 / took.as_secs_f64().max(1e-9);
     let mut table = new_table(&["what", "how many"]);
     let hours = tally.simulated.as_secs() / 3600;
     let all_faults: u64 = tally.faults.iter().sum();
     let rarest = Fault::ALL.iter().map(|fault| tally.faults[*fault as usize]).min().unwrap_or(0);
-    let rarest_edge = edges().map(|(_, side, from, to)| tally.edge_count(side, from, to)).min();
+    let rarest_edge =
+        edges().map(|(_, side, from, to)| tally.sides[side as usize].edge_count(from, to)).min();
     for (what, count) in [
         ("seeds", tally.seeds),
-        ("events (calls of a machine, each checked)", tally.steps),
+        ("events (calls of a machine, each checked)", tally.steps()),
         ("simulated hours", hours),
         ("faults", all_faults),
         ("the rarest kind of fault", rarest),
         ("the rarest edge", rarest_edge.unwrap_or(0)),
         ("connections dialled", tally.connections),
-        ("the most of them on one machine at a time", tally.most.into()),
+        ("the most of them on one machine at a time", tally.most().into()),
         ("conversations, both ways and whole", tally.conversations),
         ("conversations cut short", tally.broken_conversations),
         ("bytes checked", tally.bytes),
@@ -42,7 +44,7 @@ pub(crate) fn print(tally: &Tally, took: Duration) {
     ] {
         table.add_row([what.to_owned(), thousands(count)]);
     }
-    if let Some(mean) = tally.mean_wait() {
+    if let Some(mean) = tally.sides[0].mean_wait() {
         table.add_row(["mean wait after a failure, of its bound".to_owned(), format!("{mean:.3}")]);
     }
     println!("{}", right(table, &[1]));
@@ -54,16 +56,17 @@ pub(crate) fn print(tally: &Tally, took: Duration) {
     println!("{}", right(table, &[1]));
 
     let mut table = new_table(&["edge", "client", "server"]);
-    for (from, to, who) in EDGES {
-        let count = |side| {
-            if who.has(side) { thousands(tally.edge_count(side, from, to)) } else { String::new() }
+    for (from, to) in covered_edges() {
+        let count = |side: Side| match is_edge(side, (from, to)) {
+            true => thousands(tally.sides[side as usize].edge_count(from, to)),
+            false => String::new(),
         };
         table.add_row([edge(from, to), count(Side::Client), count(Side::Server)]);
     }
     println!("{}", right(table, &[1, 2]));
 
     let mut table = new_table(&["why connections ended", "client", "server"]);
-    let [client, server] = &tally.ends;
+    let [client, server] = tally.sides.each_ref().map(|counts| &counts.ends);
     let mut reasons: Vec<_> =
         client.iter().chain(server.iter()).map(|(reason, _)| reason).collect();
     reasons.sort_by_key(|reason| reason.to_string());
@@ -78,7 +81,7 @@ pub(crate) fn print(tally: &Tally, took: Duration) {
     println!("{}", right(table, &[1, 2]));
 }
 
-/// What occurred less often than `times`, and what is not as it must be on average.
+/// Faults and edges that occurred less often than `times`, and averages that are out of bounds.
 pub(crate) fn rarer_than(times: u64, tally: &Tally) -> Vec<String> {
     let mut rare = Vec::new();
     for fault in Fault::ALL {
@@ -88,7 +91,7 @@ pub(crate) fn rarer_than(times: u64, tally: &Tally) -> Vec<String> {
         }
     }
     for (name, side, from, to) in edges() {
-        let count = tally.edge_count(side, from, to);
+        let count = tally.sides[side as usize].edge_count(from, to);
         if count < times {
             rare.push(format!("edge {name} of the {side:?}: {count} times"));
         }
@@ -102,15 +105,20 @@ pub(crate) fn rarer_than(times: u64, tally: &Tally) -> Vec<String> {
             rare.push(format!("{what}: in {count} of {} seeds", tally.seeds));
         }
     }
-    if let Some(mean) = tally.mean_wait().filter(|mean| *mean < LEAST_MEAN_WAIT) {
+    if let Some(mean) = tally.sides[0].mean_wait().filter(|mean| *mean < LEAST_MEAN_WAIT) {
         rare.push(format!("waits after failures: {mean:.3} of their bounds on average"));
     }
     rare
 }
 
+/// The edges that must occur. No world has a control connection, which alone is claimed at once.
+fn covered_edges() -> impl Iterator<Item = Edge> {
+    visible_edges().filter(|edge| *edge != (Some(State::Handshaking), Some(State::Claimed)))
+}
+
 fn edges() -> impl Iterator<Item = (String, Side, Option<State>, Option<State>)> {
-    EDGES.into_iter().flat_map(|(from, to, who)| {
-        let sides = Side::BOTH.into_iter().filter(move |side| who.has(*side));
+    covered_edges().flat_map(|(from, to)| {
+        let sides = Side::BOTH.into_iter().filter(move |side| is_edge(*side, (from, to)));
         sides.map(move |side| (edge(from, to), side, from, to))
     })
 }

@@ -2,11 +2,12 @@
 //!
 //! In the planted text, `planted!()` says whether this bug is switched on.
 
-/// One bug.
+/// A planted bug.
 pub(crate) struct Bug {
     pub(crate) name: &'static str,
-    /// The number of the invariant that it breaks; empty where it may be this or that.
-    pub(crate) breaks: &'static str,
+    /// How the line begins that the simulation must print for it: a bug that is found for another
+    /// reason alone is not found.
+    pub(crate) found_by: &'static str,
     /// Below `pool-proto/src`.
     pub(crate) file: &'static str,
     pub(crate) sound: &'static str,
@@ -15,29 +16,29 @@ pub(crate) struct Bug {
 
 const fn bug(
     name: &'static str,
-    breaks: &'static str,
+    found_by: &'static str,
     file: &'static str,
     sound: &'static str,
     planted: &'static str,
 ) -> Bug {
-    Bug { name, breaks, file, sound, planted }
+    Bug { name, found_by, file, sound, planted }
 }
 
-/// The first nine are faults that the reference has.
+/// The first nine are faults of the Go package.
 pub(crate) const BUGS: &[Bug] = &[
     bug(
         "take by id hands out another connection",
-        "4",
+        "violation of 4: a lease is what was asked for",
         "machine/take.rs",
-        "        let Some(lease) = self.hand_over(index, now) else {\n            \
+        "        let Some(lease) = self.lease(index, now) else {\n            \
          return self.refused(Refusal::UnknownId { id });",
         "        let index = self.next_idle().filter(|_| planted!()).unwrap_or(index);\n        \
-         let Some(lease) = self.hand_over(index, now) else {\n            \
+         let Some(lease) = self.lease(index, now) else {\n            \
          return self.refused(Refusal::UnknownId { id });",
     ),
     bug(
         "an id can be taken before its connection is there",
-        "5",
+        "violation of 5: a refusal is true",
         "machine/take.rs",
         "matches!(self.state(index), Some(State::Idle | State::Claimed))",
         "matches!(self.state(index), Some(State::Idle | State::Claimed))\n            \
@@ -45,60 +46,60 @@ pub(crate) const BUGS: &[Bug] = &[
     ),
     bug(
         "the refill waits for its slowest dial",
-        "7",
-        "client.rs",
+        "violation of 7: a client dials up to its capacity",
+        "role/dialing.rs",
         "        let role = &self.role;\n        let paced",
         "        if planted!() && self.in_flight() > 0 {\n            return;\n        }\n        \
          let role = &self.role;\n        let paced",
     ),
     bug(
         "no backoff",
-        "7",
-        "client.rs",
+        "violation of 7: no dial without its backoff",
+        "role/dialing.rs",
         "role.retry_at = Some(now + wait).filter(|at| *at > now);",
         "role.retry_at = Some(now + wait).filter(|at| *at > now && !planted!());",
     ),
     bug(
         "waiters sleep through a flush",
-        "5",
+        "violation of 5: one outcome for each waiter",
         "machine/step.rs",
         "_ => return self.waiters.requeue(waiter),",
         "_ if planted!() => return,\n            _ => return self.waiters.requeue(waiter),",
     ),
     bug(
         "a duplicate id overwrites",
-        "4",
+        "violation of 4: ids are unique",
         "ids.rs",
         "if self.live.contains_key(&id) {",
         "if self.live.contains_key(&id) && !planted!() {",
     ),
     bug(
         "close is not final",
-        "8",
-        "machine.rs",
+        "violation of 8: no dial after close",
+        "machine/step.rs",
         "        if self.closed {\n            return;\n        }\n        if self.waiters.len() == 0",
         "        if self.closed && !planted!() {\n            return;\n        }\n        \
          if self.waiters.len() == 0",
     ),
     bug(
         "idle connections that are dead stay",
-        "1",
-        "machine.rs",
-        "(_, Finding::Closed) => self.close_one(index, CloseReason::PeerClosed),",
+        "violation of 1: the result of a check has its consequence",
+        "machine/handle.rs",
+        "(_, CheckResult::Closed) => self.close_one(index, CloseReason::PeerClosed),",
         "(_, CheckResult::Closed) if !planted!() => {\n                \
          self.close_one(index, CloseReason::PeerClosed);\n            }\n            \
          (CheckKind::Drain, CheckResult::Closed) => self.offer(index, true, now),",
     ),
     bug(
         "mute peers fill the server",
-        "2",
-        "server.rs",
+        "violation of 2: no source locks out another",
+        "role/accepting.rs",
         "let Some(victim) = victim else { return false };",
         "let Some(victim) = victim.filter(|_| !planted!()) else { return false };",
     ),
     bug(
         "a handshake has no deadline",
-        "6",
+        "violation of 6: poll_timeout is the earliest deadline",
         "machine.rs",
         "State::Handshaking => common.handshake_timeout,",
         "State::Handshaking if planted!() => Period::NEVER,\n            \
@@ -106,21 +107,21 @@ pub(crate) const BUGS: &[Bug] = &[
     ),
     bug(
         "a closed server admits",
-        "8",
-        "server.rs",
+        "violation of 8: nobody is admitted after close",
+        "role/accepting.rs",
         "        if self.closed {\n            return Err(Rejected::PoolClosed);",
         "        if self.closed && !planted!() {\n            return Err(Rejected::PoolClosed);",
     ),
     bug(
         "the last waiter is served first",
-        "5",
+        "violation of 5: waiters are served in order",
         "waiters.rs",
         "        if front {\n            list.push_front",
         "        if front || planted!() {\n            list.push_front",
     ),
     bug(
         "a cancelled waiter keeps its connection",
-        "5",
+        "violation of 5: each grant belongs to a waiter",
         "machine/take.rs",
         "self.offer(index, true, now);\n                WaitOutcome::Granted",
         "if !planted!() {\n                    self.offer(index, true, now);\n                \
@@ -128,7 +129,7 @@ pub(crate) const BUGS: &[Bug] = &[
     ),
     bug(
         "a waiter is not woken",
-        "5",
+        "violation of 5: each grant belongs to a waiter",
         "machine/step.rs",
         "            self.actions.push_back(Action::Wake { waiter });",
         "            if !planted!() {\n                \
@@ -136,21 +137,21 @@ pub(crate) const BUGS: &[Bug] = &[
     ),
     bug(
         "an expired connection is handed out",
-        "5",
+        "violation of 5: nothing expired is leased",
         "slots.rs",
         "if slot.established.after(lifetime) <= now {",
         "if slot.established.after(lifetime) <= now && !planted!() {",
     ),
     bug(
         "a clock that goes back is followed",
-        "1",
+        "violation of 1: a connection ends for a reason",
         "machine.rs",
         "        self.now = self.now.max(now)",
         "        self.now = if planted!() { now } else { self.now }.max(now)",
     ),
     bug(
         "a timer is forgotten when its list was empty",
-        "6",
+        "violation of 6: poll_timeout is the earliest deadline",
         "slots.rs",
         "            self.state_due[state as usize] = now.after(timed.period);\n        }\n        \
          timed.list.push_back",
@@ -160,64 +161,64 @@ pub(crate) const BUGS: &[Bug] = &[
     ),
     bug(
         "a timer outlives its connection",
-        "6",
+        "violation of 6: a timeout does what is due",
         "slots.rs",
         "if was_first && timed.period != Period::NEVER {",
         "if was_first && timed.period != Period::NEVER && !planted!() {",
     ),
     bug(
         "one more of a source than it may have",
-        "2",
-        "server.rs",
+        "violation of 2: no more than max_per_source of a source",
+        "role/accepting.rs",
         "if held >= self.role.max_per_source {",
         "if held >= self.role.max_per_source.saturating_add(u32::from(planted!())) {",
     ),
     bug(
         "one more handshake than there may be",
-        "2",
-        "server.rs",
+        "violation of 2: a server's handshakes",
+        "role/accepting.rs",
         "if self.slots.len(State::Handshaking) >= self.role.max_handshakes\n",
         "if self.slots.len(State::Handshaking)\n            \
          >= self.role.max_handshakes.saturating_add(u32::from(planted!()))\n",
     ),
     bug(
         "one more dial than there may be",
-        "2",
-        "client.rs",
+        "violation of 2: dials within their limit",
+        "role/dialing.rs",
         "&& self.in_flight() < max_dials",
         "&& self.in_flight() < max_dials.saturating_add(u32::from(planted!()))",
     ),
     bug(
         "after failures all dials begin at once",
-        "2",
-        "client.rs",
+        "violation of 2: dials within their limit",
+        "role/dialing.rs",
         "if role.backoff.failures() > 0 { 1 }",
         "if role.backoff.failures() > 0 && !planted!() { 1 }",
     ),
     bug(
         "the backoff does not grow",
-        "7",
+        "not covered: waits after failures",
         "backoff.rs",
         "1u64.checked_shl(self.failures)",
         "1u64.checked_shl(if planted!() { 0 } else { self.failures })",
     ),
     bug(
         "a full pool takes back",
-        "2",
+        "violation of 2: stock within capacity",
         "machine/give_back.rs",
-        "} else if !wanted && self.supply() >= self.role.limit() {",
-        "} else if !wanted && self.supply() >= self.role.limit() && !planted!() {",
+        "} else if !wanted && self.supply() >= self.role.max_capacity() {",
+        "} else if !wanted && self.supply() >= self.role.max_capacity() && !planted!() {",
     ),
     bug(
-        "what the peer has begun to use is anybody's",
-        "1",
-        "machine.rs",
-        "slot.claimed |= finding == Finding::Data && self.peer_claims;",
-        "slot.claimed |= finding == Finding::Data && self.peer_claims && !planted!();",
+        "a claimed connection is anybody's",
+        "violation of 1: the result of a check has its consequence",
+        "machine/handle.rs",
+        "slot.claimed |= result == CheckResult::Data && self.peer_claims;",
+        "slot.claimed |= result == CheckResult::Data && self.peer_claims && !planted!();",
     ),
     bug(
-        "a flush spares what is in use",
-        "8",
+        "a flush spares leased connections",
+        "violation of 8: flush ends everything",
         "machine/step.rs",
         "        for state in State::EACH {\n            self.close_all(state, reason);",
         "        for state in State::EACH {\n            \
@@ -226,28 +227,28 @@ pub(crate) const BUGS: &[Bug] = &[
     ),
     bug(
         "a stale token is taken for a live one",
-        "",
+        "violation of 9: a stale call changes only a counter",
         "slab.rs",
         "(entry.generation == key.generation && entry.value.is_some())",
         "((entry.generation == key.generation || planted!()) && entry.value.is_some())",
     ),
     bug(
         "waiters are not told that the listener is gone",
-        "5",
-        "server.rs",
+        "violation of 5: nobody waits in vain",
+        "role/accepting.rs",
         "self.ended.then_some(Refusal::AcceptEnded)",
         "(self.ended && !planted!()).then_some(Refusal::AcceptEnded)",
     ),
     bug(
         "the interval moves by two steps",
-        "3",
+        "violation of 3: the interval moves by 100 ms",
         "tuner.rs",
         "interval.saturating_add(INTERVAL_STEP)",
         "interval.saturating_add(INTERVAL_STEP << u32::from(planted!()))",
     ),
     bug(
         "the capacity rises above its maximum",
-        "3",
+        "violation of 3: capacity within its bounds",
         "tuner.rs",
         "self.capacity = self.capacity.saturating_add(1).min(self.max_capacity);",
         "self.capacity = self.capacity.saturating_add(1);\n        \
@@ -255,7 +256,7 @@ pub(crate) const BUGS: &[Bug] = &[
     ),
     bug(
         "ids repeat",
-        "",
+        "violation of 4: ids are unique",
         "ids.rs",
         "        ConnId::from_bytes((left << 16 | right).to_be_bytes())",
         "        let mask = if planted!() { 0xff } else { u32::MAX };\n        \
@@ -263,51 +264,51 @@ pub(crate) const BUGS: &[Bug] = &[
     ),
     bug(
         "a success does not end the backoff",
-        "7",
-        "client.rs",
+        "violation of 7: waiters are served in time",
+        "role/dialing.rs",
         "            role.backoff.success();\n            role.retry_at = None;",
         "            if !planted!() {\n                role.backoff.success();\n                \
          role.retry_at = None;\n            }",
     ),
     bug(
-        "what arrived while nobody could look is forgotten",
-        "7",
-        "machine.rs",
-        "            slot.stirred = true;",
-        "            slot.stirred = !planted!();",
+        "data that arrives during a check is forgotten",
+        "violation of 7: waiters are served in time",
+        "machine/handle.rs",
+        "            slot.readable = true;",
+        "            slot.readable = !planted!();",
     ),
     bug(
         "the id of an ended connection stays in use",
-        "1",
+        "violation of 1: a connection ends for a reason",
         "ids.rs",
         "            received.live.remove(&id);",
         "            if !planted!() {\n                received.live.remove(&id);\n            }",
     ),
     bug(
-        "what comes with the id in one read is lost",
-        "4",
-        "id.rs",
+        "data in one read with the id is lost",
+        "violation of 4: every byte reaches its lessee, in order",
+        "id/reader.rs",
         "            Ok(Some(_)) => self.buffer.freeze(),",
         "            Ok(Some(_)) if planted!() => Bytes::new(),\n            \
          Ok(Some(_)) => self.buffer.freeze(),",
     ),
     bug(
         "waiters by id are passed over",
-        "5",
+        "violation of 5: nobody waits for an id that is there",
         "waiters.rs",
         "        match self.first_by_id(id) {",
         "        match self.first_by_id(id).filter(|_| !planted!()) {",
     ),
     bug(
         "waiters for stock are passed over",
-        "5",
+        "violation of 5: never a waiter and its stock",
         "waiters.rs",
         "                && *wanted <= idle",
         "                && *wanted <= idle && !planted!()",
     ),
     bug(
-        "what the peer has begun to use is kept from who waits for its id",
-        "5",
+        "a claimed connection is withheld from the waiter for its id",
+        "violation of 5: nobody waits for an id that is there",
         "machine/step.rs",
         "slot.id.and_then(|id| self.waiters.first_for(id, claimed));",
         "slot.id.filter(|_| !(planted!() && claimed));\n        \
@@ -315,7 +316,7 @@ pub(crate) const BUGS: &[Bug] = &[
     ),
     bug(
         "lifetimes do not end by themselves",
-        "6",
+        "violation of 6: poll_timeout is the earliest deadline",
         "slots.rs",
         "            self.next_lifetime_due = self.next_lifetime_due.min(self.lifetime_due[step]);",
         "            if !planted!() {\n                \
@@ -323,8 +324,8 @@ pub(crate) const BUGS: &[Bug] = &[
     ),
     bug(
         "a peer that is turned away costs another its handshake",
-        "",
-        "server.rs",
+        "violation of 2: no source locks out another",
+        "role/accepting.rs",
         "            && !self.evict_handshake(source_address)",
         "            && !(self.evict_handshake(source_address) && !planted!())",
     ),

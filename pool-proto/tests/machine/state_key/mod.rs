@@ -1,15 +1,14 @@
-//! What a model checker's hasher is fed with: what a later call could show, and nothing else. Each test
-//! has two pools, which differ in one thing.
+//! The input of a model checker's hasher: everything that a later call could show, and nothing else.
+//! Each test has two pools, which differ in one thing.
 
 mod roles;
 
 use std::hash::Hasher;
 
-use pool_proto::{
-    Acquired, CanonicalNames, CheckResult, ClientConfigBuilder, ConnId, Event, Role,
-    ServerConfigBuilder, Token, WaiterId,
-};
+use pool_proto::{Acquired, CanonicalNames, CheckResult, ConnId, Event, Token, WaiterId};
+use pool_testkit::call::TestRole;
 use pool_testkit::harness::*;
+use pool_testkit::setup::Setup;
 
 /// Keeps all that it is fed with.
 #[derive(Default)]
@@ -54,8 +53,8 @@ impl CanonicalNames<u32> for Called {
     }
 }
 
-/// What a hasher is fed with, where these ids may still be asked for.
-fn fed<R: Role>(pool: &Harness<R>, ids: &[ConnId]) -> Vec<u8> {
+/// The bytes that a hasher is fed with, where callers may still ask for these ids.
+fn fed<R: TestRole>(pool: &Harness<R>, ids: &[ConnId]) -> Vec<u8> {
     let called = Called { connections: pool.live(), waiters: pool.waiters(), ids: ids.to_vec() };
     let mut tape = Tape::default();
     pool.machine.hash_state(&called, &mut tape);
@@ -63,25 +62,22 @@ fn fed<R: Role>(pool: &Harness<R>, ids: &[ConnId]) -> Vec<u8> {
 }
 
 #[track_caller]
-fn assert_apart<R: Role>(one: &Harness<R>, other: &Harness<R>) {
+fn assert_apart<R: TestRole>(one: &Harness<R>, other: &Harness<R>) {
     assert_ne!(fed(one, &[]), fed(other, &[]));
 }
 
 #[track_caller]
-fn assert_alike<R: Role>(one: &Harness<R>, other: &Harness<R>) {
+fn assert_alike<R: TestRole>(one: &Harness<R>, other: &Harness<R>) {
     assert_eq!(fed(one, &[]), fed(other, &[]));
 }
 
 /// Without the timeouts that can be switched off.
-fn server(config: impl FnOnce(ServerConfigBuilder) -> ServerConfigBuilder) -> ServerHarness {
+fn server(config: impl FnOnce(Setup) -> Setup) -> ServerHarness {
     ServerHarness::server(8, |c| config(c.idle_timeout(None).max_lifetime(None)))
 }
 
 /// The same, a minute after its first dials began.
-fn client(
-    count: u32,
-    config: impl FnOnce(ClientConfigBuilder) -> ClientConfigBuilder,
-) -> ClientHarness {
+fn client(count: u32, config: impl FnOnce(Setup) -> Setup) -> ClientHarness {
     let mut pool = ClientHarness::client(count, count, |c| {
         let c = c.idle_timeout(None).max_lifetime(None).dial_timeout(ms(36_000_000));
         config(c.max_connections(count))
@@ -201,7 +197,7 @@ fn whether_it_was_used_counts() {
 }
 
 #[test]
-fn what_it_is_looked_at_for_counts_while_that_lasts() {
+fn the_kind_of_a_check_counts_while_it_lasts() {
     let [mut watched, mut drained] = [(); 2].map(|()| joined(&[1]));
     let lease = watched.take();
     let token = lease.token;
@@ -224,9 +220,9 @@ fn its_id_counts_by_its_name() {
     assert_ne!(fed(&pool, &[first]), fed(&pool, &[]));
 }
 
-/// Of two pools, the first connections are of one age, and what is due next the same; the second ones
-/// are not.
-fn assert_ages_apart(config: fn(ServerConfigBuilder) -> ServerConfigBuilder) {
+/// Asserts that two pools are told apart which have the same first connection and next deadline, but
+/// second connections of different ages.
+fn assert_ages_apart(config: fn(Setup) -> Setup) {
     let pool = |pauses: [u64; 2]| {
         let mut pool = server(config);
         for pause in pauses {

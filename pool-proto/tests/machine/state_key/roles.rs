@@ -1,4 +1,4 @@
-//! What counts of the roles, of ended ids, and of those who wait.
+//! The parts of roles, ended ids and waiters that count for the key.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ fn which_source_is_to_make_room_first_counts() {
         pool
     };
     assert_apart(&pool(1), &pool(2));
-    // That there was such a rank does not.
+    // A former rank does not count.
     assert_alike(&pool(2), &joined(&[1, 2]));
 }
 
@@ -174,10 +174,10 @@ fn ids_that_have_ended_count_while_they_may_be_asked_for() {
     assert_eq!(fed(&[7, 7, 9], &[9, 7]), fed(&[8, 7, 9], &[9, 7]));
 }
 
-// --- who waits ----------------------------------------------------------------------------------
+// --- waiters ----------------------------------------------------------------------------------
 
 #[test]
-fn what_is_waited_for_and_in_which_order_counts() {
+fn requests_of_waiters_and_their_order_count() {
     let waiting = |wants: &[u32]| {
         let mut pool = joined(&[]);
         for want in wants {

@@ -6,12 +6,12 @@ use pool_proto::{
     HandshakeFailure, Instant, PutError, Refusal, Stock, Token, WaitOutcome, WaitReason, WaiterId,
 };
 
-use super::super::call::{Answer, Call, Did};
 use super::waiters::{WaiterState, Want};
 use super::{Choices, Naive};
+use crate::call::{Answer, Call, Did};
 
 impl Naive {
-    /// What the pool answers, and what it does.
+    /// Makes a call. Returns the answer and the actions.
     pub fn call(&mut self, now: Instant, call: &Call, choices: Choices) -> (Answer, Vec<Did>) {
         if !matches!(call, Call::Why(_) | Call::PutForeign | Call::AddError | Call::ResetError) {
             self.now = self.now.max(now);
@@ -192,7 +192,7 @@ impl Naive {
         let due: Vec<Token> = due.map(|connection| connection.token).collect();
         for token in due {
             self.get(token).ageing = false;
-            // One that is not in the pool now is looked at when it comes back.
+            // A connection outside of the pool is looked at when it comes back.
             if matches!(self.state(token), Some(Idle | Resting)) {
                 self.close_one(token, CloseReason::Expired);
             }
@@ -319,7 +319,7 @@ impl Naive {
             }
             let lease = self.hand_over(token);
             self.remove(waiter);
-            // One for any connection was counted when it began to wait.
+            // A waiter for any connection was counted when it began to wait.
             if self.count(Idle) == 0 && found.want != Want::Any {
                 self.missed();
             }

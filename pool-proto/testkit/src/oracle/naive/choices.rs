@@ -1,4 +1,4 @@
-//! What a specification cannot say because the machine may choose it.
+//! Choices of the machine that a specification leaves open.
 
 use std::collections::VecDeque;
 
@@ -7,9 +7,9 @@ use pool_proto::{
     WaitReason, WaiterId,
 };
 
-use super::super::call::{Answer, Did};
+use crate::call::{Answer, Did};
 
-/// What the machine chose, of what is its to choose.
+/// The choices that the machine made in a call.
 #[derive(Clone, Debug, Default)]
 pub struct Choices {
     pub dialled: VecDeque<Token>,

@@ -6,9 +6,9 @@ use std::time::Duration;
 use pool_proto::State::*;
 use pool_proto::{CloseReason, Instant, Stats, Token, Tuner, Tuning, WaitReason};
 
-use super::super::call::Did;
-use super::super::setup::Setup;
 use super::{Connection, Naive, Supply};
+use crate::call::Did;
+use crate::setup::Setup;
 
 /// A connection that the peer closes this soon after it was established, unused, was no success.
 const SETTLING: Duration = Duration::from_secs(1);
@@ -149,7 +149,7 @@ impl Naive {
         }
     }
 
-    /// A timeout: what is due of the dialer's own.
+    /// Handles a timeout of the dialer itself: rounds and retries.
     pub fn supply_due(&mut self) {
         let (now, closed) = (self.now, self.closed);
         let Some(dialer) = self.dialer_mut().filter(|_| !closed) else { return };
@@ -224,7 +224,7 @@ impl Naive {
         let (now, epoch) = (self.now, self.get(token).epoch);
         let Some(dialer) = self.dialer_mut() else { return };
         dialer.created += 1;
-        // One begun before the last success was proven wrong misleads like that.
+        // An attempt begun before the last success was disproved may be the same false success.
         if dialer.relapsed && epoch != dialer.epoch {
             return;
         }
@@ -244,7 +244,7 @@ impl Naive {
         self.total() >= self.setup.max_connections || claimed >= (2 * self.setup.capacity.1).max(64)
     }
 
-    /// What its end could mean for the next dials.
+    /// The effect that its end could have on the next dials.
     pub fn hash_supply_of(&self, connection: &Connection, hasher: &mut impl Hasher) {
         (connection.epoch == self.epoch()).hash(hasher);
         let unused = connection.established.filter(|_| !connection.used && !connection.claimed);
@@ -252,7 +252,7 @@ impl Naive {
         unused.filter(|_| dials).map(|at| self.now.since(at).min(SETTLING)).hash(hasher);
     }
 
-    /// What the end of a connection means for the next dials.
+    /// Applies the end of a connection to the next dials.
     pub fn consequences(&mut self, connection: &Connection, reason: CloseReason) {
         let now = self.now;
         let young = connection.established.is_none_or(|at| now.since(at) < SETTLING);
@@ -268,7 +268,7 @@ impl Naive {
         };
         let (base, cap) = self.setup.backoff;
         let Some(dialer) = self.dialer_mut() else { return };
-        // One failure is counted once: the attempts begun before it failed for the same reason.
+        // Attempts begun before a failure fail for the same reason, and are not counted again.
         if connection.epoch != dialer.epoch {
             return;
         }

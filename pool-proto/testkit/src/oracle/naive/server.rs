@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use pool_proto::State::{self, *};
 use pool_proto::{CloseReason, Rejected, Token};
 
-use super::super::call::Answer;
 use super::{Connection, Naive, Supply};
+use crate::call::Answer;
 
 #[derive(Clone, Debug, Default, Hash)]
 pub struct Door {
@@ -14,7 +14,7 @@ pub struct Door {
     ended: bool,
 }
 
-/// What a limit counts as one peer.
+/// The unit that limits count as one source.
 fn source_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
@@ -95,7 +95,7 @@ impl Naive {
             return Some(Rejected::CapacityReached { limit: capacity });
         }
         if self.handshakes_full() {
-            // Who makes room for a handshake makes room in the pool.
+            // An eviction that frees a handshake frees a place in the pool, too.
             let limit = self.setup.max_handshakes;
             let victims = self.handshake_victims(source);
             return victims.is_empty().then_some(Rejected::HandshakesReached { limit });

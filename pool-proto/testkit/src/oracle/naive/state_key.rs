@@ -1,4 +1,5 @@
-//! What the naive pool's future depends on, and the order that gives connections their names.
+//! The part of the naive pool's state that its future depends on, and the order that gives connections
+//! their names.
 
 use std::hash::{Hash, Hasher};
 
@@ -56,7 +57,7 @@ impl Naive {
             age.map(distance).hash(hasher);
             (c.state == Checking).then_some(c.kind).hash(hasher);
             self.hash_supply_of(c, hasher);
-            // Who is leased joins anew when it comes back.
+            // A leased connection joins anew when it comes back.
             let before = |other: &&Connection| {
                 other.source == c.source && other.state != Leased && other.joined < c.joined
             };

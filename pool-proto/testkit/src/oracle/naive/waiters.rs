@@ -1,4 +1,4 @@
-//! Who waits for what.
+//! Waiters and their requests.
 
 use pool_proto::{Action, CloseReason, ConnId, Refusal, Token, WaiterId};
 
@@ -66,7 +66,7 @@ impl Naive {
         wanted.max()
     }
 
-    /// Whom a connection would serve: who asked for it by its id, before those who take any.
+    /// The waiter that a connection would serve: one by its id comes before those for any connection.
     pub fn first_for(&self, id: Option<ConnId>, claimed: bool) -> Option<WaiterId> {
         let by_id = id.and_then(|id| self.first_waiting(Want::Id(id)));
         by_id.or_else(|| if claimed { None } else { self.first_waiting(Want::Any) })

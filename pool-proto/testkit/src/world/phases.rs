@@ -1,4 +1,4 @@
-//! One seed from beginning to end: faults and safety, then no faults and liveness, then the close.
+//! A world from beginning to end: faults and safety, then no faults and liveness, then the close.
 
 use std::time::Duration;
 
@@ -6,25 +6,41 @@ use pool_proto::{
     Acquired, CheckResult, Event, HandshakeFailure, IdExchange, Refusal, State, Tuning,
 };
 
-use crate::faults::Fault;
-use crate::handshake::dial_and_handshake;
-use crate::network::{Segment, Stage, Transport, endpoint_of, nanos};
-use crate::options::{Options, Side, Takers};
-use crate::tally::Tally;
-use crate::users::Kind;
-use crate::violation::{Checked, Violation, ensure};
+use crate::setup::Side;
+use crate::violation::{Verdict, Violation, ensure};
+use crate::world::faults::Fault;
+use crate::world::handshake::dial_and_handshake;
+use crate::world::network::{Segment, Stage, Transport, endpoint_of, nanos};
+use crate::world::options::{Options, Takers};
+use crate::world::source::Source;
+use crate::world::tally::Tally;
+use crate::world::users::Kind;
 use crate::world::{What, World};
 
-/// What came of a seed.
-pub(crate) struct Outcome {
-    pub(crate) tally: Tally,
-    pub(crate) log: Option<String>,
-    pub(crate) violation: Option<Violation>,
+/// The result of a world.
+pub struct Outcome {
+    pub tally: Tally,
+    pub log: Option<String>,
+    pub violation: Option<Violation>,
 }
 
-/// Lives through one seed.
-pub(crate) fn live(options: Options, log: bool) -> Outcome {
-    let mut world = match World::new(options, log) {
+/// Lives through the world of one seed.
+pub fn live_seed(options: Options, log: bool) -> Outcome {
+    let random = Source::seed(options.seed ^ 0x5eed);
+    live(options, random, log)
+}
+
+/// Lives through the world of some bytes: its options, then its choices in the order in which they
+/// come up.
+pub fn live_bytes(bytes: &[u8], log: bool) -> Outcome {
+    let mut random = Source::bytes(bytes);
+    let options = Options::of_bytes(&mut random);
+    live(options, random, log)
+}
+
+/// Lives through one world: its options, and the choices that are left.
+fn live(options: Options, random: Source, log: bool) -> Outcome {
+    let mut world = match World::new(options, random, log) {
         Ok(world) => world,
         Err(violation) => {
             return Outcome { tally: Tally::default(), log: None, violation: Some(violation) };
@@ -32,15 +48,18 @@ pub(crate) fn live(options: Options, log: bool) -> Outcome {
     };
     let violation = world.live().err();
     world.note(|| format!("{violation:?}"));
+    for (counts, end) in world.tally.sides.iter_mut().zip(&world.ends) {
+        counts.merge(end.ledger.counts());
+    }
     world.tally.seeds = 1;
     world.tally.simulated = Duration::from_nanos(world.now);
     Outcome { tally: world.tally, log: world.log, violation }
 }
 
 impl World {
-    fn live(&mut self) -> Checked {
+    fn live(&mut self) -> Verdict {
         for side in Side::BOTH {
-            self.ends[side as usize].start(0, &mut self.tally)?;
+            self.ends[side as usize].start(self.options.oracle)?;
             self.carry_out(side)?;
         }
         self.plan_users();
@@ -74,7 +93,7 @@ impl World {
         }
     }
 
-    pub(crate) fn strike(&mut self, fault: Fault) -> Checked {
+    pub(crate) fn strike(&mut self, fault: Fault) -> Verdict {
         if !self.faulty {
             return Ok(());
         }
@@ -92,7 +111,7 @@ impl World {
             }
             Fault::HalfOpen => {
                 let Some(transport) = self.some_transport() else { return Ok(()) };
-                // One end is forgotten, and the other is not told.
+                // An end is forgotten, and the other end is not told.
                 self.transports[transport].cut = [true; 2];
             }
             Fault::ServerCrash if self.up[Side::Server as usize] => self.crash(Side::Server),
@@ -115,11 +134,11 @@ impl World {
                 self.carry_out(side)?;
             }
             Fault::Flush if up => {
-                self.ends[side as usize].flush(now, &mut self.tally)?;
+                self.ends[side as usize].flush(now)?;
                 self.carry_out(side)?;
             }
             Fault::Clean if up => {
-                self.ends[side as usize].clean(now, &mut self.tally)?;
+                self.ends[side as usize].clean(now)?;
                 self.carry_out(side)?;
             }
             // The one without a listener is the one that has to go.
@@ -165,13 +184,13 @@ impl World {
 
     /// The side at which somebody has been called and has not come yet; else `side`.
     fn side_of_most_use(&self, side: Side) -> Side {
-        let called = |side: Side| self.ends[side as usize].waiting.called() > 0;
+        let called = |side: Side| self.ends[side as usize].ledger.called() > 0;
         if called(side.other()) && !called(side) { side.other() } else { side }
     }
 
     /// The driver learns, by some way of its own, that a connection in the pool is dead: rather one
     /// that is promised to somebody, or rests, if there is one.
-    fn known_dead(&mut self, side: Side) -> Checked {
+    fn known_dead(&mut self, side: Side) -> Verdict {
         let state = |at: u32| {
             let end = &self.endpoints[at as usize];
             let token = end.token.filter(|_| end.stage == Stage::Pooled)?;
@@ -188,7 +207,7 @@ impl World {
     }
 
     /// Something is reported of a connection that has ended, or that does not fit one that lives.
-    fn stale_event(&mut self, side: Side) -> Checked {
+    fn stale_event(&mut self, side: Side) -> Verdict {
         let state = |at: u32| {
             let token = self.endpoints[at as usize].token?;
             Some((token, self.ends[side as usize].state(token)))
@@ -208,14 +227,14 @@ impl World {
         self.tally.fault(Fault::StaleEvent);
         let now = self.now;
         self.note(|| format!("  {side:?} is told {event:?}, which is stale: {state:?}"));
-        self.ends[side as usize].stale_event(now, event, &mut self.tally)?;
+        self.ends[side as usize].event(now, event)?;
         self.carry_out(side)
     }
 
     // --- phase 2: liveness ----------------------------------------------------------------------
 
-    /// Users leave, faults stop, and what they have left behind comes to light.
-    fn stop_faults(&mut self) -> Checked {
+    /// Ends all faults and all use, and lets both ends notice the effects.
+    fn stop_faults(&mut self) -> Verdict {
         self.faulty = false;
         self.partition = [0; 2];
         // Whatever is stuck ends: keep-alive finds the half-open ones, and strangers go home.
@@ -234,7 +253,7 @@ impl World {
             // A clock that was set back catches up.
             let now = self.now;
             let end = self.end(side);
-            let behind = end.seen.as_nanos().saturating_sub(end.clock(now).as_nanos());
+            let behind = end.ledger.seen().as_nanos().saturating_sub(end.clock(now).as_nanos());
             end.skew = end.skew.saturating_add_unsigned(behind);
             self.carry_out(side)?;
         }
@@ -242,7 +261,7 @@ impl World {
             self.close_and_reopen(Side::Server)?;
             self.open(Side::Server)?;
         }
-        // What is on its way arrives. It may be news that make users begin; they leave, too.
+        // Segments and messages on their way arrive. A message may make a user begin, who leaves, too.
         for _ in 0..3 {
             for side in Side::BOTH {
                 for part in self.open_parts(side) {
@@ -260,34 +279,34 @@ impl World {
         let options = &self.options;
         let one = dial_and_handshake(options.delay, options.jitter);
         let client = &self.ends[Side::Client as usize];
-        let (stats, bounds) = (client.stats(), &client.bounds);
-        let backoff = bounds.longest_wait(stats.failures_in_a_row);
-        let rounds = bounds.capacity.1.div_ceil(bounds.max_dials) + 2;
-        let interval = match bounds.tuning {
+        let (stats, setup) = (client.stats(), client.setup());
+        let backoff = setup.longest_wait(stats.failures_in_a_row);
+        let rounds = setup.capacity.1.div_ceil(setup.max_dials) + 2;
+        let interval = match setup.tuning {
             // Rounds begin no dial while one is missing from the last one.
-            Tuning::NodePass => bounds.interval.1 * 3,
+            Tuning::NodePass => setup.interval.1 * 3,
             _ => Duration::ZERO,
         };
-        let rest = bounds.reuse_delay * 2 + bounds.drain_timeout;
+        let rest = setup.reuse_delay * 2 + setup.drain_timeout;
         let bound = backoff + interval + rest + one * rounds + Duration::from_millis(10);
         // A narrow door lets few in at a time, and the rest back off.
-        let door = options.bounds[Side::Server as usize].max_handshakes;
-        if door < bounds.max_dials { bound * bounds.capacity.1 } else { bound }
+        let door = options.setups[Side::Server as usize].max_handshakes;
+        if door < setup.max_dials { bound * setup.capacity.1 } else { bound }
     }
 
     /// 7: the first `capacity` waiters are served within the bound.
-    fn serve_everybody(&mut self) -> Checked {
+    fn serve_everybody(&mut self) -> Verdict {
         let [client, server] = Side::BOTH.map(|side| self.end(side).stats());
-        let [ours, theirs] = self.options.bounds;
+        let [ours, theirs] = self.options.setups;
         // Claims of former times are in nobody's way but their limit's.
         let room = ours.max_connections.saturating_sub(client.claimed + client.leased);
         let places = theirs.max_connections.saturating_sub(server.claimed + server.leased);
         let most = client.capacity.min(room).min(places).min(theirs.capacity.1);
-        let most = most.min(ours.max_waiters).min(theirs.max_waiters).min(theirs.max_per_source);
+        let most = most.min(ours.max_waiters).min(theirs.max_waiters).min(theirs.most_per_source());
         if self.is_narrow() {
             return Ok(());
         }
-        // What the server takes the client does not see: its stock may sink to the minimum meanwhile.
+        // The client does not see the leases of the server: its stock may sink to the minimum meanwhile.
         let (side, most) = match self.random.bool() {
             true => (Side::Client, most),
             false => (Side::Server, most.min(ours.capacity.0)),
@@ -320,18 +339,18 @@ impl World {
     }
 
     /// 7: the stock fills up again.
-    fn fill_up(&mut self) -> Checked {
-        let [ours, theirs] = self.options.bounds;
-        let least = ours.capacity.0.min(theirs.capacity.1).min(theirs.max_per_source);
+    fn fill_up(&mut self) -> Verdict {
+        let [ours, theirs] = self.options.setups;
+        let least = ours.capacity.0.min(theirs.capacity.1).min(theirs.most_per_source());
         let claimed = self.end(Side::Client).stats().claimed;
         let least = least.min(ours.max_connections.saturating_sub(claimed));
         let claimed = self.end(Side::Server).stats().claimed;
         let least = least.min(theirs.max_connections.saturating_sub(claimed));
         let narrow =
-            theirs.capacity.1 <= ours.capacity.1 || theirs.max_per_source <= ours.capacity.1;
+            theirs.capacity.1 <= ours.capacity.1 || theirs.most_per_source() <= ours.capacity.1;
         let lifetimes = Side::BOTH.map(|side| {
-            let bounds = &self.options.bounds[side as usize];
-            bounds.max_lifetime.into_iter().chain(bounds.idle_timeout).min()
+            let setup = &self.options.setups[side as usize];
+            setup.max_lifetime.into_iter().chain(setup.idle_timeout).min()
         });
         // Connections may end faster than they come.
         let bound = self.bound();
@@ -342,7 +361,8 @@ impl World {
         // Whatever is stale on one end is found out on the other meanwhile.
         let bound = bound * 3 + Duration::from_secs(2);
         let until = self.now + nanos(bound);
-        let full = move |world: &Self| world.ends[Side::Client as usize].before.idle >= least;
+        let full =
+            move |world: &Self| world.ends[Side::Client as usize].ledger.stats().idle >= least;
         let filled = self.run(until, full)?;
         let stats = self.brief();
         self.tally.filled += u64::from(filled);
@@ -352,7 +372,7 @@ impl World {
 
     /// 4 and 7: one end takes any connection, the other is told its id and takes it, and all bytes
     /// arrive. Now and then its lifetime ends just then; so several may try.
-    fn hold_a_conversation(&mut self) -> Checked {
+    fn hold_a_conversation(&mut self) -> Verdict {
         if self.options.ids == IdExchange::None || self.is_narrow() {
             return Ok(());
         }
@@ -372,18 +392,18 @@ impl World {
             }
         }
         let stats = self.brief();
-        ensure!(false, "4: what is said is heard", "not in five conversations: {stats:?}");
+        ensure!(false, "4: a conversation is heard", "not in five conversations: {stats:?}");
         Ok(())
     }
 
     /// Whether the server has less room than the client wants: it turns the client away again and
-    /// again, and the client backs off; what is ready depends on when.
+    /// again, and the client backs off; how many are ready depends on the moment.
     fn is_narrow(&mut self) -> bool {
         let capacity = self.end(Side::Client).stats().capacity;
-        let theirs = self.options.bounds[Side::Server as usize];
-        // What is claimed counts for its source until it is taken or given up.
+        let theirs = self.options.setups[Side::Server as usize];
+        // Claimed connections count for their source until they are taken or given up.
         let claimed = self.end(Side::Server).stats().claimed;
-        theirs.max_per_source.saturating_sub(claimed) < capacity || theirs.capacity.1 < capacity
+        theirs.most_per_source().saturating_sub(claimed) < capacity || theirs.capacity.1 < capacity
     }
 
     fn brief(&self) -> [String; 2] {
@@ -407,7 +427,7 @@ impl World {
 
     // --- phase 3: the close ---------------------------------------------------------------------
 
-    fn close_and_reopen(&mut self, side: Side) -> Checked {
+    fn close_and_reopen(&mut self, side: Side) -> Verdict {
         self.close(side)?;
         let later = self.random.u64(..10_000_000_000);
         self.at(self.now + later, What::Open(side));
@@ -415,13 +435,13 @@ impl World {
     }
 
     /// 8: after a close everything has come out, and nothing begins any more.
-    fn close(&mut self, side: Side) -> Checked {
+    fn close(&mut self, side: Side) -> Verdict {
         if !self.up[side as usize] {
             return Ok(());
         }
         let now = self.now;
         self.note(|| format!("{side:?} closes"));
-        self.ends[side as usize].close(now, &mut self.tally)?;
+        self.ends[side as usize].close(now)?;
         self.carry_out(side)?;
         for part in self.open_parts(side) {
             if self.waits(part) {
@@ -434,16 +454,16 @@ impl World {
             let result = CheckResult::Quiet;
             self.event(side, Event::Checked { token, connection, result })?;
         }
-        let answer = self.ends[side as usize].acquire(now, false, &mut self.tally)?;
+        let answer = self.ends[side as usize].acquire(now, false)?;
         let refused = matches!(answer, Acquired::Refused(Refusal::PoolClosed));
         ensure!(refused, "8: no lease after close", "{answer:?}");
-        self.ends[side as usize].flush(now, &mut self.tally)?;
+        self.ends[side as usize].flush(now)?;
         if side == Side::Server {
-            let admitted = self.ends[side as usize].admit(now, 1, &mut self.tally)?;
+            let admitted = self.ends[side as usize].admit(now, 1)?;
             ensure!(admitted.is_err(), "8: nobody is admitted after close", "{admitted:?}");
         }
         self.carry_out(side)?;
-        self.ends[side as usize].final_audit()?;
+        self.ends[side as usize].check_end()?;
         self.up[side as usize] = false;
         Ok(())
     }

@@ -11,10 +11,10 @@ use pool_proto::{
     IdWriter, Token,
 };
 
-use crate::faults::Fault;
-use crate::network::{HOME, Segment, Stage, endpoint_of, nanos, side_of, transport_of};
-use crate::options::Side;
-use crate::violation::Checked;
+use crate::setup::Side;
+use crate::violation::{Verdict, ensure};
+use crate::world::faults::Fault;
+use crate::world::network::{HOME, Segment, Stage, endpoint_of, nanos, side_of, transport_of};
 use crate::world::{What, World};
 
 const CLIENT_HELLO: usize = 8;
@@ -42,7 +42,7 @@ impl World {
     }
 
     /// A transport has come to the server's host.
-    pub(crate) fn admit(&mut self, transport: usize) -> Checked {
+    pub(crate) fn admit(&mut self, transport: usize) -> Verdict {
         let at = endpoint_of(transport, Side::Server);
         if self.transports[transport].cut[Side::Server as usize] {
             return Ok(());
@@ -53,7 +53,7 @@ impl World {
             return Ok(());
         }
         let (now, source) = (self.now, self.transports[transport].source);
-        let admission = self.ends[Side::Server as usize].admit(now, source, &mut self.tally)?;
+        let admission = self.ends[Side::Server as usize].admit(now, source)?;
         self.answer_knock(transport, Segment::Accepted);
         let mut tokens = None;
         if let Ok(Admission { token, id }) = admission {
@@ -68,7 +68,7 @@ impl World {
             self.endpoint(at).stage = Stage::AwaitHello;
             self.close_endpoint(at);
         }
-        // Evictions come after: what they close is another's.
+        // Evictions come after: they close connections of others.
         self.carry_out(Side::Server)?;
         if let Some((token, id)) = tokens {
             self.ids_sent.push(id);
@@ -90,7 +90,7 @@ impl World {
     }
 
     /// The client's driver has a connected transport.
-    pub(crate) fn accepted(&mut self, at: u32) -> Checked {
+    pub(crate) fn accepted(&mut self, at: u32) -> Verdict {
         let end = self.endpoint(at);
         end.stage = Stage::AwaitServerHello;
         let token = end.token;
@@ -102,7 +102,7 @@ impl World {
     }
 
     /// A step of the handshake, on either end.
-    pub(crate) fn shake_hands(&mut self, at: u32) -> Checked {
+    pub(crate) fn shake_hands(&mut self, at: u32) -> Verdict {
         let transport = transport_of(at);
         if self.transports[transport].endless {
             return Ok(());
@@ -148,7 +148,7 @@ impl World {
         }
     }
 
-    pub(crate) fn server_hello(&mut self, transport: usize) -> Checked {
+    pub(crate) fn server_hello(&mut self, transport: usize) -> Verdict {
         let at = endpoint_of(transport, Side::Server);
         if self.endpoint(at).stage == Stage::AwaitFinished {
             self.send_bytes(at, &[b's'; SERVER_HELLO]);
@@ -175,7 +175,7 @@ impl World {
             return;
         };
         let token = self.endpoint(at).token;
-        let known = token.and_then(|token| self.end(Side::Server).id(token));
+        let known = token.and_then(|token| self.end(Side::Server).ledger.id(token));
         let mut id = known.unwrap_or(ConnId::ZERO);
         if self.strikes(Fault::DuplicateId) {
             let others: Vec<_> =
@@ -209,7 +209,7 @@ impl World {
     }
 
     /// The next byte of an id that trickles.
-    pub(crate) fn trickle(&mut self, transport: usize) -> Checked {
+    pub(crate) fn trickle(&mut self, transport: usize) -> Verdict {
         let at = endpoint_of(transport, Side::Server);
         if self.endpoint(at).stage != Stage::SendingId {
             return Ok(());
@@ -226,21 +226,21 @@ impl World {
     }
 
     /// The id has been flushed: from now on the server's end can be taken.
-    pub(crate) fn id_sent(&mut self, transport: usize) -> Checked {
+    pub(crate) fn id_sent(&mut self, transport: usize) -> Verdict {
         let at = endpoint_of(transport, Side::Server);
         if self.endpoint(at).stage != Stage::SendingId {
             return Ok(());
         }
         let Some(token) = self.endpoint(at).token else { return Ok(()) };
         if self.closing_early.contains(&token) {
-            // A full server of the reference does this, too.
+            // A full server of the Go package does this, too.
             self.closing_early.retain(|other| *other != token);
             return self.handshake_failed(at, HandshakeFailure::Transport);
         }
         self.established(at, None)
     }
 
-    fn read_id(&mut self, at: u32) -> Checked {
+    fn read_id(&mut self, at: u32) -> Verdict {
         let end = self.endpoint(at);
         let ended = end.ended;
         let Some(reader) = end.reader.as_mut() else { return Ok(()) };
@@ -265,7 +265,7 @@ impl World {
     }
 
     /// A driver hands a connection to its machine, having looked at it once.
-    fn established(&mut self, at: u32, id: Option<ConnId>) -> Checked {
+    fn established(&mut self, at: u32, id: Option<ConnId>) -> Verdict {
         let Some(token) = self.endpoint(at).token else {
             // A stranger, who stays a while.
             self.endpoint(at).stage = Stage::Gone;
@@ -278,6 +278,7 @@ impl World {
         self.endpoint(at).stage = Stage::Pooled;
         let side = side_of(at);
         self.note(|| format!("{side:?} has established {at} {id:?}"));
+        self.check_ids_agree(at, id)?;
         if self.strikes(Fault::EarlyReadable) {
             // A reactor may be quicker than the handshake's last step.
             self.event(side, Event::Readable { token })?;
@@ -285,6 +286,21 @@ impl World {
         self.event(side, Event::Established { token, connection: at, id })?;
         if result == CheckResult::Data && self.endpoint(at).stage == Stage::Pooled {
             return self.event(side, Event::Readable { token });
+        }
+        Ok(())
+    }
+
+    /// 4: an id that the client has read is the one that the server gave, unless it was forged.
+    fn check_ids_agree(&mut self, at: u32, id: Option<ConnId>) -> Verdict {
+        let transport = transport_of(at);
+        let server = self.endpoint(endpoint_of(transport, Side::Server));
+        // A later machine may use the token of an end that is closed.
+        let open = !matches!(server.stage, Stage::Closed | Stage::Gone);
+        let token = server.token.filter(|_| open);
+        let given = token.and_then(|token| self.end(Side::Server).ledger.id(token));
+        let spoiled = self.transports[transport].spoiled;
+        if let (Some(given), Some(id)) = (given, id) {
+            ensure!(spoiled || given == id, "4: both ends have one id", "{given}, {id} on {at}");
         }
         Ok(())
     }

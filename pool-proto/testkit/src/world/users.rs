@@ -5,13 +5,14 @@ use pool_proto::{
     Acquired, CheckResult, Collected, ConnId, Event, IdExchange, Lease, Stock, Token, WaiterId,
 };
 
-use crate::faults::Fault;
-use crate::network::{Stage, side_of, transport_of};
-use crate::options::{Side, Takers};
-use crate::violation::{Checked, ensure};
+use crate::setup::Side;
+use crate::violation::{Verdict, ensure};
+use crate::world::faults::Fault;
+use crate::world::network::{Stage, side_of, transport_of};
+use crate::world::options::Takers;
 use crate::world::{What, World};
 
-/// What the users tell each other beside the pool's connections: take the connection with this id.
+/// A message from user to user, beside the pool's connections: take the connection with this id.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Message {
     id: ConnId,
@@ -27,7 +28,7 @@ pub(crate) struct Conversation {
     reuse: bool,
 }
 
-/// What one user has to do with one end of a connection.
+/// A user's part in a conversation, at one end of a connection.
 #[derive(Clone, Copy)]
 pub(crate) struct Part {
     side: Side,
@@ -60,7 +61,7 @@ enum State {
     Over,
 }
 
-/// What is said: a byte of a conversation that tells it from every other, and from its neighbours.
+/// A byte of a conversation, which differs from its neighbours and from other conversations.
 #[expect(clippy::cast_possible_truncation, reason = "the lowest byte is what is wanted")]
 const fn byte(conversation: u32, from: Side, offset: u16) -> u8 {
     let mixed = conversation.wrapping_mul(0x9e37_79b1) ^ (offset as u32).wrapping_mul(0x85eb_ca6b);
@@ -70,7 +71,7 @@ const fn byte(conversation: u32, from: Side, offset: u16) -> u8 {
 impl World {
     /// All bursts of users of phase 1.
     pub(crate) fn plan_users(&mut self) {
-        let end = crate::network::nanos(self.options.duration);
+        let end = crate::world::network::nanos(self.options.duration);
         let takers: &[Side] = match self.options.takers {
             Takers::Client => &[Side::Client],
             Takers::Server => &[Side::Server],
@@ -91,8 +92,12 @@ impl World {
         }
     }
 
-    /// A burst of users comes.
-    pub(crate) fn users(&mut self, side: Side) -> Checked {
+    /// A burst of users comes, unless the faults are over: after that, the users that are still to be
+    /// served are those of the checks, and others would fill `max_waiters` before them.
+    pub(crate) fn users(&mut self, side: Side) -> Verdict {
+        if !self.faulty {
+            return Ok(());
+        }
         for _ in 0..self.random.u32(1..=self.options.burst) {
             if !self.up[side as usize] {
                 return Ok(());
@@ -138,14 +143,14 @@ impl World {
     }
 
     /// Somebody takes any connection.
-    pub(crate) fn take(&mut self, side: Side, kind: Kind) -> Checked {
+    pub(crate) fn take(&mut self, side: Side, kind: Kind) -> Verdict {
         let conversation = self.new_conversation();
         let part = self.new_part(side, kind, conversation);
         self.take_any(part, false)
     }
 
     /// Somebody takes any connection, for the length of phase 2.
-    pub(crate) fn take_and_hold(&mut self, side: Side) -> Checked<u32> {
+    pub(crate) fn take_and_hold(&mut self, side: Side) -> Verdict<u32> {
         let conversation = self.new_conversation();
         let part = self.add_part(side, Kind::Alone, conversation);
         self.take_any(part, false)?;
@@ -153,17 +158,17 @@ impl World {
     }
 
     /// Somebody asks for an id of which nobody has told.
-    fn converse_alone(&mut self, side: Side, id: ConnId) -> Checked {
+    fn converse_alone(&mut self, side: Side, id: ConnId) -> Verdict {
         let conversation = self.new_conversation();
         self.conversations[conversation as usize].reuse = false;
         let part = self.new_part(side, Kind::Guess(id), conversation);
         self.take_by_id(part, id)
     }
 
-    fn wait_for_stock(&mut self, side: Side) -> Checked {
+    fn wait_for_stock(&mut self, side: Side) -> Verdict {
         let part = self.new_part(side, Kind::Stock, 0);
         let (now, ready) = (self.now, self.random.u32(0..14));
-        let answer = self.ends[side as usize].wait_ready(now, ready, &mut self.tally)?;
+        let answer = self.ends[side as usize].wait_ready(now, ready)?;
         self.note(|| format!("  {side:?} waits for a stock of {ready}: {answer:?}"));
         if let Stock::Queued(waiter) = answer {
             self.waits_as(part, waiter);
@@ -171,19 +176,19 @@ impl World {
         self.carry_out(side)
     }
 
-    fn take_any(&mut self, part: u32, again: bool) -> Checked {
+    fn take_any(&mut self, part: u32, again: bool) -> Verdict {
         let (now, side) = (self.now, self.parts[part as usize].side);
-        let answer = self.ends[side as usize].acquire(now, again, &mut self.tally)?;
+        let answer = self.ends[side as usize].acquire(now, again)?;
         self.acquired(part, answer)
     }
 
-    fn take_by_id(&mut self, part: u32, id: ConnId) -> Checked {
+    fn take_by_id(&mut self, part: u32, id: ConnId) -> Verdict {
         let (now, side) = (self.now, self.parts[part as usize].side);
-        let answer = self.ends[side as usize].acquire_by_id(now, id, &mut self.tally)?;
+        let answer = self.ends[side as usize].acquire_by_id(now, id)?;
         self.acquired(part, answer)
     }
 
-    fn acquired(&mut self, part: u32, answer: Acquired<u32>) -> Checked {
+    fn acquired(&mut self, part: u32, answer: Acquired<u32>) -> Verdict {
         let side = self.parts[part as usize].side;
         self.note(|| format!("  {side:?} part {part} acquires: {answer:?}"));
         match answer {
@@ -215,7 +220,7 @@ impl World {
             return;
         }
         let late = self.random.u64(..3_000_000_000);
-        // By id, rather give up: what was promised may have been begun to be used.
+        // A waiter by id rather gives up: its peer may have begun to use the connection.
         let by_id = matches!(self.parts[part as usize].kind, Kind::Second(_));
         let gives_up = self.random.u8(..4) < if by_id { 3 } else { 2 };
         let what = if gives_up { What::Deadline(part) } else { What::Collect(part) };
@@ -226,12 +231,12 @@ impl World {
         }
     }
 
-    pub(crate) fn collect(&mut self, part: u32) -> Checked {
+    pub(crate) fn collect(&mut self, part: u32) -> Verdict {
         let Part { side, state: State::Waiting(waiter), .. } = self.parts[part as usize] else {
             return Ok(());
         };
         let now = self.now;
-        let answer = self.ends[side as usize].collect(now, waiter, &mut self.tally)?;
+        let answer = self.ends[side as usize].collect(now, waiter)?;
         self.note(|| format!("  {side:?} part {part} collects: {answer:?}"));
         match answer {
             Collected::Ready(lease) => self.leased(part, lease)?,
@@ -244,7 +249,7 @@ impl World {
     }
 
     /// A driver has a lease for a user: it looks at the connection first.
-    fn leased(&mut self, part: u32, lease: Lease<u32>) -> Checked {
+    fn leased(&mut self, part: u32, lease: Lease<u32>) -> Verdict {
         let (side, kind) = (self.parts[part as usize].side, self.parts[part as usize].kind);
         let by_id = matches!(kind, Kind::Second(_) | Kind::Guess(_));
         let at = lease.connection;
@@ -253,7 +258,7 @@ impl World {
         if result == CheckResult::Closed || claimed {
             let now = self.now;
             self.parts[part as usize].state = State::Over;
-            self.ends[side as usize].reject(now, lease, result, &mut self.tally)?;
+            self.ends[side as usize].reject(now, &lease, result)?;
             if by_id {
                 self.part_over(part, false);
                 return Ok(());
@@ -281,7 +286,7 @@ impl World {
     }
 
     /// The other end is told which connection to take.
-    pub(crate) fn hear(&mut self, side: Side, epoch: u32, message: Message) -> Checked {
+    pub(crate) fn hear(&mut self, side: Side, epoch: u32, message: Message) -> Verdict {
         if epoch != self.epoch[side as usize] || !self.up[side as usize] {
             return Ok(());
         }
@@ -296,8 +301,8 @@ impl World {
         self.send_bytes(at, &bytes);
     }
 
-    /// Reads what has arrived for one part of a conversation, and answers.
-    pub(crate) fn converse(&mut self, part: u32) -> Checked {
+    /// Reads the bytes that have arrived for a part of a conversation, and answers.
+    pub(crate) fn converse(&mut self, part: u32) -> Verdict {
         let Part { side, conversation, kind, state, got, .. } = self.parts[part as usize];
         let State::Leased { at, .. } = state else { return Ok(()) };
         if matches!(kind, Kind::Alone | Kind::Guess(_)) {
@@ -327,7 +332,7 @@ impl World {
             if self.endpoint(at).ended {
                 return self.release(part);
             }
-            // Whoever puts it back without having read everything, and never answers.
+            // A sloppy user puts it back without having read everything, and never answers.
             let reused = self.conversations[conversation as usize].reuse;
             if second && reused && self.strikes(Fault::SloppyUse) {
                 return self.finish(part);
@@ -342,7 +347,7 @@ impl World {
     }
 
     /// The end of a conversation, as one of them sees it.
-    fn finish(&mut self, part: u32) -> Checked {
+    fn finish(&mut self, part: u32) -> Verdict {
         let Part { side, conversation, state: State::Leased { at, token }, .. } =
             self.parts[part as usize]
         else {
@@ -354,17 +359,17 @@ impl World {
         self.part_over(part, true);
         self.endpoint(at).stage = Stage::Pooled;
         // A driver may drain before it puts back, or leave it to the machine.
-        let rests = !self.end(side).bounds.reuse_delay.is_zero();
+        let rests = !self.end(side).setup().reuse_delay.is_zero();
         let drained = (!rests && self.random.bool()).then(|| self.drain(at));
         self.endpoint(at).watched = true;
         let now = self.now;
         self.note(|| format!("  {side:?} part {part} puts {at} back, {drained:?}"));
-        self.ends[side as usize].put(now, token, at, drained, &mut self.tally)?;
+        self.ends[side as usize].put(now, token, at, drained)?;
         self.carry_out(side)
     }
 
     /// A user closes a connection.
-    fn release(&mut self, part: u32) -> Checked {
+    fn release(&mut self, part: u32) -> Verdict {
         let Part { side, state: State::Leased { at, token }, .. } = self.parts[part as usize]
         else {
             return Ok(());
@@ -375,7 +380,7 @@ impl World {
     }
 
     /// Somebody has lost patience.
-    pub(crate) fn give_up(&mut self, part: u32) -> Checked {
+    pub(crate) fn give_up(&mut self, part: u32) -> Verdict {
         let Part { side, state, .. } = self.parts[part as usize];
         if !self.up[side as usize] {
             return Ok(());
@@ -388,7 +393,7 @@ impl World {
                 }
                 self.note(|| format!("  {side:?} part {part} gives up"));
                 self.parts[part as usize].state = State::Over;
-                self.ends[side as usize].cancel(now, waiter, &mut self.tally)?;
+                self.ends[side as usize].cancel(now, waiter)?;
                 self.carry_out(side)
             }
             State::Leased { .. } => self.release(part),

@@ -1,23 +1,37 @@
-//! The world of one seed: two ends, the network between them, users, a queue of what happens when.
+//! The world: a client's and a server's machine with a ledger each, the network between them, users
+//! at both ends, and a queue of events in virtual time.
+//!
+//! Its [options](Options) and all choices come from a seed, or from the bytes of a fuzzer. Then it is
+//! small, and both machines are compared with the naive pool as well.
+
+mod end;
+mod faults;
+mod handshake;
+mod network;
+mod options;
+mod phases;
+mod source;
+mod tally;
+mod users;
+
+pub use faults::Fault;
+pub use options::Options;
+pub use phases::{Outcome, live_bytes, live_seed};
+pub use tally::Tally;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use fastrand::Rng;
-use pool_proto::{
-    Action, CheckKind, CheckResult, Client, ConfigError, ConnId, Event, IdExchange, IdFormat,
-    Instant, Server, Token, TokenMap,
-};
+use pool_proto::{Action, CheckKind, CheckResult, ConnId, Event, Token, TokenMap};
 
-use crate::end::{End, Machine};
-use crate::faults::Fault;
-use crate::network::{Endpoint, Segment, Stage, Transport, endpoint_of};
-use crate::options::{Options, Side};
-use crate::tally::Tally;
-use crate::users::{Conversation, Message, Part};
-use crate::violation::{Checked, Violation};
+use self::end::End;
+use self::network::{Endpoint, Segment, Stage, Transport, endpoint_of};
+use self::source::Source;
+use self::users::{Conversation, Message, Part};
+use crate::setup::Side;
+use crate::violation::Verdict;
 
-/// What happens at some time.
+/// An event of the world.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum What {
     /// A machine's timer; the number tells timers of former machines apart.
@@ -25,7 +39,7 @@ pub(crate) enum What {
     /// A transport comes to the server's host.
     Knock(usize),
     Arrive(u32, Segment),
-    /// What has arrived is read at last.
+    /// Bytes that have arrived are read at last.
     Proceed(u32),
     ServerHello(usize),
     Trickle(usize),
@@ -71,7 +85,7 @@ impl Ord for Entry {
 
 pub(crate) struct World {
     pub(crate) options: Options,
-    pub(crate) random: Rng,
+    pub(crate) random: Source,
     /// Nanoseconds.
     pub(crate) now: u64,
     queue: BinaryHeap<Reverse<Entry>>,
@@ -103,8 +117,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(options: Options, log: bool) -> Result<Self, Violation> {
-        let random = Rng::with_seed(options.seed ^ 0x5eed);
+    pub(crate) fn new(options: Options, random: Source, log: bool) -> Verdict<Self> {
         let ends = Side::BOTH.map(|side| open(&options, side, 0, 0, 0));
         let [client, server] = ends;
         let ends = [client?, server?];
@@ -163,7 +176,7 @@ impl World {
     }
 
     /// Lets everything happen until `until`, or until `done`; whether it was done.
-    pub(crate) fn run(&mut self, until: u64, done: impl Fn(&Self) -> bool) -> Checked<bool> {
+    pub(crate) fn run(&mut self, until: u64, done: impl Fn(&Self) -> bool) -> Verdict<bool> {
         while !done(self) {
             let due = self.queue.peek().is_some_and(|Reverse(entry)| entry.at <= until);
             let next = if due { self.queue.pop() } else { None };
@@ -177,7 +190,7 @@ impl World {
         Ok(true)
     }
 
-    fn happen(&mut self, what: What) -> Checked {
+    fn happen(&mut self, what: What) -> Verdict {
         self.note(|| format!("{what:?}"));
         match what {
             What::Timer(side, epoch) => self.timer(side, epoch),
@@ -234,14 +247,14 @@ impl World {
 
     // --- the drivers ----------------------------------------------------------------------------
 
-    pub(crate) fn event(&mut self, side: Side, event: Event<u32>) -> Checked {
+    pub(crate) fn event(&mut self, side: Side, event: Event<u32>) -> Verdict {
         let now = self.now;
         self.note(|| format!("  {side:?} is told {event:?}"));
-        self.ends[side as usize].event(now, event, &mut self.tally)?;
+        self.ends[side as usize].event(now, event)?;
         self.carry_out(side)
     }
 
-    fn timer(&mut self, side: Side, epoch: u32) -> Checked {
+    fn timer(&mut self, side: Side, epoch: u32) -> Verdict {
         let set_again = self.armed[side as usize].1 != self.now;
         if epoch != self.epoch[side as usize] || !self.up[side as usize] || set_again {
             return Ok(());
@@ -250,7 +263,7 @@ impl World {
         let now = self.now;
         if self.end(side).due().is_some_and(|due| due <= now) {
             self.note(|| format!("{side:?} is due"));
-            self.ends[side as usize].timeout(now, &mut self.tally)?;
+            self.ends[side as usize].timeout(now)?;
         }
         self.carry_out(side)
     }
@@ -271,7 +284,7 @@ impl World {
     }
 
     /// Does what a machine wants done.
-    pub(crate) fn carry_out(&mut self, side: Side) -> Checked {
+    pub(crate) fn carry_out(&mut self, side: Side) -> Verdict {
         while let Some(action) = self.end(side).did.pop_front() {
             self.note(|| format!("  {side:?} wants {action:?}"));
             match action {
@@ -296,13 +309,13 @@ impl World {
         self.close_endpoint(at);
     }
 
-    fn check(&mut self, side: Side, token: Token, connection: u32, kind: CheckKind) -> Checked {
+    fn check(&mut self, side: Side, token: Token, connection: u32, kind: CheckKind) -> Verdict {
         let result = match kind {
             CheckKind::Inspect => self.look(connection),
             CheckKind::Drain => self.drain(connection),
         };
         if self.strikes(Fault::LateCheck) {
-            let most = 2 * crate::network::nanos(self.end(side).bounds.drain_timeout);
+            let most = 2 * network::nanos(self.end(side).setup().drain_timeout);
             let late = self.random.u64(..most);
             self.at(self.now + late, What::Checked(side, token, connection, result));
             return Ok(());
@@ -310,7 +323,7 @@ impl World {
         self.event(side, Event::Checked { token, connection, result })
     }
 
-    /// What a look at a connection finds. The next arrival will be told.
+    /// Looks at a connection. The next arrival will be reported.
     pub(crate) fn look(&mut self, at: u32) -> CheckResult {
         let end = self.endpoint(at);
         end.watched = true;
@@ -321,7 +334,7 @@ impl World {
         }
     }
 
-    /// Throws away what has arrived, up to a limit.
+    /// Throws away the bytes that have arrived, up to a limit.
     pub(crate) fn drain(&mut self, at: u32) -> CheckResult {
         /// Bytes.
         const DRAIN_LIMIT: usize = 24;
@@ -339,13 +352,14 @@ impl World {
     // --- machines come and go -------------------------------------------------------------------
 
     /// A new machine, after the last one was closed or has crashed.
-    pub(crate) fn open(&mut self, side: Side) -> Checked {
+    pub(crate) fn open(&mut self, side: Side) -> Verdict {
         if self.up[side as usize] {
             return Ok(());
         }
         self.epoch[side as usize] += 1;
         let epoch = self.epoch[side as usize];
         let skew = self.end(side).skew;
+        self.tally.sides[side as usize].merge(self.ends[side as usize].ledger.counts());
         self.ends[side as usize] = open(&self.options, side, epoch, self.now, skew)?;
         self.tokens[side as usize] = TokenMap::new();
         self.armed[side as usize] = (u64::MAX, u64::MAX);
@@ -355,8 +369,7 @@ impl World {
             self.ids_sent.clear();
             self.closing_early.clear();
         }
-        let now = self.now;
-        self.ends[side as usize].start(now, &mut self.tally)?;
+        self.ends[side as usize].start(self.options.oracle)?;
         self.carry_out(side)
     }
 
@@ -379,26 +392,8 @@ impl World {
 }
 
 /// Opens a machine of one side.
-fn open(options: &Options, side: Side, epoch: u32, now: u64, skew: i64) -> Result<End, Violation> {
-    let bounds = options.bounds[side as usize];
+fn open(options: &Options, side: Side, epoch: u32, now: u64, skew: i64) -> Verdict<End> {
     let seed = options.seed.wrapping_mul(31).wrapping_add(epoch.into());
-    let at = Instant::from_nanos(now.saturating_add_signed(skew));
-    let refused = |error: ConfigError| Violation {
-        invariant: "the simulation itself",
-        seen: format!("{side:?}: {error}"),
-    };
-    let machine = match side {
-        Side::Client => {
-            let config = bounds.client(options.ids, seed).map_err(refused)?;
-            Machine::Client(Client::<u32>::new(&config, at))
-        }
-        Side::Server => {
-            let format = match options.ids {
-                IdExchange::Wire(format) => format,
-                IdExchange::None => IdFormat::default(),
-            };
-            Machine::Server(Server::new(&bounds.server(format, seed).map_err(refused)?, at))
-        }
-    };
-    Ok(End::new(side, machine, bounds, at, skew))
+    let setup = options.setups[side as usize].seed(seed).ids(options.ids);
+    End::new(side, &setup, now, skew)
 }

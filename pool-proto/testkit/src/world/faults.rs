@@ -2,7 +2,7 @@
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub enum Fault {
     // On the way.
     Delay,
     Loss,
@@ -48,7 +48,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 37] = [
+    pub const ALL: [Self; 37] = [
         Self::Delay,
         Self::Loss,
         Self::Reorder,
@@ -89,7 +89,7 @@ impl Fault {
     ];
 
     /// Whether it comes at some time, rather than on some occasion.
-    pub(crate) const fn is_timed(self) -> bool {
+    pub const fn is_timed(self) -> bool {
         matches!(
             self,
             Self::PartitionToServer
@@ -111,7 +111,7 @@ impl Fault {
         )
     }
 
-    pub(crate) const fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Delay => "delay",
             Self::Loss => "loss and retransmission",

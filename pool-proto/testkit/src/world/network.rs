@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use pool_proto::{Event, HandshakeFailure, IdReader, Token};
 
-use crate::faults::Fault;
-use crate::options::Side;
-use crate::violation::Checked;
+use crate::setup::Side;
+use crate::violation::Verdict;
+use crate::world::faults::Fault;
 use crate::world::{What, World};
 
-/// What an end of a transport is doing.
+/// The stage of an end of a transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// Client: nothing has come back yet.
@@ -35,7 +35,7 @@ pub(crate) enum Stage {
     Gone,
 }
 
-/// One end of a transport. Its number is what the machine knows as the connection.
+/// An end of a transport. The machine knows it by its number, as the connection.
 pub(crate) struct Endpoint {
     pub(crate) stage: Stage,
     pub(crate) token: Option<Token>,
@@ -66,7 +66,7 @@ pub(crate) struct Transport {
     pub(crate) endless: bool,
 }
 
-/// What travels.
+/// A segment on its way.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Segment {
     /// The server's host has accepted.
@@ -147,7 +147,7 @@ impl World {
             delay += 200_000_000 << self.random.u32(0..5);
         }
         if self.strikes(Fault::Reorder) {
-            // Long enough that what is sent later elsewhere overtakes it.
+            // Long enough to be overtaken by segments that are sent later on other transports.
             delay += nanos(self.options.delay) + jitter;
         }
         let open = self.partition[to as usize];
@@ -190,7 +190,7 @@ impl World {
     }
 
     /// Something has come.
-    pub(crate) fn arrive(&mut self, at: u32, segment: Segment) -> Checked {
+    pub(crate) fn arrive(&mut self, at: u32, segment: Segment) -> Verdict {
         let side = side_of(at);
         let end = self.endpoint(at);
         match (end.stage, segment) {
@@ -225,8 +225,8 @@ impl World {
         self.proceed(at)
     }
 
-    /// Does what can be done with what has arrived.
-    pub(crate) fn proceed(&mut self, at: u32) -> Checked {
+    /// Processes the bytes that have arrived, as far as the stage allows.
+    pub(crate) fn proceed(&mut self, at: u32) -> Verdict {
         match self.endpoint(at).stage {
             Stage::Pooled => self.announce(at),
             Stage::Leased(part) => self.converse(part),
@@ -236,7 +236,7 @@ impl World {
     }
 
     /// Tells the machine that something has arrived, once.
-    pub(crate) fn announce(&mut self, at: u32) -> Checked {
+    pub(crate) fn announce(&mut self, at: u32) -> Verdict {
         let end = self.endpoint(at);
         let Some(token) = end.token.filter(|_| end.watched) else { return Ok(()) };
         end.watched = false;
@@ -249,7 +249,7 @@ impl World {
     }
 
     /// The news of an arrival, after a while.
-    pub(crate) fn announce_late(&mut self, at: u32, token: Token) -> Checked {
+    pub(crate) fn announce_late(&mut self, at: u32, token: Token) -> Verdict {
         let side = side_of(at);
         // Not after its end: such news are tested for themselves.
         if self.up[side as usize] && self.end(side).state(token).is_some() {
@@ -273,7 +273,7 @@ impl World {
     }
 
     /// A handshake has come to nothing on this end.
-    pub(crate) fn handshake_failed(&mut self, at: u32, failure: HandshakeFailure) -> Checked {
+    pub(crate) fn handshake_failed(&mut self, at: u32, failure: HandshakeFailure) -> Verdict {
         self.close_endpoint(at);
         let Some(token) = self.endpoint(at).token else { return Ok(()) };
         self.event(side_of(at), Event::HandshakeFailed { token, failure })

@@ -1,0 +1,282 @@
+//! Every call of a machine's public interface as a value, with its answer: the form in which a
+//! harness tells the ledger and the oracle of it.
+
+use std::net::IpAddr;
+
+use pool_proto::{
+    Accepting, Acquired, Action, Admission, CheckResult, Client, Collected, ConfigError, ConnId,
+    Dialing, Event, Instant, Machine, PutError, Rejected, Role, Server, State, Stats, Stock, Token,
+    WaitOutcome, WaitReason, WaiterId,
+};
+
+use crate::setup::{Setup, Side};
+
+/// An action of a machine whose connections are numbers.
+pub type Did = Action<u32>;
+
+#[derive(Clone, Debug)]
+pub enum Call {
+    Event(Event<u32>),
+    Timeout,
+    Acquired,
+    AcquireAgain,
+    AcquireById(ConnId),
+    WaitReady(u32),
+    Collect(WaiterId),
+    Cancel(WaiterId),
+    Why(WaiterId),
+    Put(Token, u32),
+    PutDrained(Token, u32, CheckResult),
+    Reject(Token, u32, CheckResult),
+    PutForeign,
+    Clean,
+    Flush,
+    Close,
+    AddError,
+    ResetError,
+    Admit(IpAddr),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Answer {
+    Nothing,
+    Acquired(Acquired<u32>),
+    Stock(Stock),
+    Collected(Collected<u32>),
+    Outcome(WaitOutcome),
+    Reason(Option<WaitReason>),
+    Put(Result<(), PutError>),
+    Foreign(PutError),
+    Count(u32),
+    Admitted(Result<Admission, Rejected>),
+}
+
+/// The calls and questions that machines of both roles have.
+pub trait Pool {
+    fn stats(&self) -> Stats;
+    fn state_of(&self, token: Token) -> Option<State>;
+    fn why(&self, waiter: WaiterId) -> Option<WaitReason>;
+    fn poll_timeout(&self) -> Option<Instant>;
+    fn idle(&self) -> u32;
+    fn is_closed(&self) -> bool;
+    fn peer_claims(&self) -> bool;
+    fn error_count(&self) -> u64;
+    /// Makes a call.
+    fn answer(&mut self, call: &Call, now: Instant) -> Answer;
+    /// The next action, if there is one.
+    fn poll(&mut self) -> Option<Did>;
+}
+
+/// A role of the core, as harnesses build its machines.
+pub trait TestRole: Role + 'static {
+    const SIDE: Side;
+
+    /// A machine of this role.
+    ///
+    /// # Errors
+    ///
+    /// The setup makes no sense.
+    fn machine(setup: &Setup, now: Instant) -> Result<Machine<u32, Self>, ConfigError>;
+
+    /// Admits a peer, on the side that does.
+    fn admit(machine: &mut Machine<u32, Self>, now: Instant, address: IpAddr) -> Answer;
+}
+
+impl TestRole for Dialing {
+    const SIDE: Side = Side::Client;
+
+    fn machine(setup: &Setup, now: Instant) -> Result<Machine<u32, Self>, ConfigError> {
+        Ok(Client::new(&setup.client()?, now))
+    }
+
+    fn admit(_machine: &mut Machine<u32, Self>, _now: Instant, _address: IpAddr) -> Answer {
+        Answer::Nothing
+    }
+}
+
+impl TestRole for Accepting {
+    const SIDE: Side = Side::Server;
+
+    fn machine(setup: &Setup, now: Instant) -> Result<Machine<u32, Self>, ConfigError> {
+        Ok(Server::new(&setup.server()?, now))
+    }
+
+    fn admit(machine: &mut Machine<u32, Self>, now: Instant, address: IpAddr) -> Answer {
+        Answer::Admitted(machine.admit(now, address))
+    }
+}
+
+impl<R: TestRole> Pool for Machine<u32, R> {
+    fn stats(&self) -> Stats {
+        self.stats()
+    }
+
+    fn state_of(&self, token: Token) -> Option<State> {
+        self.state_of(token)
+    }
+
+    fn why(&self, waiter: WaiterId) -> Option<WaitReason> {
+        self.why(waiter)
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.poll_timeout()
+    }
+
+    fn idle(&self) -> u32 {
+        self.idle()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.is_closed()
+    }
+
+    fn peer_claims(&self) -> bool {
+        self.peer_claims()
+    }
+
+    fn error_count(&self) -> u64 {
+        self.error_count()
+    }
+
+    fn answer(&mut self, call: &Call, now: Instant) -> Answer {
+        match call.clone() {
+            Call::Event(event) => self.handle_event(now, event),
+            Call::Timeout => self.handle_timeout(now),
+            Call::Acquired => return Answer::Acquired(self.acquire(now)),
+            Call::AcquireAgain => return Answer::Acquired(self.acquire_again(now)),
+            Call::AcquireById(id) => return Answer::Acquired(self.acquire_by_id(now, id)),
+            Call::WaitReady(ready) => return Answer::Stock(self.wait_ready(now, ready)),
+            Call::Collect(waiter) => return Answer::Collected(self.collect(now, waiter)),
+            Call::Cancel(waiter) => return Answer::Outcome(self.cancel(now, waiter)),
+            Call::Why(waiter) => return Answer::Reason(self.why(waiter)),
+            Call::Put(token, connection) => {
+                return Answer::Put(self.put(now, token, connection));
+            }
+            Call::PutDrained(token, connection, result) => {
+                return Answer::Put(self.put_drained(now, token, connection, result));
+            }
+            Call::Reject(token, connection, result) => self.reject(now, token, connection, result),
+            Call::PutForeign => return Answer::Foreign(self.put_foreign()),
+            Call::Clean => return Answer::Count(self.clean(now)),
+            Call::Flush => return Answer::Count(self.flush(now)),
+            Call::Close => self.close(now),
+            Call::AddError => self.add_error(),
+            Call::ResetError => self.reset_error(),
+            Call::Admit(address) => return R::admit(self, now, address),
+        }
+        Answer::Nothing
+    }
+
+    fn poll(&mut self) -> Option<Did> {
+        let announced = self.has_actions();
+        let action = self.poll_action();
+        assert_eq!(announced, action.is_some(), "has_actions says otherwise: {action:?}");
+        action
+    }
+}
+
+impl Call {
+    /// Makes the call, and drains the actions that it leads to.
+    pub fn make(&self, machine: &mut impl Pool, now: Instant) -> (Answer, Vec<Did>) {
+        let answer = machine.answer(self, now);
+        (answer, drain(machine))
+    }
+
+    /// Whether the machine learns the time from it.
+    pub const fn tells_time(&self) -> bool {
+        !matches!(self, Self::Why(_) | Self::PutForeign | Self::AddError | Self::ResetError)
+    }
+
+    /// The connection that the call hands in.
+    pub const fn hands_in(&self) -> Option<(Token, u32)> {
+        match *self {
+            Self::Event(
+                Event::Established { token, connection, .. }
+                | Event::Checked { token, connection, .. },
+            )
+            | Self::Put(token, connection)
+            | Self::PutDrained(token, connection, _)
+            | Self::Reject(token, connection, _) => Some((token, connection)),
+            _ => None,
+        }
+    }
+}
+
+/// All actions that a machine has.
+pub fn drain(machine: &mut impl Pool) -> Vec<Did> {
+    std::iter::from_fn(|| machine.poll()).collect()
+}
+
+/// A machine of either role.
+#[derive(Clone)]
+pub enum AnyMachine {
+    Client(Client<u32>),
+    Server(Server<u32>),
+}
+
+impl AnyMachine {
+    /// A machine of one side.
+    ///
+    /// # Errors
+    ///
+    /// The setup makes no sense.
+    pub fn new(side: Side, setup: &Setup, now: Instant) -> Result<Self, ConfigError> {
+        Ok(match side {
+            Side::Client => Self::Client(Dialing::machine(setup, now)?),
+            Side::Server => Self::Server(Accepting::machine(setup, now)?),
+        })
+    }
+}
+
+/// The same call on either machine.
+macro_rules! on {
+    ($machine:expr, $pool:ident => $call:expr) => {
+        match $machine {
+            AnyMachine::Client($pool) => $call,
+            AnyMachine::Server($pool) => $call,
+        }
+    };
+}
+
+impl Pool for AnyMachine {
+    fn stats(&self) -> Stats {
+        on!(self, pool => pool.stats())
+    }
+
+    fn state_of(&self, token: Token) -> Option<State> {
+        on!(self, pool => pool.state_of(token))
+    }
+
+    fn why(&self, waiter: WaiterId) -> Option<WaitReason> {
+        on!(self, pool => pool.why(waiter))
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        on!(self, pool => pool.poll_timeout())
+    }
+
+    fn idle(&self) -> u32 {
+        on!(self, pool => pool.idle())
+    }
+
+    fn is_closed(&self) -> bool {
+        on!(self, pool => pool.is_closed())
+    }
+
+    fn peer_claims(&self) -> bool {
+        on!(self, pool => pool.peer_claims())
+    }
+
+    fn error_count(&self) -> u64 {
+        on!(self, pool => pool.error_count())
+    }
+
+    fn answer(&mut self, call: &Call, now: Instant) -> Answer {
+        on!(self, pool => pool.answer(call, now))
+    }
+
+    fn poll(&mut self) -> Option<Did> {
+        on!(self, pool => pool.poll())
+    }
+}

@@ -1,0 +1,323 @@
+//! The settings of a machine in plain numbers: one form for the builders, the ledger, the oracle and
+//! the world.
+//!
+//! It has the builders' own methods, so that a test reads as if it used a builder, and the ledger
+//! knows everything that the machine was told.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use pool_proto::{
+    ClientConfig, ConfigError, IdExchange, IdFormat, Instant, ServerConfig, State, TakeOrder,
+    Tuning,
+};
+
+/// Which end of a connection a machine is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Client,
+    Server,
+}
+
+impl Side {
+    pub const BOTH: [Self; 2] = [Self::Client, Self::Server];
+
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+}
+
+/// The settings of a client or a server. Settings of the other side are ignored.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Setup {
+    pub seed: u64,
+    /// Server: the upper end is its capacity.
+    pub capacity: (u32, u32),
+    pub max_connections: u32,
+    pub max_waiters: u32,
+    pub take_order: TakeOrder,
+    pub handshake_timeout: Duration,
+    pub idle_timeout: Option<Duration>,
+    pub max_lifetime: Option<Duration>,
+    /// Shortens lifetimes by up to this fraction, at random: see [`is_exact`](Self::is_exact).
+    pub lifetime_jitter: f64,
+    pub claim_timeout: Duration,
+    pub reuse_delay: Duration,
+    pub drain_timeout: Duration,
+    pub control_connection: bool,
+    /// Client: whether and how; server: how.
+    pub ids: IdExchange,
+    // the client's
+    pub tuning: Tuning,
+    pub interval: (Duration, Duration),
+    pub max_dials: u32,
+    pub dial_timeout: Duration,
+    pub backoff: (Duration, Duration),
+    // the server's
+    pub max_handshakes: u32,
+    pub max_per_source: Option<u32>,
+    /// Only peers of 10.0.0.0/8 may connect.
+    pub listed: bool,
+}
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Sets what both builders have.
+macro_rules! common {
+    ($builder:expr, $setup:expr) => {
+        $builder
+            .seed($setup.seed)
+            .max_connections($setup.max_connections)
+            .max_waiters($setup.max_waiters)
+            .take_order($setup.take_order)
+            .handshake_timeout($setup.handshake_timeout)
+            .idle_timeout($setup.idle_timeout)
+            .max_lifetime($setup.max_lifetime)
+            .lifetime_jitter($setup.lifetime_jitter)
+            .claim_timeout($setup.claim_timeout)
+            .reuse_delay($setup.reuse_delay)
+            .drain_timeout($setup.drain_timeout)
+            .control_connection($setup.control_connection)
+    };
+}
+
+/// Some of the builders' methods.
+macro_rules! setters {
+    ($($name:ident: $type:ty),* $(,)?) => {
+        $(
+            #[must_use]
+            pub const fn $name(mut self, value: $type) -> Self {
+                self.$name = value;
+                self
+            }
+        )*
+    };
+}
+
+/// The methods for settings that can be switched off.
+macro_rules! optional_setters {
+    ($($name:ident: $type:ty),* $(,)?) => {
+        $(
+            #[must_use]
+            pub fn $name(mut self, value: impl Into<Option<$type>>) -> Self {
+                self.$name = value.into();
+                self
+            }
+        )*
+    };
+}
+
+impl Setup {
+    /// The builders' defaults, and a fixed seed.
+    pub const DEFAULT: Self = Self {
+        seed: 1,
+        capacity: (4, 64),
+        max_connections: 65_536,
+        max_waiters: 65_536,
+        take_order: TakeOrder::OldestFirst,
+        handshake_timeout: seconds(10),
+        idle_timeout: None,
+        max_lifetime: None,
+        lifetime_jitter: 0.1,
+        claim_timeout: seconds(30),
+        reuse_delay: Duration::ZERO,
+        drain_timeout: seconds(1),
+        control_connection: false,
+        ids: IdExchange::Wire(IdFormat::Hex8),
+        tuning: Tuning::Demand,
+        interval: (Duration::from_millis(100), seconds(1)),
+        max_dials: 32,
+        dial_timeout: seconds(10),
+        backoff: (Duration::from_millis(200), seconds(30)),
+        max_handshakes: 256,
+        max_per_source: None,
+        listed: false,
+    };
+
+    /// Small limits, and no timeout that ends a ready connection. Waits after failures are so long
+    /// that a random wait of zero does not happen.
+    pub const SMALL: Self = Self {
+        capacity: (1, 2),
+        max_connections: 3,
+        max_waiters: 2,
+        lifetime_jitter: 0.0,
+        interval: (seconds(2), seconds(8)),
+        max_dials: 2,
+        dial_timeout: seconds(5),
+        backoff: (seconds(20), seconds(70)),
+        max_handshakes: 2,
+        ..Self::DEFAULT
+    };
+
+    setters! {
+        seed: u64,
+        max_connections: u32,
+        max_waiters: u32,
+        take_order: TakeOrder,
+        handshake_timeout: Duration,
+        lifetime_jitter: f64,
+        claim_timeout: Duration,
+        reuse_delay: Duration,
+        drain_timeout: Duration,
+        control_connection: bool,
+        ids: IdExchange,
+        tuning: Tuning,
+        max_dials: u32,
+        dial_timeout: Duration,
+        max_handshakes: u32,
+        listed: bool,
+    }
+
+    optional_setters! {
+        idle_timeout: Duration,
+        max_lifetime: Duration,
+        max_per_source: u32,
+    }
+
+    #[must_use]
+    pub const fn capacity(mut self, low: u32, high: u32) -> Self {
+        self.capacity = (low, high);
+        self
+    }
+
+    #[must_use]
+    pub const fn interval(mut self, bounds: RangeInclusive<Duration>) -> Self {
+        self.interval = (*bounds.start(), *bounds.end());
+        self
+    }
+
+    #[must_use]
+    pub const fn backoff(mut self, base: Duration, cap: Duration) -> Self {
+        self.backoff = (base, cap);
+        self
+    }
+
+    #[must_use]
+    pub const fn id_format(mut self, format: IdFormat) -> Self {
+        self.ids = IdExchange::Wire(format);
+        self
+    }
+
+    /// Decodes a setup from bytes; zeros give a simple one.
+    pub fn arbitrary(next: &mut impl FnMut() -> u8) -> Self {
+        let mut pick = |from: &[u32]| from[usize::from(next()) % from.len()];
+        let min = pick(&[1, 2, 3, 5]);
+        let max = min + pick(&[0, 1, 3, 7]);
+        let interval =
+            [(2000, 8000), (1000, 1000), (100, 1000), (50, 450)][pick(&[0, 1, 2, 3]) as usize];
+        let ms = |millis: u32| Duration::from_millis(millis.into());
+        let optional = |millis: u32| (millis > 0).then(|| ms(millis));
+        Self {
+            seed: pick(&[1, 2, 3, 4, 5, 6, 7, 8]).into(),
+            capacity: (min, max),
+            max_connections: max + pick(&[0, 1, 2, 8]),
+            max_waiters: pick(&[8, 2, 1, 3]),
+            take_order: [TakeOrder::OldestFirst, TakeOrder::NewestFirst][pick(&[0, 1]) as usize],
+            handshake_timeout: ms(pick(&[10_000, 1000])),
+            idle_timeout: optional(pick(&[0, 3000, 9000])),
+            max_lifetime: optional(pick(&[0, 20_000, 4000])),
+            lifetime_jitter: f64::from(pick(&[0, 0, 0, 0, 0, 0, 0, 1])),
+            claim_timeout: ms(pick(&[30_000, 2000])),
+            reuse_delay: ms(pick(&[0, 500, 2000])),
+            drain_timeout: ms(pick(&[1000, 20_000])),
+            control_connection: false,
+            ids: if pick(&[1, 1, 0]) == 1 { IdExchange::default() } else { IdExchange::None },
+            tuning: [Tuning::Demand, Tuning::NodePass][pick(&[0, 1]) as usize],
+            interval: (ms(interval.0), ms(interval.1)),
+            max_dials: pick(&[32, 1, 2, 3]),
+            dial_timeout: ms(pick(&[5000, 1500])),
+            backoff: (ms(pick(&[20_000, 5000])), ms(pick(&[70_000, 20_000]))),
+            max_handshakes: pick(&[256, 1, 2, 3]),
+            max_per_source: match pick(&[0, 1, 2, 4]) {
+                0 => None,
+                limit => Some(limit),
+            },
+            listed: pick(&[0, 0, 1]) == 1,
+        }
+    }
+
+    /// How many bytes [`arbitrary`](Self::arbitrary) takes.
+    pub const BYTES: usize = 24;
+
+    // --- what the settings mean -----------------------------------------------------------------
+
+    /// Whether lifetimes are exact. Where they are not, the naive pool is not asked.
+    pub fn is_exact(&self) -> bool {
+        self.lifetime_jitter <= 0.0 || self.max_lifetime.is_none()
+    }
+
+    pub const fn ids_exchanged(&self) -> bool {
+        matches!(self.ids, IdExchange::Wire(_))
+    }
+
+    /// The most connections of one source.
+    pub fn most_per_source(&self) -> u32 {
+        self.max_per_source.unwrap_or(u32::MAX)
+    }
+
+    /// How long a connection may stay in a state; `None` if nothing limits it.
+    pub const fn period(&self, state: State) -> Option<Duration> {
+        match state {
+            State::Dialing => Some(self.dial_timeout),
+            State::Handshaking => Some(self.handshake_timeout),
+            State::Idle => self.idle_timeout,
+            State::Claimed => Some(self.claim_timeout),
+            State::Resting => Some(self.reuse_delay),
+            State::Checking => Some(self.drain_timeout),
+            // Granted, leased.
+            _ => None,
+        }
+    }
+
+    /// The latest end of the lifetime of a connection in this state, if the pool ends it then.
+    pub fn end_of(&self, established: Option<Instant>, state: State) -> Option<Instant> {
+        let most = self.max_lifetime.filter(|_| matches!(state, State::Idle | State::Resting));
+        Some(established? + most?)
+    }
+
+    /// The longest wait for the next attempt when one fails after so many failures.
+    pub fn longest_wait(&self, failures_before: u32) -> Duration {
+        let (base, cap) = self.backoff;
+        let factor = 1u32.checked_shl(failures_before).unwrap_or(u32::MAX);
+        base.saturating_mul(factor).min(cap)
+    }
+
+    /// The longest time after which a machine of this setup may be due.
+    pub fn longest_period(&self) -> Duration {
+        let periods = State::ALL.iter().filter_map(|state| self.period(*state));
+        let others = [self.interval.1, self.backoff.1].into_iter().chain(self.max_lifetime);
+        periods.chain(others).max().unwrap_or_default()
+    }
+
+    pub fn client(&self) -> Result<ClientConfig, ConfigError> {
+        common!(ClientConfig::builder(), self)
+            .capacity(self.capacity.0..=self.capacity.1)
+            .ids(self.ids)
+            .tuning(self.tuning)
+            .interval(self.interval.0..=self.interval.1)
+            .max_dials(self.max_dials)
+            .dial_timeout(self.dial_timeout)
+            .backoff(self.backoff.0, self.backoff.1)
+            .build()
+    }
+
+    pub fn server(&self) -> Result<ServerConfig, ConfigError> {
+        let config = common!(ServerConfig::builder(), self)
+            .capacity(self.capacity.1)
+            .id_format(match self.ids {
+                IdExchange::Wire(format) => format,
+                IdExchange::None => IdFormat::default(),
+            })
+            .max_handshakes(self.max_handshakes)
+            .max_per_source(self.max_per_source);
+        match self.listed.then(|| "10.0.0.0/8".parse()) {
+            Some(Ok(allow)) => config.allow(allow).build(),
+            _ => config.build(),
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! An end: a machine, whose every call is entered in the ledger and checked.
+
+use std::collections::VecDeque;
+
+use pool_proto::{
+    Acquired, Action, Admission, CheckResult, Collected, ConnId, Event, Instant, Lease, Rejected,
+    State, Stats, Stock, Token, WaitOutcome, WaiterId,
+};
+
+use crate::call::{Answer, AnyMachine, Call, Pool, drain};
+use crate::ledger::Ledger;
+use crate::oracle::Shadow;
+use crate::setup::{Setup, Side};
+use crate::violation::{Verdict, Violation, ensure};
+
+/// A machine and the ledger that is kept of it.
+pub(crate) struct End {
+    machine: AnyMachine,
+    pub(crate) ledger: Ledger,
+    /// Where the options want it, the naive pool.
+    shadow: Option<Shadow>,
+    /// How far this end's clock is ahead of the world's, in nanoseconds.
+    pub(crate) skew: i64,
+    /// Actions that are entered in the ledger and not yet carried out.
+    pub(crate) did: VecDeque<Action<u32>>,
+}
+
+impl End {
+    /// A new machine.
+    pub(crate) fn new(side: Side, setup: &Setup, now: u64, skew: i64) -> Verdict<Self> {
+        let at = Instant::from_nanos(now.saturating_add_signed(skew));
+        let machine = AnyMachine::new(side, setup, at).map_err(|error| Violation {
+            invariant: "the simulation itself",
+            seen: format!("{side:?}: {error}"),
+        })?;
+        let ledger = Ledger::new(side, setup, at, &machine);
+        Ok(Self { machine, ledger, shadow: None, skew, did: VecDeque::new() })
+    }
+
+    pub(crate) const fn setup(&self) -> &Setup {
+        self.ledger.setup()
+    }
+
+    // --- time -----------------------------------------------------------------------------------
+
+    /// Reads this end's clock, which may go back: the machine has to cope.
+    pub(crate) fn clock(&self, now: u64) -> Instant {
+        Instant::from_nanos(now.saturating_add_signed(self.skew))
+    }
+
+    /// When the machine is due, in the world's time.
+    pub(crate) fn due(&self) -> Option<u64> {
+        let due = self.machine.poll_timeout()?;
+        Some(due.as_nanos().saturating_add_signed(self.skew.saturating_neg()))
+    }
+
+    // --- calls ----------------------------------------------------------------------------------
+
+    /// Enters what a new machine does first; from here on it is compared with the naive pool, if so
+    /// wanted.
+    pub(crate) fn start(&mut self, oracle: bool) -> Verdict {
+        let actions = drain(&mut self.machine);
+        self.ledger.start(&actions, &self.machine)?;
+        if oracle {
+            let (setup, began) = (self.ledger.setup(), self.ledger.seen());
+            self.shadow = Shadow::new(setup, self.ledger.side(), began, &actions);
+        }
+        self.did.extend(actions);
+        Ok(())
+    }
+
+    fn make(&mut self, now: u64, call: &Call) -> Verdict<Answer> {
+        let clock = self.clock(now);
+        self.ledger.begin(call, clock)?;
+        let (answer, actions) = call.make(&mut self.machine, clock);
+        self.ledger.settle(call, &answer, &actions, &self.machine)?;
+        if let Some(shadow) = &mut self.shadow {
+            shadow.follow(clock, call, &answer, &actions);
+            shadow.compare(self.ledger.stats(), &self.machine);
+        }
+        self.did.extend(actions);
+        Ok(answer)
+    }
+
+    pub(crate) fn timeout(&mut self, now: u64) -> Verdict {
+        self.make(now, &Call::Timeout).map(drop)
+    }
+
+    pub(crate) fn event(&mut self, now: u64, event: Event<u32>) -> Verdict {
+        self.make(now, &Call::Event(event)).map(drop)
+    }
+
+    pub(crate) fn acquire(&mut self, now: u64, again: bool) -> Verdict<Acquired<u32>> {
+        let call = if again { Call::AcquireAgain } else { Call::Acquired };
+        acquired(self.make(now, &call)?)
+    }
+
+    pub(crate) fn acquire_by_id(&mut self, now: u64, id: ConnId) -> Verdict<Acquired<u32>> {
+        acquired(self.make(now, &Call::AcquireById(id))?)
+    }
+
+    pub(crate) fn wait_ready(&mut self, now: u64, ready: u32) -> Verdict<Stock> {
+        match self.make(now, &Call::WaitReady(ready))? {
+            Answer::Stock(stock) => Ok(stock),
+            other => unexpected(&other),
+        }
+    }
+
+    pub(crate) fn collect(&mut self, now: u64, waiter: WaiterId) -> Verdict<Collected<u32>> {
+        match self.make(now, &Call::Collect(waiter))? {
+            Answer::Collected(collected) => Ok(collected),
+            other => unexpected(&other),
+        }
+    }
+
+    /// Cancels a waiter that is known, after which there is nothing to collect.
+    pub(crate) fn cancel(&mut self, now: u64, waiter: WaiterId) -> Verdict {
+        let outcome = self.make(now, &Call::Cancel(waiter))?;
+        let known = outcome != Answer::Outcome(WaitOutcome::Unknown);
+        ensure!(known, "5: one outcome for each waiter", "{waiter:?}: {outcome:?}");
+        let after = self.collect(now, waiter)?;
+        let none = matches!(after, Collected::Unknown);
+        ensure!(none, "5: nothing after a cancel", "{waiter:?}: {after:?}");
+        Ok(())
+    }
+
+    pub(crate) fn put(
+        &mut self,
+        now: u64,
+        token: Token,
+        connection: u32,
+        drained: Option<CheckResult>,
+    ) -> Verdict {
+        let call = match drained {
+            Some(result) => Call::PutDrained(token, connection, result),
+            None => Call::Put(token, connection),
+        };
+        self.make(now, &call).map(drop)
+    }
+
+    pub(crate) fn reject(&mut self, now: u64, lease: &Lease<u32>, result: CheckResult) -> Verdict {
+        self.make(now, &Call::Reject(lease.token, lease.connection, result)).map(drop)
+    }
+
+    pub(crate) fn clean(&mut self, now: u64) -> Verdict {
+        self.make(now, &Call::Clean).map(drop)
+    }
+
+    pub(crate) fn flush(&mut self, now: u64) -> Verdict {
+        self.make(now, &Call::Flush).map(drop)
+    }
+
+    /// Closes twice: the second time does nothing.
+    pub(crate) fn close(&mut self, now: u64) -> Verdict {
+        self.make(now, &Call::Close)?;
+        self.make(now, &Call::Close).map(drop)
+    }
+
+    /// A peer of this source connects; a client does not admit any.
+    pub(crate) fn admit(&mut self, now: u64, source: u16) -> Verdict<Result<Admission, Rejected>> {
+        let [high, low] = source.to_be_bytes();
+        match self.make(now, &Call::Admit([10, 0, high, low].into()))? {
+            Answer::Admitted(admission) => Ok(admission),
+            other => unexpected(&other),
+        }
+    }
+
+    // --- questions --------------------------------------------------------------------------
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.machine.stats()
+    }
+
+    /// The state of a connection; `None` if it has ended.
+    pub(crate) fn state(&self, token: Token) -> Option<State> {
+        self.machine.state_of(token)
+    }
+
+    /// 1 and 8: everything has come out.
+    pub(crate) fn check_end(&self) -> Verdict {
+        self.ledger.check_end(&self.machine)
+    }
+}
+
+fn acquired(answer: Answer) -> Verdict<Acquired<u32>> {
+    match answer {
+        Answer::Acquired(acquired) => Ok(acquired),
+        other => unexpected(&other),
+    }
+}
+
+fn unexpected<T>(answer: &Answer) -> Verdict<T> {
+    Err(Violation { invariant: "the simulation itself", seen: format!("{answer:?}") })
+}
