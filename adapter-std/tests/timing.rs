@@ -22,21 +22,21 @@ fn a_dial_past_its_deadline_starts_no_handshake() -> Result<(), Box<dyn Error>> 
     let address = listener.local_addr()?;
     let config = ClientConfig::builder().capacity(1..=1).dial_timeout(Duration::from_millis(50));
     let (begin, begun) = mpsc::channel();
-    let (go, told) = mpsc::channel::<()>();
-    let told = Mutex::new(told);
+    let (go, permits) = mpsc::channel::<()>();
+    let permits = Mutex::new(permits);
     let builder = ClientPool::builder().config(config.build()?).tls(ClientTls::self_signed()?);
     let pool = builder.connect_with(move || {
         // Later dials wait for the lock, and fail when the test ends.
-        let told = told.lock().map_err(|_| io::Error::other("an earlier dial panicked"))?;
+        let permits = permits.lock().map_err(|_| io::Error::other("an earlier dial panicked"))?;
         begin.send(()).map_err(io::Error::other)?;
-        told.recv().map_err(io::Error::other)?;
+        permits.recv().map_err(io::Error::other)?;
         TcpStream::connect(address)
     })?;
     begun.recv_timeout(SOON)?;
     let timeouts = || pool.stats().totals.dial_timeouts;
     let (before, began) = (timeouts(), MonotonicClock.now());
     while timeouts() == before {
-        assert!(MonotonicClock.now().since(began) < SOON, "the dial was not given up");
+        assert!(MonotonicClock.now().since(began) < SOON, "the dial did not time out");
         std::thread::yield_now();
     }
     go.send(())?;

@@ -193,10 +193,10 @@ fn a_balancer_needs_no_timer_of_a_runtime_that_has_shut_down() {
     drop(balancer);
 }
 
-/// Waits, without a timer, until `pool` has a waiter or has had one that gave up.
+/// Waits, without a timer, until `pool` has a waiter, or has had one that was cancelled.
 async fn eventually_waiting(pool: &ServerPool) {
-    let has_come = |stats: Stats| u64::from(stats.waiters) + stats.totals.cancelled > 0;
-    while !has_come(pool.stats()) {
+    let has_queued = |stats: Stats| u64::from(stats.waiters) + stats.totals.cancelled > 0;
+    while !has_queued(pool.stats()) {
         tokio::task::yield_now().await;
     }
 }

@@ -15,12 +15,12 @@ const VISITORS: u64 = 1600;
 /// the client pool, whose whole stock dies at once.
 pub(crate) async fn outages(checks: &mut Checks) -> Result<(), Failure> {
     let began = Instant::now();
-    let phase = Phase::begin("the server goes away for 3 s under load", VISITORS);
+    let phase = Phase::begin("the server is down for 3 s under load", VISITORS);
     let (accepting, dialling) = tokio::try_join!(
         outage::run(Side::Accepting, &phase),
         outage::run(Side::Dialling, &phase)
     )?;
-    phase.end(&format!("✓ went through two outages of 3 s in {}", time(began.elapsed())));
+    phase.end(&format!("✓ survived two outages of 3 s in {}", time(began.elapsed())));
     let both = [&accepting, &dialling];
     let row = |name: &str, show: fn(&Outage) -> String| {
         let mut row = vec![name.to_owned()];

@@ -37,9 +37,9 @@ pub(super) fn processor_time(process: u32) -> Option<Duration> {
     Some(Duration::from_millis(ticks * 10))
 }
 
-/// Returns the result of `look` once 50 further looks have not changed it: earlier scenarios may still
-/// be cleaning up. It counts looks, each after a pause of 1 ms, and not time: on a busy machine, 50 ms
-/// may pass in which no other thread has run.
+/// Returns the result of `look` once 50 further looks have not changed it: earlier scenarios may
+/// still be cleaning up. It counts looks, each after a pause of 1 ms, and not time: on a busy
+/// machine, 50 ms may pass in which no other thread has run.
 pub(super) fn settled<T: PartialEq + Debug>(look: impl Fn() -> T) -> T {
     let mut last = look();
     let mut same = 0;

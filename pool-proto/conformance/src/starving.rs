@@ -46,7 +46,8 @@ impl Starving {
     /// Starts this program again, limited to `descriptors` descriptors.
     ///
     /// Only an exclusive scenario may call this: from its fork to its exec, the child holds all
-    /// descriptors of this process, and keeps alive the sockets that other scenarios close meanwhile.
+    /// descriptors of this process, and keeps alive the sockets that other scenarios close
+    /// meanwhile.
     pub(super) fn start(ends: &Ends, descriptors: usize) -> Self {
         let mut child = Command::new("sh")
             .args(["-c", &format!("ulimit -n {descriptors}; exec \"$0\"")])

@@ -147,14 +147,14 @@ fn a_waiter_during_a_flush_is_served_by_new_connections(ends: &Ends) {
     let config = client_config().capacity(2..=2).max_connections(2);
     let client = ends.dial(TlsMode::None, config, server.address());
     // All connections that the limit allows: no waiter can be served before the flush.
-    let held = [client.take(), client.take()];
+    let leased = [client.take(), client.take()];
     let (any, stock) = (client.clone_handle(), client.clone_handle());
     let any = spawn(move || any.take());
     let stock = spawn(move || stock.wait_ready(1, SOON));
     eventually(|| client.stats(), |stats| stats.waiters == 2);
     client.flush();
     let taken = any.soon();
-    assert!(held.iter().all(|held| held.id() != taken.id()));
+    assert!(leased.iter().all(|leased| leased.id() != taken.id()));
     stock.soon().unwrap();
 }
 

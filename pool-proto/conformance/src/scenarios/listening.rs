@@ -81,8 +81,8 @@ fn a_closed_server_frees_its_port(ends: &Ends) {
     }
 }
 
-/// The other handle stands for a child process, which holds the descriptors of its parent between fork
-/// and exec.
+/// The other handle stands for a child process, which holds the descriptors of its parent between
+/// fork and exec.
 fn a_closed_server_frees_its_port_while_another_handle_exists(ends: &Ends) {
     let address = unused_address();
     let (text, server) = (address.to_string(), bind(ends, &address.to_string()).unwrap());

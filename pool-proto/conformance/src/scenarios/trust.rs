@@ -159,8 +159,8 @@ fn tls12_server_hello() -> Vec<u8> {
     tls12_hello(2, &[0xC0, 0x2B, 0])
 }
 
-/// A record with one message: the version TLS 1.2, a random of 32 bytes, an empty session id, and the
-/// rest.
+/// A record with one message: the version TLS 1.2, a random of 32 bytes, an empty session id, and
+/// the rest.
 fn tls12_hello(kind: u8, rest: &[u8]) -> Vec<u8> {
     let length = u8::try_from(35 + rest.len()).unwrap();
     let header = [22, 3, 3, 0, length + 4, kind, 0, 0, length];

@@ -229,9 +229,9 @@ fn a_cancelled_waiter_leaves_its_turn_to_the_next(ends: &Ends) {
     let (first, second) = (client.clone_handle(), client.clone_handle());
     let first =
         spawn(move || first.acquire_then_cancel(None, Duration::from_millis(100)).is_none());
-    // On a busy machine the first waiter may have given up already.
-    let came = |stats: &Stats| u64::from(stats.waiters) + stats.totals.cancelled == 1;
-    eventually(|| client.stats(), came);
+    // On a busy machine, the first waiter may have been cancelled already.
+    let queued = |stats: &Stats| u64::from(stats.waiters) + stats.totals.cancelled == 1;
+    eventually(|| client.stats(), queued);
     let second = spawn(move || second.take());
     assert!(first.soon());
     eventually(|| client.stats(), |stats| stats.waiters == 1);
