@@ -1,19 +1,19 @@
-//! Stands in for [`tls`](crate::tls) in builds without that feature.
+//! Placeholders for the types of `tls` in builds without that feature.
 //!
-//! No value of these types exists: an `Option` of one is always `None`, and takes no space. The rest
-//! of the crate is thereby compiled from the same source with and without TLS.
+//! The types have no values, so an `Option` of one is always `None` and takes no space. The rest of the
+//! crate compiles from the same source with and without TLS.
 
 use std::io::{self, IoSlice, Read, Write};
 
-/// Settings of a client that no build without TLS can have.
+/// The TLS settings of a client.
 #[derive(Clone, Debug)]
 pub enum ClientTls {}
 
-/// Settings of a server that no build without TLS can have.
+/// The TLS settings of a server.
 #[derive(Clone, Debug)]
 pub enum ServerTls {}
 
-/// The TLS state of a connection that no build without TLS can have.
+/// The TLS state of a connection.
 pub(crate) enum TlsConnection {}
 
 impl TlsConnection {

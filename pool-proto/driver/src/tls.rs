@@ -73,8 +73,9 @@
 //! }
 //! ```
 //!
-//! The provider does all cryptography of a connection. Fingerprints are the exception: they are
-//! computed by the crate sha2, because a [`Fingerprint`] can be made without any configuration.
+//! The provider does all cryptography of a connection. Two things are done outside of it. Fingerprints
+//! are computed by the crate sha2, because [`Fingerprint::of`] takes no provider. The key and the
+//! signature of a fresh self-signed certificate are made by rcgen, with *ring* or aws-lc-rs.
 //!
 //! # An application with its own rustls
 //!
