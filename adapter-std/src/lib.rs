@@ -92,6 +92,8 @@
 //! The parts that all adapters share (the pool, its builders and its driver, TLS, the handshake,
 //! checks, leases) are in [`pool_driver`]; the state machine is [`pool_proto`].
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod pools;
 mod runtime;
 mod stream;

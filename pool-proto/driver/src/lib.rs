@@ -42,6 +42,8 @@
 //! A trait for runtimes costs a reader an indirection. Three copies of a driver, an accept loop, two
 //! builders and a pool cost more: a fault mended in one copy stayed in the others.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod clock;
 pub mod connection;
 mod error;
