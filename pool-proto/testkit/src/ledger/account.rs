@@ -237,7 +237,10 @@ impl Ledger {
                 );
                 self.ends(token, reason)
             }
-            Action::Wake { waiter } => self.waiting.woken(waiter, self.step.grant_lost),
+            Action::Wake { waiter } => {
+                let strict = !(self.setup.control_connection && matches!(call, Call::Close));
+                self.waiting.woken(waiter, self.step.grant_lost, strict)
+            }
         }
     }
 

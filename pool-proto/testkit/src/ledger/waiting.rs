@@ -18,10 +18,13 @@ pub enum Want {
 pub(super) struct Waiting {
     /// Waiters that have not collected their outcome, in the order in which they came.
     open: Vec<(WaiterId, Want)>,
-    /// Without an outcome, in the order in which those of one kind are to be served.
-    queue: Vec<(WaiterId, Want)>,
+    /// Without an outcome, each with its rank: of those of one kind, the lowest is to be served first.
+    queue: Vec<(WaiterId, Want, i64)>,
     /// Woken, in that order, and not collected.
     called: Vec<(WaiterId, Want)>,
+    /// The rank of the next waiter that goes to the front, or to the back, of its queue.
+    front: i64,
+    back: i64,
     /// The waiter that collected in this call. If its connection had expired and it was granted another
     /// at once, a wake for it follows, which means nothing any more.
     last: Option<WaiterId>,
@@ -40,11 +43,17 @@ impl Waiting {
         ensure!(fresh, "5: each waiter is one", "{waiter:?} is used again");
         self.open.push((waiter, want));
         if front {
-            self.queue.insert(0, (waiter, want));
+            self.put_in_front(waiter, want);
+            self.front -= 1;
         } else {
-            self.queue.push((waiter, want));
+            self.back += 1;
+            self.queue.push((waiter, want, self.back));
         }
         Ok(())
+    }
+
+    fn put_in_front(&mut self, waiter: WaiterId, want: Want) {
+        self.queue.push((waiter, want, self.front));
     }
 
     pub(super) fn open(&self) -> &[(WaiterId, Want)] {
@@ -67,17 +76,17 @@ impl Waiting {
 
     /// How many wait for any connection.
     pub(super) fn for_any(&self) -> usize {
-        self.queue.iter().filter(|(_, want)| *want == Want::Any).count()
+        self.queue.iter().filter(|(_, want, _)| *want == Want::Any).count()
     }
 
     /// How many wait for any connection or for stock.
     pub(super) fn for_supply(&self) -> usize {
-        self.queue.iter().filter(|(_, want)| !matches!(want, Want::Id(_))).count()
+        self.queue.iter().filter(|(_, want, _)| !matches!(want, Want::Id(_))).count()
     }
 
     /// The smallest stock that is waited for.
     pub(super) fn least_stock(&self) -> Option<u32> {
-        let stocks = self.queue.iter().filter_map(|(_, want)| match want {
+        let stocks = self.queue.iter().filter_map(|(_, want, _)| match want {
             Want::Stock(ready) => Some(*ready),
             _ => None,
         });
@@ -86,37 +95,46 @@ impl Waiting {
 
     /// Whether a waiter waits for this id.
     pub(super) fn wants(&self, id: ConnId) -> bool {
-        self.queue.iter().any(|(_, want)| *want == Want::Id(id))
+        self.queue.iter().any(|(_, want, _)| *want == Want::Id(id))
     }
 
     /// The machine wakes a waiter: it must be the first of its queue.
     ///
     /// A waiter whose grant was lost (`grant_lost`) may have been granted another connection in the
     /// same call, and is woken for that again.
-    pub(super) fn woken(&mut self, waiter: WaiterId, grant_lost: bool) -> Verdict {
-        let at = self.queue.iter().position(|(queued, _)| *queued == waiter);
+    ///
+    /// The order is not `strict` where waiters by the id of a control connection are refused by a
+    /// close: of these alone, one may have returned to the front.
+    pub(super) fn woken(&mut self, waiter: WaiterId, grant_lost: bool, strict: bool) -> Verdict {
+        let at = self.queue.iter().position(|(queued, ..)| *queued == waiter);
         let Some(at) = at else {
             let replaced = grant_lost && self.called.iter().any(|(called, _)| *called == waiter);
             let over = self.last == Some(waiter);
             ensure!(replaced || over, "5: each waiter is woken once", "{waiter:?}");
             return Ok(());
         };
-        let (_, want) = self.queue[at];
-        let first = self.queue.iter().position(|(_, other)| *other == want);
-        let in_turn = first == Some(at);
-        ensure!(in_turn, "5: waiters are served in order", "{waiter:?} for {want:?}");
-        self.called.push(self.queue.remove(at));
+        let (_, want, rank) = self.queue.remove(at);
+        let passed = self.queue.iter().any(|(_, other, before)| *other == want && *before < rank);
+        let lax = !strict && want == Want::Id(ConnId::ZERO);
+        ensure!(lax || !passed, "5: waiters are served in order", "{waiter:?} for {want:?}");
+        self.called.push((waiter, want));
         Ok(())
     }
 
     /// Woken waiters that wait again, because their connection ended before they collected it: they
-    /// return to the front.
+    /// return to the front. Of several in one call, the order in which their connections ended decides,
+    /// which is not promised.
     pub(super) fn connection_lost(&mut self, waits: impl Fn(WaiterId) -> bool) {
+        let mut lost = false;
         for at in (0..self.called.len()).rev() {
             if waits(self.called[at].0) {
-                let waiter = self.called.remove(at);
-                self.queue.insert(0, waiter);
+                let (waiter, want) = self.called.remove(at);
+                self.put_in_front(waiter, want);
+                lost = true;
             }
+        }
+        if lost {
+            self.front -= 1;
         }
     }
 
@@ -126,15 +144,17 @@ impl Waiting {
         waiter: WaiterId,
         answer: &Collected<u32>,
     ) -> Verdict<Option<Want>> {
-        let queued = self.queue.iter().find(|(other, _)| *other == waiter).map(|(_, want)| *want);
+        let queued = self.queue.iter().find(|(other, ..)| *other == waiter);
+        let queued = queued.map(|(_, want, _)| *want);
         let called = self.called.iter().position(|(other, _)| *other == waiter);
         match (answer, queued, called) {
             (Collected::Waiting, Some(want), None) => Ok(Some(want)),
             // The connection expired at this moment: the waiter waits again, or has another.
             (Collected::Waiting, None, Some(at)) => {
-                let entry = self.called.remove(at);
-                self.queue.insert(0, entry);
-                Ok(Some(entry.1))
+                let (_, want) = self.called.remove(at);
+                self.put_in_front(waiter, want);
+                self.front -= 1;
+                Ok(Some(want))
             }
             (Collected::Unknown, None, None) => Ok(None),
             (Collected::Ready(_) | Collected::Refused(_) | Collected::Stocked, None, Some(at)) => {
@@ -167,9 +187,10 @@ impl Waiting {
     }
 
     fn end(&mut self, waiter: WaiterId) {
-        for waiters in [&mut self.open, &mut self.queue, &mut self.called] {
+        for waiters in [&mut self.open, &mut self.called] {
             waiters.retain(|(other, _)| *other != waiter);
         }
+        self.queue.retain(|(other, ..)| *other != waiter);
         self.past.push(waiter);
     }
 }

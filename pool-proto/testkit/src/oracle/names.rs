@@ -28,9 +28,13 @@ pub fn foreign() -> (Token, WaiterId) {
     })
 }
 
-/// An id that no machine makes.
+/// An id that no machine makes: number 2 is the zero id, which names a control connection if there is
+/// to be one.
 pub const fn made(number: u8) -> ConnId {
-    ConnId::from_bytes([0xff, 0xff, 0xff, number])
+    match number {
+        2 => ConnId::ZERO,
+        other => ConnId::from_bytes([0xff, 0xff, 0xff, other]),
+    }
 }
 
 const PEERS: [&str; 7] = [

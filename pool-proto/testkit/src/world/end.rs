@@ -48,6 +48,14 @@ impl End {
         Instant::from_nanos(now.saturating_add_signed(self.skew))
     }
 
+    /// Sets a clock that was set back forward again, to the latest time that the machine was told.
+    pub(crate) fn catch_up(&mut self, now: u64) {
+        // The clock may have been set back beyond zero, where it stands still.
+        let clock = i128::from(now) + i128::from(self.skew);
+        let behind = i128::from(self.ledger.seen().as_nanos()) - clock;
+        self.skew = self.skew.saturating_add_unsigned(u64::try_from(behind).unwrap_or(0));
+    }
+
     /// When the machine is due, in the world's time.
     pub(crate) fn due(&self) -> Option<u64> {
         let due = self.machine.poll_timeout()?;

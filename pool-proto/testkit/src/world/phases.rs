@@ -253,8 +253,7 @@ impl World {
             // A clock that was set back catches up.
             let now = self.now;
             let end = self.end(side);
-            let behind = end.ledger.seen().as_nanos().saturating_sub(end.clock(now).as_nanos());
-            end.skew = end.skew.saturating_add_unsigned(behind);
+            end.catch_up(now);
             self.carry_out(side)?;
         }
         if !self.listening {
