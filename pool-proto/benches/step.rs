@@ -10,7 +10,6 @@
 //! A figure beyond its aim is marked `MISS`; benchmarks do not fail builds.
 
 use std::error::Error;
-use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use pool_proto::{
     Accepting, Acquired, Action, CheckResult, Client, ClientConfig, ConnId, Dialing, Event,
     IdExchange, IdFormat, Instant, Lease, Machine, Role, Server, ServerConfig, Token,
 };
-use rustix::time::{ClockId, clock_gettime};
+use pool_testkit::measure::{Spread, timed};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -52,47 +51,6 @@ fn main() -> Outcome {
     };
     println!("pool-proto step bench, {name}: median (p10-p90) of thread time; all timers on");
     machines(&effort)
-}
-
-fn nanos(clock: ClockId) -> u64 {
-    let time = clock_gettime(clock);
-    let whole = u64::try_from(time.tv_sec).unwrap_or_default();
-    whole * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or_default()
-}
-
-/// Returns the time that `act` takes, in nanoseconds of this thread. Other users of the processor do not
-/// count, though they slow it down through the caches.
-fn timed<T>(act: impl FnOnce() -> T) -> (f64, T) {
-    let start = nanos(ClockId::ThreadCPUTime);
-    let result = black_box(act());
-    ((nanos(ClockId::ThreadCPUTime) - start) as f64, result)
-}
-
-/// Median, tenth and ninetieth percentile.
-struct Spread {
-    median: f64,
-    low: f64,
-    high: f64,
-}
-
-impl Spread {
-    fn of(mut samples: Vec<f64>) -> Self {
-        samples.sort_unstable_by(f64::total_cmp);
-        let last = samples.len().saturating_sub(1);
-        let at = |percent: usize| {
-            let sample = samples.get(last * percent / 100);
-            sample.copied().unwrap_or(f64::NAN)
-        };
-        Self { median: at(50), low: at(10), high: at(90) }
-    }
-
-    fn show(&self) -> String {
-        format!("{:7.1} ({:.1}-{:.1})", self.median, self.low, self.high)
-    }
-
-    fn verdict(&self, aim: f64) -> &'static str {
-        if self.median <= aim { "ok" } else { "MISS" }
-    }
 }
 
 // --- the machine ------------------------------------------------------------------------------------

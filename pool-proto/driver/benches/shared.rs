@@ -17,7 +17,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use pool_driver::Clock;
 use pool_driver::shared::{Command, Leased, PoolConnection, Revoke, SharedMachine};
 use pool_proto::{CheckResult, Client, ClientConfig, CloseReason, ConnId, Dialing, Event, Instant};
-use rustix::time::{ClockId, clock_gettime};
+use pool_testkit::measure::{Spread, nanos, timed};
+use rustix::time::ClockId;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -46,47 +47,6 @@ fn main() -> Outcome {
     };
     println!("pool-driver shared bench, {name}: median (p10-p90) of thread time");
     shared_machines(&effort)
-}
-
-fn nanos(clock: ClockId) -> u64 {
-    let time = clock_gettime(clock);
-    let whole = u64::try_from(time.tv_sec).unwrap_or_default();
-    whole * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or_default()
-}
-
-/// Measures `act` in nanoseconds of this thread's processor time, so that other threads do not count
-/// (although they do slow it down, through the caches).
-fn timed<T>(act: impl FnOnce() -> T) -> (f64, T) {
-    let start = nanos(ClockId::ThreadCPUTime);
-    let result = black_box(act());
-    ((nanos(ClockId::ThreadCPUTime) - start) as f64, result)
-}
-
-/// Median, tenth and ninetieth percentile.
-struct Spread {
-    median: f64,
-    low: f64,
-    high: f64,
-}
-
-impl Spread {
-    fn of(mut samples: Vec<f64>) -> Self {
-        samples.sort_unstable_by(f64::total_cmp);
-        let last = samples.len().saturating_sub(1);
-        let at = |percent: usize| {
-            let sample = samples.get(last * percent / 100);
-            sample.copied().unwrap_or(f64::NAN)
-        };
-        Self { median: at(50), low: at(10), high: at(90) }
-    }
-
-    fn show(&self) -> String {
-        format!("{:7.1} ({:.1}-{:.1})", self.median, self.low, self.high)
-    }
-
-    fn verdict(&self, target: f64) -> &'static str {
-        if self.median <= target { "ok" } else { "MISS" }
-    }
 }
 
 /// A connection without any events.

@@ -9,6 +9,7 @@
 //! | [`harness`] | a driver without I/O, for unit tests |
 //! | [`world`] | a client, a server, a network that fails, and users, in virtual time |
 //! | [`fuzz`] | the bodies of the fuzz targets |
+//! | [`measure`] | measuring a step of a benchmark |
 //!
 //! The binary `simulate` lives through many worlds.
 #![allow(
@@ -26,6 +27,7 @@ pub mod call;
 pub mod fuzz;
 pub mod harness;
 pub mod ledger;
+pub mod measure;
 pub mod oracle;
 pub mod setup;
 pub mod violation;
