@@ -10,13 +10,15 @@
 //! The machines are the real ones, and so are the ids on the wire; sockets, TLS and time are made
 //! up. Each seed lives through three phases: faults, in which only safety is asked for; no faults, in
 //! which liveness must follow; and the close. After every call the [ledger](pool_testkit::ledger) of
-//! its machine checks the invariants. The [world](pool_testkit::world) checks these in addition:
+//! its machine checks the invariants. The [`world`] checks these in addition:
 //!
 //! - 4: both ends of a connection have one id, and every byte behind it reaches its lessee, in order.
 //! - 7: when faults stop, waiters are served and the stock fills up within bounds.
 //! - 8: after a close everything comes out.
 //! - 9: clocks jump, events come late or for nothing, and nothing panics.
 //! - 10: the same seed gives the same log.
+
+#![allow(clippy::indexing_slicing, reason = "tables are indexed by the simulation's own enums")]
 
 mod report;
 
