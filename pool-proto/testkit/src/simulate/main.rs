@@ -18,6 +18,8 @@
 //! - 9: clocks jump, events come late or for nothing, and nothing panics.
 //! - 10: the same seed gives the same log.
 
+#![allow(clippy::indexing_slicing, reason = "tables are indexed by the simulation's own enums")]
+
 mod report;
 
 use std::cell::Cell;
