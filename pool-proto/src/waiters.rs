@@ -159,7 +159,8 @@ impl Waiters {
 
     /// The first waiter of all. Waiters of one kind come in the order in which they would be served.
     pub(crate) fn first(&self) -> Option<u32> {
-        // Waiters by id never return to the front, so the list of all has them in order.
+        // Waiters by id do not return to the front, so the list of all has them in order. (Waiters for
+        // the control connection do, and may be a place late here.)
         self.first_for_supply().or_else(|| self.all.front())
     }
 
