@@ -1,5 +1,6 @@
 //! TCP sockets of a runtime: options, I/O through the reactor and past it, listening.
 
+use core::future::poll_fn;
 use core::mem::MaybeUninit;
 use core::net::SocketAddr;
 use core::task::{Context, Poll};
@@ -9,6 +10,7 @@ use std::sync::Arc;
 
 use socket2::{Domain, Protocol, SockRef, Type};
 
+use super::handshake::{Established, Failure, Handshake};
 use super::keep_alive::KeepAlive;
 use super::shared_socket::{SharedSocket, Socket};
 use crate::runtime::{Direction, Runtime};
@@ -102,7 +104,7 @@ pub struct TcpSocket<N: Runtime> {
 
 impl<N: Runtime> TcpSocket<N> {
     /// Sets the socket options of a pool's connections.
-    pub(crate) fn share(
+    fn share(
         stream: N::Registered,
         keep_alive: Option<KeepAlive>,
     ) -> io::Result<Arc<SharedSocket<Self>>> {
@@ -122,6 +124,18 @@ impl<N: Runtime> TcpSocket<N> {
     pub const fn polled<'a, 'c>(&'a self, cx: &'a mut Context<'c>) -> Polled<'a, 'c, N> {
         Polled { stream: &self.stream, cx }
     }
+}
+
+/// Sets the options of a connected stream, and shakes hands: TLS, then the id.
+pub(crate) async fn handshake<N: Runtime>(
+    stream: N::TcpStream,
+    keep_alive: Option<KeepAlive>,
+    begin: impl FnOnce() -> Result<Handshake, Failure>,
+) -> Result<(Arc<SharedSocket<TcpSocket<N>>>, Established), Failure> {
+    let socket = TcpSocket::<N>::share(stream.into(), keep_alive).map_err(Failure::Options)?;
+    let mut handshake = begin()?;
+    poll_fn(|cx| handshake.advance(&mut socket.socket().polled(cx))).await?;
+    Ok((socket, handshake.finish()?))
 }
 
 impl<N: Runtime> Socket for TcpSocket<N> {

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use futures_lite::future::yield_now;
 use pool_proto::{Accepting, Backoff, ConnId, Event, Instant, Token};
 
-use super::driver::{PoolAttempt, PoolMachine, Supply, handshake};
+use super::driver::{PoolAttempt, PoolMachine, Supply};
 use crate::connection::Acceptor;
 use crate::connection::keep_alive::KeepAlive;
+use crate::connection::socket::handshake;
 use crate::runtime::Runtime;
 use crate::shared::{Attempt, PoolConnection, SharedMachine};
 

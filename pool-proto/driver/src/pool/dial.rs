@@ -8,10 +8,10 @@ use std::sync::Arc;
 use futures_lite::FutureExt;
 use pool_proto::{Dialing, Token};
 
-use super::driver::{PoolAttempt, PoolMachine, Supply, handshake};
+use super::driver::{PoolAttempt, PoolMachine, Supply};
 use crate::clock::{Clock as _, MonotonicClock};
 use crate::connection::keep_alive::KeepAlive;
-use crate::connection::socket::no_address;
+use crate::connection::socket::{handshake, no_address};
 use crate::connection::{Connector, Failure};
 use crate::error::BuildError;
 use crate::runtime::Runtime;

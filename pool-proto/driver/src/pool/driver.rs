@@ -13,10 +13,7 @@ use futures_lite::future::yield_now;
 use pool_proto::{Instant, Role, Token};
 
 use super::tasks::Tasks;
-use crate::connection::keep_alive::KeepAlive;
-use crate::connection::{
-    Connection, Established, Failure, Handshake, SharedSocket, Socket, TcpSocket,
-};
+use crate::connection::{Connection, Socket, TcpSocket};
 use crate::runtime::Runtime;
 use crate::shared::{Attempt, Command, SharedMachine};
 
@@ -170,16 +167,4 @@ async fn sleep_until<N: Runtime, R: Role>(
         Some(due) => runtime.sleep(due.since(shared.now())).await,
         None => pending().await,
     }
-}
-
-/// Sets the options of a connected stream, and shakes hands: TLS, then the id.
-pub(super) async fn handshake<N: Runtime>(
-    stream: N::TcpStream,
-    keep_alive: Option<KeepAlive>,
-    begin: impl FnOnce() -> Result<Handshake, Failure>,
-) -> Result<(Arc<SharedSocket<TcpSocket<N>>>, Established), Failure> {
-    let socket = TcpSocket::<N>::share(stream.into(), keep_alive).map_err(Failure::Options)?;
-    let mut handshake = begin()?;
-    poll_fn(|cx| handshake.advance(&mut socket.socket().polled(cx))).await?;
-    Ok((socket, handshake.finish()?))
 }
