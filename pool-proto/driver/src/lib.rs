@@ -64,7 +64,7 @@ pub use connection::keep_alive::KeepAlive;
 pub use error::BuildError;
 pub use pool::{
     AcceptFailure, AcceptPacer, AnyPool, Balancer, Configured, Dial, Pool, PoolBuilder,
-    ShutdownGuard, within,
+    ShutdownGuard,
 };
 #[doc(hidden)]
 pub use pool_proto;

@@ -235,7 +235,7 @@ impl<N: Runtime> Pool<N, Accepting> {
 
 /// Awaits `wait`. When `sleep` is ready, tells `wait` that its deadline has passed, and awaits its
 /// answer. A timeout of zero needs no timer, which would take a millisecond.
-pub async fn within<W: Deadline>(
+async fn within<W: Deadline>(
     timeout: Duration,
     sleep: impl Future<Output = ()>,
     mut wait: W,
