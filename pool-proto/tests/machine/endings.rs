@@ -133,3 +133,14 @@ fn at_the_end_of_time_only_what_has_a_deadline_ends() {
     assert_eq!(limited.ended(CloseReason::Expired), 1);
     assert!(limited.machine.poll_timeout().is_none_or(|due| due > end));
 }
+
+#[test]
+fn the_users_error_counter_counts_and_is_reset() {
+    let mut pool = filled(1, |config| config);
+    for _ in 0..3 {
+        pool.machine.add_error();
+    }
+    assert_eq!(pool.machine.error_count(), 3);
+    pool.machine.reset_error();
+    assert_eq!(pool.machine.error_count(), 0);
+}

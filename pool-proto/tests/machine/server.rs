@@ -254,6 +254,36 @@ fn claims_cannot_be_piled_up_and_those_of_others_stay() {
 }
 
 #[test]
+fn a_large_pool_keeps_twice_its_capacity_of_claims() {
+    let mut pool = server(40, |config| config);
+    for _ in 0..81 {
+        let token = pool.join(A).token;
+        claim(&mut pool, token);
+    }
+    assert_eq!(pool.stats().claimed, 80);
+    assert_eq!(pool.ended(CloseReason::Unclaimed), 1);
+}
+
+#[test]
+fn a_connection_that_was_put_back_counts_for_its_source_again() {
+    let mut pool = server(4, |config| config.max_per_source(1));
+    pool.join(A);
+    let lease = pool.take();
+    pool.put_drained(lease, CheckResult::Quiet).unwrap();
+    assert!(matches!(pool.admit(A), Err(Rejected::SourceFull { limit: 1, .. })));
+}
+
+#[test]
+fn each_established_connection_is_counted() {
+    let mut pool = server(4, |config| config);
+    pool.join(A);
+    pool.join(B);
+    pool.admit(C).unwrap();
+    let totals = pool.stats().totals;
+    assert_eq!((totals.admitted, totals.established), (3, 2));
+}
+
+#[test]
 fn nothing_is_evicted_while_more_than_the_capacity_is_being_put_back() {
     let mut pool = server(2, |config| config.reuse_delay(ms(50)));
     let mut leases = Vec::new();
