@@ -58,7 +58,10 @@ impl World {
         let mut tokens = None;
         if let Ok(Admission { token, id }) = admission {
             self.note(|| format!("server admits {token:?} as {id}"));
-            self.tokens[Side::Server as usize].insert(token, at);
+            // An evicted connection leaves its slot to this one. The command to abort it comes later,
+            // and then no longer finds it.
+            let evicted = self.tokens[Side::Server as usize].insert(token, at);
+            evicted.into_iter().for_each(|evicted| self.close_endpoint(evicted));
             tokens = Some((token, id));
             self.endpoint(at).stage = Stage::AwaitHello;
             self.endpoint(at).token = Some(token);
