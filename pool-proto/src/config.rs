@@ -145,6 +145,9 @@ macro_rules! common_settings {
     () => {
         /// Sets the most connections at a time, including those in use. Default 65,536; at most
         /// [`MAX_CONNECTIONS`](crate::MAX_CONNECTIONS).
+        ///
+        /// [Finished](crate::State::Finished) connections do not count: at their own limit of twice the
+        /// capacity, or 64 if that is more, the oldest of them is closed.
         pub fn max_connections(mut self, limit: u32) -> Self {
             self.common.max_connections = limit;
             self

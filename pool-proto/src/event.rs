@@ -129,6 +129,8 @@ pub enum CheckResult {
     /// Data of the peer's user has arrived. [`CheckKind::Inspect`]: the connection keeps it.
     /// [`CheckKind::Drain`]: it was more than the drain limit.
     Data,
+    /// Data of the peer's user has arrived, and after it EOF or a failure. [`CheckKind::Inspect`] only.
+    Finished,
     /// The peer has closed the connection or it has failed, and it has no data left to deliver.
     Closed,
 }

@@ -30,11 +30,13 @@
 //! leased ─ put, with a reuse delay ─► resting ─ the delay is over ─► checking
 //! leased ─ put_drained ─► idle
 //! idle ─ Readable ─► checking ─ data ─► claimed ─ acquire_by_id ─► leased
+//! claimed ─ Readable ─► checking ─ data, then EOF or a failure ─► finished ─ acquire_by_id ─► leased
 //!
 //! handshaking, idle, leased, checking ─ a waiter's turn ─► granted ─ collect ─► leased
-//! granted ─ cancel ─► granted, idle, claimed
+//! granted ─ cancel ─► granted, idle, claimed, finished
 //! handshaking, granted, leased, checking ─ data came meanwhile ─► checking
 //! handshaking, leased ─ the control connection ─► claimed
+//! leased ─ reject, as it is finished ─► finished
 //!
 //! every state ─ timeout, peer closed, put into a full pool, clean, flush, close ─► closed
 //! ```
@@ -46,6 +48,10 @@
 //! [control connection](ServerConfigBuilder::control_connection), if one is configured, is claimed
 //! from the start.
 //!
+//! A claimed connection is watched like an idle one. When the peer closes it or it fails, it is
+//! *finished*: it counts against no limit, and an acquire by its id still gets the data that came
+//! first.
+//!
 //! # Words
 //!
 //! | word | meaning |
@@ -53,6 +59,7 @@
 //! | dialing, handshaking | connecting the transport; doing TLS and id exchange |
 //! | idle | ready, in the pool |
 //! | claimed | in the pool, but the peer has begun to use it |
+//! | finished | claimed, and closed by the peer or failed since |
 //! | granted | reserved for a waiter that has not collected it; counted as leased |
 //! | lease, leased | in use: acquired, and not yet put back or closed |
 //! | returning | put back and resting for the reuse delay, or being checked |
@@ -156,7 +163,7 @@
 //! the order in which they entered the state. All of them have the same timeout, so the list is a
 //! timer: its first entry is due first. Lifetimes are jittered, so that connections that were
 //! established together do not expire together. The jitter is drawn from 16 even steps, and each step
-//! has a list of its own. [`poll_timeout`](Machine::poll_timeout) is the least of these 24 deadlines
+//! has a list of its own. [`poll_timeout`](Machine::poll_timeout) is the least of these 25 deadlines
 //! and the role's own.
 //!
 //! # Where to look

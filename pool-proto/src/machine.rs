@@ -70,7 +70,7 @@ impl<C, R: Role> Machine<C, R> {
             State::Dialing => dial_timeout,
             State::Handshaking => common.handshake_timeout,
             State::Idle => common.idle_timeout,
-            State::Claimed => common.claim_timeout,
+            State::Claimed | State::Finished => common.claim_timeout,
             State::Resting => common.reuse_delay,
             State::Checking => common.drain_timeout,
             State::Granted | State::Leased => Period::NEVER,
@@ -126,6 +126,7 @@ impl<C, R: Role> Machine<C, R> {
             handshaking: self.slots.len(State::Handshaking),
             idle: self.slots.len(State::Idle),
             claimed: self.slots.len(State::Claimed),
+            finished: self.slots.len(State::Finished),
             leased: self.slots.len(State::Leased) + self.slots.len(State::Granted),
             returning: self.slots.len(State::Resting) + self.slots.len(State::Checking),
             waiters: self.waiters.len(),
@@ -177,9 +178,14 @@ impl<C, R: Role> Machine<C, R> {
 
     /// The number of connections that are ready, becoming ready, or granted.
     pub(crate) fn supply(&self) -> u32 {
-        // All connections except those in two states.
+        // All connections except those in three states.
         let others = self.slots.len(State::Leased) + self.slots.len(State::Claimed);
-        self.slots.total().saturating_sub(others)
+        self.held().saturating_sub(others)
+    }
+
+    /// The number of connections that count against `max_connections`: all but the finished ones.
+    pub(crate) fn held(&self) -> u32 {
+        self.slots.total().saturating_sub(self.slots.len(State::Finished))
     }
 
     /// The number of dials and handshakes under way.

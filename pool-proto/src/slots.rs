@@ -19,7 +19,8 @@ const STEPS: usize = LIFETIME_STEPS as usize;
 /// One connection.
 #[derive(Clone)]
 pub(crate) struct Slot<C> {
-    /// The user's connection while the machine holds it: idle, claimed, granted, resting.
+    /// The user's connection while the machine holds it: idle, claimed, finished, granted,
+    /// resting.
     pub(crate) connection: Option<C>,
     /// The time at which the connection entered its state.
     pub(crate) since: Instant,
@@ -39,8 +40,10 @@ pub(crate) struct Slot<C> {
     pub(crate) ageing: bool,
     /// Whether it was put back at least once.
     pub(crate) used: bool,
-    /// Whether the peer has begun to use it.
-    pub(crate) claimed: bool,
+    /// The time since which the peer is known to use it, if it does.
+    pub(crate) claimed: Option<Instant>,
+    /// Whether the peer has closed it since then, or it has failed.
+    pub(crate) finished: bool,
     /// Whether data or EOF arrived while it could not be inspected.
     pub(crate) readable: bool,
 }
@@ -161,7 +164,8 @@ impl<C> Slots<C> {
             lifetime_step: 0,
             ageing: false,
             used: false,
-            claimed: false,
+            claimed: None,
+            finished: false,
             readable: false,
         })?;
         assert_edge(None, Some(state));
@@ -276,6 +280,13 @@ impl<C> Slots<C> {
         } else {
             None
         }
+    }
+
+    /// Whether a claim has lasted for the claim timeout. Each check puts the connection at the end of
+    /// its list, so that the list alone does not tell.
+    pub(crate) fn claim_is_over(&self, index: u32, now: Instant) -> bool {
+        let since = self.get(index).and_then(|slot| slot.claimed);
+        since.is_some_and(|at| at.after(self.states[State::Claimed as usize].period) <= now)
     }
 
     /// The earliest deadline of all lists.

@@ -16,6 +16,9 @@ pub enum State {
     Idle,
     /// In the pool, but the peer has begun to use it: only an acquire by its id may take it.
     Claimed,
+    /// In the pool, but the peer has begun to use it and has closed it since, or it has failed: only
+    /// an acquire by its id may take it, for the data that came first. Counts against no limit.
+    Finished,
     /// Assigned to a waiter that has not collected it.
     Granted,
     /// In use.
@@ -31,11 +34,12 @@ impl State {
     pub const ALL: &'static [Self] = &Self::EACH;
 
     /// [`ALL`](Self::ALL) as an array, whose length is the number of states.
-    pub(crate) const EACH: [Self; 8] = [
+    pub(crate) const EACH: [Self; 9] = [
         Self::Dialing,
         Self::Handshaking,
         Self::Idle,
         Self::Claimed,
+        Self::Finished,
         Self::Granted,
         Self::Leased,
         Self::Resting,
@@ -56,7 +60,9 @@ pub type Edge = (Option<State>, Option<State>);
 /// Only clients have the edges of [`State::Dialing`]; only a server's connection begins with
 /// [`State::Handshaking`].
 pub const EDGES: &[Edge] = {
-    use State::{Checking, Claimed, Dialing, Granted, Handshaking, Idle, Leased, Resting};
+    use State::{
+        Checking, Claimed, Dialing, Finished, Granted, Handshaking, Idle, Leased, Resting,
+    };
     &[
         (None, Some(Dialing)),
         (None, Some(Handshaking)),
@@ -74,12 +80,17 @@ pub const EDGES: &[Edge] = {
         (Some(Idle), Some(Checking)),
         (Some(Idle), None),
         (Some(Claimed), Some(Leased)),
+        // More data, or the peer's end.
+        (Some(Claimed), Some(Checking)),
         (Some(Claimed), None),
+        (Some(Finished), Some(Leased)),
+        (Some(Finished), None),
         (Some(Granted), Some(Leased)),
         // Its waiter was cancelled: to the next waiter, or back into the pool.
         (Some(Granted), Some(Granted)),
         (Some(Granted), Some(Idle)),
         (Some(Granted), Some(Claimed)),
+        (Some(Granted), Some(Finished)),
         (Some(Granted), Some(Checking)),
         (Some(Granted), None),
         (Some(Leased), Some(Resting)),
@@ -87,12 +98,15 @@ pub const EDGES: &[Edge] = {
         // Put back by a driver that has drained it.
         (Some(Leased), Some(Idle)),
         (Some(Leased), Some(Claimed)),
+        // Rejected: it was finished.
+        (Some(Leased), Some(Finished)),
         (Some(Leased), Some(Granted)),
         (Some(Leased), None),
         (Some(Resting), Some(Checking)),
         (Some(Resting), None),
         (Some(Checking), Some(Idle)),
         (Some(Checking), Some(Claimed)),
+        (Some(Checking), Some(Finished)),
         (Some(Checking), Some(Granted)),
         // Data came while it was being drained.
         (Some(Checking), Some(Checking)),

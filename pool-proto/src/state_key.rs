@@ -108,7 +108,7 @@ impl RoleKey for Dialing {
         // Only the present epoch counts: former epochs do not come back.
         (slot.origin == client.role.epoch).hash(hasher);
         let established = !matches!(slot.state, State::Dialing | State::Handshaking);
-        if established && !slot.used && !slot.claimed {
+        if established && !slot.used && slot.claimed.is_none() {
             client.now.since(slot.established).min(PROBATION).hash(hasher);
         }
     }
@@ -184,7 +184,8 @@ fn hash_connection<C, N: CanonicalNames<C>, H: Hasher>(
         return;
     };
     let held = slot.connection.as_ref().map(|held| names.held(token, held));
-    (slot.state, held, slot.ageing, slot.used, slot.claimed, slot.readable).hash(hasher);
+    (slot.state, held, slot.ageing, slot.used, slot.finished, slot.readable).hash(hasher);
+    slot.claimed.map(|since| since.distance(now)).hash(hasher);
     if slots.states.get(slot.state as usize).is_some_and(|timed| timed.period != Period::NEVER) {
         slot.since.distance(now).hash(hasher);
     }

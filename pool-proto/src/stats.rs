@@ -16,6 +16,9 @@ pub struct Stats {
     pub idle: u32,
     /// Connections that the peer has begun to use. They are kept for an acquire by id.
     pub claimed: u32,
+    /// Connections that the peer has begun to use and has closed since, or that have failed. They are
+    /// kept for an acquire by id, and count against no limit.
+    pub finished: u32,
     /// Connections in use, or granted to a waiter that has not collected them.
     pub leased: u32,
     /// Connections that wait for the reuse delay, are being drained, or are being inspected because

@@ -55,6 +55,8 @@ pub struct Connection<S: Socket> {
     socket: Arc<SharedSocket<S>>,
     /// Data that arrived before there was a holder.
     early: BytesMut,
+    /// The failure that ended the connection behind the early data. The kernel reports it once.
+    failure: Option<io::Error>,
     readiness: Arc<ReadinessWaker>,
     /// The waker of `readiness`. Made once, so a reactor that already holds it recognises it.
     waker: Waker,
@@ -73,8 +75,15 @@ impl<S: Socket, R: Role> Attempt<Box<Connection<S>>, R> {
                 let peer_claims = self.shared().run(|machine, _| machine.peer_claims());
                 let waker = Waker::from(Arc::clone(&readiness));
                 let early = surplus.into();
-                let connection =
-                    Connection { session, socket, early, readiness, waker, peer_claims };
+                let connection = Connection {
+                    session,
+                    socket,
+                    early,
+                    failure: None,
+                    readiness,
+                    waker,
+                    peer_claims,
+                };
                 self.established(Box::new(connection), id);
             }
             Err(failure) => {
@@ -117,6 +126,9 @@ impl<S: Socket> Connection<S> {
             }
             return Ok(count);
         }
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
         self.readiness.disarm();
         self.session.read(&mut io(self.socket.socket()), buffer)
     }
@@ -143,6 +155,21 @@ impl<S: Socket> Connection<S> {
         }
     }
 
+    /// Whether early data is a claim, which an acquire by id must get even after EOF or a failure.
+    /// Data that is not a claim must not hide the end behind it.
+    fn has_claim(&self) -> bool {
+        self.peer_claims && !self.early.is_empty()
+    }
+
+    /// Keeps the failure of the connection for a holder that takes it for its early data.
+    fn failed(&mut self, error: io::Error) -> CheckResult {
+        if !self.has_claim() {
+            return CheckResult::Closed;
+        }
+        self.failure = Some(error);
+        CheckResult::Finished
+    }
+
     /// Reads all data that has arrived, whether or not the reactor has reported it, and arms the
     /// readiness waker. `keep` takes the data and returns whether to go on.
     fn read_available(
@@ -167,11 +194,11 @@ impl<S: Socket> Connection<S> {
                     match socket.socket().poll_readable(&mut context) {
                         Poll::Pending => return ReadOutcome::All,
                         Poll::Ready(Ok(())) => {}
-                        Poll::Ready(Err(_)) => return ReadOutcome::Failed,
+                        Poll::Ready(Err(error)) => return ReadOutcome::Failed(error),
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => return ReadOutcome::Eof,
-                Err(_) => return ReadOutcome::Failed,
+                Err(error) => return ReadOutcome::Failed(error),
             }
         }
     }
@@ -182,7 +209,7 @@ enum ReadOutcome {
     All,
     Enough,
     Eof,
-    Failed,
+    Failed(io::Error),
 }
 
 impl<S: Socket> PoolConnection for Box<Connection<S>> {
@@ -198,7 +225,7 @@ impl<S: Socket> PoolConnection for Box<Connection<S>> {
                 }
             }
             // The kernel reports a reset once. A later read would see an ordinary EOF.
-            Err(_) => return CheckResult::Closed,
+            Err(error) => return self.failed(error),
             Ok(()) => {}
         }
         if self.early.len() >= EARLY_LIMIT {
@@ -209,13 +236,12 @@ impl<S: Socket> PoolConnection for Box<Connection<S>> {
             early.len() < EARLY_LIMIT
         });
         match outcome {
-            ReadOutcome::Failed => CheckResult::Closed,
-            // Data that is not a claim must not hide the EOF behind it.
-            ReadOutcome::Eof if !self.peer_claims => CheckResult::Closed,
+            ReadOutcome::Failed(error) => self.failed(error),
             // The peer may have sent its request and closed its half: the data must be delivered.
-            _ if !self.early.is_empty() => CheckResult::Data,
+            ReadOutcome::Eof if self.has_claim() => CheckResult::Finished,
             ReadOutcome::Eof => CheckResult::Closed,
-            ReadOutcome::All | ReadOutcome::Enough => CheckResult::Quiet,
+            ReadOutcome::All | ReadOutcome::Enough if self.early.is_empty() => CheckResult::Quiet,
+            ReadOutcome::All | ReadOutcome::Enough => CheckResult::Data,
         }
     }
 
@@ -238,7 +264,7 @@ impl<S: Socket> PoolConnection for Box<Connection<S>> {
         match outcome {
             ReadOutcome::All => CheckResult::Quiet,
             ReadOutcome::Enough => CheckResult::Data,
-            ReadOutcome::Eof | ReadOutcome::Failed => CheckResult::Closed,
+            ReadOutcome::Eof | ReadOutcome::Failed(_) => CheckResult::Closed,
         }
     }
 

@@ -70,7 +70,7 @@ impl<C, R: Role> Machine<C, R> {
         self.totals.put += 1;
         slot.connection = Some(connection);
         slot.used = true;
-        slot.claimed = false;
+        (slot.claimed, slot.finished) = (None, false);
         let id = slot.id;
         let wanted =
             self.is_control(id) || id.is_some_and(|id| self.waiters.first_for(id, false).is_some());
@@ -78,7 +78,7 @@ impl<C, R: Role> Machine<C, R> {
             self.close_one(index, reason);
         } else if !wanted && self.supply() >= self.role.max_capacity() {
             self.close_one(index, CloseReason::Overflow);
-        } else if drained == Some(CheckResult::Closed) {
+        } else if matches!(drained, Some(CheckResult::Closed | CheckResult::Finished)) {
             self.close_one(index, CloseReason::PeerClosed);
         } else if self.reuse_delay != Period::ZERO {
             self.enter(index, State::Resting, now);
@@ -101,20 +101,28 @@ impl<C, R: Role> Machine<C, R> {
     }
 
     /// Gives back a lease unused, because a check found that the peer has
-    /// [closed](CheckResult::Closed) the connection or [begun to use](CheckResult::Data) it.
+    /// [closed](CheckResult::Closed) the connection or [begun to use](CheckResult::Data) it, or
+    /// [both](CheckResult::Finished).
     pub fn reject(&mut self, now: Instant, token: Token, connection: C, result: CheckResult) {
         let now = self.advance(now);
         let Some(index) = self.reclaim(token, &[State::Leased], connection) else {
             return;
         };
-        if result == CheckResult::Closed {
+        let data = matches!(result, CheckResult::Data | CheckResult::Finished);
+        if result == CheckResult::Closed || (result == CheckResult::Finished && !self.peer_claims) {
             self.close_one(index, CloseReason::PeerClosed);
         } else {
-            // Out of the lease first: `offer` compares the supply, this connection included, with the
-            // capacity.
-            self.enter(index, State::Checking, now);
+            let finished = result == CheckResult::Finished;
+            if !finished {
+                // Out of the lease first: `offer` compares the supply, this connection included, with
+                // the capacity.
+                self.enter(index, State::Checking, now);
+            }
             if let Some(slot) = self.slots.get_mut(index) {
-                slot.claimed |= result == CheckResult::Data && self.peer_claims;
+                if data && self.peer_claims {
+                    slot.claimed = Some(now);
+                }
+                slot.finished = finished;
             }
             self.offer(index, true, now);
         }

@@ -54,11 +54,12 @@ impl<C, R: Role> Machine<C, R> {
     ///
     /// Then [`poll_timeout`](Self::poll_timeout) is later than `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
-        const ENDS: [(State, CloseReason); 5] = [
+        const ENDS: [(State, CloseReason); 6] = [
             (State::Dialing, CloseReason::DialTimeout),
             (State::Handshaking, CloseReason::HandshakeTimeout),
             (State::Idle, CloseReason::IdleTimeout),
             (State::Claimed, CloseReason::Unclaimed),
+            (State::Finished, CloseReason::Unclaimed),
             (State::Checking, CloseReason::DrainTimeout),
         ];
         let now = self.advance(now);
@@ -99,11 +100,11 @@ impl<C, R: Role> Machine<C, R> {
         self.offer(index, false, now);
     }
 
-    /// Data or EOF has arrived. An idle connection is inspected now, any other when it would become
-    /// idle: until then it may still be drained, or its holder may read it.
+    /// Data or EOF has arrived. An idle or claimed connection is inspected now, any other when it would
+    /// become idle: until then it may still be drained, or its holder may read it.
     fn readable(&mut self, token: Token, now: Instant) {
         let Some(index) = self.resolve(token, State::ALL) else { return };
-        if self.state(index) == Some(State::Idle) {
+        if matches!(self.state(index), Some(State::Idle | State::Claimed)) {
             self.check(index, CheckKind::Inspect, now);
         } else if let Some(slot) = self.slots.get_mut(index) {
             slot.readable = true;
@@ -117,19 +118,35 @@ impl<C, R: Role> Machine<C, R> {
         let Some(slot) = self.slots.get_mut(index) else {
             return;
         };
+        let claims = self.peer_claims;
         match (slot.check, result) {
-            (_, CheckResult::Closed) => self.close_one(index, CloseReason::PeerClosed),
+            (_, CheckResult::Closed) | (CheckKind::Drain, CheckResult::Finished) => {
+                self.close_one(index, CloseReason::PeerClosed);
+            }
+            (CheckKind::Inspect, CheckResult::Finished) if !claims => {
+                self.close_one(index, CloseReason::PeerClosed);
+            }
             (CheckKind::Drain, CheckResult::Data) => self.close_one(index, CloseReason::Leftover),
             (CheckKind::Drain, CheckResult::Quiet) => self.offer(index, true, now),
             (CheckKind::Inspect, result) => {
-                slot.claimed |= result == CheckResult::Data && self.peer_claims;
+                if result != CheckResult::Quiet && claims {
+                    slot.claimed.get_or_insert(now);
+                }
+                slot.finished = result == CheckResult::Finished;
                 self.offer(index, false, now);
             }
         }
     }
 
     fn closed_by_holder_or_peer(&mut self, token: Token) {
-        let pooled = [State::Idle, State::Claimed, State::Granted, State::Resting, State::Checking];
+        let pooled = [
+            State::Idle,
+            State::Claimed,
+            State::Finished,
+            State::Granted,
+            State::Resting,
+            State::Checking,
+        ];
         if let Some(index) = self.slots.resolve(token, &[State::Leased]) {
             self.end(index, CloseReason::Released);
         } else if let Some(index) = self.resolve(token, &pooled) {

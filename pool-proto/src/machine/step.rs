@@ -87,17 +87,21 @@ impl<C, R: Role> Machine<C, R> {
         let Some(slot) = self.slots.get_mut(index) else {
             return;
         };
-        let (claimed, readable) = (slot.claimed || control, slot.readable);
+        let (claimed, finished) = (slot.claimed.is_some() || control, slot.finished);
+        let readable = slot.readable && !finished;
         slot.waiter = NO_WAITER;
         let waiter = slot.id.and_then(|id| self.waiters.first_for(id, claimed));
         if waiter.is_some() {
             self.enter(index, State::Granted, now);
-        } else if claimed {
-            self.enter(index, State::Claimed, now);
-            if let Some(surplus) = R::surplus_claim(self) {
+        } else if claimed && self.slots.claim_is_over(index, now) {
+            return self.close_one(index, CloseReason::Unclaimed);
+        } else if claimed && !readable {
+            let state = if finished { State::Finished } else { State::Claimed };
+            self.enter(index, state, now);
+            if let Some(surplus) = R::surplus_claim(self, state) {
                 self.close_one(surplus, CloseReason::Unclaimed);
             }
-        } else if limited && self.supply() > self.role.max_capacity() {
+        } else if !claimed && limited && self.supply() > self.role.max_capacity() {
             return self.close_one(index, CloseReason::Overflow);
         } else if readable {
             return self.check(index, CheckKind::Inspect, now);

@@ -262,6 +262,6 @@ impl<C, R: Role> Machine<C, R> {
     }
 
     fn takeable_by_id(&self, index: u32) -> bool {
-        matches!(self.state(index), Some(State::Idle | State::Claimed))
+        matches!(self.state(index), Some(State::Idle | State::Claimed | State::Finished))
     }
 }

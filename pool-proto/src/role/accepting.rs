@@ -58,7 +58,9 @@ impl<C> Server<C> {
     #[must_use]
     pub fn new(config: &ServerConfig, now: Instant) -> Self {
         let mut random = fastrand::Rng::with_seed(config.common.seed.unwrap_or(DEFAULT_SEED));
-        let ids = Ids::issued(config.common.max_connections, &mut random);
+        // Finished connections have slots beyond the limit.
+        let slots = config.common.max_connections.saturating_add(max_claimed(config.capacity));
+        let ids = Ids::issued(slots, &mut random);
         let role = Accepting {
             sources: Sources::new(&mut random),
             allow: config.allow.clone(),
@@ -122,7 +124,7 @@ impl<C> Server<C> {
         if self.supply() == self.role.capacity && !self.evict_pooled(held, &SUPPLY) {
             return Err(beyond);
         }
-        if self.slots.total() >= self.max_connections && !self.evict_pooled(held, &POOLED) {
+        if self.held() >= self.max_connections && !self.evict_pooled(held, &POOLED) {
             return Err(full);
         }
         let source = self.role.sources.register(source_address).ok_or(full)?;
@@ -176,6 +178,11 @@ impl<C> Server<C> {
     }
 }
 
+/// Whether connections in this state do not count for their source.
+const fn is_outside(state: State) -> bool {
+    matches!(state, State::Leased | State::Finished)
+}
+
 impl Hooks for Accepting {
     fn refill<C>(_server: &mut Server<C>, _now: Instant) {}
 
@@ -194,7 +201,7 @@ impl Hooks for Accepting {
         if from == State::Handshaking {
             sources.handshake_ended(source);
         }
-        match (from == State::Leased, to == State::Leased) {
+        match (is_outside(from), is_outside(to)) {
             (false, true) => sources.remove_pooled(source, &mut server.slots, index),
             (true, false) => sources.add_pooled(source, &mut server.slots, index),
             _ => {}
@@ -209,15 +216,18 @@ impl Hooks for Accepting {
         if state == State::Handshaking {
             server.role.sources.handshake_ended(source);
         }
-        if state != State::Leased {
+        if !is_outside(state) {
             server.role.sources.remove_pooled(source, &mut server.slots, index);
         }
         server.role.sources.connection_ended(source);
     }
 
-    fn surplus_claim<C>(server: &Server<C>) -> Option<u32> {
-        if server.slots.len(State::Claimed) <= max_claimed(server.role.capacity) {
+    fn surplus_claim<C>(server: &Server<C>, state: State) -> Option<u32> {
+        if server.slots.len(state) <= max_claimed(server.role.capacity) {
             return None;
+        }
+        if state == State::Finished {
+            return server.slots.front(state);
         }
         let claimed = |index: &u32| server.state(*index) == Some(State::Claimed);
         // From the heaviest source, so that no source can push out the claims of others.

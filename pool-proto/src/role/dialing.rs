@@ -64,7 +64,8 @@ impl<C> Client<C> {
         let ids = if exchanged {
             Ids::received(&mut random)
         } else {
-            Ids::issued(config.common.max_connections, &mut random)
+            let most = max_claimed(config.tuner.max_capacity());
+            Ids::issued(config.common.max_connections.saturating_add(most), &mut random)
         };
         let (base, cap) = config.backoff;
         let role = Dialing {
@@ -114,7 +115,7 @@ impl<C> Client<C> {
     /// Without the limit on claimed connections the client would dial forever: a connection whose
     /// peer sends first is claimed at once and adds no stock.
     fn has_room(&self) -> bool {
-        self.slots.total() < self.max_connections
+        self.held() < self.max_connections
             && self.slots.len(State::Claimed) < max_claimed(self.role.tuner.max_capacity())
     }
 
@@ -233,12 +234,21 @@ impl Hooks for Dialing {
             | CloseReason::DuplicateId
             | CloseReason::MissingId => client.failed(epoch, false, now),
             CloseReason::PeerClosed
-                if !slot.used && !slot.claimed && now.since(slot.established) < PROBATION =>
+                if !slot.used
+                    && slot.claimed.is_none()
+                    && now.since(slot.established) < PROBATION =>
             {
                 client.failed(epoch, true, now);
             }
             _ => {}
         }
+    }
+
+    fn surplus_claim<C>(client: &Client<C>, state: State) -> Option<u32> {
+        // Too many claimed ones stop the dials instead.
+        let limit = max_claimed(client.role.tuner.max_capacity());
+        let surplus = state == State::Finished && client.slots.len(state) > limit;
+        client.slots.front(state).filter(|_| surplus)
     }
 
     fn wait_reason<C>(client: &Client<C>) -> WaitReason {

@@ -26,10 +26,9 @@ pub trait Hooks: Sized {
     /// A connection is about to end.
     fn ending<C>(machine: &mut Machine<C, Self>, index: u32, reason: CloseReason);
 
-    /// Returns the claimed connection to close because there are too many of them, if so.
-    fn surplus_claim<C>(_machine: &Machine<C, Self>) -> Option<u32> {
-        None
-    }
+    /// Returns the connection to close because there are too many in `state`, which is claimed or
+    /// finished, if so.
+    fn surplus_claim<C>(machine: &Machine<C, Self>, state: State) -> Option<u32>;
 
     /// Returns the reason why a waiter for any connection has nothing yet.
     fn wait_reason<C>(machine: &Machine<C, Self>) -> WaitReason;

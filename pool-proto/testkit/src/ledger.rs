@@ -92,6 +92,8 @@ struct Step {
     /// How many connections lived before it.
     lived: u32,
     dialled: u32,
+    /// Whether a connection has begun.
+    began: bool,
     ended: bool,
     /// Whether a connection that was promised to a waiter has ended.
     grant_lost: bool,

@@ -268,7 +268,7 @@ impl Setup {
             State::Dialing => Some(self.dial_timeout),
             State::Handshaking => Some(self.handshake_timeout),
             State::Idle => self.idle_timeout,
-            State::Claimed => Some(self.claim_timeout),
+            State::Claimed | State::Finished => Some(self.claim_timeout),
             State::Resting => Some(self.reuse_delay),
             State::Checking => Some(self.drain_timeout),
             // Granted, leased.

@@ -328,7 +328,8 @@ impl World {
         let end = self.endpoint(at);
         end.watched = true;
         match (end.inbox.is_empty(), end.ended) {
-            (false, _) => CheckResult::Data,
+            (false, false) => CheckResult::Data,
+            (false, true) => CheckResult::Finished,
             (true, true) => CheckResult::Closed,
             (true, false) => CheckResult::Quiet,
         }

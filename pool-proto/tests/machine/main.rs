@@ -9,6 +9,7 @@
 )]
 
 mod arrivals;
+mod claims;
 mod client;
 mod config;
 mod control;

@@ -1,12 +1,12 @@
 //! Early data, which arrives before its connection is taken, and ids that arrive in pieces.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
 use super::topic;
 use crate::ends::{client_config, each, server_config, single};
-use crate::peers::{FakeServer, connect, hex_id, read_id, tls_accept, until_end};
+use crate::peers::{FakeServer, connect, hex_id, read_id, reset, tls_accept, until_end};
 use crate::prelude::*;
 use crate::wait::{assert_ends, expect, payload, send, spawn};
 use pool_driver::shared::AcquireError;
@@ -23,6 +23,7 @@ topic! {
     parallel an_id_and_early_data_in_one_segment_are_separated,
     parallel a_claimed_connection_that_nobody_takes_ends_at_the_claim_timeout,
     parallel a_timeout_says_that_the_peer_has_claimed_all_connections,
+    parallel a_claimed_connection_that_is_reset_gives_its_place_back_and_keeps_its_data,
 }
 
 fn a_connection_with_early_data_is_served_by_id_only(ends: &Ends) {
@@ -148,4 +149,21 @@ fn a_timeout_says_that_the_peer_has_claimed_all_connections(ends: &Ends) {
     let why = WaitReason::AllInUse { leased: 0, claimed: 1 };
     assert_eq!(error, AcquireError::Timeout { why, last_failure: None });
     expect(&mut client.take_id(ours.id()), b"mine");
+}
+
+fn a_claimed_connection_that_is_reset_gives_its_place_back_and_keeps_its_data(ends: &Ends) {
+    let (fake, connections) = FakeServer::by_hand();
+    let client = ends.dial(TlsMode::None, single().max_connections(1), fake.address);
+    let mut first = connections.recv_timeout(SOON).unwrap();
+    send(&mut first, format!("{}early", hex_id(0)).as_bytes());
+    eventually(|| client.stats(), |stats| stats.claimed == 1);
+    reset(&first);
+    drop(first);
+    let mut second = connections.recv_timeout(SOON).unwrap();
+    send(&mut second, hex_id(1).as_bytes());
+    assert_eq!(client.take().id(), hex_id(1).parse().unwrap());
+    let mut early = client.take_id(hex_id(0).parse().unwrap());
+    expect(&mut early, b"early");
+    let error = early.read(&mut [0]).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
 }

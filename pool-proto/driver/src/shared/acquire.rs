@@ -216,7 +216,9 @@ impl<C: PoolConnection, R: Role> Acquire<C, R> {
         let rejected = match result {
             CheckResult::Quiet => false,
             CheckResult::Closed => true,
-            CheckResult::Data => self.wanted.is_none() && shared.lock().machine.peer_claims(),
+            CheckResult::Data | CheckResult::Finished => {
+                self.wanted.is_none() && shared.lock().machine.peer_claims()
+            }
         };
         if !rejected {
             return Ok(leased);

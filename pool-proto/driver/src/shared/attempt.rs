@@ -65,7 +65,7 @@ impl<C: PoolConnection, R: Role> Attempt<C, R> {
         self.stage = Stage::Over;
         let token = self.token;
         self.shared.event(Event::Established { token, connection, id });
-        if result == CheckResult::Data {
+        if matches!(result, CheckResult::Data | CheckResult::Finished) {
             self.shared.event(Event::Readable { token });
         }
     }

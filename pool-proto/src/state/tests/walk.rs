@@ -59,7 +59,9 @@ impl<R: Role> Walk<R> {
     }
 
     fn result(&mut self) -> CheckResult {
-        self.random.choice([CheckResult::Quiet, CheckResult::Data, CheckResult::Closed]).unwrap()
+        let results =
+            [CheckResult::Quiet, CheckResult::Data, CheckResult::Finished, CheckResult::Closed];
+        self.random.choice(results).unwrap()
     }
 
     /// Handshakes, with data that may come before the end.

@@ -272,6 +272,7 @@ impl Ledger {
         let place = super::place_of(state);
         let former = self.lives.insert(token, place, state, self.seen, source);
         ensure!(former.is_none(), "1: a slot has one connection", "{token:?} after {former:?}");
+        self.step.began = true;
         self.enter_edge(None, Some(state))
     }
 

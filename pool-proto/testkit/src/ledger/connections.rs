@@ -28,8 +28,10 @@ impl Ledger {
             ensure!(counted == told, "1: the counters count", "{name}: {told} for {counted}");
         }
         let (granted, resting) = (stats.leased - leased, stats.returning - checking);
-        let (told, counted) =
-            (stats.idle + stats.claimed + granted + resting, self.lives.count(Place::Pooled));
+        let (told, counted) = (
+            stats.idle + stats.claimed + stats.finished + granted + resting,
+            self.lives.count(Place::Pooled),
+        );
         ensure!(told == counted, "1: the counters count", "in the pool: {told} for {counted}");
         let called = self.waiting.called();
         ensure!(
@@ -99,7 +101,7 @@ impl Ledger {
                 (life.state, life.since) = (state, seen);
             }
             counts[state as usize] += 1;
-            let ready = matches!(state, State::Idle | State::Claimed);
+            let ready = matches!(state, State::Idle | State::Claimed | State::Finished);
             ensure!(
                 !ready || life.id.is_none_or(|id| !self.waiting.wants(id)),
                 "5: nobody waits for an id that is there",
@@ -115,6 +117,7 @@ impl Ledger {
         for (name, counted, told) in [
             ("idle", count(State::Idle), stats.idle),
             ("claimed", count(State::Claimed), stats.claimed),
+            ("finished", count(State::Finished), stats.finished),
             ("leased", count(State::Leased) + count(State::Granted), stats.leased),
             ("returning", count(State::Resting) + count(State::Checking), stats.returning),
         ] {
@@ -178,13 +181,16 @@ impl Ledger {
         let state = pool.state_of(token);
         let right = match (kind, result) {
             (None, _) | (_, CheckResult::Quiet) => true,
-            (Some(CheckKind::Drain), CheckResult::Data) | (_, CheckResult::Closed) => {
-                state.is_none()
-            }
+            (Some(CheckKind::Drain), CheckResult::Data | CheckResult::Finished)
+            | (_, CheckResult::Closed) => state.is_none(),
             (Some(CheckKind::Inspect), CheckResult::Data) => {
-                let open = matches!(state, Some(State::Idle | State::Checking));
-                !pool.peer_claims() || !open
+                !pool.peer_claims() || state != Some(State::Idle)
             }
+            // A place is not held for what is over.
+            (Some(CheckKind::Inspect), CheckResult::Finished) => match pool.peer_claims() {
+                true => matches!(state, None | Some(State::Finished | State::Granted)),
+                false => state.is_none(),
+            },
         };
         ensure!(
             right,

@@ -41,7 +41,9 @@ impl Ledger {
         }
         ensure!(life.established.is_some(), "4: a lease is of an established connection", "{id}");
         let fits = match (want, life.state) {
-            (Want::Id(wanted), State::Idle | State::Claimed | State::Granted) => wanted == id,
+            (Want::Id(wanted), State::Idle | State::Claimed | State::Finished | State::Granted) => {
+                wanted == id
+            }
             // In one call, a waiter's connection may expire and another take its place.
             (Want::Any, State::Idle | State::Granted) => true,
             // With many connections, states are looked at now and then only.

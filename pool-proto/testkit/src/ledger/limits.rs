@@ -13,8 +13,10 @@ impl Ledger {
     /// 2: supply within capacity and limits.
     pub(super) fn check_limits(&self, stats: &Stats) -> Verdict {
         let setup = &self.setup;
-        let (all, most) = (self.lives.len(), setup.max_connections);
-        ensure!(all <= most, "2: no more than max_connections", "{all} for {most}");
+        let (all, most) = (self.lives.len() - stats.finished, setup.max_connections);
+        // A finished connection that is leased counts again: only then there may be more.
+        let began = self.step.began;
+        ensure!(!began || all <= most, "2: no more than max_connections", "{all} for {most}");
         let (idle, most) = (stats.idle, setup.capacity.1);
         ensure!(idle <= most, "2: stock within capacity", "{idle} for {most}");
         let ready = stats.handshaking + stats.idle;
@@ -45,7 +47,8 @@ impl Ledger {
         if self.large {
             return Ok(());
         }
-        let theirs = |life: &&Life| life.source == Some(source) && life.place != Place::Leased;
+        let outside = |life: &Life| matches!(life.state, State::Leased | State::Finished);
+        let theirs = |life: &&Life| life.source == Some(source) && !outside(life);
         let held = self.lives.iter().filter(theirs).count();
         let full = self.setup.max_per_source.is_some_and(|most| held >= most as usize);
         match admitted {
@@ -99,7 +102,8 @@ impl Ledger {
 
     /// Turned away for want of a place: no other source holds two more, of which one is `evictable`.
     fn check_no_lockout(&self, source: Source, held: usize, evictable: &[State]) -> Verdict {
-        let outside = |life: &&Life| matches!(life.state, State::Leased | State::Claimed);
+        let finished = |life: &Life| matches!(life.state, State::Leased | State::Finished);
+        let outside = |life: &&Life| finished(life) || life.state == State::Claimed;
         let supply = self.lives.iter().filter(|life| !outside(life)).count();
         if supply > self.setup.capacity.1 as usize {
             // Connections that were put back for waiters, and are being drained, come on top; one
@@ -107,7 +111,7 @@ impl Ledger {
             return Ok(());
         }
         for heavy in self.lives.iter().filter(|life| evictable.contains(&life.state)) {
-            let theirs = |life: &&Life| life.source == heavy.source && life.state != State::Leased;
+            let theirs = |life: &&Life| life.source == heavy.source && !finished(life);
             let count = self.lives.iter().filter(theirs).count();
             ensure!(
                 count < held + 2,

@@ -41,7 +41,10 @@ pub struct Connection {
     /// Whether the end of its lifetime is still to come.
     ageing: bool,
     used: bool,
-    claimed: bool,
+    /// Since when the peer has used it, if it has.
+    claimed: Option<Instant>,
+    /// Whether it has ended after that.
+    finished: bool,
     stirred: bool,
     kind: CheckKind,
     waiter: Option<WaiterId>,
@@ -124,6 +127,7 @@ impl Naive {
         stats.handshaking = self.count(Handshaking);
         stats.idle = self.count(Idle);
         stats.claimed = self.count(Claimed);
+        stats.finished = self.count(Finished);
         stats.leased = self.count(Leased) + self.count(Granted);
         stats.returning = self.count(Resting) + self.count(Checking);
         let waiting = self.waiters.iter().filter(|waiter| waiter.standing == WaiterState::Waiting);
@@ -162,13 +166,18 @@ impl Naive {
         u32::try_from(self.all(state).count()).unwrap()
     }
 
+    /// Connections that limits count.
+    fn held(&self) -> u32 {
+        self.total() - self.count(Finished)
+    }
+
     fn total(&self) -> u32 {
         u32::try_from(self.connections.len()).unwrap()
     }
 
     /// Connections that are ready, becoming so, or promised and not yet collected.
     fn stock(&self) -> u32 {
-        let outside = |c: &&Connection| matches!(c.state, Leased | Claimed);
+        let outside = |c: &&Connection| matches!(c.state, Leased | Claimed | Finished);
         self.total() - u32::try_from(self.connections.iter().filter(outside).count()).unwrap()
     }
 
@@ -206,7 +215,7 @@ impl Naive {
             Dialing => Some(self.setup.dial_timeout),
             Handshaking => Some(self.setup.handshake_timeout),
             Idle => self.setup.idle_timeout,
-            Claimed => Some(self.setup.claim_timeout),
+            Claimed | Finished => Some(self.setup.claim_timeout),
             Resting => Some(self.setup.reuse_delay),
             Checking => Some(self.setup.drain_timeout),
             // Granted, leased.
@@ -274,7 +283,8 @@ impl Naive {
             established: None,
             ageing: false,
             used: false,
-            claimed: false,
+            claimed: None,
+            finished: false,
             stirred: false,
             kind: CheckKind::Inspect,
             waiter: None,
@@ -308,14 +318,21 @@ impl Naive {
         let connection = self.get(token);
         connection.waiter = None;
         let (id, claimed, stirred) = (connection.id, connection.claimed, connection.stirred);
-        if let Some(waiter) = self.first_for(id, claimed) {
+        let finished = connection.finished;
+        let given_up = claimed.is_some_and(|since| since + self.setup.claim_timeout <= self.now);
+        if let Some(waiter) = self.first_for(id, claimed.is_some()) {
             self.enter(token, Granted);
             self.get(token).waiter = Some(waiter);
             self.answer(waiter, WaiterState::Granted(token));
-        } else if claimed {
+        } else if given_up {
+            self.close_one(token, CloseReason::Unclaimed);
+        } else if finished {
+            self.enter(token, Finished);
+            self.shed_claims(Finished);
+        } else if claimed.is_some() && !stirred {
             self.enter(token, Claimed);
-            self.shed_claims();
-        } else if surplus && self.stock() > self.limit() {
+            self.shed_claims(Claimed);
+        } else if claimed.is_none() && surplus && self.stock() > self.limit() {
             self.close_one(token, CloseReason::Overflow);
         } else if stirred {
             self.check(token, CheckKind::Inspect);

@@ -209,7 +209,8 @@ impl Op {
 fn result(next: &mut impl FnMut() -> u8) -> CheckResult {
     match next() {
         0..170 => CheckResult::Quiet,
-        170..220 => CheckResult::Data,
+        170..205 => CheckResult::Data,
+        205..220 => CheckResult::Finished,
         220.. => CheckResult::Closed,
     }
 }

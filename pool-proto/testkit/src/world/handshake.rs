@@ -287,7 +287,8 @@ impl World {
             self.event(side, Event::Readable { token })?;
         }
         self.event(side, Event::Established { token, connection: at, id })?;
-        if result == CheckResult::Data && self.endpoint(at).stage == Stage::Pooled {
+        let data = matches!(result, CheckResult::Data | CheckResult::Finished);
+        if data && self.endpoint(at).stage == Stage::Pooled {
             return self.event(side, Event::Readable { token });
         }
         Ok(())

@@ -254,8 +254,11 @@ impl World {
         let by_id = matches!(kind, Kind::Second(_) | Kind::Guess(_));
         let at = lease.connection;
         let result = self.look(at);
-        let claimed = result == CheckResult::Data && !by_id && self.options.ids != IdExchange::None;
-        if result == CheckResult::Closed || claimed {
+        let data = matches!(result, CheckResult::Data | CheckResult::Finished);
+        let claimed = data && !by_id && self.options.ids != IdExchange::None;
+        // Without ids, data is not a claim and does not hide the end behind it.
+        let over = result == CheckResult::Finished && self.options.ids == IdExchange::None;
+        if result == CheckResult::Closed || over || claimed {
             let now = self.now;
             self.parts[part as usize].state = State::Over;
             self.ends[side as usize].reject(now, &lease, result)?;

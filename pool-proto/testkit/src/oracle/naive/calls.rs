@@ -111,7 +111,7 @@ impl Naive {
                 }
             }
             Event::Readable { token } => match self.state(token) {
-                Some(Idle) => self.check(token, CheckKind::Inspect),
+                Some(Idle | Claimed) => self.check(token, CheckKind::Inspect),
                 Some(_) => self.get(token).stirred = true,
                 None => self.totals.stale_events += 1,
             },
@@ -123,7 +123,11 @@ impl Naive {
             Event::Closed { token } => {
                 if self.state(token) == Some(Leased) {
                     self.end(token, CloseReason::Released);
-                } else if self.fits(token, &[Idle, Claimed, Granted, Resting, Checking], None) {
+                } else if self.fits(
+                    token,
+                    &[Idle, Claimed, Finished, Granted, Resting, Checking],
+                    None,
+                ) {
                     self.close_one(token, CloseReason::PeerClosed);
                 }
             }
@@ -156,16 +160,29 @@ impl Naive {
     }
 
     fn checked(&mut self, token: Token, result: CheckResult) {
-        let peer_claims = self.peer_claims();
+        let (now, peer_claims) = (self.now, self.peer_claims());
         let connection = self.get(token);
         match (connection.kind, result) {
-            (_, CheckResult::Closed) => self.close_one(token, CloseReason::PeerClosed),
+            (_, CheckResult::Closed) | (CheckKind::Drain, CheckResult::Finished) => {
+                self.close_one(token, CloseReason::PeerClosed);
+            }
             (CheckKind::Drain, CheckResult::Data) => self.close_one(token, CloseReason::Leftover),
             (CheckKind::Drain, CheckResult::Quiet) => self.offer(token, true),
             (CheckKind::Inspect, CheckResult::Quiet) => self.offer(token, false),
             (CheckKind::Inspect, CheckResult::Data) => {
-                connection.claimed |= peer_claims;
+                if peer_claims && connection.claimed.is_none() {
+                    connection.claimed = Some(now);
+                }
                 self.offer(token, false);
+            }
+            (CheckKind::Inspect, CheckResult::Finished) if peer_claims => {
+                connection.claimed = connection.claimed.or(Some(now));
+                connection.finished = true;
+                self.offer(token, false);
+            }
+            // Its data is not a claim, and its end is an end.
+            (CheckKind::Inspect, CheckResult::Finished) => {
+                self.close_one(token, CloseReason::PeerClosed);
             }
         }
     }
@@ -176,6 +193,7 @@ impl Naive {
             (Handshaking, CloseReason::HandshakeTimeout),
             (Idle, CloseReason::IdleTimeout),
             (Claimed, CloseReason::Unclaimed),
+            (Finished, CloseReason::Unclaimed),
             (Checking, CloseReason::DrainTimeout),
         ] {
             while let Some(token) = self.overdue(state) {
@@ -251,7 +269,7 @@ impl Naive {
         }
         let known = self.with_id(id);
         if let Some(token) = known
-            && matches!(self.state(token), Some(Idle | Claimed))
+            && matches!(self.state(token), Some(Idle | Claimed | Finished))
         {
             let Some(reason) = self.expiry(token) else {
                 return self.served(token);
@@ -388,14 +406,14 @@ impl Naive {
         self.totals.put += 1;
         let lease = self.get(token);
         lease.held = Some(connection);
-        (lease.used, lease.claimed) = (true, false);
+        (lease.used, lease.claimed, lease.finished) = (true, None, false);
         let id = lease.id;
         let wanted = self.first_for(id, false).is_some();
         if let Some(reason) = self.expiry(token) {
             self.close_one(token, reason);
         } else if !wanted && self.stock() >= self.limit() {
             self.close_one(token, CloseReason::Overflow);
-        } else if drained == Some(CheckResult::Closed) {
+        } else if matches!(drained, Some(CheckResult::Closed | CheckResult::Finished)) {
             self.close_one(token, CloseReason::PeerClosed);
         } else if !self.setup.reuse_delay.is_zero() {
             self.join(token);
@@ -417,14 +435,19 @@ impl Naive {
         if !self.fits(token, &[Leased], Some(connection)) {
             return Answer::Nothing;
         }
-        if result == CheckResult::Closed {
+        let over = result == CheckResult::Closed;
+        if over || (result == CheckResult::Finished && !self.peer_claims()) {
             self.close_one(token, CloseReason::PeerClosed);
         } else {
             self.join(token);
             // Out of the lease, so that it counts as stock.
             self.enter(token, Checking);
-            let claimed = result == CheckResult::Data && self.peer_claims();
-            self.get(token).claimed |= claimed;
+            let (now, claimed) = (self.now, result != CheckResult::Quiet && self.peer_claims());
+            let lease = self.get(token);
+            if claimed {
+                lease.claimed = Some(now);
+            }
+            lease.finished = result == CheckResult::Finished;
             self.offer(token, true);
         }
         self.settle();

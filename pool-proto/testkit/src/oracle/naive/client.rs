@@ -241,13 +241,14 @@ impl Naive {
     /// to use, which bring no stock.
     fn is_full(&self) -> bool {
         let claimed = self.count(Claimed);
-        self.total() >= self.setup.max_connections || claimed >= (2 * self.setup.capacity.1).max(64)
+        self.held() >= self.setup.max_connections || claimed >= (2 * self.setup.capacity.1).max(64)
     }
 
     /// The effect that its end could have on the next dials.
     pub fn hash_supply_of(&self, connection: &Connection, hasher: &mut impl Hasher) {
         (connection.epoch == self.epoch()).hash(hasher);
-        let unused = connection.established.filter(|_| !connection.used && !connection.claimed);
+        let unused =
+            connection.established.filter(|_| !connection.used && connection.claimed.is_none());
         let dials = matches!(self.supply, Supply::Dialer(_));
         unused.filter(|_| dials).map(|at| self.now.since(at).min(SETTLING)).hash(hasher);
     }
@@ -263,7 +264,11 @@ impl Naive {
             | CloseReason::HandshakeTimeout
             | CloseReason::DuplicateId
             | CloseReason::MissingId => false,
-            CloseReason::PeerClosed if !connection.used && !connection.claimed && young => true,
+            CloseReason::PeerClosed
+                if !connection.used && connection.claimed.is_none() && young =>
+            {
+                true
+            }
             _ => return,
         };
         let (base, cap) = self.setup.backoff;

@@ -105,7 +105,7 @@ impl Naive {
         }
         let limit = self.setup.max_connections;
         if self.stock() < capacity
-            && self.total() >= limit
+            && self.held() >= limit
             && self.victims(source, &Self::POOLED).is_empty()
         {
             return Some(Rejected::ConnectionsReached { limit });
@@ -119,7 +119,7 @@ impl Naive {
             self.handshake_victims(source)
         } else if self.stock() == self.setup.capacity.1 {
             self.victims(source, &Self::STOCK)
-        } else if self.total() >= self.setup.max_connections {
+        } else if self.held() >= self.setup.max_connections {
             self.victims(source, &Self::POOLED)
         } else {
             return;
@@ -149,9 +149,9 @@ impl Naive {
         u32::try_from(of_source.count()).unwrap()
     }
 
-    /// Connections of `source` that are not leased.
+    /// Connections of `source` that are neither leased nor finished.
     fn pooled(&self, source: IpAddr) -> u32 {
-        self.held_by(source, |connection| connection.state != Leased)
+        self.held_by(source, |connection| !matches!(connection.state, Leased | Finished))
     }
 
     const STOCK: [State; 3] = [Handshaking, Idle, Resting];
@@ -197,12 +197,17 @@ impl Naive {
 
     /// Claims do not count as stock, but must not pile up: beyond twice the capacity (at least 64)
     /// the oldest of the source that holds most goes.
-    pub fn shed_claims(&mut self) {
+    /// Of finished ones, and at a client, simply the oldest goes.
+    pub fn shed_claims(&mut self, state: State) {
         let limit = self.setup.capacity.1.saturating_mul(2).max(64);
-        if matches!(self.supply, Supply::Dialer(_)) || self.count(Claimed) <= limit {
+        if self.count(state) <= limit {
             return;
         }
-        let victims = self.of_the_heaviest(1, &[Claimed]);
+        let victims = match (state, &self.supply) {
+            (Finished, _) => self.first(Finished).into_iter().collect(),
+            (_, Supply::Dialer(_)) => return,
+            _ => self.of_the_heaviest(1, &[Claimed]),
+        };
         self.close_one(self.choice(&victims), CloseReason::Unclaimed);
     }
 }

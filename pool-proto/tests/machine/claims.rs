@@ -1,0 +1,178 @@
+//! Connections that the peer has begun to use: claimed, and finished.
+
+use pool_proto::{Acquired, Action, CheckKind, CheckResult, CloseReason, Collected, IdExchange};
+use pool_testkit::harness::*;
+use pool_testkit::setup::Setup;
+
+fn server(config: impl FnOnce(Setup) -> Setup) -> ServerHarness {
+    ServerHarness::server(4, config)
+}
+
+#[test]
+fn early_data_claims_a_connection_for_an_acquire_by_id() {
+    let mut pool = server(|config| config);
+    let peer = pool.join("10.0.0.1");
+    pool.readable(peer.token);
+    assert!(matches!(pool.did()[0], Action::Check { kind: CheckKind::Inspect, .. }));
+    pool.checked(CheckResult::Data);
+    assert_eq!((pool.stats().claimed, pool.stats().idle), (1, 0));
+    let any = pool.queue();
+    let Acquired::Ready(lease) = pool.acquire_by_id(peer.id) else { panic!() };
+    // After its use it is like any other.
+    pool.put(lease).unwrap();
+    pool.checked(CheckResult::Quiet);
+    assert_eq!(pool.collect_lease(any).id, peer.id);
+    assert_eq!(pool.machine.poll_timeout(), None);
+}
+
+#[test]
+fn quiet_means_ready_again() {
+    let mut pool = server(|config| config);
+    let peer = pool.join("10.0.0.1");
+    pool.readable(peer.token);
+    let any = pool.queue();
+    pool.checked(CheckResult::Quiet);
+    assert_eq!(pool.collect_lease(any).id, peer.id);
+}
+
+#[test]
+fn a_claim_that_nobody_asks_for_ends() {
+    let mut pool = server(|config| config.claim_timeout(ms(80)));
+    let peer = pool.join("10.0.0.1");
+    pool.readable(peer.token);
+    pool.checked(CheckResult::Data);
+    pool.pass(ms(79));
+    assert_eq!(pool.stats().claimed, 1);
+    pool.pass(ms(1));
+    assert_eq!(pool.stats().totals.unclaimed, 1);
+    assert_eq!(pool.stats().claimed, 0);
+}
+
+#[test]
+fn a_claimed_connection_that_was_asked_for_waits_for_its_waiter() {
+    let mut pool = server(|config| config.claim_timeout(ms(80)));
+    let peer = pool.join("10.0.0.1");
+    pool.readable(peer.token);
+    let waiter = pool.queue_by_id(peer.id);
+    pool.checked(CheckResult::Data);
+    assert_eq!((pool.stats().claimed, pool.stats().leased), (0, 1));
+    pool.pass(ms(1000));
+    let lease = pool.collect_lease(waiter);
+    pool.reject(lease, CheckResult::Data);
+    let waiter = pool.queue();
+    assert_eq!(pool.collect(waiter), Collected::Waiting, "claimed again");
+    assert_eq!(pool.stats().claimed, 1);
+}
+
+#[test]
+fn a_cancelled_waiter_leaves_a_claimed_connection_claimed() {
+    let mut pool = server(|config| config);
+    let peer = pool.join("10.0.0.1");
+    pool.readable(peer.token);
+    let waiter = pool.queue_by_id(peer.id);
+    pool.checked(CheckResult::Data);
+    pool.cancel(waiter);
+    assert!(pool.machine.peer_claims());
+    assert_eq!((pool.stats().claimed, pool.stats().idle), (1, 0));
+}
+
+#[test]
+fn a_claimed_connection_that_ends_holds_no_place_and_is_there_for_its_id() {
+    let mut pool = ClientHarness::client(1, 1, |config| config.max_connections(1));
+    let ended = pool.dialing()[0];
+    let first = pool.connect(ended);
+    pool.readable(ended);
+    pool.checked(CheckResult::Data);
+    assert_eq!(pool.dialing(), [], "it still holds the only place");
+    let any = pool.queue();
+    pool.readable(ended);
+    pool.checked(CheckResult::Finished);
+    assert_eq!((pool.stats().claimed, pool.stats().finished), (0, 1));
+    let dialing = pool.dialing()[0];
+    let second = pool.connect(dialing);
+    assert_eq!(pool.collect_lease(any).id, second);
+    let Acquired::Ready(lease) = pool.acquire_by_id(first) else { panic!() };
+    assert_eq!(lease.token, ended);
+    // It is of no use to anybody else.
+    pool.put(lease).unwrap();
+    pool.checked(CheckResult::Finished);
+    assert_eq!(pool.ended(CloseReason::PeerClosed), 1);
+}
+
+#[test]
+fn a_finished_connection_that_nobody_asks_for_ends_with_its_claim() {
+    let mut pool = server(|config| config.claim_timeout(ms(80)));
+    let peer = pool.join("10.0.0.1");
+    pool.readable(peer.token);
+    pool.checked(CheckResult::Finished);
+    pool.pass(ms(79));
+    assert_eq!(pool.stats().finished, 1);
+    pool.pass(ms(1));
+    assert_eq!((pool.stats().finished, pool.stats().totals.unclaimed), (0, 1));
+}
+
+#[test]
+fn data_that_trickles_in_does_not_prolong_a_claim() {
+    let mut pool = server(|config| config.claim_timeout(ms(80)));
+    let peer = pool.join("10.0.0.1");
+    for _ in 0..2 {
+        pool.readable(peer.token);
+        pool.checked(CheckResult::Data);
+        pool.pass(ms(40));
+    }
+    pool.readable(peer.token);
+    pool.checked(CheckResult::Data);
+    assert_eq!((pool.stats().claimed, pool.stats().totals.unclaimed), (0, 1));
+}
+
+#[test]
+fn a_waiter_for_any_connection_gets_no_finished_one() {
+    let mut pool = server(|config| config);
+    let peer = pool.join("10.0.0.1");
+    let lease = pool.take();
+    pool.reject(lease, CheckResult::Finished);
+    let any = pool.queue();
+    assert_eq!(pool.collect(any), Collected::Waiting);
+    let Acquired::Ready(lease) = pool.acquire_by_id(peer.id) else { panic!() };
+    assert_eq!(lease.token, peer.token);
+}
+
+#[test]
+fn the_oldest_of_too_many_finished_connections_ends() {
+    let mut pool = ServerHarness::server(100, |config| config);
+    for number in 0..201 {
+        let peer = pool.join(&format!("10.0.1.{number}"));
+        pool.readable(peer.token);
+        pool.checked(CheckResult::Finished);
+    }
+    assert_eq!((pool.stats().finished, pool.stats().totals.unclaimed), (200, 1));
+}
+
+#[test]
+fn without_id_exchange_early_data_claims_nothing() {
+    let mut pool = ClientHarness::client(1, 1, |config| config.ids(IdExchange::None));
+    let token = pool.dialing()[0];
+    pool.dialed(token);
+    pool.established(token, None);
+    assert!(!pool.machine.peer_claims());
+    pool.readable(token);
+    pool.checked(CheckResult::Data);
+    assert_eq!((pool.stats().claimed, pool.stats().idle), (0, 1));
+    assert_eq!(pool.take().token, token);
+}
+
+#[test]
+fn a_lease_rejected_for_data_is_claimed_and_for_nothing_ready() {
+    let mut pool = server(|config| config);
+    let peer = pool.join("10.0.0.1");
+    let lease = pool.take();
+    pool.reject(lease, CheckResult::Quiet);
+    assert_eq!(pool.stats().idle, 1);
+    let lease = pool.take();
+    pool.reject(lease, CheckResult::Data);
+    assert_eq!((pool.stats().claimed, pool.stats().idle), (1, 0));
+    let Acquired::Ready(lease) = pool.acquire_by_id(peer.id) else { panic!() };
+    pool.reject(lease, CheckResult::Closed);
+    assert_eq!(pool.stats().totals.peer_closed, 1);
+    assert_eq!(pool.stats().totals.reused, 0, "nobody has used it");
+}
