@@ -5,8 +5,8 @@ use core::time::Duration;
 use crate::error::ConfigError;
 use crate::time::Period;
 
-/// The most connections that one machine can hold: 2²⁴. Of the 32 bits of an id, the other 8 tell
-/// apart successive connections in the same slot.
+/// The most connections that one machine can hold: 2²⁴. Of the 2³² ids, at most one in 256 is then in
+/// use: a random id is rarely taken, and a wrong one rarely names a connection.
 pub const MAX_CONNECTIONS: u32 = 1 << 24;
 
 /// The most handshakes at a time that can be configured. To find a handshake to evict, the server

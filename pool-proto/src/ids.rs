@@ -1,159 +1,136 @@
-//! The way from an id to its connection, in O(1).
+//! The ids of connections: issuing them, and the way from an id to its connection, in O(1).
 
 use alloc::collections::VecDeque;
 
-use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+use siphasher::sip::SipHasher24;
 
 use crate::error::Refusal;
 use crate::event::CloseReason;
 use crate::id::ConnId;
-use crate::slab::Key;
-
-/// The ids of live connections.
-#[derive(Clone)]
-pub(crate) enum Ids {
-    /// This end makes the ids. They are permuted slots and need no table, except for the zero id,
-    /// which at most one connection has at a time.
-    Issued {
-        permutation: Permutation,
-        /// The slot of the connection that has the zero id.
-        zero: Option<u32>,
-    },
-    /// The peer makes the ids.
-    Received(Received),
-}
-
-/// Ids made by the peer: untrusted, so they are hashed with a key of this end.
-#[derive(Clone)]
-pub(crate) struct Received {
-    pub(crate) live: HashMap<ConnId, u32, FixedState>,
-    /// The ids of the connections that ended last, oldest first. The peer may hand out an id while
-    /// its connection ends here; an acquire by that id is refused at once instead of waiting in vain.
-    pub(crate) ended: VecDeque<(ConnId, CloseReason)>,
-}
+use crate::keyed::TableKey;
 
 /// The number of remembered ended ids. An id travels for about a round trip, in which no more
 /// connections than this should end. They are searched only for ids that are not live.
 const REMEMBERED: usize = 256;
 
+/// The ids of live connections, and of those that ended last.
+#[derive(Clone)]
+pub(crate) struct Ids {
+    /// Makes the ids, if this end does. Otherwise the peer sends them.
+    issuer: Option<Issuer>,
+    /// The slot of each id. Ids from the peer are untrusted, so the table is keyed.
+    pub(crate) live: HashMap<ConnId, u32, TableKey>,
+    /// The ids of the connections that ended last, oldest first. An id may be on its way to a caller
+    /// while its connection ends; an acquire by that id is refused at once, with the reason.
+    pub(crate) ended: VecDeque<(ConnId, CloseReason)>,
+}
+
 impl Ids {
-    /// Ids made by this end, for slots below `slots`.
-    pub(crate) fn issued(slots: u32, random: &mut fastrand::Rng) -> Self {
-        Self::Issued { permutation: Permutation::new(slots, random), zero: None }
+    /// Ids made by this end.
+    pub(crate) fn issued(random: &mut fastrand::Rng) -> Self {
+        let issuer = Issuer::new(random.u64(..), random.u64(..));
+        Self { issuer: Some(issuer), ..Self::received(random) }
     }
 
     /// Ids made by the peer.
     pub(crate) fn received(random: &mut fastrand::Rng) -> Self {
-        Self::Received(Received {
-            live: HashMap::with_hasher(FixedState::with_seed(random.u64(..))),
+        Self {
+            issuer: None,
+            live: HashMap::with_hasher(TableKey::new(random.u64(..), random.u64(..))),
             ended: VecDeque::with_capacity(REMEMBERED),
-        })
+        }
     }
 
-    /// The slot of an id, if any.
-    ///
-    /// For issued ids the caller must compare the id in the slot: an id of a former connection, or
-    /// one that was never issued, leads to a slot too.
+    /// Whether the peer makes the ids.
+    pub(crate) const fn are_received(&self) -> bool {
+        self.issuer.is_none()
+    }
+
+    /// The slot of the live connection with this id, if any.
+    #[inline]
     pub(crate) fn find(&self, id: ConnId) -> Option<u32> {
-        match self {
-            Self::Issued { zero, .. } if id == ConnId::ZERO => *zero,
-            Self::Issued { permutation, .. } => Some(permutation.slot(id)),
-            Self::Received(received) => received.live.get(&id).copied(),
-        }
+        self.live.get(&id).copied()
     }
 
     /// Why no connection can come any more for an id that is not live, if so.
     pub(crate) fn refusal(&self, id: ConnId) -> Option<Refusal> {
-        match self {
-            Self::Issued { .. } => Some(Refusal::UnknownId { id }),
-            Self::Received(received) => {
-                let (_, reason) = received.ended.iter().rev().find(|(ended, _)| *ended == id)?;
-                Some(Refusal::Gone { id, reason: *reason })
+        match self.ended.iter().rev().find(|(ended, _)| *ended == id) {
+            Some((_, reason)) => Some(Refusal::Gone { id, reason: *reason }),
+            None if self.are_received() => None,
+            None => Some(Refusal::UnknownId { id }),
+        }
+    }
+
+    /// Makes an id for the connection in slot `index`, at any time of its life; `None` if the peer
+    /// makes the ids. With `control`, it is the zero id unless a live connection has that.
+    pub(crate) fn issue(&mut self, index: u32, control: bool) -> Option<ConnId> {
+        let issuer = self.issuer.as_mut()?;
+        if control && !self.live.contains_key(&ConnId::ZERO) {
+            self.live.insert(ConnId::ZERO, index);
+            return Some(ConnId::ZERO);
+        }
+        // Ends: at most 2²⁴ of the 2³² ids are live, so a draw is rarely repeated.
+        loop {
+            let id = issuer.draw();
+            if id != ConnId::ZERO
+                && let Entry::Vacant(vacant) = self.live.entry(id)
+            {
+                vacant.insert(index);
+                return Some(id);
             }
         }
     }
 
-    /// Whether an id leads to this slot.
-    pub(crate) fn leads_to(&self, id: ConnId, index: u32) -> bool {
-        self.find(id) == Some(index)
+    /// Enters an id from the peer; `false` if a live connection has it.
+    pub(crate) fn enter(&mut self, id: ConnId, index: u32) -> bool {
+        let Entry::Vacant(vacant) = self.live.entry(id) else {
+            return false;
+        };
+        vacant.insert(index);
+        true
     }
 
     /// The connection with this id has ended.
-    pub(crate) fn ended(&mut self, id: ConnId, index: u32, reason: CloseReason) {
-        match self {
-            Self::Issued { zero, .. } if id == ConnId::ZERO => *zero = None,
-            Self::Received(received) if received.live.get(&id) == Some(&index) => {
-                received.live.remove(&id);
-                if received.ended.len() >= REMEMBERED {
-                    received.ended.pop_front();
-                }
-                received.ended.push_back((id, reason));
-            }
-            _ => {}
+    pub(crate) fn ended(&mut self, id: ConnId, reason: CloseReason) {
+        self.live.remove(&id);
+        if self.ended.len() >= REMEMBERED {
+            self.ended.pop_front();
         }
+        self.ended.push_back((id, reason));
     }
 }
 
-impl Received {
-    /// Enters the id of a new connection; `false` if a live connection has it.
-    pub(crate) fn enter(&mut self, id: ConnId, index: u32) -> bool {
-        if self.live.contains_key(&id) {
-            return false;
-        }
-        self.live.insert(id, index);
-        true
-    }
-}
-
-/// A keyed permutation of 32 bits: `(generation, slot) ↔ id`.
+/// A sequence of ids that cannot be predicted from any of its parts.
 ///
-/// Ids of live connections differ because their slots do. Ids of a slot's successive connections
-/// differ until its generation has wrapped. It is a balanced Feistel network of four rounds, which
-/// is a permutation for any round function (Luby and Rackoff, 1988). It makes ids look random, as
-/// the ids of the Go package are. It keeps no secret: a peer that can guess 32 bits can guess an id.
+/// The n-th draw is SipHash-2-4 of the number n under a secret key, cut to 32 bits. SipHash-2-4 is a
+/// pseudorandom function under its 128-bit key (Aumasson and Bernstein, "SipHash: a fast short-input
+/// PRF", 2012): without the key, its outputs for new inputs cannot be told from independent random
+/// ones, however many outputs are known. So a peer that has seen any number of ids can only guess the
+/// next, and hits each id that is in use once in 2³² tries.
+///
+/// The alternative is a permutation of 32 bits, whose ids would not repeat and, if it permutes slots,
+/// would need no table. A block of 32 bits is too small for that: the usual proofs for a cipher of
+/// such blocks end at some 2¹⁶ known ids, and a permutation of slots repeats its ids when the
+/// generations of a slot are used up. Here, a drawn id that is in use is passed over. The id of a
+/// connection that has ended comes again as any other does: with one in 2³² draws.
 #[derive(Clone)]
-pub(crate) struct Permutation {
-    keys: [u32; 4],
-    slot_bits: u32,
+struct Issuer {
+    key: SipHasher24,
+    drawn: u64,
 }
 
-impl Permutation {
-    fn new(slots: u32, random: &mut fastrand::Rng) -> Self {
-        Self {
-            keys: core::array::from_fn(|_| random.u32(..)),
-            slot_bits: u32::BITS - slots.saturating_sub(1).leading_zeros(),
-        }
+impl Issuer {
+    fn new(first: u64, second: u64) -> Self {
+        Self { key: SipHasher24::new_with_keys(first, second), drawn: 0 }
     }
 
-    /// The id of one life of a slot.
-    pub(crate) fn id(&self, key: Key) -> ConnId {
-        let generation = key.generation.checked_shl(self.slot_bits).unwrap_or(0);
-        let (mut left, mut right) = halves(generation | key.index);
-        for round_key in self.keys {
-            (left, right) = (right, left ^ mix(right, round_key));
-        }
-        ConnId::from_bytes((left << 16 | right).to_be_bytes())
+    fn draw(&mut self) -> ConnId {
+        let [a, b, c, d, ..] = self.key.hash(&self.drawn.to_le_bytes()).to_le_bytes();
+        self.drawn = self.drawn.wrapping_add(1);
+        ConnId::from_bytes([a, b, c, d])
     }
-
-    fn slot(&self, id: ConnId) -> u32 {
-        let (mut left, mut right) = halves(u32::from_be_bytes(id.to_bytes()));
-        for round_key in self.keys.iter().rev() {
-            (left, right) = (right ^ mix(left, *round_key), left);
-        }
-        let mask = 1u32.checked_shl(self.slot_bits).unwrap_or(0).wrapping_sub(1);
-        (left << 16 | right) & mask
-    }
-}
-
-const fn halves(word: u32) -> (u32, u32) {
-    (word >> 16, word & 0xffff)
-}
-
-/// The round function: multiplicative hashing (Knuth, TAOCP 6.4) of a half word to a half word.
-const fn mix(half: u32, key: u32) -> u32 {
-    let product = (half ^ key).wrapping_mul(0x9e37_79b1);
-    (product ^ (product >> 15)).wrapping_mul(0x85eb_ca6b) >> 16
 }
 
 #[cfg(test)]

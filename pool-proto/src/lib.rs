@@ -175,7 +175,7 @@
 //! | `role.rs` | the difference between the roles; `role/`: dialing (with tuner and backoff), accepting (admission and eviction), sources |
 //! | `event.rs`, `answer.rs`, `error.rs`, `stats.rs` | inputs and outputs |
 //! | `config.rs` | the settings; `config/`: the builders of each role |
-//! | `slots.rs`, `waiters.rs`, `ids.rs`, `slab.rs` | the data structures |
+//! | `slots.rs`, `waiters.rs`, `ids.rs`, `slab.rs`, `keyed.rs` | the data structures |
 //! | `tuner.rs`, `backoff.rs` | the pacing of dials, as pure values |
 //! | [`id`] | the wire format of ids: reader and writer |
 //! | [`allow`] | the allow list |
@@ -196,6 +196,7 @@ mod error;
 mod event;
 pub mod id;
 mod ids;
+mod keyed;
 mod machine;
 mod role;
 mod slab;

@@ -13,7 +13,6 @@ use crate::event::{Action, Token};
 use crate::id::ConnId;
 use crate::ids::Ids;
 use crate::role::Role;
-use crate::slab::Key;
 use crate::slots::Slots;
 use crate::state::State;
 use crate::stats::{Stats, Totals};
@@ -193,30 +192,16 @@ impl<C, R: Role> Machine<C, R> {
         self.slots.len(State::Dialing).saturating_add(self.slots.len(State::Handshaking))
     }
 
-    /// Gives a new connection its id, if this end makes the ids. Returns its key, which may be new.
+    /// Gives a connection its id, if this end makes the ids, and returns it. May be called at any
+    /// time of the connection's life, but once.
     ///
     /// The zero id is made for the control connection only, if one is configured: users of the Go
     /// package know the control connection by that id.
-    pub(crate) fn issue_id(&mut self, mut key: Key) -> Key {
-        let Ids::Issued { permutation, zero } = &mut self.ids else {
-            return key;
-        };
-        let mut id = permutation.id(key);
-        if self.control && zero.is_none() {
-            *zero = Some(key.index);
-            id = ConnId::ZERO;
-        } else {
-            while id == ConnId::ZERO
-                && let Some(next) = self.slots.slab.renew(key.index)
-            {
-                key = next;
-                id = permutation.id(key);
-            }
-        }
-        if let Some(slot) = self.slots.get_mut(key.index) {
-            slot.id = Some(id);
-        }
-        key
+    pub(crate) fn issue_id(&mut self, index: u32) -> Option<ConnId> {
+        let slot = self.slots.get_mut(index)?;
+        debug_assert!(slot.id.is_none(), "a connection has one id");
+        slot.id = self.ids.issue(index, self.control);
+        slot.id
     }
 
     /// Whether this id names the control connection. Only an acquire by id takes that connection, and

@@ -35,8 +35,8 @@ struct Entry<T, const LINKS: usize> {
 #[derive(Clone)]
 pub(crate) struct Slab<T, const LINKS: usize> {
     entries: Vec<Entry<T, LINKS>>,
-    /// Vacant entries, least recently vacated first. So an index, and the id made from it, rests as
-    /// long as possible before it is used again.
+    /// Vacant entries, least recently vacated first. So an index rests as long as possible before it
+    /// is used again, and a stale key is not mistaken for a new one when generations wrap.
     vacant: List<0>,
 }
 
@@ -79,13 +79,6 @@ impl<T, const LINKS: usize> Slab<T, LINKS> {
         vacant.push_back(self, index);
         self.vacant = vacant;
         Some(value)
-    }
-
-    /// Gives a live entry its next generation, as if it had been removed and inserted again.
-    pub(crate) fn renew(&mut self, index: u32) -> Option<Key> {
-        let entry = self.entries.get_mut(index as usize)?;
-        entry.generation = entry.generation.wrapping_add(1);
-        Some(Key { index, generation: entry.generation })
     }
 
     /// The index of a key, if that life of the entry is not over.

@@ -67,7 +67,7 @@ impl<C, R: Role> Machine<C, R> {
             if let Some(slot) = self.slots.get(index) {
                 hash_id(names, slot.id, hasher);
                 label(&self.waiters.slab, slot.waiter, &waiter_name(names)).hash(hasher);
-                slot.id.map(|id| self.ids.leads_to(id, index)).hash(hasher);
+                slot.id.map(|id| self.ids.find(id) == Some(index)).hash(hasher);
             }
             R::hash_connection(self, index, hasher);
         }
@@ -222,11 +222,11 @@ fn hash_timers<C, H: Hasher>(
     }
 }
 
-/// Feeds `hasher` with the ids that lead nowhere any more and may still be asked for.
+/// Feeds `hasher` with the number of ids, and with those that lead nowhere any more and may still be
+/// asked for.
 fn hash_ended_ids<C, N: CanonicalNames<C>, H: Hasher>(ids: &Ids, names: &N, hasher: &mut H) {
-    let Ids::Received(received) = ids else { return };
-    let live = |id| received.live.contains_key(id);
-    let named = received.ended.iter().rev().filter(|(id, _)| !live(id));
+    let live = |id| ids.live.contains_key(id);
+    let named = ids.ended.iter().rev().filter(|(id, _)| !live(id));
     let named = named.filter_map(|(id, reason)| Some((names.id(*id)?, reason)));
     let mut ended: Vec<(u32, &CloseReason)> = Vec::new();
     for (name, reason) in named {
@@ -235,7 +235,7 @@ fn hash_ended_ids<C, N: CanonicalNames<C>, H: Hasher>(ids: &Ids, names: &N, hash
         }
     }
     ended.sort_unstable_by_key(|(name, _)| *name);
-    (received.live.len(), ended).hash(hasher);
+    (ids.live.len(), ended).hash(hasher);
 }
 
 /// Feeds `hasher` with the waiters and their queues.

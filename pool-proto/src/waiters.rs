@@ -1,11 +1,11 @@
 //! The queues of waiters. A connection is handed off to its waiter directly.
 
-use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use crate::error::Refusal;
 use crate::event::WaiterId;
 use crate::id::ConnId;
+use crate::keyed::TableKey;
 use crate::slab::{List, Slab};
 
 /// The thing that a waiter waits for.
@@ -44,7 +44,7 @@ pub(crate) struct Waiters {
     pub(crate) all: List<1>,
     pub(crate) any: List<0>,
     pub(crate) stock: List<0>,
-    pub(crate) by_id: HashMap<ConnId, List<0>, FixedState>,
+    pub(crate) by_id: HashMap<ConnId, List<0>, TableKey>,
     limit: u32,
 }
 
@@ -55,7 +55,7 @@ impl Waiters {
             all: List::new(),
             any: List::new(),
             stock: List::new(),
-            by_id: HashMap::with_hasher(FixedState::with_seed(random.u64(..))),
+            by_id: HashMap::with_hasher(TableKey::new(random.u64(..), random.u64(..))),
             limit,
         }
     }

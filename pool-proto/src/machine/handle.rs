@@ -3,7 +3,6 @@
 use super::Machine;
 use crate::event::{CheckKind, CheckResult, CloseReason, Event, HandshakeFailure, Token};
 use crate::id::ConnId;
-use crate::ids::Ids;
 use crate::role::Role;
 use crate::slots::LIFETIME_STEPS;
 use crate::state::State;
@@ -85,9 +84,9 @@ impl<C, R: Role> Machine<C, R> {
         let Some(index) = self.reclaim(token, &[State::Handshaking], connection) else {
             return;
         };
-        if let Ids::Received(received) = &mut self.ids {
+        if self.ids.are_received() {
             let Some(id) = id else { return self.close_one(index, CloseReason::MissingId) };
-            if !received.enter(id, index) {
+            if !self.ids.enter(id, index) {
                 return self.close_one(index, CloseReason::DuplicateId);
             }
             if let Some(slot) = self.slots.get_mut(index) {

@@ -177,7 +177,7 @@ impl<C, R: Role> Machine<C, R> {
         let slot = self.slots.remove(index)?;
         self.totals.count(reason);
         if let Some(id) = slot.id {
-            self.ids.ended(id, index, reason);
+            self.ids.ended(id, reason);
             while !self.is_control(Some(id))
                 && let Some(waiter) = self.waiters.first_by_id(id)
             {

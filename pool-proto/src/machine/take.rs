@@ -65,14 +65,15 @@ impl<C, R: Role> Machine<C, R> {
     /// handshake is over, or until its holder puts it back.
     ///
     /// The end that makes the ids refuses an id that no live connection has. The other end queues,
-    /// because the connection may still come, unless the id is among the last 256 that have ended.
+    /// because the connection may still come. Both refuse the last 256 ids that have ended, with the
+    /// reason of their end.
     /// A queued caller collects or cancels as for [`acquire`](Self::acquire).
     pub fn acquire_by_id(&mut self, now: Instant, id: ConnId) -> Acquired<C> {
         let now = self.advance(now);
         if self.closed {
             return self.refused(Refusal::PoolClosed);
         }
-        let Some(index) = self.find_by_id(id) else {
+        let Some(index) = self.ids.find(id) else {
             let refusal = match self.is_control(Some(id)) {
                 true => self.role.supply_ended(),
                 false => self.ids.refusal(id),
@@ -210,7 +211,7 @@ impl<C, R: Role> Machine<C, R> {
             Request::Stock(wanted) => {
                 WaitReason::Stock { idle: self.slots.len(State::Idle), wanted }
             }
-            Request::Id(id) => match self.find_by_id(id).and_then(|index| self.state(index)) {
+            Request::Id(id) => match self.ids.find(id).and_then(|index| self.state(index)) {
                 None => WaitReason::IdNotSeen,
                 Some(State::Dialing | State::Handshaking) => WaitReason::IdHandshaking,
                 Some(State::Resting) => WaitReason::IdResting,
@@ -253,12 +254,6 @@ impl<C, R: Role> Machine<C, R> {
         self.totals.leases += 1;
         self.totals.reused += u64::from(slot.used);
         Some(Lease { token, id: slot.id?, connection: slot.connection.take()? })
-    }
-
-    /// The live connection with this id.
-    fn find_by_id(&self, id: ConnId) -> Option<u32> {
-        let index = self.ids.find(id)?;
-        (self.slots.get(index)?.id == Some(id)).then_some(index)
     }
 
     fn takeable_by_id(&self, index: u32) -> bool {

@@ -58,9 +58,7 @@ impl<C> Server<C> {
     #[must_use]
     pub fn new(config: &ServerConfig, now: Instant) -> Self {
         let mut random = fastrand::Rng::with_seed(config.common.seed.unwrap_or(DEFAULT_SEED));
-        // Finished connections have slots beyond the limit.
-        let slots = config.common.max_connections.saturating_add(max_claimed(config.capacity));
-        let ids = Ids::issued(slots, &mut random);
+        let ids = Ids::issued(&mut random);
         let role = Accepting {
             sources: Sources::new(&mut random),
             allow: config.allow.clone(),
@@ -130,8 +128,7 @@ impl<C> Server<C> {
         let source = self.role.sources.register(source_address).ok_or(full)?;
         let key = self.slots.insert(State::Handshaking, source, now).ok_or(full)?;
         self.role.sources.admitted(source, &mut self.slots, key.index);
-        let key = self.issue_id(key);
-        let id = self.slots.get(key.index).and_then(|slot| slot.id).ok_or(full)?;
+        let id = self.issue_id(key.index).ok_or(full)?;
         Ok(Admission { token: Token(key), id })
     }
 

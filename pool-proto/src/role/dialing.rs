@@ -61,12 +61,7 @@ impl<C> Client<C> {
     pub fn new(config: &ClientConfig, now: Instant) -> Self {
         let mut random = fastrand::Rng::with_seed(config.common.seed.unwrap_or(DEFAULT_SEED));
         let exchanged = config.ids != IdExchange::None;
-        let ids = if exchanged {
-            Ids::received(&mut random)
-        } else {
-            let most = max_claimed(config.tuner.max_capacity());
-            Ids::issued(config.common.max_connections.saturating_add(most), &mut random)
-        };
+        let ids = if exchanged { Ids::received(&mut random) } else { Ids::issued(&mut random) };
         let (base, cap) = config.backoff;
         let role = Dialing {
             tuner: config.tuner.clone(),
@@ -123,7 +118,7 @@ impl<C> Client<C> {
         let Some(key) = self.slots.insert(State::Dialing, self.role.epoch, now) else {
             return false;
         };
-        let key = self.issue_id(key);
+        self.issue_id(key.index);
         self.totals.dials += 1;
         self.role.quota = self.role.quota.saturating_sub(1);
         self.actions.push_back(Action::Dial { token: Token(key) });

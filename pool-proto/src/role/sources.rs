@@ -3,9 +3,9 @@
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr};
 
-use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
+use crate::keyed::TableKey;
 use crate::slab::{List, Slab};
 use crate::slots::Slots;
 
@@ -35,7 +35,7 @@ pub(crate) struct Source {
 #[derive(Clone)]
 pub(crate) struct Sources {
     pub(crate) slab: Slab<Source, 1>,
-    pub(crate) by_address: HashMap<IpAddr, u32, FixedState>,
+    pub(crate) by_address: HashMap<IpAddr, u32, TableKey>,
     /// `ranks[n]`: the sources with exactly n pooled connections. Counts change by one, so a source
     /// moves to the neighbouring rank, and the highest rank is known without a search.
     pub(crate) ranks: Vec<List<0>>,
@@ -46,7 +46,7 @@ impl Sources {
     pub(crate) fn new(random: &mut fastrand::Rng) -> Self {
         Self {
             slab: Slab::new(),
-            by_address: HashMap::with_hasher(FixedState::with_seed(random.u64(..))),
+            by_address: HashMap::with_hasher(TableKey::new(random.u64(..), random.u64(..))),
             ranks: Vec::new(),
             highest: 0,
         }

@@ -266,7 +266,7 @@ fn an_early_close_waits_longer_each_time() {
 
 #[test]
 fn an_early_close_long_after_a_recovery_is_a_first_failure() {
-    let mut pool = client(1, 2);
+    let mut pool = ClientHarness::client(1, 2, |config| config.dial_timeout(ms(60_000)));
     for _ in 0..5 {
         let token = pool.dialing()[0];
         pool.dial_failed(token);

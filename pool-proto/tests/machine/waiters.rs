@@ -92,7 +92,9 @@ fn on_a_server_an_unknown_id_is_refused_at_once() {
     let mut pool = server(2);
     let gone = pool.join("10.0.0.1");
     pool.closed(gone.token);
-    for id in [gone.id, id(0), id(12345)] {
+    let refused = Refusal::Gone { id: gone.id, reason: CloseReason::PeerClosed };
+    assert_eq!(pool.acquire_by_id(gone.id), Acquired::Refused(refused));
+    for id in [id(0), id(12345)] {
         let refused = Acquired::Refused(Refusal::UnknownId { id });
         assert_eq!(pool.acquire_by_id(id), refused);
     }

@@ -12,7 +12,7 @@ use crate::wait::{assert_ends, expect, payload, send, spawn};
 use pool_driver::shared::AcquireError;
 use pool_driver::tls::TlsMode;
 use pool_proto::IdExchange;
-use pool_proto::{ConnId, IdFormat, Refusal, WaitReason};
+use pool_proto::{CloseReason, ConnId, IdFormat, Refusal, WaitReason};
 
 topic! {
     parallel a_connection_with_early_data_is_served_by_id_only,
@@ -134,7 +134,8 @@ fn a_claimed_connection_that_nobody_takes_ends_at_the_claim_timeout(ends: &Ends)
     send(&mut peer, b"x");
     assert_ends(&mut peer);
     assert_eq!(server.stats().totals.unclaimed, 1);
-    let gone = Err(AcquireError::Refused(Refusal::UnknownId { id }));
+    let gone = Refusal::Gone { id, reason: CloseReason::Unclaimed };
+    let gone = Err(AcquireError::Refused(gone));
     assert_eq!(server.acquire_by_id(id, SOON).map(drop), gone);
 }
 

@@ -76,13 +76,13 @@ pub struct Naive {
     /// Where the next waiter that goes to the front, or to the back, of its queue stands.
     front: i64,
     back: i64,
-    /// Ids from the peer whose connections have ended, the latest last.
+    /// Ids whose connections have ended, the latest last.
     ended: Vec<(ConnId, CloseReason)>,
     choices: Choices,
     did: Vec<Did>,
 }
 
-/// How many ended ids a client remembers.
+/// How many ended ids a pool remembers.
 const REMEMBERED: usize = 256;
 
 impl Naive {
@@ -390,11 +390,9 @@ impl Naive {
         self.consequences(&connection, reason);
         self.count_end(reason);
         if let Some(id) = connection.id {
-            if self.ids_received() {
-                self.ended.push((id, reason));
-                let forgotten = self.ended.len().saturating_sub(REMEMBERED);
-                self.ended.drain(..forgotten);
-            }
+            self.ended.push((id, reason));
+            let forgotten = self.ended.len().saturating_sub(REMEMBERED);
+            self.ended.drain(..forgotten);
             while let Some(waiter) = self.first_waiting(Want::Id(id)) {
                 self.refuse(waiter, Refusal::Gone { id, reason });
             }

@@ -70,8 +70,9 @@ pub(crate) const BUGS: &[Bug] = &[
         "a duplicate id overwrites",
         "violation of 4: ids are unique",
         "ids.rs",
-        "if self.live.contains_key(&id) {",
-        "if self.live.contains_key(&id) && !planted!() {",
+        "        let Entry::Vacant(vacant) = self.live.entry(id) else {\n            return false;",
+        "        let Entry::Vacant(vacant) = self.live.entry(id) else {\n            if planted!() {\n                \
+         self.live.insert(id, index);\n                return true;\n            }\n            return false;",
     ),
     bug(
         "close is not final",
@@ -258,9 +259,11 @@ pub(crate) const BUGS: &[Bug] = &[
         "ids repeat",
         "violation of 4: ids are unique",
         "ids.rs",
-        "        ConnId::from_bytes((left << 16 | right).to_be_bytes())",
-        "        let mask = if planted!() { 0xff } else { u32::MAX };\n        \
-         ConnId::from_bytes(((left << 16 | right) & mask).to_be_bytes())",
+        "                && let Entry::Vacant(vacant) = self.live.entry(id)\n            {\n                \
+         vacant.insert(index);\n                return Some(id);",
+        "                && let Entry::Vacant(vacant) = self.live.entry(id)\n            {\n                \
+         let id = if planted!() { ConnId::from_bytes([1, 0, 0, id.to_bytes()[0]]) } else { id };\n                \
+         vacant.insert(index);\n                self.live.insert(id, index);\n                return Some(id);",
     ),
     bug(
         "a success does not end the backoff",
@@ -281,8 +284,8 @@ pub(crate) const BUGS: &[Bug] = &[
         "the id of an ended connection stays in use",
         "violation of 1: a connection ends for a reason",
         "ids.rs",
-        "            received.live.remove(&id);",
-        "            if !planted!() {\n                received.live.remove(&id);\n            }",
+        "        self.live.remove(&id);",
+        "        if !planted!() {\n            self.live.remove(&id);\n        }",
     ),
     bug(
         "data in one read with the id is lost",

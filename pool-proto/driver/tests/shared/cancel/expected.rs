@@ -69,7 +69,7 @@ pub(super) enum Outcome {
     Refused(Refusal),
 }
 
-pub(super) fn expected(left: Aftermath, rival: Rival, id: ConnId, server: bool) -> (When, Outcome) {
+pub(super) fn expected(left: Aftermath, rival: Rival, id: ConnId) -> (When, Outcome) {
     let Rival { kind, early } = rival;
     let same = if kind == Kind::Stock { Outcome::Stock } else { Outcome::Same };
     let next = if kind == Kind::Stock { Outcome::Stock } else { Outcome::Next };
@@ -83,14 +83,10 @@ pub(super) fn expected(left: Aftermath, rival: Rival, id: ConnId, server: bool) 
         Aftermath::EndedInStock(_) if kind == Kind::Stock && early => {
             (When::Before, Outcome::Stock)
         }
-        Aftermath::EndedInStock(reason) => expected(Aftermath::Ended(reason), rival, id, server),
+        Aftermath::EndedInStock(reason) => expected(Aftermath::Ended(reason), rival, id),
         Aftermath::PoolClosed => (already, Outcome::Refused(Refusal::PoolClosed)),
         Aftermath::EndsNow(reason) if kind == Kind::ById => {
             (When::Drop, Outcome::Refused(Refusal::Gone { id, reason }))
-        }
-        // A server forgets the id of an ended connection, because it may assign the id again.
-        Aftermath::Ended(_) if kind == Kind::ById && server && !early => {
-            (already, Outcome::Refused(Refusal::UnknownId { id }))
         }
         Aftermath::Ended(reason) if kind == Kind::ById => {
             (already, Outcome::Refused(Refusal::Gone { id, reason }))

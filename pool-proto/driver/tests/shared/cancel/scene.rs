@@ -232,7 +232,7 @@ impl<R: Side> Scene<R> {
 
     fn expected(&self) -> Option<(When, Outcome)> {
         let id = self.conn.map_or(self.id, |conn| conn.id);
-        self.cell.rival.map(|rival| expected(self.left(), rival, id, self.cell.server))
+        self.cell.rival.map(|rival| expected(self.left(), rival, id))
     }
 
     /// Checks that the rival was woken once if its time is one of these, and not at all otherwise.

@@ -279,11 +279,11 @@ impl Naive {
             return self.refused(Refusal::Gone { id, reason });
         }
         if known.is_none() {
-            if !self.ids_received() {
-                return self.refused(Refusal::UnknownId { id });
-            }
             if let Some((_, reason)) = self.ended.iter().rev().find(|(ended, _)| *ended == id) {
                 return self.refused(Refusal::Gone { id, reason: *reason });
+            }
+            if !self.ids_received() {
+                return self.refused(Refusal::UnknownId { id });
             }
         }
         match self.queue(Want::Id(id), false) {
