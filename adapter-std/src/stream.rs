@@ -12,7 +12,7 @@ use pool_proto::ConnId;
 use rustix::event::PollFlags;
 
 #[cfg(feature = "tls")]
-use crate::TlsFacts;
+use crate::{Fingerprint, TlsFacts};
 use crate::runtime::Threads;
 use crate::wait::Timeout;
 
@@ -84,6 +84,17 @@ impl PooledStream {
     #[must_use]
     pub fn tls(&self) -> Option<TlsFacts> {
         self.shared.lock().tls()
+    }
+
+    /// Returns the fingerprint of the certificate that the peer has proven to hold the key of; `None`
+    /// without TLS, and if the peer has presented none, as a client does whose server requires none.
+    ///
+    /// An id is a name, and not a proof of who the peer is. An end that serves several peers compares
+    /// this value after a take by id.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn peer_certificate(&self) -> Option<Fingerprint> {
+        self.shared.lock().peer_certificate()
     }
 
     /// Sets how long a read may wait for data; `None`, the default, is for ever. A read that waits

@@ -39,7 +39,7 @@ pub use stream::Revoked;
 
 use crate::shared::{Attempt, PoolConnection, ReadinessWaker, Revoke};
 #[cfg(feature = "tls")]
-use crate::tls::TlsFacts;
+use crate::tls::{Fingerprint, TlsFacts};
 
 /// Early data kept for the next holder, at most: one full TLS record. More stays in the kernel, where
 /// it throttles the peer. (Behind that much data, only the holder notices EOF.)
@@ -71,6 +71,12 @@ impl<S: Socket, R: Role> Attempt<Box<Connection<S>>, R> {
         let token = self.token();
         match outcome {
             Ok((socket, Established { session, id, surplus })) => {
+                tracing::debug!(
+                    ?token,
+                    peer = %socket.socket().peer_addr(),
+                    certificate = ?session.peer_fingerprint(),
+                    "connection established"
+                );
                 let readiness = ReadinessWaker::new(self.shared(), token);
                 let peer_claims = self.shared().run(|machine, _| machine.peer_claims());
                 let waker = Waker::from(Arc::clone(&readiness));
@@ -97,6 +103,11 @@ impl<S: Socket, R: Role> Attempt<Box<Connection<S>>, R> {
 impl<S: Socket> Connection<S> {
     pub(crate) const fn socket(&self) -> &Arc<SharedSocket<S>> {
         &self.socket
+    }
+
+    #[cfg(feature = "tls")]
+    fn peer_fingerprint(&self) -> Option<Fingerprint> {
+        self.session.peer_fingerprint()
     }
 
     #[cfg(feature = "tls")]

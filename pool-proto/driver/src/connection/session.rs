@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind, IoSlice, Read, Write};
 
 #[cfg(feature = "tls")]
 use crate::tls::TlsFacts;
-use crate::tls::{ClientTls, ServerTls, TlsConnection};
+use crate::tls::{ClientTls, Fingerprint, ServerTls, TlsConnection};
 
 /// The layer between a socket and its user.
 pub(crate) struct Session {
@@ -29,6 +29,12 @@ impl Session {
     #[cfg(feature = "tls")]
     pub(crate) fn facts(&self) -> Option<TlsFacts> {
         self.tls.as_ref().map(TlsConnection::facts)
+    }
+
+    /// Returns the fingerprint of the peer's certificate, once the TLS handshake is complete; `None`
+    /// without TLS, and if the peer has presented none.
+    pub(crate) fn peer_fingerprint(&self) -> Option<Fingerprint> {
+        self.tls.as_ref().and_then(TlsConnection::peer_fingerprint)
     }
 
     /// Whether this end has closed its writing half.

@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::{Connection, SharedSocket, Socket};
 use crate::shared::Leased;
 #[cfg(feature = "tls")]
-use crate::tls::TlsFacts;
+use crate::tls::{Fingerprint, TlsFacts};
 
 /// The pool has revoked a connection under its holder. Found in the [`io::Error`] of a read or write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -33,6 +33,14 @@ impl<S: Socket> Leased<Box<Connection<S>>> {
     #[must_use]
     pub fn tls(&self) -> Option<TlsFacts> {
         self.get()?.facts()
+    }
+
+    /// Returns the fingerprint of the peer's certificate; `None` without TLS, and if the peer has
+    /// presented none.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn peer_certificate(&self) -> Option<Fingerprint> {
+        self.get()?.peer_fingerprint()
     }
 
     /// Returns the address of the peer.

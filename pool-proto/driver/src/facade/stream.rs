@@ -62,6 +62,18 @@ macro_rules! stream_type {
             pub fn tls(&self) -> Option<$crate::tls::TlsFacts> {
                 self.0.tls()
             }
+
+            /// Returns the fingerprint of the certificate that the peer has proven to hold the key of;
+            /// `None` without TLS, and if the peer has presented none, as a client does whose server
+            /// requires none.
+            ///
+            /// An id is a name, and not a proof of who the peer is. An end that serves several peers
+            /// compares this value after a take by id.
+            #[cfg(feature = "tls")]
+            #[must_use]
+            pub fn peer_certificate(&self) -> Option<$crate::tls::Fingerprint> {
+                self.0.peer_certificate()
+            }
         }
 
         impl std::fmt::Debug for PooledStream {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustls::{ClientConnection, Connection, InvalidMessage, ServerConnection};
 
-use super::{ClientTls, ServerTls, TlsFacts};
+use super::{ClientTls, Fingerprint, ServerTls, TlsFacts};
 use crate::connection::retry;
 
 /// The TLS state of one connection.
@@ -31,6 +31,13 @@ impl TlsConnection {
     /// Returns the parameters that the handshake has negotiated.
     pub(crate) fn facts(&self) -> TlsFacts {
         TlsFacts::of(&self.0)
+    }
+
+    /// Returns the fingerprint of the certificate that the peer has proven to hold the key of. `None`
+    /// if it has presented none, and before the handshake is complete.
+    pub(crate) fn peer_fingerprint(&self) -> Option<Fingerprint> {
+        let chain = self.0.peer_certificates().filter(|_| !self.0.is_handshaking())?;
+        chain.first().map(Fingerprint::of)
     }
 
     /// Completes the handshake, and sends all of this end's part of it.

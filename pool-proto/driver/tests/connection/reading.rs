@@ -10,6 +10,7 @@ use pool_proto::{CheckResult, ConnId, Dialing};
 use rustls::ProtocolVersion;
 
 use crate::check::pattern;
+use crate::peer::SERVER_TLS;
 use crate::rig::{Kind, Pool, Side, Streaming, server_peer, take};
 use crate::wire::{End, Io};
 
@@ -186,6 +187,11 @@ fn a_stream_reports_its_addresses_and_its_tls_facts() {
         assert_eq!(stream.socket().unwrap().revoked(), None);
         let version = stream.tls().map(|facts| facts.version);
         assert_eq!(version, kind.is_tls().then_some(Some(ProtocolVersion::TLSv1_3)), "{kind:?}");
+        // The server of these tests requires no certificate of its clients.
+        let of_server = SERVER_TLS.fingerprint();
+        let by_server = of_server.filter(|_| kind.is_tls() && kind != Kind::TlsServer);
+        assert_eq!(stream.peer_certificate(), by_server, "{kind:?}");
+        assert_eq!(stream.tls().and_then(|facts| facts.peer_certificate), by_server, "{kind:?}");
         near.set(|kernel| kernel.local_error = Some(ErrorKind::NotConnected));
         assert_eq!(stream.local_addr().unwrap_err().kind(), ErrorKind::NotConnected);
     }
