@@ -26,6 +26,14 @@ fn now() -> Instant {
     Instant::EPOCH + START.elapsed()
 }
 
+/// Returns secret bytes, from which a machine derives ids, jitter and hash keys: it has no randomness of
+/// its own.
+fn entropy() -> Outcome<[u8; 32]> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// The driver of both machines. A connection is a plain socket.
 struct Driver {
     listener: TcpListener,
@@ -152,11 +160,12 @@ fn check(holds: bool, claim: &str) -> Outcome {
 
 fn main() -> Outcome {
     let client = ClientConfig::builder().capacity(3..=4);
-    let client = client.idle_timeout(Duration::from_secs(1));
+    let client = client.idle_timeout(Duration::from_secs(1)).build()?.or_entropy(entropy()?);
+    let server = ServerConfig::builder().build()?.or_entropy(entropy()?);
     let mut driver = Driver {
         listener: TcpListener::bind("127.0.0.1:0")?,
-        client: Client::new(&client.build()?, now()),
-        server: Server::new(&ServerConfig::builder().build()?, now()),
+        client: Client::new(&client, now()),
+        server: Server::new(&server, now()),
         accepted: Vec::new(),
     };
     println!("-- the server acquires any connection; none is there yet, so it waits");

@@ -1,5 +1,6 @@
 //! Exponential backoff with full jitter.
 
+use core::fmt;
 use core::time::Duration;
 
 use crate::time::Period;
@@ -24,7 +25,7 @@ use crate::time::Period;
 /// backoff.success();
 /// assert!(backoff.failure() <= Duration::from_millis(200));
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Backoff {
     base: Period,
     cap: Period,
@@ -38,12 +39,16 @@ impl Backoff {
     /// Creates a backoff without failures. Durations beyond 584 years saturate.
     #[must_use]
     pub fn new(base: Duration, cap: Duration, seed: u64) -> Self {
+        Self::with_generator(base, cap, fastrand::Rng::with_seed(seed))
+    }
+
+    pub(crate) fn with_generator(base: Duration, cap: Duration, random: fastrand::Rng) -> Self {
         Self {
             base: Period::saturating(base),
             cap: Period::saturating(cap),
             failures: 0,
             forgiven: 0,
-            random: fastrand::Rng::with_seed(seed),
+            random,
         }
     }
 
@@ -81,6 +86,17 @@ impl Backoff {
     pub fn relapse(&mut self) -> Duration {
         self.failures = self.failures.max(core::mem::take(&mut self.forgiven));
         self.failure()
+    }
+}
+
+impl fmt::Debug for Backoff {
+    /// Does not show the generator, from which the next waits could be computed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Backoff")
+            .field("base", &self.base)
+            .field("cap", &self.cap)
+            .field("failures", &self.failures)
+            .finish_non_exhaustive()
     }
 }
 

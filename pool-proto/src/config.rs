@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use crate::entropy::Entropy;
 use crate::error::ConfigError;
 use crate::time::Period;
 
@@ -37,7 +38,8 @@ pub(crate) struct Common {
     pub(crate) reuse_delay: Period,
     pub(crate) drain_timeout: Period,
     pub(crate) control_connection: bool,
-    pub(crate) seed: Option<u64>,
+    /// The secret of the machine, or what a seed makes of it. Never shown: who knows it knows all ids.
+    pub(crate) seed: Option<Entropy>,
 }
 
 /// The shared settings as a builder collects them, unchecked.
@@ -54,7 +56,17 @@ struct Draft {
     reuse_delay: Duration,
     drain_timeout: Duration,
     control_connection: bool,
-    seed: Option<u64>,
+    seed: Option<Entropy>,
+}
+
+/// The seed of a machine that is given neither a seed nor entropy. The adapters always give entropy.
+const DEFAULT_SEED: u64 = 0x706f_6f6c;
+
+impl Common {
+    /// The secret from which everything random is derived.
+    pub(crate) fn entropy(&self) -> Entropy {
+        self.seed.unwrap_or_else(|| Entropy::of_seed(DEFAULT_SEED))
+    }
 }
 
 impl Default for Draft {
@@ -236,10 +248,14 @@ macro_rules! common_settings {
             self
         }
 
-        /// Sets the seed of everything random: ids, jitter, hash keys. Default: the adapters draw it
-        /// from the operating system; a machine driven by hand uses a constant.
+        /// Sets the seed of everything random: ids, jitter, hash keys. It is for tests and
+        /// simulations: whoever guesses the seed knows every id.
+        ///
+        /// Default: none. Then the adapters give the machine secret bytes of the operating system.
+        /// Whoever drives a machine by hand gives them by `or_entropy` of the built configuration;
+        /// without, the machine uses a constant.
         pub fn seed(mut self, seed: u64) -> Self {
-            self.common.seed = Some(seed);
+            self.common.seed = Some(crate::entropy::Entropy::of_seed(seed));
             self
         }
     };

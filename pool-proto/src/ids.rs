@@ -6,6 +6,7 @@ use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use siphasher::sip::SipHasher24;
 
+use crate::entropy::{Entropy, Use};
 use crate::error::Refusal;
 use crate::event::CloseReason;
 use crate::id::ConnId;
@@ -29,16 +30,16 @@ pub(crate) struct Ids {
 
 impl Ids {
     /// Ids made by this end.
-    pub(crate) fn issued(random: &mut fastrand::Rng) -> Self {
-        let issuer = Issuer::new(random.u64(..), random.u64(..));
-        Self { issuer: Some(issuer), ..Self::received(random) }
+    pub(crate) fn issued(entropy: &Entropy) -> Self {
+        let issuer = Issuer::new(entropy.key(Use::Ids));
+        Self { issuer: Some(issuer), ..Self::received(entropy) }
     }
 
     /// Ids made by the peer.
-    pub(crate) fn received(random: &mut fastrand::Rng) -> Self {
+    pub(crate) fn received(entropy: &Entropy) -> Self {
         Self {
             issuer: None,
-            live: HashMap::with_hasher(TableKey::new(random.u64(..), random.u64(..))),
+            live: HashMap::with_hasher(TableKey::new(entropy.key(Use::IdTable))),
             ended: VecDeque::with_capacity(REMEMBERED),
         }
     }
@@ -122,7 +123,7 @@ struct Issuer {
 }
 
 impl Issuer {
-    fn new(first: u64, second: u64) -> Self {
+    fn new([first, second]: [u64; 2]) -> Self {
         Self { key: SipHasher24::new_with_keys(first, second), drawn: 0 }
     }
 

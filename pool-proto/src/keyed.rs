@@ -14,7 +14,7 @@ use siphasher::sip::SipHasher13;
 pub(crate) struct TableKey(SipHasher13);
 
 impl TableKey {
-    pub(crate) fn new(first: u64, second: u64) -> Self {
+    pub(crate) fn new([first, second]: [u64; 2]) -> Self {
         Self(SipHasher13::new_with_keys(first, second))
     }
 }

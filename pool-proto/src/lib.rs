@@ -95,6 +95,9 @@
 //! - **Deadlines are the machine's**: dial, handshake with id, idle, lifetime, claim, reuse, drain,
 //!   backoff, rounds. The deadline of an acquire is the caller's: see [`cancel`](Machine::cancel).
 //! - **Time only moves forward.** A `now` before the latest one counts as the latest.
+//! - **Randomness is the driver's, too.** Ids, jitter and hash keys are derived from the 32 secret bytes
+//!   that [`or_entropy`](ServerConfig::or_entropy) takes; without, they can be predicted. A
+//!   [seed](ServerConfigBuilder::seed) is for tests.
 //! - **A panic is a bug**, never the answer to input. No order of calls panics.
 //!
 //! # The driving loop
@@ -175,7 +178,8 @@
 //! | `role.rs` | the difference between the roles; `role/`: dialing (with tuner and backoff), accepting (admission and eviction), sources |
 //! | `event.rs`, `answer.rs`, `error.rs`, `stats.rs` | inputs and outputs |
 //! | `config.rs` | the settings; `config/`: the builders of each role |
-//! | `slots.rs`, `waiters.rs`, `ids.rs`, `slab.rs`, `keyed.rs` | the data structures |
+//! | `slots.rs`, `waiters.rs`, `ids.rs`, `slab.rs` | the data structures |
+//! | `entropy.rs`, `keyed.rs` | the secret of a machine, and the keys that are derived from it |
 //! | `tuner.rs`, `backoff.rs` | the pacing of dials, as pure values |
 //! | [`id`] | the wire format of ids: reader and writer |
 //! | [`allow`] | the allow list |
@@ -192,6 +196,7 @@ pub mod allow;
 mod answer;
 mod backoff;
 mod config;
+mod entropy;
 mod error;
 mod event;
 pub mod id;

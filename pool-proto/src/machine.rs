@@ -9,6 +9,7 @@ use alloc::collections::VecDeque;
 use core::fmt;
 
 use crate::config::{Common, TakeOrder};
+use crate::entropy::Use;
 use crate::event::{Action, Token};
 use crate::id::ConnId;
 use crate::ids::Ids;
@@ -62,7 +63,6 @@ impl<C, R: Role> Machine<C, R> {
         peer_claims: bool,
         ids: Ids,
         role: R,
-        mut random: fastrand::Rng,
         now: Instant,
     ) -> Self {
         let period = |state| match state {
@@ -74,17 +74,18 @@ impl<C, R: Role> Machine<C, R> {
             State::Checking => common.drain_timeout,
             State::Granted | State::Leased => Period::NEVER,
         };
+        let entropy = common.entropy();
         Self {
             slots: Slots::new(period, common.max_lifetime, common.lifetime_jitter),
             ids,
-            waiters: Waiters::new(common.max_waiters, &mut random),
+            waiters: Waiters::new(common.max_waiters, &entropy),
             actions: VecDeque::new(),
             role,
             totals: Totals::default(),
             max_connections: common.max_connections,
             closed: false,
             now,
-            random,
+            random: entropy.generator(Use::Lifetimes),
             take_order: common.take_order,
             peer_claims,
             control: common.control_connection,

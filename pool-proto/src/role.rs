@@ -16,9 +16,6 @@ pub trait Role: hooks::Hooks + RoleKey + Send + 'static {}
 impl Role for Dialing {}
 impl Role for Accepting {}
 
-/// The seed of a machine whose configuration has none. The adapters always set one.
-const DEFAULT_SEED: u64 = 0x706f_6f6c;
-
 /// The most claimed connections in a pool of this capacity, and the most finished ones.
 ///
 /// Claimed connections do not count as stock, but a peer must not be able to pile them up. A claim

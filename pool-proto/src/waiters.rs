@@ -2,6 +2,7 @@
 
 use hashbrown::HashMap;
 
+use crate::entropy::{Entropy, Use};
 use crate::error::Refusal;
 use crate::event::WaiterId;
 use crate::id::ConnId;
@@ -49,13 +50,13 @@ pub(crate) struct Waiters {
 }
 
 impl Waiters {
-    pub(crate) fn new(limit: u32, random: &mut fastrand::Rng) -> Self {
+    pub(crate) fn new(limit: u32, entropy: &Entropy) -> Self {
         Self {
             slab: Slab::new(),
             all: List::new(),
             any: List::new(),
             stock: List::new(),
-            by_id: HashMap::with_hasher(TableKey::new(random.u64(..), random.u64(..))),
+            by_id: HashMap::with_hasher(TableKey::new(entropy.key(Use::WaiterTable))),
             limit,
         }
     }

@@ -33,6 +33,15 @@ pub enum BuildError {
         /// The operating system's error.
         source: io::Error,
     },
+    /// The operating system gives no random bytes, from which ids and hash keys are derived.
+    #[error(
+        "the operating system gives no random bytes, so ids could be guessed; let the process call \
+         getrandom(2) or its equivalent, or read /dev/urandom"
+    )]
+    Entropy {
+        /// The operating system's error.
+        source: io::Error,
+    },
     /// The operating system refuses a resource that the pool runs on: a thread, or a descriptor.
     #[error("the pool cannot be started; free threads or descriptors, or raise their limits")]
     Start {

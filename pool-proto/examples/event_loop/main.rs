@@ -69,6 +69,14 @@ struct Loop {
     peak: u32,
 }
 
+/// Returns secret bytes, from which a machine derives ids, jitter and hash keys: it has no randomness of
+/// its own.
+fn entropy() -> Outcome<[u8; 32]> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}
+
 fn main() -> Outcome {
     let mut poll = Poll::new()?;
     let mut listener = TcpListener::bind("127.0.0.1:0".parse()?)?;
@@ -76,8 +84,10 @@ fn main() -> Outcome {
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
 
     let client = ClientConfig::builder().capacity(2..=MOST).max_connections(MOST).build()?;
+    let client = client.or_entropy(entropy()?);
     // Connections that were put back rest for a moment, so there are deadlines to wait for.
     let server = ServerConfig::builder().reuse_delay(Duration::from_millis(20)).build()?;
+    let server = server.or_entropy(entropy()?);
     let (client, server) = (Client::new(&client, now()), Server::new(&server, now()));
     let mut all = Loop {
         client: End::new(Side::Client, client, poll.registry().try_clone()?, address),

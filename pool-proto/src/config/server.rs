@@ -5,6 +5,7 @@ use core::time::Duration;
 use super::{Common, Draft, MAX_HANDSHAKES, at_least_one, at_most};
 use crate::allow::AllowList;
 use crate::config::TakeOrder;
+use crate::entropy::Entropy;
 use crate::error::ConfigError;
 use crate::id::IdFormat;
 
@@ -38,9 +39,13 @@ impl ServerConfig {
         self.format
     }
 
-    /// Returns the same configuration with `seed`, unless a seed was set.
-    pub fn or_seed(mut self, seed: u64) -> Self {
-        self.common.seed.get_or_insert(seed);
+    /// Returns the same configuration with a secret from which ids, jitter and hash keys are derived,
+    /// unless a seed or a secret was set.
+    ///
+    /// The bytes come from a cryptographic generator, such as the operating system's, and are drawn
+    /// anew for each machine. Machines with the same bytes make the same ids.
+    pub fn or_entropy(mut self, entropy: [u8; 32]) -> Self {
+        self.common.seed.get_or_insert(Entropy::new(entropy));
         self
     }
 }

@@ -6,7 +6,7 @@ use std::vec::Vec;
 use super::*;
 
 fn ids(seed: u64) -> Ids {
-    Ids::issued(&mut fastrand::Rng::with_seed(seed))
+    Ids::issued(&Entropy::of_seed(seed))
 }
 
 /// Issues `count` ids, each for a slot of its own number.
@@ -22,7 +22,7 @@ fn the_function_is_siphash_2_4() {
     const OF_8_BYTES: u64 = 0x93f5_f579_9a93_2462;
     let halves = [*b"\x00\x01\x02\x03\x04\x05\x06\x07", *b"\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f"];
     let [first, second] = halves.map(u64::from_le_bytes);
-    let mut issuer = Issuer::new(first, second);
+    let mut issuer = Issuer::new([first, second]);
     issuer.drawn = first;
     let [a, b, c, d, ..] = OF_8_BYTES.to_le_bytes();
     assert_eq!(issuer.draw(), ConnId::from_bytes([a, b, c, d]));

@@ -3,8 +3,8 @@
 use core::net::IpAddr;
 
 use super::hooks::Hooks;
+use super::max_claimed;
 use super::sources::{Sources, source_of};
-use super::{DEFAULT_SEED, max_claimed};
 use crate::allow::AllowList;
 use crate::answer::WaitReason;
 use crate::config::ServerConfig;
@@ -57,17 +57,17 @@ impl<C> Server<C> {
     /// Creates a server.
     #[must_use]
     pub fn new(config: &ServerConfig, now: Instant) -> Self {
-        let mut random = fastrand::Rng::with_seed(config.common.seed.unwrap_or(DEFAULT_SEED));
-        let ids = Ids::issued(&mut random);
+        let entropy = config.common.entropy();
+        let ids = Ids::issued(&entropy);
         let role = Accepting {
-            sources: Sources::new(&mut random),
+            sources: Sources::new(&entropy),
             allow: config.allow.clone(),
             capacity: config.capacity,
             max_handshakes: config.max_handshakes,
             max_per_source: config.max_per_source,
             ended: false,
         };
-        Self::assemble(&config.common, Period::NEVER, true, ids, role, random, now)
+        Self::assemble(&config.common, Period::NEVER, true, ids, role, now)
     }
 
     /// Reserves a place and an id for a peer at `address` that has connected. Call it before the

@@ -3,10 +3,11 @@
 use core::time::Duration;
 
 use super::hooks::Hooks;
-use super::{DEFAULT_SEED, max_claimed};
+use super::max_claimed;
 use crate::answer::WaitReason;
 use crate::backoff::Backoff;
 use crate::config::ClientConfig;
+use crate::entropy::Use;
 use crate::event::{Action, CloseReason, Token};
 use crate::id::IdExchange;
 use crate::ids::Ids;
@@ -59,13 +60,13 @@ impl<C> Client<C> {
     /// Creates a client. Its first dials are in [`poll_action`](Machine::poll_action) already.
     #[must_use]
     pub fn new(config: &ClientConfig, now: Instant) -> Self {
-        let mut random = fastrand::Rng::with_seed(config.common.seed.unwrap_or(DEFAULT_SEED));
+        let entropy = config.common.entropy();
         let exchanged = config.ids != IdExchange::None;
-        let ids = if exchanged { Ids::received(&mut random) } else { Ids::issued(&mut random) };
+        let ids = if exchanged { Ids::received(&entropy) } else { Ids::issued(&entropy) };
         let (base, cap) = config.backoff;
         let role = Dialing {
             tuner: config.tuner.clone(),
-            backoff: Backoff::new(base, cap, random.u64(..)),
+            backoff: Backoff::with_generator(base, cap, entropy.generator(Use::Backoff)),
             max_dials: config.max_dials,
             retry_at: None,
             epoch: 0,
@@ -77,7 +78,7 @@ impl<C> Client<C> {
             quota: 0,
         };
         let mut client =
-            Self::assemble(&config.common, config.dial_timeout, exchanged, ids, role, random, now);
+            Self::assemble(&config.common, config.dial_timeout, exchanged, ids, role, now);
         client.begin_round(now);
         client.dispatch(now);
         client

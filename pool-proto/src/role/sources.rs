@@ -5,6 +5,7 @@ use core::net::{IpAddr, Ipv6Addr};
 
 use hashbrown::HashMap;
 
+use crate::entropy::{Entropy, Use};
 use crate::keyed::TableKey;
 use crate::slab::{List, Slab};
 use crate::slots::Slots;
@@ -43,10 +44,10 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    pub(crate) fn new(random: &mut fastrand::Rng) -> Self {
+    pub(crate) fn new(entropy: &Entropy) -> Self {
         Self {
             slab: Slab::new(),
-            by_address: HashMap::with_hasher(TableKey::new(random.u64(..), random.u64(..))),
+            by_address: HashMap::with_hasher(TableKey::new(entropy.key(Use::SourceTable))),
             ranks: Vec::new(),
             highest: 0,
         }

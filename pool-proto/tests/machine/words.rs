@@ -1,8 +1,10 @@
 //! Texts for people: reasons, states, and debug output.
 
+use std::collections::HashSet;
+
 use pool_proto::{
-    ClientConfig, CloseReason, ConnId, IdError, IdExchange, IdFormat, Instant, Refusal,
-    ServerConfig, State, WaitReason,
+    Backoff, Client, ClientConfig, CloseReason, ConnId, IdError, IdExchange, IdFormat, Instant,
+    Refusal, Server, ServerConfig, State, WaitReason,
 };
 use pool_testkit::harness::*;
 use pool_testkit::setup::Setup;
@@ -144,6 +146,32 @@ fn a_configuration_tells_what_its_driver_has_to_know() {
     assert_eq!(server.id_format(), IdFormat::Raw4);
 }
 
+/// A seed, and what is derived from a secret, would tell every id to whoever reads a log.
+#[test]
+fn no_debug_output_shows_a_seed_or_a_secret() {
+    const SEED: u64 = 0x5ec2_e7ed_5ec2_e7ed;
+    let client = || ClientConfig::builder().seed(SEED);
+    let server = || ServerConfig::builder().seed(SEED);
+    let texts = [
+        format!("{:?}", client()),
+        format!("{:?}", server()),
+        format!("{:?}", client().build().unwrap()),
+        format!("{:?}", server().build().unwrap()),
+        format!("{:?}", ServerConfig::builder().build().unwrap().or_entropy([0xed; 32])),
+    ];
+    for text in texts {
+        assert!(text.contains("seed: Some(..)"), "{text}");
+    }
+    for text in [
+        format!("{:?}", Client::<u32>::new(&client().build().unwrap(), Instant::EPOCH)),
+        format!("{:?}", Server::<u32>::new(&server().build().unwrap(), Instant::EPOCH)),
+        format!("{:?}", Backoff::new(ms(1), ms(2), SEED)),
+    ] {
+        assert!(!text.contains("eed") && !text.contains("Rng"), "{text}");
+        assert!(!text.contains(&SEED.to_string()), "{text}");
+    }
+}
+
 #[test]
 fn a_seed_that_was_set_is_not_overridden() {
     let ids = |config: ServerConfig| -> Vec<_> {
@@ -152,7 +180,11 @@ fn a_seed_that_was_set_is_not_overridden() {
     };
     let config = || ServerConfig::builder().capacity(4);
     let set = ids(config().seed(3).build().unwrap());
-    assert_eq!(ids(config().seed(3).build().unwrap().or_seed(4)), set);
-    assert_eq!(ids(config().build().unwrap().or_seed(3)), set);
-    assert_ne!(ids(config().build().unwrap().or_seed(4)), set);
+    let with = |byte| ids(config().build().unwrap().or_entropy([byte; 32]));
+    assert_eq!(ids(config().seed(3).build().unwrap().or_entropy([4; 32])), set);
+    assert_eq!(with(4), with(4));
+    let first = config().build().unwrap().or_entropy([4; 32]);
+    assert_eq!(ids(first.or_entropy([5; 32])), with(4));
+    let all = [set, with(3), with(4), ids(config().build().unwrap())].concat();
+    assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len());
 }

@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::{fails, topic};
-use crate::ends::{both_ends, client_config, each};
-use crate::peers::{FakeServer, until_end};
+use crate::ends::{both_ends, client_config, each, server_config};
+use crate::peers::{FakeServer, connect, read_id, until_end};
 use crate::prelude::*;
 use pool_driver::shared::AcquireError;
 use pool_driver::tls::TlsMode;
@@ -22,6 +22,7 @@ topic! {
     parallel the_id_of_a_live_connection_is_refused,
     parallel a_client_waits_for_an_unknown_id,
     parallel an_acquire_waits_for_a_leased_id,
+    parallel ids_come_from_the_randomness_of_the_system,
 }
 
 /// Bytes that a server sends instead of an id, and whether it then closes.
@@ -109,4 +110,15 @@ fn an_acquire_waits_for_a_leased_id(ends: &Ends) {
         let why = WaitReason::IdLeased;
         assert_eq!(error, AcquireError::Timeout { why, last_failure: None });
     }
+}
+
+/// A generator that guesses its seed from the time and the thread can be guessed, too. Here that of this
+/// thread is set, as a peer that has guessed it would know it: the ids must not follow from it.
+fn ids_come_from_the_randomness_of_the_system(ends: &Ends) {
+    let ids = || -> Vec<_> {
+        fastrand::seed(7);
+        let server = ends.serve(TlsMode::None, server_config());
+        (0..3).map(|_| read_id(&mut connect(server.address()))).collect()
+    };
+    assert_ne!(ids(), ids());
 }

@@ -148,6 +148,7 @@ impl<N: Runtime> Listener<N> {
         acceptor: Acceptor,
         keep_alive: Option<KeepAlive>,
     ) -> Self {
+        // Not from the secret of the machine: whoever sees the pauses can compute the seed.
         let pacer = AcceptPacer::new(fastrand::u64(..));
         Self { socket: Some(socket), acceptor, keep_alive, pacer, resume_at: None }
     }

@@ -86,8 +86,8 @@ impl<N: Runtime> PoolBuilder<N, Dialing> {
     ///
     /// # Errors
     ///
-    /// [`BuildError::Address`] for anything but "host:port", and those of [`Runtime::current`] and
-    /// [`Runtime::start`].
+    /// [`BuildError::Address`] for anything but "host:port", [`BuildError::Entropy`], and those of
+    /// [`Runtime::current`] and [`Runtime::start`].
     pub fn connect(mut self, address: impl Into<String>) -> Result<Pool<N, Dialing>, BuildError> {
         let address = dial_address(address.into())?;
         let config = self.take_config()?;
@@ -99,7 +99,7 @@ impl<N: Runtime> PoolBuilder<N, Dialing> {
     ///
     /// # Errors
     ///
-    /// Those of [`Runtime::current`] and [`Runtime::start`].
+    /// [`BuildError::Entropy`], and those of [`Runtime::current`] and [`Runtime::start`].
     pub fn connect_with<D, F>(self, dial: D) -> Result<Pool<N, Dialing>, BuildError>
     where
         D: Fn() -> F + Send + Sync + 'static,
@@ -112,9 +112,9 @@ impl<N: Runtime> PoolBuilder<N, Dialing> {
     ///
     /// # Errors
     ///
-    /// Those of [`Runtime::current`] and [`Runtime::start`].
+    /// [`BuildError::Entropy`], and those of [`Runtime::current`] and [`Runtime::start`].
     pub fn connect_by(mut self, dial: impl Dial<N>) -> Result<Pool<N, Dialing>, BuildError> {
-        let config = self.take_config()?.or_seed(fastrand::u64(..));
+        let config = self.take_config()?.or_entropy(entropy()?);
         let supply = Dialer::new(dial, Connector::new(self.tls, config.ids()), self.keep_alive);
         let max_dials = config.max_dials();
         Pool::start(self.handle, max_dials, |now| Client::new(&config, now), supply, None)
@@ -131,8 +131,8 @@ impl<N: Runtime> PoolBuilder<N, Accepting> {
     ///
     /// # Errors
     ///
-    /// [`BuildError::Bind`] when the address cannot be bound, and those of [`Runtime::current`] and
-    /// [`Runtime::start`].
+    /// [`BuildError::Bind`] when the address cannot be bound, [`BuildError::Entropy`], and those of
+    /// [`Runtime::current`] and [`Runtime::start`].
     pub async fn bind(mut self, address: &str) -> Result<Pool<N, Accepting>, BuildError> {
         let handle = self.handle.map_or_else(N::current, Ok)?;
         let listener = N::bind(&handle, address)
@@ -147,19 +147,26 @@ impl<N: Runtime> PoolBuilder<N, Accepting> {
     ///
     /// # Errors
     ///
-    /// Those of [`Runtime::current`] and [`Runtime::start`].
+    /// [`BuildError::Entropy`], and those of [`Runtime::current`] and [`Runtime::start`].
     pub fn listen(self, listener: N::Listener) -> Result<Pool<N, Accepting>, BuildError> {
         self.listen_on(ListeningSocket { listener, bound_here: false })
     }
 
     fn listen_on(self, socket: ListeningSocket<N>) -> Result<Pool<N, Accepting>, BuildError> {
         let config = self.config.map_or_else(|| ServerConfig::builder().build(), Ok)?;
-        let config = config.or_seed(fastrand::u64(..));
+        let config = config.or_entropy(entropy()?);
         let local_addr = N::kernel_listener(&socket.listener).local_addr().ok();
         let acceptor = Acceptor::new(self.tls, config.id_format());
         let supply = Listener::new(socket, acceptor, self.keep_alive);
         Pool::start(self.handle, 0, |now| Server::new(&config, now), supply, local_addr)
     }
+}
+
+/// Random bytes of the operating system, from which a machine derives ids, jitter and hash keys.
+fn entropy() -> Result<[u8; 32], BuildError> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| BuildError::Entropy { source: error.into() })?;
+    Ok(bytes)
 }
 
 impl<N: Runtime, R: Configured> fmt::Debug for PoolBuilder<N, R> {
