@@ -60,12 +60,18 @@ macro_rules! blocking_calls {
             /// (client), until its handshake is over, or until its holder puts it back. A zero timeout
             /// answers at once.
             ///
+            /// An id is a name, not a capability: 4 bytes, told over a channel of the user's and shown
+            /// in logs. A connection is acquired at this end only, so a peer cannot use an id that it
+            /// has guessed or read. But the peer that tells an id chooses the connection: if several
+            /// peers connect to this pool, compare [`peer_addr`](PooledStream::peer_addr), or the
+            /// peer's certificate, with the peer that told the id before you use the connection.
+            ///
             /// # Errors
             ///
-            /// As [`acquire`](Self::acquire). A server knows every id it has issued, and refuses
-            /// others at once. A client refuses the ids of the 256 connections that ended last; for an
-            /// id that never comes it waits until the deadline, for example when its side of the
-            /// handshake failed after the server's was over.
+            /// As [`acquire`](Self::acquire). Both ends refuse the ids of the 256 connections that
+            /// ended last, with the reason. A server knows every id it has issued, and refuses others
+            /// at once. A client waits until the deadline for an id that never comes, for example when
+            /// its side of the handshake failed after the server's was over.
             pub fn acquire_by_id(
                 &self,
                 id: ConnId,
@@ -113,7 +119,8 @@ impl ClientPoolBuilder {
     ///
     /// # Errors
     ///
-    /// [`BuildError::Start`] when the system has no thread or descriptor left.
+    /// [`BuildError::Start`] when the system has no thread or descriptor left,
+    /// [`BuildError::Entropy`] when it has no random bytes.
     pub fn connect_with<D>(self, dial: D) -> Result<ClientPool, BuildError>
     where
         D: Fn() -> io::Result<TcpStream> + Send + Sync + 'static,
@@ -142,7 +149,7 @@ impl ServerPoolBuilder {
     /// # Errors
     ///
     /// [`BuildError::Bind`] when the address cannot be bound, [`BuildError::Start`] when the system
-    /// has no thread or descriptor left.
+    /// has no thread or descriptor left, [`BuildError::Entropy`] when it has no random bytes.
     pub fn bind(self, address: &str) -> Result<ServerPool, BuildError> {
         async_io::block_on(self.0.bind(address)).map(ServerPool)
     }
@@ -153,7 +160,8 @@ impl ServerPoolBuilder {
     ///
     /// # Errors
     ///
-    /// [`BuildError::Start`] when the system has no thread or descriptor left.
+    /// [`BuildError::Start`] when the system has no thread or descriptor left,
+    /// [`BuildError::Entropy`] when it has no random bytes.
     pub fn listen(self, listener: TcpListener) -> Result<ServerPool, BuildError> {
         // The reactor must exist before the listener is registered with it.
         Threads::current()?;

@@ -54,7 +54,8 @@ macro_rules! pool_types {
             /// # Errors
             ///
             /// [`BuildError::NoRuntime`](crate::BuildError::NoRuntime) where there is nothing to
-            /// run on.
+            /// run on, [`BuildError::Entropy`](crate::BuildError::Entropy) when the system has no
+            /// random bytes.
             pub fn connect_with<D, F>(
                 self,
                 dial: D,
@@ -81,7 +82,8 @@ macro_rules! pool_types {
             ///
             /// [`BuildError::Bind`](crate::BuildError::Bind) when the address cannot be bound,
             /// [`BuildError::NoRuntime`](crate::BuildError::NoRuntime) where there is nothing to
-            /// run on.
+            /// run on, [`BuildError::Entropy`](crate::BuildError::Entropy) when the system has no
+            /// random bytes.
             pub async fn bind(self, address: &str) -> Result<ServerPool, $crate::BuildError> {
                 self.0.bind(address).await.map(ServerPool)
             }
@@ -93,7 +95,8 @@ macro_rules! pool_types {
             /// # Errors
             ///
             /// [`BuildError::NoRuntime`](crate::BuildError::NoRuntime) where there is nothing to
-            /// run on.
+            /// run on, [`BuildError::Entropy`](crate::BuildError::Entropy) when the system has no
+            /// random bytes.
             pub fn listen(self, listener: $Listener) -> Result<ServerPool, $crate::BuildError> {
                 self.0.listen(listener).map(ServerPool)
             }
@@ -153,12 +156,18 @@ macro_rules! __awaited_calls {
             /// (client), until its handshake is over, or until its holder puts it back. A zero timeout
             /// answers at once.
             ///
+            /// An id is a name, not a capability: 4 bytes, told over a channel of the user's and shown
+            /// in logs. A connection is acquired at this end only, so a peer cannot use an id that it
+            /// has guessed or read. But the peer that tells an id chooses the connection: if several
+            /// peers connect to this pool, compare [`peer_addr`](PooledStream::peer_addr), or the
+            /// peer's certificate, with the peer that told the id before you use the connection.
+            ///
             /// # Errors
             ///
-            /// As [`acquire`](Self::acquire). A server knows every id it has issued, and refuses
-            /// others at once. A client refuses the ids of the 256 connections that ended last; for an
-            /// id that never comes it waits until the deadline, for example when its side of the
-            /// handshake failed after the server's was over.
+            /// As [`acquire`](Self::acquire). Both ends refuse the ids of the 256 connections that
+            /// ended last, with the reason. A server knows every id it has issued, and refuses others
+            /// at once. A client waits until the deadline for an id that never comes, for example when
+            /// its side of the handshake failed after the server's was over.
             pub async fn acquire_by_id(
                 &self,
                 id: $crate::pool_proto::ConnId,
@@ -208,7 +217,8 @@ macro_rules! __client_types {
             /// [`BuildError::Address`](crate::BuildError::Address) for anything but "host:port",
             /// [`BuildError::NoRuntime`](crate::BuildError::NoRuntime) where there is nothing to run
             /// on, [`BuildError::Start`](crate::BuildError::Start) when the system has no thread or
-            /// descriptor left.
+            /// descriptor left, [`BuildError::Entropy`](crate::BuildError::Entropy) when it has no
+            /// random bytes.
             pub fn connect(
                 self,
                 address: impl Into<String>,

@@ -7,6 +7,10 @@ use super::{ID_CHARS, hex_value};
 
 /// The id of a connection: 4 bytes, shown as 8 lower-case hex characters.
 ///
+/// An id is a name, not a capability: it is told over a channel of the user's and shown in logs, and
+/// one of 2³² is soon guessed. Nothing may follow from knowing an id. A user that acquires by an id
+/// that a peer has told compares the connection's address or certificate with that peer's.
+///
 /// Ids are ordered by their bytes, which is also the order of their texts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(u32);
