@@ -1,7 +1,6 @@
 //! The TLS settings of the dialling end.
 
 use core::fmt;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rustls::client::Resumption;
@@ -11,7 +10,7 @@ use rustls::sign::SingleCertAndKey;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore};
 
-use super::verify::SelfSignedVerifier;
+use super::verify::{Pins, SelfSignedVerifier};
 use super::{Fingerprint, Identity, TlsError, TlsMode, host_name};
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 use super::{provider, roots_from_pem};
@@ -24,19 +23,20 @@ pub struct ClientTls {
     config: Arc<ClientConfig>,
     server_name: ServerName<'static>,
     mode: TlsMode,
-    pins: Option<Arc<[Fingerprint]>>,
+    pins: Option<Pins>,
     certificate: Option<Fingerprint>,
 }
 
 impl ClientTls {
     /// Accepts any certificate (mode 1), without a check of its chain, its names or its dates.
     ///
+    /// **Anybody can be the server.** Add [`pinned`](Self::pinned): without it, an attacker who can
+    /// redirect the connection passes this check with a certificate of their own, and reads and
+    /// answers every request.
+    ///
     /// The server still has to prove that it holds the certificate's key (CertificateVerify,
     /// RFC 8446, section 4.4.3), and for that the certificate has to be X.509 v3. No server name is
     /// sent.
-    ///
-    /// An attacker who can redirect the connection passes this check with a certificate of their
-    /// own. Add [`pinned`](Self::pinned) to refuse it.
     ///
     /// # Errors
     ///
@@ -97,14 +97,10 @@ impl ClientTls {
         if self.mode != TlsMode::SelfSigned {
             return Err(TlsError::PinsNeedSelfSigned { mode: self.mode });
         }
-        let pins: BTreeSet<_> = pins.into_iter().collect();
-        if pins.is_empty() {
-            return Err(TlsError::EmptyPins);
-        }
-        let pins: Arc<[_]> = pins.into_iter().collect();
+        let pins = Pins::new(pins)?;
         let config = Arc::make_mut(&mut self.config);
         let algorithms = config.crypto_provider().signature_verification_algorithms;
-        let verifier = SelfSignedVerifier::new(algorithms, Some(Arc::clone(&pins)));
+        let verifier = SelfSignedVerifier::new(algorithms, Some(pins.clone()));
         config.dangerous().set_certificate_verifier(Arc::new(verifier));
         self.pins = Some(pins);
         Ok(self)
@@ -176,10 +172,12 @@ impl ClientTls {
         Self { config, server_name, mode: TlsMode::Verified, pins: None, certificate: None }
     }
 
-    /// Presents a certificate when the server asks for one (mutual TLS; RFC 8446, section 4.3.2).
+    /// Presents a certificate when the server asks for one (mutual TLS; RFC 8446, section 4.3.2), in
+    /// every mode, with or without pins.
     ///
     /// In TLS 1.3 a client completes its handshake before the server has checked the client's
-    /// certificate. A refusal arrives as an alert at the first read.
+    /// certificate. A refusal arrives as an alert at the first read: a client pool meets it when it
+    /// reads the id, and reports a failed handshake that names this certificate.
     #[must_use]
     pub fn client_certificate(mut self, identity: Identity) -> Self {
         let resolver = SingleCertAndKey::from(identity.certified_key());
@@ -199,6 +197,13 @@ impl ClientTls {
     #[must_use]
     pub fn server_name(&self) -> &ServerName<'static> {
         &self.server_name
+    }
+
+    /// Returns the fingerprint of the certificate that this end presents, for the server to pin; `None`
+    /// without one, and for a certificate that only a [`custom`](Self::custom) configuration knows.
+    #[must_use]
+    pub fn certificate(&self) -> Option<Fingerprint> {
+        self.certificate
     }
 
     /// Returns how the server is checked; never [`TlsMode::None`].

@@ -7,8 +7,8 @@ use super::{Fingerprint, PemFault, TlsMode};
 /// The reason why TLS settings were refused.
 ///
 /// Every message states the expectation, the input and the remedy, and no message contains private
-/// key material. Failures of a handshake are not in this list: they are [`rustls::Error`]s of the
-/// connection.
+/// key material. Failures of a handshake are not in this list: each is an [`io::Error`](std::io::Error)
+/// of the connection, whose source is a [`rustls::Error`].
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
@@ -122,8 +122,8 @@ pub enum TlsError {
 
     /// Certificate pinning was requested without fingerprints.
     #[error(
-        "certificate pinning was requested with no fingerprints, so every server would be \
-         refused: give at least one, or omit pinning to accept any certificate"
+        "certificate pinning was requested with no fingerprints, so every peer would be refused: \
+         give at least one, that of the peer's certificate"
     )]
     EmptyPins,
 

@@ -1,24 +1,39 @@
-//! The check of a server in mode 1.
+//! The checks of certificates by their fingerprints: of a server in mode 1, and of pinned clients.
 
 use core::fmt;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::vec::Vec;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, OtherError, PeerIncompatible, SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, PeerIncompatible,
+    SignatureScheme,
 };
 
-use super::Fingerprint;
+use super::{Fingerprint, TlsError};
 
-/// The error of a server whose certificate is not pinned.
+/// Pins that the text of a [`PinMismatch`] lists, at most: a server may have thousands, and a stranger
+/// can cause the text.
+const LISTED: usize = 4;
+
+/// The role of the end that presents a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presenter {
+    Server,
+    Client,
+}
+
+/// The error of a peer whose certificate is not pinned.
 ///
 /// The handshake fails with a [`rustls::Error::InvalidCertificate`] that holds a
 /// [`CertificateError::Other`], from which this type can be downcast.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PinMismatch {
+    presenter: Presenter,
     expected: Arc<[Fingerprint]>,
     found: Fingerprint,
 }
@@ -30,7 +45,7 @@ impl PinMismatch {
         &self.expected
     }
 
-    /// Returns the fingerprint of the certificate that the server has presented.
+    /// Returns the fingerprint of the certificate that the peer has presented.
     #[must_use]
     pub fn found(&self) -> Fingerprint {
         self.found
@@ -39,17 +54,27 @@ impl PinMismatch {
 
 impl fmt::Display for PinMismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the server's certificate is not pinned: expected SHA-256 fingerprint ")?;
+        let presenter = match self.presenter {
+            Presenter::Server => "server",
+            Presenter::Client => "client",
+        };
+        write!(f, "the {presenter}'s certificate is not pinned: expected SHA-256 fingerprint ")?;
         let mut separator = "";
-        for pin in self.expected.iter() {
+        for pin in self.expected.iter().take(LISTED) {
             write!(f, "{separator}{pin}")?;
             separator = " or ";
         }
-        write!(
-            f,
-            ", found {}; if the server's certificate was renewed on purpose, pin the new one",
-            self.found
-        )
+        match self.expected.len().saturating_sub(LISTED) {
+            0 => {}
+            more => write!(f, " or one of {more} more")?,
+        }
+        write!(f, ", found {}; ", self.found)?;
+        f.write_str(match self.presenter {
+            Presenter::Server => {
+                "if the server's certificate was renewed on purpose, pin the new one"
+            }
+            Presenter::Client => "to admit this client, pin the found one, too",
+        })
     }
 }
 
@@ -62,6 +87,34 @@ impl fmt::Debug for PinMismatch {
 
 impl core::error::Error for PinMismatch {}
 
+/// Fingerprints of the certificates that an end accepts, at least one, in ascending order.
+#[derive(Clone, Debug)]
+pub(super) struct Pins(Arc<[Fingerprint]>);
+
+impl Pins {
+    pub(super) fn new(pins: impl IntoIterator<Item = Fingerprint>) -> Result<Self, TlsError> {
+        let pins: BTreeSet<_> = pins.into_iter().collect();
+        if pins.is_empty() {
+            return Err(TlsError::EmptyPins);
+        }
+        Ok(Self(pins.into_iter().collect()))
+    }
+
+    /// Accepts the certificate of a peer in the role `presenter`, if it is pinned.
+    fn check(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        presenter: Presenter,
+    ) -> Result<(), rustls::Error> {
+        let found = Fingerprint::of(end_entity);
+        if self.0.binary_search(&found).is_ok() {
+            return Ok(());
+        }
+        let mismatch = PinMismatch { presenter, expected: Arc::clone(&self.0), found };
+        Err(CertificateError::Other(OtherError(Arc::new(mismatch))).into())
+    }
+}
+
 /// Accepts any certificate, or any pinned one, from a server that proves to hold its key.
 ///
 /// The proof is the CertificateVerify signature over the handshake (RFC 8446, section 4.4.3).
@@ -69,14 +122,11 @@ impl core::error::Error for PinMismatch {}
 #[derive(Debug)]
 pub(super) struct SelfSignedVerifier {
     algorithms: WebPkiSupportedAlgorithms,
-    pins: Option<Arc<[Fingerprint]>>,
+    pins: Option<Pins>,
 }
 
 impl SelfSignedVerifier {
-    pub(super) fn new(
-        algorithms: WebPkiSupportedAlgorithms,
-        pins: Option<Arc<[Fingerprint]>>,
-    ) -> Self {
+    pub(super) fn new(algorithms: WebPkiSupportedAlgorithms, pins: Option<Pins>) -> Self {
         Self { algorithms, pins }
     }
 }
@@ -90,15 +140,10 @@ impl ServerCertVerifier for SelfSignedVerifier {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let Some(pins) = &self.pins else {
-            return Ok(ServerCertVerified::assertion());
-        };
-        let found = Fingerprint::of(end_entity);
-        if pins.contains(&found) {
-            return Ok(ServerCertVerified::assertion());
+        if let Some(pins) = &self.pins {
+            pins.check(end_entity, Presenter::Server)?;
         }
-        let mismatch = PinMismatch { expected: Arc::clone(pins), found };
-        Err(CertificateError::Other(OtherError(Arc::new(mismatch))).into())
+        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -109,6 +154,61 @@ impl ServerCertVerifier for SelfSignedVerifier {
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         // Unreachable, because the configuration offers TLS 1.3 only. If that changes by mistake,
         // handshakes must fail.
+        Err(PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// Accepts any pinned certificate from a client that proves to hold its key, and requires one.
+///
+/// The proof is the same as that of a server: see [`SelfSignedVerifier`].
+#[derive(Debug)]
+pub(super) struct PinnedClientVerifier {
+    algorithms: WebPkiSupportedAlgorithms,
+    pins: Pins,
+}
+
+impl PinnedClientVerifier {
+    pub(super) fn new(algorithms: WebPkiSupportedAlgorithms, pins: Pins) -> Self {
+        Self { algorithms, pins }
+    }
+}
+
+impl ClientCertVerifier for PinnedClientVerifier {
+    /// Without hints, a client presents the certificate that it has, whoever has issued it.
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        self.pins.check(end_entity, Presenter::Client)?;
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        // Unreachable, as in the check of a server.
         Err(PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig.into())
     }
 

@@ -28,6 +28,7 @@ use rustls::{
     HandshakeKind, ProtocolVersion, RootCertStore, ServerConfig, ServerConnection,
 };
 
+mod clients;
 mod identities;
 mod mode_1;
 mod mode_2;

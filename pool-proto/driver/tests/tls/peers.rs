@@ -50,11 +50,16 @@ fn a_client_does_not_resume_even_where_the_server_offers_it() {
 }
 
 #[test]
-fn the_debug_text_of_a_server_says_whether_it_requires_client_certificates() {
+fn the_debug_text_of_a_server_says_which_clients_it_accepts() {
     let server = ServerTls::self_signed().unwrap();
-    assert!(format!("{server:?}").contains("client_certificates: false"));
-    let demanding = server.require_client_certificates(Authority::new().roots()).unwrap();
-    assert!(format!("{demanding:?}").contains("client_certificates: true"));
+    let issued = server.clone().require_client_certificates(Authority::new().roots()).unwrap();
+    let pinned = server.clone().pinned_clients([Fingerprint::from([0; 32])]).unwrap();
+    for (server, clients) in
+        [(server, "Anyone"), (issued, "Issued"), (pinned, "Pinned"), (custom_server(), "Unknown")]
+    {
+        let text = format!("{server:?}");
+        assert!(text.contains(&format!("clients: {clients}")), "{text}");
+    }
 }
 
 #[test]

@@ -30,6 +30,8 @@ fn every_configuration_uses_the_provider_that_it_was_given() {
     let roots = roots_from_pem(certificate.pem().as_bytes()).unwrap();
     let demanding = server.clone().require_client_certificates(roots.clone()).unwrap();
     assert_same(demanding.config().crypto_provider(), &own);
+    let pinning = server.clone().pinned_clients([Fingerprint::from([0; 32])]).unwrap();
+    assert_same(pinning.config().crypto_provider(), &own);
 
     let anyone = ClientTls::self_signed_with_provider(Arc::clone(&own)).unwrap();
     let pinned = anyone.clone().pinned(server.fingerprint().unwrap()).unwrap();
