@@ -125,6 +125,7 @@ mod client;
 mod connection;
 mod error;
 mod facts;
+mod failure;
 mod fingerprint;
 mod identity;
 mod mode;
@@ -149,7 +150,8 @@ pub use verify::PinMismatch;
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 use provider::provider;
 
-pub(crate) use connection::{TlsConnection, is_foreign_protocol, is_tls_failure};
+pub(crate) use connection::TlsConnection;
+pub(crate) use failure::{is_foreign_protocol, is_tls_failure};
 
 /// Reads a DNS name or an IP address.
 fn host_name(host: &str) -> Result<ServerName<'static>, TlsError> {

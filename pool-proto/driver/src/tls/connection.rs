@@ -4,8 +4,9 @@ use std::boxed::Box;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::sync::Arc;
 
-use rustls::{ClientConnection, Connection, InvalidMessage, ServerConnection};
+use rustls::{ClientConnection, Connection, ServerConnection, Side};
 
+use super::failure::TlsFailure;
 use super::{ClientTls, Fingerprint, ServerTls, TlsFacts};
 use crate::connection::retry;
 
@@ -13,30 +14,36 @@ use crate::connection::retry;
 ///
 /// Over a non-blocking socket every call returns [`WouldBlock`](ErrorKind::WouldBlock) where it
 /// would have to wait, and continues there when it is called again.
-pub(crate) struct TlsConnection(Box<Connection>);
+pub(crate) struct TlsConnection {
+    rustls: Box<Connection>,
+    /// The certificate of this end, for the text of a failure.
+    own: Option<Fingerprint>,
+}
 
 impl TlsConnection {
     pub(crate) fn client(tls: &ClientTls) -> io::Result<Self> {
+        let own = tls.certificate();
         ClientConnection::new(Arc::clone(tls.config()), tls.server_name().clone())
-            .map(|connection| Self(Box::new(connection.into())))
-            .map_err(|error| io::Error::new(ErrorKind::InvalidInput, error))
+            .map(|connection| Self { rustls: Box::new(connection.into()), own })
+            .map_err(|error| refused_settings(error, Side::Client))
     }
 
     pub(crate) fn server(tls: &ServerTls) -> io::Result<Self> {
+        let own = tls.fingerprint();
         ServerConnection::new(Arc::clone(tls.config()))
-            .map(|connection| Self(Box::new(connection.into())))
-            .map_err(|error| io::Error::new(ErrorKind::InvalidInput, error))
+            .map(|connection| Self { rustls: Box::new(connection.into()), own })
+            .map_err(|error| refused_settings(error, Side::Server))
     }
 
     /// Returns the parameters that the handshake has negotiated.
     pub(crate) fn facts(&self) -> TlsFacts {
-        TlsFacts::of(&self.0)
+        TlsFacts::of(&self.rustls)
     }
 
     /// Returns the fingerprint of the certificate that the peer has proven to hold the key of. `None`
     /// if it has presented none, and before the handshake is complete.
     pub(crate) fn peer_fingerprint(&self) -> Option<Fingerprint> {
-        let chain = self.0.peer_certificates().filter(|_| !self.0.is_handshaking())?;
+        let chain = self.rustls.peer_certificates().filter(|_| !self.rustls.is_handshaking())?;
         chain.first().map(Fingerprint::of)
     }
 
@@ -44,7 +51,7 @@ impl TlsConnection {
     pub(crate) fn handshake(&mut self, socket: &mut (impl Read + Write)) -> io::Result<()> {
         loop {
             self.send(socket)?;
-            if !self.0.is_handshaking() {
+            if !self.rustls.is_handshaking() {
                 return Ok(());
             }
             if self.receive(socket)? == 0 {
@@ -62,7 +69,7 @@ impl TlsConnection {
         buffer: &mut [u8],
     ) -> io::Result<usize> {
         loop {
-            match self.0.reader().read(buffer) {
+            match self.rustls.reader().read(buffer) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 result => return result,
             }
@@ -81,7 +88,7 @@ impl TlsConnection {
             return Ok(0);
         }
         loop {
-            let taken = self.0.writer().write_vectored(data)?;
+            let taken = self.rustls.writer().write_vectored(data)?;
             match self.send(socket) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock && taken > 0 => {
                     return Ok(taken);
@@ -101,13 +108,13 @@ impl TlsConnection {
 
     /// Sends a close_notify alert.
     pub(crate) fn shutdown(&mut self, socket: &mut impl Write) -> io::Result<()> {
-        self.0.send_close_notify();
+        self.rustls.send_close_notify();
         self.send(socket)
     }
 
     fn send(&mut self, socket: &mut impl Write) -> io::Result<()> {
-        while self.0.wants_write() {
-            if retry(|| self.0.write_tls(socket))? == 0 {
+        while self.rustls.wants_write() {
+            if retry(|| self.rustls.write_tls(socket))? == 0 {
                 return Err(ErrorKind::WriteZero.into());
             }
         }
@@ -116,27 +123,20 @@ impl TlsConnection {
 
     /// Reads once from the socket; 0 at EOF.
     fn receive(&mut self, socket: &mut (impl Read + Write)) -> io::Result<usize> {
-        let count = retry(|| self.0.read_tls(socket))?;
-        if let Err(error) = self.0.process_new_packets() {
+        let count = retry(|| self.rustls.read_tls(socket))?;
+        if let Err(error) = self.rustls.process_new_packets() {
             // The alert tells the peer the reason. If it cannot be sent, the peer sees only EOF.
             let _ = self.send(socket);
-            return Err(io::Error::new(ErrorKind::InvalidData, error));
+            let side = match *self.rustls {
+                Connection::Client(_) => Side::Client,
+                Connection::Server(_) => Side::Server,
+            };
+            return Err(TlsFailure::new(error, side, self.own).into_io(ErrorKind::InvalidData));
         }
         Ok(count)
     }
 }
 
-/// Whether a [`TlsConnection`] failed because of TLS, and not because of the socket.
-pub(crate) fn is_tls_failure(error: &io::Error) -> bool {
-    by_rustls(error).is_some()
-}
-
-/// Whether a [`TlsConnection`] failed because the peer's bytes are not a TLS record.
-pub(crate) fn is_foreign_protocol(error: &io::Error) -> bool {
-    let foreign = rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType);
-    by_rustls(error).is_some_and(|error| *error == foreign)
-}
-
-fn by_rustls(error: &io::Error) -> Option<&rustls::Error> {
-    error.get_ref()?.downcast_ref()
+fn refused_settings(error: rustls::Error, side: Side) -> io::Error {
+    TlsFailure::new(error, side, None).into_io(ErrorKind::InvalidInput)
 }

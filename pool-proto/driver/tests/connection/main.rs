@@ -23,5 +23,6 @@ mod handshake;
 mod ids;
 mod limit;
 mod reading;
+mod remedies;
 mod revoked;
 mod writing;

@@ -1,0 +1,134 @@
+//! Rejected certificates: both ends name the reason and the remedy.
+
+use std::error::Error as _;
+use std::task::Poll;
+
+use pool_driver::connection::{Acceptor, Connector, Failure, Handshake, Socket as _};
+use pool_driver::tls::{ClientTls, Fingerprint, Identity, ServerTls, roots_from_pem};
+use pool_proto::{ConnId, IdExchange, IdFormat};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
+
+use crate::wire::End;
+
+fn identity() -> Identity {
+    Identity::self_signed(["localhost"]).unwrap()
+}
+
+fn failed(handshake: &mut Handshake, near: &End, failure: &mut Option<Failure>) {
+    if failure.is_none()
+        && let Poll::Ready(result) = handshake.advance(&mut near.now())
+    {
+        *failure = result.err();
+    }
+}
+
+/// Returns the failure of the client and that of the server.
+fn failures(client: ClientTls, server: ServerTls) -> (Failure, Failure) {
+    let (near, far) = End::pair();
+    let mut client = Connector::new(Some(client), IdExchange::default()).begin().unwrap();
+    let acceptor = Acceptor::new(Some(server), IdFormat::Hex8);
+    let mut server = acceptor.begin(ConnId::ZERO).unwrap();
+    let (mut of_client, mut of_server) = (None, None);
+    for _ in 0..100 {
+        failed(&mut client, &near, &mut of_client);
+        failed(&mut server, &far, &mut of_server);
+    }
+    (of_client.expect("the client fails"), of_server.expect("the server fails"))
+}
+
+#[track_caller]
+fn assert_says(failure: &Failure, parts: &[&str]) {
+    let Failure::Tls(error) = failure else { panic!("{failure}") };
+    assert!(error.source().is_some_and(|source| source.is::<rustls::Error>()), "{error:?}");
+    let text = failure.to_string();
+    for part in parts {
+        assert!(text.contains(part), "{text:?} does not say {part:?}");
+    }
+}
+
+fn pinning(client: Fingerprint) -> ServerTls {
+    ServerTls::new(identity()).unwrap().pinned_clients([client]).unwrap()
+}
+
+#[test]
+fn a_missing_client_certificate() {
+    let client = ClientTls::self_signed().unwrap();
+    let (client, server) = failures(client, pinning(Fingerprint::from([7; 32])));
+    assert_says(&client, &["has presented none", "ClientTls::client_certificate"]);
+    assert_says(&server, &["peer sent no certificates", "ClientTls::client_certificate"]);
+}
+
+#[test]
+fn a_client_certificate_that_is_not_pinned() {
+    let stranger = identity();
+    let client = ClientTls::self_signed().unwrap().client_certificate(stranger.clone());
+    let (client, server) = failures(client, pinning(Fingerprint::from([7; 32])));
+    let own = stranger.fingerprint().to_string();
+    assert_says(&client, &["peer rejects", &own, "ServerTls::pinned_clients"]);
+    assert_says(&server, &["the client's certificate is not pinned", &own]);
+}
+
+#[test]
+fn a_client_certificate_of_another_issuer() {
+    // Fresh certificates all have the same subject. The other root has one of its own.
+    let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.distinguished_name.push(DnType::CommonName, "another");
+    let other = params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem();
+    let (stranger, namesake) = (identity(), identity().certificate_pem());
+    for (root, problem) in [(other, "UnknownIssuer"), (namesake, "BadSignature")] {
+        let roots = roots_from_pem(root.as_bytes()).unwrap();
+        let client = ClientTls::self_signed().unwrap().client_certificate(stranger.clone());
+        let server = ServerTls::new(identity()).unwrap();
+        let (client, server) = failures(client, server.require_client_certificates(roots).unwrap());
+        let own = stranger.fingerprint().to_string();
+        assert_says(&client, &["peer rejects", &own, "ServerTls::require_client_certificates"]);
+        assert_says(&server, &[problem, "authority", "as a root, or pin"]);
+    }
+}
+
+#[test]
+fn a_server_certificate_that_is_not_pinned() {
+    let presented = identity();
+    let client = ClientTls::self_signed().unwrap().pinned(Fingerprint::from([7; 32])).unwrap();
+    let (client, server) = failures(client, ServerTls::new(presented.clone()).unwrap());
+    let own = presented.fingerprint().to_string();
+    assert_says(&client, &["the server's certificate is not pinned", &own]);
+    assert_says(&server, &["peer rejects", &own, "ClientTls::pinned"]);
+}
+
+/// As `openssl req -x509` makes it by default.
+#[test]
+fn a_certificate_of_an_authority_as_a_leaf() {
+    let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let marked = Identity::from_der([certificate.der().clone()], key.into()).unwrap();
+    let pem = marked.certificate_pem();
+    let hints = ["CaUsedAsEndEntity", "openssl req -x509", "CA:FALSE", "or pin it"];
+
+    let verifying = ClientTls::verified_pem("localhost", pem.as_bytes()).unwrap();
+    let (client, _) = failures(verifying, ServerTls::new(marked.clone()).unwrap());
+    assert_says(&client, &hints);
+
+    let roots = roots_from_pem(pem.as_bytes()).unwrap();
+    let server = ServerTls::new(identity()).unwrap().require_client_certificates(roots).unwrap();
+    let client = ClientTls::self_signed().unwrap().client_certificate(marked);
+    let (_, server) = failures(client, server);
+    assert_says(&server, &hints);
+}
+
+#[test]
+fn a_failure_that_no_setting_mends_is_the_text_of_rustls() {
+    let (near, far) = End::pair();
+    let tls = ClientTls::self_signed().unwrap();
+    let mut client = Connector::new(Some(tls), IdExchange::default()).begin().unwrap();
+    // A fatal handshake_failure alert (RFC 8446, section 6.2).
+    far.send(&[21, 3, 3, 0, 2, 2, 40]);
+    let mut failure = None;
+    failed(&mut client, &near, &mut failure);
+    assert_eq!(
+        failure.unwrap().to_string(),
+        "the TLS handshake failed: received fatal alert: HandshakeFailure"
+    );
+}
