@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use super::{fails, topic};
 use crate::certificates::{Authority, Validity};
@@ -21,6 +22,10 @@ topic! {
     parallel any_of_several_pinned_certificates_is_accepted,
     parallel a_known_client_certificate_is_accepted_and_reported,
     parallel a_client_without_a_required_certificate_is_refused,
+    parallel a_pinned_client_is_accepted_and_reported,
+    parallel clients_that_are_not_pinned_are_refused_and_both_ends_say_why,
+    parallel a_server_that_is_not_pinned_learns_why_its_clients_leave,
+    parallel strangers_beside_a_pinned_client_are_never_handed_out,
     parallel a_server_of_tls_1_2_makes_no_connection,
     parallel a_client_of_tls_1_2_makes_no_connection,
     parallel a_custom_rustls_configuration_is_used,
@@ -112,6 +117,89 @@ fn a_client_without_a_required_certificate_is_refused(ends: &Ends) {
         let server = server_tls(TlsMode::SelfSigned).unwrap();
         let server = server.require_client_certificates(Authority::new().roots()).unwrap();
         is_refused(ends, client, server);
+    }
+}
+
+fn pinned_clients(pins: impl IntoIterator<Item = Fingerprint>) -> ServerTls {
+    ServerTls::new(identity()).unwrap().pinned_clients(pins).unwrap()
+}
+
+/// A client that pins the server of these scenarios.
+fn pinning_client() -> ClientTls {
+    ClientTls::self_signed().unwrap().pinned(identity().fingerprint()).unwrap()
+}
+
+fn agent() -> Identity {
+    Identity::self_signed(["agent.example"]).unwrap()
+}
+
+fn a_pinned_client_is_accepted_and_reported(ends: &Ends) {
+    let (agent, other) = (agent(), Fingerprint::from([7; 32]));
+    let client = pinning_client().client_certificate(agent.clone());
+    let (ours, theirs) = is_accepted(ends, client, pinned_clients([other, agent.fingerprint()]));
+    assert_eq!(ours.tls().unwrap().peer_certificate, Some(agent.fingerprint()));
+    assert_eq!(theirs.tls().unwrap().peer_certificate, Some(identity().fingerprint()));
+}
+
+/// In TLS 1.3 the client's handshake ends before the server has read its certificate: the client
+/// meets the refusal where it waits for the id.
+fn clients_that_are_not_pinned_are_refused_and_both_ends_say_why(ends: &Ends) {
+    let stranger = agent();
+    let own = stranger.fingerprint().to_string();
+    for (client, of_client, of_server) in [
+        (pinning_client(), "this end has presented none", "sent no certificates"),
+        (
+            pinning_client().client_certificate(stranger.clone()),
+            "let the server pin it",
+            "the client's certificate is not pinned",
+        ),
+    ] {
+        let named = client.certificate().is_some();
+        let server = pinned_clients([Fingerprint::from([7; 32])]);
+        let server = ends.serve_with(Some(server), server_config());
+        let dial = Dial::Address(server.address().to_string());
+        let client = ends.dial_with(Some(client), client_config(), dial);
+        fails(&*client, |totals| totals.tls_failures, of_client);
+        fails(&*server, |totals| totals.tls_failures, of_server);
+        for pool in [client, server] {
+            let text = pool.acquire(Duration::ZERO).unwrap_err().to_string();
+            assert_eq!(text.contains(&own), named, "{text}");
+        }
+    }
+}
+
+fn a_server_that_is_not_pinned_learns_why_its_clients_leave(ends: &Ends) {
+    let server = ends.serve_with(Some(ServerTls::new(identity()).unwrap()), server_config());
+    let client = ClientTls::self_signed().unwrap().pinned(Fingerprint::from([7; 32])).unwrap();
+    let dial = Dial::Address(server.address().to_string());
+    let client = ends.dial_with(Some(client), client_config(), dial);
+    fails(&*client, |totals| totals.tls_failures, "the server's certificate is not pinned");
+    fails(&*server, |totals| totals.tls_failures, "let the client pin it");
+    drop(client);
+}
+
+fn strangers_beside_a_pinned_client_are_never_handed_out(ends: &Ends) {
+    let agent = agent();
+    let server = pinned_clients([agent.fingerprint()]);
+    let server = ends.serve_with(Some(server), server_config());
+    let dial = |tls| {
+        let ms = Duration::from_millis(1);
+        let config = client_config().capacity(4..=4).backoff(ms, 10 * ms);
+        ends.dial_with(Some(tls), config, Dial::Address(server.address().to_string()))
+    };
+    let strangers =
+        [dial(pinning_client()), dial(pinning_client().client_certificate(self::agent()))];
+    let client = dial(pinning_client().client_certificate(agent.clone()));
+    for taken in 0..20 {
+        eventually(|| server.stats(), |stats| stats.totals.tls_failures >= taken);
+        let mut ours = server.take();
+        assert_eq!(ours.tls().unwrap().peer_certificate, Some(agent.fingerprint()));
+        let mut theirs = client.take_id(ours.id());
+        ping_pong(&mut *ours, &mut *theirs);
+    }
+    for stranger in strangers {
+        let totals = stranger.stats().totals;
+        assert!(totals.established == 0 && totals.tls_failures > 0, "{totals:?}");
     }
 }
 
