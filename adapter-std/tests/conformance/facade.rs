@@ -15,7 +15,7 @@ use adapter_std::{
     TlsFacts,
 };
 use pool_conformance::{
-    Adapter, Balancer, ClientSetup, Dial, Halves, Handle, Listen, Pool, ServerSetup, Stream,
+    Adapter, Balancer, ClientSetup, Demand, Dial, Halves, Handle, Listen, Pool, ServerSetup, Stream,
 };
 
 pub(crate) struct Std;
@@ -33,6 +33,11 @@ impl Adapter for Std {
         if let Some(keep_alive) = setup.keep_alive {
             builder = builder.keep_alive(keep_alive);
         }
+        builder = match setup.demand {
+            Demand::Nothing => builder,
+            Demand::Tls => builder.require_tls(),
+            Demand::Authentication => builder.require_authentication(),
+        };
         let pool = match setup.dial {
             Dial::Address(address) => builder.connect(address),
             Dial::With(dial) => builder.connect_with(move || dial()),
@@ -48,6 +53,11 @@ impl Adapter for Std {
         if let Some(keep_alive) = setup.keep_alive {
             builder = builder.keep_alive(keep_alive);
         }
+        builder = match setup.demand {
+            Demand::Nothing => builder,
+            Demand::Tls => builder.require_tls(),
+            Demand::Authentication => builder.require_authentication(),
+        };
         let pool = match setup.listen {
             Listen::Address(address) => builder.bind(&address),
             Listen::On(listener) => builder.listen(listener),

@@ -138,7 +138,9 @@ impl Ends {
         config: ServerConfigBuilder,
     ) -> Arc<dyn Pool> {
         let config = Some(config.build().unwrap());
-        self.server.server(ServerSetup { config, tls, keep_alive: None, listen }).unwrap()
+        self.server
+            .server(ServerSetup { config, tls, keep_alive: None, demand: Demand::Nothing, listen })
+            .unwrap()
     }
 
     pub(super) fn dial(
@@ -157,7 +159,9 @@ impl Ends {
         dial: Dial,
     ) -> Arc<dyn Pool> {
         let config = Some(config.build().unwrap());
-        self.client.client(ClientSetup { config, tls, keep_alive: None, dial }).unwrap()
+        self.client
+            .client(ClientSetup { config, tls, keep_alive: None, demand: Demand::Nothing, dial })
+            .unwrap()
     }
 
     /// A server and its client.

@@ -54,8 +54,22 @@ pub struct ClientSetup {
     pub tls: Option<ClientTls>,
     /// For the builder's `keep_alive`, which is not called for the outer `None`.
     pub keep_alive: Option<Option<KeepAlive>>,
+    /// For the builder's `require_tls` or `require_authentication`.
+    pub demand: Demand,
     /// For the builder's `connect` or `connect_with`.
     pub dial: Dial,
+}
+
+/// The least protection that is demanded of a builder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Demand {
+    /// Neither call is made.
+    #[default]
+    Nothing,
+    /// The builder's `require_tls`.
+    Tls,
+    /// The builder's `require_authentication`.
+    Authentication,
 }
 
 /// The way in which a client reaches its peer.
@@ -76,6 +90,8 @@ pub struct ServerSetup {
     pub tls: Option<ServerTls>,
     /// For the builder's `keep_alive`, which is not called for the outer `None`.
     pub keep_alive: Option<Option<KeepAlive>>,
+    /// For the builder's `require_tls` or `require_authentication`.
+    pub demand: Demand,
     /// For the builder's `bind` or `listen`.
     pub listen: Listen,
 }

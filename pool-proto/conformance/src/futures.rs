@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use futures_lite::FutureExt;
 
-use super::facade::{self, Adapter, ClientSetup, Dial, Halves, Listen, ServerSetup};
+use super::facade::{self, Adapter, ClientSetup, Demand, Dial, Halves, Listen, ServerSetup};
 use super::prelude::*;
 use pool_driver::BuildError;
 use pool_driver::KeepAlive;
@@ -158,6 +158,17 @@ pub(super) fn set_up<H: Harness, R: Configured>(
     builder
 }
 
+fn demanding<N: Runtime, R: Configured>(
+    builder: PoolBuilder<N, R>,
+    demand: Demand,
+) -> PoolBuilder<N, R> {
+    match demand {
+        Demand::Nothing => builder,
+        Demand::Tls => builder.require_tls(),
+        Demand::Authentication => builder.require_authentication(),
+    }
+}
+
 impl<H: Harness> Adapter for OnFutures<H> {
     fn name(&self) -> &'static str {
         H::NAME
@@ -165,6 +176,7 @@ impl<H: Harness> Adapter for OnFutures<H> {
 
     fn client(&self, setup: ClientSetup) -> Result<Arc<dyn Pool>, BuildError> {
         let builder = set_up::<H, Dialing>(setup.config, setup.tls, setup.keep_alive);
+        let builder = demanding(builder, setup.demand);
         let pool = H::block_on(async {
             match setup.dial {
                 Dial::Address(address) => builder.connect(address),
@@ -176,6 +188,7 @@ impl<H: Harness> Adapter for OnFutures<H> {
 
     fn server(&self, setup: ServerSetup) -> Result<Arc<dyn Pool>, BuildError> {
         let builder = set_up::<H, Accepting>(setup.config, setup.tls, setup.keep_alive);
+        let builder = demanding(builder, setup.demand);
         let pool = H::block_on(async {
             match setup.listen {
                 Listen::Address(address) => builder.bind(&address).await,

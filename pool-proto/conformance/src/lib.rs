@@ -71,7 +71,7 @@ mod wait;
 
 pub use ends::Ends;
 pub use facade::{
-    Adapter, Balancer, ClientSetup, Dial, Halves, Handle, Listen, Pool, ServerSetup, Stream,
+    Adapter, Balancer, ClientSetup, Demand, Dial, Halves, Handle, Listen, Pool, ServerSetup, Stream,
 };
 pub use futures::{Harness, OnFutures, StreamOf};
 pub use scenarios::scenarios;

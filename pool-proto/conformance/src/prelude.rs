@@ -1,5 +1,5 @@
 //! Names that nearly every file of this package uses.
 
 pub(super) use super::ends::{Ends, Modes};
-pub(super) use super::facade::{Dial, Pool, Stream};
+pub(super) use super::facade::{Demand, Dial, Pool, Stream};
 pub(super) use super::wait::{SOON, eventually, now};

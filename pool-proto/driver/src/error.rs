@@ -25,6 +25,21 @@ pub enum BuildError {
         /// The address that was given.
         address: String,
     },
+    /// The builder requires TLS, and has no TLS settings.
+    #[error(
+        "this pool must not use plain TCP, and its builder has no TLS settings; give them by tls(…) \
+         of the builder, with the cargo feature `tls`, or no longer require TLS"
+    )]
+    TlsRequired,
+    /// The builder requires that peers are authenticated, and its TLS settings admit others.
+    #[error(
+        "this pool must authenticate its peers, and its TLS settings accept any, or are custom ones, \
+         whose checks the pool cannot see; {remedy}; with custom settings use require_tls"
+    )]
+    AuthenticationRequired {
+        /// The setting to make.
+        remedy: &'static str,
+    },
     /// The listener could not be bound.
     #[error("cannot listen on {address}; give a free host:port of this machine")]
     Bind {

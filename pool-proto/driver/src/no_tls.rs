@@ -9,9 +9,21 @@ use std::io::{self, IoSlice, Read, Write};
 #[derive(Clone, Debug)]
 pub enum ClientTls {}
 
+impl ClientTls {
+    pub(crate) const fn authenticates_server(&self) -> bool {
+        match *self {}
+    }
+}
+
 /// The TLS settings of a server.
 #[derive(Clone, Debug)]
 pub enum ServerTls {}
+
+impl ServerTls {
+    pub(crate) const fn authenticates_clients(&self) -> bool {
+        match *self {}
+    }
+}
 
 /// The fingerprint of a certificate.
 #[derive(Debug)]

@@ -33,7 +33,13 @@ topic! {
 
 fn bind(ends: &Ends, address: &str) -> Result<Arc<dyn Pool>, BuildError> {
     let listen = Listen::Address(address.to_owned());
-    ends.server.server(ServerSetup { config: None, tls: None, keep_alive: None, listen })
+    ends.server.server(ServerSetup {
+        config: None,
+        tls: None,
+        keep_alive: None,
+        demand: Demand::Nothing,
+        listen,
+    })
 }
 
 fn a_server_bound_to_port_0_reports_its_port(ends: &Ends) {

@@ -80,7 +80,10 @@ fn options_of_a_client(ends: &Ends, keep_alive: Option<Option<KeepAlive>>) -> Op
         Ok(tcp)
     }));
     let config = Some(single().build().unwrap());
-    let client = ends.client.client(ClientSetup { config, tls: None, keep_alive, dial }).unwrap();
+    let client = ends
+        .client
+        .client(ClientSetup { config, tls: None, keep_alive, demand: Demand::Nothing, dial })
+        .unwrap();
     client.wait_ready(1, SOON).unwrap();
     let kept = kept.lock().unwrap().take().unwrap();
     read(&SockRef::from(&kept))
@@ -106,6 +109,7 @@ fn a_server_sets_keep_alive_and_no_delay(ends: &Ends) {
         config: None,
         tls: None,
         keep_alive: Some(Some(every_seven_seconds())),
+        demand: Demand::Nothing,
         listen: Listen::On(listener().0),
     };
     let server = ends.server.server(setup).unwrap();

@@ -29,10 +29,12 @@ topic! {
 
 fn both_ends_have_default_settings(ends: &Ends) {
     let listen = Listen::Address("127.0.0.1:0".to_owned());
-    let setup = ServerSetup { config: None, tls: None, keep_alive: None, listen };
+    let setup =
+        ServerSetup { config: None, tls: None, keep_alive: None, demand: Demand::Nothing, listen };
     let server = ends.server.server(setup).unwrap();
     let dial = Dial::Address(server.address().to_string());
-    let setup = ClientSetup { config: None, tls: None, keep_alive: None, dial };
+    let setup =
+        ClientSetup { config: None, tls: None, keep_alive: None, demand: Demand::Nothing, dial };
     let client = ends.client.client(setup).unwrap();
     client.wait_ready(4, SOON).unwrap();
     assert_eq!((client.capacity(), server.capacity()), (4, 64));
@@ -45,7 +47,13 @@ fn both_ends_have_default_settings(ends: &Ends) {
 fn a_malformed_address_is_refused_at_once(ends: &Ends) {
     for nonsense in ["", "nonsense", "host:", ":9000", "host:port", "host:0", "host:99999"] {
         let dial = Dial::Address(nonsense.to_owned());
-        let setup = ClientSetup { config: None, tls: None, keep_alive: None, dial };
+        let setup = ClientSetup {
+            config: None,
+            tls: None,
+            keep_alive: None,
+            demand: Demand::Nothing,
+            dial,
+        };
         let error = ends.client.client(setup).unwrap_err();
         let text = error.to_string();
         assert!(matches!(error, BuildError::Address { .. }), "{nonsense:?}: {error:?}");

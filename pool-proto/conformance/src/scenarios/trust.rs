@@ -7,10 +7,14 @@ use std::time::Duration;
 
 use super::{fails, topic};
 use crate::certificates::{Authority, Validity};
-use crate::ends::{both_ends, client_config, client_tls, each, server_config, server_tls};
+use crate::ends::{
+    both_ends, client_config, client_tls, each, server_config, server_tls, unused_address,
+};
+use crate::facade::{ClientSetup, Listen, ServerSetup};
 use crate::peers::{FakeServer, connect, identity, ping_pong, until_end};
 use crate::prelude::*;
 use crate::wait::{read_all, send};
+use pool_driver::BuildError;
 use pool_driver::tls::{ClientTls, Fingerprint, Identity, ServerTls, TlsMode};
 
 topic! {
@@ -26,6 +30,7 @@ topic! {
     parallel clients_that_are_not_pinned_are_refused_and_both_ends_say_why,
     parallel a_server_that_is_not_pinned_learns_why_its_clients_leave,
     parallel strangers_beside_a_pinned_client_are_never_handed_out,
+    parallel a_builder_refuses_less_protection_than_was_required,
     parallel a_server_of_tls_1_2_makes_no_connection,
     parallel a_client_of_tls_1_2_makes_no_connection,
     parallel a_custom_rustls_configuration_is_used,
@@ -200,6 +205,66 @@ fn strangers_beside_a_pinned_client_are_never_handed_out(ends: &Ends) {
     for stranger in strangers {
         let totals = stranger.stats().totals;
         assert!(totals.established == 0 && totals.tls_failures > 0, "{totals:?}");
+    }
+}
+
+fn a_builder_refuses_less_protection_than_was_required(ends: &Ends) {
+    let (anyone, agent) = (ServerTls::new(identity()).unwrap(), agent());
+    let authority = Authority::new();
+    let custom = ServerTls::custom(Arc::clone(anyone.config()));
+    let issued = anyone.clone().require_client_certificates(authority.roots()).unwrap();
+    let serve = |demand, tls: Option<&ServerTls>| {
+        let listen = Listen::Address("127.0.0.1:0".to_owned());
+        let (config, keep_alive) = (None, None);
+        let setup = ServerSetup { config, tls: tls.cloned(), keep_alive, demand, listen };
+        ends.server.server(setup).map(drop)
+    };
+    let any_server = ClientTls::self_signed().unwrap();
+    let verified = verified("localhost", &identity());
+    let own = ClientTls::custom(Arc::clone(any_server.config()), any_server.server_name().clone());
+    let connect = |demand, tls: Option<&ClientTls>| {
+        let dial = Dial::Address(unused_address().to_string());
+        let (config, keep_alive) = (None, None);
+        let setup = ClientSetup { config, tls: tls.cloned(), keep_alive, demand, dial };
+        ends.client.client(setup).map(drop)
+    };
+
+    for demand in [Demand::Tls, Demand::Authentication] {
+        for error in [serve(demand, None), connect(demand, None)] {
+            let error = error.unwrap_err();
+            assert!(matches!(error, BuildError::TlsRequired), "{error:?}");
+            assert!(error.to_string().contains("give them by tls(…)"), "{error}");
+        }
+    }
+    let demand = Demand::Authentication;
+    for (error, remedy) in [
+        (serve(demand, Some(&anyone)), "ServerTls::pinned_clients"),
+        (serve(demand, Some(&custom)), "with custom settings use require_tls"),
+        (connect(demand, Some(&any_server)), "pinned(fingerprint)"),
+        (
+            connect(demand, Some(&any_server.clone().client_certificate(agent.clone()))),
+            "pinned(fingerprint)",
+        ),
+        (connect(demand, Some(&own)), "with custom settings use require_tls"),
+    ] {
+        let error = error.unwrap_err();
+        assert!(matches!(error, BuildError::AuthenticationRequired { .. }), "{error:?}");
+        assert!(error.to_string().contains(remedy), "{error}");
+    }
+
+    serve(Demand::Nothing, None).unwrap();
+    connect(Demand::Nothing, None).unwrap();
+    for tls in [&anyone, &custom, &issued] {
+        serve(Demand::Tls, Some(tls)).unwrap();
+    }
+    for tls in [&any_server, &own, &verified] {
+        connect(Demand::Tls, Some(tls)).unwrap();
+    }
+    for tls in [&issued, &pinned_clients([agent.fingerprint()])] {
+        serve(demand, Some(tls)).unwrap();
+    }
+    for tls in [&verified, &pinning_client()] {
+        connect(demand, Some(tls)).unwrap();
     }
 }
 

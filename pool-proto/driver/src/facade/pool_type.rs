@@ -151,10 +151,40 @@ macro_rules! __pool_type {
                 Self(self.0.config(config))
             }
 
-            /// Sets TLS; `None`, the default, is plain TCP.
+            /// Sets TLS; `None`, the default, is plain TCP. Where the settings come from a file or from
+            /// arguments, [`require_authentication`](Self::require_authentication) refuses what is
+            /// too weak.
             #[cfg(feature = "tls")]
             pub fn tls(self, tls: impl Into<Option<$Tls>>) -> Self {
                 Self(self.0.tls(tls))
+            }
+
+            /// Refuses to build a pool without TLS, which could be read and changed on its way: the
+            /// call that builds the pool fails with
+            /// [`BuildError::TlsRequired`](crate::BuildError::TlsRequired) before anything is bound or
+            /// dialled.
+            ///
+            /// TLS alone does not tell who the peer is: prefer
+            /// [`require_authentication`](Self::require_authentication). This weaker demand is for
+            /// custom rustls configurations, whose checks the pool cannot see, and for listeners that
+            /// serve the public.
+            pub fn require_tls(self) -> Self {
+                Self(self.0.require_tls())
+            }
+
+            /// Refuses to build a pool that talks to strangers: the call that builds it fails with
+            /// [`BuildError::TlsRequired`](crate::BuildError::TlsRequired) without TLS, and with
+            /// [`BuildError::AuthenticationRequired`](crate::BuildError::AuthenticationRequired) if the
+            /// TLS settings accept any peer, before anything is bound or dialled.
+            ///
+            /// Each end can vouch only for its own check, so both ends should make this call. A client
+            /// must authenticate its server, by pins or by a verified chain and name; whether the
+            /// client needs a certificate is the decision of the server. A server must authenticate
+            /// its clients, by pins or by roots. A custom rustls configuration does not pass, because
+            /// the pool cannot see what it checks. The allow list does not count: addresses can be
+            /// shared, and are not proof of a peer.
+            pub fn require_authentication(self) -> Self {
+                Self(self.0.require_authentication())
             }
 
             /// Sets TCP keep-alive; `None` leaves it off. Default: every 15 s.

@@ -23,16 +23,41 @@ pub trait Configured: Role {
     type Config: Clone + fmt::Debug;
     /// Settings of TLS.
     type Tls: Clone + fmt::Debug;
+
+    /// Returns the setting to make if these do not authenticate the peer.
+    fn lacks_authentication(tls: &Self::Tls) -> Option<&'static str>;
 }
 
 impl Configured for Dialing {
     type Config = ClientConfig;
     type Tls = ClientTls;
+
+    fn lacks_authentication(tls: &ClientTls) -> Option<&'static str> {
+        (!tls.authenticates_server()).then_some(
+            "pin the server's certificate with ClientTls::self_signed()?.pinned(fingerprint)?, or \
+             verify its chain and name with ClientTls::verified_pem(host, roots)?",
+        )
+    }
 }
 
 impl Configured for Accepting {
     type Config = ServerConfig;
     type Tls = ServerTls;
+
+    fn lacks_authentication(tls: &ServerTls) -> Option<&'static str> {
+        (!tls.authenticates_clients()).then_some(
+            "pin the clients' certificates with ServerTls::pinned_clients(fingerprints)?, or trust \
+             the authority that issues them with ServerTls::require_client_certificates(roots)?",
+        )
+    }
+}
+
+/// The least protection with which a pool runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Demand {
+    Nothing,
+    Tls,
+    Authentication,
 }
 
 /// Builds a [`Pool`].
@@ -43,12 +68,14 @@ pub struct PoolBuilder<N: Runtime, R: Configured> {
     tls: Option<R::Tls>,
     keep_alive: Option<KeepAlive>,
     handle: Option<N::Handle>,
+    demand: Demand,
 }
 
 impl<N: Runtime, R: Configured> Default for PoolBuilder<N, R> {
     /// The default configuration, no TLS, keep-alive every 15 s, on the current runtime.
     fn default() -> Self {
-        Self { config: None, tls: None, keep_alive: Some(KeepAlive::default()), handle: None }
+        let keep_alive = Some(KeepAlive::default());
+        Self { config: None, tls: None, keep_alive, handle: None, demand: Demand::Nothing }
     }
 }
 
@@ -72,6 +99,30 @@ impl<N: Runtime, R: Configured> PoolBuilder<N, R> {
         self
     }
 
+    /// Refuses to build a pool that would use plain TCP.
+    pub fn require_tls(mut self) -> Self {
+        self.demand = self.demand.max(Demand::Tls);
+        self
+    }
+
+    /// Refuses to build a pool whose TLS settings accept a peer that nobody has authenticated: any
+    /// server at a client, any client at a server.
+    pub fn require_authentication(mut self) -> Self {
+        self.demand = Demand::Authentication;
+        self
+    }
+
+    /// Compares the settings with the demand, before anything is bound, dialled or started.
+    fn check_demand(&self) -> Result<(), BuildError> {
+        match &self.tls {
+            _ if self.demand == Demand::Nothing => Ok(()),
+            None => Err(BuildError::TlsRequired),
+            Some(tls) if self.demand == Demand::Authentication => R::lacks_authentication(tls)
+                .map_or(Ok(()), |remedy| Err(BuildError::AuthenticationRequired { remedy })),
+            Some(_) => Ok(()),
+        }
+    }
+
     /// Runs the pool on `handle`. The pool does not keep its runtime alive: it closes when the runtime
     /// shuts down.
     pub fn on(mut self, handle: impl Into<N::Handle>) -> Self {
@@ -86,8 +137,8 @@ impl<N: Runtime> PoolBuilder<N, Dialing> {
     ///
     /// # Errors
     ///
-    /// [`BuildError::Address`] for anything but "host:port", [`BuildError::Entropy`], and those of
-    /// [`Runtime::current`] and [`Runtime::start`].
+    /// [`BuildError::Address`] for anything but "host:port", and those of
+    /// [`connect_with`](Self::connect_with).
     pub fn connect(mut self, address: impl Into<String>) -> Result<Pool<N, Dialing>, BuildError> {
         let address = dial_address(address.into())?;
         let config = self.take_config()?;
@@ -99,7 +150,8 @@ impl<N: Runtime> PoolBuilder<N, Dialing> {
     ///
     /// # Errors
     ///
-    /// [`BuildError::Entropy`], and those of [`Runtime::current`] and [`Runtime::start`].
+    /// [`BuildError::TlsRequired`] and [`BuildError::AuthenticationRequired`] if settings that were
+    /// required are missing, [`BuildError::Entropy`], and those of [`Runtime::current`] and [`Runtime::start`].
     pub fn connect_with<D, F>(self, dial: D) -> Result<Pool<N, Dialing>, BuildError>
     where
         D: Fn() -> F + Send + Sync + 'static,
@@ -112,8 +164,9 @@ impl<N: Runtime> PoolBuilder<N, Dialing> {
     ///
     /// # Errors
     ///
-    /// [`BuildError::Entropy`], and those of [`Runtime::current`] and [`Runtime::start`].
+    /// Those of [`connect_with`](Self::connect_with).
     pub fn connect_by(mut self, dial: impl Dial<N>) -> Result<Pool<N, Dialing>, BuildError> {
+        self.check_demand()?;
         let config = self.take_config()?.or_entropy(entropy()?);
         let supply = Dialer::new(dial, Connector::new(self.tls, config.ids()), self.keep_alive);
         let max_dials = config.max_dials();
@@ -131,9 +184,9 @@ impl<N: Runtime> PoolBuilder<N, Accepting> {
     ///
     /// # Errors
     ///
-    /// [`BuildError::Bind`] when the address cannot be bound, [`BuildError::Entropy`], and those of
-    /// [`Runtime::current`] and [`Runtime::start`].
+    /// [`BuildError::Bind`] when the address cannot be bound, and those of [`listen`](Self::listen).
     pub async fn bind(mut self, address: &str) -> Result<Pool<N, Accepting>, BuildError> {
+        self.check_demand()?;
         let handle = self.handle.map_or_else(N::current, Ok)?;
         let listener = N::bind(&handle, address)
             .await
@@ -147,8 +200,10 @@ impl<N: Runtime> PoolBuilder<N, Accepting> {
     ///
     /// # Errors
     ///
-    /// [`BuildError::Entropy`], and those of [`Runtime::current`] and [`Runtime::start`].
+    /// [`BuildError::TlsRequired`] and [`BuildError::AuthenticationRequired`] if settings that were
+    /// required are missing, [`BuildError::Entropy`], and those of [`Runtime::current`] and [`Runtime::start`].
     pub fn listen(self, listener: N::Listener) -> Result<Pool<N, Accepting>, BuildError> {
+        self.check_demand()?;
         self.listen_on(ListeningSocket { listener, bound_here: false })
     }
 
@@ -171,12 +226,13 @@ fn entropy() -> Result<[u8; 32], BuildError> {
 
 impl<N: Runtime, R: Configured> fmt::Debug for PoolBuilder<N, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { config, tls, keep_alive, handle } = self;
+        let Self { config, tls, keep_alive, handle, demand } = self;
         f.debug_struct("PoolBuilder")
             .field("config", config)
             .field("tls", tls)
             .field("keep_alive", keep_alive)
             .field("handle", handle)
+            .field("demand", demand)
             .finish()
     }
 }

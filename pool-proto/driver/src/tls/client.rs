@@ -25,6 +25,7 @@ pub struct ClientTls {
     mode: TlsMode,
     pins: Option<Pins>,
     certificate: Option<Fingerprint>,
+    authenticates: bool,
 }
 
 impl ClientTls {
@@ -68,6 +69,7 @@ impl ClientTls {
             mode: TlsMode::SelfSigned,
             pins: None,
             certificate: None,
+            authenticates: false,
         })
     }
 
@@ -103,6 +105,7 @@ impl ClientTls {
         let verifier = SelfSignedVerifier::new(algorithms, Some(pins.clone()));
         config.dangerous().set_certificate_verifier(Arc::new(verifier));
         self.pins = Some(pins);
+        self.authenticates = true;
         Ok(self)
     }
 
@@ -147,6 +150,7 @@ impl ClientTls {
             mode: TlsMode::Verified,
             pins: None,
             certificate: None,
+            authenticates: true,
         })
     }
 
@@ -169,7 +173,14 @@ impl ClientTls {
     /// tickets do not hold for it.
     #[must_use]
     pub fn custom(config: Arc<ClientConfig>, server_name: ServerName<'static>) -> Self {
-        Self { config, server_name, mode: TlsMode::Verified, pins: None, certificate: None }
+        Self {
+            config,
+            server_name,
+            mode: TlsMode::Verified,
+            pins: None,
+            certificate: None,
+            authenticates: false,
+        }
     }
 
     /// Presents a certificate when the server asks for one (mutual TLS; RFC 8446, section 4.3.2), in
@@ -204,6 +215,13 @@ impl ClientTls {
     #[must_use]
     pub fn certificate(&self) -> Option<Fingerprint> {
         self.certificate
+    }
+
+    /// Returns whether only certain servers pass: pinned ones, or those with a verified chain and name.
+    /// `false` after [`custom`](Self::custom), because only the author of the configuration knows.
+    #[must_use]
+    pub fn authenticates_server(&self) -> bool {
+        self.authenticates
     }
 
     /// Returns how the server is checked; never [`TlsMode::None`].

@@ -152,6 +152,14 @@ impl ServerTls {
         Ok(Self { config, clients, ..self })
     }
 
+    /// Returns whether only certain clients are admitted: pinned ones, or those with a certificate of
+    /// the given roots. `false` after [`custom`](Self::custom), because only the author of the
+    /// configuration knows.
+    #[must_use]
+    pub fn authenticates_clients(&self) -> bool {
+        matches!(self.clients, Clients::Issued | Clients::Pinned)
+    }
+
     /// Returns the configuration for handshakes.
     #[must_use]
     pub fn config(&self) -> &Arc<ServerConfig> {
