@@ -33,7 +33,7 @@
 //! |---|---|
 //! | [`shared`] | the machine behind its mutex: wakers, futures of callers, leases; no I/O |
 //! | [`connection`] | one connection: socket, plain or TLS, handshake, checks, early data |
-//! | `tls` (feature `tls`) | rustls configurations: modes, certificates, pinning; no I/O |
+//! | `tls` (feature `tls`) | rustls configurations: modes, certificates, pinning; no I/O but for the file of an identity |
 //! | `pool.rs`, `pool/` | pools, builders, the driver, dialling, accepting, several pools as one |
 //! | `runtime.rs` | the demands on a runtime |
 //! | `clock.rs` | the clock |
@@ -82,6 +82,8 @@ pub mod exports {
 
     pub use crate::connection::Revoked;
     pub use crate::shared::AcquireError;
+    #[cfg(all(feature = "self-signed", any(feature = "ring", feature = "aws-lc-rs")))]
+    pub use crate::tls::IdentityPem;
     #[cfg(feature = "tls")]
     pub use crate::tls::{
         ClientTls, Fingerprint, Identity, PinMismatch, ServerTls, TlsError, TlsFacts, TlsMode,

@@ -126,6 +126,8 @@ mod connection;
 mod error;
 mod facts;
 mod failure;
+#[cfg(all(feature = "self-signed", any(feature = "ring", feature = "aws-lc-rs")))]
+mod file;
 mod fingerprint;
 mod identity;
 mod mode;
@@ -140,6 +142,8 @@ mod verify;
 pub use client::ClientTls;
 pub use error::TlsError;
 pub use facts::TlsFacts;
+#[cfg(all(feature = "self-signed", any(feature = "ring", feature = "aws-lc-rs")))]
+pub use file::IdentityPem;
 pub use fingerprint::Fingerprint;
 pub use identity::Identity;
 pub use mode::TlsMode;

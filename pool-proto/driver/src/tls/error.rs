@@ -1,5 +1,7 @@
 //! Errors of TLS settings.
 
+use std::boxed::Box;
+use std::path::PathBuf;
 use std::string::String;
 
 use super::{Fingerprint, PemFault, TlsMode};
@@ -118,6 +120,45 @@ pub enum TlsError {
     Generate {
         /// The message of the generator.
         reason: String,
+    },
+
+    /// The file of an identity can be neither read nor made.
+    #[error(
+        "cannot {action} the identity file {path:?} ({reason}): give a file in an existing directory \
+         where this process may read, write and make hard links"
+    )]
+    IdentityFile {
+        /// The path of the file.
+        path: PathBuf,
+        /// "read" or "create".
+        action: &'static str,
+        /// The operating system's message.
+        reason: String,
+    },
+
+    /// All users of the machine may access the file of an identity.
+    #[error(
+        "all users may access the private key in {path:?} (mode {mode:04o}): run `chmod 600` on it; \
+         if a stranger may have read it, delete it instead, and let the other end pin the identity \
+         that is made then"
+    )]
+    IdentityExposed {
+        /// The path of the file.
+        path: PathBuf,
+        /// The mode of the file.
+        mode: u32,
+    },
+
+    /// The file of an identity holds something else.
+    #[error(
+        "the identity file {path:?} is unusable and was left as it is: {error}; restore it from a \
+         copy, or delete it, and let the other end pin the identity that is made then"
+    )]
+    IdentityContent {
+        /// The path of the file.
+        path: PathBuf,
+        /// The fault of the content.
+        error: Box<TlsError>,
     },
 
     /// Certificate pinning was requested without fingerprints.

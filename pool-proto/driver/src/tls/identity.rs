@@ -19,7 +19,8 @@ use super::{Fingerprint, PemFault, TlsError, pem};
 ///
 /// The constructors check that the key and the certificate belong together: a mismatch is an error
 /// there, and not a failure of every handshake. Clones share the key. Neither [`Debug`](fmt::Debug)
-/// nor any method shows it.
+/// nor any method shows it. To keep a fresh identity, use `load_or_create` or `generate_pem` (feature
+/// `self-signed`).
 #[derive(Clone)]
 pub struct Identity {
     key: Arc<CertifiedKey>,

@@ -49,11 +49,20 @@ pub(super) fn certificates(
 pub(super) fn write(certificates: &[CertificateDer<'_>]) -> String {
     let mut text = String::new();
     for certificate in certificates {
-        text.push_str("-----BEGIN CERTIFICATE-----\n");
-        push_base64_lines(&mut text, certificate);
-        text.push_str("-----END CERTIFICATE-----\n");
+        push_section(&mut text, "CERTIFICATE", certificate);
     }
     text
+}
+
+/// Appends one section.
+pub(super) fn push_section(text: &mut String, label: &str, bytes: &[u8]) {
+    for part in ["-----BEGIN ", label, "-----\n"] {
+        text.push_str(part);
+    }
+    push_base64_lines(text, bytes);
+    for part in ["-----END ", label, "-----\n"] {
+        text.push_str(part);
+    }
 }
 
 /// Appends Base64 with padding (RFC 4648, section 4), in lines of 64 characters (RFC 7468, section 2).

@@ -29,6 +29,7 @@ use rustls::{
 };
 
 mod clients;
+mod files;
 mod identities;
 mod mode_1;
 mod mode_2;
