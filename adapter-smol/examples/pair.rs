@@ -4,10 +4,11 @@
 //! `cargo run --example pair-smol`. Every adapter has this example; a diff of two of them shows how
 //! the adapters differ.
 
+use std::env;
 use std::error::Error;
 use std::time::Duration;
 
-use adapter_smol::pool_driver::tls::{ClientTls, ServerTls};
+use adapter_smol::pool_driver::tls::{ClientTls, Identity, ServerTls};
 use adapter_smol::pool_proto::{ClientConfig, ConnId};
 use adapter_smol::{ClientPool, ServerPool};
 use smol::channel::{Receiver, Sender, bounded as channel};
@@ -26,14 +27,22 @@ fn main() -> Outcome {
 }
 
 async fn run() -> Outcome {
-    let tls = ServerTls::self_signed()?;
-    let pin = tls.fingerprint().ok_or("the server has no certificate")?;
-    let server = ServerPool::builder().tls(tls).bind("127.0.0.1:0").await?;
+    // Each end makes its certificate at the first start, keeps it in a file beside this program, and
+    // pins the other's.
+    let program = env::current_exe()?;
+    let server = Identity::load_or_create(program.with_file_name("pair-server.pem"), ["server"])?;
+    let agent = Identity::load_or_create(program.with_file_name("pair-agent.pem"), ["agent"])?;
+    let (server_pin, agent_pin) = (server.fingerprint(), agent.fingerprint());
+
+    let tls = ServerTls::new(server)?.pinned_clients([agent_pin])?;
+    let server =
+        ServerPool::builder().tls(tls).require_authentication().bind("127.0.0.1:0").await?;
     let address = server.local_addr().ok_or("the listener has no address")?;
 
     let config = ClientConfig::builder().capacity(2..=16).build()?;
-    let tls = ClientTls::self_signed()?.pinned(pin)?;
-    let client = ClientPool::builder().config(config).tls(tls).connect(address.to_string())?;
+    let tls = ClientTls::self_signed()?.pinned(server_pin)?.client_certificate(agent);
+    let client = ClientPool::builder().config(config).tls(tls).require_authentication();
+    let client = client.connect(address.to_string())?;
     client.wait_ready(2, SOON).await?;
 
     // Stands for the user's own control channel between the two ends.

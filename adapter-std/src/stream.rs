@@ -11,10 +11,10 @@ use pool_driver::connection::{Socket as _, TcpSocket};
 use pool_proto::ConnId;
 use rustix::event::PollFlags;
 
-#[cfg(feature = "tls")]
-use crate::{Fingerprint, TlsFacts};
 use crate::runtime::Threads;
 use crate::wait::Timeout;
+#[cfg(feature = "tls")]
+use crate::{Fingerprint, TlsFacts};
 
 /// A connection acquired from a pool: reads and writes like any stream, and knows its id.
 ///

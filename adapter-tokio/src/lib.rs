@@ -10,7 +10,7 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use adapter_tokio::{ClientPool, ClientTls, ServerPool, ServerTls};
+//! use adapter_tokio::{ClientPool, ClientTls, Identity, ServerPool, ServerTls};
 //! use tokio::io::{AsyncReadExt, AsyncWriteExt};
 //!
 //! #[tokio::main]
@@ -18,8 +18,18 @@
 //!     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
 //!     let address = listener.local_addr()?.to_string();
 //!
-//!     let server = ServerPool::builder().tls(ServerTls::self_signed()?).listen(listener)?;
-//!     let client = ClientPool::builder().tls(ClientTls::self_signed()?).connect(address)?;
+//!     // Each end makes its certificate at the first start, keeps it in a file, and pins the other's.
+//!     # let directory = std::env::temp_dir().join(format!("pool-tokio-{}", std::process::id()));
+//!     # std::fs::create_dir_all(&directory)?;
+//!     let server = Identity::load_or_create(directory.join("server.pem"), ["tunnel.example"])?;
+//!     let agent = Identity::load_or_create(directory.join("agent.pem"), ["agent.example"])?;
+//!     # std::fs::remove_dir_all(&directory)?;
+//!     let (server_pin, agent_pin) = (server.fingerprint(), agent.fingerprint());
+//!
+//!     let tls = ServerTls::new(server)?.pinned_clients([agent_pin])?;
+//!     let server = ServerPool::builder().tls(tls).require_authentication().listen(listener)?;
+//!     let tls = ClientTls::self_signed()?.pinned(server_pin)?.client_certificate(agent);
+//!     let client = ClientPool::builder().tls(tls).require_authentication().connect(address)?;
 //!
 //!     // One end acquires any connection …
 //!     let soon = Duration::from_secs(5);
@@ -39,6 +49,18 @@
 //!     Ok(())
 //! }
 //! ```
+//!
+//! # Who is at the other end
+//!
+//! A request goes over any connection of the pool, so a peer that gets into the pool gets requests. The
+//! example authenticates both ends, and `require_authentication` refuses to build a pool that does
+//! not. **Without the clients' certificates, strangers who can reach the listener are handed
+//! requests.** Without the pin of the server, an attacker who can redirect a connection takes its
+//! place. The page of [`pool_driver::tls`] has the alternatives, such as an authority of your own for
+//! many clients.
+//!
+//! An id is a name, and not a proof. A server with several clients compares
+//! [`PooledStream::peer_certificate`] after a take by id.
 //!
 //! # Tasks
 //!

@@ -2,7 +2,7 @@
 //!
 //! The comparison is fair for these reasons. Visitors, entry side, exit side, service, control
 //! channel, proxies and framing are those of the pools. So are the rustls configurations (TLS 1.3,
-//! the same certificate and pin; no resumption, as in a tunnel whose ends do not keep tickets),
+//! the same certificates and pins; no resumption, as in a tunnel whose ends do not keep tickets),
 //! TCP_NODELAY, and the end that dials. An id is not needed: the new connection carries the number
 //! of its visitor right after the handshake, in the same flight as the client's Finished. The exit
 //! side connects to the service while it dials. The proxy cannot delay a SYN, which saves the

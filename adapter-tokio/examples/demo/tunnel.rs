@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use adapter_tokio::{
-    AnyPool, ClientConfig, ClientPool, ClientTls, ServerConfig, ServerPool, ServerTls, Stats, Tokio,
+    AnyPool, ClientConfig, ClientPool, ClientTls, Identity, ServerConfig, ServerPool, ServerTls,
+    Stats, Tokio,
 };
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::Instant;
@@ -88,13 +89,22 @@ pub(crate) fn listen() -> Result<(TcpListener, SocketAddr), Failure> {
     Ok((listener, address))
 }
 
+/// Returns the TLS settings of both ends. Each end makes its certificate at the first start, keeps it
+/// in a file beside this program, and pins the other's.
+fn authenticated() -> Result<(ServerTls, ClientTls), Failure> {
+    let program = std::env::current_exe()?;
+    let server = Identity::load_or_create(program.with_file_name("demo-server.pem"), ["server"])?;
+    let agent = Identity::load_or_create(program.with_file_name("demo-agent.pem"), ["agent"])?;
+    let client_tls =
+        ClientTls::self_signed()?.pinned(server.fingerprint())?.client_certificate(agent.clone());
+    Ok((ServerTls::new(server)?.pinned_clients([agent.fingerprint()])?, client_tls))
+}
+
 impl Tunnel {
     /// Starts a tunnel, and waits until the stock is full.
     pub(crate) async fn start(plan: Plan) -> Result<Self, Failure> {
         let (tasks, ledger) = (Tasks::new(), Ledger::default());
-        let server_tls = ServerTls::self_signed()?;
-        let pin = server_tls.fingerprint().ok_or("no fingerprint to pin")?;
-        let client_tls = ClientTls::self_signed()?.pinned(pin)?;
+        let (server_tls, client_tls) = authenticated()?;
 
         // The two pools.
         let (low, high) = plan.stock;
@@ -103,6 +113,7 @@ impl Tunnel {
         let server = ServerPool::builder()
             .config(server_config.clone())
             .tls(server_tls.clone())
+            .require_authentication()
             .listen(listener)?;
         let attempts = Arc::<Mutex<Vec<Instant>>>::default();
         let (peer, log) = (distant(&tasks, address, plan.delay)?, Arc::clone(&attempts));
@@ -113,6 +124,7 @@ impl Tunnel {
         let client = ClientPool::builder()
             .config(config.build()?)
             .tls(client_tls.clone())
+            .require_authentication()
             .connect_with(move || {
                 lock(&log).push(Instant::now());
                 TcpStream::connect(peer)
@@ -235,6 +247,7 @@ impl Tunnel {
         let server = ServerPool::builder()
             .config(self.server_config.clone())
             .tls(self.server_tls.clone())
+            .require_authentication()
             .listen(port.listen(BACKLOG)?)?;
         *lock(&self.server) = server;
         Ok(())

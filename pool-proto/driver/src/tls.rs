@@ -11,6 +11,25 @@
 //!   handshaken once, long before it is needed, and never resumed, so a session store would only
 //!   take memory.
 //!
+//! # Who is at the other end
+//!
+//! TLS by itself keeps eavesdroppers out. The settings decide who may be at the other end:
+//!
+//! | at the client | the server is |
+//! |---|---|
+//! | [`ClientTls::self_signed`] | **anybody** who can redirect the connection |
+//! | [`pinned`](ClientTls::pinned), [`pinned_any`](ClientTls::pinned_any) | the holder of the key of a known certificate |
+//! | [`verified`](ClientTls::verified) | the holder of a certificate for the host name, by a trusted authority |
+//!
+//! | at the server | a client is |
+//! |---|---|
+//! | [`ServerTls::new`], [`ServerTls::self_signed`] | **anybody** who can reach the listener: strangers are handed requests |
+//! | [`pinned_clients`](ServerTls::pinned_clients) | the holder of the key of a known certificate |
+//! | [`require_client_certificates`](ServerTls::require_client_certificates) | the holder of a certificate by a trusted authority |
+//!
+//! Pins suit two ends, or a few: each end makes an identity of its own, and is told the fingerprint of
+//! the other's. `require_authentication` of the builders refuses the rows in bold.
+//!
 //! ```
 //! use pool_driver::tls::{ClientTls, Identity, ServerTls, TlsError};
 //!
@@ -18,18 +37,49 @@
 //! # fn main() {}
 //! # #[cfg(feature = "self-signed")]
 //! # fn main() -> Result<(), TlsError> {
-//! let identity = Identity::self_signed(["tunnel.example"])?;
-//! let server = ServerTls::new(identity.clone())?;
+//! // Made anew at each start. `Identity::load_or_create` makes identities that last.
+//! let server = Identity::self_signed(["tunnel.example"])?;
+//! let agent = Identity::self_signed(["agent.example"])?;
 //!
-//! // The client either knows the certificate by its fingerprint …
-//! let pinned = ClientTls::self_signed()?.pinned(identity.fingerprint())?;
-//! // … or trusts it as a root and also checks the name.
-//! let pem = identity.certificate_pem();
+//! let server_tls = ServerTls::new(server.clone())?.pinned_clients([agent.fingerprint()])?;
+//!
+//! // The client knows the certificate of the server by its fingerprint …
+//! let pinned = ClientTls::self_signed()?.pinned(server.fingerprint())?;
+//! // … or trusts it as a root, and also checks the name.
+//! let pem = server.certificate_pem();
 //! let verified = ClientTls::verified_pem("tunnel.example", pem.as_bytes())?;
-//! # let _ = (server, pinned, verified);
+//!
+//! let client_tls = pinned.client_certificate(agent);
+//! # let _ = (server_tls, client_tls, verified);
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # An authority for many clients
+//!
+//! With many clients, or with clients that come and go, pins have to be told to the server one by one.
+//! An authority of your own is easier: the server trusts the authority, and a new client needs only a
+//! certificate by it. (To lock a single client out is harder: nothing here checks revocation. Short
+//! lifetimes help.) With OpenSSL 3, the authority, once:
+//!
+//! ```sh
+//! openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 \
+//!   -subj '/CN=agents' -keyout authority-key.pem -out authority.pem
+//! ```
+//!
+//! and each client:
+//!
+//! ```sh
+//! openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj '/CN=agent-1' \
+//!   -addext subjectAltName=DNS:agent-1 -keyout agent-1-key.pem -out agent-1.csr
+//! openssl x509 -req -in agent-1.csr -CA authority.pem -CAkey authority-key.pem -days 365 \
+//!   -copy_extensions copy -out agent-1.pem
+//! ```
+//!
+//! The server calls [`require_client_certificates`](ServerTls::require_client_certificates) with
+//! [`roots_from_pem`] of `authority.pem`. The client gives
+//! [`client_certificate`](ClientTls::client_certificate) the [`Identity::from_pem`] of `agent-1.pem` and
+//! `agent-1-key.pem`.
 //!
 //! # Features
 //!

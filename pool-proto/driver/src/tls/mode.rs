@@ -17,10 +17,14 @@ pub enum TlsMode {
     None,
     /// `1`, `self-signed`: TLS with any certificate, or with a pinned one.
     ///
-    /// Without pins, this mode protects from eavesdroppers, but not from an attacker who can answer
-    /// in the server's place.
+    /// Without pins at the client, this mode protects from eavesdroppers, but not from an attacker who
+    /// can answer in the server's place. **Without client certificates at the server, strangers are
+    /// handed requests**: the server admits everybody who can reach its listener, and sends requests
+    /// over any connection. Use it with [`ClientTls::pinned`](super::ClientTls::pinned) and
+    /// [`ServerTls::pinned_clients`](super::ServerTls::pinned_clients).
     SelfSigned,
-    /// `2`, `verified`: TLS with a check of the certificate chain and of the host name.
+    /// `2`, `verified`: TLS with a check of the server's certificate chain and of its host name. The
+    /// server admits everybody all the same, unless it restricts its clients.
     Verified,
 }
 
