@@ -38,6 +38,7 @@ pub use socket::{KernelSocket, Polled, TcpSocket, listen_on_first};
 pub use stream::Revoked;
 
 use crate::shared::{Attempt, PoolConnection, ReadinessWaker, Revoke};
+use crate::tls::is_rejection;
 #[cfg(feature = "tls")]
 use crate::tls::{Fingerprint, TlsFacts};
 
@@ -175,6 +176,8 @@ impl<S: Socket> Connection<S> {
     /// Keeps the failure of the connection for a holder that takes it for its early data.
     fn failed(&mut self, error: io::Error) -> CheckResult {
         if !self.has_claim() {
+            // In TLS 1.3 a server checks the client's certificate after the client's handshake is over.
+            self.failure = Some(error).filter(is_rejection);
             return CheckResult::Closed;
         }
         self.failure = Some(error);
@@ -277,6 +280,10 @@ impl<S: Socket> PoolConnection for Box<Connection<S>> {
             ReadOutcome::Enough => CheckResult::Data,
             ReadOutcome::Eof | ReadOutcome::Failed(_) => CheckResult::Closed,
         }
+    }
+
+    fn late_rejection(&mut self) -> Option<String> {
+        self.failure.take().map(|error| Failure::Tls(error).to_string())
     }
 
     fn revoker(&self) -> Weak<dyn Revoke> {

@@ -78,6 +78,10 @@ pub(crate) const fn is_tls_failure(_error: &io::Error) -> bool {
     false
 }
 
+pub(crate) const fn is_rejection(_error: &io::Error) -> bool {
+    false
+}
+
 pub(crate) const fn is_foreign_protocol(_error: &io::Error) -> bool {
     false
 }

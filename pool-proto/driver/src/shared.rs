@@ -36,6 +36,7 @@ mod state;
 use core::fmt;
 use core::task::{Context, Poll, Waker};
 use std::boxed::Box;
+use std::string::String;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::vec::Vec;
 
@@ -64,6 +65,12 @@ pub trait PoolConnection: Send + 'static {
     /// Discards the data that has arrived, and arms the [`ReadinessWaker`] as
     /// [`check`](Self::check) does. [`CheckResult::Data`] means that there was more than the limit.
     fn drain(&mut self) -> CheckResult;
+
+    /// Returns why the peer has rejected the handshake after this end's part of it was over, if that
+    /// made the last check [`CheckResult::Closed`].
+    fn late_rejection(&mut self) -> Option<String> {
+        None
+    }
 
     /// Returns the handle by which the pool revokes the connection while a caller holds it.
     fn revoker(&self) -> Weak<dyn Revoke>;
@@ -183,6 +190,12 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
                 CheckKind::Inspect => connection.check(),
                 CheckKind::Drain => connection.drain(),
             };
+            if result == CheckResult::Closed
+                && let Some(rejection) = connection.late_rejection()
+            {
+                tracing::debug!(?token, %rejection, "the peer rejected the handshake");
+                self.note_failure(&rejection);
+            }
             // The check took no time: reading the clock again would cost more than it tells.
             self.with(now, |state, now| {
                 state.machine.handle_event(now, Event::Checked { token, connection, result });

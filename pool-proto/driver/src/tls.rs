@@ -205,7 +205,7 @@ pub use verify::PinMismatch;
 use provider::provider;
 
 pub(crate) use connection::TlsConnection;
-pub(crate) use failure::{is_foreign_protocol, is_tls_failure};
+pub(crate) use failure::{is_foreign_protocol, is_rejection, is_tls_failure};
 
 /// Reads a DNS name or an IP address.
 fn host_name(host: &str) -> Result<ServerName<'static>, TlsError> {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use rustls::ServerConnection;
+
 use super::{fails, topic};
 use crate::certificates::{Authority, Validity};
 use crate::ends::{
@@ -16,6 +18,7 @@ use crate::prelude::*;
 use crate::wait::{read_all, send};
 use pool_driver::BuildError;
 use pool_driver::tls::{ClientTls, Fingerprint, Identity, ServerTls, TlsMode};
+use pool_proto::IdExchange;
 
 topic! {
     parallel a_certificate_of_an_unknown_issuer_fails_in_verified_mode,
@@ -28,6 +31,7 @@ topic! {
     parallel a_client_without_a_required_certificate_is_refused,
     parallel a_pinned_client_is_accepted_and_reported,
     parallel clients_that_are_not_pinned_are_refused_and_both_ends_say_why,
+    parallel a_client_without_ids_learns_of_a_late_refusal,
     parallel a_server_that_is_not_pinned_learns_why_its_clients_leave,
     parallel strangers_beside_a_pinned_client_are_never_handed_out,
     parallel a_builder_refuses_less_protection_than_was_required,
@@ -171,6 +175,27 @@ fn clients_that_are_not_pinned_are_refused_and_both_ends_say_why(ends: &Ends) {
             assert_eq!(text.contains(&own), named, "{text}");
         }
     }
+}
+
+/// Without ids the connection is established when the refusal arrives: the check of idle connections
+/// meets it.
+fn a_client_without_ids_learns_of_a_late_refusal(ends: &Ends) {
+    let tls = pinned_clients([Fingerprint::from([7; 32])]);
+    let server = FakeServer::start(move |mut tcp, _| {
+        let mut session = ServerConnection::new(Arc::clone(tls.config())).unwrap();
+        while session.is_handshaking() {
+            // Fails when the client has sent its empty certificate, and sends the alert.
+            session.complete_io(&mut tcp)?;
+        }
+        panic!("a client without a certificate was admitted");
+    });
+    let dial = Dial::Address(server.address.to_string());
+    let client =
+        ends.dial_with(Some(pinning_client()), client_config().ids(IdExchange::None), dial);
+    let says = |failure: &Option<Arc<str>>| {
+        failure.as_deref().is_some_and(|text| text.contains("this end has presented none"))
+    };
+    eventually(|| client.last_failure(), says);
 }
 
 fn a_server_that_is_not_pinned_learns_why_its_clients_leave(ends: &Ends) {

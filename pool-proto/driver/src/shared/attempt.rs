@@ -59,6 +59,9 @@ impl<C: PoolConnection, R: Role> Attempt<C, R> {
     pub fn established(mut self, mut connection: C, id: Option<ConnId>) {
         let result = connection.check();
         if result == CheckResult::Closed {
+            if let Some(rejection) = connection.late_rejection() {
+                return self.failed(HandshakeFailure::Tls, &rejection);
+            }
             let error = "the peer closed the connection as soon as it was established";
             return self.failed(HandshakeFailure::Transport, &error);
         }

@@ -114,6 +114,15 @@ pub(crate) fn is_tls_failure(error: &io::Error) -> bool {
     by_rustls(error).is_some()
 }
 
+/// Whether a TLS connection failed because the peer rejects the certificate of this end.
+pub(crate) fn is_rejection(error: &io::Error) -> bool {
+    by_rustls(error).is_some_and(|error| match error {
+        rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => true,
+        rustls::Error::AlertReceived(alert) => is_about_certificates(*alert),
+        _ => false,
+    })
+}
+
 /// Whether a TLS connection failed because the peer's bytes are not a TLS record.
 pub(crate) fn is_foreign_protocol(error: &io::Error) -> bool {
     let foreign = rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType);

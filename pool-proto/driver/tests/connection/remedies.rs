@@ -3,11 +3,13 @@
 use std::error::Error as _;
 use std::task::Poll;
 
-use pool_driver::connection::{Acceptor, Connector, Failure, Handshake, Socket as _};
+use pool_driver::connection::{Acceptor, Connector, Failure, Handshake, SharedSocket, Socket as _};
 use pool_driver::tls::{ClientTls, Fingerprint, Identity, ServerTls, roots_from_pem};
-use pool_proto::{ConnId, IdExchange, IdFormat};
+use pool_proto::{ConnId, Dialing, IdExchange, IdFormat};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
 
+use crate::peer::Peer;
+use crate::rig::{Pool, Side as _};
 use crate::wire::End;
 
 fn identity() -> Identity {
@@ -131,4 +133,43 @@ fn a_failure_that_no_setting_mends_is_the_text_of_rustls() {
         failure.unwrap().to_string(),
         "the TLS handshake failed: received fatal alert: HandshakeFailure"
     );
+}
+
+/// In TLS 1.3 a client's handshake is over before the server has checked its certificate. Without an id
+/// to wait for, the connection is established then.
+#[test]
+fn a_rejection_behind_the_handshake() {
+    for before_the_first_check in [true, false] {
+        let mut pool = Pool::<Dialing>::with_ids(true, IdExchange::None);
+        let (near, far) = End::pair();
+        let mut peer = Peer::tls_server(far, &pinning(Fingerprint::from([7; 32])));
+        let (attempt, handshake) = Dialing::begin(&mut pool);
+        let established = pool.complete_handshake(handshake, &near, &mut peer);
+        let socket = SharedSocket::new(near.clone());
+        if before_the_first_check {
+            assert_eq!(peer.pump(), Err(rustls::Error::NoCertificatesPresented));
+            attempt.complete(Ok((socket, established)));
+            let totals = pool.shared().stats().totals;
+            assert_eq!((totals.established, totals.tls_failures), (0, 1));
+        } else {
+            attempt.complete(Ok((socket, established)));
+            assert_eq!(pool.shared().last_failure(), None);
+            assert_eq!(peer.pump(), Err(rustls::Error::NoCertificatesPresented));
+        }
+        pool.turn();
+        assert_eq!(pool.shared().stats().idle, 0);
+        let text = pool.shared().last_failure().unwrap();
+        assert!(text.contains("this end has presented none"), "{text}");
+    }
+}
+
+/// Any other failure of an idle connection has nothing to do with its handshake.
+#[test]
+fn an_idle_connection_that_fails_is_not_a_failed_handshake() {
+    let mut pool = Pool::<Dialing>::new(true);
+    let (_near, peer) = pool.connect();
+    pool.turn();
+    peer.end.send(&[[0x17, 3, 3, 0, 32].as_slice(), &[7; 32]].concat());
+    pool.turn();
+    assert_eq!((pool.shared().stats().idle, pool.shared().last_failure()), (0, None));
 }
