@@ -90,15 +90,15 @@ impl Driver {
         Ok(())
     }
 
-    /// Accepts a peer. `admit` reserves a place and makes the id; after the id is sent, the connection
-    /// is ready.
+    /// Accepts a peer. `admit` gives it a place and an id (with TLS, that is done after the handshake);
+    /// after the id is sent, the connection is ready.
     fn accept(&mut self) -> Outcome {
         let (mut connection, peer) = self.listener.accept()?;
-        let admission = self.server.admit(now(), peer.ip())?;
-        let token = admission.token;
-        let writer = IdWriter::new(IdFormat::Hex8, admission.id);
+        let token = self.server.accept(now(), peer.ip())?;
+        let id = self.server.admit(now(), token, None)?;
+        let writer = IdWriter::new(IdFormat::Hex8, id);
         connection.write_all(writer.chunk())?;
-        println!("server: {token:?} gets the id {}", admission.id);
+        println!("server: {token:?} gets the id {id}");
         self.accepted.push(token);
         self.server.handle_event(now(), established(token, connection, None));
         Ok(())

@@ -10,8 +10,8 @@ use crate::time::Period;
 /// use: a random id is rarely taken, and a wrong one rarely names a connection.
 pub const MAX_CONNECTIONS: u32 = 1 << 24;
 
-/// The most handshakes at a time that can be configured. To find a handshake to evict, the server
-/// looks at all of them.
+/// The most handshakes at a time that can be configured. To find a handshake to evict, the server may
+/// look at all of them.
 pub const MAX_HANDSHAKES: u32 = 4096;
 
 /// The idle connection that an acquire takes.
@@ -31,6 +31,8 @@ pub(crate) struct Common {
     pub(crate) max_waiters: u32,
     pub(crate) take_order: TakeOrder,
     pub(crate) handshake_timeout: Period,
+    /// Server only.
+    pub(crate) first_byte_timeout: Period,
     pub(crate) idle_timeout: Period,
     pub(crate) max_lifetime: Period,
     pub(crate) lifetime_jitter: f64,
@@ -49,6 +51,7 @@ struct Draft {
     max_waiters: u32,
     take_order: TakeOrder,
     handshake_timeout: Duration,
+    first_byte_timeout: Duration,
     idle_timeout: Option<Duration>,
     max_lifetime: Option<Duration>,
     lifetime_jitter: f64,
@@ -76,6 +79,7 @@ impl Default for Draft {
             max_waiters: 65_536,
             take_order: TakeOrder::default(),
             handshake_timeout: Duration::from_secs(10),
+            first_byte_timeout: Duration::from_secs(5),
             idle_timeout: None,
             max_lifetime: None,
             lifetime_jitter: 0.1,
@@ -100,6 +104,7 @@ impl Draft {
             max_waiters: at_least_one("max_waiters", self.max_waiters)?,
             take_order: self.take_order,
             handshake_timeout: positive("handshake_timeout", self.handshake_timeout)?,
+            first_byte_timeout: positive("first_byte_timeout", self.first_byte_timeout)?,
             idle_timeout: optional("idle_timeout", self.idle_timeout)?,
             max_lifetime: optional("max_lifetime", self.max_lifetime)?,
             lifetime_jitter: fraction("lifetime_jitter", self.lifetime_jitter)?,
@@ -177,8 +182,11 @@ macro_rules! common_settings {
             self
         }
 
-        /// Sets the timeout of handshake and id exchange together. It is one absolute deadline: bytes
-        /// that trickle in do not extend it. Default 10 s.
+        /// Sets the timeout of the handshake. It is an absolute deadline: bytes that trickle in do not
+        /// extend it. Default 10 s.
+        ///
+        /// At a client it begins with the connected transport and includes the id exchange. At a
+        /// server it begins with the first byte of the peer, and again when the id is sent.
         pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
             self.common.handshake_timeout = timeout;
             self

@@ -70,7 +70,7 @@ pub enum PutError {
     Foreign,
 }
 
-/// The reason why a server rejected a peer before its handshake.
+/// The reason why a server rejected a peer, before or after its handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Rejected {
@@ -83,9 +83,9 @@ pub enum Rejected {
         /// The peer's address, in canonical form.
         address: IpAddr,
     },
-    /// The peer's source holds the most connections that one source may.
+    /// The peer's source, or its certificate, holds the most connections that one may.
     #[error(
-        "{source_address} holds {limit} connections already, the most that one source may; raise max_per_source if it is honest"
+        "{source_address}, or the certificate that it has presented, holds {limit} connections already, the most that one peer may; raise max_per_source if it is honest"
     )]
     SourceFull {
         /// The source, in canonical form (IPv6: its /64 network).
@@ -93,9 +93,9 @@ pub enum Rejected {
         /// The configured limit.
         limit: u32,
     },
-    /// The pool holds the most connections that may be ready or in handshakes.
+    /// The pool holds the most connections that may be ready.
     #[error(
-        "{limit} connections are ready or in their handshakes already; raise the server's capacity if that is too few"
+        "{limit} connections are ready already; raise the server's capacity if that is too few"
     )]
     CapacityReached {
         /// The configured capacity.
@@ -107,14 +107,9 @@ pub enum Rejected {
         /// The configured limit.
         limit: u32,
     },
-    /// The most handshakes that are allowed are under way.
-    #[error(
-        "{limit} handshakes are under way already; raise max_handshakes if the machine can do more"
-    )]
-    HandshakesReached {
-        /// The configured limit.
-        limit: u32,
-    },
+    /// The peer is not in its handshake any more: its time was over, or it was evicted.
+    #[error("the handshake has ended before")]
+    HandshakeEnded,
 }
 
 /// The reason why a configuration was refused.

@@ -64,10 +64,15 @@ pub enum Event<C> {
         /// The token of the dial.
         token: Token,
     },
-    /// The handshake is over, and the id was read (client) or flushed to the peer (server). The
-    /// machine takes over the connection.
+    /// The first byte has come from a peer, whose handshake goes first from now on. Server only.
+    FirstByte {
+        /// The token of the peer.
+        token: Token,
+    },
+    /// The handshake is over, and the id was read (client) or flushed to the peer (server, after
+    /// [`admit`](crate::Server::admit)). The machine takes over the connection.
     Established {
-        /// The token of the dial or admission.
+        /// The token of the dial or the peer.
         token: Token,
         /// The connection.
         connection: C,
@@ -77,7 +82,7 @@ pub enum Event<C> {
     },
     /// The handshake or the id exchange failed; the driver has closed the transport.
     HandshakeFailed {
-        /// The token of the dial or admission.
+        /// The token of the dial or the peer.
         token: Token,
         /// The part that failed.
         failure: HandshakeFailure,
@@ -204,6 +209,12 @@ pub enum CloseReason {
     HandshakeFailed,
     /// Handshake and id exchange timed out.
     HandshakeTimeout,
+    /// The peer connected and sent nothing in time.
+    Silent,
+    /// Its handshake was over, but there was no place for it in the stock.
+    Rejected,
+    /// Its handshake made room for that of another peer.
+    HandshakeEvicted,
     /// The peer sent the id of another live connection.
     DuplicateId,
     /// The driver reported no id although ids are exchanged.
@@ -222,8 +233,10 @@ pub enum CloseReason {
     Leftover,
     /// It was put back and not drained in time.
     DrainTimeout,
-    /// It made room for a source that holds fewer connections.
+    /// It made room for a peer that holds fewer connections.
     Evicted,
+    /// It made room for a newer connection of the same peer.
+    Replaced,
     /// The user cleaned the pool.
     Cleaned,
     /// The user flushed the pool.
@@ -252,7 +265,11 @@ impl fmt::Display for CloseReason {
             Self::Overflow => "it was put back into a full pool",
             Self::Leftover => "it was put back with too much data unread or unsent",
             Self::DrainTimeout => "it was not drained in time",
-            Self::Evicted => "it made room for a source with fewer connections",
+            Self::Silent => "the peer connected and sent nothing in time",
+            Self::Rejected => "there was no place for it in the stock",
+            Self::HandshakeEvicted => "its handshake made room for that of another peer",
+            Self::Evicted => "it made room for a peer with fewer connections",
+            Self::Replaced => "it made room for a newer connection of the same peer",
             Self::Cleaned => "the pool was cleaned",
             Self::Flushed => "the pool was flushed",
             Self::PoolClosed => "the pool was closed",

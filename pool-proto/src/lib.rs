@@ -12,8 +12,8 @@
 //!
 //! # Two machines
 //!
-//! A [`Client`] dials and keeps connections ready. A [`Server`] admits peers, gives each connection
-//! an id and sends it. Either end can take *any* ready connection ([`acquire`](Machine::acquire))
+//! A [`Client`] dials and keeps connections ready. A [`Server`] accepts peers, admits those that have
+//! proven who they are, gives each connection an id and sends it. Either end can take *any* ready connection ([`acquire`](Machine::acquire))
 //! and tell its id to the other end, over a channel of the user's own. The other end takes the
 //! connection with that id ([`acquire_by_id`](Machine::acquire_by_id)). Both are a [`Machine`]; only
 //! the source of connections differs ([`Role`]).
@@ -24,7 +24,9 @@
 //!
 //! ```text
 //! new ─ Action::Dial ─► dialing ─ Dialed ─► handshaking ─ Established ─► idle ─ acquire ─► leased
-//! new ─ Server::admit ─► handshaking
+//! new ─ Server::accept ─► accepted ─ FirstByte ─► handshaking ─ Server::admit ─► admitted
+//! admitted ─ Established ─► idle
+//! accepted ─ Server::admit, without TLS ─► admitted
 //!
 //! leased ─ put ─► checking ─ drained ─► idle
 //! leased ─ put, with a reuse delay ─► resting ─ the delay is over ─► checking
@@ -32,10 +34,10 @@
 //! idle ─ Readable ─► checking ─ data ─► claimed ─ acquire_by_id ─► leased
 //! claimed ─ Readable ─► checking ─ data, then EOF or a failure ─► finished ─ acquire_by_id ─► leased
 //!
-//! handshaking, idle, leased, checking ─ a waiter's turn ─► granted ─ collect ─► leased
+//! handshaking, admitted, idle, leased, checking ─ a waiter's turn ─► granted ─ collect ─► leased
 //! granted ─ cancel ─► granted, idle, claimed, finished
-//! handshaking, granted, leased, checking ─ data came meanwhile ─► checking
-//! handshaking, leased ─ the control connection ─► claimed
+//! handshaking, admitted, granted, leased, checking ─ data came meanwhile ─► checking
+//! handshaking, admitted, leased ─ the control connection ─► claimed
 //! leased ─ reject, as it is finished ─► finished
 //!
 //! every state ─ timeout, peer closed, put into a full pool, clean, flush, close ─► closed
@@ -57,6 +59,7 @@
 //! | word | meaning |
 //! |---|---|
 //! | dialing, handshaking | connecting the transport; doing TLS and id exchange |
+//! | accepted, admitted | a peer that has connected, and may do its handshake; one that has a place in the stock |
 //! | idle | ready, in the pool |
 //! | claimed | in the pool, but the peer has begun to use it |
 //! | finished | claimed, and closed by the peer or failed since |
@@ -70,7 +73,7 @@
 //! | evict | close a connection to make room for another source |
 //! | revoke | end a lease while its holder has it |
 //! | capacity, interval | the number of ready connections aimed at; the time between two rounds of the tuner |
-//! | stock, supply | the idle connections; the connections that are idle, becoming idle, or granted |
+//! | stock, supply | the idle connections; the connections that are idle, becoming idle, or granted (at a server, becoming idle begins when the handshake is over) |
 //! | refused, rejected | a caller that gets no connection; a peer that is not admitted |
 //!
 //! # The contract
@@ -157,7 +160,7 @@
 //!
 //! # Timers
 //!
-//! Acquiring, putting back, dialling, admitting and ending are O(1), and in the steady state nothing
+//! Acquiring, putting back, dialling, accepting, admitting and ending are O(1), and in the steady state nothing
 //! allocates. Three operations are not O(1), but bounded by the configuration: evicting a handshake
 //! looks at all handshakes; an id that is not live is searched among the last 256 ended ones; waiters
 //! for stock are scanned while there are any.
@@ -166,7 +169,7 @@
 //! the order in which they entered the state. All of them have the same timeout, so the list is a
 //! timer: its first entry is due first. Lifetimes are jittered, so that connections that were
 //! established together do not expire together. The jitter is drawn from 16 even steps, and each step
-//! has a list of its own. [`poll_timeout`](Machine::poll_timeout) is the least of these 25 deadlines
+//! has a list of its own. [`poll_timeout`](Machine::poll_timeout) is the least of these 27 deadlines
 //! and the role's own.
 //!
 //! # Where to look
@@ -231,7 +234,7 @@ pub use id::{
 };
 pub use ipnet;
 pub use machine::Machine;
-pub use role::{Accepting, Admission, Client, Dialing, Role, Server};
+pub use role::{Accepting, Client, Dialing, Role, Server};
 pub use state::{EDGES, Edge, State};
 pub use state_key::CanonicalNames;
 pub use stats::{Stats, Totals};

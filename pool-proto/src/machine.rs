@@ -67,7 +67,8 @@ impl<C, R: Role> Machine<C, R> {
     ) -> Self {
         let period = |state| match state {
             State::Dialing => dial_timeout,
-            State::Handshaking => common.handshake_timeout,
+            State::Accepted => common.first_byte_timeout,
+            State::Handshaking | State::Admitted => common.handshake_timeout,
             State::Idle => common.idle_timeout,
             State::Claimed | State::Finished => common.claim_timeout,
             State::Resting => common.reuse_delay,
@@ -123,7 +124,7 @@ impl<C, R: Role> Machine<C, R> {
     pub fn stats(&self) -> Stats {
         let mut stats = Stats {
             dialing: self.slots.len(State::Dialing),
-            handshaking: self.slots.len(State::Handshaking),
+            handshaking: self.handshaking(),
             idle: self.slots.len(State::Idle),
             claimed: self.slots.len(State::Claimed),
             finished: self.slots.len(State::Finished),
@@ -178,14 +179,21 @@ impl<C, R: Role> Machine<C, R> {
 
     /// The number of connections that are ready, becoming ready, or granted.
     pub(crate) fn supply(&self) -> u32 {
-        // All connections except those in three states.
+        // All that count, except those in two states.
         let others = self.slots.len(State::Leased) + self.slots.len(State::Claimed);
         self.held().saturating_sub(others)
     }
 
-    /// The number of connections that count against `max_connections`: all but the finished ones.
+    /// The number of connections that count against `max_connections`: all but the finished ones, and
+    /// those of peers that have not proven who they are.
     pub(crate) fn held(&self) -> u32 {
-        self.slots.total().saturating_sub(self.slots.len(State::Finished))
+        self.slots.total().saturating_sub(self.slots.len(State::Finished) + R::unproven(self))
+    }
+
+    /// The number of handshakes under way.
+    pub(crate) fn handshaking(&self) -> u32 {
+        let states = [State::Accepted, State::Handshaking, State::Admitted];
+        states.iter().map(|state| self.slots.len(*state)).sum()
     }
 
     /// The number of dials and handshakes under way.

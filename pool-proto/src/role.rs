@@ -3,9 +3,9 @@
 mod accepting;
 pub(crate) mod dialing;
 mod hooks;
-mod sources;
+pub(crate) mod sources;
 
-pub use accepting::{Accepting, Admission, Server};
+pub use accepting::{Accepting, Server};
 pub use dialing::{Client, Dialing};
 
 use crate::state_key::RoleKey;

@@ -10,8 +10,12 @@
 pub enum State {
     /// The driver connects the transport.
     Dialing,
-    /// The driver does TLS and the id exchange.
+    /// Server: the peer has connected, and nothing has come from it.
+    Accepted,
+    /// The driver does TLS, and at a client the id exchange.
     Handshaking,
+    /// Server: the peer has proven who it is and has a place in the stock; its id is on the way to it.
+    Admitted,
     /// Ready, in the pool.
     Idle,
     /// In the pool, but the peer has begun to use it: only an acquire by its id may take it.
@@ -34,9 +38,11 @@ impl State {
     pub const ALL: &'static [Self] = &Self::EACH;
 
     /// [`ALL`](Self::ALL) as an array, whose length is the number of states.
-    pub(crate) const EACH: [Self; 9] = [
+    pub(crate) const EACH: [Self; 11] = [
         Self::Dialing,
+        Self::Accepted,
         Self::Handshaking,
+        Self::Admitted,
         Self::Idle,
         Self::Claimed,
         Self::Finished,
@@ -57,15 +63,28 @@ pub type Edge = (Option<State>, Option<State>);
 /// compares the [diagram](crate#states) with it. A call may take several steps; between two calls
 /// only their first and last states can be seen.
 ///
-/// Only clients have the edges of [`State::Dialing`]; only a server's connection begins with
-/// [`State::Handshaking`].
+/// Only clients have the edges of [`State::Dialing`], and only servers those of [`State::Accepted`] and
+/// [`State::Admitted`]; a server's connection leaves [`State::Handshaking`] for these or for its end.
 pub const EDGES: &[Edge] = {
     use State::{
-        Checking, Claimed, Dialing, Finished, Granted, Handshaking, Idle, Leased, Resting,
+        Accepted, Admitted, Checking, Claimed, Dialing, Finished, Granted, Handshaking, Idle,
+        Leased, Resting,
     };
     &[
         (None, Some(Dialing)),
-        (None, Some(Handshaking)),
+        (None, Some(Accepted)),
+        (Some(Accepted), Some(Handshaking)),
+        // Without TLS there is nothing to prove.
+        (Some(Accepted), Some(Admitted)),
+        (Some(Accepted), None),
+        (Some(Handshaking), Some(Admitted)),
+        (Some(Admitted), Some(Idle)),
+        // The control connection.
+        (Some(Admitted), Some(Claimed)),
+        (Some(Admitted), Some(Granted)),
+        // Data came before the id was reported as sent.
+        (Some(Admitted), Some(Checking)),
+        (Some(Admitted), None),
         (Some(Dialing), Some(Handshaking)),
         (Some(Dialing), None),
         (Some(Handshaking), Some(Idle)),

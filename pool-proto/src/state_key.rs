@@ -6,7 +6,6 @@
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 use core::mem::discriminant;
-use core::net::IpAddr;
 use core::time::Duration;
 
 use crate::error::Refusal;
@@ -15,6 +14,7 @@ use crate::id::ConnId;
 use crate::ids::Ids;
 use crate::machine::Machine;
 use crate::role::dialing::{PROBATION, RECOVERY};
+use crate::role::sources::{Peer, REPLACING};
 use crate::role::{Accepting, Dialing, Role};
 use crate::slab::{Key, List, NIL, Slab};
 use crate::slots::Slots;
@@ -137,7 +137,7 @@ impl RoleKey for Dialing {
 impl RoleKey for Accepting {
     fn hash_connection<C, H: Hasher>(server: &Machine<C, Self>, index: u32, hasher: &mut H) {
         let source = server.slots.get(index).map(|slot| slot.origin);
-        source.and_then(|source| server.role.sources.address(source)).hash(hasher);
+        source.and_then(|source| server.role.sources.peer(source)).hash(hasher);
     }
 
     fn hash_role<C, N: CanonicalNames<C>, H: Hasher>(
@@ -147,25 +147,29 @@ impl RoleKey for Accepting {
     ) {
         server.role.ended.hash(hasher);
         let (sources, name) = (&server.role.sources, |key| names.connection(Token(key)));
-        let mut live: Vec<(IpAddr, u32)> = sources
+        let mut live: Vec<(Peer, u32)> = sources
             .slab
             .live()
-            .filter_map(|(index, _)| sources.address(index).map(|address| (address, index)))
+            .filter_map(|(index, _)| sources.peer(index).map(|peer| (peer, index)))
             .collect();
         live.sort_unstable();
-        for (address, index) in &live {
+        for (peer, index) in &live {
             let Some(source) = sources.slab.get(*index) else { continue };
             hash_ends(&source.pooled, &server.slots.slab, &name, hasher);
-            let known = sources.number(*address) == Some(*index);
-            (address, known, source.handshakes, source.live).hash(hasher);
+            let known = sources.number(peer) == Some(*index);
+            (peer, known, source.handshakes, source.live).hash(hasher);
+            // A count whose time is over starts again at zero.
+            let replacing = server.now.since(source.replacing);
+            let counts = source.replaced > 0 && replacing < REPLACING;
+            counts.then_some((replacing, source.replaced)).hash(hasher);
         }
-        (live.len(), sources.by_address.len()).hash(hasher);
+        (live.len(), sources.by_peer.len()).hash(hasher);
         // An empty rank is the same as none.
         for (rank, list) in sources.ranks.iter().enumerate().filter(|(_, rank)| !rank.is_empty()) {
             let next = |at: &u32| list.next(&sources.slab, *at);
             rank.hash(hasher);
             for source in core::iter::successors(list.front(), next) {
-                sources.address(source).hash(hasher);
+                sources.peer(source).hash(hasher);
             }
         }
         sources.highest.hash(hasher);

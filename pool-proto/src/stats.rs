@@ -10,7 +10,7 @@ use crate::event::CloseReason;
 pub struct Stats {
     /// Connections being dialled (client).
     pub dialing: u32,
-    /// Connections in their handshakes, id exchange included.
+    /// Connections in their handshakes, from the accept or the connected transport to the id.
     pub handshaking: u32,
     /// Ready connections in the pool.
     pub idle: u32,
@@ -46,7 +46,9 @@ pub struct Totals {
     pub dial_failures: u64,
     /// Dials that timed out.
     pub dial_timeouts: u64,
-    /// Peers admitted to the handshake (server).
+    /// Peers accepted, which may do their handshakes (server).
+    pub accepted: u64,
+    /// Peers admitted to the stock, with their handshakes over (server).
     pub admitted: u64,
     /// Connections whose handshake succeeded.
     pub established: u64,
@@ -58,18 +60,22 @@ pub struct Totals {
     pub transport_failures: u64,
     /// Handshakes that timed out, id exchange included.
     pub handshake_timeouts: u64,
+    /// Peers that connected and sent nothing in time (server).
+    pub silent: u64,
+    /// Handshakes that made room for those of other peers (server).
+    pub handshakes_evicted: u64,
     /// Connections closed because the peer gave them the id of another live connection.
     pub duplicate_ids: u64,
     /// Peers rejected because of their address.
     pub rejected_address: u64,
-    /// Peers rejected because their source held the most that it may.
+    /// Peers rejected because their source or their certificate held the most that it may.
     pub rejected_source: u64,
     /// Peers rejected because the pool was full or closed.
     pub rejected_full: u64,
-    /// Peers rejected because the most handshakes allowed were under way.
-    pub rejected_handshakes: u64,
-    /// Connections evicted to make room for a source that holds fewer.
+    /// Connections evicted to make room for a peer that holds fewer.
     pub evicted: u64,
+    /// Connections closed to make room for newer ones of the same peer.
+    pub replaced: u64,
     /// Leases handed out.
     pub leases: u64,
     /// Leases of connections that had been leased and put back before.
@@ -128,11 +134,14 @@ impl Totals {
             CloseReason::Leftover => &mut self.leftover,
             CloseReason::DrainTimeout => &mut self.drain_timeouts,
             CloseReason::Evicted => &mut self.evicted,
+            CloseReason::Replaced => &mut self.replaced,
+            CloseReason::Silent => &mut self.silent,
+            CloseReason::HandshakeEvicted => &mut self.handshakes_evicted,
             CloseReason::Cleaned => &mut self.cleaned,
             CloseReason::Flushed | CloseReason::PoolClosed => &mut self.flushed,
             CloseReason::Released => &mut self.released,
-            // Counted elsewhere: by the part that failed, and as a stale event.
-            CloseReason::HandshakeFailed | CloseReason::Stale => return,
+            // Counted elsewhere: by the part that failed, by the limit, and as a stale event.
+            CloseReason::HandshakeFailed | CloseReason::Rejected | CloseReason::Stale => return,
         };
         *counter = counter.wrapping_add(1);
     }

@@ -160,9 +160,11 @@ fn server_cycle(driver: &mut Driver<pool_proto::Accepting>) {
         Ipv6Addr::new(0x2001, 0xdb8, 0, source.into(), 0, 0, 0, 1).into()
     };
     let mut id = ConnId::ZERO;
-    if let Ok(admission) = driver.pool.admit(driver.now, address) {
-        id = admission.id;
-        driver.dials.push(admission.token);
+    if let Ok(token) = driver.pool.accept(driver.now, address)
+        && let Ok(admitted) = driver.pool.admit(driver.now, token, None)
+    {
+        id = admitted;
+        driver.dials.push(token);
     }
     while driver.dials.len() > driver.random.usize(..4) {
         let token = driver.dials.swap_remove(0);
@@ -243,10 +245,12 @@ fn visitors_cycle(driver: &mut Driver<pool_proto::Accepting>) {
     driver.tick();
     driver.next_id += 1;
     let [_, a, b, c] = driver.next_id.to_be_bytes();
-    let Ok(admission) = driver.pool.admit(driver.now, Ipv4Addr::new(10, a, b, c).into()) else {
+    let Ok(token) = driver.pool.accept(driver.now, Ipv4Addr::new(10, a, b, c).into()) else {
         return;
     };
-    let (token, connection, id) = (admission.token, 0, None);
+    let certificate = Some([a ^ b ^ c; 32]);
+    driver.pool.admit(driver.now, token, certificate).unwrap();
+    let (connection, id) = (0, None);
     driver.event(Event::Established { token, connection, id });
     driver.event(Event::Closed { token });
     driver.drain();

@@ -27,6 +27,7 @@ use async_channel::Receiver;
 pub use balancer::{AnyPool, Balancer};
 pub use builder::{Configured, PoolBuilder};
 pub use dial::Dial;
+pub(crate) use driver::PoolAttempt;
 pub use driver::ShutdownGuard;
 use driver::{Driver, PoolConnectionOf, PoolMachine, Supply};
 use futures_lite::FutureExt;

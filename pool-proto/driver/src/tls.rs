@@ -55,6 +55,12 @@
 //! # }
 //! ```
 //!
+//! # One certificate for several clients
+//!
+//! Clients that need not be told apart may share one identity: copy its file to all of them, and pin the
+//! one fingerprint. This takes the place of a shared secret, and is safer than one: the server does not
+//! hold the key, and no client can pass for the server.
+//!
 //! # An authority for many clients
 //!
 //! With many clients, or with clients that come and go, pins have to be told to the server one by one.

@@ -379,13 +379,15 @@ impl<R: Role> End<R> {
 }
 
 impl End<Accepting> {
-    /// Reserves a place for a peer that has connected. Its id is sent when the socket is writable.
-    pub(crate) fn admit(&mut self, stream: TcpStream, peer: IpAddr) -> Outcome {
-        let admission = self.machine.admit(now(), peer)?;
+    /// Takes in a peer that has connected. Without TLS it is admitted at once. Its id is sent when the
+    /// socket is writable.
+    pub(crate) fn accept(&mut self, stream: TcpStream, peer: IpAddr) -> Outcome {
+        let token = self.machine.accept(now(), peer)?;
+        let id = self.machine.admit(now(), token, None)?;
         self.carry_out()?;
-        println!("{}: {:?} gets the id {}", self.side, admission.token, admission.id);
-        let writer = IdWriter::new(FORMAT, admission.id);
-        self.watch(admission.token, stream, |stream| Work::WriteId(stream, writer))
+        println!("{}: {token:?} gets the id {id}", self.side);
+        let writer = IdWriter::new(FORMAT, id);
+        self.watch(token, stream, |stream| Work::WriteId(stream, writer))
     }
 }
 

@@ -132,7 +132,7 @@ impl Loop {
     fn accept(&mut self) -> Outcome {
         while let Some(listener) = &self.listener {
             match listener.accept() {
-                Ok((stream, peer)) => self.server.admit(stream, peer.ip())?,
+                Ok((stream, peer)) => self.server.accept(stream, peer.ip())?,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error.into()),
             }

@@ -18,6 +18,7 @@ pub struct ServerConfig {
     pub(crate) max_handshakes: u32,
     pub(crate) max_per_source: u32,
     pub(crate) allow: AllowList,
+    pub(crate) certificates: bool,
 }
 
 impl ServerConfig {
@@ -37,6 +38,13 @@ impl ServerConfig {
     #[must_use]
     pub const fn id_format(&self) -> IdFormat {
         self.format
+    }
+
+    /// Returns the same configuration for peers that [`admit`](crate::Server::admit) knows by their
+    /// certificates, and not only by their addresses. The adapters set it with TLS.
+    pub const fn with_certificates(mut self, wanted: bool) -> Self {
+        self.certificates = wanted;
+        self
     }
 
     /// Returns the same configuration with a secret from which ids, jitter and hash keys are derived,
@@ -65,12 +73,12 @@ pub struct ServerConfigBuilder {
 impl ServerConfigBuilder {
     common_settings!();
 
-    /// Sets the most connections that are ready or in handshakes; those in use do not count. Default
+    /// Sets the most connections that are ready; those in use do not count, nor do handshakes. Default
     /// 64.
     ///
-    /// At the limit, a peer is rejected before its handshake, unless another source holds at least
-    /// two connections more: then the oldest of that source is evicted. Claimed connections are
-    /// limited to twice the capacity, or 64 if that is more.
+    /// At the limit, [`admit`](crate::Server::admit) evicts a connection of another peer or replaces
+    /// one of the same peer, or it rejects the peer. Claimed connections are limited to twice the
+    /// capacity, or 64 if that is more.
     pub fn capacity(mut self, limit: u32) -> Self {
         self.capacity = limit;
         self
@@ -83,14 +91,25 @@ impl ServerConfigBuilder {
     }
 
     /// Sets the most handshakes at a time. Default 256; at most [`MAX_HANDSHAKES`].
+    ///
+    /// Handshakes take no places in the stock. At the limit a new one evicts an older one:
+    /// [`accept`](crate::Server::accept) says which.
     pub fn max_handshakes(mut self, limit: u32) -> Self {
         self.max_handshakes = limit;
         self
     }
 
-    /// Sets the most connections that one source may hold; those in use do not count. Default: no
-    /// limit except the capacity.
+    /// Sets the time in which a peer that has connected must send its first byte. Default 5 s, which is
+    /// enough for two lost packets in a row (RFC 6298: they are sent again after 1 s and 2 s).
+    pub fn first_byte_timeout(mut self, timeout: Duration) -> Self {
+        self.common.first_byte_timeout = timeout;
+        self
+    }
+
+    /// Sets the most connections that one peer may hold; handshakes and those in use do not count.
+    /// Default: no limit except the capacity.
     ///
+    /// A peer is known by its certificate where the server requires one, and otherwise by its source.
     /// A source is an IPv4 address or an IPv6 /64 network, the smallest block that a customer is given
     /// (RFC 6177).
     pub fn max_per_source(mut self, limit: impl Into<Option<u32>>) -> Self {
@@ -129,6 +148,7 @@ impl ServerConfigBuilder {
             format: self.format,
             capacity: self.capacity,
             allow: self.allow,
+            certificates: false,
         })
     }
 }

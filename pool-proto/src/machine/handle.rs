@@ -21,11 +21,16 @@ impl<C, R: Role> Machine<C, R> {
                 Some(index) => drop(self.end(index, CloseReason::DialFailed)),
                 None => return,
             },
+            Event::FirstByte { token } => match self.resolve(token, &[State::Accepted]) {
+                Some(index) => self.enter(index, State::Handshaking, now),
+                None => return,
+            },
             Event::Established { token, connection, id } => {
                 self.establish(token, connection, id, now);
             }
             Event::HandshakeFailed { token, failure } => {
-                let Some(index) = self.resolve(token, &[State::Handshaking]) else {
+                let handshake = [State::Accepted, State::Handshaking, State::Admitted];
+                let Some(index) = self.resolve(token, &handshake) else {
                     return;
                 };
                 match failure {
@@ -53,9 +58,11 @@ impl<C, R: Role> Machine<C, R> {
     ///
     /// Then [`poll_timeout`](Self::poll_timeout) is later than `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
-        const ENDS: [(State, CloseReason); 6] = [
+        const ENDS: [(State, CloseReason); 8] = [
             (State::Dialing, CloseReason::DialTimeout),
+            (State::Accepted, CloseReason::Silent),
             (State::Handshaking, CloseReason::HandshakeTimeout),
+            (State::Admitted, CloseReason::HandshakeTimeout),
             (State::Idle, CloseReason::IdleTimeout),
             (State::Claimed, CloseReason::Unclaimed),
             (State::Finished, CloseReason::Unclaimed),
@@ -81,7 +88,7 @@ impl<C, R: Role> Machine<C, R> {
     }
 
     fn establish(&mut self, token: Token, connection: C, id: Option<ConnId>, now: Instant) {
-        let Some(index) = self.reclaim(token, &[State::Handshaking], connection) else {
+        let Some(index) = self.reclaim(token, &[R::LAST_STEP], connection) else {
             return;
         };
         if self.ids.are_received() {

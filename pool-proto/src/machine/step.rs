@@ -47,14 +47,14 @@ impl<C, R: Role> Machine<C, R> {
     /// Moves a connection to another state. Every transition goes through here, so that the role's
     /// accounts follow the state.
     #[inline]
-    pub(super) fn enter(&mut self, index: u32, state: State, now: Instant) {
+    pub(crate) fn enter(&mut self, index: u32, state: State, now: Instant) {
         if let Some(former) = self.slots.enter(index, state, now) {
             R::moved(self, index, former, state);
         }
     }
 
     /// The slot of a token, if the connection is in one of `states`. Otherwise the event is stale.
-    pub(super) fn resolve(&mut self, token: Token, states: &[State]) -> Option<u32> {
+    pub(crate) fn resolve(&mut self, token: Token, states: &[State]) -> Option<u32> {
         let index = self.slots.resolve(token, states);
         if index.is_none() {
             self.totals.stale_events += 1;
@@ -171,7 +171,7 @@ impl<C, R: Role> Machine<C, R> {
     }
 
     /// Ends a connection. Every end goes through here.
-    pub(super) fn end(&mut self, index: u32, reason: CloseReason) -> Option<(Token, Slot<C>)> {
+    pub(crate) fn end(&mut self, index: u32, reason: CloseReason) -> Option<(Token, Slot<C>)> {
         let token = self.slots.token(index)?;
         R::ending(self, index, reason);
         let slot = self.slots.remove(index)?;

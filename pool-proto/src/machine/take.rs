@@ -213,7 +213,9 @@ impl<C, R: Role> Machine<C, R> {
             }
             Request::Id(id) => match self.ids.find(id).and_then(|index| self.state(index)) {
                 None => WaitReason::IdNotSeen,
-                Some(State::Dialing | State::Handshaking) => WaitReason::IdHandshaking,
+                Some(State::Dialing | State::Handshaking | State::Admitted) => {
+                    WaitReason::IdHandshaking
+                }
                 Some(State::Resting) => WaitReason::IdResting,
                 Some(State::Checking) => WaitReason::IdChecking,
                 Some(_) => WaitReason::IdLeased,

@@ -1,10 +1,15 @@
-//! The server's supply: admission of peers within limits by which no peer can lock out others.
+//! The server's supply: peers, accepted and admitted within limits by which none can lock out others.
+//!
+//! A peer passes two gates. [`Server::accept`] lets it do its handshake, within a budget that takes
+//! nothing from the stock. [`Server::admit`] gives it a place in the stock, after the handshake: by
+//! then its certificate, or at least that it speaks TLS, is proven.
 
 use core::net::IpAddr;
+use core::time::Duration;
 
 use super::hooks::Hooks;
 use super::max_claimed;
-use super::sources::{Sources, source_of};
+use super::sources::{Peer, Sources};
 use crate::allow::AllowList;
 use crate::answer::WaitReason;
 use crate::config::ServerConfig;
@@ -13,6 +18,7 @@ use crate::event::{CloseReason, Token};
 use crate::id::ConnId;
 use crate::ids::Ids;
 use crate::machine::Machine;
+use crate::slots::Slot;
 use crate::state::State;
 use crate::stats::Stats;
 use crate::time::{Instant, Period};
@@ -29,29 +35,29 @@ pub struct Accepting {
     capacity: u32,
     max_handshakes: u32,
     max_per_source: u32,
+    /// Whether peers are known by their certificates, and not only by their addresses.
+    certificates: bool,
     /// Whether the listener has ended.
     pub(crate) ended: bool,
 }
 
-/// The server's machine: admits peers and gives each connection an id.
+/// The server's machine: accepts and admits peers, and gives each connection an id.
 pub type Server<C> = Machine<C, Accepting>;
+
+/// The time that a connection must have been unused before a newer one of its peer replaces it. A peer
+/// that has lost its connections comes back after a longer time, as it must notice that first; a
+/// client that fills its pool, and wants more than there is room for, does not.
+const REPLACEABLE: Duration = Duration::from_secs(1);
 
 /// The states in which an eviction makes room within the capacity. Claimed connections are not
 /// counted there, so evicting one would not make room.
-const SUPPLY: [State; 3] = [State::Handshaking, State::Idle, State::Resting];
+const SUPPLY: [State; 2] = [State::Idle, State::Resting];
 
 /// The states in which an eviction makes room within the limit on all connections.
-const POOLED: [State; 4] = [State::Handshaking, State::Idle, State::Resting, State::Claimed];
+const POOLED: [State; 3] = [State::Idle, State::Resting, State::Claimed];
 
-/// A reserved place in the pool for a peer that has connected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Admission {
-    /// The token of the connection.
-    pub token: Token,
-    /// The id to send as soon as TLS is established. The connection can be acquired after
-    /// [`Event::Established`](crate::Event::Established) has said that the id was sent.
-    pub id: ConnId,
-}
+/// The states of a handshake whose peer may turn out to be anybody.
+const UNPROVEN: [State; 2] = [State::Accepted, State::Handshaking];
 
 impl<C> Server<C> {
     /// Creates a server.
@@ -65,37 +71,37 @@ impl<C> Server<C> {
             capacity: config.capacity,
             max_handshakes: config.max_handshakes,
             max_per_source: config.max_per_source,
+            certificates: config.certificates,
             ended: false,
         };
         Self::assemble(&config.common, Period::NEVER, true, ids, role, now)
     }
 
-    /// Reserves a place and an id for a peer at `address` that has connected. Call it before the
-    /// handshake.
+    /// Accepts a peer at `address` that has connected. It may do its handshake, and takes no place in
+    /// the stock. Report its first byte with [`Event::FirstByte`](crate::Event::FirstByte), and call
+    /// [`admit`](Self::admit) when TLS is over (without TLS, at once).
     ///
-    /// At a limit, the peer's source is compared with the source that holds most connections. If that
-    /// one holds at least two more, its oldest connection is evicted
-    /// ([`CloseReason::Evicted`]). So no source can lock out another, and two equal sources do not
-    /// evict each other in turn.
+    /// At the limit on handshakes, another one is evicted ([`CloseReason::HandshakeEvicted`]). Peers
+    /// that have sent nothing go before those that have, except for the youngest quarter of the limit:
+    /// a first byte takes a moment. Within that, the source with the most handshakes goes first, and
+    /// its oldest. So a crowd that does not get through its handshakes keeps out nobody who does.
     ///
     /// # Errors
     ///
-    /// [`Rejected`] names the limit or list that forbids the connection; the driver closes the
-    /// transport.
-    pub fn admit(&mut self, now: Instant, address: IpAddr) -> Result<Admission, Rejected> {
+    /// [`Rejected`] names the list or limit that forbids the connection; the driver closes the
+    /// transport. Where peers have no certificates, a peer that would not be admitted is rejected
+    /// here, before it costs a handshake.
+    pub fn accept(&mut self, now: Instant, address: IpAddr) -> Result<Token, Rejected> {
         let now = self.advance(now);
-        let admission = self.try_admit(now, address);
-        match admission {
-            Ok(_) => self.totals.admitted += 1,
-            Err(Rejected::NotAllowed { .. }) => self.totals.rejected_address += 1,
-            Err(Rejected::SourceFull { .. }) => self.totals.rejected_source += 1,
-            Err(Rejected::HandshakesReached { .. }) => self.totals.rejected_handshakes += 1,
-            Err(_) => self.totals.rejected_full += 1,
+        let accepted = self.try_accept(now, address);
+        match accepted {
+            Ok(_) => self.totals.accepted += 1,
+            Err(rejected) => self.count_rejected(rejected),
         }
-        admission
+        accepted
     }
 
-    fn try_admit(&mut self, now: Instant, address: IpAddr) -> Result<Admission, Rejected> {
+    fn try_accept(&mut self, now: Instant, address: IpAddr) -> Result<Token, Rejected> {
         let full = Rejected::ConnectionsReached { limit: self.max_connections };
         if self.closed {
             return Err(Rejected::PoolClosed);
@@ -103,58 +109,167 @@ impl<C> Server<C> {
         if !self.role.allow.permits(address) {
             return Err(Rejected::NotAllowed { address: address.to_canonical() });
         }
-        let source_address = source_of(address);
-        let held = self.role.sources.pooled_count(source_address);
-        if held >= self.role.max_per_source {
-            return Err(Rejected::SourceFull { source_address, limit: self.role.max_per_source });
+        let peer = Peer::at(address);
+        if !self.role.certificates {
+            self.room_for(&peer, peer.address(), now)?;
+        }
+        if Accepting::unproven(self) >= self.role.max_handshakes {
+            self.evict_handshake();
+        }
+        let source = self.role.sources.register(peer).ok_or(full)?;
+        let Some(key) = self.slots.insert(State::Accepted, source, now) else {
+            self.role.sources.forget_if_unused(source);
+            return Err(full);
+        };
+        self.role.sources.accepted(source);
+        Ok(Token(key))
+    }
+
+    /// Admits a peer whose handshake is over: gives it a place in the stock and an id. Send the id, and
+    /// report it with [`Event::Established`](crate::Event::Established).
+    ///
+    /// `certificate` is the SHA-256 fingerprint of the peer's certificate, if the handshake has
+    /// verified one. It tells peers apart; without it, the source of the peer does: its IPv4 address,
+    /// or its IPv6 /64 network.
+    ///
+    /// At a limit, the peer is compared with the one that holds most connections. If that one holds at
+    /// least two more, its oldest connection is evicted ([`CloseReason::Evicted`]). So no peer can
+    /// lock out another, and two equal peers do not evict each other in turn. Otherwise, the
+    /// connection takes the place of the oldest one of the same peer that has been unused for a second
+    /// ([`CloseReason::Replaced`]): a peer whose old connections died unnoticed is back at once. Each peer may replace as many as it holds,
+    /// and then as many again each minute, so that a client that wants more than the server holds does
+    /// not wear out its connections.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`] names the limit that forbids the connection, whose token ends; the driver closes
+    /// the transport.
+    pub fn admit(
+        &mut self,
+        now: Instant,
+        token: Token,
+        certificate: Option<[u8; 32]>,
+    ) -> Result<ConnId, Rejected> {
+        let now = self.advance(now);
+        if self.closed {
+            return Err(Rejected::PoolClosed);
+        }
+        let Some(index) = self.resolve(token, &UNPROVEN) else {
+            return Err(Rejected::HandshakeEnded);
+        };
+        let admitted = self.try_admit(index, certificate, now);
+        match admitted {
+            Ok(_) => self.totals.admitted += 1,
+            Err(rejected) => {
+                self.count_rejected(rejected);
+                self.end(index, CloseReason::Rejected);
+            }
+        }
+        self.dispatch(now);
+        admitted
+    }
+
+    fn try_admit(
+        &mut self,
+        index: u32,
+        certificate: Option<[u8; 32]>,
+        now: Instant,
+    ) -> Result<ConnId, Rejected> {
+        let full = Rejected::ConnectionsReached { limit: self.max_connections };
+        let origin = self.slots.get(index).ok_or(full)?.origin;
+        let at = self.role.sources.peer(origin).ok_or(full)?;
+        let peer = certificate.map_or(at, Peer::Certificate);
+        let victim = self.room_for(&peer, at.address(), now)?;
+        // Registered before the victim ends, which may be the last connection of this peer.
+        let source = self.role.sources.register(peer).ok_or(full)?;
+        self.role.sources.proven(origin, source);
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.origin = source;
+        }
+        if let Some((victim, reason)) = victim {
+            if reason == CloseReason::Replaced {
+                self.role.sources.count_replaced(source, now);
+            }
+            self.close_one(victim, reason);
+        }
+        self.enter(index, State::Admitted, now);
+        self.issue_id(index).ok_or(full)
+    }
+
+    const fn count_rejected(&mut self, rejected: Rejected) {
+        match rejected {
+            Rejected::NotAllowed { .. } => self.totals.rejected_address += 1,
+            Rejected::SourceFull { .. } => self.totals.rejected_source += 1,
+            _ => self.totals.rejected_full += 1,
+        }
+    }
+
+    /// The room for one more connection of `peer`: at a limit, the connection that has to go for it,
+    /// and the reason.
+    fn room_for(
+        &self,
+        peer: &Peer,
+        source_address: IpAddr,
+        now: Instant,
+    ) -> Result<Option<(u32, CloseReason)>, Rejected> {
+        let role = &self.role;
+        let held = role.sources.pooled_count(peer);
+        if held >= role.max_per_source {
+            return Err(Rejected::SourceFull { source_address, limit: role.max_per_source });
         }
         // The supply exceeds the capacity only while connections that were put back for waiters are
-        // being drained. Then one eviction would not make room.
-        let beyond = Rejected::CapacityReached { limit: self.role.capacity };
-        if self.supply() > self.role.capacity {
-            return Err(beyond);
+        // being drained. Then the end of one would not make room.
+        let supply = self.supply();
+        if supply >= role.capacity {
+            let victim = match supply == role.capacity {
+                true => self.victim_for(peer, held, &SUPPLY, now),
+                false => None,
+            };
+            return victim.map(Some).ok_or(Rejected::CapacityReached { limit: role.capacity });
         }
-        if self.slots.len(State::Handshaking) >= self.role.max_handshakes
-            && !self.evict_handshake(source_address)
-        {
-            return Err(Rejected::HandshakesReached { limit: self.role.max_handshakes });
+        if self.held() >= self.max_connections {
+            let victim = self.victim_for(peer, held, &POOLED, now);
+            let full = Rejected::ConnectionsReached { limit: self.max_connections };
+            return victim.map(Some).ok_or(full);
         }
-        if self.supply() == self.role.capacity && !self.evict_pooled(held, &SUPPLY) {
-            return Err(beyond);
-        }
-        if self.held() >= self.max_connections && !self.evict_pooled(held, &POOLED) {
-            return Err(full);
-        }
-        let source = self.role.sources.register(source_address).ok_or(full)?;
-        let key = self.slots.insert(State::Handshaking, source, now).ok_or(full)?;
-        self.role.sources.admitted(source, &mut self.slots, key.index);
-        let id = self.issue_id(key.index).ok_or(full)?;
-        Ok(Admission { token: Token(key), id })
+        Ok(None)
     }
 
-    /// Makes room for a source that holds `held` pooled connections. Of the sources that have a
-    /// connection in one of `states`, it evicts the oldest such connection of the heaviest.
-    fn evict_pooled(&mut self, held: u32, states: &[State]) -> bool {
-        let evictable = |index: &u32| {
-            let state = self.state(*index);
-            state.is_some_and(|state| states.contains(&state))
-        };
+    /// The oldest connection in one of `states` of the heaviest peer, if it holds two more than `peer`.
+    /// Else the oldest of `peer` itself that is not in use.
+    fn victim_for(
+        &self,
+        peer: &Peer,
+        held: u32,
+        states: &[State],
+        now: Instant,
+    ) -> Option<(u32, CloseReason)> {
         let sources = &self.role.sources;
-        let victim = sources
-            .heaviest(held.saturating_add(2))
-            .take(SOURCES_SEARCHED)
-            .find_map(|source| sources.pooled_slots(source, &self.slots).find(evictable));
-        let Some(victim) = victim else { return false };
-        self.close_one(victim, CloseReason::Evicted);
-        true
+        let oldest = |source: u32, suits: &dyn Fn(&Slot<C>) -> bool| {
+            let suits = |index: &u32| self.slots.get(*index).is_some_and(suits);
+            sources.pooled_slots(source, &self.slots).find(suits)
+        };
+        let mut heavier = sources.heaviest(held.saturating_add(2)).take(SOURCES_SEARCHED);
+        let evicted =
+            heavier.find_map(|source| oldest(source, &|slot| states.contains(&slot.state)));
+        let evicted = evicted.map(|victim| (victim, CloseReason::Evicted));
+        evicted.or_else(|| {
+            let own = sources.number(peer).filter(|own| sources.may_replace(*own, now))?;
+            let replaceable =
+                |slot: &Slot<C>| SUPPLY.contains(&slot.state) && slot.since + REPLACEABLE <= now;
+            oldest(own, &replaceable).map(|victim| (victim, CloseReason::Replaced))
+        })
     }
 
-    /// Makes room for a handshake of the source `address`: evicts the oldest handshake of the source
-    /// that has most of them. Looks at every handshake, of which there are at most
-    /// `max_handshakes`.
-    fn evict_handshake(&mut self, address: IpAddr) -> bool {
+    /// Evicts the handshake that goes first: see [`accept`](Self::accept). Looks at every handshake of
+    /// its state, of which there are at most `max_handshakes`.
+    fn evict_handshake(&mut self) {
+        let spared = self.role.max_handshakes / 4;
+        let silent = self.slots.len(State::Accepted) > spared;
+        let first = if silent { State::Accepted } else { State::Handshaking };
+        let second = if silent { State::Handshaking } else { State::Accepted };
         let mut heaviest: Option<(u32, u32)> = None;
-        let mut at = self.slots.front(State::Handshaking);
+        let mut at = self.slots.front(first).or_else(|| self.slots.front(second));
         while let Some(index) = at {
             at = self.slots.next(index);
             let source = self.slots.get(index).map(|slot| slot.origin);
@@ -163,24 +278,24 @@ impl<C> Server<C> {
                 heaviest = Some((count, index));
             }
         }
-        let own = self.role.sources.number(address);
-        let own = own.map_or(0, |source| self.role.sources.handshakes(source));
-        match heaviest {
-            Some((count, oldest)) if count >= own.saturating_add(2) => {
-                self.close_one(oldest, CloseReason::Evicted);
-                true
-            }
-            _ => false,
+        if let Some((_, victim)) = heaviest {
+            self.close_one(victim, CloseReason::HandshakeEvicted);
         }
     }
 }
 
-/// Whether connections in this state do not count for their source.
+/// Whether connections in this state do not count for their peer.
 const fn is_outside(state: State) -> bool {
-    matches!(state, State::Leased | State::Finished)
+    matches!(state, State::Accepted | State::Handshaking | State::Leased | State::Finished)
 }
 
 impl Hooks for Accepting {
+    const LAST_STEP: State = State::Admitted;
+
+    fn unproven<C>(server: &Server<C>) -> u32 {
+        UNPROVEN.iter().map(|state| server.slots.len(*state)).sum()
+    }
+
     fn refill<C>(_server: &mut Server<C>, _now: Instant) {}
 
     fn handle_timeout<C>(_server: &mut Server<C>, _now: Instant) {}
@@ -195,9 +310,6 @@ impl Hooks for Accepting {
             return;
         };
         let sources = &mut server.role.sources;
-        if from == State::Handshaking {
-            sources.handshake_ended(source);
-        }
         match (is_outside(from), is_outside(to)) {
             (false, true) => sources.remove_pooled(source, &mut server.slots, index),
             (true, false) => sources.add_pooled(source, &mut server.slots, index),
@@ -210,7 +322,7 @@ impl Hooks for Accepting {
             return;
         };
         let (source, state) = (slot.origin, slot.state);
-        if state == State::Handshaking {
+        if UNPROVEN.contains(&state) {
             server.role.sources.handshake_ended(source);
         }
         if !is_outside(state) {
@@ -237,7 +349,7 @@ impl Hooks for Accepting {
     }
 
     fn wait_reason<C>(server: &Server<C>) -> WaitReason {
-        match server.slots.len(State::Handshaking) {
+        match server.handshaking() {
             0 => WaitReason::NoPeer,
             in_flight => WaitReason::Handshaking { in_flight },
         }

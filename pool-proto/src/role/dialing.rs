@@ -172,6 +172,8 @@ impl<C> Client<C> {
 }
 
 impl Hooks for Dialing {
+    const LAST_STEP: State = State::Handshaking;
+
     fn refill<C>(client: &mut Client<C>, now: Instant) {
         let idle = client.slots.len(State::Idle);
         let role = &mut client.role;

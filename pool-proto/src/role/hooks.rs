@@ -11,6 +11,14 @@ use crate::time::Instant;
 /// The hooks of a role. Public only as a bound of [`Role`](super::Role), which it seals: nobody
 /// outside the crate can name it.
 pub trait Hooks: Sized {
+    /// The state of a connection that is about to be established.
+    const LAST_STEP: State;
+
+    /// Returns the number of connections whose peers may turn out to be anybody.
+    fn unproven<C>(_machine: &Machine<C, Self>) -> u32 {
+        0
+    }
+
     /// Begins to fill the pool, as far as the role may now. Called after every change.
     fn refill<C>(machine: &mut Machine<C, Self>, now: Instant);
 

@@ -1,7 +1,8 @@
-//! Sources: the peer addresses of a server's connections, ranked by their share of the pool.
+//! Sources: the peers of a server's connections, ranked by their share of the pool.
 
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr};
+use core::time::Duration;
 
 use hashbrown::HashMap;
 
@@ -9,34 +10,63 @@ use crate::entropy::{Entropy, Use};
 use crate::keyed::TableKey;
 use crate::slab::{List, Slab};
 use crate::slots::Slots;
+use crate::time::Instant;
 
-/// Returns the source of a peer: its IPv4 address, or its IPv6 /64 network (RFC 6177: the smallest
-/// block that a customer is given). IPv4-mapped IPv6 addresses count as IPv4.
-pub(crate) fn source_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => {
-            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)))
+/// That by which one peer is told from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Peer {
+    /// An IPv4 address, or an IPv6 /64 network.
+    Source(IpAddr),
+    /// The SHA-256 fingerprint of a verified certificate.
+    Certificate([u8; 32]),
+}
+
+impl Peer {
+    /// The peer at this address: its IPv4 address, or its IPv6 /64 network (RFC 6177: the smallest
+    /// block that a customer is given). IPv4-mapped IPv6 addresses count as IPv4.
+    pub(crate) fn at(address: IpAddr) -> Self {
+        Self::Source(match address.to_canonical() {
+            IpAddr::V4(address) => IpAddr::V4(address),
+            IpAddr::V6(address) => {
+                IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)))
+            }
+        })
+    }
+
+    /// The address of a source; the unspecified one for a certificate.
+    pub(crate) const fn address(&self) -> IpAddr {
+        match self {
+            Self::Source(address) => *address,
+            Self::Certificate(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         }
     }
 }
 
+/// The time in which a peer may replace as many of its connections as it holds: a reconnect after a
+/// loss is much rarer than this, and dials of a client that wants more than the server holds are much
+/// more frequent.
+pub(crate) const REPLACING: Duration = Duration::from_secs(60);
+
 #[derive(Clone)]
 pub(crate) struct Source {
-    address: IpAddr,
-    /// Its pooled connections, that is all but the leased ones, oldest entry first.
+    peer: Peer,
+    /// Its pooled connections: all that are past their handshakes, but neither leased nor finished;
+    /// oldest entry first.
     pub(crate) pooled: List<2>,
-    /// The number of its connections in handshakes.
+    /// The number of its unproven handshakes.
     pub(crate) handshakes: u32,
     /// The number of all its connections.
     pub(crate) live: u32,
+    /// The number of its connections that newer ones have replaced since `replacing`.
+    pub(crate) replaced: u32,
+    pub(crate) replacing: Instant,
 }
 
 /// All sources with live connections, ranked by the number of their pooled connections.
 #[derive(Clone)]
 pub(crate) struct Sources {
     pub(crate) slab: Slab<Source, 1>,
-    pub(crate) by_address: HashMap<IpAddr, u32, TableKey>,
+    pub(crate) by_peer: HashMap<Peer, u32, TableKey>,
     /// `ranks[n]`: the sources with exactly n pooled connections. Counts change by one, so a source
     /// moves to the neighbouring rank, and the highest rank is known without a search.
     pub(crate) ranks: Vec<List<0>>,
@@ -47,19 +77,19 @@ impl Sources {
     pub(crate) fn new(entropy: &Entropy) -> Self {
         Self {
             slab: Slab::new(),
-            by_address: HashMap::with_hasher(TableKey::new(entropy.key(Use::SourceTable))),
+            by_peer: HashMap::with_hasher(TableKey::new(entropy.key(Use::SourceTable))),
             ranks: Vec::new(),
             highest: 0,
         }
     }
 
-    pub(crate) fn address(&self, source: u32) -> Option<IpAddr> {
-        self.slab.get(source).map(|source| source.address)
+    pub(crate) fn peer(&self, source: u32) -> Option<Peer> {
+        self.slab.get(source).map(|source| source.peer)
     }
 
-    /// The number of pooled connections of the source `address`.
-    pub(crate) fn pooled_count(&self, address: IpAddr) -> u32 {
-        let source = self.by_address.get(&address).and_then(|index| self.slab.get(*index));
+    /// The number of pooled connections of a peer.
+    pub(crate) fn pooled_count(&self, peer: &Peer) -> u32 {
+        let source = self.by_peer.get(peer).and_then(|index| self.slab.get(*index));
         source.map_or(0, |source| source.pooled.len())
     }
 
@@ -83,37 +113,57 @@ impl Sources {
         core::iter::successors(first, move |at| list?.next(&slots.slab, *at))
     }
 
-    /// The number of the source `address`, if it has live connections.
-    pub(crate) fn number(&self, address: IpAddr) -> Option<u32> {
-        self.by_address.get(&address).copied()
+    /// The number of a peer, if it has live connections.
+    pub(crate) fn number(&self, peer: &Peer) -> Option<u32> {
+        self.by_peer.get(peer).copied()
     }
 
-    /// The number of handshakes of a source.
+    /// Whether a newer connection may replace an older one of this source.
+    pub(crate) fn may_replace(&self, source: u32, now: Instant) -> bool {
+        self.slab.get(source).is_some_and(|source| {
+            now.since(source.replacing) >= REPLACING || source.replaced < source.pooled.len()
+        })
+    }
+
+    pub(crate) fn count_replaced(&mut self, source: u32, now: Instant) {
+        if let Some(entry) = self.slab.get_mut(source) {
+            if entry.replaced == 0 || now.since(entry.replacing) >= REPLACING {
+                (entry.replacing, entry.replaced) = (now, 0);
+            }
+            entry.replaced += 1;
+        }
+    }
+
+    /// The number of unproven handshakes of a source.
     pub(crate) fn handshakes(&self, source: u32) -> u32 {
         self.slab.get(source).map_or(0, |source| source.handshakes)
     }
 
-    /// The number of the source `address`: a new one if it has no live connection.
-    pub(crate) fn register(&mut self, address: IpAddr) -> Option<u32> {
-        if let Some(index) = self.by_address.get(&address) {
+    /// The number of a peer: a new one if it has no live connection.
+    pub(crate) fn register(&mut self, peer: Peer) -> Option<u32> {
+        if let Some(index) = self.by_peer.get(&peer) {
             return Some(*index);
         }
-        let index = self
-            .slab
-            .insert(Source { address, pooled: List::new(), handshakes: 0, live: 0 })?
-            .index;
-        self.by_address.insert(address, index);
+        let source = Source {
+            peer,
+            pooled: List::new(),
+            handshakes: 0,
+            live: 0,
+            replaced: 0,
+            replacing: Instant::EPOCH,
+        };
+        let index = self.slab.insert(source)?.index;
+        self.by_peer.insert(peer, index);
         self.at_rank(0, |rank, slab| rank.push_back(slab, index));
         Some(index)
     }
 
-    /// A connection of `source` was admitted.
-    pub(crate) fn admitted<C>(&mut self, source: u32, slots: &mut Slots<C>, index: u32) {
+    /// A peer of `source` was accepted.
+    pub(crate) fn accepted(&mut self, source: u32) {
         if let Some(entry) = self.slab.get_mut(source) {
             entry.live += 1;
             entry.handshakes += 1;
         }
-        self.add_pooled(source, slots, index);
     }
 
     /// A handshake of `source` has ended.
@@ -121,6 +171,15 @@ impl Sources {
         if let Some(entry) = self.slab.get_mut(source) {
             entry.handshakes = entry.handshakes.saturating_sub(1);
         }
+    }
+
+    /// A handshake of `source` is over, and its connection belongs to the source `proven` from now on.
+    pub(crate) fn proven(&mut self, source: u32, proven: u32) {
+        if let Some(entry) = self.slab.get_mut(proven) {
+            entry.live += 1;
+        }
+        self.handshake_ended(source);
+        self.connection_ended(source);
     }
 
     /// A connection of `source` came into the pool.
@@ -135,16 +194,21 @@ impl Sources {
 
     /// A connection of `source` ended, after it had left the pool.
     pub(crate) fn connection_ended(&mut self, source: u32) {
-        let Some(entry) = self.slab.get_mut(source) else {
+        if let Some(entry) = self.slab.get_mut(source) {
+            entry.live = entry.live.saturating_sub(1);
+        }
+        self.forget_if_unused(source);
+    }
+
+    /// Forgets a source that has no live connection.
+    pub(crate) fn forget_if_unused(&mut self, source: u32) {
+        let Some(entry) = self.slab.get(source).filter(|entry| entry.live == 0) else {
             return;
         };
-        entry.live = entry.live.saturating_sub(1);
-        if entry.live == 0 {
-            let (address, rank) = (entry.address, entry.pooled.len());
-            self.at_rank(rank, |rank, slab| rank.remove(slab, source));
-            self.slab.remove(source);
-            self.by_address.remove(&address);
-        }
+        let (peer, rank) = (entry.peer, entry.pooled.len());
+        self.at_rank(rank, |rank, slab| rank.remove(slab, source));
+        self.slab.remove(source);
+        self.by_peer.remove(&peer);
     }
 
     fn change_rank(&mut self, source: u32, change: impl FnOnce(&mut List<2>)) {

@@ -4,8 +4,8 @@
 use std::net::IpAddr;
 
 use pool_proto::{
-    Accepting, Acquired, Action, Admission, CheckResult, Client, Collected, ConfigError, ConnId,
-    Dialing, Event, Instant, Machine, PutError, Rejected, Role, Server, State, Stats, Stock, Token,
+    Accepting, Acquired, Action, CheckResult, Client, Collected, ConfigError, ConnId, Dialing,
+    Event, Instant, Machine, PutError, Rejected, Role, Server, State, Stats, Stock, Token,
     WaitOutcome, WaitReason, WaiterId,
 };
 
@@ -34,7 +34,8 @@ pub enum Call {
     Close,
     AddError,
     ResetError,
-    Admit(IpAddr),
+    Accept(IpAddr),
+    Admit(Token, Option<[u8; 32]>),
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -48,7 +49,8 @@ pub enum Answer {
     Put(Result<(), PutError>),
     Foreign(PutError),
     Count(u32),
-    Admitted(Result<Admission, Rejected>),
+    Accepted(Result<Token, Rejected>),
+    Admitted(Result<ConnId, Rejected>),
 }
 
 /// The calls and questions that machines of both roles have.
@@ -78,8 +80,16 @@ pub trait TestRole: Role + 'static {
     /// The setup makes no sense.
     fn machine(setup: &Setup, now: Instant) -> Result<Machine<u32, Self>, ConfigError>;
 
+    /// Accepts a peer, on the side that does.
+    fn accept(machine: &mut Machine<u32, Self>, now: Instant, address: IpAddr) -> Answer;
+
     /// Admits a peer, on the side that does.
-    fn admit(machine: &mut Machine<u32, Self>, now: Instant, address: IpAddr) -> Answer;
+    fn admit(
+        machine: &mut Machine<u32, Self>,
+        now: Instant,
+        token: Token,
+        certificate: Option<[u8; 32]>,
+    ) -> Answer;
 }
 
 impl TestRole for Dialing {
@@ -89,7 +99,16 @@ impl TestRole for Dialing {
         Ok(Client::new(&setup.client()?, now))
     }
 
-    fn admit(_machine: &mut Machine<u32, Self>, _now: Instant, _address: IpAddr) -> Answer {
+    fn accept(_machine: &mut Machine<u32, Self>, _now: Instant, _address: IpAddr) -> Answer {
+        Answer::Nothing
+    }
+
+    fn admit(
+        _machine: &mut Machine<u32, Self>,
+        _now: Instant,
+        _token: Token,
+        _certificate: Option<[u8; 32]>,
+    ) -> Answer {
         Answer::Nothing
     }
 }
@@ -101,8 +120,17 @@ impl TestRole for Accepting {
         Ok(Server::new(&setup.server()?, now))
     }
 
-    fn admit(machine: &mut Machine<u32, Self>, now: Instant, address: IpAddr) -> Answer {
-        Answer::Admitted(machine.admit(now, address))
+    fn accept(machine: &mut Machine<u32, Self>, now: Instant, address: IpAddr) -> Answer {
+        Answer::Accepted(machine.accept(now, address))
+    }
+
+    fn admit(
+        machine: &mut Machine<u32, Self>,
+        now: Instant,
+        token: Token,
+        certificate: Option<[u8; 32]>,
+    ) -> Answer {
+        Answer::Admitted(machine.admit(now, token, certificate))
     }
 }
 
@@ -163,7 +191,8 @@ impl<R: TestRole> Pool for Machine<u32, R> {
             Call::Close => self.close(now),
             Call::AddError => self.add_error(),
             Call::ResetError => self.reset_error(),
-            Call::Admit(address) => return R::admit(self, now, address),
+            Call::Accept(address) => return R::accept(self, now, address),
+            Call::Admit(token, certificate) => return R::admit(self, now, token, certificate),
         }
         Answer::Nothing
     }

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use pool_proto::{
-    Accepting, Acquired, Action, Admission, CheckKind, CheckResult, CloseReason, Collected, ConnId,
-    Dialing, Event, HandshakeFailure, Instant, Lease, Machine, PutError, Rejected, Server,
-    ServerConfig, Stats, Stock, Token, WaitOutcome, WaiterId,
+    Accepting, Acquired, Action, CheckKind, CheckResult, CloseReason, Collected, ConnId, Dialing,
+    Event, HandshakeFailure, Instant, Lease, Machine, PutError, Rejected, Server, ServerConfig,
+    Stats, Stock, Token, WaitOutcome, WaiterId,
 };
 
 pub use crate::call::Did;
@@ -44,6 +44,13 @@ pub struct Harness<R: TestRole> {
 
 pub type ClientHarness = Harness<Dialing>;
 pub type ServerHarness = Harness<Accepting>;
+
+/// A peer that has a place in the stock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admission {
+    pub token: Token,
+    pub id: ConnId,
+}
 
 /// A client with this many idle connections.
 pub fn filled(count: u32, config: impl FnOnce(Setup) -> Setup) -> ClientHarness {
@@ -86,11 +93,29 @@ impl ServerHarness {
         Self::with(Server::new(config, Instant::EPOCH), setup)
     }
 
-    pub fn admit(&mut self, address: &str) -> Result<Admission, Rejected> {
-        match self.make(Call::Admit(ip(address))) {
-            Answer::Admitted(admission) => admission,
+    pub fn accept(&mut self, address: &str) -> Result<Token, Rejected> {
+        match self.make(Call::Accept(ip(address))) {
+            Answer::Accepted(accepted) => accepted,
             other => panic!("{other:?}"),
         }
+    }
+
+    pub fn first_byte(&mut self, token: Token) {
+        self.event(Event::FirstByte { token });
+    }
+
+    /// The handshake of a peer is over, with certificate number n, if it has one.
+    pub fn prove(&mut self, token: Token, certificate: Option<u8>) -> Result<ConnId, Rejected> {
+        match self.make(Call::Admit(token, certificate.map(|number| [number; 32]))) {
+            Answer::Admitted(admitted) => admitted,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A peer that gets through its handshake up to the id, without a certificate.
+    pub fn admit(&mut self, address: &str) -> Result<Admission, Rejected> {
+        let token = self.accept(address)?;
+        Ok(Admission { token, id: self.prove(token, None)? })
     }
 
     /// A peer that gets through its handshake.
@@ -354,7 +379,15 @@ impl<R: TestRole> Harness<R> {
     }
 
     pub fn handshaking(&self) -> Vec<Token> {
-        self.tokens(Place::Handshaking)
+        let mut tokens = self.tokens(Place::Accepted);
+        tokens.extend(self.tokens(Place::Handshaking));
+        tokens.extend(self.tokens(Place::Admitted));
+        tokens
+    }
+
+    /// Tokens of peers that have a place, and to which their ids are on the way.
+    pub fn admitted(&self) -> Vec<Token> {
+        self.tokens(Place::Admitted)
     }
 
     /// Tokens of connections that the machine holds.

@@ -11,8 +11,8 @@
 //!    and goes out as a stale `Close`. The machine's counters count.
 //! 2. A client that dials does not aim beyond its capacity, nor begins more dials and handshakes than
 //!    it may: one at a time while it recovers from failures. A server stays within its capacity and
-//!    its limits of handshakes, connections, and connections of one source; no source locks out
-//!    another.
+//!    its limits of handshakes, connections, and connections of one peer; no peer locks out another,
+//!    and no handshake costs anything but another handshake.
 //! 3. Capacity and interval stay within their bounds, and under the law of the Go package they move
 //!    by steps of one and of 100 ms.
 //! 4. No two live connections have one id; an id is a connection's for life; a lease by id has that
@@ -94,6 +94,8 @@ struct Step {
     dialled: u32,
     /// Whether a connection has begun.
     began: bool,
+    /// Whether it is about a peer whose handshake is over.
+    admits: bool,
     ended: bool,
     /// Whether a connection that was promised to a waiter has ended.
     grant_lost: bool,
@@ -146,6 +148,7 @@ impl Ledger {
             fitted: self.fits(call),
             was_closed: self.closed,
             lived: self.lives.len(),
+            admits: matches!(call, Call::Admit(..)),
             ..Step::default()
         };
         self.waiting.begin();
@@ -269,7 +272,9 @@ impl Ledger {
 const fn place_of(state: State) -> Place {
     match state {
         State::Dialing => Place::Dialing,
+        State::Accepted => Place::Accepted,
         State::Handshaking => Place::Handshaking,
+        State::Admitted => Place::Admitted,
         State::Checking => Place::Checking,
         State::Leased => Place::Leased,
         _ => Place::Pooled,

@@ -59,6 +59,9 @@ pub struct Setup {
     // the server's
     pub max_handshakes: u32,
     pub max_per_source: Option<u32>,
+    pub first_byte_timeout: Duration,
+    /// Peers are known by certificates.
+    pub certificates: bool,
     /// Only peers of 10.0.0.0/8 may connect.
     pub listed: bool,
 }
@@ -136,6 +139,8 @@ impl Setup {
         backoff: (Duration::from_millis(200), seconds(30)),
         max_handshakes: 256,
         max_per_source: None,
+        first_byte_timeout: seconds(5),
+        certificates: false,
         listed: false,
     };
 
@@ -170,6 +175,8 @@ impl Setup {
         max_dials: u32,
         dial_timeout: Duration,
         max_handshakes: u32,
+        first_byte_timeout: Duration,
+        certificates: bool,
         listed: bool,
     }
 
@@ -239,12 +246,14 @@ impl Setup {
                 0 => None,
                 limit => Some(limit),
             },
+            first_byte_timeout: ms(pick(&[5000, 700])),
+            certificates: pick(&[0, 1]) == 1,
             listed: pick(&[0, 0, 1]) == 1,
         }
     }
 
     /// How many bytes [`arbitrary`](Self::arbitrary) takes.
-    pub const BYTES: usize = 24;
+    pub const BYTES: usize = 26;
 
     // --- what the settings mean -----------------------------------------------------------------
 
@@ -266,7 +275,8 @@ impl Setup {
     pub const fn period(&self, state: State) -> Option<Duration> {
         match state {
             State::Dialing => Some(self.dial_timeout),
-            State::Handshaking => Some(self.handshake_timeout),
+            State::Accepted => Some(self.first_byte_timeout),
+            State::Handshaking | State::Admitted => Some(self.handshake_timeout),
             State::Idle => self.idle_timeout,
             State::Claimed | State::Finished => Some(self.claim_timeout),
             State::Resting => Some(self.reuse_delay),
@@ -316,10 +326,12 @@ impl Setup {
                 IdExchange::None => IdFormat::default(),
             })
             .max_handshakes(self.max_handshakes)
-            .max_per_source(self.max_per_source);
-        match self.listed.then(|| "10.0.0.0/8".parse()) {
+            .max_per_source(self.max_per_source)
+            .first_byte_timeout(self.first_byte_timeout);
+        let config = match self.listed.then(|| "10.0.0.0/8".parse()) {
             Some(Ok(allow)) => config.allow(allow).build(),
             _ => config.build(),
-        }
+        };
+        config.map(|config| config.with_certificates(self.certificates))
     }
 }

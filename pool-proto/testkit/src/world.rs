@@ -194,7 +194,7 @@ impl World {
         self.note(|| format!("{what:?}"));
         match what {
             What::Timer(side, epoch) => self.timer(side, epoch),
-            What::Knock(transport) => self.admit(transport),
+            What::Knock(transport) => self.accept(transport),
             What::Arrive(at, segment) => self.arrive(at, segment),
             What::Proceed(at) => self.proceed(at),
             What::ServerHello(transport) => self.server_hello(transport),

@@ -69,7 +69,7 @@ const RESTING: Setup = Setup { capacity: (1, 1), reuse_delay: seconds(2), ..AGIN
 const CONNECTED: [Op; 2] = [Op::Dialed(FIRST), Op::Established(FIRST, Given::Fresh)];
 
 /// A connection of a server that is ready.
-const JOINED: [Op; 2] = [Op::Admit(0), Op::Established(FIRST, Given::Fresh)];
+const JOINED: [Op; 3] = [Op::Accept(0), Op::Admit(FIRST, 0), Op::Established(FIRST, Given::Fresh)];
 
 /// Failures, successes that do not last, and successes that have lasted.
 fn relapses() -> Alphabet {
@@ -117,7 +117,10 @@ fn assert_reached(seen: &Seen, other_side: &[Op], unreachable: &[CloseReason]) {
         Overflow,
         Leftover,
         DrainTimeout,
+        Silent,
+        HandshakeEvicted,
         Evicted,
+        Replaced,
         Cleaned,
         Flushed,
         PoolClosed,
@@ -153,7 +156,13 @@ fn every_short_life_of_a_client_is_right() {
     ] {
         scripts.explore::<Dialing>(&mut seen);
     }
-    assert_reached(&seen, &[Op::Admit(0)], &[CloseReason::Evicted]);
+    let of_peers = [
+        CloseReason::Silent,
+        CloseReason::HandshakeEvicted,
+        CloseReason::Evicted,
+        CloseReason::Replaced,
+    ];
+    assert_reached(&seen, &[Op::Accept(0), Op::Admit(FIRST, 0)], &of_peers);
 }
 
 fn every_short_life_of_a_server_is_right() {

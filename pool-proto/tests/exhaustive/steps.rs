@@ -6,6 +6,7 @@ use pool_testkit::call::TestRole;
 use pool_testkit::ledger::Place;
 use pool_testkit::oracle::Checked;
 use pool_testkit::oracle::op::{Given, Op, Span, When, Who, Whom, WhoseId};
+use pool_testkit::setup::Side;
 
 /// The steps that a pool is put through.
 #[derive(Clone)]
@@ -21,7 +22,8 @@ const SUBJECTS: u8 = 3;
 /// Leases and checks that users and driver hold, those of ended connections included.
 const HELD: u8 = 8;
 
-const RESULTS: [CheckResult; 3] = [CheckResult::Quiet, CheckResult::Data, CheckResult::Closed];
+const RESULTS: [CheckResult; 4] =
+    [CheckResult::Quiet, CheckResult::Data, CheckResult::Finished, CheckResult::Closed];
 
 /// A stale step that tells a machine the time.
 pub(crate) const STALE: Op = Op::Dialed(Whom::Foreign);
@@ -70,7 +72,7 @@ impl Alphabet {
         self.futile.extend([Op::WaitReady(3), Op::PutForeign, Op::AddError, Op::ResetError]);
         match dials {
             true => self.futile.push(Op::AcceptEnded),
-            false => self.steps.extend([Op::AcceptEnded, Op::Admit(0), Op::Admit(1)]),
+            false => self.steps.extend([Op::AcceptEnded, Op::Accept(0), Op::Accept(1)]),
         }
     }
 
@@ -94,7 +96,9 @@ impl Alphabet {
             Op::Readable(any),
             Op::Closed(any),
         ]);
-        if dials {
+        if !dials {
+            self.steps.extend([Op::FirstByte(whom), Op::Admit(whom, 0), Op::Admit(whom, 1)]);
+        } else {
             self.steps.extend([Op::Dialed(whom), Op::DialFailed(whom)]);
             self.steps.push(Op::Established(whom, Given::Missing));
             let live = (0..SUBJECTS).map(WhoseId::Live);
@@ -106,6 +110,7 @@ impl Alphabet {
         self.futile.extend([
             Op::Dialed(any),
             Op::DialFailed(any),
+            Op::FirstByte(any),
             Op::Established(any, Given::Fresh),
             Op::HandshakeFailed(any, HandshakeFailure::Id),
             Op::Checked(any, CheckResult::Data),
@@ -156,9 +161,14 @@ pub(crate) fn has_subject<R: TestRole>(checked: &Checked<R>, op: &Op) -> bool {
         |number: u8| ledger.lives().iter().filter(|life| life.id.is_some()).count() > number.into();
     match *op {
         Op::Dialed(Whom::Nth(n)) | Op::DialFailed(Whom::Nth(n)) => nth(n, &[Dialing]),
-        Op::HandshakeFailed(Whom::Nth(n), _) => nth(n, &[Handshaking]),
+        Op::HandshakeFailed(Whom::Nth(n), _) => nth(n, &[Accepted, Handshaking, Admitted]),
+        Op::FirstByte(Whom::Nth(n)) => nth(n, &[Accepted]),
+        // Without certificates, all are alike.
+        Op::Admit(Whom::Nth(n), number) => {
+            nth(n, &[Accepted, Handshaking]) && (number == 0 || ledger.setup().certificates)
+        }
         Op::Established(Whom::Nth(n), given) => {
-            nth(n, &[Handshaking])
+            nth(n, &[if R::SIDE == Side::Client { Handshaking } else { Admitted }])
                 && match given {
                     Given::Same(WhoseId::Live(whose)) => named(whose),
                     Given::Same(WhoseId::Ended(_)) => driver.latest_ended_id().is_some(),
@@ -175,17 +185,22 @@ pub(crate) fn has_subject<R: TestRole>(checked: &Checked<R>, op: &Op) -> bool {
             ledger.waiters().len() > n.into()
         }
         // A lease that its holder closes is released.
-        Op::Closed(Whom::Any(n)) => any(n, &[Dialing, Handshaking, Pooled, Checking]),
+        Op::Closed(Whom::Any(n)) => {
+            any(n, &[Dialing, Accepted, Handshaking, Admitted, Pooled, Checking])
+        }
         Op::Readable(Whom::Any(n)) => ledger.lives().len() > n.into(),
         Op::Dialed(Whom::Any(n)) | Op::DialFailed(Whom::Any(n)) => {
-            any(n, &[Handshaking, Pooled, Checking, Leased])
+            any(n, &[Accepted, Handshaking, Admitted, Pooled, Checking, Leased])
         }
+        Op::FirstByte(Whom::Any(n)) => any(n, &[Handshaking, Admitted, Pooled, Checking, Leased]),
         Op::Established(Whom::Any(n), _) | Op::HandshakeFailed(Whom::Any(n), _) => {
             any(n, &[Dialing, Pooled, Checking, Leased])
         }
-        Op::Checked(Whom::Any(n), _) => any(n, &[Dialing, Handshaking, Pooled, Leased]),
+        Op::Checked(Whom::Any(n), _) => {
+            any(n, &[Dialing, Accepted, Handshaking, Admitted, Pooled, Leased])
+        }
         Op::Put(Whom::Any(n)) | Op::Reject(Whom::Any(n), _) => {
-            any(n, &[Dialing, Handshaking, Pooled, Checking])
+            any(n, &[Dialing, Accepted, Handshaking, Admitted, Pooled, Checking])
         }
         // A lease that is still held would be given back.
         Op::Put(Whom::Ended(_)) | Op::Reject(Whom::Ended(_), _) | Op::Closed(Whom::Ended(_)) => {

@@ -14,6 +14,7 @@ mod client;
 mod config;
 mod control;
 mod endings;
+mod handshakes;
 mod lease;
 mod server;
 mod state_key;

@@ -2,9 +2,7 @@
 
 use std::collections::HashSet;
 
-use pool_proto::{
-    Acquired, Action, CheckResult, CloseReason, HandshakeFailure, Rejected, ServerConfig, Token,
-};
+use pool_proto::{Acquired, Action, CheckResult, CloseReason, Rejected, ServerConfig, Token};
 use pool_testkit::harness::*;
 use pool_testkit::setup::Setup;
 
@@ -143,12 +141,11 @@ fn a_full_pool_evicts_the_oldest_of_the_heaviest_source() {
     // Now 3 of A, 1 of B and C each: a second one of B's is still below A's.
     pool.admit(B).unwrap();
     assert_eq!(evicted(&pool), [second.token]);
-    // 2, 2, 1: nobody holds 2 more than C's one.
+    // 2, 2, 1: nobody holds 2 more than C's one, whose id is still on the way.
     let full = Err(Rejected::CapacityReached { limit: 5 });
     assert_eq!(pool.admit(C), full);
-    assert_eq!(pool.admit(A), full);
     assert_eq!(pool.stats().totals.evicted, 2);
-    assert_eq!(pool.stats().totals.rejected_full, 2);
+    assert_eq!(pool.stats().totals.rejected_full, 1);
     assert!(pool.pooled().contains(&b.token));
 }
 
@@ -158,10 +155,69 @@ fn equal_sources_do_not_evict_each_other() {
     for address in [A, A, B, B] {
         pool.join(address);
     }
+    pool.pass(ms(1_000));
     for address in [A, B, A, B] {
-        pool.admit(address).unwrap_err();
+        pool.join(address);
     }
-    assert_eq!(pool.stats().totals.evicted, 0);
+    assert_eq!((pool.stats().totals.evicted, pool.stats().totals.replaced), (0, 4));
+}
+
+#[test]
+fn a_peer_comes_back_in_place_of_its_own_oldest_connections() {
+    let mut pool = server(3, |config| config);
+    let old = [pool.join(A), pool.join(A)];
+    let other = pool.join(B);
+    pool.pass(ms(999));
+    assert_eq!(pool.admit(A), Err(Rejected::CapacityReached { limit: 3 }), "they are new");
+    pool.pass(ms(1));
+    for old in old {
+        pool.join(A);
+        assert_eq!(
+            pool.log.iter().rev().find_map(closed),
+            Some((old.token, CloseReason::Replaced))
+        );
+    }
+    assert!(pool.pooled().contains(&other.token));
+}
+
+fn closed(action: &Did) -> Option<(Token, CloseReason)> {
+    match *action {
+        Action::Close { token, reason, .. } => Some((token, reason)),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_peer_replaces_as_many_connections_as_it_holds_in_a_minute() {
+    let mut pool = server(2, |config| config);
+    pool.join(A);
+    pool.join(A);
+    pool.pass(ms(1_000));
+    pool.join(A);
+    pool.join(A);
+    let full = Err(Rejected::CapacityReached { limit: 2 });
+    assert_eq!(pool.admit(A), full);
+    pool.pass(ms(59_999));
+    assert_eq!(pool.admit(A), full, "unused for long, but not a minute has passed");
+    pool.pass(ms(1));
+    pool.join(A);
+    pool.join(A);
+    assert_eq!(pool.admit(A), full);
+    assert_eq!(pool.stats().totals.replaced, 4);
+}
+
+#[test]
+fn a_connection_that_its_peer_uses_is_not_replaced() {
+    let mut pool = server(2, |config| config.max_connections(2));
+    let used = pool.join(A);
+    claim(&mut pool, used.token);
+    let lease = {
+        pool.join(A);
+        pool.take()
+    };
+    pool.pass(ms(1_000));
+    assert_eq!(pool.admit(A), Err(Rejected::ConnectionsReached { limit: 2 }));
+    pool.release(lease);
 }
 
 #[test]
@@ -315,84 +371,13 @@ fn all_connections_have_a_limit_that_leases_and_claims_count_for() {
         pool.take()
     };
     let second = pool.join(A);
-    assert_eq!(pool.admit(A), Err(Rejected::ConnectionsReached { limit: 3 }));
     pool.admit(B).unwrap();
     assert_eq!(evicted(&pool), [oldest.token]);
     assert_eq!(pool.admit(C), Err(Rejected::ConnectionsReached { limit: 3 }));
-    assert_eq!(pool.stats().totals.rejected_full, 2);
+    assert_eq!(pool.stats().totals.rejected_full, 1);
     pool.release(lease);
     pool.admit(C).unwrap();
     assert!(pool.pooled().contains(&second.token));
-}
-
-#[test]
-fn handshakes_have_a_limit_of_their_own() {
-    let mut pool = server(8, |config| config.max_handshakes(3));
-    let first = pool.admit(A).unwrap();
-    let second = pool.admit(B).unwrap();
-    let third = pool.admit(A).unwrap();
-    let full = Err(Rejected::HandshakesReached { limit: 3 });
-    assert_eq!(pool.admit(B), full);
-    assert_eq!(pool.admit(A), full);
-    let fourth = pool.admit(C).unwrap();
-    assert_eq!(evicted(&pool), [first.token]);
-    let reason = CloseReason::Evicted;
-    assert_eq!(pool.did(), [Action::Abort { token: first.token, reason }]);
-    assert_eq!(pool.admit(C), full, "1 each");
-    assert_eq!(pool.stats().totals.rejected_handshakes, 3);
-    pool.established(second.token, None);
-    pool.admit(B).unwrap();
-    pool.established(third.token, None);
-    pool.established(fourth.token, None);
-    assert_eq!((pool.stats().handshaking, pool.stats().idle), (1, 3));
-}
-
-#[test]
-fn a_handshake_makes_room_although_an_older_one_is_of_a_lighter_source() {
-    let mut pool = server(8, |config| config.max_handshakes(3));
-    pool.admit(B).unwrap();
-    let oldest = pool.admit(A).unwrap();
-    pool.admit(A).unwrap();
-    pool.admit(C).unwrap();
-    assert_eq!(evicted(&pool), [oldest.token]);
-}
-
-#[test]
-fn idle_connections_do_not_count_among_the_handshakes_of_a_source() {
-    let mut pool = server(8, |config| config.max_handshakes(2));
-    for _ in 0..3 {
-        pool.join(A);
-    }
-    pool.admit(A).unwrap();
-    pool.admit(B).unwrap();
-    assert_eq!(pool.admit(C), Err(Rejected::HandshakesReached { limit: 2 }));
-    assert_eq!(pool.stats().totals.evicted, 0);
-}
-
-#[test]
-fn a_handshake_that_failed_does_not_count_for_its_source_any_more() {
-    let mut pool = server(8, |config| config.max_handshakes(2));
-    pool.join(A);
-    for _ in 0..3 {
-        let failing = pool.admit(A).unwrap().token;
-        pool.handshake_failed(failing, HandshakeFailure::Tls);
-    }
-    pool.admit(A).unwrap();
-    pool.admit(B).unwrap();
-    assert_eq!(pool.admit(C), Err(Rejected::HandshakesReached { limit: 2 }));
-    assert_eq!(pool.stats().totals.evicted, 0);
-}
-
-#[test]
-fn a_slow_handshake_is_aborted() {
-    let mut pool = server(8, |config| config.handshake_timeout(ms(70)));
-    let token = pool.admit(A).unwrap().token;
-    pool.pass(ms(69));
-    assert_eq!(pool.handshaking(), [token]);
-    pool.pass(ms(1));
-    assert_eq!(pool.handshaking(), []);
-    assert_eq!(pool.stats().totals.handshake_timeouts, 1);
-    assert_eq!(pool.machine.poll_timeout(), None);
 }
 
 #[test]

@@ -15,8 +15,7 @@ use pool_driver::tls::TlsMode;
 topic! {
     parallel a_peer_that_is_not_on_the_allow_list_is_rejected,
     parallel a_source_keeps_to_its_limit_of_connections,
-    parallel a_single_source_keeps_to_the_limit_of_handshakes,
-    parallel an_evicted_handshake_is_closed,
+    parallel a_handshake_makes_room_for_the_next_one,
     parallel an_evicted_connection_is_closed,
     parallel silent_tls_clients_end_at_the_deadline_and_lock_out_nobody,
     parallel ten_silent_clients_do_not_lock_out_an_honest_client,
@@ -63,30 +62,16 @@ fn a_source_keeps_to_its_limit_of_connections(ends: &Ends) {
     assert_eq!(server.stats().totals.rejected_source, 1);
 }
 
-fn a_single_source_keeps_to_the_limit_of_handshakes(ends: &Ends) {
-    let server = ends.serve(TlsMode::SelfSigned, server_config().max_handshakes(4));
-    let address = server.address();
-    let mut peers = many_from(HERE, address, 4);
-    eventually(|| server.stats(), |stats| stats.handshaking == 4);
-    let mut fifth = connect_from(HERE, address);
-    assert_ends(&mut fifth);
-    let stats = server.stats();
-    assert_eq!((stats.totals.rejected_handshakes, stats.handshaking), (1, 4));
-    drop(peers.pop());
-    eventually(|| server.stats(), |stats| stats.handshaking == 3);
-    let _honest = tls_connect(connect_from(HERE, address));
-    eventually(|| server.stats(), |stats| stats.idle == 1);
-}
-
-fn an_evicted_handshake_is_closed(ends: &Ends) {
+fn a_handshake_makes_room_for_the_next_one(ends: &Ends) {
     let server = ends.serve(TlsMode::SelfSigned, server_config().max_handshakes(4));
     let mut silent = many_from(HERE, server.address(), 4);
     eventually(|| server.stats(), |stats| stats.handshaking == 4);
-    let _honest = tls_connect(connect_from(THERE, server.address()));
-    assert_eq!(server.stats().totals.evicted, 1);
-    // Its own deadline is 10 s away; the eviction itself must close it.
+    let _honest = tls_connect(connect_from(HERE, server.address()));
+    eventually(|| server.stats(), |stats| stats.idle == 1);
+    assert_eq!(server.stats().totals.handshakes_evicted, 1);
+    // Its own deadline is 5 s away; the eviction itself must close it.
     let oldest = silent.first_mut().unwrap();
-    oldest.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    oldest.set_read_timeout(Some(Duration::from_secs(4))).unwrap();
     assert_ends(oldest);
 }
 
@@ -100,17 +85,17 @@ fn an_evicted_connection_is_closed(ends: &Ends) {
 }
 
 fn silent_tls_clients_end_at_the_deadline_and_lock_out_nobody(ends: &Ends) {
-    let config = server_config().max_handshakes(64).handshake_timeout(Duration::from_secs(1));
+    let config = server_config().max_handshakes(64).first_byte_timeout(Duration::from_secs(1));
     let server = ends.serve(TlsMode::SelfSigned, config);
     let mut silent = many_from(HERE, server.address(), 300);
-    eventually(|| server.stats(), |stats| stats.totals.admitted >= 64);
+    eventually(|| server.stats(), |stats| stats.totals.accepted >= 64);
     assert!(server.stats().handshaking <= 64);
     let _honest = tls_connect(connect_from(THERE, server.address()));
     let stream = server.take();
     assert_eq!(stream.peer_addr().unwrap().ip().to_string(), THERE);
     let stats = eventually(|| server.stats(), |stats| stats.handshaking == 0);
     let totals = stats.totals;
-    let turned_away = totals.handshake_timeouts + totals.rejected_handshakes + totals.evicted;
+    let turned_away = totals.silent + totals.handshakes_evicted;
     assert_eq!((totals.established, turned_away), (1, 300), "{totals:#?}");
     for tcp in &mut silent {
         assert_ends(tcp);
@@ -141,9 +126,9 @@ fn equal_sources_share_the_capacity(ends: &Ends) {
 
 fn a_full_server_rejects_peers_before_the_handshake(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config().capacity(2));
-    let _held = many_from(HERE, server.address(), 2);
+    let _held = [HERE, THERE].map(|source| connect_from(source, server.address()));
     eventually(|| server.stats(), |stats| stats.idle == 2);
-    let mut third = connect(server.address());
+    let mut third = connect_from("127.0.0.3", server.address());
     let mut read = Vec::new();
     // The server may close by FIN or by reset.
     let _ = third.read_to_end(&mut read);

@@ -84,7 +84,7 @@ fn a_request_and_half_close_before_the_take_by_id_are_delivered(ends: &Ends) {
         let mut ours = client.take();
         send(&mut ours, b"request");
         ours.shutdown_write().unwrap();
-        eventually(|| server.stats(), |stats| stats.claimed == 1);
+        eventually(|| server.stats(), |stats| stats.finished == 1);
         let mut theirs = server.take_id(ours.id());
         assert_eq!(read_all(&mut theirs), b"request");
         send(&mut theirs, b"response");

@@ -2,6 +2,7 @@
 
 mod admission;
 mod balancer;
+mod crowds;
 mod dead;
 mod dialing;
 mod early;
@@ -33,6 +34,7 @@ pub fn scenarios() -> Vec<Scenario> {
     let mut all = [
         admission::SCENARIOS,
         balancer::SCENARIOS,
+        crowds::SCENARIOS,
         dead::SCENARIOS,
         dialing::SCENARIOS,
         early::SCENARIOS,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 use pool_proto::{
     ConnId, FormatDetector, HandshakeFailure, IdError, IdExchange, IdFormat, IdReader, IdWriter,
+    Rejected,
 };
 use thiserror::Error;
 
@@ -61,15 +62,21 @@ impl Acceptor {
         Self { tls, format }
     }
 
-    /// Begins the handshake of a new connection, which ends by sending this id. The connection may be
-    /// acquired only afterwards.
+    /// Begins the handshake of a new connection. It is over after TLS, and goes on with
+    /// [`Handshake::send_id`] if the peer is admitted.
     ///
     /// # Errors
     ///
     /// [`Failure::Tls`] if rustls rejects the configuration.
-    pub fn begin(&self, id: ConnId) -> Result<Handshake, Failure> {
+    pub fn begin(&self) -> Result<Handshake, Failure> {
         let session = Session::server(self.tls.as_ref()).map_err(Failure::Tls)?;
-        Ok(Handshake { session, ids: IdStep::Write(IdWriter::new(self.format, id)) })
+        Ok(Handshake { session, ids: IdStep::Unissued(self.format) })
+    }
+
+    /// Returns whether clients speak first: the first byte is a part of their handshakes.
+    #[must_use]
+    pub const fn expects_first_byte(&self) -> bool {
+        self.tls.is_some()
     }
 }
 
@@ -83,6 +90,8 @@ pub struct Handshake {
 enum IdStep {
     None,
     Read(IdReader, IdFormat, Arc<FormatDetector>),
+    /// Server: the peer has no id yet.
+    Unissued(IdFormat),
     Write(IdWriter),
 }
 
@@ -100,7 +109,7 @@ impl Handshake {
     pub fn advance(&mut self, socket: &mut (impl Read + Write)) -> Poll<Result<(), Failure>> {
         ready!(polled(self.session.handshake(socket))).map_err(Failure::of_tls)?;
         match &mut self.ids {
-            IdStep::None => Poll::Ready(Ok(())),
+            IdStep::None | IdStep::Unissued(_) => Poll::Ready(Ok(())),
             IdStep::Read(reader, ..) => read_id(reader, &mut self.session, socket),
             IdStep::Write(writer) => {
                 while writer.has_remaining() {
@@ -116,6 +125,19 @@ impl Handshake {
         }
     }
 
+    /// Returns the SHA-256 fingerprint of the peer's certificate, if TLS is over and has verified one.
+    #[must_use]
+    pub fn peer_certificate(&self) -> Option<[u8; 32]> {
+        self.session.peer_fingerprint().map(|fingerprint| *fingerprint.as_bytes())
+    }
+
+    /// Goes on with sending this id. Only a server has an id to send.
+    pub fn send_id(&mut self, id: ConnId) {
+        if let IdStep::Unissued(format) = self.ids {
+            self.ids = IdStep::Write(IdWriter::new(format, id));
+        }
+    }
+
     /// Returns the result, once [`advance`](Self::advance) has been ready.
     ///
     /// # Errors
@@ -124,6 +146,7 @@ impl Handshake {
     pub fn finish(self) -> Result<Established, Failure> {
         let Self { session, ids } = self;
         let (id, surplus) = match ids {
+            IdStep::Unissued(_) => return Err(Failure::of_id(ErrorKind::NotConnected.into())),
             IdStep::None | IdStep::Write(_) => (None, Bytes::new()),
             IdStep::Read(mut reader, format, detector) => {
                 let (id, surplus) = (reader.end()?, reader.into_surplus());
@@ -182,6 +205,9 @@ pub enum Failure {
     /// The peer sent something other than an id.
     #[error("{0}")]
     Id(#[from] IdError),
+    /// The peer was not admitted, although its handshake was over.
+    #[error("the peer was turned away: {0}")]
+    Rejected(#[from] Rejected),
     /// The connection broke before the id had arrived.
     #[error("the transport failed during the id exchange: {0}")]
     IdTransport(#[source] io::Error),
@@ -194,9 +220,11 @@ impl Failure {
         match self {
             Self::Tls(_) | Self::NoTls(_) => HandshakeFailure::Tls,
             Self::Id(_) => HandshakeFailure::Id,
-            Self::Dial(_) | Self::Options(_) | Self::TlsTransport(_) | Self::IdTransport(_) => {
-                HandshakeFailure::Transport
-            }
+            Self::Dial(_)
+            | Self::Options(_)
+            | Self::TlsTransport(_)
+            | Self::Rejected(_)
+            | Self::IdTransport(_) => HandshakeFailure::Transport,
         }
     }
 

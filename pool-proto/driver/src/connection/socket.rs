@@ -8,16 +8,19 @@ use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpListener};
 use std::sync::Arc;
 
+use pool_proto::Accepting;
 use socket2::{Domain, Protocol, SockRef, Type};
 
-use super::handshake::{Established, Failure, Handshake};
+use super::handshake::{Acceptor, Established, Failure, Handshake};
 use super::keep_alive::KeepAlive;
 use super::shared_socket::{SharedSocket, Socket};
+use crate::pool::PoolAttempt;
 use crate::runtime::{Direction, Runtime};
 
 /// The length of a listener's queue of peers to accept. With the usual 128, a few clients that fill
-/// their pools at once overflow it, and each dropped connection costs its client a second.
-pub(crate) const BACKLOG: u32 = 1024;
+/// their pools at once overflow it, and each dropped connection costs its client a second. With 1,024,
+/// a crowd of strangers does. Linux cuts it to `net.core.somaxconn`, by default 4,096.
+pub(crate) const BACKLOG: u32 = 4096;
 
 /// A TCP socket as the kernel sees it, past any reactor. A runtime hands it out for its own stream
 /// type.
@@ -119,6 +122,11 @@ impl<N: Runtime> TcpSocket<N> {
         &self.stream
     }
 
+    /// Ready when data or EOF has arrived. Reads nothing.
+    fn poll_first_byte(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        N::poll_io(&self.stream, cx, Direction::Read, || N::kernel(&self.stream).peek())
+    }
+
     /// Returns the socket for reads and writes that register the waker of `cx` with the reactor where
     /// they would block.
     pub const fn polled<'a, 'c>(&'a self, cx: &'a mut Context<'c>) -> Polled<'a, 'c, N> {
@@ -126,14 +134,38 @@ impl<N: Runtime> TcpSocket<N> {
     }
 }
 
-/// Sets the options of a connected stream, and shakes hands: TLS, then the id.
+type Handshaken<N> = Result<(Arc<SharedSocket<TcpSocket<N>>>, Established), Failure>;
+
+/// Sets the options of a connected stream, and shakes hands as the client: TLS, then the id.
 pub(crate) async fn handshake<N: Runtime>(
     stream: N::TcpStream,
     keep_alive: Option<KeepAlive>,
     begin: impl FnOnce() -> Result<Handshake, Failure>,
-) -> Result<(Arc<SharedSocket<TcpSocket<N>>>, Established), Failure> {
+) -> Handshaken<N> {
     let socket = TcpSocket::<N>::share(stream.into(), keep_alive).map_err(Failure::Options)?;
     let mut handshake = begin()?;
+    poll_fn(|cx| handshake.advance(&mut socket.socket().polled(cx))).await?;
+    Ok((socket, handshake.finish()?))
+}
+
+/// Sets the options of an accepted stream, and shakes hands as the server: TLS, then the id, if the
+/// peer is admitted in between.
+pub(crate) async fn accept<N: Runtime>(
+    stream: N::TcpStream,
+    keep_alive: Option<KeepAlive>,
+    acceptor: &Acceptor,
+    attempt: &mut PoolAttempt<N, Accepting>,
+) -> Handshaken<N> {
+    let socket = TcpSocket::<N>::share(stream.into(), keep_alive).map_err(Failure::Options)?;
+    if acceptor.expects_first_byte() {
+        // Before there is a TLS session: a peer that stays silent costs no more than its socket.
+        let first_byte = poll_fn(|cx| socket.socket().poll_first_byte(cx));
+        first_byte.await.map_err(Failure::TlsTransport)?;
+        attempt.first_byte();
+    }
+    let mut handshake = acceptor.begin()?;
+    poll_fn(|cx| handshake.advance(&mut socket.socket().polled(cx))).await?;
+    handshake.send_id(attempt.admit(handshake.peer_certificate())?);
     poll_fn(|cx| handshake.advance(&mut socket.socket().polled(cx))).await?;
     Ok((socket, handshake.finish()?))
 }

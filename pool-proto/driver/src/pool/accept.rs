@@ -7,12 +7,12 @@ use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 use futures_lite::future::yield_now;
-use pool_proto::{Accepting, Backoff, ConnId, Event, Instant, Token};
+use pool_proto::{Accepting, Backoff, Event, Instant, Token};
 
 use super::driver::{PoolAttempt, PoolMachine, Supply};
 use crate::connection::Acceptor;
 use crate::connection::keep_alive::KeepAlive;
-use crate::connection::socket::handshake;
+use crate::connection::socket::accept;
 use crate::runtime::Runtime;
 use crate::shared::{Attempt, PoolConnection, SharedMachine};
 
@@ -82,10 +82,10 @@ fn is_of_the_listener(error: &io::Error) -> bool {
 }
 
 impl<C: PoolConnection> SharedMachine<C, Accepting> {
-    /// Admits a peer. Returns the attempt of its handshake, and its id; `None` if it is rejected.
-    pub fn admit(self: &Arc<Self>, peer: SocketAddr) -> Option<(Attempt<C, Accepting>, ConnId)> {
-        match self.run(|machine, now| machine.admit(now, peer.ip())) {
-            Ok(admission) => Some((Attempt::handshake(self, admission.token), admission.id)),
+    /// Accepts a peer. Returns the attempt of its handshake; `None` if it is rejected.
+    pub fn accept(self: &Arc<Self>, peer: SocketAddr) -> Option<Attempt<C, Accepting>> {
+        match self.run(|machine, now| machine.accept(now, peer.ip())) {
+            Ok(token) => Some(Attempt::handshake(self, token)),
             Err(rejected) => {
                 tracing::debug!(%peer, %rejected, "peer rejected");
                 self.note_failure(&format_args!("{peer} was turned away: {rejected}"));
@@ -198,16 +198,17 @@ impl<N: Runtime> Supply<N, Accepting> for Listener<N> {
     ) -> (Token, impl Future<Output = ()> + Send + 'static) {
         loop {
             let (stream, peer) = self.next_peer(runtime, shared).await;
-            let Some((attempt, id)) = shared.admit(peer) else {
+            let Some(mut attempt) = shared.accept(peer) else {
                 drop(stream);
                 // Yield, so that a flood of rejected peers does not starve other tasks.
                 yield_now().await;
                 continue;
             };
             let token = attempt.token();
-            let (begun, keep_alive) = (self.acceptor.begin(id), self.keep_alive);
+            let (acceptor, keep_alive) = (self.acceptor.clone(), self.keep_alive);
             let task = async move {
-                attempt.complete(handshake::<N>(stream, keep_alive, || begun).await);
+                let outcome = accept::<N>(stream, keep_alive, &acceptor, &mut attempt).await;
+                attempt.complete(outcome);
             };
             return (token, task);
         }

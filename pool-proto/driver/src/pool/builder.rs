@@ -209,7 +209,8 @@ impl<N: Runtime> PoolBuilder<N, Accepting> {
 
     fn listen_on(self, socket: ListeningSocket<N>) -> Result<Pool<N, Accepting>, BuildError> {
         let config = self.config.map_or_else(|| ServerConfig::builder().build(), Ok)?;
-        let config = config.or_entropy(entropy()?);
+        let certificates = self.tls.as_ref().is_some_and(|tls| tls.authenticates_clients());
+        let config = config.or_entropy(entropy()?).with_certificates(certificates);
         let local_addr = N::kernel_listener(&socket.listener).local_addr().ok();
         let acceptor = Acceptor::new(self.tls, config.id_format());
         let supply = Listener::new(socket, acceptor, self.keep_alive);

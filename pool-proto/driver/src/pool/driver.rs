@@ -18,9 +18,9 @@ use crate::runtime::Runtime;
 use crate::shared::{Attempt, Command, SharedMachine};
 
 /// The connections of a pool on runtime `N`.
-pub(super) type PoolConnectionOf<N> = Box<Connection<TcpSocket<N>>>;
+pub(crate) type PoolConnectionOf<N> = Box<Connection<TcpSocket<N>>>;
 pub(super) type PoolMachine<N, R> = SharedMachine<PoolConnectionOf<N>, R>;
-pub(super) type PoolAttempt<N, R> = Attempt<PoolConnectionOf<N>, R>;
+pub(crate) type PoolAttempt<N, R> = Attempt<PoolConnectionOf<N>, R>;
 
 /// Held by everything that runs for a pool: the pool has ended when all clones are dropped.
 #[derive(Clone, Debug)]

@@ -3,11 +3,11 @@
 use core::fmt;
 use std::sync::Arc;
 
-use pool_proto::{CheckResult, ConnId, Event, HandshakeFailure, Role, Token};
+use pool_proto::{Accepting, CheckResult, ConnId, Event, HandshakeFailure, Rejected, Role, Token};
 
 use super::{PoolConnection, SharedMachine};
 
-/// The duty to report the outcome of a dial and its handshake, or of an admitted peer's handshake.
+/// The duty to report the outcome of a dial and its handshake, or of an accepted peer's handshake.
 /// Dropped before the end (its task was aborted, or the user's dialer panicked), it reports a
 /// failure.
 #[must_use]
@@ -30,7 +30,7 @@ impl<C: PoolConnection, R: Role> Attempt<C, R> {
         Self { shared: Arc::clone(shared), token, stage: Stage::Dialing }
     }
 
-    /// The attempt of an [`Admission`](pool_proto::Admission).
+    /// The attempt of an [accepted](pool_proto::Server::accept) peer.
     pub fn handshake(shared: &Arc<SharedMachine<C, R>>, token: Token) -> Self {
         Self { shared: Arc::clone(shared), token, stage: Stage::Handshaking }
     }
@@ -86,6 +86,27 @@ impl<C: PoolConnection, R: Role> Attempt<C, R> {
             Stage::Handshaking => self.shared.event(Event::HandshakeFailed { token, failure }),
             Stage::Over => {}
         }
+    }
+}
+
+impl<C: PoolConnection> Attempt<C, Accepting> {
+    /// Reports that the first byte of the peer has arrived.
+    pub fn first_byte(&self) {
+        self.shared.event(Event::FirstByte { token: self.token });
+    }
+
+    /// Asks for a place in the stock, and for an id to send, when the handshake of the peer is over.
+    ///
+    /// # Errors
+    ///
+    /// As [`admit`](pool_proto::Server::admit). The attempt is over then.
+    pub fn admit(&mut self, certificate: Option<[u8; 32]>) -> Result<ConnId, Rejected> {
+        let token = self.token;
+        let admitted = self.shared.run(|machine, now| machine.admit(now, token, certificate));
+        if admitted.is_err() {
+            self.stage = Stage::Over;
+        }
+        admitted
     }
 }
 

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use pool_driver::shared::PoolConnection;
 use pool_proto::CheckResult;
 
-use crate::reading::all_of;
+use crate::reading::{all_of, read};
 use crate::rig::{Kind, Taken};
 
 /// The amount of early data at which a check stops reading; the last read may exceed it.
@@ -148,7 +148,7 @@ fn a_request_before_a_close_is_delivered_if_the_peer_is_a_pool() {
             } else {
                 taken.peer.end.end();
             }
-            let expected = if kind.has_claims() { CheckResult::Data } else { CheckResult::Closed };
+            let expected = kind.end_after("request");
             assert_eq!(check(&mut taken), expected, "{kind:?}, with close_notify: {in_good_order}");
         }
     }
@@ -161,25 +161,25 @@ fn eof_after_data_is_found_by_the_next_check() {
         taken.peer.send(b"request");
         assert_eq!(check(&mut taken), CheckResult::Data, "{kind:?}");
         taken.peer.close();
-        let expected = if kind.has_claims() { CheckResult::Data } else { CheckResult::Closed };
+        let expected = kind.end_after("request");
         assert_eq!(check(&mut taken), expected, "{kind:?}");
     }
 }
 
 #[test]
-fn a_read_error_is_a_close_even_after_data() {
+fn a_read_error_is_an_end_even_after_data() {
     for kind in Kind::ALL {
         for data in ["", "request"] {
             let mut taken = kind.taken();
             taken.peer.send(data.as_bytes());
             taken.near.set(|kernel| kernel.read_error = Some(ErrorKind::ConnectionReset));
-            assert_eq!(check(&mut taken), CheckResult::Closed, "{kind:?}, {data:?}");
+            assert_eq!(check(&mut taken), kind.end_after(data), "{kind:?}, {data:?}");
         }
     }
 }
 
 #[test]
-fn a_reset_that_is_reported_only_once_is_a_close() {
+fn a_reset_that_is_reported_only_once_is_an_end() {
     for kind in Kind::ALL {
         for data in ["", "request"] {
             let mut taken = kind.taken();
@@ -189,19 +189,33 @@ fn a_reset_that_is_reported_only_once_is_a_close() {
             }
             let before = taken.near.get(|kernel| kernel.reads);
             taken.near.set(|kernel| kernel.peek_error = Some(ErrorKind::ConnectionReset));
-            assert_eq!(check(&mut taken), CheckResult::Closed, "{kind:?}, {data:?}");
+            assert_eq!(check(&mut taken), kind.end_after(data), "{kind:?}, {data:?}");
             assert_eq!(taken.near.get(|kernel| kernel.reads), before, "{kind:?}, {data:?}");
         }
     }
 }
 
 #[test]
-fn a_connection_that_cannot_be_watched_is_closed() {
+fn a_connection_that_cannot_be_watched_has_ended() {
     for kind in Kind::ALL {
         let mut taken = kind.taken();
         taken.peer.send(b"request");
         taken.near.set(|kernel| kernel.watch_error = Some(ErrorKind::Other));
-        assert_eq!(check(&mut taken), CheckResult::Closed, "{kind:?}");
+        assert_eq!(check(&mut taken), kind.end_after("request"), "{kind:?}");
+    }
+}
+
+#[test]
+fn data_before_a_failure_is_read_and_then_the_failure() {
+    for kind in Kind::ALL.into_iter().filter(|kind| kind.has_claims()) {
+        let mut taken = kind.taken();
+        taken.peer.send(b"request");
+        taken.near.set(|kernel| kernel.read_error = Some(ErrorKind::ConnectionReset));
+        assert_eq!(check(&mut taken), CheckResult::Finished, "{kind:?}");
+        let mut buffer = [0; 16];
+        assert_eq!(read(&mut taken.leased, &mut buffer).unwrap(), 7, "{kind:?}");
+        let error = read(&mut taken.leased, &mut buffer).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{kind:?}");
     }
 }
 

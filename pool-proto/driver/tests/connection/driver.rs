@@ -187,10 +187,10 @@ fn every_kind_of_pool_closes_idle_connections_with_its_driver() {
 fn each_admitted_peer_gets_its_own_id() {
     let pool = Pool::<Accepting>::new(false);
     let peer: SocketAddr = PEER.parse().unwrap();
-    let (first, first_id) = pool.shared().admit(peer).unwrap();
-    let (second, second_id) = pool.shared().admit(peer).unwrap();
-    assert_ne!((first.token(), first_id), (second.token(), second_id));
-    assert_ne!(first_id, second_id);
+    let mut first = pool.shared().accept(peer).unwrap();
+    let mut second = pool.shared().accept(peer).unwrap();
+    assert_ne!(first.token(), second.token());
+    assert_ne!(first.admit(None).unwrap(), second.admit(None).unwrap());
     assert_eq!(pool.shared().stats().handshaking, 2);
     assert_eq!(last_failure(&pool), "");
 }
@@ -199,17 +199,21 @@ fn each_admitted_peer_gets_its_own_id() {
 fn a_rejected_peer_is_reported() {
     let pool = Pool::<Accepting>::new(false);
     let stranger: SocketAddr = "198.51.100.1:99".parse().unwrap();
-    assert!(pool.shared().admit(stranger).is_none());
+    assert!(pool.shared().accept(stranger).is_none());
     assert_eq!(
         last_failure(&pool),
         "198.51.100.1:99 was turned away: 198.51.100.1 is not on the allow list; add it if it is \
          one of yours"
     );
     let peer: SocketAddr = PEER.parse().unwrap();
-    let _two = (pool.shared().admit(peer), pool.shared().admit(peer));
-    assert!(pool.shared().admit(peer).is_none());
-    assert!(last_failure(&pool).starts_with(&format!("{PEER} was turned away: 2 handshakes")));
-    assert_eq!(pool.shared().stats().handshaking, 2);
+    let mut attempts: Vec<_> = (0..4).map(|_| pool.shared().accept(peer).unwrap()).collect();
+    for attempt in &mut attempts {
+        attempt.admit(None).unwrap();
+    }
+    assert!(pool.shared().accept(peer).is_none());
+    let failure = format!("{PEER} was turned away: 4 connections are ready already");
+    assert!(last_failure(&pool).starts_with(&failure));
+    assert_eq!(pool.shared().stats().handshaking, 4);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use pool_proto::{ConnId, HandshakeFailure, IdExchange, IdFormat};
 use rustls::pki_types::ServerName;
 
 use crate::peer::{CLIENT_TLS, Peer, SERVER_TLS, complete};
-use crate::rig::{client_side, server_side};
+use crate::rig::{begin_as, client_side, server_side};
 use crate::wire::End;
 
 fn client() -> Handshake {
@@ -18,7 +18,7 @@ fn client() -> Handshake {
 }
 
 fn server() -> Handshake {
-    server_side(true, IdFormat::Hex8).begin(ConnId::ZERO).unwrap()
+    begin_as(&server_side(true, IdFormat::Hex8), ConnId::ZERO)
 }
 
 /// Returns a handshake of each role, with a matching peer.
@@ -147,7 +147,7 @@ fn a_client_whose_certificate_is_refused_gets_an_alert() {
     let demanding = ServerTls::self_signed().unwrap().require_client_certificates(roots).unwrap();
     let (near, far) = End::pair();
     let side = Acceptor::new(Some(demanding), IdFormat::Hex8);
-    let mut handshake = side.begin(ConnId::ZERO).unwrap();
+    let mut handshake = begin_as(&side, ConnId::ZERO);
     let mut peer = Peer::tls_client(far, &CLIENT_TLS);
     let failure = complete(&mut handshake, &near, &mut peer).unwrap_err();
     assert!(matches!(failure, Failure::Tls(_)), "{failure}");
@@ -174,6 +174,6 @@ fn a_configuration_that_rustls_rejects_is_a_tls_failure() {
     let mut config = (**SERVER_TLS.config()).clone();
     config.max_fragment_size = Some(1);
     let side = Acceptor::new(Some(ServerTls::custom(Arc::new(config))), IdFormat::Hex8);
-    let failure = side.begin(ConnId::ZERO).err().expect("a failure");
+    let failure = side.begin().err().expect("a failure");
     assert!(matches!(failure, Failure::Tls(_)), "{failure}");
 }

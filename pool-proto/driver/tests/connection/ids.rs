@@ -8,7 +8,7 @@ use pool_driver::connection::{Failure, Handshake, Socket};
 use pool_proto::{ConnId, HandshakeFailure, IdError, IdExchange, IdFormat, IdWriter};
 
 use crate::peer::{CLIENT_TLS, Peer, complete};
-use crate::rig::{client_side, server_peer, server_side};
+use crate::rig::{begin_as, client_side, server_peer, server_side};
 use crate::wire::End;
 
 const ID: ConnId = ConnId::from_bytes([0x0a, 0x1b, 0x2c, 0x3d]);
@@ -30,7 +30,7 @@ fn reading(tls: bool, format: IdFormat) -> (Handshake, End, Peer) {
 /// Returns the handshake of a server that writes an id, and its peer.
 fn writing(tls: bool, format: IdFormat) -> (Handshake, End, Peer) {
     let (near, far) = End::pair();
-    let handshake = server_side(tls, format).begin(ID).unwrap();
+    let handshake = begin_as(&server_side(tls, format), ID);
     let peer = if tls { Peer::tls_client(far, &CLIENT_TLS) } else { Peer::plain(far) };
     (handshake, near, peer)
 }

@@ -9,7 +9,7 @@ use pool_proto::{ConnId, Dialing, IdExchange, IdFormat};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
 
 use crate::peer::Peer;
-use crate::rig::{Pool, Side as _};
+use crate::rig::{Pool, Side as _, begin_as};
 use crate::wire::End;
 
 fn identity() -> Identity {
@@ -29,7 +29,7 @@ fn failures(client: ClientTls, server: ServerTls) -> (Failure, Failure) {
     let (near, far) = End::pair();
     let mut client = Connector::new(Some(client), IdExchange::default()).begin().unwrap();
     let acceptor = Acceptor::new(Some(server), IdFormat::Hex8);
-    let mut server = acceptor.begin(ConnId::ZERO).unwrap();
+    let mut server = begin_as(&acceptor, ConnId::ZERO);
     let (mut of_client, mut of_server) = (None, None);
     for _ in 0..100 {
         failed(&mut client, &near, &mut of_client);

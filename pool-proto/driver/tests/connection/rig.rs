@@ -15,8 +15,8 @@ use pool_driver::connection::{
 };
 use pool_driver::shared::{Acquire, AcquireError, Attempt, Command, Leased, SharedMachine};
 use pool_proto::{
-    Accepting, AllowList, Client, ClientConfig, CloseReason, Dialing, IdExchange, IdFormat,
-    Instant, PutError, Role, Server, ServerConfig, Stats, Token,
+    Accepting, AllowList, CheckResult, Client, ClientConfig, CloseReason, ConnId, Dialing,
+    IdExchange, IdFormat, Instant, PutError, Role, Server, ServerConfig, Stats, Token,
 };
 
 use crate::peer::{CLIENT_TLS, Peer, SERVER_TLS, complete};
@@ -155,6 +155,13 @@ pub(crate) fn server_side(tls: bool, format: IdFormat) -> Acceptor {
     Acceptor::new(tls.then(|| SERVER_TLS.clone()), format)
 }
 
+/// The handshake of a peer that will be admitted with this id.
+pub(crate) fn begin_as(acceptor: &Acceptor, id: ConnId) -> Handshake {
+    let mut handshake = acceptor.begin().unwrap();
+    handshake.send_id(id);
+    handshake
+}
+
 impl Side for Dialing {
     fn shared(clock: ManualClock, ids: IdExchange) -> Arc<Ends<Self>> {
         let config = ClientConfig::builder()
@@ -190,7 +197,7 @@ impl Side for Accepting {
         let config = ServerConfig::builder()
             .seed(1)
             .capacity(4)
-            .max_handshakes(2)
+            .max_handshakes(8)
             .allow("192.0.2.0/24".parse::<AllowList>().unwrap())
             .idle_timeout(None)
             .max_lifetime(None)
@@ -200,8 +207,10 @@ impl Side for Accepting {
 
     fn begin(pool: &mut Pool<Self>) -> (Attempt<Box<Connection<End>>, Self>, Handshake) {
         let peer: SocketAddr = PEER.parse().unwrap();
-        let (attempt, id) = pool.shared().admit(peer).expect("a peer may come in");
-        (attempt, server_side(pool.tls, IdFormat::Hex8).begin(id).unwrap())
+        let mut attempt = pool.shared().accept(peer).expect("a peer may come in");
+        let mut handshake = server_side(pool.tls, IdFormat::Hex8).begin().unwrap();
+        handshake.send_id(attempt.admit(None).expect("there is a place for it"));
+        (attempt, handshake)
     }
 
     fn peer(far: End, tls: bool, _ids: IdExchange) -> Peer {
@@ -296,6 +305,14 @@ impl Kind {
     /// Returns whether data from the peer claims a connection.
     pub(crate) fn has_claims(self) -> bool {
         !matches!(self, Self::PlainWithoutIds | Self::TlsWithoutIds)
+    }
+
+    /// Returns what a check finds of a connection that has ended after this data.
+    pub(crate) fn end_after(self, data: &str) -> CheckResult {
+        match self.has_claims() && !data.is_empty() {
+            true => CheckResult::Finished,
+            false => CheckResult::Closed,
+        }
     }
 
     pub(crate) fn is_tls(self) -> bool {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::task::Wake;
 
-use pool_driver::shared::{Leased, ReadinessWaker};
+use pool_driver::shared::{Attempt, Leased, ReadinessWaker};
 use pool_proto::{CheckResult, CloseReason, Event, Refusal, Rejected};
 
 use crate::rig::{Counter, Plan, Task, client, filled, ms, server};
@@ -139,19 +139,19 @@ fn peers_are_admitted_through_the_shared_machine() {
     let driver = Counter::new(rig.guard());
     rig.turn();
     assert!(crate::driver::poll_work(&rig, &driver).is_pending());
-    let admission = rig.shared.run(|machine, now| machine.admit(now, address)).unwrap();
+    let token = rig.shared.run(|machine, now| machine.accept(now, address)).unwrap();
     assert_eq!((rig.stats().handshaking, driver.wakes()), (1, 1));
+    let mut attempt = Attempt::handshake(&rig.shared, token);
+    let id = attempt.admit(None).unwrap();
     assert_eq!(
-        rig.shared.run(|machine, now| machine.admit(now, address)),
+        rig.shared.run(|machine, now| machine.accept(now, address)),
         Err(Rejected::CapacityReached { limit: 1 })
     );
-    let connection = rig.book.open();
-    let token = admission.token;
-    rig.shared.event(Event::Established { token, connection, id: None });
-    assert_eq!(rig.by_id(admission.id).take().id(), admission.id);
+    attempt.established(rig.book.open(), None);
+    assert_eq!(rig.by_id(id).take().id(), id);
     rig.close();
     assert_eq!(
-        rig.shared.run(|machine, now| machine.admit(now, address)),
+        rig.shared.run(|machine, now| machine.accept(now, address)),
         Err(Rejected::PoolClosed)
     );
 }

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use super::{CLOSED, NEW, name};
 use crate::state::{EDGES, Edge};
 use crate::{
-    Acquired, Action, CheckResult, Client, ClientConfig, Collected, ConnId, Event,
+    Accepting, Acquired, Action, CheckResult, Client, ClientConfig, Collected, ConnId, Event,
     HandshakeFailure, Instant, Lease, Machine, Role, Server, ServerConfig, Token, WaiterId,
 };
 
@@ -175,6 +175,24 @@ impl<R: Role> Walk<R> {
     }
 }
 
+impl Walk<Accepting> {
+    /// A peer that may get through its handshake.
+    fn peer(&mut self, address: IpAddr) {
+        let Ok(token) = self.machine.accept(self.now, address) else { return };
+        self.tokens.push(token);
+        if self.random.u8(0..3) > 0 {
+            self.event(Event::FirstByte { token });
+        }
+        if self.random.u8(0..8) == 0 {
+            return;
+        }
+        if let Ok(id) = self.machine.admit(self.now, token, None) {
+            self.ids.push(id);
+            self.handshake(token, None);
+        }
+    }
+}
+
 fn edges_taken() -> BTreeSet<(String, String)> {
     TAKEN.with_borrow(|taken| named(taken))
 }
@@ -204,10 +222,7 @@ fn random_walks_take_every_edge_of_the_table() {
             client.step();
             if server.random.u8(0..3) == 0 {
                 let peer = IpAddr::from([10, 0, 0, server.random.u8(..)]);
-                if let Ok(admission) = server.machine.admit(server.now, peer) {
-                    server.ids.push(admission.id);
-                    server.handshake(admission.token, None);
-                }
+                server.peer(peer);
             }
             server.step();
         }

@@ -124,6 +124,8 @@ fn settings(choices: &mut Choices<'_>) -> Setup {
         max_handshakes: number(choices),
         max_per_source: choices.flag().then(|| number(choices)),
         listed: false,
+        first_byte_timeout: span(choices),
+        certificates: choices.flag(),
     }
 }
 
@@ -158,6 +160,7 @@ fn server_is_sound(setup: &Setup) -> bool {
         && (1..=setup.max_connections).contains(&setup.capacity.1)
         && (1..=MAX_HANDSHAKES).contains(&setup.max_handshakes)
         && setup.max_per_source != Some(0)
+        && is_a_period(setup.first_byte_timeout)
 }
 
 // --- what the machines do -----------------------------------------------------------------------
@@ -204,10 +207,14 @@ fn run_server(setup: &Setup, choices: &mut Choices<'_>) {
     for _ in 0..MOST_STEPS {
         match choices.byte() {
             0..50 => {
-                let _ = pool.admit(choices.of(["10.0.0.1", "10.0.0.2", "2001:db8::1"]));
+                let address = choices.of(["10.0.0.1", "10.0.0.2", "2001:db8::1"]);
+                match choices.byte() {
+                    0..50 => drop(pool.accept(address)),
+                    _ => drop(pool.admit(address)),
+                }
             }
             50..80 => {
-                if let Some(token) = pool.handshaking().first().copied() {
+                if let Some(token) = pool.admitted().first().copied() {
                     pool.established(token, None);
                 }
             }

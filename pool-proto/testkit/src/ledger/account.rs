@@ -1,8 +1,8 @@
 //! Entries: connections that go into the machine and come out, and their holders.
 
 use pool_proto::{
-    Acquired, Action, Admission, CloseReason, Collected, ConnId, Event, PutError, State, Stock,
-    Token, WaitOutcome,
+    Acquired, Action, CloseReason, Collected, ConnId, Event, PutError, State, Stock, Token,
+    WaitOutcome,
 };
 
 use super::lives::{Holder, Source};
@@ -21,13 +21,20 @@ impl Ledger {
             Call::Event(Event::Dialed { token } | Event::DialFailed { token }) => {
                 (token, &[Dialing])
             }
-            Call::Event(
-                Event::Established { token, .. } | Event::HandshakeFailed { token, .. },
-            ) => (token, &[Handshaking]),
+            Call::Event(Event::FirstByte { token }) => (token, &[Accepted]),
+            Call::Event(Event::Established { token, .. }) => match self.side {
+                Side::Client => (token, &[Handshaking]),
+                Side::Server => (token, &[Admitted]),
+            },
+            Call::Event(Event::HandshakeFailed { token, .. }) => {
+                (token, &[Accepted, Handshaking, Admitted])
+            }
+            // A closed pool does not look at the token.
+            Call::Admit(token, _) if !self.closed => (token, &[Accepted, Handshaking]),
             Call::Event(Event::Checked { token, .. }) => (token, &[Checking]),
             Call::Event(Event::Closed { token }) => (token, &[Pooled, Checking, Leased]),
             Call::Event(Event::Readable { token }) => {
-                (token, &[Dialing, Handshaking, Pooled, Checking, Leased])
+                (token, &[Dialing, Accepted, Handshaking, Admitted, Pooled, Checking, Leased])
             }
             Call::Event(Event::AcceptEnded) => return self.side == Side::Server,
             Call::Put(token, _) | Call::PutDrained(token, ..) | Call::Reject(token, ..) => {
@@ -62,6 +69,10 @@ impl Ledger {
                 Ok(())
             }
             Call::Event(Event::Dialed { token }) => {
+                self.lives.relocate(token, Place::Handshaking);
+                Ok(())
+            }
+            Call::Event(Event::FirstByte { token }) => {
                 self.lives.relocate(token, Place::Handshaking);
                 Ok(())
             }
@@ -178,8 +189,23 @@ impl Ledger {
                 ensure!(*put == expected, "5: only a lease is put back", "{call:?}: {put:?}");
                 Ok(())
             }
-            (Call::Admit(address), Answer::Admitted(admitted)) => {
-                self.check_admission(Source::of(*address), admitted)
+            (Call::Accept(address), Answer::Accepted(accepted)) => {
+                let peer = Source::of(*address);
+                self.check_admission(peer, accepted.as_ref().map(drop).map_err(|error| *error))
+            }
+            (Call::Admit(token, certificate), Answer::Admitted(admitted)) => {
+                let source = self.life(*token).and_then(|life| life.source);
+                match certificate.map(Source::with_certificate).or(source) {
+                    Some(peer) if self.step.fitted => {
+                        let verdict = admitted.as_ref().map(drop).map_err(|error| *error);
+                        self.check_admission(peer, verdict)?;
+                        if let Some(life) = self.lives.get_mut(*token) {
+                            life.peer = Some(peer);
+                        }
+                    }
+                    _ => ensure!(admitted.is_err(), "9: a stale peer is not admitted", "{token:?}"),
+                }
+                Ok(())
             }
             (_, Answer::Count(count)) => {
                 let whole =
@@ -196,6 +222,14 @@ impl Ledger {
     }
 
     pub(super) fn enter_action(&mut self, call: &Call, action: &Did) -> Verdict {
+        if matches!(call, Call::Accept(_)) {
+            let handshake = matches!(
+                action,
+                Action::Abort { token, reason: CloseReason::HandshakeEvicted }
+                    if matches!(self.place(*token), Some(Place::Accepted | Place::Handshaking))
+            );
+            ensure!(handshake, "2: a handshake costs nothing proven", "{action:?}");
+        }
         match *action {
             Action::Dial { token } => {
                 ensure!(!self.closed, "8: no dial after close", "{action:?}");
@@ -228,7 +262,13 @@ impl Ledger {
             }
             Action::Abort { token, reason } => {
                 let place = self.place(token);
-                let outside = [Place::Dialing, Place::Handshaking, Place::Leased];
+                let outside = [
+                    Place::Dialing,
+                    Place::Accepted,
+                    Place::Handshaking,
+                    Place::Admitted,
+                    Place::Leased,
+                ];
                 let right = place.is_some_and(|place| outside.contains(&place));
                 ensure!(
                     right,
@@ -247,13 +287,21 @@ impl Ledger {
     /// New connections and ids, after the actions: an eviction makes room for the id, too.
     pub(super) fn enter_names(&mut self, call: &Call, answer: &Answer) -> Verdict {
         match (call, answer) {
-            (Call::Admit(address), Answer::Admitted(Ok(Admission { token, id }))) => {
+            (Call::Accept(address), Answer::Accepted(Ok(token))) => {
+                self.begins(*token, State::Accepted, Some(Source::of(*address)))
+            }
+            (Call::Admit(token, _), Answer::Admitted(Ok(id))) => {
                 self.counts.admitted += 1;
                 let control = self.setup.control_connection;
                 let named = control || *id != ConnId::ZERO;
                 ensure!(named, "4: the zero id is the control connection's", "{token:?}");
-                self.begins(*token, State::Handshaking, Some(Source::of(*address)))?;
+                self.lives.relocate(*token, Place::Admitted);
                 self.name(*token, *id)
+            }
+            (Call::Admit(token, _), Answer::Admitted(Err(_)))
+                if self.step.fitted && !self.closed =>
+            {
+                self.ends(*token, CloseReason::Rejected)
             }
             (Call::Event(Event::Established { token, id: Some(id), .. }), _)
                 if self.step.fitted && self.life(*token).is_some() =>

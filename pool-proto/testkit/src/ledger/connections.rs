@@ -19,7 +19,7 @@ impl Ledger {
             (self.lives.count(Place::Leased), self.lives.count(Place::Checking));
         for (name, counted, told) in [
             ("dialing", self.lives.count(Place::Dialing), stats.dialing),
-            ("handshaking", self.lives.count(Place::Handshaking), stats.handshaking),
+            ("handshaking", self.handshakes(), stats.handshaking),
             ("leased", leased, stats.leased.min(leased)),
             ("checking", checking, stats.returning.min(checking)),
             ("idle", pool.idle(), stats.idle),
@@ -57,6 +57,9 @@ impl Ledger {
             ("dial failures", totals.dial_failures, ended(CloseReason::DialFailed)),
             ("dial timeouts", totals.dial_timeouts, ended(CloseReason::DialTimeout)),
             ("handshake failures", failures, handshakes),
+            ("silent", totals.silent, ended(CloseReason::Silent)),
+            ("handshakes evicted", totals.handshakes_evicted, ended(CloseReason::HandshakeEvicted)),
+            ("replaced", totals.replaced, ended(CloseReason::Replaced)),
             ("handshake timeouts", totals.handshake_timeouts, ended(CloseReason::HandshakeTimeout)),
             ("duplicate ids", totals.duplicate_ids, ended(CloseReason::DuplicateId)),
             ("closed by the peer", totals.peer_closed, ended(CloseReason::PeerClosed)),
@@ -206,6 +209,7 @@ impl Ledger {
         let right = match reason {
             _ if self.large => true,
             CloseReason::DialTimeout
+            | CloseReason::Silent
             | CloseReason::HandshakeTimeout
             | CloseReason::IdleTimeout
             | CloseReason::DrainTimeout => due.is_some_and(|due| due <= self.seen),

@@ -8,7 +8,9 @@ use crate::setup::Side;
 pub fn is_edge(side: Side, (from, to): Edge) -> bool {
     let owner = match (from, to) {
         (Some(State::Dialing), _) | (_, Some(State::Dialing)) => side == Side::Client,
-        (None, Some(State::Handshaking)) => side == Side::Server,
+        (Some(State::Accepted | State::Admitted), _)
+        | (_, Some(State::Accepted | State::Admitted)) => side == Side::Server,
+        (Some(State::Handshaking), Some(_)) => side == Side::Client,
         _ => true,
     };
     owner && EDGES.contains(&(from, to))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pool_proto::{Admission, Rejected, State, Stats, Tuning};
+use pool_proto::{CloseReason, Rejected, State, Stats, Tuning};
 
 use super::lives::Source;
 use super::{Ledger, Life, Place};
@@ -13,17 +13,18 @@ impl Ledger {
     /// 2: supply within capacity and limits.
     pub(super) fn check_limits(&self, stats: &Stats) -> Verdict {
         let setup = &self.setup;
-        let (all, most) = (self.lives.len() - stats.finished, setup.max_connections);
+        let unproven = self.unproven();
+        let (all, most) = (self.lives.len() - stats.finished - unproven, setup.max_connections);
         // A finished connection that is leased counts again: only then there may be more.
         let began = self.step.began;
         ensure!(!began || all <= most, "2: no more than max_connections", "{all} for {most}");
         let (idle, most) = (stats.idle, setup.capacity.1);
         ensure!(idle <= most, "2: stock within capacity", "{idle} for {most}");
-        let ready = stats.handshaking + stats.idle;
+        let ready = stats.handshaking - unproven + stats.idle;
         if self.side == Side::Server {
             ensure!(ready <= most, "2: ready connections of a server", "{ready} for {most}");
-            let (now, most) = (stats.handshaking, setup.max_handshakes);
-            ensure!(now <= most, "2: a server's handshakes", "{now} for {most}");
+            let most = setup.max_handshakes;
+            ensure!(unproven <= most, "2: a server's handshakes", "{unproven} for {most}");
         }
         if self.step.dialled > 0 {
             let granted = stats.leased - self.lives.count(Place::Leased);
@@ -37,73 +38,79 @@ impl Ledger {
         Ok(())
     }
 
-    /// 2: an admission, or why there is none, before its evictions are entered.
-    pub(super) fn check_admission(
-        &self,
-        source: Source,
-        admitted: &Result<Admission, Rejected>,
-    ) -> Verdict {
+    /// A server's handshakes, whose peers may be anybody.
+    fn unproven(&self) -> u32 {
+        match self.side {
+            Side::Client => 0,
+            Side::Server => {
+                self.lives.count(Place::Accepted) + self.lives.count(Place::Handshaking)
+            }
+        }
+    }
+
+    /// All handshakes.
+    pub(super) const fn handshakes(&self) -> u32 {
+        let lives = &self.lives;
+        lives.count(Place::Accepted)
+            + lives.count(Place::Handshaking)
+            + lives.count(Place::Admitted)
+    }
+
+    /// 2: whether a peer is let in, before the evictions are entered.
+    pub(super) fn check_admission(&self, peer: Source, verdict: Result<(), Rejected>) -> Verdict {
         // Where there are many to be counted, they are not.
         if self.large {
             return Ok(());
         }
-        let outside = |life: &Life| matches!(life.state, State::Leased | State::Finished);
-        let theirs = |life: &&Life| life.source == Some(source) && !outside(life);
-        let held = self.lives.iter().filter(theirs).count();
+        let held = self.held_by(peer);
         let full = self.setup.max_per_source.is_some_and(|most| held >= most as usize);
-        match admitted {
-            Ok(admission) => {
-                ensure!(!self.closed, "8: nobody is admitted after close", "{admission:?}");
-                ensure!(!full, "2: no more than max_per_source of a source", "it holds {held}");
+        // Before its handshake, a peer may have a certificate that holds nothing.
+        let known = self.step.admits || !self.setup.certificates;
+        match verdict {
+            Ok(()) => {
+                ensure!(!self.closed, "8: nobody is admitted after close", "{peer:?}");
+                ensure!(
+                    !full || !known,
+                    "2: no more than max_per_source of a peer",
+                    "it holds {held}"
+                );
                 Ok(())
             }
             Err(Rejected::SourceFull { .. }) => {
-                ensure!(full, "2: no more than max_per_source of a source", "it holds only {held}");
+                ensure!(full, "2: no more than max_per_source of a peer", "it holds only {held}");
                 Ok(())
             }
             Err(Rejected::PoolClosed | Rejected::NotAllowed { .. }) => Ok(()),
             Err(rejected) => {
-                ensure!(!full, "2: a full source is turned away for that", "{rejected:?}");
+                ensure!(!full, "2: a full peer is turned away for that", "{rejected:?}");
                 match rejected {
                     Rejected::CapacityReached { .. } => {
-                        let evictable = [State::Handshaking, State::Idle, State::Resting];
-                        self.check_no_lockout(source, held, &evictable)
+                        self.check_no_lockout(peer, held, &[State::Idle, State::Resting])
                     }
                     Rejected::ConnectionsReached { .. } => {
-                        let evictable =
-                            [State::Handshaking, State::Idle, State::Resting, State::Claimed];
-                        self.check_no_lockout(source, held, &evictable)
+                        let evictable = [State::Idle, State::Resting, State::Claimed];
+                        self.check_no_lockout(peer, held, &evictable)
                     }
-                    Rejected::HandshakesReached { .. } => self.check_no_blocked_door(source),
                     _ => Ok(()),
                 }
             }
         }
     }
 
-    /// Turned away for want of a handshake: no other source has two more of them under way.
-    fn check_no_blocked_door(&self, source: Source) -> Verdict {
-        let handshakes = |of: Option<Source>| {
-            let theirs = |life: &&Life| life.source == of && life.state == State::Handshaking;
-            self.lives.iter().filter(theirs).count()
-        };
-        let own = handshakes(Some(source));
-        for heavy in self.lives.iter() {
-            let count = handshakes(heavy.source);
-            ensure!(
-                count < own + 2,
-                "2: no source locks out another",
-                "{source:?} with {own} handshakes is turned away, {:?} has {count}",
-                heavy.source
-            );
-        }
-        Ok(())
+    /// How many connections a peer holds: past their handshakes, and neither leased nor finished.
+    fn held_by(&self, peer: Source) -> usize {
+        let outside = |life: &Life| matches!(life.state, State::Leased | State::Finished);
+        self.lives.iter().filter(|life| life.peer == Some(peer) && !outside(life)).count()
     }
 
-    /// Turned away for want of a place: no other source holds two more, of which one is `evictable`.
-    fn check_no_lockout(&self, source: Source, held: usize, evictable: &[State]) -> Verdict {
-        let finished = |life: &Life| matches!(life.state, State::Leased | State::Finished);
-        let outside = |life: &&Life| finished(life) || life.state == State::Claimed;
+    /// Turned away for want of a place: no other peer holds two more, of which one is `evictable`; and
+    /// this peer has none to be replaced, unused for a second, or has lately replaced as many as it holds.
+    fn check_no_lockout(&self, peer: Source, held: usize, evictable: &[State]) -> Verdict {
+        let uncounted = [State::Accepted, State::Handshaking].map(|state| (Side::Server, state));
+        let outside = |life: &&Life| {
+            matches!(life.state, State::Leased | State::Finished | State::Claimed)
+                || uncounted.contains(&(self.side, life.state))
+        };
         let supply = self.lives.iter().filter(|life| !outside(life)).count();
         if supply > self.setup.capacity.1 as usize {
             // Connections that were put back for waiters, and are being drained, come on top; one
@@ -111,13 +118,21 @@ impl Ledger {
             return Ok(());
         }
         for heavy in self.lives.iter().filter(|life| evictable.contains(&life.state)) {
-            let theirs = |life: &&Life| life.source == heavy.source && !finished(life);
-            let count = self.lives.iter().filter(theirs).count();
+            let Some(of) = heavy.peer else { continue };
+            let count = self.held_by(of);
             ensure!(
                 count < held + 2,
-                "2: no source locks out another",
-                "{source:?} with {held} is turned away, {:?} has {count}",
-                heavy.source
+                "2: no peer locks out another",
+                "{peer:?} with {held} is turned away, {of:?} has {count}"
+            );
+            let replaced = self.counts.ends.of(CloseReason::Replaced);
+            ensure!(
+                of != peer
+                    || heavy.state == State::Claimed
+                    || heavy.since + Duration::from_secs(1) > self.seen
+                    || replaced >= held as u64,
+                "2: a peer comes back in place of its old connections",
+                "{peer:?} with {held} is turned away, and {replaced} were replaced"
             );
         }
         Ok(())

@@ -9,13 +9,15 @@ use pool_proto::{CheckKind, ConnId, Instant, State, Token};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     Dialing,
+    Accepted,
     Handshaking,
+    Admitted,
     Pooled,
     Checking,
     Leased,
 }
 
-const PLACES: usize = 5;
+const PLACES: usize = 7;
 
 /// The holder of a connection that the driver has passed to the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,16 +28,21 @@ pub(super) enum Holder {
     Nobody,
 }
 
-/// A source of peers: an IPv4 address or an IPv6 /64 network.
+/// A peer: an IPv4 address, an IPv6 /64 network, or a certificate, which three numbers tell apart here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Source(u64, bool);
+pub struct Source(u64, u8);
 
 impl Source {
     pub const fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
-            IpAddr::V6(address) => Self((address.to_bits() >> 64) as u64, true),
-            IpAddr::V4(address) => Self(address.to_bits() as u64, false),
+            IpAddr::V6(address) => Self((address.to_bits() >> 64) as u64, 6),
+            IpAddr::V4(address) => Self(address.to_bits() as u64, 4),
         }
+    }
+
+    /// The peer with this certificate.
+    pub const fn with_certificate(certificate: [u8; 32]) -> Self {
+        Self(certificate[0] as u64, 0)
     }
 }
 
@@ -55,6 +62,8 @@ pub struct Life {
     /// Its number, once it is established.
     pub connection: Option<u32>,
     pub source: Option<Source>,
+    /// Whose it is, once that is proven.
+    pub(super) peer: Option<Source>,
     born: u64,
 }
 
@@ -129,6 +138,7 @@ impl Lives {
             id: None,
             connection: None,
             source,
+            peer: None,
             born: self.born,
         })
     }

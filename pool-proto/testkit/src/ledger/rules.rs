@@ -50,6 +50,7 @@ impl Ledger {
             Answer::Acquired(Acquired::Ready(_) | Acquired::Queued(_))
                 | Answer::Stock(Stock::Ready | Stock::Queued(_))
                 | Answer::Collected(Collected::Ready(_) | Collected::Waiting)
+                | Answer::Accepted(Ok(_))
                 | Answer::Admitted(Ok(_))
                 | Answer::Put(Ok(()))
         );

@@ -64,7 +64,13 @@ impl Driver {
             Op::Close => return Some(Call::Close),
             Op::AddError => return Some(Call::AddError),
             Op::ResetError => return Some(Call::ResetError),
-            Op::Admit(number) => return (!dials).then(|| Call::Admit(peer(number))),
+            Op::Accept(number) => return (!dials).then(|| Call::Accept(peer(number))),
+            Op::Admit(whom, number) if !dials => {
+                let token = self.token(whom, &[Accepted, Handshaking])?;
+                return Some(Call::Admit(token, self.certificate(number)));
+            }
+            Op::Admit(..) => return None,
+            Op::FirstByte(whom) => Event::FirstByte { token: self.token(whom, &[Accepted])? },
             Op::Timeout(when) => {
                 let at = match when {
                     When::Now => self.now,
@@ -88,7 +94,7 @@ impl Driver {
             Op::Dialed(whom) => Event::Dialed { token: self.token(whom, &[Dialing])? },
             Op::DialFailed(whom) => Event::DialFailed { token: self.token(whom, &[Dialing])? },
             Op::Established(whom, given) => {
-                let token = self.token(whom, &[Handshaking])?;
+                let token = self.token(whom, &[if dials { Handshaking } else { Admitted }])?;
                 let id = if dials && self.ledger.setup().ids_exchanged() {
                     self.given(given)
                 } else {
@@ -97,7 +103,8 @@ impl Driver {
                 Event::Established { token, connection: self.connection(), id }
             }
             Op::HandshakeFailed(whom, failure) => {
-                Event::HandshakeFailed { token: self.token(whom, &[Handshaking])?, failure }
+                let token = self.token(whom, &[Accepted, Handshaking, Admitted])?;
+                Event::HandshakeFailed { token, failure }
             }
             Op::Readable(whom) => Event::Readable { token: self.token(whom, &[Pooled])? },
             Op::Checked(whom, result) => {
@@ -114,6 +121,11 @@ impl Driver {
             Op::AcceptEnded => Event::AcceptEnded,
         };
         Some(Call::Event(event))
+    }
+
+    /// Certificate number n of three, where peers are known by theirs.
+    fn certificate(&self, number: u8) -> Option<[u8; 32]> {
+        self.ledger.setup().certificates.then_some([number % 3; 32])
     }
 
     fn token(&self, whom: Whom, places: &[Place]) -> Option<Token> {

@@ -50,8 +50,10 @@ pub struct Connection {
     waiter: Option<WaiterId>,
     /// Client: how many failures there had been when it was dialled.
     epoch: u32,
-    /// Server: where it came from, and as which of all that joined the pool it did so last.
+    /// Server: where it came from; its peer, once that is proven; and as which of all that joined the
+    /// pool it did so last.
     source: Option<std::net::IpAddr>,
+    peer: Option<server::Peer>,
     joined: u64,
 }
 
@@ -124,7 +126,7 @@ impl Naive {
     pub fn stats(&self) -> Stats {
         let mut stats = Stats::default();
         stats.dialing = self.count(Dialing);
-        stats.handshaking = self.count(Handshaking);
+        stats.handshaking = self.count(Accepted) + self.count(Handshaking) + self.count(Admitted);
         stats.idle = self.count(Idle);
         stats.claimed = self.count(Claimed);
         stats.finished = self.count(Finished);
@@ -166,9 +168,14 @@ impl Naive {
         u32::try_from(self.all(state).count()).unwrap()
     }
 
-    /// Connections that limits count.
+    const fn dials(&self) -> bool {
+        matches!(self.supply, Supply::Dialer(_))
+    }
+
+    /// Connections that limits count: a server's handshakes have a limit of their own.
     fn held(&self) -> u32 {
-        self.total() - self.count(Finished)
+        let unproven = if self.dials() { 0 } else { self.unproven() };
+        self.total() - self.count(Finished) - unproven
     }
 
     fn total(&self) -> u32 {
@@ -177,8 +184,7 @@ impl Naive {
 
     /// Connections that are ready, becoming so, or promised and not yet collected.
     fn stock(&self) -> u32 {
-        let outside = |c: &&Connection| matches!(c.state, Leased | Claimed | Finished);
-        self.total() - u32::try_from(self.connections.iter().filter(outside).count()).unwrap()
+        self.held() - self.count(Leased) - self.count(Claimed)
     }
 
     fn find(&self, token: Token) -> Option<&Connection> {
@@ -213,7 +219,8 @@ impl Naive {
     fn period(&self, state: State) -> Option<Duration> {
         match state {
             Dialing => Some(self.setup.dial_timeout),
-            Handshaking => Some(self.setup.handshake_timeout),
+            Accepted => Some(self.setup.first_byte_timeout),
+            Handshaking | Admitted => Some(self.setup.handshake_timeout),
             Idle => self.setup.idle_timeout,
             Claimed | Finished => Some(self.setup.claim_timeout),
             Resting => Some(self.setup.reuse_delay),
@@ -290,6 +297,7 @@ impl Naive {
             waiter: None,
             epoch,
             source: None,
+            peer: None,
             joined: 0,
         });
         self.enter(token, state);
@@ -387,6 +395,7 @@ impl Naive {
     fn end(&mut self, token: Token, reason: CloseReason) -> Connection {
         let at = self.connections.iter().position(|c| c.token == token).unwrap();
         let connection = self.connections.remove(at);
+        self.forget_peers();
         self.consequences(&connection, reason);
         self.count_end(reason);
         if let Some(id) = connection.id {
@@ -418,11 +427,14 @@ impl Naive {
             CloseReason::Overflow => &mut totals.overflowed,
             CloseReason::Leftover => &mut totals.leftover,
             CloseReason::DrainTimeout => &mut totals.drain_timeouts,
+            CloseReason::Silent => &mut totals.silent,
+            CloseReason::HandshakeEvicted => &mut totals.handshakes_evicted,
             CloseReason::Evicted => &mut totals.evicted,
+            CloseReason::Replaced => &mut totals.replaced,
             CloseReason::Cleaned => &mut totals.cleaned,
             CloseReason::Flushed | CloseReason::PoolClosed => &mut totals.flushed,
             CloseReason::Released => &mut totals.released,
-            CloseReason::HandshakeFailed | CloseReason::Stale => return,
+            CloseReason::HandshakeFailed | CloseReason::Rejected | CloseReason::Stale => return,
             other => unreachable!("{other:?} is new"),
         } += 1;
     }

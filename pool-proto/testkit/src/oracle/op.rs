@@ -102,7 +102,10 @@ pub enum Op {
     Closed(Whom),
     AcceptEnded,
     /// A peer of this source has connected.
-    Admit(u8),
+    Accept(u8),
+    FirstByte(Whom),
+    /// The handshake of a peer is over, with certificate number n, if there are certificates.
+    Admit(Whom, u8),
     // time
     Timeout(When),
     /// Time passes, and nobody reports a timeout.
@@ -112,7 +115,7 @@ pub enum Op {
 }
 
 /// Kinds of [`Op`], for those who count which occurred.
-pub const KINDS: usize = 29;
+pub const KINDS: usize = 31;
 
 impl Op {
     /// Which kind it is, below [`KINDS`].
@@ -143,10 +146,12 @@ impl Op {
             Self::Checked(..) => 22,
             Self::Closed(_) => 23,
             Self::AcceptEnded => 24,
-            Self::Admit(_) => 25,
+            Self::Accept(_) => 25,
             Self::Timeout(_) => 26,
             Self::Pass(_) => 27,
             Self::Back(_) => 28,
+            Self::FirstByte(_) => 29,
+            Self::Admit(..) => 30,
         }
     }
 
@@ -196,7 +201,9 @@ impl Op {
         match (dials, next()) {
             (true, 0..208) | (false, 240..248) => Self::Dialed(Whom::arbitrary(next)),
             (true, 208..) | (false, 248..) => Self::DialFailed(Whom::arbitrary(next)),
-            (false, 0..240) => Self::Admit(next()),
+            (false, 0..90) => Self::Accept(next()),
+            (false, 90..130) => Self::FirstByte(Whom::arbitrary(next)),
+            (false, 130..240) => Self::Admit(Whom::arbitrary(next), next()),
         }
     }
 

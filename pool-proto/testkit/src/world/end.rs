@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use pool_proto::{
-    Acquired, Action, Admission, CheckResult, Collected, ConnId, Event, Instant, Lease, Rejected,
-    State, Stats, Stock, Token, WaitOutcome, WaiterId,
+    Acquired, Action, CheckResult, Collected, ConnId, Event, Instant, Lease, Rejected, State,
+    Stats, Stock, Token, WaitOutcome, WaiterId,
 };
 
 use crate::call::{Answer, AnyMachine, Call, Pool, drain};
@@ -164,10 +164,26 @@ impl End {
         self.make(now, &Call::Close).map(drop)
     }
 
-    /// A peer of this source connects; a client does not admit any.
-    pub(crate) fn admit(&mut self, now: u64, source: u16) -> Verdict<Result<Admission, Rejected>> {
+    /// A peer of this source connects; a client does not accept any.
+    pub(crate) fn accept(&mut self, now: u64, source: u16) -> Verdict<Result<Token, Rejected>> {
         let [high, low] = source.to_be_bytes();
-        match self.make(now, &Call::Admit([10, 0, high, low].into()))? {
+        match self.make(now, &Call::Accept([10, 0, high, low].into()))? {
+            Answer::Accepted(accepted) => Ok(accepted),
+            other => unexpected(&other),
+        }
+    }
+
+    /// The handshake of a peer of this source is over. Where there are certificates, each source has
+    /// its own.
+    pub(crate) fn admit(
+        &mut self,
+        now: u64,
+        token: Token,
+        source: u16,
+    ) -> Verdict<Result<ConnId, Rejected>> {
+        let number = source.to_be_bytes()[1];
+        let certificate = self.setup().certificates.then_some([number; 32]);
+        match self.make(now, &Call::Admit(token, certificate))? {
             Answer::Admitted(admission) => Ok(admission),
             other => unexpected(&other),
         }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Buf;
 use pool_proto::{
-    Admission, CheckResult, ConnId, Event, HandshakeFailure, IdExchange, IdFormat, IdReader,
-    IdWriter, Token,
+    CheckResult, ConnId, Event, HandshakeFailure, IdExchange, IdFormat, IdReader, IdWriter, State,
+    Token,
 };
 
 use crate::setup::Side;
@@ -42,7 +42,7 @@ impl World {
     }
 
     /// A transport has come to the server's host.
-    pub(crate) fn admit(&mut self, transport: usize) -> Verdict {
+    pub(crate) fn accept(&mut self, transport: usize) -> Verdict {
         let at = endpoint_of(transport, Side::Server);
         if self.transports[transport].cut[Side::Server as usize] {
             return Ok(());
@@ -53,38 +53,51 @@ impl World {
             return Ok(());
         }
         let (now, source) = (self.now, self.transports[transport].source);
-        let admission = self.ends[Side::Server as usize].admit(now, source)?;
+        let accepted = self.ends[Side::Server as usize].accept(now, source)?;
         self.answer_knock(transport, Segment::Accepted);
-        let mut tokens = None;
-        if let Ok(Admission { token, id }) = admission {
-            self.note(|| format!("server admits {token:?} as {id}"));
+        self.endpoint(at).stage = Stage::AwaitHello;
+        if let Ok(token) = accepted {
+            self.note(|| format!("server accepts {token:?}"));
             // An evicted connection leaves its slot to this one. The command to abort it comes later,
             // and then no longer finds it.
             let evicted = self.tokens[Side::Server as usize].insert(token, at);
             evicted.into_iter().for_each(|evicted| self.close_endpoint(evicted));
-            tokens = Some((token, id));
-            self.endpoint(at).stage = Stage::AwaitHello;
             self.endpoint(at).token = Some(token);
         } else {
             // It is accepted by the host and closed by the pool.
-            self.note(|| format!("server turns one away: {admission:?}"));
-            self.endpoint(at).stage = Stage::AwaitHello;
+            self.note(|| format!("server turns one away: {accepted:?}"));
             self.close_endpoint(at);
         }
         // Evictions come after: they close connections of others.
         self.carry_out(Side::Server)?;
-        if let Some((token, id)) = tokens {
-            self.ids_sent.push(id);
-            if self.ids_sent.len() > 64 {
-                self.ids_sent.remove(0);
-            }
-            if self.strikes(Fault::CloseAfterHandshake) {
-                self.closing_early.push(token);
-            }
-            if self.strikes(Fault::EndlessHandshake) {
-                self.transports[transport].endless = true;
-            }
+        if accepted.is_ok() && self.strikes(Fault::EndlessHandshake) {
+            self.transports[transport].endless = true;
         }
+        Ok(())
+    }
+
+    /// The server's driver has finished the handshake: the peer gets a place and an id, or is turned
+    /// away.
+    fn prove(&mut self, transport: usize) -> Verdict {
+        let at = endpoint_of(transport, Side::Server);
+        let Some(token) = self.endpoint(at).token else { return Ok(()) };
+        let (now, source) = (self.now, self.transports[transport].source);
+        let admitted = self.ends[Side::Server as usize].admit(now, token, source)?;
+        self.note(|| format!("server admits {token:?}: {admitted:?}"));
+        self.carry_out(Side::Server)?;
+        let Ok(id) = admitted else {
+            self.close_endpoint(at);
+            return Ok(());
+        };
+        self.ids_sent.push(id);
+        if self.ids_sent.len() > 64 {
+            self.ids_sent.remove(0);
+        }
+        if self.strikes(Fault::CloseAfterHandshake) {
+            self.closing_early.push(token);
+        }
+        self.endpoint(at).stage = Stage::SendingId;
+        self.send_id(at);
         Ok(())
     }
 
@@ -107,6 +120,7 @@ impl World {
     /// A step of the handshake, on either end.
     pub(crate) fn shake_hands(&mut self, at: u32) -> Verdict {
         let transport = transport_of(at);
+        self.first_byte(at)?;
         if self.transports[transport].endless {
             return Ok(());
         }
@@ -133,11 +147,7 @@ impl World {
                     IdExchange::None => self.established(at, None),
                 }
             }
-            Stage::AwaitFinished if self.read(at, FINISHED) => {
-                self.endpoint(at).stage = Stage::SendingId;
-                self.send_id(at);
-                Ok(())
-            }
+            Stage::AwaitFinished if self.read(at, FINISHED) => self.prove(transport),
             Stage::AwaitId => self.read_id(at),
             Stage::Connecting if ended => {
                 self.endpoint(at).stage = Stage::Closed;
@@ -149,6 +159,17 @@ impl World {
             _ if ended => self.handshake_failed(at, HandshakeFailure::Transport),
             _ => Ok(()),
         }
+    }
+
+    /// Tells the server of the first byte of a peer, once.
+    fn first_byte(&mut self, at: u32) -> Verdict {
+        let end = self.endpoint(at);
+        let Some(token) = end.token else { return Ok(()) };
+        let heard = end.stage == Stage::AwaitHello && !end.inbox.is_empty();
+        if heard && self.end(Side::Server).state(token) == Some(State::Accepted) {
+            return self.event(Side::Server, Event::FirstByte { token });
+        }
+        Ok(())
     }
 
     pub(crate) fn server_hello(&mut self, transport: usize) -> Verdict {

@@ -184,6 +184,8 @@ fn draw_server(random: &mut Source, reuse_delay: Duration) -> Setup {
         max_waiters: if random.bool() { 64 } else { random.u32(1..10) },
         max_handshakes: random.u32(1..24),
         max_per_source: (random.u8(..3) == 0).then(|| random.u32(2..30)),
+        first_byte_timeout: ms(random.u64(300..6000)),
+        certificates: random.bool(),
         ..draw_common(random, reuse_delay)
     }
 }

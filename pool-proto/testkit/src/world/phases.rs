@@ -458,8 +458,8 @@ impl World {
         ensure!(refused, "8: no lease after close", "{answer:?}");
         self.ends[side as usize].flush(now)?;
         if side == Side::Server {
-            let admitted = self.ends[side as usize].admit(now, 1)?;
-            ensure!(admitted.is_err(), "8: nobody is admitted after close", "{admitted:?}");
+            let accepted = self.ends[side as usize].accept(now, 1)?;
+            ensure!(accepted.is_err(), "8: nobody is admitted after close", "{accepted:?}");
         }
         self.carry_out(side)?;
         self.ends[side as usize].check_end()?;

@@ -40,9 +40,9 @@ pub(crate) const BUGS: &[Bug] = &[
         "an id can be taken before its connection is there",
         "violation of 5: a refusal is true",
         "machine/take.rs",
-        "matches!(self.state(index), Some(State::Idle | State::Claimed))",
-        "matches!(self.state(index), Some(State::Idle | State::Claimed))\n            \
-         || planted!() && self.state(index) == Some(State::Handshaking)",
+        "matches!(self.state(index), Some(State::Idle | State::Claimed | State::Finished))",
+        "matches!(self.state(index), Some(State::Idle | State::Claimed | State::Finished))\n            \
+         || planted!() && self.state(index) == Some(State::Admitted)",
     ),
     bug(
         "the refill waits for its slowest dial",
@@ -93,25 +93,48 @@ pub(crate) const BUGS: &[Bug] = &[
     ),
     bug(
         "mute peers fill the server",
-        "violation of 2: no source locks out another",
+        "violation of 2: a server's handshakes",
         "role/accepting.rs",
-        "let Some(victim) = victim else { return false };",
-        "let Some(victim) = victim.filter(|_| !planted!()) else { return false };",
+        "if let Some((_, victim)) = heaviest {",
+        "if let Some((_, victim)) = heaviest.filter(|_| !planted!()) {",
+    ),
+    bug(
+        "a handshake costs a ready connection",
+        "violation of 2: a handshake costs nothing proven",
+        "role/accepting.rs",
+        "let first = if silent { State::Accepted } else { State::Handshaking };",
+        "let first = if planted!() { State::Idle } else { State::Handshaking };",
+    ),
+    bug(
+        "a heavy peer is not evicted for a light one",
+        "violation of 2: no peer locks out another",
+        "role/accepting.rs",
+        "let evicted = heavier.find_map(|source| oldest(source, states));",
+        "let evicted = heavier.find_map(|source| oldest(source, states)).filter(|_| !planted!());",
+    ),
+    bug(
+        "a peer waits for its dead connections to end",
+        "violation of 2: a peer comes back in place of its old connections",
+        "role/sources.rs",
+        "source.replaced < source.pooled.len()",
+        "source.replaced < source.pooled.len() && !planted!()",
     ),
     bug(
         "a handshake has no deadline",
         "violation of 6: poll_timeout is the earliest deadline",
         "machine.rs",
-        "State::Handshaking => common.handshake_timeout,",
+        "State::Handshaking | State::Admitted => common.handshake_timeout,",
         "State::Handshaking if planted!() => Period::NEVER,\n            \
-         State::Handshaking => common.handshake_timeout,",
+         State::Handshaking | State::Admitted => common.handshake_timeout,",
     ),
     bug(
         "a closed server admits",
         "violation of 8: nobody is admitted after close",
         "role/accepting.rs",
-        "        if self.closed {\n            return Err(Rejected::PoolClosed);",
-        "        if self.closed && !planted!() {\n            return Err(Rejected::PoolClosed);",
+        "        if self.closed {\n            return Err(Rejected::PoolClosed);\n        }\n        \
+         if !self.role.allow",
+        "        if self.closed && !planted!() {\n            return Err(Rejected::PoolClosed);\n        \
+         }\n        if !self.role.allow",
     ),
     bug(
         "the last waiter is served first",
@@ -169,18 +192,18 @@ pub(crate) const BUGS: &[Bug] = &[
     ),
     bug(
         "one more of a source than it may have",
-        "violation of 2: no more than max_per_source of a source",
+        "violation of 2: no more than max_per_source of a peer",
         "role/accepting.rs",
-        "if held >= self.role.max_per_source {",
-        "if held >= self.role.max_per_source.saturating_add(u32::from(planted!())) {",
+        "if held >= role.max_per_source {",
+        "if held >= role.max_per_source.saturating_add(u32::from(planted!())) {",
     ),
     bug(
         "one more handshake than there may be",
         "violation of 2: a server's handshakes",
         "role/accepting.rs",
-        "if self.slots.len(State::Handshaking) >= self.role.max_handshakes\n",
-        "if self.slots.len(State::Handshaking)\n            \
-         >= self.role.max_handshakes.saturating_add(u32::from(planted!()))\n",
+        "if Accepting::unproven(self) >= self.role.max_handshakes {",
+        "if Accepting::unproven(self)\n            \
+         >= self.role.max_handshakes.saturating_add(u32::from(planted!()))\n        {",
     ),
     bug(
         "one more dial than there may be",

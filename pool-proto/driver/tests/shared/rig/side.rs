@@ -108,13 +108,10 @@ impl Side for Accepting {
     }
 
     fn try_begin(rig: &mut Rig<Self>) -> Option<InFlight<Self>> {
-        let admission = rig
-            .shared
-            .run(|machine, now| machine.admit(now, IpAddr::V4(Ipv4Addr::LOCALHOST)))
-            .ok()?;
-        Some(InFlight {
-            attempt: Attempt::handshake(&rig.shared, admission.token),
-            id: admission.id,
-        })
+        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let token = rig.shared.run(|machine, now| machine.accept(now, address)).ok()?;
+        let mut attempt = Attempt::handshake(&rig.shared, token);
+        let id = attempt.admit(None).ok()?;
+        Some(InFlight { attempt, id })
     }
 }

@@ -58,7 +58,8 @@ impl Naive {
                 self.errors = 0;
                 Answer::Nothing
             }
-            Call::Admit(address) => self.admit(address),
+            Call::Accept(address) => self.accept(address),
+            Call::Admit(token, certificate) => self.admit(token, certificate),
         };
         (answer, std::mem::take(&mut self.did))
     }
@@ -67,7 +68,7 @@ impl Naive {
 
     /// Whether the event is about a live connection in one of these states; else it is stale, and a
     /// connection that came with it is closed.
-    fn fits(&mut self, token: Token, states: &[State], connection: Option<u32>) -> bool {
+    pub(super) fn fits(&mut self, token: Token, states: &[State], connection: Option<u32>) -> bool {
         let fits = self.state(token).is_some_and(|state| states.contains(&state));
         if fits {
             if connection.is_some() {
@@ -94,13 +95,19 @@ impl Naive {
                     self.end(token, CloseReason::DialFailed);
                 }
             }
+            Event::FirstByte { token } => {
+                if self.fits(token, &[Accepted], None) {
+                    self.enter(token, Handshaking);
+                }
+            }
             Event::Established { token, connection, id } => {
-                if self.fits(token, &[Handshaking], Some(connection)) {
+                let last = if self.dials() { Handshaking } else { Admitted };
+                if self.fits(token, &[last], Some(connection)) {
                     self.establish(token, id);
                 }
             }
             Event::HandshakeFailed { token, failure } => {
-                if self.fits(token, &[Handshaking], None) {
+                if self.fits(token, &[Accepted, Handshaking, Admitted], None) {
                     *match failure {
                         HandshakeFailure::Tls => &mut self.totals.tls_failures,
                         HandshakeFailure::Id => &mut self.totals.id_failures,
@@ -190,7 +197,9 @@ impl Naive {
     fn timeout(&mut self) -> Answer {
         for (state, reason) in [
             (Dialing, CloseReason::DialTimeout),
+            (Accepted, CloseReason::Silent),
             (Handshaking, CloseReason::HandshakeTimeout),
+            (Admitted, CloseReason::HandshakeTimeout),
             (Idle, CloseReason::IdleTimeout),
             (Claimed, CloseReason::Unclaimed),
             (Finished, CloseReason::Unclaimed),
@@ -377,7 +386,7 @@ impl Naive {
             Want::Stock(wanted) => WaitReason::Stock { idle: self.count(Idle), wanted },
             Want::Id(id) => match self.with_id(id).and_then(|token| self.state(token)) {
                 None => WaitReason::IdNotSeen,
-                Some(Dialing | Handshaking) => WaitReason::IdHandshaking,
+                Some(Dialing | Handshaking | Admitted) => WaitReason::IdHandshaking,
                 Some(Resting) => WaitReason::IdResting,
                 Some(Checking) => WaitReason::IdChecking,
                 Some(_) => WaitReason::IdLeased,

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use pool_proto::{
-    Acquired, Action, Admission, CloseReason, Collected, ConnId, Lease, Stock, Token, WaitOutcome,
-    WaitReason, WaiterId,
+    Acquired, Action, CloseReason, Collected, ConnId, Lease, Stock, Token, WaitOutcome, WaitReason,
+    WaiterId,
 };
 
 use crate::call::{Answer, Did};
@@ -14,7 +14,8 @@ use crate::call::{Answer, Did};
 pub struct Choices {
     pub dialled: VecDeque<Token>,
     pub queued: Option<WaiterId>,
-    pub admitted: Option<Admission>,
+    pub accepted: Option<Token>,
+    pub admitted: Option<ConnId>,
     pub leased: Option<(Token, ConnId)>,
     pub evicted: Vec<Token>,
     pub backing_off: bool,
@@ -31,7 +32,8 @@ impl Choices {
             Answer::Acquired(Acquired::Queued(waiter)) | Answer::Stock(Stock::Queued(waiter)) => {
                 choices.queued = Some(*waiter);
             }
-            Answer::Admitted(Ok(admission)) => choices.admitted = Some(*admission),
+            Answer::Accepted(Ok(token)) => choices.accepted = Some(*token),
+            Answer::Admitted(Ok(id)) => choices.admitted = Some(*id),
             Answer::Reason(Some(WaitReason::BackingOff { .. }))
             | Answer::Outcome(WaitOutcome::Waiting(WaitReason::BackingOff { .. })) => {
                 choices.backing_off = true;
@@ -41,9 +43,13 @@ impl Choices {
         for action in actions {
             match action {
                 Action::Dial { token } => choices.dialled.push_back(*token),
-                Action::Close { token, reason, .. } | Action::Abort { token, reason }
-                    if [CloseReason::Evicted, CloseReason::Unclaimed].contains(reason) =>
-                {
+                Action::Close {
+                    token,
+                    reason:
+                        CloseReason::Evicted | CloseReason::HandshakeEvicted | CloseReason::Unclaimed,
+                    ..
+                }
+                | Action::Abort { token, reason: CloseReason::HandshakeEvicted } => {
                     choices.evicted.push(*token);
                 }
                 _ => {}

@@ -327,14 +327,15 @@ impl Naive {
 
     pub fn wait_reason(&mut self) -> WaitReason {
         let in_flight = self.in_flight();
+        let handshakes = self.stats().handshaking;
         let full = self.is_full();
         let (leased, claimed, stock) = (self.count(Leased), self.count(Claimed), self.stock());
         let machine_waits = self.choices.backing_off;
         let Some(dialer) = self.dialer_mut() else {
-            return if in_flight == 0 {
+            return if handshakes == 0 {
                 WaitReason::NoPeer
             } else {
-                WaitReason::Handshaking { in_flight }
+                WaitReason::Handshaking { in_flight: handshakes }
             };
         };
         if in_flight > 0 {

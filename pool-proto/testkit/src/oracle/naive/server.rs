@@ -1,18 +1,40 @@
-//! Where a server's connections come from: peers, admitted within limits.
+//! Where a server's connections come from: peers, accepted and admitted within limits.
 
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
 
 use pool_proto::State::{self, *};
-use pool_proto::{CloseReason, Rejected, Token};
+use pool_proto::{CloseReason, Instant, Rejected, Token};
 
 use super::{Connection, Naive, Supply};
 use crate::call::Answer;
 
-#[derive(Clone, Debug, Default, Hash)]
+#[derive(Clone, Debug, Default)]
 pub struct Door {
     /// Whether the listener is gone.
     ended: bool,
+    /// For peers that have replaced connections of theirs: since when, and how many.
+    replaced: Vec<(Peer, Instant, u32)>,
 }
+
+/// A peer by its certificate, or by its source where it has none.
+pub type Peer = Result<[u8; 32], IpAddr>;
+
+impl Door {
+    /// What replacements have been counted for, as long as they count.
+    pub fn hash_state(&self, now: Instant, hasher: &mut impl Hasher) {
+        self.ended.hash(hasher);
+        let counting = self.replaced.iter().filter(|(_, since, _)| now.since(*since) < MINUTE);
+        let mut counting: Vec<_> =
+            counting.map(|(peer, since, count)| (*peer, now.since(*since), *count)).collect();
+        counting.sort_unstable();
+        counting.hash(hasher);
+    }
+}
+
+/// In this time a peer may replace as many connections as it holds.
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// The unit that limits count as one source.
 fn source_of(address: IpAddr) -> IpAddr {
@@ -32,7 +54,7 @@ fn listed(address: IpAddr) -> bool {
 
 impl Naive {
     pub const fn listener_gone(&self) -> bool {
-        matches!(self.supply, Supply::Door(Door { ended: true }))
+        matches!(self.supply, Supply::Door(Door { ended: true, .. }))
     }
 
     /// Whether there was a listener that could end.
@@ -46,85 +68,150 @@ impl Naive {
         }
     }
 
-    pub fn admit(&mut self, address: IpAddr) -> Answer {
-        if matches!(self.supply, Supply::Dialer(_)) {
+    pub fn accept(&mut self, address: IpAddr) -> Answer {
+        if self.dials() {
             return Answer::Nothing;
         }
-        let rejected = match self.reason_against(address) {
-            Some(rejected) => rejected,
-            None => {
-                let source = source_of(address);
-                self.make_room(source);
-                let admission = self.choices.admitted.expect("the naive pool admits the peer");
-                let twin = self.with_id(admission.id);
-                assert_eq!(twin, None, "{} is a live connection's", admission.id);
-                let connection = self.begin(admission.token, Handshaking);
-                (connection.id, connection.source) = (Some(admission.id), Some(source));
-                self.join(admission.token);
-                self.totals.admitted += 1;
-                return Answer::Admitted(Ok(admission));
-            }
+        let source = source_of(address);
+        let rejected = if self.closed {
+            Some(Rejected::PoolClosed)
+        } else if self.setup.listed && !listed(address) {
+            Some(Rejected::NotAllowed { address: address.to_canonical() })
+        } else if self.setup.certificates {
+            None
+        } else {
+            self.reason_against(Err(source), source)
         };
+        if let Some(rejected) = rejected {
+            self.count_rejected(rejected);
+            return Answer::Accepted(Err(rejected));
+        }
+        if self.unproven() >= self.setup.max_handshakes {
+            let victims = self.handshake_victims();
+            self.close_one(self.choice(&victims), CloseReason::HandshakeEvicted);
+        }
+        let token = self.choices.accepted.expect("the naive pool accepts the peer");
+        self.begin(token, Accepted).source = Some(source);
+        self.totals.accepted += 1;
+        Answer::Accepted(Ok(token))
+    }
+
+    pub fn admit(&mut self, token: Token, certificate: Option<[u8; 32]>) -> Answer {
+        if self.dials() {
+            return Answer::Nothing;
+        }
+        if self.closed {
+            return Answer::Admitted(Err(Rejected::PoolClosed));
+        }
+        if !self.fits(token, &[Accepted, Handshaking], None) {
+            return Answer::Admitted(Err(Rejected::HandshakeEnded));
+        }
+        let source = self.find(token).and_then(|c| c.source).unwrap();
+        let peer = certificate.ok_or(source);
+        // A peer that is turned away has pushed nobody out.
+        if let Some(rejected) = self.reason_against(peer, source) {
+            self.count_rejected(rejected);
+            self.end(token, CloseReason::Rejected);
+            self.settle();
+            return Answer::Admitted(Err(rejected));
+        }
+        self.get(token).peer = Some(peer);
+        self.make_room(peer);
+        let id = self.choices.admitted.expect("the naive pool admits the peer");
+        let twin = self.with_id(id);
+        assert_eq!(twin, None, "{id} is a live connection's");
+        self.enter(token, Admitted);
+        self.get(token).id = Some(id);
+        self.join(token);
+        self.totals.admitted += 1;
+        self.settle();
+        Answer::Admitted(Ok(id))
+    }
+
+    const fn count_rejected(&mut self, rejected: Rejected) {
         *match rejected {
             Rejected::NotAllowed { .. } => &mut self.totals.rejected_address,
             Rejected::SourceFull { .. } => &mut self.totals.rejected_source,
-            Rejected::HandshakesReached { .. } => &mut self.totals.rejected_handshakes,
             _ => &mut self.totals.rejected_full,
         } += 1;
-        Answer::Admitted(Err(rejected))
     }
 
-    /// Why the peer has to be turned away: a limit is reached, and no source holds so much more that
-    /// one of its connections may be ended for this one. Nothing is ended for a peer that is turned
-    /// away all the same.
-    fn reason_against(&self, address: IpAddr) -> Option<Rejected> {
-        let source = source_of(address);
+    /// Handshakes of peers that may be anybody.
+    pub fn unproven(&self) -> u32 {
+        self.count(Accepted) + self.count(Handshaking)
+    }
+
+    /// Why the peer has to be turned away: a limit is reached, and no connection may be ended for
+    /// this one.
+    fn reason_against(&self, peer: Peer, address: IpAddr) -> Option<Rejected> {
         let capacity = self.setup.capacity.1;
-        if self.closed {
-            return Some(Rejected::PoolClosed);
-        }
-        if self.setup.listed && !listed(address) {
-            return Some(Rejected::NotAllowed { address: address.to_canonical() });
-        }
         if let Some(limit) = self.setup.max_per_source
-            && self.pooled(source) >= limit
+            && self.pooled(peer) >= limit
         {
-            return Some(Rejected::SourceFull { source_address: source, limit });
+            return Some(Rejected::SourceFull { source_address: address, limit });
         }
-        if self.stock() > capacity {
-            return Some(Rejected::CapacityReached { limit: capacity });
-        }
-        if self.handshakes_full() {
-            // An eviction that frees a handshake frees a place in the pool, too.
-            let limit = self.setup.max_handshakes;
-            let victims = self.handshake_victims(source);
-            return victims.is_empty().then_some(Rejected::HandshakesReached { limit });
-        }
-        if self.stock() == capacity && self.victims(source, &Self::STOCK).is_empty() {
+        let none_goes = |states: &[State]| {
+            self.victims(peer, states).is_empty() && self.own_victim(peer).is_none()
+        };
+        if self.stock() > capacity || (self.stock() == capacity && none_goes(&Self::STOCK)) {
             return Some(Rejected::CapacityReached { limit: capacity });
         }
         let limit = self.setup.max_connections;
-        if self.stock() < capacity
-            && self.held() >= limit
-            && self.victims(source, &Self::POOLED).is_empty()
-        {
+        if self.stock() < capacity && self.held() >= limit && none_goes(&Self::POOLED) {
             return Some(Rejected::ConnectionsReached { limit });
         }
         None
     }
 
-    /// Ends one connection, where a limit is reached.
-    fn make_room(&mut self, source: IpAddr) {
-        let victims = if self.handshakes_full() {
-            self.handshake_victims(source)
-        } else if self.stock() == self.setup.capacity.1 {
-            self.victims(source, &Self::STOCK)
+    /// Ends one connection, where a limit is reached: of the peer that holds much more, or else the
+    /// oldest of this peer.
+    fn make_room(&mut self, peer: Peer) {
+        let states: &[State] = if self.stock() == self.setup.capacity.1 {
+            &Self::STOCK
         } else if self.held() >= self.setup.max_connections {
-            self.victims(source, &Self::POOLED)
+            &Self::POOLED
         } else {
             return;
         };
-        self.close_one(self.choice(&victims), CloseReason::Evicted);
+        let victims = self.victims(peer, states);
+        if !victims.is_empty() {
+            return self.close_one(self.choice(&victims), CloseReason::Evicted);
+        }
+        let own = self.own_victim(peer).unwrap();
+        let now = self.now;
+        if let Supply::Door(door) = &mut self.supply {
+            match door.replaced.iter_mut().find(|(of, ..)| *of == peer) {
+                Some((_, since, count)) if now.since(*since) < MINUTE => *count += 1,
+                Some(entry) => *entry = (peer, now, 1),
+                None => door.replaced.push((peer, now, 1)),
+            }
+        }
+        self.close_one(own, CloseReason::Replaced);
+    }
+
+    /// The oldest connection of this peer that nobody has used for a second, if it may replace one
+    /// more.
+    fn own_victim(&self, peer: Peer) -> Option<Token> {
+        let Supply::Door(door) = &self.supply else { return None };
+        let lately = door.replaced.iter().find(|(of, since, _)| {
+            // A peer is forgotten with its last connection.
+            *of == peer && self.now.since(*since) < MINUTE
+        });
+        let count = lately.map_or(0, |(_, _, count)| *count);
+        if count >= self.pooled(peer) {
+            return None;
+        }
+        let theirs = self.connections.iter().filter(|c| c.peer == Some(peer));
+        let unused = |c: &&Connection| {
+            Self::STOCK.contains(&c.state) && c.since + Duration::from_secs(1) <= self.now
+        };
+        theirs.filter(unused).min_by_key(|c| c.joined).map(|c| c.token)
+    }
+
+    fn oldest_of(&self, peer: Peer, states: &[State]) -> Option<Token> {
+        let theirs = self.connections.iter().filter(|c| c.peer == Some(peer));
+        let fitting = theirs.filter(|c| states.contains(&c.state));
+        fitting.min_by_key(|c| c.joined).map(|c| c.token)
     }
 
     /// Of several victims, none of which is promised to be the one, that of the machine.
@@ -133,66 +220,73 @@ impl Naive {
         *chosen.unwrap_or(&victims[0])
     }
 
-    fn handshakes_full(&self) -> bool {
-        self.count(Handshaking) >= self.setup.max_handshakes
+    /// A peer without connections is forgotten, and what it has replaced.
+    pub fn forget_peers(&mut self) {
+        let live = |peer: Peer| {
+            self.connections.iter().any(|c| {
+                c.peer == Some(peer) || (c.peer.is_none() && c.source.map(Err) == Some(peer))
+            })
+        };
+        let gone: Vec<Peer> = match &self.supply {
+            Supply::Door(door) => {
+                door.replaced.iter().map(|(peer, ..)| *peer).filter(|peer| !live(*peer)).collect()
+            }
+            Supply::Dialer(_) => return,
+        };
+        if let Supply::Door(door) = &mut self.supply {
+            door.replaced.retain(|(peer, ..)| !gone.contains(peer));
+        }
     }
 
-    fn sources(&self) -> Vec<IpAddr> {
-        let mut sources: Vec<IpAddr> = self.connections.iter().filter_map(|c| c.source).collect();
-        sources.sort_unstable();
-        sources.dedup();
-        sources
+    fn peers(&self) -> Vec<Peer> {
+        let mut peers: Vec<Peer> = self.connections.iter().filter_map(|c| c.peer).collect();
+        peers.sort_unstable();
+        peers.dedup();
+        peers
     }
 
-    fn held_by(&self, source: IpAddr, held: impl Fn(&Connection) -> bool) -> u32 {
-        let of_source = self.connections.iter().filter(|c| c.source == Some(source) && held(c));
-        u32::try_from(of_source.count()).unwrap()
+    /// Connections of a peer that are past their handshakes, and neither leased nor finished.
+    fn pooled(&self, peer: Peer) -> u32 {
+        let counts =
+            |c: &&Connection| !matches!(c.state, Accepted | Handshaking | Leased | Finished);
+        let theirs = self.connections.iter().filter(|c| c.peer == Some(peer));
+        u32::try_from(theirs.filter(counts).count()).unwrap()
     }
 
-    /// Connections of `source` that are neither leased nor finished.
-    fn pooled(&self, source: IpAddr) -> u32 {
-        self.held_by(source, |connection| !matches!(connection.state, Leased | Finished))
-    }
+    const STOCK: [State; 2] = [Idle, Resting];
+    const POOLED: [State; 3] = [Idle, Resting, Claimed];
 
-    const STOCK: [State; 3] = [Handshaking, Idle, Resting];
-    const POOLED: [State; 4] = [Handshaking, Idle, Resting, Claimed];
-
-    /// The oldest connection in one of `states` of the source that holds most, of those that have
-    /// one and hold at least two more than `source`; of each, where several hold as much.
-    fn victims(&self, source: IpAddr, states: &[State]) -> Vec<Token> {
-        self.of_the_heaviest(self.pooled(source) + 2, states)
+    /// The oldest connection in one of `states` of the peer that holds most, of those that have one
+    /// and hold at least two more than `peer`; of each, where several hold as much.
+    fn victims(&self, peer: Peer, states: &[State]) -> Vec<Token> {
+        self.of_the_heaviest(self.pooled(peer) + 2, states)
     }
 
     fn of_the_heaviest(&self, least: u32, states: &[State]) -> Vec<Token> {
+        let oldest = |peer| Some((self.pooled(peer), self.oldest_of(peer, states)?));
         let candidates: Vec<(u32, Token)> = self
-            .sources()
+            .peers()
             .into_iter()
-            .filter_map(|source| {
-                let theirs = self.connections.iter().filter(|c| c.source == Some(source));
-                let fitting = theirs.filter(|c| states.contains(&c.state));
-                let oldest = fitting.min_by_key(|c| c.joined)?;
-                Some((self.pooled(source), oldest.token))
-            })
+            .filter_map(oldest)
             .filter(|(held, _)| *held >= least)
             .collect();
         let most = candidates.iter().map(|(held, _)| *held).max();
         candidates.into_iter().filter(|(held, _)| Some(*held) == most).map(|(_, c)| c).collect()
     }
 
-    /// The oldest handshake of the source that has most under way, if that are at least two more
-    /// than `source` has; of each, where several have as many.
-    fn handshake_victims(&self, source: IpAddr) -> Vec<Token> {
-        let handshakes = |source| self.held_by(source, |c| c.state == Handshaking);
-        let most = self.sources().into_iter().map(handshakes).max().unwrap_or(0);
-        if most < handshakes(source) + 2 {
-            return Vec::new();
-        }
-        let heaviest = self.sources().into_iter().filter(|source| handshakes(*source) == most);
-        let oldest = heaviest.filter_map(|source| {
-            let theirs = self.all(Handshaking).filter(|c| c.source == Some(source));
-            theirs.min_by_key(|c| c.entry).map(|c| c.token)
-        });
-        oldest.collect()
+    /// The handshake that goes for another: a silent one, unless those are but a quarter of what is
+    /// allowed; of the source with most handshakes, its oldest.
+    fn handshake_victims(&self) -> Vec<Token> {
+        let speaking = self.count(Handshaking);
+        let silent = speaking == 0 || self.count(Accepted) > self.setup.max_handshakes / 4;
+        let state = if silent { Accepted } else { Handshaking };
+        let handshakes = |source: Option<IpAddr>| {
+            let unproven = |c: &&Connection| matches!(c.state, Accepted | Handshaking);
+            self.connections.iter().filter(unproven).filter(|c| c.source == source).count()
+        };
+        let most = self.all(state).map(|c| handshakes(c.source)).max();
+        let theirs = self.all(state).filter(|c| Some(handshakes(c.source)) == most);
+        theirs.min_by_key(|c| c.entry).map(|c| c.token).into_iter().collect()
     }
 
     /// Claims do not count as stock, but must not pile up: beyond twice the capacity (at least 64)

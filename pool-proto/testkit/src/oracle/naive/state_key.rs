@@ -3,7 +3,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use pool_proto::State::{Checking, Leased};
+use pool_proto::State::{self, Checking};
 use pool_proto::{CanonicalNames, CloseReason, Instant, Refusal, Token, WaiterId};
 
 use super::super::state_key::Naming;
@@ -60,10 +60,14 @@ impl Naive {
             self.hash_supply_of(c, hasher);
             // A leased connection joins anew when it comes back.
             let before = |other: &&Connection| {
-                other.source == c.source && other.state != Leased && other.joined < c.joined
+                other.peer == c.peer
+                    && !matches!(other.state, State::Leased | State::Finished)
+                    && other.joined < c.joined
             };
             let joined = self.connections.iter().filter(before).count();
-            (c.source, (c.state != Leased).then_some(joined)).hash(hasher);
+            let pooled = c.peer.is_some() && !matches!(c.state, State::Leased | State::Finished);
+            (c.source.filter(|_| c.peer.is_none()), c.peer).hash(hasher);
+            pooled.then_some(joined).hash(hasher);
         }
         for waiter in &naming.waiters {
             let Some(Waiter { want, standing, .. }) = self.waiter(*waiter) else { continue };
@@ -96,7 +100,7 @@ impl Naive {
             // Of a closed pool it is told, but does not change.
             _ if self.closed => {}
             Supply::Dialer(dialer) => dialer.hash_state(self.now, hasher),
-            Supply::Door(door) => door.hash(hasher),
+            Supply::Door(door) => door.hash_state(self.now, hasher),
         }
     }
 }
