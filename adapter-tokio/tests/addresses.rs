@@ -1,29 +1,30 @@
-//! Dialling a name with several addresses. The test's runtime is tokio, except that it resolves the
-//! name to the test's addresses, and never connects to one of them.
+//! Dialling a name with several addresses. The runtime of the tests is tokio, except that it resolves
+//! names to addresses of the tests, and never connects to one of them.
 
 #![allow(clippy::unwrap_used, reason = "a panic here is a failed test")]
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::future::{Future, pending};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use adapter_tokio::pool_driver::connection::KernelSocket;
 use adapter_tokio::pool_driver::tls::TlsMode;
 use adapter_tokio::pool_driver::{Direction, LeasedConnection, Pool, Runtime, ShutdownGuard};
-use adapter_tokio::pool_proto::{Dialing, ServerConfig};
+use adapter_tokio::pool_proto::{ClientConfigBuilder, Dialing, ServerConfig};
 use adapter_tokio::{BuildError, Tokio};
-use common::{SOON, client_config, serve};
+use common::{SOON, client_config, eventually, serve};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 
-/// The addresses of "detour.example:9".
-static ADDRESSES: Mutex<Vec<SocketAddr>> = Mutex::new(Vec::new());
+/// The addresses of each name.
+static ADDRESSES: Mutex<BTreeMap<String, Vec<SocketAddr>>> = Mutex::new(BTreeMap::new());
 /// The number of attempts to connect to [`SILENT`].
 static UNANSWERED: AtomicUsize = AtomicUsize::new(0);
 /// An address for documentation (RFC 5737); nothing is sent to it.
@@ -83,8 +84,8 @@ impl Runtime for Detour {
         self.0.sleep(time)
     }
 
-    async fn resolve(&self, _name: &str) -> io::Result<Vec<SocketAddr>> {
-        Ok(ADDRESSES.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    async fn resolve(&self, name: &str) -> io::Result<Vec<SocketAddr>> {
+        Ok(names().get(name).cloned().unwrap_or_default())
     }
 
     async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
@@ -125,20 +126,93 @@ impl Runtime for Detour {
     }
 }
 
+fn names() -> MutexGuard<'static, BTreeMap<String, Vec<SocketAddr>>> {
+    ADDRESSES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes `name` resolve to these addresses.
+fn resolve(name: &str, addresses: &[SocketAddr]) {
+    names().insert(name.to_owned(), addresses.to_vec());
+}
+
+/// Starts a client of `name` that keeps one connection.
+fn dial(name: &str, config: ClientConfigBuilder) -> Pool<Detour, Dialing> {
+    let backoff = Duration::from_millis(1);
+    let config = config.capacity(1..=1).backoff(backoff, backoff).build().unwrap();
+    Pool::<Detour, Dialing>::builder().config(config).connect(name).unwrap()
+}
+
+/// An address that refuses at once: its listener is closed.
+async fn refusing() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
 #[tokio::test]
 async fn an_address_that_does_not_answer_leaves_the_others_their_share() {
+    let name = "detour.example:9";
     let (server, last) = serve(TlsMode::None, ServerConfig::builder()).await;
-    // The second address refuses at once: its listener is closed.
-    let refused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    *ADDRESSES.lock().unwrap() = vec![SILENT.parse().unwrap(), refused, last];
+    resolve(name, &[SILENT.parse().unwrap(), refusing().await, last]);
     // The last address gets a third of this time, which must suffice on a busy machine.
     let limit = Duration::from_millis(1500);
-    let config = client_config().capacity(1..=1).dial_timeout(limit).build().unwrap();
-    let builder = Pool::<Detour, Dialing>::builder().config(config);
-    let client = builder.connect("detour.example:9").unwrap();
+    let client = dial(name, client_config().dial_timeout(limit));
     let taken = client.acquire(SOON).await.unwrap();
     let totals = client.stats().totals;
     assert_eq!((totals.dial_timeouts, totals.dial_failures), (0, 0), "{totals:?}");
     assert!(UNANSWERED.load(Ordering::Relaxed) > 0);
     drop((taken, server));
+}
+
+#[tokio::test]
+async fn the_address_that_answered_is_dialled_first_while_it_answers() {
+    let name = "remembered.example:9";
+    let (first, at_first) = serve(TlsMode::None, ServerConfig::builder()).await;
+    let (second, at_second) = serve(TlsMode::None, ServerConfig::builder()).await;
+    resolve(name, &[at_first]);
+    let client = dial(name, client_config());
+    let redialled = async |peer| {
+        client.wait_ready(1, SOON).await.unwrap();
+        let taken = client.acquire(SOON).await.unwrap();
+        assert_eq!(taken.0.peer_addr().unwrap(), peer);
+        client.flush();
+    };
+    redialled(at_first).await;
+    // The resolver would prefer the other one.
+    resolve(name, &[at_second, at_first]);
+    redialled(at_first).await;
+    first.close();
+    first.closed().await;
+    resolve(name, &[at_first, at_second]);
+    redialled(at_second).await;
+    redialled(at_second).await;
+    drop(second);
+}
+
+/// The first address connects, but its peer closes each connection before the id.
+#[tokio::test]
+async fn an_address_that_only_connects_is_not_dialled_for_ever() {
+    let name = "closing.example:9";
+    let closing = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at_closing = closing.local_addr().unwrap();
+    tokio::spawn(async move { while closing.accept().await.is_ok() {} });
+    resolve(name, &[at_closing]);
+    let client = dial(name, client_config());
+    eventually(|| client.stats(), |stats| stats.failures_in_a_row > 0).await;
+    let (server, address) = serve(TlsMode::None, ServerConfig::builder()).await;
+    resolve(name, &[address, at_closing]);
+    let taken = client.acquire(SOON).await.unwrap();
+    drop((taken, server));
+}
+
+#[tokio::test]
+async fn a_failed_dial_names_each_address() {
+    let name = "refusing.example:9";
+    let (one, other) = (refusing().await, refusing().await);
+    resolve(name, &[one, other]);
+    let client = dial(name, client_config());
+    let failure = eventually(|| client.last_failure(), Option::is_some).await.unwrap();
+    let refused = "Connection refused (os error 111)";
+    if cfg!(target_os = "linux") {
+        let expected = format!("dialling failed: {name}: {one}: {refused}; {other}: {refused}");
+        assert_eq!(*failure, *expected);
+    }
 }

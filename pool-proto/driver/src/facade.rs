@@ -212,6 +212,11 @@ macro_rules! __client_types {
             /// Builds a pool that dials `address` ("host:port"), resolved anew at each dial. The
             /// first dials begin at once.
             ///
+            /// Of several addresses, the first one that connects wins ("Happy Eyeballs", RFC 8305): IPv6
+            /// and IPv4 alternate, and an attempt begins 250 ms after the one before, or when that one
+            /// fails. Later dials try the winner first while it answers and their connections last, so
+            /// a name that spreads its load by several addresses spreads pools, not connections.
+            ///
             /// # Errors
             ///
             /// [`BuildError::Address`](crate::BuildError::Address) for anything but "host:port",

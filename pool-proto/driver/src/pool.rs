@@ -5,6 +5,7 @@
 //! | `builder.rs` | building a pool of either role |
 //! | `driver.rs`, `tasks.rs` | the one task of a pool that always runs, and the tasks that it owns |
 //! | `dial.rs` | the client's supply: dialling |
+//! | `race.rs` | a race between the addresses of a name |
 //! | `accept.rs` | the server's supply: accepting |
 //! | `balancer.rs` | several pools as one |
 
@@ -13,6 +14,7 @@ mod balancer;
 mod builder;
 mod dial;
 mod driver;
+mod race;
 mod tasks;
 
 use core::convert::Infallible;

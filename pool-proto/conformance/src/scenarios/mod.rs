@@ -8,6 +8,7 @@ mod dialing;
 mod early;
 mod endings;
 mod exchange;
+mod families;
 mod handshakes;
 mod ids;
 mod listening;
@@ -40,6 +41,7 @@ pub fn scenarios() -> Vec<Scenario> {
         early::SCENARIOS,
         endings::SCENARIOS,
         exchange::SCENARIOS,
+        families::SCENARIOS,
         handshakes::SCENARIOS,
         ids::SCENARIOS,
         listening::SCENARIOS,

@@ -133,7 +133,8 @@ impl<N: Runtime, R: Configured> PoolBuilder<N, R> {
 
 impl<N: Runtime> PoolBuilder<N, Dialing> {
     /// Builds a pool that dials `address` ("host:port"), resolved anew at each dial. The first dials
-    /// begin at once.
+    /// begin at once. Several addresses race after RFC 8305, and later dials try the winner first until
+    /// dials or handshakes fail.
     ///
     /// # Errors
     ///
@@ -143,7 +144,7 @@ impl<N: Runtime> PoolBuilder<N, Dialing> {
         let address = dial_address(address.into())?;
         let config = self.take_config()?;
         let timeout = config.dial_timeout();
-        self.config(config).connect_by(ToAddress { address, timeout })
+        self.config(config).connect_by(ToAddress::new(address, timeout))
     }
 
     /// Builds a pool whose connections `dial` makes.

@@ -1,14 +1,15 @@
 //! The client's supply: dialling.
 
 use core::future::{Future, Ready, pending};
+use core::net::SocketAddr;
 use core::time::Duration;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_lite::FutureExt;
 use pool_proto::{Dialing, Token};
 
 use super::driver::{PoolAttempt, PoolMachine, Supply};
+use super::race::{attempt_delay, attempt_order, lost, race};
 use crate::clock::{Clock as _, MonotonicClock};
 use crate::connection::keep_alive::KeepAlive;
 use crate::connection::socket::{handshake, no_address};
@@ -20,6 +21,11 @@ use crate::runtime::Runtime;
 pub trait Dial<N: Runtime>: Send + Sync + 'static {
     /// Connects one transport. Dropping the future ends the dial.
     fn dial(&self, runtime: &N) -> impl Future<Output = io::Result<N::TcpStream>> + Send;
+
+    /// Forgets the lessons of earlier dials. Called before a dial while the latest attempts of the pool
+    /// have failed: a transport that connects may still lead to a peer that is out of order. Does
+    /// nothing by default.
+    fn reconsider(&self) {}
 }
 
 /// Returns `address` if it has the form "host:port".
@@ -37,41 +43,56 @@ pub(super) fn dial_address(address: String) -> Result<Arc<str>, BuildError> {
 
 /// Dials the addresses of a name, resolved anew at each dial.
 pub(super) struct ToAddress {
-    pub(super) address: Arc<str>,
+    address: Arc<str>,
     /// For one dial in all; the machine ends the dial afterwards.
-    pub(super) timeout: Duration,
-}
-
-impl<N: Runtime> Dial<N> for ToAddress {
-    async fn dial(&self, runtime: &N) -> io::Result<N::TcpStream> {
-        let Self { address, .. } = self;
-        let connected = self.first_to_answer(runtime).await;
-        connected.map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))
-    }
+    timeout: Duration,
+    /// The address that has won the last race, which the next dials try first.
+    won: Mutex<Option<SocketAddr>>,
 }
 
 impl ToAddress {
-    /// Tries one address after the other. Each leaves the later ones their share of the time.
+    pub(super) const fn new(address: Arc<str>, timeout: Duration) -> Self {
+        Self { address, timeout, won: Mutex::new(None) }
+    }
+
+    fn won(&self) -> MutexGuard<'_, Option<SocketAddr>> {
+        self.won.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn first_to_answer<N: Runtime>(&self, runtime: &N) -> io::Result<N::TcpStream> {
+        let Self { address: name, timeout, .. } = self;
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("{name}: {error}"));
         let began = MonotonicClock.now();
-        let addresses = runtime.resolve(&self.address).await?;
-        let mut outcome = Err(no_address());
-        for (untried, address) in (1..=addresses.len()).rev().zip(addresses) {
-            let left = self.timeout.saturating_sub(MonotonicClock.now().since(began));
-            let share = left / u32::try_from(untried).unwrap_or(u32::MAX);
-            let timed_out = async {
-                match untried {
-                    1 => pending().await,
-                    _ => runtime.sleep(share).await,
-                }
-                Err(io::ErrorKind::TimedOut.into())
-            };
-            outcome = runtime.connect(address).or(timed_out).await;
-            if outcome.is_ok() {
-                break;
+        let resolved = runtime.resolve(name).await.map_err(named)?;
+        let won = *self.won();
+        let addresses = attempt_order(resolved, won);
+        let left = timeout.saturating_sub(MonotonicClock.now().since(began));
+        let delay = attempt_delay(left, addresses.len());
+        let connect = |address| runtime.connect(address);
+        match race(addresses, connect, || runtime.sleep(delay)).await {
+            Ok((address, stream)) => {
+                *self.won() = Some(address);
+                Ok(stream)
             }
+            Err(errors) => Err(match errors.as_slice() {
+                [] => named(no_address()),
+                // The user gave the address itself.
+                [(address, error)] if address.to_string() == **name => {
+                    named(io::Error::new(error.kind(), error.to_string()))
+                }
+                errors => named(lost(errors)),
+            }),
         }
-        outcome
+    }
+}
+
+impl<N: Runtime> Dial<N> for ToAddress {
+    fn dial(&self, runtime: &N) -> impl Future<Output = io::Result<N::TcpStream>> + Send {
+        self.first_to_answer(runtime)
+    }
+
+    fn reconsider(&self) {
+        *self.won() = None;
     }
 }
 
@@ -114,6 +135,9 @@ impl<N: Runtime, D: Dial<N>> Supply<N, Dialing> for Dialer<D> {
         async move {
             let Settings { dial, connector, keep_alive } = &*settings;
             let outcome = async {
+                if attempt.shared().stats().failures_in_a_row > 0 {
+                    dial.reconsider();
+                }
                 // Called inside the task: a dialer that panics costs only its own dial.
                 let stream = dial.dial(&runtime).await.map_err(Failure::Dial)?;
                 attempt.dialed();

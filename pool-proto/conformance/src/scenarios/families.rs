@@ -1,0 +1,90 @@
+//! Names with addresses of both families, one of which is swallowed by the network.
+
+use std::net::{IpAddr, TcpListener};
+use std::time::Duration;
+
+use super::topic;
+use crate::ends::{client_config, server_config};
+use crate::facade::Listen;
+use crate::network::{FAR, FAR_IPV4, FAR_IPV6, between_hosts};
+use crate::prelude::*;
+
+topic! {
+    exclusive a_swallowed_family_delays_the_first_dials_only,
+}
+
+/// The delay before an attempt on the next address.
+const DELAY: Duration = Duration::from_millis(250);
+/// The longest time that a connection may take while one family is swallowed.
+const FIRST: Duration = Duration::from_millis(300);
+/// Attempts to measure a time. A busy machine can only add to it.
+const TRIES: usize = 5;
+
+/// Waits for four idle connections, and checks that they go to `address`. Returns the time it took.
+#[track_caller]
+fn filled(client: &dyn Pool, address: IpAddr) -> Duration {
+    let before = now();
+    client.wait_ready(4, SOON).unwrap();
+    let time = before.elapsed();
+    let stream = client.take();
+    assert_eq!(stream.peer_addr().unwrap().ip(), address);
+    time
+}
+
+/// Measures with `measure` until a result is less than `limit`.
+#[track_caller]
+fn takes_less_than(limit: Duration, of: &str, measure: impl Fn() -> Duration) {
+    let mut times = Vec::new();
+    while times.len() < TRIES {
+        let time = measure();
+        times.push(time);
+        if time < limit {
+            println!("measured: {of}: {times:?}");
+            return;
+        }
+    }
+    panic!("{of} took {times:?}, not less than {limit:?}");
+}
+
+fn a_swallowed_family_delays_the_first_dials_only(ends: &Ends) {
+    let name = "families::a_swallowed_family_delays_the_first_dials_only";
+    between_hosts(ends, name, |hosts| {
+        let (ipv4, ipv6) = (FAR_IPV4.parse().unwrap(), FAR_IPV6.parse().unwrap());
+        // One listener for both families, which Linux takes for granted in a new namespace.
+        let listener = hosts.on_far(|| TcpListener::bind("[::]:0").unwrap());
+        let address = format!("{FAR}:{}", listener.local_addr().unwrap().port());
+        let _server = ends.serve_on(Listen::On(listener), None, server_config());
+        let dial = || {
+            let config = client_config().capacity(4..=4);
+            ends.dial_with(None, config, Dial::Address(address.clone()))
+        };
+
+        // With both families, IPv6 comes first.
+        let client = dial();
+        takes_less_than(DELAY, "both families", || filled(&*client, ipv6));
+        client.end();
+
+        hosts.swallow(ipv6);
+        takes_less_than(FIRST, "the first connections without IPv6", || filled(&*dial(), ipv4));
+        let client = dial();
+        filled(&*client, ipv4);
+        let refill = || {
+            client.flush();
+            filled(&*client, ipv4)
+        };
+        takes_less_than(DELAY, "a refill without IPv6", refill);
+
+        // The remembered family is swallowed, and the other one is back.
+        hosts.deliver(ipv6);
+        hosts.swallow(ipv4);
+        let refill = || {
+            client.flush();
+            filled(&*client, ipv6)
+        };
+        let before = now();
+        refill();
+        assert!(before.elapsed() >= DELAY, "IPv4 was not remembered: {:?}", before.elapsed());
+        takes_less_than(DELAY, "a refill without IPv4", refill);
+        assert_eq!(client.stats().totals.dial_failures + client.stats().totals.dial_timeouts, 0);
+    });
+}
