@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use super::ID_BYTES;
+
 /// The reason why the bytes at the start of a connection are not an id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -54,11 +56,19 @@ fn short_hint(got: &usize) -> &'static str {
 
 fn not_hex_hint(offset: &usize, byte: &u8) -> &'static str {
     match (offset, byte) {
-        (_, b'A'..=b'F') => "an upper-case letter, the peer must write its ids in lower case",
         // The record types of alert and handshake (RFC 8446, section 5.1).
         (0, 0x15 | 0x16) => {
             "it begins a TLS record, the peer may speak TLS to a plaintext port: configure TLS on both ends or on neither"
         }
+        // A Raw4 id is any 4 bytes, so one byte in its place does not prove text or an upper-case id.
+        (..ID_BYTES, b'A'..=b'F') => {
+            "if it is an upper-case letter of an id, the peer must write its ids in lower case"
+        }
+        (..ID_BYTES, b' '..=b'~' | b'\t' | b'\r' | b'\n') => {
+            "if it is text that is not an id, check the address, or configure IdExchange::None if \
+             the peer sends no ids"
+        }
+        (_, b'A'..=b'F') => "an upper-case letter, the peer must write its ids in lower case",
         (_, b' '..=b'~' | b'\t' | b'\r' | b'\n') => {
             "the peer sends text that is not an id: check the address, or configure \
              IdExchange::None if it sends no ids"

@@ -266,11 +266,27 @@ fn debug_does_not_show_user_data() {
 #[test]
 fn message_for_an_upper_case_letter() {
     assert_eq!(
-        message_for(b"0A"),
+        message_for(b"0a1bA"),
         "expected a connection id of 8 characters 0-9a-f, but byte 0x41 ('A') came at offset \
-         1: an upper-case letter, the peer must write its ids in lower case; if the peer sends \
+         4: an upper-case letter, the peer must write its ids in lower case; if the peer sends \
          Raw4 ids, configure IdFormat::Raw4"
     );
+}
+
+/// Any byte may belong to a `Raw4` id, so nothing is claimed about one in its place.
+#[test]
+fn message_for_a_printable_byte_of_a_raw_id() {
+    for byte in (0..=u8::MAX).filter(|byte| hex_value(*byte).is_none()) {
+        for id in [&[byte][..], &[b'0', byte], &[b'0', b'a', b'1', byte]] {
+            let message = message_for(id);
+            assert!(message.contains("configure IdFormat::Raw4"), "{message}");
+            for claim in ["the peer sends text", ": an upper-case letter"] {
+                assert!(!message.contains(claim), "{message}");
+            }
+        }
+    }
+    let message = message_for(b"0a1b~");
+    assert!(message.contains("the peer sends text that is not an id"), "{message}");
 }
 
 #[test]
