@@ -108,6 +108,13 @@ pub enum WaitReason {
         /// Their number.
         in_flight: u32,
     },
+    /// Server: no peer is connecting, and only acquires by id take the connections that there are.
+    /// Their peers have begun to use them, or one is the control connection. A peer that is
+    /// configured unlike this end, for example with TLS while it has none, claims connections too.
+    Claimed {
+        /// The number of claimed and finished connections.
+        claimed: u32,
+    },
     /// Server: no peer is connecting.
     NoPeer,
     /// By id: no connection with this id has come.
@@ -153,6 +160,11 @@ impl fmt::Display for WaitReason {
             Self::Handshaking { in_flight } => {
                 write!(f, "peers in their handshakes: {in_flight}")
             }
+            Self::Claimed { claimed } => write!(
+                f,
+                "no peer was connecting, and the connections were for acquires by id only: {claimed} \
+                 (begun to be used by their peers, or the control connection)"
+            ),
             Self::NoPeer => f.write_str("no peer was connecting"),
             Self::IdNotSeen => f.write_str("no connection with this id had come"),
             Self::IdHandshaking => f.write_str("the connection was still in its handshake"),

@@ -349,9 +349,11 @@ impl Hooks for Accepting {
     }
 
     fn wait_reason<C>(server: &Server<C>) -> WaitReason {
-        match server.handshaking() {
-            0 => WaitReason::NoPeer,
-            in_flight => WaitReason::Handshaking { in_flight },
+        let claimed = server.slots.len(State::Claimed) + server.slots.len(State::Finished);
+        match (server.handshaking(), claimed) {
+            (0, 0) => WaitReason::NoPeer,
+            (0, claimed) => WaitReason::Claimed { claimed },
+            (in_flight, _) => WaitReason::Handshaking { in_flight },
         }
     }
 

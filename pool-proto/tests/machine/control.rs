@@ -42,7 +42,7 @@ fn only_an_acquire_by_its_id_takes_it() {
     // Nor once it is back.
     pool.put(control).unwrap();
     pool.checked(pool_proto::CheckResult::Quiet);
-    assert_eq!(pool.machine.why(any), Some(WaitReason::NoPeer));
+    assert_eq!(pool.machine.why(any), Some(WaitReason::Claimed { claimed: 1 }));
     let other = pool.join(A);
     assert_eq!(pool.collect_lease(any).id, other.id);
 }

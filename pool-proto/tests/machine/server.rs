@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use pool_proto::{Acquired, Action, CheckResult, CloseReason, Rejected, ServerConfig, Token};
+use pool_proto::{
+    Acquired, Action, CheckResult, CloseReason, Rejected, ServerConfig, Token, WaitReason,
+};
 use pool_testkit::harness::*;
 use pool_testkit::setup::Setup;
 
@@ -271,6 +273,24 @@ fn a_claimed_connection_is_not_evicted_where_its_end_makes_no_room() {
     assert_eq!(evicted(&pool), [oldest.token]);
     assert_eq!(pool.stats().claimed, 1);
     assert_eq!(pool.stats().idle + pool.stats().handshaking, 2);
+}
+
+#[test]
+fn a_waiter_is_told_that_the_peers_have_claimed_the_connections() {
+    let mut pool = server(4, |setup| setup);
+    for _ in 0..2 {
+        let token = pool.join(A).token;
+        claim(&mut pool, token);
+    }
+    // One of them has left, and an acquire by its id still gets its data.
+    let finished = pool.join(A).token;
+    pool.readable(finished);
+    pool.checked(CheckResult::Finished);
+    let waiter = pool.queue();
+    assert_eq!(pool.machine.why(waiter), Some(WaitReason::Claimed { claimed: 3 }));
+    // Another peer that is connecting is better news.
+    let _connecting = pool.admit("10.0.0.3").unwrap();
+    assert_eq!(pool.machine.why(waiter), Some(WaitReason::Handshaking { in_flight: 1 }));
 }
 
 #[test]

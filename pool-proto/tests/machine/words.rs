@@ -58,6 +58,11 @@ fn every_reason_to_wait_says_how_much_of_what() {
             "connections on their way back into the pool, or promised to others: 7",
         ),
         (WaitReason::Handshaking { in_flight: 8 }, "peers in their handshakes: 8"),
+        (
+            WaitReason::Claimed { claimed: 2 },
+            "no peer was connecting, and the connections were for acquires by id only: 2 (begun to be \
+             used by their peers, or the control connection)",
+        ),
         (WaitReason::NoPeer, "no peer was connecting"),
         (WaitReason::IdNotSeen, "no connection with this id had come"),
         (WaitReason::IdHandshaking, "the connection was still in its handshake"),

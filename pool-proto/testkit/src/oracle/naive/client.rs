@@ -330,12 +330,15 @@ impl Naive {
         let handshakes = self.stats().handshaking;
         let full = self.is_full();
         let (leased, claimed, stock) = (self.count(Leased), self.count(Claimed), self.stock());
+        let for_ids = claimed + self.count(Finished);
         let machine_waits = self.choices.backing_off;
         let Some(dialer) = self.dialer_mut() else {
-            return if handshakes == 0 {
-                WaitReason::NoPeer
-            } else {
+            return if handshakes > 0 {
                 WaitReason::Handshaking { in_flight: handshakes }
+            } else if for_ids > 0 {
+                WaitReason::Claimed { claimed: for_ids }
+            } else {
+                WaitReason::NoPeer
             };
         };
         if in_flight > 0 {
