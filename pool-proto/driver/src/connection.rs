@@ -64,6 +64,17 @@ pub struct Connection<S: Socket> {
     /// Whether a peer that has sent data has claimed the connection. Otherwise the peer may speak
     /// first, and its data must not hide a close.
     peer_claims: bool,
+    first_words: FirstWords,
+}
+
+/// Whether the first data of the peer, before any use, are still to be judged: a client with TLS may
+/// have met a server without.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FirstWords {
+    /// Not yet: success of the handshake is reported after the first check, and would hide the cause.
+    Later,
+    Due,
+    Judged,
 }
 
 impl<S: Socket, R: Role> Attempt<Box<Connection<S>>, R> {
@@ -82,6 +93,9 @@ impl<S: Socket, R: Role> Attempt<Box<Connection<S>>, R> {
                 let peer_claims = self.shared().run(|machine, _| machine.peer_claims());
                 let waker = Waker::from(Arc::clone(&readiness));
                 let early = surplus.into();
+                // A client has heard an id, so its peer is configured as it is.
+                let is_due = peer_claims && id.is_none() && !session.is_tls();
+                let first_words = if is_due { FirstWords::Later } else { FirstWords::Judged };
                 let connection = Connection {
                     session,
                     socket,
@@ -90,6 +104,7 @@ impl<S: Socket, R: Role> Attempt<Box<Connection<S>>, R> {
                     readiness,
                     waker,
                     peer_claims,
+                    first_words,
                 };
                 self.established(Box::new(connection), id);
             }
@@ -226,8 +241,28 @@ enum ReadOutcome {
     Failed(io::Error),
 }
 
-impl<S: Socket> PoolConnection for Box<Connection<S>> {
-    fn check(&mut self) -> CheckResult {
+impl<S: Socket> Connection<S> {
+    /// Names the cause if the peer speaks TLS to this end without TLS. The connection stays: users may
+    /// speak TLS of their own through the pool.
+    fn judge_first_words(&mut self, result: CheckResult) {
+        match (self.first_words, result) {
+            (FirstWords::Judged, _)
+            | (FirstWords::Due, CheckResult::Quiet | CheckResult::Closed) => {}
+            (FirstWords::Later, _) => self.first_words = FirstWords::Due,
+            (FirstWords::Due, CheckResult::Data | CheckResult::Finished) => {
+                self.first_words = FirstWords::Judged;
+                if is_client_hello(&self.early) {
+                    self.readiness.note(&format_args!(
+                        "{} began with a TLS ClientHello, but this end has no TLS: configure TLS on \
+                         both ends or on neither, unless users speak TLS of their own through the pool",
+                        self.socket.socket().peer_addr()
+                    ));
+                }
+            }
+        }
+    }
+
+    fn check_socket(&mut self) -> CheckResult {
         match self.socket.socket().peek() {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 if self.readiness.is_armed() {
@@ -258,8 +293,23 @@ impl<S: Socket> PoolConnection for Box<Connection<S>> {
             ReadOutcome::All | ReadOutcome::Enough => CheckResult::Data,
         }
     }
+}
+
+/// Returns whether data begin as a TLS handshake record with a ClientHello (RFC 8446, sections 5.1 and
+/// 4).
+fn is_client_hello(data: &[u8]) -> bool {
+    matches!(data, [0x16, 0x03, _, _, _, 0x01, ..])
+}
+
+impl<S: Socket> PoolConnection for Box<Connection<S>> {
+    fn check(&mut self) -> CheckResult {
+        let result = self.check_socket();
+        self.judge_first_words(result);
+        result
+    }
 
     fn drain(&mut self) -> CheckResult {
+        self.first_words = FirstWords::Judged;
         if self.session.is_shut_down() {
             return CheckResult::Closed;
         }

@@ -125,6 +125,9 @@ trait AnyRole: Send + Sync {
     fn released(&self, token: Token);
 }
 
+    /// As [`SharedMachine::note_failure`].
+    fn note(&self, failure: &dyn fmt::Display);
+
 impl<C: PoolConnection, R: Role> AnyRole for SharedMachine<C, R> {
     fn readable(&self, token: Token) {
         let driver = {
@@ -139,6 +142,10 @@ impl<C: PoolConnection, R: Role> AnyRole for SharedMachine<C, R> {
         self.event(Event::Closed { token });
     }
 }
+
+    fn note(&self, failure: &dyn fmt::Display) {
+        self.note_failure(failure);
+    }
 
 impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
     /// Shares `machine`, which gets its time from `clock`.

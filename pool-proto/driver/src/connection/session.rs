@@ -37,6 +37,10 @@ impl Session {
         self.tls.as_ref().and_then(TlsConnection::peer_fingerprint)
     }
 
+    pub(crate) const fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Whether this end has closed its writing half.
     pub(crate) const fn is_shut_down(&self) -> bool {
         self.shut

@@ -1,5 +1,6 @@
 //! The waker that an idle connection leaves with its reactor.
 
+use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Wake;
@@ -35,6 +36,13 @@ impl ReadinessWaker {
     /// Records that the reactor may hold another waker from now on: the holder reads.
     pub fn disarm(&self) {
         self.armed.store(false, Ordering::Release);
+    }
+
+    /// Keeps a cause for which the pool may lack connections, as its last failure.
+    pub fn note(&self, cause: &dyn fmt::Display) {
+        if let Some(pool) = self.pool.upgrade() {
+            pool.note(cause);
+        }
     }
 
     /// Returns whether the reactor holds this waker and has not woken it.

@@ -19,6 +19,7 @@ mod drain;
 mod driver;
 mod errors;
 mod failures;
+mod first_words;
 mod handshake;
 mod ids;
 mod limit;
