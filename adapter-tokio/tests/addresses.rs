@@ -216,3 +216,13 @@ async fn a_failed_dial_names_each_address() {
         assert_eq!(*failure, *expected);
     }
 }
+
+#[tokio::test]
+async fn a_dial_given_up_names_what_was_dialled() {
+    let name = "silent.example:9";
+    resolve(name, &[SILENT.parse().unwrap()]);
+    let client = dial(name, client_config().dial_timeout(Duration::from_millis(50)));
+    let failure = eventually(|| client.last_failure(), Option::is_some).await.unwrap();
+    let expected = format!("a connection to {name} was given up: it was not dialled in time");
+    assert_eq!(*failure, *expected);
+}

@@ -333,7 +333,8 @@ impl<S: Socket> PoolConnection for Box<Connection<S>> {
     }
 
     fn late_rejection(&mut self) -> Option<String> {
-        self.failure.take().map(|error| Failure::Tls(error).to_string())
+        let failure = Failure::Tls(self.failure.take()?);
+        Some(format!("{}: {failure}", self.socket.socket().peer_addr()))
     }
 
     fn revoker(&self) -> Weak<dyn Revoke> {

@@ -178,7 +178,8 @@ impl<N: Runtime, R: Configured> Pool<N, R> {
         self.stats().interval
     }
 
-    /// Returns why the last dial or handshake failed, if none has succeeded since.
+    /// Returns why the last dial or handshake failed, with the peer's address, if none has succeeded
+    /// since; or a cause for which one may fail.
     #[must_use]
     pub fn last_failure(&self) -> Option<Arc<str>> {
         self.shared().last_failure()

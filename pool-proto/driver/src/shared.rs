@@ -43,6 +43,7 @@ use std::vec::Vec;
 pub use acquire::{Acquire, AcquireError, Deadline, WaitReady};
 pub use acquire_any::{AcquireAny, RoundRobin};
 pub use attempt::Attempt;
+use attempt::{Peer, given_up};
 pub use block_on::block_on;
 pub use leased::Leased;
 use pool_proto::{
@@ -66,7 +67,7 @@ pub trait PoolConnection: Send + 'static {
     /// [`check`](Self::check) does. [`CheckResult::Data`] means that there was more than the limit.
     fn drain(&mut self) -> CheckResult;
 
-    /// Returns why the peer has rejected the handshake after this end's part of it was over, if that
+    /// Returns why the peer, which the text names, has rejected the handshake after this end's part of it was over, if that
     /// made the last check [`CheckResult::Closed`].
     fn late_rejection(&mut self) -> Option<String> {
         None
@@ -123,10 +124,10 @@ trait AnyRole: Send + Sync {
 
     /// A lease was dropped.
     fn released(&self, token: Token);
-}
 
     /// As [`SharedMachine::note_failure`].
     fn note(&self, failure: &dyn fmt::Display);
+}
 
 impl<C: PoolConnection, R: Role> AnyRole for SharedMachine<C, R> {
     fn readable(&self, token: Token) {
@@ -141,11 +142,11 @@ impl<C: PoolConnection, R: Role> AnyRole for SharedMachine<C, R> {
     fn released(&self, token: Token) {
         self.event(Event::Closed { token });
     }
-}
 
     fn note(&self, failure: &dyn fmt::Display) {
         self.note_failure(failure);
     }
+}
 
 impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
     /// Shares `machine`, which gets its time from `clock`.
@@ -213,15 +214,29 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
     /// Reports an event to the machine.
     pub fn event(&self, event: Event<C>) {
         self.with(self.clock.coarse(), |state, now| {
-            match &event {
+            let established = match &event {
                 Event::Established { token, connection, .. } => {
-                    state.last_failure = None;
                     state.revokers.insert(*token, connection.revoker());
+                    Some(*token)
                 }
-                Event::Closed { token } => drop(state.revokers.remove(*token)),
-                _ => {}
-            }
+                Event::DialFailed { token } | Event::HandshakeFailed { token, .. } => {
+                    state.peers.remove(*token);
+                    None
+                }
+                Event::Closed { token } => {
+                    state.revokers.remove(*token);
+                    None
+                }
+                _ => None,
+            };
             state.machine.handle_event(now, event);
+            // Unless the machine has refused the connection: its id may be a duplicate.
+            if let Some(token) = established
+                && state.machine.state_of(token).is_some()
+            {
+                state.peers.remove(token);
+                state.last_failure = None;
+            }
         });
     }
 
@@ -231,15 +246,23 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
         self.lock().last_failure = Some(text);
     }
 
+    /// Remembers the peer of a dial or a handshake, for the texts of failures.
+    fn note_peer(&self, token: Token, peer: Peer) {
+        self.lock().peers.insert(token, peer);
+    }
+
     /// Records why the machine has aborted a dial or a handshake.
     pub fn note_abort(&self, token: Token, reason: CloseReason) {
         tracing::debug!(?token, %reason, "dial or handshake aborted");
-        if matches!(reason, CloseReason::DialTimeout | CloseReason::HandshakeTimeout) {
-            self.note_failure(&format_args!("a connection was given up: {reason}"));
+        let late = [CloseReason::DialTimeout, CloseReason::Silent, CloseReason::HandshakeTimeout];
+        if late.contains(&reason) {
+            let peer = self.lock().peers.get(token).cloned();
+            self.lock().last_failure = Some(given_up(peer.as_ref(), reason));
         }
     }
 
-    /// Returns the reason of the last failed dial or handshake, if none has succeeded since.
+    /// Returns the reason of the last failed dial or handshake, or a cause for which one may fail, if
+    /// none has succeeded since.
     #[must_use]
     pub fn last_failure(&self) -> Option<Arc<str>> {
         self.lock().last_failure.clone()

@@ -13,6 +13,7 @@ mod handshakes;
 mod ids;
 mod listening;
 mod options;
+mod reasons;
 mod refusals;
 mod resources;
 mod reuse;
@@ -46,6 +47,7 @@ pub fn scenarios() -> Vec<Scenario> {
         ids::SCENARIOS,
         listening::SCENARIOS,
         options::SCENARIOS,
+        reasons::SCENARIOS,
         refusals::SCENARIOS,
         resources::SCENARIOS,
         reuse::SCENARIOS,

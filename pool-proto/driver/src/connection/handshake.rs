@@ -16,6 +16,10 @@ use super::session::Session;
 use super::shared_socket::polled;
 use crate::tls::{ClientTls, ServerTls, is_foreign_protocol, is_tls_failure};
 
+/// The likely cause for which a client says nothing to a server with TLS, and the remedy.
+const SILENT_CLIENT: &str =
+    "a client without TLS waits for an id like this: configure TLS on both ends or on neither";
+
 /// The settings of a client's handshakes, shared by all its connections.
 #[derive(Clone, Debug)]
 pub struct Connector {
@@ -73,6 +77,13 @@ impl Acceptor {
         Ok(Handshake { session, ids: IdStep::Unissued(self.format) })
     }
 
+    /// Returns the likely cause if a client says nothing, and the remedy; empty if the server needs
+    /// nothing from it.
+    #[must_use]
+    pub const fn advice_on_silence(&self) -> &'static str {
+        if self.tls.is_some() { SILENT_CLIENT } else { "" }
+    }
+
     /// Returns whether clients speak first: the first byte is a part of their handshakes.
     #[must_use]
     pub const fn expects_first_byte(&self) -> bool {
@@ -105,6 +116,23 @@ pub struct Established {
 }
 
 impl Handshake {
+    /// Returns the likely cause if the peer says nothing, and the remedy; empty if this end needs nothing
+    /// from the peer.
+    #[must_use]
+    pub const fn advice_on_silence(&self) -> &'static str {
+        match (&self.ids, self.session.is_tls()) {
+            (IdStep::Unissued(_) | IdStep::Write(_) | IdStep::None, false) => "",
+            (IdStep::Unissued(_) | IdStep::Write(_), true) => SILENT_CLIENT,
+            // A server with TLS waits for a ClientHello.
+            (IdStep::Read(..), false) => {
+                "a server with TLS waits for TLS like this: configure TLS on both ends or on neither"
+            }
+            (IdStep::Read(..) | IdStep::None, true) => {
+                "the TLS handshake has no answer: is this the address of the server, and does it run?"
+            }
+        }
+    }
+
     /// Continues as far as the socket allows; `Pending` when it must wait for the socket.
     pub fn advance(&mut self, socket: &mut (impl Read + Write)) -> Poll<Result<(), Failure>> {
         ready!(polled(self.session.handshake(socket))).map_err(Failure::of_tls)?;

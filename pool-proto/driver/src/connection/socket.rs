@@ -1,21 +1,25 @@
 //! TCP sockets of a runtime: options, I/O through the reactor and past it, listening.
 
-use core::future::poll_fn;
+use core::future::{Future, poll_fn};
 use core::mem::MaybeUninit;
 use core::net::SocketAddr;
+use core::pin::pin;
 use core::task::{Context, Poll};
+use core::time::Duration;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpListener};
 use std::sync::Arc;
 
-use pool_proto::Accepting;
+use pool_proto::{Accepting, Role};
 use socket2::{Domain, Protocol, SockRef, Type};
 
+use super::Connection;
 use super::handshake::{Acceptor, Established, Failure, Handshake};
 use super::keep_alive::KeepAlive;
 use super::shared_socket::{SharedSocket, Socket};
 use crate::pool::PoolAttempt;
 use crate::runtime::{Direction, Runtime};
+use crate::shared::Attempt;
 
 /// The length of a listener's queue of peers to accept. With the usual 128, a few clients that fill
 /// their pools at once overflow it, and each dropped connection costs its client a second. With 1,024,
@@ -136,31 +140,47 @@ impl<N: Runtime> TcpSocket<N> {
 
 type Handshaken<N> = Result<(Arc<SharedSocket<TcpSocket<N>>>, Established), Failure>;
 
+/// A peer that has said nothing for this long after the transport was connected is reported. A peer
+/// that is configured alike speaks after one trip through the network; one second is the initial
+/// retransmission timeout of TCP (RFC 6298, section 2), so its first segment may have been lost once.
+const SILENCE: Duration = Duration::from_secs(1);
+
 /// Sets the options of a connected stream, and shakes hands as the client: TLS, then the id.
-pub(crate) async fn handshake<N: Runtime>(
+pub(crate) async fn handshake<N: Runtime, R: Role>(
+    runtime: &N,
+    attempt: &mut Attempt<Box<Connection<TcpSocket<N>>>, R>,
     stream: N::TcpStream,
     keep_alive: Option<KeepAlive>,
     begin: impl FnOnce() -> Result<Handshake, Failure>,
 ) -> Handshaken<N> {
     let socket = TcpSocket::<N>::share(stream.into(), keep_alive).map_err(Failure::Options)?;
     let mut handshake = begin()?;
-    poll_fn(|cx| handshake.advance(&mut socket.socket().polled(cx))).await?;
+    let advice = handshake.advice_on_silence();
+    attempt.connected_to(socket.socket().peer, advice);
+    let advance = |cx: &mut Context<'_>| {
+        let mut io = Heard { inner: socket.socket().polled(cx), heard: advice.is_empty() };
+        let outcome = handshake.advance(&mut io);
+        (outcome, io.heard)
+    };
+    report_silence(runtime, attempt, advance).await?;
     Ok((socket, handshake.finish()?))
 }
 
 /// Sets the options of an accepted stream, and shakes hands as the server: TLS, then the id, if the
 /// peer is admitted in between.
 pub(crate) async fn accept<N: Runtime>(
+    runtime: &N,
+    attempt: &mut PoolAttempt<N, Accepting>,
     stream: N::TcpStream,
     keep_alive: Option<KeepAlive>,
     acceptor: &Acceptor,
-    attempt: &mut PoolAttempt<N, Accepting>,
 ) -> Handshaken<N> {
     let socket = TcpSocket::<N>::share(stream.into(), keep_alive).map_err(Failure::Options)?;
+    attempt.connected_to(socket.socket().peer, acceptor.advice_on_silence());
     if acceptor.expects_first_byte() {
         // Before there is a TLS session: a peer that stays silent costs no more than its socket.
-        let first_byte = poll_fn(|cx| socket.socket().poll_first_byte(cx));
-        first_byte.await.map_err(Failure::TlsTransport)?;
+        let first_byte = |cx: &mut Context<'_>| (socket.socket().poll_first_byte(cx), false);
+        report_silence(runtime, attempt, first_byte).await.map_err(Failure::TlsTransport)?;
         attempt.first_byte();
     }
     let mut handshake = acceptor.begin()?;
@@ -168,6 +188,56 @@ pub(crate) async fn accept<N: Runtime>(
     handshake.send_id(attempt.admit(handshake.peer_certificate())?);
     poll_fn(|cx| handshake.advance(&mut socket.socket().polled(cx))).await?;
     Ok((socket, handshake.finish()?))
+}
+
+/// Polls `act` until it is ready. Reports the peer if it has not been heard within [`SILENCE`]: `act` also
+/// returns whether something has come from the peer.
+async fn report_silence<N: Runtime, R: Role, T>(
+    runtime: &N,
+    attempt: &Attempt<Box<Connection<TcpSocket<N>>>, R>,
+    mut act: impl FnMut(&mut Context<'_>) -> (Poll<T>, bool),
+) -> T {
+    let mut silence = pin!(runtime.sleep(SILENCE));
+    let mut is_silent = true;
+    poll_fn(|cx| {
+        let (outcome, heard) = act(cx);
+        is_silent &= !heard;
+        if is_silent && outcome.is_pending() && silence.as_mut().poll(cx).is_ready() {
+            // Once.
+            is_silent = false;
+            attempt.silent(SILENCE);
+        }
+        outcome
+    })
+    .await
+}
+
+/// A socket that notes whether the peer has said anything.
+struct Heard<T> {
+    inner: T,
+    heard: bool,
+}
+
+impl<T: Read> Read for Heard<T> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.heard = true;
+        Ok(count)
+    }
+}
+
+impl<T: Write> Write for Heard<T> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.inner.write(data)
+    }
+
+    fn write_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.inner.write_vectored(data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
 }
 
 impl<N: Runtime> Socket for TcpSocket<N> {

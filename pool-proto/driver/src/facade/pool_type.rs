@@ -101,7 +101,9 @@ macro_rules! __pool_type {
                 self.0.stats()
             }
 
-            /// Returns why the last dial or handshake failed, if none has succeeded since.
+            /// Returns why the last dial or handshake failed, with the peer's address, if none has
+            /// succeeded since; or a cause for which one may fail: a peer that has connected and
+            /// sends nothing for a second, or that speaks TLS to an end without TLS.
             #[must_use]
             pub fn last_failure(&self) -> Option<std::sync::Arc<str>> {
                 self.0.last_failure()

@@ -22,6 +22,11 @@ pub trait Dial<N: Runtime>: Send + Sync + 'static {
     /// Connects one transport. Dropping the future ends the dial.
     fn dial(&self, runtime: &N) -> impl Future<Output = io::Result<N::TcpStream>> + Send;
 
+    /// Returns the name of the peer, for the text of a dial that was given up; `None` by default.
+    fn name(&self) -> Option<Arc<str>> {
+        None
+    }
+
     /// Forgets the lessons of earlier dials. Called before a dial while the latest attempts of the pool
     /// have failed: a transport that connects may still lead to a peer that is out of order. Does
     /// nothing by default.
@@ -91,6 +96,10 @@ impl<N: Runtime> Dial<N> for ToAddress {
         self.first_to_answer(runtime)
     }
 
+    fn name(&self) -> Option<Arc<str>> {
+        Some(Arc::clone(&self.address))
+    }
+
     fn reconsider(&self) {
         *self.won() = None;
     }
@@ -135,13 +144,17 @@ impl<N: Runtime, D: Dial<N>> Supply<N, Dialing> for Dialer<D> {
         async move {
             let Settings { dial, connector, keep_alive } = &*settings;
             let outcome = async {
+                if let Some(name) = dial.name() {
+                    attempt.dials(name);
+                }
                 if attempt.shared().stats().failures_in_a_row > 0 {
                     dial.reconsider();
                 }
                 // Called inside the task: a dialer that panics costs only its own dial.
                 let stream = dial.dial(&runtime).await.map_err(Failure::Dial)?;
                 attempt.dialed();
-                handshake::<N>(stream, *keep_alive, || connector.begin()).await
+                let begin = || connector.begin();
+                handshake(&runtime, &mut attempt, stream, *keep_alive, begin).await
             };
             let outcome = outcome.await;
             attempt.complete(outcome);

@@ -1,11 +1,42 @@
 //! A dial or handshake under way.
 
 use core::fmt;
+use core::net::SocketAddr;
+use core::time::Duration;
 use std::sync::Arc;
 
-use pool_proto::{Accepting, CheckResult, ConnId, Event, HandshakeFailure, Rejected, Role, Token};
+use pool_proto::{
+    Accepting, CheckResult, CloseReason, ConnId, Event, HandshakeFailure, Rejected, Role, Token,
+};
 
 use super::{PoolConnection, SharedMachine};
+
+/// The peer of a dial or a handshake, for the texts of failures.
+#[derive(Clone, Debug)]
+pub(super) enum Peer {
+    /// A name, which is being dialled.
+    Named(Arc<str>),
+    /// A peer that has connected, and advice for the case that it says nothing.
+    Connected(SocketAddr, &'static str),
+}
+
+/// Returns the text for a connection that the machine has ended before it could be used.
+pub(super) fn given_up(peer: Option<&Peer>, reason: CloseReason) -> Arc<str> {
+    let text = match peer {
+        None => format!("a connection was given up: {reason}"),
+        Some(Peer::Named(name)) => format!("a connection to {name} was given up: {reason}"),
+        Some(Peer::Connected(address, advice)) => {
+            let advice = if matches!(reason, CloseReason::HandshakeTimeout | CloseReason::Silent) {
+                *advice
+            } else {
+                ""
+            };
+            let separator = if advice.is_empty() { "" } else { "; " };
+            format!("the connection with {address} was given up: {reason}{separator}{advice}")
+        }
+    };
+    text.into()
+}
 
 /// The duty to report the outcome of a dial and its handshake, or of an accepted peer's handshake.
 /// Dropped before the end (its task was aborted, or the user's dialer panicked), it reports a
@@ -15,6 +46,8 @@ pub struct Attempt<C: PoolConnection, R: Role> {
     shared: Arc<SharedMachine<C, R>>,
     token: Token,
     stage: Stage,
+    /// The peer that has connected, and advice for the case that it says nothing.
+    peer: Option<(SocketAddr, &'static str)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -27,12 +60,12 @@ enum Stage {
 impl<C: PoolConnection, R: Role> Attempt<C, R> {
     /// The attempt of a [`Command::Dial`](super::Command::Dial).
     pub fn dial(shared: &Arc<SharedMachine<C, R>>, token: Token) -> Self {
-        Self { shared: Arc::clone(shared), token, stage: Stage::Dialing }
+        Self { shared: Arc::clone(shared), token, stage: Stage::Dialing, peer: None }
     }
 
     /// The attempt of an [accepted](pool_proto::Server::accept) peer.
     pub fn handshake(shared: &Arc<SharedMachine<C, R>>, token: Token) -> Self {
-        Self { shared: Arc::clone(shared), token, stage: Stage::Handshaking }
+        Self { shared: Arc::clone(shared), token, stage: Stage::Handshaking, peer: None }
     }
 
     /// Returns the name of the connection.
@@ -44,6 +77,28 @@ impl<C: PoolConnection, R: Role> Attempt<C, R> {
     /// Returns the machine that the attempt is reported to.
     pub const fn shared(&self) -> &Arc<SharedMachine<C, R>> {
         &self.shared
+    }
+
+    /// Tells the name that is being dialled, for the text of a failure.
+    pub fn dials(&self, name: Arc<str>) {
+        self.shared.note_peer(self.token, Peer::Named(name));
+    }
+
+    /// Tells the peer's address, and advice for the case that it says nothing during the handshake, for
+    /// the text of a failure.
+    pub fn connected_to(&mut self, peer: SocketAddr, advice: &'static str) {
+        self.peer = Some((peer, advice));
+        self.shared.note_peer(self.token, Peer::Connected(peer, advice));
+    }
+
+    /// Reports that the peer has sent nothing for this long. That is not a failure yet, but it may be
+    /// the reason why callers wait.
+    pub fn silent(&self, time: Duration) {
+        if let Some((peer, advice)) = self.peer {
+            let text =
+                format_args!("{peer} has connected, but has sent nothing for {time:?}; {advice}");
+            self.shared.note_failure(&text);
+        }
     }
 
     /// Reports that the transport is connected.
@@ -60,7 +115,14 @@ impl<C: PoolConnection, R: Role> Attempt<C, R> {
         let result = connection.check();
         if result == CheckResult::Closed {
             if let Some(rejection) = connection.late_rejection() {
+                // The text names the peer already.
+                self.peer = None;
                 return self.failed(HandshakeFailure::Tls, &rejection);
+            }
+            // While others are idle, this is the end of one connection, perhaps after its use by the
+            // other end; it is not a reason why anybody waits.
+            if self.shared.run(|machine, _| machine.idle()) > 0 {
+                return self.report(HandshakeFailure::Transport);
             }
             let error = "the peer closed the connection as soon as it was established";
             return self.failed(HandshakeFailure::Transport, &error);
@@ -75,7 +137,10 @@ impl<C: PoolConnection, R: Role> Attempt<C, R> {
 
     /// Reports a failure. The machine counts `failure` if the transport was connected.
     pub fn failed(mut self, failure: HandshakeFailure, error: &dyn fmt::Display) {
-        self.shared.note_failure(error);
+        match self.peer {
+            Some((peer, _)) => self.shared.note_failure(&format_args!("{peer}: {error}")),
+            None => self.shared.note_failure(error),
+        }
         self.report(failure);
     }
 

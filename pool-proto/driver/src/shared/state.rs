@@ -10,6 +10,7 @@ use pool_proto::{
     Action, CheckKind, CloseReason, Instant, Machine, Role, Token, TokenMap, WaiterId,
 };
 
+use super::attempt::{Peer, given_up};
 use super::{Command, Revoke};
 
 pub(super) struct State<C, R> {
@@ -25,6 +26,8 @@ pub(super) struct State<C, R> {
     /// The deadline that the driver sleeps towards.
     pub(super) armed: Option<Instant>,
     pub(super) last_failure: Option<Arc<str>>,
+    /// The peers of dials and handshakes under way, for the texts of failures.
+    pub(super) peers: TokenMap<Peer>,
     /// The driver has ended.
     pub(super) ended: bool,
 }
@@ -83,6 +86,7 @@ impl<C, R: Role> State<C, R> {
             driver: None,
             armed: None,
             last_failure: None,
+            peers: TokenMap::new(),
             ended: false,
         }
     }
@@ -114,6 +118,10 @@ impl<C, R: Role> State<C, R> {
                 Action::Dial { token } => self.commands.push_back(Command::Dial { token }),
                 Action::Close { token, connection, reason } => {
                     self.revokers.remove(token);
+                    let peer = self.peers.remove(token);
+                    if matches!(reason, CloseReason::DuplicateId | CloseReason::MissingId) {
+                        self.last_failure = Some(given_up(peer.as_ref(), reason));
+                    }
                     if self.ended {
                         deferred.orphans.push(connection);
                     } else {

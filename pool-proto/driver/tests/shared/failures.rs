@@ -4,9 +4,9 @@ use std::error::Error;
 use std::sync::Arc;
 
 use pool_driver::shared::AcquireError;
-use pool_proto::{HandshakeFailure, Refusal, WaitReason};
+use pool_proto::{CheckResult, CloseReason, HandshakeFailure, Refusal, WaitReason};
 
-use crate::rig::{Plan, client, filled, id, server};
+use crate::rig::{Plan, client, filled, id, ms, secs, server};
 
 fn timeout(why: WaitReason, last_failure: Option<&str>) -> AcquireError {
     AcquireError::Timeout { why, last_failure: last_failure.map(Arc::from) }
@@ -90,6 +90,102 @@ fn only_a_success_clears_the_last_failure() {
     rig.peer_closes(conn);
     rig.flush();
     assert_eq!(rig.shared.last_failure().as_deref(), Some("again"));
+}
+
+/// The address of a peer (RFC 5737).
+const PEER: &str = "192.0.2.1:9";
+const ADVICE: &str = "speak up";
+
+#[test]
+fn a_failure_names_the_peer_that_has_connected() {
+    let mut rig = client(Plan::ONE);
+    let mut in_flight = rig.begin();
+    in_flight.attempt.dials("tunnel.example:9".into());
+    in_flight.attempt.dialed();
+    in_flight.attempt.connected_to(PEER.parse().unwrap(), ADVICE);
+    in_flight.attempt.failed(HandshakeFailure::Tls, &"no certificate");
+    assert_eq!(rig.shared.last_failure().as_deref(), Some("192.0.2.1:9: no certificate"));
+}
+
+#[test]
+fn a_dial_given_up_names_what_was_dialled() {
+    let mut rig = client(Plan::ONE);
+    let in_flight = rig.begin();
+    in_flight.attempt.dials("tunnel.example:9".into());
+    rig.shared.note_abort(in_flight.attempt.token(), CloseReason::DialTimeout);
+    let text = "a connection to tunnel.example:9 was given up: it was not dialled in time";
+    assert_eq!(rig.shared.last_failure().as_deref(), Some(text));
+}
+
+#[test]
+fn a_handshake_given_up_names_its_peer_and_gives_advice() {
+    let mut rig = server(Plan::of(2));
+    for (advice, end) in [(ADVICE, "; speak up"), ("", "")] {
+        let mut in_flight = rig.begin();
+        let token = in_flight.attempt.token();
+        in_flight.attempt.connected_to(PEER.parse().unwrap(), advice);
+        rig.shared.note_abort(token, CloseReason::HandshakeTimeout);
+        let text = format!(
+            "the connection with 192.0.2.1:9 was given up: its handshake was not over in time{end}"
+        );
+        assert_eq!(rig.shared.last_failure().as_deref(), Some(text.as_str()));
+        // The peer of an attempt that is over is forgotten.
+        drop(in_flight);
+        rig.shared.note_abort(token, CloseReason::HandshakeTimeout);
+        let text = "a connection was given up: its handshake was not over in time";
+        assert_eq!(rig.shared.last_failure().as_deref(), Some(text));
+    }
+}
+
+#[test]
+fn a_silent_peer_is_named_until_a_connection_is_established() {
+    let mut rig = server(Plan::of(2));
+    let mut silent = rig.begin();
+    silent.attempt.silent(ms(1000));
+    assert_eq!(rig.shared.last_failure(), None, "nobody has connected");
+    silent.attempt.connected_to(PEER.parse().unwrap(), ADVICE);
+    silent.attempt.silent(ms(1000));
+    let text = "192.0.2.1:9 has connected, but has sent nothing for 1s; speak up";
+    assert_eq!(rig.shared.last_failure().as_deref(), Some(text));
+    rig.connect();
+    assert_eq!(rig.shared.last_failure(), None);
+}
+
+#[test]
+fn a_duplicate_id_is_a_failure_with_its_peer() {
+    let mut rig = client(Plan::of(3));
+    let first = rig.connect();
+    let text = "the peer gave it the id of another live connection";
+    let mut in_flight = rig.begin();
+    in_flight.attempt.dialed();
+    in_flight.attempt.connected_to(PEER.parse().unwrap(), ADVICE);
+    in_flight.attempt.established(rig.book.open(), Some(first.id));
+    let named = format!("the connection with 192.0.2.1:9 was given up: {text}");
+    assert_eq!(rig.shared.last_failure().as_deref(), Some(named.as_str()));
+    // Another one is no success that would hide the cause.
+    rig.clock.pass(secs(60));
+    let mut in_flight = rig.begin();
+    in_flight.attempt.dialed();
+    in_flight.attempt.established(rig.book.open(), Some(first.id));
+    let unnamed = format!("a connection was given up: {text}");
+    assert_eq!(rig.shared.last_failure().as_deref(), Some(unnamed.as_str()));
+    assert_eq!(rig.stats().totals.duplicate_ids, 2);
+}
+
+/// While others are idle, it is no reason to wait, and nobody would dial again to clear it.
+#[test]
+fn a_close_at_once_is_a_failure_only_of_an_empty_pool() {
+    let mut rig = server(Plan::of(3));
+    let closed = |rig: &mut crate::rig::Rig<_>| {
+        let in_flight = rig.begin();
+        in_flight.attempt.established(rig.book.open_with(CheckResult::Closed), None);
+    };
+    rig.connect();
+    closed(&mut rig);
+    assert_eq!((rig.shared.last_failure(), rig.stats().totals.transport_failures), (None, 1));
+    rig.flush();
+    closed(&mut rig);
+    assert!(rig.shared.last_failure().unwrap().contains("as soon as it was established"));
 }
 
 #[test]
