@@ -31,6 +31,8 @@ pub(super) const FAR: &str = "far.test";
 /// them.
 pub(super) const FAR_IPV4: &str = "192.0.2.2";
 pub(super) const FAR_IPV6: &str = "2001:db8::2";
+/// An address of the near host that means something only together with its interface, `near`.
+pub(super) const NEAR_LINK: &str = "fe80::1";
 /// The hardware address of the far host, and one that no host has. (They are locally administered.)
 const FAR_HARDWARE: &str = "02:00:00:00:00:02";
 const NO_HARDWARE: &str = "02:00:00:00:00:99";

@@ -41,7 +41,7 @@ pub enum BuildError {
         remedy: &'static str,
     },
     /// The listener could not be bound.
-    #[error("cannot listen on {address}; give a free host:port of this machine")]
+    #[error("cannot listen on {address} ({source}); give a free host:port of this machine")]
     Bind {
         /// The address that was given.
         address: String,
@@ -58,7 +58,9 @@ pub enum BuildError {
         source: io::Error,
     },
     /// The operating system refuses a resource that the pool runs on: a thread, or a descriptor.
-    #[error("the pool cannot be started; free threads or descriptors, or raise their limits")]
+    #[error(
+        "the pool cannot be started ({source}); free threads or descriptors, or raise their limits"
+    )]
     Start {
         /// The operating system's error.
         source: io::Error,

@@ -1,16 +1,17 @@
 //! Names with addresses of both families, one of which is swallowed by the network.
 
-use std::net::{IpAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use super::topic;
 use crate::ends::{client_config, server_config};
 use crate::facade::Listen;
-use crate::network::{FAR, FAR_IPV4, FAR_IPV6, between_hosts};
+use crate::network::{FAR, FAR_IPV4, FAR_IPV6, NEAR_LINK, between_hosts};
 use crate::prelude::*;
 
 topic! {
     exclusive a_swallowed_family_delays_the_first_dials_only,
+    exclusive an_address_on_a_named_interface_is_dialled_and_bound,
 }
 
 /// The delay before an attempt on the next address.
@@ -86,5 +87,20 @@ fn a_swallowed_family_delays_the_first_dials_only(ends: &Ends) {
         assert!(before.elapsed() >= DELAY, "IPv4 was not remembered: {:?}", before.elapsed());
         takes_less_than(DELAY, "a refill without IPv4", refill);
         assert_eq!(client.stats().totals.dial_failures + client.stats().totals.dial_timeouts, 0);
+    });
+}
+
+fn an_address_on_a_named_interface_is_dialled_and_bound(ends: &Ends) {
+    let name = "families::an_address_on_a_named_interface_is_dialled_and_bound";
+    between_hosts(ends, name, |hosts| {
+        // Without the detection of duplicates, during which the system refuses the address.
+        hosts.run(&format!("ip addr replace {NEAR_LINK}/64 dev near nodad"));
+        let address = format!("[{NEAR_LINK}%near]:4000");
+        let server = ends.serve_on(Listen::Address(address.clone()), None, server_config());
+        let client = ends.dial_with(None, client_config(), Dial::Address(address));
+        client.wait_ready(1, SOON).unwrap();
+        let peer = client.take().peer_addr().unwrap();
+        assert_eq!(peer, server.address());
+        assert!(matches!(peer, SocketAddr::V6(peer) if peer.scope_id() != 0), "{peer}");
     });
 }

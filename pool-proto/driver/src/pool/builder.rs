@@ -10,7 +10,7 @@ use pool_proto::{
 
 use super::Pool;
 use super::accept::{Listener, ListeningSocket};
-use super::dial::{ByCall, Dial, Dialer, ToAddress, dial_address};
+use super::dial::{ByCall, Dial, Dialer, ToAddress, dial_address, resolver_name};
 use crate::connection::keep_alive::KeepAlive;
 use crate::connection::{Acceptor, Connector};
 use crate::error::BuildError;
@@ -189,7 +189,7 @@ impl<N: Runtime> PoolBuilder<N, Accepting> {
     pub async fn bind(mut self, address: &str) -> Result<Pool<N, Accepting>, BuildError> {
         self.check_demand()?;
         let handle = self.handle.map_or_else(N::current, Ok)?;
-        let listener = N::bind(&handle, address)
+        let listener = N::bind(&handle, &resolver_name(address))
             .await
             .map_err(|source| BuildError::Bind { address: address.to_owned(), source })?;
         self.handle = Some(handle);

@@ -3,6 +3,7 @@
 use core::future::{Future, Ready, pending};
 use core::net::SocketAddr;
 use core::time::Duration;
+use std::borrow::Cow;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -39,11 +40,26 @@ pub trait Dial<N: Runtime>: Send + Sync + 'static {
 ///
 /// [`BuildError::Address`] for anything else.
 pub(super) fn dial_address(address: String) -> Result<Arc<str>, BuildError> {
-    let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-    if port.is_none_or(|port| port == 0) || address.starts_with(':') {
-        return Err(BuildError::Address { address });
+    let is_valid = address.rsplit_once(':').is_some_and(|(host, port)| {
+        // The parts of a URL, and blanks: no name has them, and each dial would fail.
+        let is_foreign = |character: char| {
+            character.is_whitespace() || matches!(character, '/' | '\\' | '@' | '?' | '#')
+        };
+        let port = port.parse::<u16>();
+        !host.is_empty() && !host.contains(is_foreign) && port.is_ok_and(|port| port > 0)
+    });
+    if is_valid { Ok(address.into()) } else { Err(BuildError::Address { address }) }
+}
+
+/// Returns `address` as the resolver of the operating system takes it: an IPv6 address with the name of
+/// an interface, such as `[fe80::1%eth0]:9000`, without its brackets. (The standard library parses
+/// those only around an address with an interface's number.)
+pub(super) fn resolver_name(address: &str) -> Cow<'_, str> {
+    let zoned = address.strip_prefix('[').and_then(|rest| rest.rsplit_once("]:"));
+    match zoned.filter(|(host, _)| host.contains('%')) {
+        Some((host, port)) => Cow::Owned(format!("{host}:{port}")),
+        None => Cow::Borrowed(address),
     }
-    Ok(address.into())
 }
 
 /// Dials the addresses of a name, resolved anew at each dial.
@@ -68,7 +84,7 @@ impl ToAddress {
         let Self { address: name, timeout, .. } = self;
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{name}: {error}"));
         let began = MonotonicClock.now();
-        let resolved = runtime.resolve(name).await.map_err(named)?;
+        let resolved = runtime.resolve(&resolver_name(name)).await.map_err(named)?;
         let won = *self.won();
         let addresses = attempt_order(resolved, won);
         let left = timeout.saturating_sub(MonotonicClock.now().since(began));
@@ -177,9 +193,23 @@ mod tests {
 
     #[test]
     fn a_host_with_a_port_can_be_dialled() {
-        for address in ["tunnel.example:9000", "192.0.2.1:1", "[2001:db8::1]:65535", "localhost:80"]
-        {
+        for address in [
+            "tunnel.example:9000",
+            "192.0.2.1:1",
+            "[2001:db8::1]:65535",
+            "localhost:80",
+            "[fe80::1%eth0]:9000",
+            "a_b-c.example:1",
+        ] {
             assert_eq!(&*dial_address(address.to_owned()).unwrap(), address);
+        }
+    }
+
+    #[test]
+    fn only_an_address_with_the_name_of_an_interface_loses_its_brackets() {
+        assert_eq!(resolver_name("[fe80::1%eth0]:9"), "fe80::1%eth0:9");
+        for address in ["[fe80::1]:9", "tunnel.example:9", "127.0.0.1:9", "[", "[%", "%]:9"] {
+            assert_eq!(resolver_name(address), address);
         }
     }
 
@@ -194,6 +224,14 @@ mod tests {
             "localhost:0",
             "localhost:65536",
             "localhost:http",
+            "tls://localhost:1",
+            "//localhost:1",
+            "user@localhost:1",
+            " localhost:1",
+            "localhost :1",
+            "localhost: 1",
+            "localhost:1 ",
+            "\t:1",
         ] {
             let error = dial_address(address.to_owned()).unwrap_err();
             assert!(matches!(&error, BuildError::Address { address: given } if given == address));

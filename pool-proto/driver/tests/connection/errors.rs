@@ -12,9 +12,9 @@ use pool_proto::{ClientConfig, ConfigError};
 fn the_errors_of_a_builder_say_what_to_do() {
     let source = || io::Error::other("why");
     let bind = BuildError::Bind { address: "0.0.0.0:80".to_owned(), source: source() };
-    assert!(bind.to_string().starts_with("cannot listen on 0.0.0.0:80; give a free host:port"));
+    assert!(bind.to_string().starts_with("cannot listen on 0.0.0.0:80 (why); give a free"));
     let start = BuildError::Start { source: source() };
-    assert!(start.to_string().contains("free threads or descriptors"));
+    assert!(start.to_string().contains("started (why); free threads or descriptors"));
     for error in [&bind, &start] {
         assert_eq!(error.source().unwrap().to_string(), "why");
     }
