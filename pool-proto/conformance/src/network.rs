@@ -46,9 +46,13 @@ const LAY: &[&str] = &[
     "ip netns add far",
     "ip link add near address 02:00:00:00:00:01 type veth \
      peer name far address 02:00:00:00:00:02 netns far",
-    // Without detection of duplicates, which takes a second.
+    // Without addresses of the system's own, and without detection of duplicates: packets from an
+    // address that is under examination are lost for seconds.
+    "ip link set near addrgenmode none",
+    "ip -n far link set far addrgenmode none",
     "ip addr add 192.0.2.1/24 dev near",
     "ip addr add 2001:db8::1/64 dev near nodad",
+    "ip addr add fe80::1/64 dev near nodad",
     "ip -n far addr add 192.0.2.2/24 dev far",
     "ip -n far addr add 2001:db8::2/64 dev far nodad",
     "ip -n far link set lo up",
@@ -59,8 +63,12 @@ const LAY: &[&str] = &[
     "ip neigh add 2001:db8::2 lladdr 02:00:00:00:00:02 dev near nud permanent",
     "ip -n far neigh add 192.0.2.1 lladdr 02:00:00:00:00:01 dev far nud permanent",
     "ip -n far neigh add 2001:db8::1 lladdr 02:00:00:00:00:01 dev far nud permanent",
+    // The system brings up links and local routes a moment later. A first packet before that is lost,
+    // and the next one follows after a second.
     "until ip link show near | grep -q 'state UP'; do sleep 0.01; done",
     "until ip -n far link show far | grep -q 'state UP'; do sleep 0.01; done",
+    "until ip -6 route show table local | grep -q 'fe80::1 '; do sleep 0.01; done",
+    "until ip -6 -n far route show table local | grep -q '2001:db8::2 '; do sleep 0.01; done",
     "printf '127.0.0.1 localhost\\n2001:db8::2 far.test\\n192.0.2.2 far.test\\n' > /run/hosts",
     "mount --bind /run/hosts /etc/hosts",
     "echo the network is laid",

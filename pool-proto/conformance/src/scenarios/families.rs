@@ -1,7 +1,7 @@
 //! Names with addresses of both families, one of which is swallowed by the network.
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::topic;
 use crate::ends::{client_config, server_config};
@@ -21,10 +21,19 @@ const FIRST: Duration = Duration::from_millis(300);
 /// Attempts to measure a time. A busy machine can only add to it.
 const TRIES: usize = 5;
 
-/// Waits for four idle connections, and checks that they go to `address`. Returns the time it took.
+/// Ends all connections and waits for four new ones, and checks that they go to `address`. Returns the
+/// time it took.
 #[track_caller]
-fn filled(client: &dyn Pool, address: IpAddr) -> Duration {
+fn refilled(client: &dyn Pool, address: IpAddr) -> Duration {
     let before = now();
+    client.flush();
+    filled(client, address, before)
+}
+
+/// Waits for four idle connections, and checks that they go to `address`. Returns the time since
+/// `before`.
+#[track_caller]
+fn filled(client: &dyn Pool, address: IpAddr, before: Instant) -> Duration {
     client.wait_ready(4, SOON).unwrap();
     let time = before.elapsed();
     let stream = client.take();
@@ -60,41 +69,33 @@ fn a_swallowed_family_delays_the_first_dials_only(ends: &Ends) {
             ends.dial_with(None, config, Dial::Address(address.clone()))
         };
 
+        let first = |address| {
+            let before = now();
+            filled(&*dial(), address, before)
+        };
+
         // With both families, IPv6 comes first.
-        let client = dial();
-        takes_less_than(DELAY, "both families", || filled(&*client, ipv6));
-        client.end();
+        takes_less_than(DELAY, "the first connections with both families", || first(ipv6));
 
         hosts.swallow(ipv6);
-        takes_less_than(FIRST, "the first connections without IPv6", || filled(&*dial(), ipv4));
+        takes_less_than(FIRST, "the first connections without IPv6", || first(ipv4));
         let client = dial();
-        filled(&*client, ipv4);
-        let refill = || {
-            client.flush();
-            filled(&*client, ipv4)
-        };
-        takes_less_than(DELAY, "a refill without IPv6", refill);
+        filled(&*client, ipv4, now());
+        takes_less_than(DELAY, "a refill without IPv6", || refilled(&*client, ipv4));
 
         // The remembered family is swallowed, and the other one is back.
         hosts.deliver(ipv6);
         hosts.swallow(ipv4);
-        let refill = || {
-            client.flush();
-            filled(&*client, ipv6)
-        };
-        let before = now();
-        refill();
-        assert!(before.elapsed() >= DELAY, "IPv4 was not remembered: {:?}", before.elapsed());
-        takes_less_than(DELAY, "a refill without IPv4", refill);
+        let time = refilled(&*client, ipv6);
+        assert!(time >= DELAY, "IPv4 was not remembered: {time:?}");
+        takes_less_than(DELAY, "a refill without IPv4", || refilled(&*client, ipv6));
         assert_eq!(client.stats().totals.dial_failures + client.stats().totals.dial_timeouts, 0);
     });
 }
 
 fn an_address_on_a_named_interface_is_dialled_and_bound(ends: &Ends) {
     let name = "families::an_address_on_a_named_interface_is_dialled_and_bound";
-    between_hosts(ends, name, |hosts| {
-        // Without the detection of duplicates, during which the system refuses the address.
-        hosts.run(&format!("ip addr replace {NEAR_LINK}/64 dev near nodad"));
+    between_hosts(ends, name, |_| {
         let address = format!("[{NEAR_LINK}%near]:4000");
         let server = ends.serve_on(Listen::Address(address.clone()), None, server_config());
         let client = ends.dial_with(None, client_config(), Dial::Address(address));
