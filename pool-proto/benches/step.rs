@@ -6,11 +6,15 @@
 //!   timer on. An event is one call that changes the machine: `acquire`, `acquire_by_id`, `put`,
 //!   `accept`, `admit`, `handle_event`, `handle_timeout`. Its cost includes draining `poll_action`, one
 //!   `poll_timeout`, and this driver's own work (drawing the ids).
+//! - By id: an acquire by a random id and a put, each under a mutex, as a multiple of a remove and an
+//!   insert in a hash map of `std` under a mutex, in alternating rounds.
 //!
 //! A figure beyond its aim is marked `MISS`; benchmarks do not fail builds.
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use pool_proto::{
@@ -25,12 +29,15 @@ type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 struct Effort {
     /// Numbers of live connections, each with its aim in nanoseconds per event.
     sizes: &'static [(u32, f64)],
+    /// Numbers of connections of which one is acquired by its id.
+    by_id: &'static [u32],
     machine_rounds: usize,
     machine_cycles: u32,
 }
 
 const FULL: Effort = Effort {
     sizes: &[(1_000, 40.0), (100_000, 80.0), (1_000_000, 250.0)],
+    by_id: &[100, 10_000, 65_536],
     machine_rounds: 41,
     machine_cycles: 50_000,
 };
@@ -39,8 +46,12 @@ const FULL: Effort = Effort {
 const QUICK: Effort = Effort { machine_rounds: 11, machine_cycles: 15_000, ..FULL };
 
 /// For `cargo test --benches`, which calls without `--bench`: only a test that it runs.
-const SMOKE: Effort =
-    Effort { sizes: &[(1_000, f64::INFINITY)], machine_rounds: 2, machine_cycles: 500 };
+const SMOKE: Effort = Effort {
+    sizes: &[(1_000, f64::INFINITY)],
+    by_id: &[100],
+    machine_rounds: 2,
+    machine_cycles: 500,
+};
 
 fn main() -> Outcome {
     let given = |flag: &str| std::env::args().any(|argument| argument == flag);
@@ -50,7 +61,8 @@ fn main() -> Outcome {
         (true, false) => ("full", FULL),
     };
     println!("pool-proto step bench, {name}: median (p10-p90) of thread time; all timers on");
-    machines(&effort)
+    machines(&effort)?;
+    by_id(&effort)
 }
 
 // --- the machine ------------------------------------------------------------------------------------
@@ -195,9 +207,32 @@ impl<R: Drive> Driver<R> {
         self.taken(answer)
     }
 
+    /// At first, connections lie in memory in the order in which they are acquired. Acquiring each
+    /// once in random order ends that, as use does in a pool that has been up for a while. Returns
+    /// the ids in another random order.
+    fn shuffle(&mut self) -> Outcome<Vec<ConnId>> {
+        let mut ids: Vec<ConnId> = self.ids.iter().copied().flatten().collect();
+        self.random.shuffle(&mut ids);
+        for id in &ids {
+            let lease = self.take(*id)?;
+            self.put(lease)?;
+        }
+        self.random.shuffle(&mut ids);
+        Ok(ids)
+    }
+
     fn put(&mut self, lease: Lease<u64>) -> Outcome {
         let now = self.tick();
         self.machine.put(now, lease.token, lease.connection)?;
+        self.called();
+        self.carry_out();
+        Ok(())
+    }
+
+    /// As a driver does that drains at once.
+    fn put_drained(&mut self, lease: Lease<u64>) -> Outcome {
+        let (now, quiet) = (self.tick(), CheckResult::Quiet);
+        self.machine.put_drained(now, lease.token, lease.connection, quiet)?;
         self.called();
         self.carry_out();
         Ok(())
@@ -287,25 +322,32 @@ fn client_config(capacity: u32) -> Outcome<ClientConfig> {
     Ok(config)
 }
 
+fn filled_client(live: u32) -> Outcome<Driver<Dialing>> {
+    let mut driver = Driver::new(Client::new(&client_config(live)?, Instant::EPOCH));
+    driver.carry_out();
+    Ok(driver)
+}
+
+fn filled_server(live: u32) -> Outcome<Driver<Accepting>> {
+    let config = ServerConfig::builder()
+        .capacity(live + 100)
+        .max_connections(live + 100)
+        .idle_timeout(IDLE)
+        .max_lifetime(LIFETIME)
+        .build()?;
+    let mut driver = Driver::new(Server::new(&config, Instant::EPOCH));
+    (0..live).try_for_each(|_| Accepting::replace(&mut driver))?;
+    Ok(driver)
+}
+
 fn machines(effort: &Effort) -> Outcome {
     println!("\nmachine, ns per event");
     print!("{:<8}{:>10}{:>8}", "role", "live", "aim");
     CYCLES.iter().for_each(|(name, _)| print!("{name:>24}"));
     println!();
     for (live, aim) in effort.sizes.iter().copied() {
-        let mut client = Driver::new(Client::new(&client_config(live)?, Instant::EPOCH));
-        client.carry_out();
-        machine("client", client, live, aim, effort)?;
-
-        let config = ServerConfig::builder()
-            .capacity(live + 100)
-            .max_connections(live + 100)
-            .idle_timeout(IDLE)
-            .max_lifetime(LIFETIME)
-            .build()?;
-        let mut server = Driver::new(Server::new(&config, Instant::EPOCH));
-        (0..live).try_for_each(|_| Accepting::replace(&mut server))?;
-        machine("server", server, live, aim, effort)?;
+        machine("client", filled_client(live)?, live, aim, effort)?;
+        machine("server", filled_server(live)?, live, aim, effort)?;
     }
     Ok(())
 }
@@ -317,14 +359,7 @@ fn machine<R: Drive>(
     aim: f64,
     effort: &Effort,
 ) -> Outcome {
-    // At first, connections lie in memory in the order in which they are acquired. Acquiring each
-    // once in random order ends that, as use does in a pool that has been up for a while.
-    let mut ids: Vec<ConnId> = driver.ids.iter().copied().flatten().collect();
-    driver.random.shuffle(&mut ids);
-    for id in ids {
-        let lease = driver.take(id)?;
-        driver.put(lease)?;
-    }
+    driver.shuffle()?;
     if driver.machine.idle() < live {
         return Err(format!("{live} wanted, but {:?}", driver.machine.stats()).into());
     }
@@ -337,4 +372,62 @@ fn machine<R: Drive>(
     }
     println!("  mix: {}", mix.map_or("", |mix| mix.verdict(aim)));
     Ok(())
+}
+
+// --- by id ------------------------------------------------------------------------------------------
+
+/// The most that an acquire by id and a put may cost, in removes and inserts.
+const BY_ID_AIM: f64 = 2.5;
+
+fn by_id(effort: &Effort) -> Outcome {
+    println!("\nacquire by id and put, ns; aim: {BY_ID_AIM} x a mutex and a hash map");
+    println!("{:<8}{:>10}{:>24}{:>24}{:>10}", "role", "live", "machine", "hash map", "ratio");
+    for live in effort.by_id.iter().copied() {
+        by_id_in("client", filled_client(live)?, live, effort)?;
+        by_id_in("server", filled_server(live)?, live, effort)?;
+    }
+    Ok(())
+}
+
+fn by_id_in<R: Drive>(role: &str, mut driver: Driver<R>, live: u32, effort: &Effort) -> Outcome {
+    let ids = driver.shuffle()?;
+    let mut turns = ids.iter().copied().cycle();
+    let map = Mutex::new(ids.iter().copied().zip(0u64..).collect::<HashMap<_, _>>());
+    let machine = Mutex::new(driver);
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for round in 0..=effort.machine_rounds {
+        let mut turn = || turns.next().ok_or("no connections");
+        let (took, outcome) = timed(|| -> Outcome {
+            for _ in 0..effort.machine_cycles {
+                let lease = lock(&machine).take(turn()?)?;
+                lock(&machine).put_drained(lease)?;
+            }
+            Ok(())
+        });
+        outcome?;
+        let (took_there, outcome) = timed(|| -> Outcome {
+            for _ in 0..effort.machine_cycles {
+                let id = turn()?;
+                let taken = lock(&map).remove(&id).ok_or("not in the map")?;
+                lock(&map).insert(id, taken);
+            }
+            Ok(())
+        });
+        outcome?;
+        // The first round warms up.
+        if round > 0 {
+            ours.push(took / f64::from(effort.machine_cycles));
+            theirs.push(took_there / f64::from(effort.machine_cycles));
+        }
+    }
+    let ratios = ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs).collect();
+    let ratio = Spread::of(ratios);
+    let (ours, theirs) = (Spread::of(ours).show(), Spread::of(theirs).show());
+    print!("{role:<8}{live:>10}{ours:>24}{theirs:>24}{:>10.2}", ratio.median);
+    println!("  {}", ratio.verdict(BY_ID_AIM));
+    Ok(())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> impl std::ops::DerefMut<Target = T> + '_ {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
