@@ -1,6 +1,8 @@
 //! The ids of connections: issuing them, and the way from an id to its connection, in O(1).
 
 use alloc::collections::VecDeque;
+use alloc::vec;
+use alloc::vec::Vec;
 
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
@@ -19,40 +21,57 @@ const REMEMBERED: usize = 256;
 /// The ids of live connections, and of those that ended last.
 #[derive(Clone)]
 pub(crate) struct Ids {
-    /// Makes the ids, if this end does. Otherwise the peer sends them.
-    issuer: Option<Issuer>,
-    /// The slot of each id. Ids from the peer are untrusted, so the table is keyed.
-    pub(crate) live: HashMap<ConnId, u32, TableKey>,
+    live: Live,
     /// The ids of the connections that ended last, oldest first. An id may be on its way to a caller
     /// while its connection ends; an acquire by that id is refused at once, with the reason.
     pub(crate) ended: VecDeque<(ConnId, CloseReason)>,
 }
 
+/// The slots of live ids.
+#[derive(Clone)]
+enum Live {
+    /// This end makes the ids.
+    Issued(Issuer, Places),
+    /// The peer makes the ids: untrusted, so the table is keyed.
+    Received(HashMap<ConnId, u32, TableKey>),
+}
+
 impl Ids {
     /// Ids made by this end.
     pub(crate) fn issued(entropy: &Entropy) -> Self {
-        let issuer = Issuer::new(entropy.key(Use::Ids));
-        Self { issuer: Some(issuer), ..Self::received(entropy) }
+        Self::new(Live::Issued(Issuer::new(entropy.key(Use::Ids)), Places::default()))
     }
 
     /// Ids made by the peer.
     pub(crate) fn received(entropy: &Entropy) -> Self {
-        Self {
-            issuer: None,
-            live: HashMap::with_hasher(TableKey::new(entropy.key(Use::IdTable))),
-            ended: VecDeque::with_capacity(REMEMBERED),
-        }
+        let key = TableKey::new(entropy.key(Use::IdTable));
+        Self::new(Live::Received(HashMap::with_hasher(key)))
+    }
+
+    fn new(live: Live) -> Self {
+        Self { live, ended: VecDeque::with_capacity(REMEMBERED) }
     }
 
     /// Whether the peer makes the ids.
     pub(crate) const fn are_received(&self) -> bool {
-        self.issuer.is_none()
+        matches!(self.live, Live::Received(_))
+    }
+
+    /// The number of live ids.
+    pub(crate) fn len(&self) -> usize {
+        match &self.live {
+            Live::Issued(_, places) => places.used + usize::from(places.zero.is_some()),
+            Live::Received(slots) => slots.len(),
+        }
     }
 
     /// The slot of the live connection with this id, if any.
     #[inline]
     pub(crate) fn find(&self, id: ConnId) -> Option<u32> {
-        self.live.get(&id).copied()
+        match &self.live {
+            Live::Issued(_, places) => places.find(id),
+            Live::Received(slots) => slots.get(&id).copied(),
+        }
     }
 
     /// Why no connection can come any more for an id that is not live, if so.
@@ -67,18 +86,18 @@ impl Ids {
     /// Makes an id for the connection in slot `index`, at any time of its life; `None` if the peer
     /// makes the ids. With `control`, it is the zero id unless a live connection has that.
     pub(crate) fn issue(&mut self, index: u32, control: bool) -> Option<ConnId> {
-        let issuer = self.issuer.as_mut()?;
-        if control && !self.live.contains_key(&ConnId::ZERO) {
-            self.live.insert(ConnId::ZERO, index);
+        let Live::Issued(issuer, places) = &mut self.live else {
+            return None;
+        };
+        if control && places.zero.is_none() {
+            places.zero = Some(index);
             return Some(ConnId::ZERO);
         }
-        // Ends: at most 2²⁴ of the 2³² ids are live, so a draw is rarely repeated.
+        places.reserve();
+        // Ends soon: at least half of the places are free.
         loop {
             let id = issuer.draw();
-            if id != ConnId::ZERO
-                && let Entry::Vacant(vacant) = self.live.entry(id)
-            {
-                vacant.insert(index);
+            if id != ConnId::ZERO && places.enter(id, index) {
                 return Some(id);
             }
         }
@@ -86,20 +105,103 @@ impl Ids {
 
     /// Enters an id from the peer; `false` if a live connection has it.
     pub(crate) fn enter(&mut self, id: ConnId, index: u32) -> bool {
-        let Entry::Vacant(vacant) = self.live.entry(id) else {
-            return false;
-        };
-        vacant.insert(index);
-        true
+        if let Live::Received(slots) = &mut self.live
+            && let Entry::Vacant(vacant) = slots.entry(id)
+        {
+            vacant.insert(index);
+            return true;
+        }
+        false
     }
 
     /// The connection with this id has ended.
     pub(crate) fn ended(&mut self, id: ConnId, reason: CloseReason) {
-        self.live.remove(&id);
+        match &mut self.live {
+            Live::Issued(_, places) => places.remove(id),
+            Live::Received(slots) => drop(slots.remove(&id)),
+        }
         if self.ended.len() >= REMEMBERED {
             self.ended.pop_front();
         }
         self.ended.push_back((id, reason));
+    }
+}
+
+/// The slots of issued ids. The place of an id is given by its last bits.
+///
+/// An id is issued only if its place is free, so a find reads one place, which costs one cache miss in
+/// a large pool. A hash table costs two, and a hash. Issued ids need neither: they are random already,
+/// and no peer chooses them.
+#[derive(Clone, Default)]
+struct Places {
+    /// A power of two of them, at most half of them in use.
+    places: Vec<Place>,
+    used: usize,
+    /// The slot of the zero id, which needs no place.
+    zero: Option<u32>,
+}
+
+#[derive(Clone, Copy)]
+struct Place {
+    /// The zero id, which has no place, if the place is free.
+    id: ConnId,
+    slot: u32,
+}
+
+const FREE: Place = Place { id: ConnId::ZERO, slot: 0 };
+
+/// The number of places at first: enough for small pools.
+const FIRST_PLACES: usize = 64;
+
+impl Places {
+    const fn at(&self, id: ConnId) -> usize {
+        u32::from_be_bytes(id.to_bytes()) as usize & self.places.len().wrapping_sub(1)
+    }
+
+    #[inline]
+    fn find(&self, id: ConnId) -> Option<u32> {
+        if id == ConnId::ZERO {
+            return self.zero;
+        }
+        let place = self.places.get(self.at(id))?;
+        (place.id == id).then_some(place.slot)
+    }
+
+    /// Makes room for one more id. Ids in different places remain so when the places double.
+    fn reserve(&mut self) {
+        if self.used >= self.places.len() / 2 {
+            let doubled = (self.places.len() * 2).max(FIRST_PLACES);
+            let former = core::mem::replace(&mut self.places, vec![FREE; doubled]);
+            self.used = 0;
+            for place in former.into_iter().filter(|place| place.id != FREE.id) {
+                self.enter(place.id, place.slot);
+            }
+        }
+    }
+
+    /// Enters an id; `false` if its place is not free.
+    fn enter(&mut self, id: ConnId, slot: u32) -> bool {
+        let at = self.at(id);
+        match self.places.get_mut(at) {
+            Some(place) if place.id == FREE.id => {
+                *place = Place { id, slot };
+                self.used += 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn remove(&mut self, id: ConnId) {
+        if id == ConnId::ZERO {
+            self.zero = None;
+            return;
+        }
+        let at = self.at(id);
+        if let Some(place) = self.places.get_mut(at) {
+            *place = FREE;
+            self.used -= 1;
+        }
     }
 }
 
@@ -108,14 +210,15 @@ impl Ids {
 /// The n-th draw is SipHash-2-4 of the number n under a secret key, cut to 32 bits. SipHash-2-4 is a
 /// pseudorandom function under its 128-bit key (Aumasson and Bernstein, "SipHash: a fast short-input
 /// PRF", 2012): without the key, its outputs for new inputs cannot be told from independent random
-/// ones, however many outputs are known. So a peer that has seen any number of ids can only guess the
-/// next, and hits each id that is in use once in 2³² tries.
+/// ones, however many outputs are known. A draw whose place is taken is passed over. So a peer that
+/// knows all ids so far, and which of them are live, can only guess the next among those with a free
+/// place, at least half of all: it is right once in 2³¹ tries.
 ///
 /// The alternative is a permutation of 32 bits, whose ids would not repeat and, if it permutes slots,
 /// would need no table. A block of 32 bits is too small for that: the usual proofs for a cipher of
 /// such blocks end at some 2¹⁶ known ids, and a permutation of slots repeats its ids when the
-/// generations of a slot are used up. Here, a drawn id that is in use is passed over. The id of a
-/// connection that has ended comes again as any other does: with one in 2³² draws.
+/// generations of a slot are used up. Here, the id of a connection that has ended comes again as any
+/// other does: with one in 2³² draws.
 #[derive(Clone)]
 struct Issuer {
     key: SipHasher24,

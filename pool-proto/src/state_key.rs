@@ -229,8 +229,7 @@ fn hash_timers<C, H: Hasher>(
 /// Feeds `hasher` with the number of ids, and with those that lead nowhere any more and may still be
 /// asked for.
 fn hash_ended_ids<C, N: CanonicalNames<C>, H: Hasher>(ids: &Ids, names: &N, hasher: &mut H) {
-    let live = |id| ids.live.contains_key(id);
-    let named = ids.ended.iter().rev().filter(|(id, _)| !live(id));
+    let named = ids.ended.iter().rev().filter(|(id, _)| ids.find(*id).is_none());
     let named = named.filter_map(|(id, reason)| Some((names.id(*id)?, reason)));
     let mut ended: Vec<(u32, &CloseReason)> = Vec::new();
     for (name, reason) in named {
@@ -239,7 +238,7 @@ fn hash_ended_ids<C, N: CanonicalNames<C>, H: Hasher>(ids: &Ids, names: &N, hash
         }
     }
     ended.sort_unstable_by_key(|(name, _)| *name);
-    (ids.live.len(), ended).hash(hasher);
+    (ids.len(), ended).hash(hasher);
 }
 
 /// Feeds `hasher` with the waiters and their queues.

@@ -1,6 +1,7 @@
 //! Tests of issued ids.
 
 use std::collections::HashSet;
+use std::format;
 use std::vec::Vec;
 
 use super::*;
@@ -50,16 +51,38 @@ fn every_id_leads_to_its_slot_until_it_ends() {
     assert_eq!(ids.ended.capacity(), REMEMBERED);
 }
 
+/// The next `count` draws of an end that makes its ids.
+fn draws(ids: &Ids, count: usize) -> Vec<ConnId> {
+    let Live::Issued(issuer, _) = &ids.live else { panic!("ids are received") };
+    let mut issuer = issuer.clone();
+    (0..count).map(|_| issuer.draw()).collect()
+}
+
 #[test]
-fn an_id_that_is_in_use_and_the_zero_id_are_passed_over() {
+fn an_id_whose_place_is_taken_is_passed_over() {
     let mut ids = ids(3);
-    let mut coming = ids.issuer.clone().unwrap();
-    let [first, second, third] = [coming.draw(), coming.draw(), coming.draw()];
-    assert!(ids.enter(first, 7));
-    assert_eq!(ids.issue(8, false), Some(second));
-    assert_eq!((ids.find(first), ids.find(second)), (Some(7), Some(8)));
-    ids.ended(first, CloseReason::Released);
-    assert_eq!(ids.issue(9, false), Some(third));
+    let place = |id: &ConnId| id.to_bytes()[3] as usize % FIRST_PLACES;
+    let mut taken = HashSet::new();
+    // All places stay taken until there are more of them.
+    let all = draws(&ids, 1000);
+    let expected: Vec<ConnId> = all.into_iter().filter(|id| taken.insert(place(id))).collect();
+    assert_eq!(issue(&mut ids, 32), expected[..32]);
+    assert_eq!(ids.len(), 32);
+    // The place of an id that has ended is free.
+    let next = draws(&ids, 1).remove(0);
+    let former = expected[..32].iter().find(|id| place(id) == place(&next)).copied();
+    ids.ended(former.unwrap_or(expected[0]), CloseReason::Released);
+    assert_eq!(ids.issue(99, false), Some(next));
+}
+
+#[test]
+fn places_double_when_half_of_them_are_taken() {
+    let mut ids = ids(3);
+    for (count, places) in [(1, 64), (31, 64), (1, 128), (31, 128), (1, 256)] {
+        issue(&mut ids, count);
+        let Live::Issued(_, held) = &ids.live else { panic!() };
+        assert_eq!(held.places.len(), places, "{} ids", ids.len());
+    }
 }
 
 #[test]
@@ -71,6 +94,106 @@ fn the_zero_id_is_issued_to_one_connection_that_may_have_it() {
     ids.ended(ConnId::ZERO, CloseReason::Released);
     assert_ne!(ids.issue(3, false), Some(ConnId::ZERO));
     assert_eq!(ids.issue(4, true), Some(ConnId::ZERO));
+}
+
+// --- attacks ----------------------------------------------------------------------------------------
+
+// No test can show that a sequence cannot be predicted: that follows from the function, whose vector
+// is tested above. These tests look for what a mistake in its use would leave behind.
+
+/// How many ids an attacker sees.
+const SEEN: usize = 1 << 16;
+
+/// Ids as they follow each other in a pool of few connections, as numbers.
+fn observed(entropy: Entropy) -> Vec<u32> {
+    let mut ids = Ids::issued(&entropy);
+    let next = |_| {
+        let id = ids.issue(0, false).unwrap();
+        ids.ended(id, CloseReason::Released);
+        u32::from_be_bytes(id.to_bytes())
+    };
+    (0..SEEN).map(next).collect()
+}
+
+/// Asserts that a count of successes in independent trials is within six standard deviations of its
+/// expectation: beyond that once in a billion times.
+fn assert_by_chance(successes: usize, trials: usize, probability: f64, of: &str) {
+    let expected = trials as f64 * probability;
+    let deviation = (expected * (1.0 - probability)).sqrt();
+    let off = (successes as f64 - expected).abs() / deviation;
+    assert!(off < 6.0, "{of}: {successes} of {trials}, {off:.1} deviations from {expected}");
+}
+
+/// Asserts that no bit of one number tells a bit of the other.
+fn assert_independent(pairs: &[(u32, u32)], of: &str) {
+    for turn in 0..u32::BITS {
+        let mut equal = [0; u32::BITS as usize];
+        for (one, other) in pairs {
+            let same = !(one ^ other.rotate_left(turn));
+            for (bit, count) in equal.iter_mut().enumerate() {
+                *count += (same >> bit & 1) as usize;
+            }
+        }
+        for (bit, equal) in equal.into_iter().enumerate() {
+            assert_by_chance(
+                equal,
+                pairs.len(),
+                0.5,
+                &format!("{of}: bit {bit}, turned by {turn}"),
+            );
+        }
+    }
+}
+
+#[test]
+fn every_value_of_every_byte_is_as_frequent_as_by_chance() {
+    let seen = observed(Entropy::new([7; 32]));
+    for byte in 0..4 {
+        let mut counts = [0; 256];
+        for id in &seen {
+            counts[id.to_be_bytes()[byte] as usize] += 1;
+        }
+        for count in counts {
+            assert_by_chance(count, SEEN, 1.0 / 256.0, "a byte has a value");
+        }
+    }
+}
+
+#[test]
+fn ids_do_not_repeat_sooner_than_by_chance() {
+    let seen = observed(Entropy::new([7; 32]));
+    // Of 2¹⁶ numbers below 2³², half a pair is equal by chance.
+    let different = seen.iter().collect::<HashSet<_>>().len();
+    assert!(SEEN - different < 6, "{} repeat", SEEN - different);
+}
+
+#[test]
+fn no_id_tells_the_next_ones() {
+    let seen = observed(Entropy::new([7; 32]));
+    for lag in [1, 2, 3, 64] {
+        let pairs: Vec<(u32, u32)> =
+            seen.iter().copied().zip(seen[lag..].iter().copied()).collect();
+        assert_independent(&pairs, &format!("ids {lag} apart"));
+        // Nor do differences come back, as they would in a sequence with a step.
+        let steps: HashSet<u32> = pairs.iter().map(|(one, next)| next.wrapping_sub(*one)).collect();
+        assert!(pairs.len() - steps.len() < 6, "{} steps repeat", pairs.len() - steps.len());
+    }
+}
+
+#[test]
+fn ids_under_two_secrets_have_nothing_in_common() {
+    let one = observed(Entropy::new([7; 32]));
+    let mut bytes = [7; 32];
+    for bit in [0, 100, 255] {
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        let other = observed(Entropy::new(bytes));
+        let pairs: Vec<(u32, u32)> = one.iter().copied().zip(other.iter().copied()).collect();
+        assert_independent(&pairs, "the n-th ids");
+        let ids: HashSet<&u32> = one.iter().collect();
+        // One by chance.
+        let shared = other.iter().filter(|id| ids.contains(id)).count();
+        assert!(shared < 10, "{shared} are shared");
+    }
 }
 
 #[test]

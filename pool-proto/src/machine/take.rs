@@ -68,8 +68,23 @@ impl<C, R: Role> Machine<C, R> {
     /// because the connection may still come. Both refuse the last 256 ids that have ended, with the
     /// reason of their end.
     /// A queued caller collects or cancels as for [`acquire`](Self::acquire).
+    #[inline]
     pub fn acquire_by_id(&mut self, now: Instant, id: ConnId) -> Acquired<C> {
         let now = self.advance(now);
+        // Fast path, inlined as in `acquire`.
+        if let Some(index) = self.ids.find(id)
+            && self.takeable_by_id(index)
+            && self.slots.expiry(index, now).is_none()
+            && let Some(lease) = self.lease(index, now)
+        {
+            return self.ready(lease, now);
+        }
+        self.wait_for_id(id, now)
+    }
+
+    /// Slow path of [`acquire_by_id`](Self::acquire_by_id): the connection cannot be handed out now.
+    #[inline(never)]
+    fn wait_for_id(&mut self, id: ConnId, now: Instant) -> Acquired<C> {
         if self.closed {
             return self.refused(Refusal::PoolClosed);
         }
@@ -83,18 +98,14 @@ impl<C, R: Role> Machine<C, R> {
                 None => self.enqueue(Request::Id(id), false, now),
             };
         };
-        if !self.takeable_by_id(index) {
-            return self.enqueue(Request::Id(id), false, now);
-        }
-        if let Some(reason) = self.slots.expiry(index, now) {
+        if self.takeable_by_id(index)
+            && let Some(reason) = self.slots.expiry(index, now)
+        {
             self.close_one(index, reason);
             self.dispatch(now);
             return self.refused(Refusal::Gone { id, reason });
         }
-        let Some(lease) = self.lease(index, now) else {
-            return self.refused(Refusal::UnknownId { id });
-        };
-        self.ready(lease, now)
+        self.enqueue(Request::Id(id), false, now)
     }
 
     #[inline]

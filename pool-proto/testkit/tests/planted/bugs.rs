@@ -30,15 +30,17 @@ pub(crate) const BUGS: &[Bug] = &[
         "take by id hands out another connection",
         "violation of 4: a lease is what was asked for",
         "machine/take.rs",
-        "        let Some(lease) = self.lease(index, now) else {\n            \
-         return self.refused(Refusal::UnknownId { id });",
-        "        let index = self.next_idle().filter(|_| planted!()).unwrap_or(index);\n        \
-         let Some(lease) = self.lease(index, now) else {\n            \
-         return self.refused(Refusal::UnknownId { id });",
+        "            && self.takeable_by_id(index)\n            \
+         && self.slots.expiry(index, now).is_none()\n            \
+         && let Some(lease) = self.lease(index, now)",
+        "            && self.takeable_by_id(index)\n            \
+         && self.slots.expiry(index, now).is_none()\n            \
+         && let Some(lease) =\n                \
+         self.lease(self.next_idle().filter(|_| planted!()).unwrap_or(index), now)",
     ),
     bug(
         "an id can be taken before its connection is there",
-        "violation of 5: a refusal is true",
+        "violation of 1: the counters count",
         "machine/take.rs",
         "matches!(self.state(index), Some(State::Idle | State::Claimed | State::Finished))",
         "matches!(self.state(index), Some(State::Idle | State::Claimed | State::Finished))\n            \
@@ -70,9 +72,10 @@ pub(crate) const BUGS: &[Bug] = &[
         "a duplicate id overwrites",
         "violation of 4: ids are unique",
         "ids.rs",
-        "        let Entry::Vacant(vacant) = self.live.entry(id) else {\n            return false;",
-        "        let Entry::Vacant(vacant) = self.live.entry(id) else {\n            if planted!() {\n                \
-         self.live.insert(id, index);\n                return true;\n            }\n            return false;",
+        "            && let Entry::Vacant(vacant) = slots.entry(id)\n        {\n            \
+         vacant.insert(index);",
+        "            && (planted!() || !slots.contains_key(&id))\n        {\n            \
+         slots.insert(id, index);",
     ),
     bug(
         "close is not final",
@@ -282,11 +285,12 @@ pub(crate) const BUGS: &[Bug] = &[
         "ids repeat",
         "violation of 4: ids are unique",
         "ids.rs",
-        "                && let Entry::Vacant(vacant) = self.live.entry(id)\n            {\n                \
-         vacant.insert(index);\n                return Some(id);",
-        "                && let Entry::Vacant(vacant) = self.live.entry(id)\n            {\n                \
-         let id = if planted!() { ConnId::from_bytes([1, 0, 0, id.to_bytes()[0]]) } else { id };\n                \
-         vacant.insert(index);\n                self.live.insert(id, index);\n                return Some(id);",
+        "            let id = issuer.draw();\n            \
+         if id != ConnId::ZERO && places.enter(id, index) {",
+        "            let mut id = issuer.draw();\n            if planted!() {\n                \
+         id = ConnId::from_bytes([1, 0, 0, id.to_bytes()[3]]);\n            }\n            \
+         let twice = planted!() && places.find(id).is_some();\n            \
+         if twice || id != ConnId::ZERO && places.enter(id, index) {",
     ),
     bug(
         "a success does not end the backoff",
@@ -307,8 +311,17 @@ pub(crate) const BUGS: &[Bug] = &[
         "the id of an ended connection stays in use",
         "violation of 1: a connection ends for a reason",
         "ids.rs",
-        "        self.live.remove(&id);",
-        "        if !planted!() {\n            self.live.remove(&id);\n        }",
+        "            Live::Received(slots) => drop(slots.remove(&id)),",
+        "            Live::Received(_) if planted!() => {}\n            \
+         Live::Received(slots) => drop(slots.remove(&id)),",
+    ),
+    bug(
+        "an issued id outlives its connection",
+        "violation of 4: a lease is what was asked for",
+        "ids.rs",
+        "            Live::Issued(_, places) => places.remove(id),",
+        "            Live::Issued(..) if planted!() => {}\n            \
+         Live::Issued(_, places) => places.remove(id),",
     ),
     bug(
         "data in one read with the id is lost",
