@@ -89,10 +89,9 @@ pub(crate) const BUGS: &[Bug] = &[
         "idle connections that are dead stay",
         "violation of 1: the result of a check has its consequence",
         "machine/handle.rs",
-        "(_, CheckResult::Closed) => self.close_one(index, CloseReason::PeerClosed),",
-        "(_, CheckResult::Closed) if !planted!() => {\n                \
-         self.close_one(index, CloseReason::PeerClosed);\n            }\n            \
-         (CheckKind::Drain, CheckResult::Closed) => self.offer(index, true, now),",
+        "            (_, CheckResult::Closed) | (CheckKind::Drain, CheckResult::Finished) => {\n",
+        "            (_, CheckResult::Closed) if planted!() => self.offer(index, true, now),\n            \
+         (_, CheckResult::Closed) | (CheckKind::Drain, CheckResult::Finished) => {\n",
     ),
     bug(
         "mute peers fill the server",
@@ -240,8 +239,8 @@ pub(crate) const BUGS: &[Bug] = &[
         "a claimed connection is anybody's",
         "violation of 1: the result of a check has its consequence",
         "machine/handle.rs",
-        "slot.claimed |= result == CheckResult::Data && self.peer_claims;",
-        "slot.claimed |= result == CheckResult::Data && self.peer_claims && !planted!();",
+        "if result != CheckResult::Quiet && claims {",
+        "if result != CheckResult::Quiet && claims && !planted!() {",
     ),
     bug(
         "a flush spares leased connections",
@@ -309,7 +308,7 @@ pub(crate) const BUGS: &[Bug] = &[
     ),
     bug(
         "the id of an ended connection stays in use",
-        "violation of 1: a connection ends for a reason",
+        "violation of 4: a lease is what was asked for",
         "ids.rs",
         "            Live::Received(slots) => drop(slots.remove(&id)),",
         "            Live::Received(_) if planted!() => {}\n            \
