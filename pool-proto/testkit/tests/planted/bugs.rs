@@ -105,14 +105,16 @@ pub(crate) const BUGS: &[Bug] = &[
         "violation of 2: a handshake costs nothing proven",
         "role/accepting.rs",
         "let first = if silent { State::Accepted } else { State::Handshaking };",
-        "let first = if planted!() { State::Idle } else { State::Handshaking };",
+        "let first = if planted!() {\n            State::Idle\n        } else if silent {\n            \
+         State::Accepted\n        } else {\n            State::Handshaking\n        };",
     ),
     bug(
         "a heavy peer is not evicted for a light one",
         "violation of 2: no peer locks out another",
         "role/accepting.rs",
-        "let evicted = heavier.find_map(|source| oldest(source, states));",
-        "let evicted = heavier.find_map(|source| oldest(source, states)).filter(|_| !planted!());",
+        "let evicted = evicted.map(|victim| (victim, CloseReason::Evicted));",
+        "let evicted = evicted.filter(|_| !planted!());\n        \
+         let evicted = evicted.map(|victim| (victim, CloseReason::Evicted));",
     ),
     bug(
         "a peer waits for its dead connections to end",
@@ -359,12 +361,5 @@ pub(crate) const BUGS: &[Bug] = &[
         "            self.next_lifetime_due = self.next_lifetime_due.min(self.lifetime_due[step]);",
         "            if !planted!() {\n                \
          self.next_lifetime_due = self.next_lifetime_due.min(self.lifetime_due[step]);\n            }",
-    ),
-    bug(
-        "a peer that is turned away costs another its handshake",
-        "violation of 2: no source locks out another",
-        "role/accepting.rs",
-        "            && !self.evict_handshake(source_address)",
-        "            && !(self.evict_handshake(source_address) && !planted!())",
     ),
 ];
