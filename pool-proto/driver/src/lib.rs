@@ -18,10 +18,10 @@
 //!
 //! | step | file |
 //! |---|---|
-//! | the machine asks for a dial, or a peer is admitted | `pool/driver.rs`, `pool/accept.rs` |
+//! | the machine asks for a dial, or a peer is accepted | `pool/driver.rs`, `pool/accept.rs` |
 //! | the transport is connected | `pool/dial.rs`, `pool/accept.rs` |
 //! | socket options; the socket is shared between its holder and the pool | `connection/socket.rs` |
-//! | TLS, then the id | `connection/handshake.rs`, over `connection/session.rs` |
+//! | TLS, then the id, if a server's machine admits the peer | `connection/handshake.rs`, over `connection/session.rs` |
 //! | the machine takes the connection over; checks and drains | `connection.rs` |
 //! | a caller acquires it | `shared/acquire.rs` |
 //! | the caller reads and writes | `connection/stream.rs` |

@@ -136,9 +136,9 @@ impl<C> Server<C> {
     /// least two more, its oldest connection is evicted ([`CloseReason::Evicted`]). So no peer can
     /// lock out another, and two equal peers do not evict each other in turn. Otherwise, the
     /// connection takes the place of the oldest one of the same peer that has been unused for a second
-    /// ([`CloseReason::Replaced`]): a peer whose old connections died unnoticed is back at once. Each peer may replace as many as it holds,
-    /// and then as many again each minute, so that a client that wants more than the server holds does
-    /// not wear out its connections.
+    /// ([`CloseReason::Replaced`]): a peer whose old connections died unnoticed is back at once. Each
+    /// peer may replace as many as it holds, and then as many again each minute, so that a client that
+    /// wants more than the server holds does not wear out its connections.
     ///
     /// # Errors
     ///
