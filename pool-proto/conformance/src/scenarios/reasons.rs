@@ -72,7 +72,7 @@ fn a_tls_server_and_a_plain_client_name_each_other_before_their_deadlines(ends: 
 
 fn a_handshake_given_up_names_its_peer_and_the_remedy(ends: &Ends) {
     let short = Duration::from_millis(200);
-    let server = ends.serve(TlsMode::SelfSigned, server_config().handshake_timeout(short));
+    let server = ends.serve(TlsMode::SelfSigned, server_config().first_byte_timeout(short));
     let client = ends.dial(TlsMode::None, client_config(), server.address());
     names(&*server, &[&host(server.address()), "in time", "configure TLS on both ends"]);
     client.end();
