@@ -9,6 +9,7 @@
 )]
 
 mod arrivals;
+mod backoff;
 mod claims;
 mod client;
 mod config;
