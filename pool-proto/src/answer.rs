@@ -89,6 +89,12 @@ pub enum WaitReason {
         /// The number of failures in a row.
         failures: u32,
     },
+    /// Client: the peer turns connections away while it holds some of this pool's, so it is full. The
+    /// next dial waits, to try whether it has more room.
+    Full {
+        /// The number of this pool's connections, including those in use.
+        held: u32,
+    },
     /// Client: no dial is allowed, because all connections allowed are in use.
     AllInUse {
         /// The number of connections in use.
@@ -145,6 +151,11 @@ impl fmt::Display for WaitReason {
             Self::BackingOff { failures } => {
                 write!(f, "dials or handshakes that failed in a row: {failures}")
             }
+            Self::Full { held } => write!(
+                f,
+                "the peer is full: it holds {held} of this pool's connections and turns others away; \
+                 raise its capacity or limits, or return connections sooner"
+            ),
             Self::AllInUse { leased, claimed } => write!(
                 f,
                 "all connections allowed were in use (leased: {leased}, begun to be used by the \

@@ -1,4 +1,4 @@
-//! Exponential backoff with full jitter.
+//! Exponential backoff with jitter.
 
 use core::fmt;
 use core::time::Duration;
@@ -8,12 +8,15 @@ use crate::time::Period;
 /// The waits after failures: a random time up to `min(cap, base · 2ⁿ)`, where n is the number of
 /// failures before this one.
 ///
-/// The wait is random from zero up ("full jitter"), so that a fleet of clients that lost its server
-/// at the same time does not return at the same time. A success starts over. A pure value: the same
-/// seed gives the same waits.
+/// While the bound grows, the wait is random from zero up ("full jitter"), so that a fleet of clients
+/// that lost its server at the same time does not return at the same time. Once the bound has reached
+/// the cap, the wait is random from half of the cap up ("equal jitter"): of waits from zero up, the
+/// ones under way at any moment end soon more often than late, and a server that returns would get
+/// twice its even share of the dials in its first moments; of these waits, it gets four thirds. A
+/// success starts over. A pure value: the same seed gives the same waits.
 ///
-/// Source of the algorithm: Marc Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog,
-/// 2015.
+/// Source of the algorithm and of both kinds of jitter: Marc Brooker, "Exponential Backoff and
+/// Jitter", AWS Architecture Blog, 2015.
 ///
 /// ```
 /// use core::time::Duration;
@@ -61,15 +64,32 @@ impl Backoff {
     /// Returns the longest possible wait after the next failure.
     #[must_use]
     pub fn bound(&self) -> Duration {
+        self.grown().min(self.cap).duration()
+    }
+
+    /// The bound without a cap.
+    fn grown(&self) -> Period {
         let factor = 1u64.checked_shl(self.failures).unwrap_or(u64::MAX);
-        Period::from_nanos(self.base.as_nanos().saturating_mul(factor)).min(self.cap).duration()
+        Period::from_nanos(self.base.as_nanos().saturating_mul(factor))
     }
 
     /// Counts a failure and returns the time to wait.
     pub fn failure(&mut self) -> Duration {
-        let bound = Period::saturating(self.bound()).as_nanos();
+        self.failure_within(Period::NEVER)
+    }
+
+    /// Counts a failure and returns the time to wait under a cap that may be lower than its own.
+    pub(crate) fn failure_within(&mut self, cap: Period) -> Duration {
+        let (grown, cap) = (self.grown(), self.cap.min(cap));
+        let least = if grown < cap { 0 } else { cap.as_nanos() / 2 };
+        let bound = grown.min(cap).as_nanos();
         self.failures = self.failures.saturating_add(1);
-        Duration::from_nanos(self.random.u64(0..=bound))
+        Duration::from_nanos(self.random.u64(least..=bound))
+    }
+
+    /// Returns a random time up to `limit`, without counting anything.
+    pub(crate) fn within(&mut self, limit: Period) -> Duration {
+        Duration::from_nanos(self.random.u64(0..=limit.as_nanos()))
     }
 
     /// Starts over after a success.
@@ -84,8 +104,13 @@ impl Backoff {
     ///
     /// Counting continues from the failures before that success.
     pub fn relapse(&mut self) -> Duration {
+        self.relapse_within(Period::NEVER)
+    }
+
+    /// As [`relapse`](Self::relapse), under a cap that may be lower than its own.
+    pub(crate) fn relapse_within(&mut self, cap: Period) -> Duration {
         self.failures = self.failures.max(core::mem::take(&mut self.forgiven));
-        self.failure()
+        self.failure_within(cap)
     }
 }
 

@@ -195,7 +195,7 @@ macro_rules! common_settings {
         /// Sets the time after which an idle connection is closed. Default: never.
         ///
         /// On a server, set more than one second: a client takes a peer that closes new connections
-        /// sooner for a full server, and backs off.
+        /// sooner for a full server, and dials less.
         pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
             self.common.idle_timeout = timeout.into();
             self

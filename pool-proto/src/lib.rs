@@ -71,6 +71,7 @@
 //! | waiter | a caller that waits for a connection or for stock |
 //! | put, reject | give a lease back after use; give it back unused, because a check found it unfit |
 //! | evict | close a connection to make room for another source |
+//! | turned away, ceiling | closed by the peer before the id, or soon after it and unused; the supply that a full peer was seen to hold |
 //! | revoke | end a lease while its holder has it |
 //! | capacity, interval | the number of ready connections aimed at; the time between two rounds of the tuner |
 //! | stock, supply | the idle connections; the connections that are idle, becoming idle, or granted (at a server, becoming idle begins when the handshake is over) |

@@ -123,9 +123,16 @@ impl RoleKey for Dialing {
         role.tuner.hash(hasher);
         let backoff = &role.backoff;
         (backoff.failures, backoff.forgiven, backoff.random.get_seed()).hash(hasher);
+        let probes = &role.probes;
+        (probes.failures, probes.forgiven, probes.random.get_seed()).hash(hasher);
         (distance(role.retry_at), distance(role.next_round), role.relapsed).hash(hasher);
-        // Every time beyond RECOVERY counts alike.
-        now.since(role.recovered_at).min(RECOVERY + Duration::from_nanos(1)).hash(hasher);
+        (role.ceiling, role.allowance).hash(hasher);
+        // Every time beyond RECOVERY counts alike, and none where there is nothing to revoke.
+        for (revocable, at) in [(backoff, role.recovered_at), (probes, role.raised_at)] {
+            let age = now.since(at).min(RECOVERY + Duration::from_nanos(1));
+            (revocable.forgiven > 0).then_some(age).hash(hasher);
+        }
+        now.since(role.raised_at).min(PROBATION).hash(hasher);
         let created = match role.tuner.tuning() {
             Tuning::NodePass => role.created,
             Tuning::Demand => role.created.min(1),

@@ -30,8 +30,13 @@ pub struct Stats {
     pub capacity: u32,
     /// The time between two rounds of the tuner (server: zero).
     pub interval: Duration,
-    /// Failures in a row, on which the backoff of the next dial depends (client).
+    /// Failures in a row, on which the backoff of the next dial depends (client). A peer that is full
+    /// is not a failure.
     pub failures_in_a_row: u32,
+    /// The number of connections not in use that the peer was seen to hold when it turned another one
+    /// away (client); `None` while nothing says that it is full. The client dials up to this number at
+    /// once, and tries whether it has grown from time to time.
+    pub ceiling: Option<u32>,
     /// Totals since the pool was built.
     pub totals: Totals,
 }

@@ -36,6 +36,34 @@ fn waits_are_spread_over_the_whole_range() {
 }
 
 #[test]
+fn at_the_cap_waits_are_spread_over_its_upper_half() {
+    let mut backoff = backoff();
+    for _ in 0..8 {
+        backoff.failure();
+    }
+    let waits: std::vec::Vec<u128> = (0..1000).map(|_| backoff.failure().as_millis()).collect();
+    for tenth in 0..10 {
+        let (low, high) = (15_000 + tenth * 1500, 15_000 + tenth * 1500 + 1500);
+        let hits = waits.iter().filter(|wait| (low..high).contains(*wait)).count();
+        assert!((50..200).contains(&hits), "{hits} of 1000 waits in {low}..{high} ms");
+    }
+}
+
+#[test]
+fn a_lower_cap_holds_for_one_wait() {
+    let mut backoff = backoff();
+    for _ in 0..8 {
+        backoff.failure();
+    }
+    let second = Period::saturating(Duration::from_secs(1));
+    let wait = backoff.failure_within(second);
+    assert!((Duration::from_millis(500)..=Duration::from_secs(1)).contains(&wait), "{wait:?}");
+    assert!(backoff.failure() >= Duration::from_secs(15));
+    assert!(backoff.within(second) <= Duration::from_secs(1));
+    assert_eq!(backoff.failures(), 10);
+}
+
+#[test]
 fn a_success_that_does_not_last_does_not_start_over() {
     let mut backoff = backoff();
     for _ in 0..4 {

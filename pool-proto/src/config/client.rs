@@ -47,7 +47,7 @@ impl ClientConfig {
             interval: Duration::from_millis(100)..=Duration::from_secs(1),
             max_dials: 32,
             dial_timeout: Duration::from_secs(10),
-            backoff: (Duration::from_millis(200), Duration::from_secs(30)),
+            backoff: (Duration::from_millis(200), Duration::from_secs(5)),
         }
     }
 
@@ -136,10 +136,21 @@ impl ClientConfigBuilder {
         self
     }
 
-    /// Sets the backoff. Default 200 ms and 30 s.
+    /// Sets the backoff. Default 200 ms and 5 s.
     ///
     /// After the n-th failure in a row the client waits for a random time up to
-    /// `min(cap, base · 2ⁿ⁻¹)`, and then dials one connection at a time until one succeeds.
+    /// `min(cap, base · 2ⁿ⁻¹)` (from half of it, once it is the cap), and then dials one connection at
+    /// a time until one succeeds. While a caller waits for any connection or for stock, the cap is a
+    /// second, or `base` if that is longer. [`dial_now`](crate::Client::dial_now) ends a wait.
+    ///
+    /// A peer that turns connections away while it holds some of this client's is full, not down.
+    /// That is not a failure: the client keeps the stock that the peer can hold, and tries one
+    /// connection more after such waits.
+    ///
+    /// With the defaults, a server that is down is dialled 960 times an hour by a client without
+    /// waiters, and 4,800 times by one with waiters. (The Go package dials without a backoff: measured
+    /// at a capacity of 5, 180,000 times an hour.) When it returns, the next dial comes after at most
+    /// 5 s, with waiters after at most 1 s.
     pub fn backoff(mut self, base: Duration, cap: Duration) -> Self {
         self.backoff = (base, cap);
         self

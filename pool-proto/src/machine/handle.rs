@@ -38,6 +38,7 @@ impl<C, R: Role> Machine<C, R> {
                     HandshakeFailure::Id => self.totals.id_failures += 1,
                     HandshakeFailure::Transport => self.totals.transport_failures += 1,
                 }
+                R::handshake_failed(self, index, failure);
                 self.end(index, CloseReason::HandshakeFailed);
             }
             Event::Readable { token } => self.readable(token, now),

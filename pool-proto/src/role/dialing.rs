@@ -1,4 +1,21 @@
-//! The client's supply: dials, paced by the tuner and held back by the backoff.
+//! The client's supply: dials, paced by the tuner and held back after failures and by a full peer.
+//!
+//! An attempt can come to nothing in two ways. The peer is *down*: nothing is dialled until the wait
+//! of the backoff is over, and then one connection at a time until one succeeds. Or the peer is
+//! *full*: it has accepted the transport, and closed it before the id, or so soon after it that the
+//! connection was of no use, while it holds other connections of this client. Then the supply that it
+//! holds is a ceiling. Up to the ceiling the client dials at once, because each connection that is
+//! taken, by either end, leaves a place at the peer: a pool does not count those in use. One more is
+//! dialled now and then, after waits of the same kind, and if it stays, the ceiling rises as fast as
+//! a congestion window in its slow start (RFC 5681): the number of dials beyond it doubles with each
+//! round trip. The same holds if it serves a caller.
+//!
+//! A peer that turns connections away while it holds none of this client's may be either: a pool whose
+//! places all belong to others, or a balancer whose server is gone. A ceiling of zero would say no
+//! more than the backoff does, so the backoff it is; the waits are the same in both cases, and both
+//! are short while a caller waits.
+
+mod outcomes;
 
 use core::time::Duration;
 
@@ -8,36 +25,56 @@ use crate::answer::WaitReason;
 use crate::backoff::Backoff;
 use crate::config::ClientConfig;
 use crate::entropy::Use;
-use crate::event::{Action, CloseReason, Token};
-use crate::id::IdExchange;
+use crate::event::{Action, CloseReason, HandshakeFailure, Token};
+use crate::id::{ConnId, IdExchange};
 use crate::ids::Ids;
 use crate::machine::Machine;
 use crate::state::State;
 use crate::stats::Stats;
-use crate::time::Instant;
+use crate::time::{Instant, Period};
 use crate::tuner::{Tuner, Tuning};
 
-/// A new connection that the peer closes within this time, unused by either end, counts as a failed
-/// attempt: a full server of the Go package completes the handshake, sends an id, and closes.
+/// A connection that the peer closes, unused by either end, counts as turned away if it is newer than
+/// this, or if the ceiling has just risen: a full server of the Go package completes the handshake,
+/// sends an id, and closes.
 ///
 /// A second is long compared with a round trip and short compared with the life of a useful
 /// connection.
 pub(crate) const PROBATION: Duration = Duration::from_secs(1);
 
-/// After this time, a success that ended failures is final: the early end of a later connection no
-/// longer revokes it. Ten times [`PROBATION`].
+/// After this time, a success that ended failures or raised the ceiling is final: the early end of a
+/// later connection no longer revokes it. Ten times [`PROBATION`].
 pub(crate) const RECOVERY: Duration = Duration::from_secs(10);
+
+/// The longest wait while a caller waits, if the base of the backoff is not longer.
+///
+/// A caller that has waited for a second rarely notices another one, and a dial a second is little
+/// even for a server that does TLS with thousands of clients.
+const LONGEST_WITH_WAITERS: Period = Period::from_nanos(1_000_000_000);
 
 /// The client role: connections come from dials.
 #[derive(Clone)]
 pub struct Dialing {
     pub(crate) tuner: Tuner,
+    /// The waits for a peer that is down.
     pub(crate) backoff: Backoff,
+    /// The waits for room at a peer that is full.
+    pub(crate) probes: Backoff,
+    /// The cap of both while a caller waits.
+    cap_with_waiters: Period,
     max_dials: u32,
-    /// The end of the backoff's wait: no dial before it.
+    /// The end of the wait. Before it nothing is dialled after failures, and nothing beyond the
+    /// ceiling otherwise.
     pub(crate) retry_at: Option<Instant>,
-    /// The number of failures that led to a wait. Attempts of an earlier epoch failed for the same
-    /// reason, and do not lengthen the wait again.
+    /// The supply that a full peer was seen to hold, with the attempts that were under way.
+    pub(crate) ceiling: Option<u32>,
+    /// The dials that may be under way beyond the ceiling after the wait: one, and another for each
+    /// time that the ceiling has risen since.
+    pub(crate) allowance: u32,
+    /// The time of the success that raised the ceiling last.
+    pub(crate) raised_at: Instant,
+    /// The number of failures and rejections that led to a wait. Attempts of an earlier epoch came to
+    /// nothing for the same reason, and do not lengthen the wait again.
     pub(crate) epoch: u32,
     /// Whether the last success was revoked. Then successes of attempts from an earlier epoch do not
     /// reset the backoff: they may be the same false success.
@@ -64,11 +101,19 @@ impl<C> Client<C> {
         let exchanged = config.ids != IdExchange::None;
         let ids = if exchanged { Ids::received(&entropy) } else { Ids::issued(&entropy) };
         let (base, cap) = config.backoff;
+        let mut random = entropy.generator(Use::Backoff);
         let role = Dialing {
             tuner: config.tuner.clone(),
-            backoff: Backoff::with_generator(base, cap, entropy.generator(Use::Backoff)),
+            backoff: Backoff::with_generator(base, cap, random.fork()),
+            probes: Backoff::with_generator(base, cap, random),
+            cap_with_waiters: Period::saturating(base)
+                .max(LONGEST_WITH_WAITERS)
+                .min(Period::saturating(cap)),
             max_dials: config.max_dials,
             retry_at: None,
+            ceiling: None,
+            allowance: 1,
+            raised_at: now,
             epoch: 0,
             relapsed: false,
             recovered_at: now,
@@ -82,6 +127,28 @@ impl<C> Client<C> {
         client.begin_round(now);
         client.dispatch(now);
         client
+    }
+
+    /// Ends the wait after failures, or for room at a full peer: the next dial begins at once, and
+    /// later waits are as short as at first. For callers that know that the peer can be reached again,
+    /// for example because a network interface is up.
+    ///
+    /// As after any wait, this is one dial, and the others follow when it has succeeded. Under
+    /// [`Tuning::NodePass`] it also brings the next round forward.
+    pub fn dial_now(&mut self, now: Instant) {
+        let now = self.advance(now);
+        if self.closed {
+            return;
+        }
+        let role = &mut self.role;
+        role.retry_at = None;
+        // One failure is left: it is still unknown whether the peer is there.
+        role.backoff.failures = role.backoff.failures.min(1);
+        role.probes.failures = 0;
+        if role.tuner.tuning() == Tuning::NodePass {
+            role.next_round = Some(now);
+        }
+        self.dispatch(now);
     }
 
     fn begin_round(&mut self, now: Instant) {
@@ -126,6 +193,18 @@ impl<C> Client<C> {
         true
     }
 
+    /// The supply that the peer holds already.
+    fn established(&self) -> u32 {
+        self.supply().saturating_sub(self.in_flight())
+    }
+
+    /// Whether a caller waits for something that only a new connection can bring.
+    fn is_awaited(&self) -> bool {
+        let control = ConnId::ZERO;
+        self.waiters.first_for_supply().is_some()
+            || (self.is_control(Some(control)) && self.waiters.first_by_id(control).is_some())
+    }
+
     /// Begins as many dials as are missing and allowed. Out of line: the cheap test in `refill` runs
     /// after every call.
     #[inline(never)]
@@ -133,41 +212,56 @@ impl<C> Client<C> {
         let role = &self.role;
         let paced = role.tuner.tuning() == Tuning::NodePass;
         // After a failure one dial probes the peer; the rest follows when it has succeeded.
-        let max_dials = if role.backoff.failures() > 0 { 1 } else { role.max_dials };
-        let capacity = role.tuner.capacity();
-        while self.supply() < capacity
+        let max_dials = if role.is_down() { 1 } else { role.max_dials };
+        let limit = match (role.ceiling, role.retry_at) {
+            (None, None) => u32::MAX,
+            (Some(ceiling), None) => ceiling.max(self.established()).saturating_add(role.allowance),
+            (Some(ceiling), Some(_)) if !role.is_down() => ceiling,
+            (_, Some(_)) => return,
+        };
+        let limit = limit.min(role.tuner.capacity());
+        let before = self.in_flight();
+        while self.supply() < limit
             && self.in_flight() < max_dials
             && self.has_room()
             && (!paced || self.role.quota > 0)
             && self.dial(now)
         {}
-    }
-
-    /// An attempt that was begun in this epoch has succeeded.
-    fn succeeded(&mut self, epoch: u32, now: Instant) {
-        let role = &mut self.role;
-        role.created = role.created.saturating_add(1);
-        if !role.relapsed || epoch == role.epoch {
-            role.relapsed = false;
-            if role.backoff.failures() > 0 {
-                role.recovered_at = now;
-            }
-            role.backoff.success();
-            role.retry_at = None;
+        let beyond = self.role.ceiling.is_some_and(|ceiling| self.supply() > ceiling);
+        if self.in_flight() > before && beyond && !self.role.is_down() {
+            // Whatever becomes of this attempt, the next one waits, unless the ceiling rises: a peer
+            // may also let it in and close another connection of this client in its place.
+            let cap = self.longest_wait();
+            let wait = self.role.probes.failure_within(cap);
+            self.role.wait(wait, now);
         }
     }
 
-    /// An attempt that was begun in this epoch has failed; `relapse` if it had counted as a success.
-    fn failed(&mut self, epoch: u32, relapse: bool, now: Instant) {
-        let role = &mut self.role;
-        if epoch != role.epoch {
-            return;
+    /// Pulls the end of a long wait nearer, because a caller waits. Where many pools are called at the
+    /// same moment, their dials are spread over the whole time.
+    #[inline(never)]
+    fn hurry(&mut self, now: Instant) {
+        let latest = now.after(self.role.cap_with_waiters);
+        if self.role.retry_at.is_some_and(|at| at > latest) && self.is_awaited() {
+            let wait = self.role.backoff.within(self.role.cap_with_waiters);
+            self.role.wait(wait, now);
         }
-        role.epoch = role.epoch.wrapping_add(1);
-        role.relapsed |= relapse;
-        let revoked = relapse && now.since(role.recovered_at) <= RECOVERY;
-        let wait = if revoked { role.backoff.relapse() } else { role.backoff.failure() };
-        role.retry_at = Some(now + wait).filter(|at| *at > now);
+    }
+
+    /// The cap of the wait that begins now.
+    fn longest_wait(&self) -> Period {
+        if self.is_awaited() { self.role.cap_with_waiters } else { Period::NEVER }
+    }
+}
+
+impl Dialing {
+    /// Whether the last attempts failed.
+    const fn is_down(&self) -> bool {
+        self.backoff.failures() > 0
+    }
+
+    fn wait(&mut self, wait: Duration, now: Instant) {
+        self.retry_at = Some(now + wait).filter(|at| *at > now);
     }
 }
 
@@ -183,7 +277,10 @@ impl Hooks for Dialing {
         {
             role.next_round = Some(now.after(role.tuner.period()));
         }
-        if role.retry_at.is_none() && client.supply() < client.role.tuner.capacity() {
+        if role.retry_at.is_some() {
+            client.hurry(now);
+        }
+        if client.supply() < client.role.tuner.capacity() {
             client.dial_missing(now);
         }
     }
@@ -224,21 +321,35 @@ impl Hooks for Dialing {
             return;
         };
         let (epoch, now) = (slot.origin, client.now);
+        // A peer that has just taken one more may close an older one in its place.
+        let since = slot.established.max(client.role.raised_at);
         match reason {
             CloseReason::DialFailed
             | CloseReason::DialTimeout
-            | CloseReason::HandshakeFailed
             | CloseReason::HandshakeTimeout
             | CloseReason::DuplicateId
             | CloseReason::MissingId => client.failed(epoch, false, now),
             CloseReason::PeerClosed
-                if !slot.used
-                    && slot.claimed.is_none()
-                    && now.since(slot.established) < PROBATION =>
+                if !slot.used && slot.claimed.is_none() && now.since(since) < PROBATION =>
             {
-                client.failed(epoch, true, now);
+                client.turned_away(index, epoch, true, now);
             }
             _ => {}
+        }
+    }
+
+    fn handshake_failed<C>(client: &mut Client<C>, index: u32, failure: HandshakeFailure) {
+        let Some(epoch) = client.slots.get(index).map(|slot| slot.origin) else {
+            return;
+        };
+        let now = client.now;
+        match failure {
+            // The ends do not agree, or one of them does not accept the other's certificate.
+            HandshakeFailure::Tls => client.failed(epoch, false, now),
+            // Nearly always the peer has closed the connection before or during the exchange of the id.
+            HandshakeFailure::Id | HandshakeFailure::Transport => {
+                client.turned_away(index, epoch, false, now);
+            }
         }
     }
 
@@ -253,13 +364,18 @@ impl Hooks for Dialing {
         let in_flight = client.in_flight();
         if in_flight > 0 {
             WaitReason::Dialing { in_flight }
-        } else if client.role.retry_at.is_some() {
+        } else if client.role.retry_at.is_some() && client.role.is_down() {
             WaitReason::BackingOff { failures: client.role.backoff.failures() }
         } else if !client.has_room() {
             WaitReason::AllInUse {
                 leased: client.slots.len(State::Leased),
                 claimed: client.slots.len(State::Claimed),
             }
+        } else if client.role.retry_at.is_some()
+            && client.role.ceiling.is_some_and(|ceiling| client.supply() >= ceiling)
+            && client.supply() < client.role.tuner.capacity()
+        {
+            WaitReason::Full { held: client.held() }
         } else if client.role.tuner.tuning() == Tuning::NodePass {
             WaitReason::NextRound
         } else {
@@ -274,7 +390,7 @@ impl Hooks for Dialing {
     fn missed(&mut self) {
         // During failures the peer is the bottleneck, not the stock: a higher capacity would only mean
         // more dials at its return.
-        if self.backoff.failures() == 0 {
+        if !self.is_down() {
             self.tuner.missed();
         }
     }
@@ -293,5 +409,6 @@ impl Hooks for Dialing {
         stats.capacity = self.tuner.capacity();
         stats.interval = self.tuner.interval();
         stats.failures_in_a_row = self.backoff.failures();
+        stats.ceiling = self.ceiling;
     }
 }

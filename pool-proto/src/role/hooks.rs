@@ -2,7 +2,7 @@
 
 use crate::answer::WaitReason;
 use crate::error::Refusal;
-use crate::event::CloseReason;
+use crate::event::{CloseReason, HandshakeFailure};
 use crate::machine::Machine;
 use crate::state::State;
 use crate::stats::Stats;
@@ -33,6 +33,14 @@ pub trait Hooks: Sized {
 
     /// A connection is about to end.
     fn ending<C>(machine: &mut Machine<C, Self>, index: u32, reason: CloseReason);
+
+    /// A handshake has failed; the connection is about to end.
+    fn handshake_failed<C>(
+        _machine: &mut Machine<C, Self>,
+        _index: u32,
+        _failure: HandshakeFailure,
+    ) {
+    }
 
     /// Returns the connection to close because there are too many in `state`, which is claimed or
     /// finished, if so.

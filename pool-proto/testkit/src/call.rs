@@ -34,6 +34,7 @@ pub enum Call {
     Close,
     AddError,
     ResetError,
+    DialNow,
     Accept(IpAddr),
     Admit(Token, Option<[u8; 32]>),
 }
@@ -90,6 +91,9 @@ pub trait TestRole: Role + 'static {
         token: Token,
         certificate: Option<[u8; 32]>,
     ) -> Answer;
+
+    /// Ends the wait for the next dial, on the side that dials.
+    fn dial_now(machine: &mut Machine<u32, Self>, now: Instant);
 }
 
 impl TestRole for Dialing {
@@ -110,6 +114,10 @@ impl TestRole for Dialing {
         _certificate: Option<[u8; 32]>,
     ) -> Answer {
         Answer::Nothing
+    }
+
+    fn dial_now(machine: &mut Machine<u32, Self>, now: Instant) {
+        machine.dial_now(now);
     }
 }
 
@@ -132,6 +140,8 @@ impl TestRole for Accepting {
     ) -> Answer {
         Answer::Admitted(machine.admit(now, token, certificate))
     }
+
+    fn dial_now(_machine: &mut Machine<u32, Self>, _now: Instant) {}
 }
 
 impl<R: TestRole> Pool for Machine<u32, R> {
@@ -191,6 +201,7 @@ impl<R: TestRole> Pool for Machine<u32, R> {
             Call::Close => self.close(now),
             Call::AddError => self.add_error(),
             Call::ResetError => self.reset_error(),
+            Call::DialNow => R::dial_now(self, now),
             Call::Accept(address) => return R::accept(self, now, address),
             Call::Admit(token, certificate) => return R::admit(self, now, token, certificate),
         }

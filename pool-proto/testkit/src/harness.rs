@@ -13,7 +13,7 @@ use pool_proto::{
 pub use crate::call::Did;
 use crate::call::{Answer, Call, TestRole, drain};
 use crate::ledger::{Ledger, Place};
-use crate::setup::Setup;
+pub use crate::setup::Setup;
 use crate::violation::hold;
 
 pub const fn ms(millis: u64) -> Duration {
@@ -63,6 +63,10 @@ impl ClientHarness {
     /// A client with a fixed seed, the default settings, and whatever else `config` sets.
     pub fn client(min: u32, max: u32, config: impl FnOnce(Setup) -> Setup) -> Self {
         Self::new(&config(Setup::DEFAULT.capacity(min, max)))
+    }
+
+    pub fn dial_now(&mut self) {
+        self.make(Call::DialNow);
     }
 
     /// Connects whatever is being dialled, until nothing more is.

@@ -22,7 +22,8 @@
 //!    never a waiter and a connection that suits it. A refusal gives a reason that holds.
 //! 6. `poll_timeout` is not later than any deadline that is known here, there is none where nothing
 //!    is waited for, and a timeout leaves none over.
-//! 7. A client that may dial, and lacks connections, does; a failure begins a wait.
+//! 7. A client that may dial, and lacks connections, does; a failure begins a wait, which is short
+//!    while somebody waits. A server that turns one away while it holds others is not a failure.
 //! 8. A closed pool holds nothing, begins nothing, and has answered everybody. Closing and flushing
 //!    end everything there was, once.
 //! 9. A call that does not fit changes one counter, and hands back the connection that came with it.
@@ -189,7 +190,7 @@ impl Ledger {
         self.check_limits(&stats)?;
         self.check_nothing_is_left_undone(&stats)?;
         self.check_tuning(&stats)?;
-        self.check_backoff(&stats)?;
+        self.check_backoff(call, &stats, pool)?;
         if !self.large || self.counts.steps.is_multiple_of(u64::from(self.lives.len() / 4 + 1)) {
             self.check_states(&stats, pool)?;
         }

@@ -136,7 +136,7 @@ impl Setup {
         interval: (Duration::from_millis(100), seconds(1)),
         max_dials: 32,
         dial_timeout: seconds(10),
-        backoff: (Duration::from_millis(200), seconds(30)),
+        backoff: (Duration::from_millis(200), seconds(5)),
         max_handshakes: 256,
         max_per_source: None,
         first_byte_timeout: seconds(5),
@@ -292,11 +292,22 @@ impl Setup {
         Some(established? + most?)
     }
 
-    /// The longest wait for the next attempt when one fails after so many failures.
-    pub fn longest_wait(&self, failures_before: u32) -> Duration {
-        let (base, cap) = self.backoff;
+    /// The shortest and the longest wait for the next attempt when one fails after so many failures.
+    /// With `awaited`, somebody waits for a new connection.
+    pub fn wait(&self, failures_before: u32, awaited: bool) -> (Duration, Duration) {
+        let (base, longest) = self.backoff;
+        let cap = if awaited { self.patience() } else { longest };
         let factor = 1u32.checked_shl(failures_before).unwrap_or(u32::MAX);
-        base.saturating_mul(factor).min(cap)
+        match base.saturating_mul(factor) {
+            bound if bound < cap => (Duration::ZERO, bound),
+            _ => (cap / 2, cap),
+        }
+    }
+
+    /// The longest wait for the next attempt while somebody waits for a new connection.
+    pub fn patience(&self) -> Duration {
+        let (base, cap) = self.backoff;
+        base.max(seconds(1)).min(cap)
     }
 
     /// The longest time after which a machine of this setup may be due.

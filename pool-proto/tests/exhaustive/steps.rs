@@ -71,7 +71,10 @@ impl Alphabet {
         ]);
         self.futile.extend([Op::WaitReady(3), Op::PutForeign, Op::AddError, Op::ResetError]);
         match dials {
-            true => self.futile.push(Op::AcceptEnded),
+            true => {
+                self.steps.push(Op::DialNow);
+                self.futile.push(Op::AcceptEnded);
+            }
             false => self.steps.extend([Op::AcceptEnded, Op::Accept(0), Op::Accept(1)]),
         }
     }

@@ -15,6 +15,7 @@ mod client;
 mod config;
 mod control;
 mod endings;
+mod full;
 mod handshakes;
 mod lease;
 mod server;

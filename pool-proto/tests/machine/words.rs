@@ -48,6 +48,11 @@ fn every_reason_to_wait_says_how_much_of_what() {
         (WaitReason::Dialing { in_flight: 3 }, "dials and handshakes under way: 3"),
         (WaitReason::BackingOff { failures: 4 }, "dials or handshakes that failed in a row: 4"),
         (
+            WaitReason::Full { held: 16 },
+            "the peer is full: it holds 16 of this pool's connections and turns others away; raise its \
+             capacity or limits, or return connections sooner",
+        ),
+        (
             WaitReason::AllInUse { leased: 5, claimed: 6 },
             "all connections allowed were in use (leased: 5, begun to be used by the peer: 6); raise \
              max_connections, or return them sooner",

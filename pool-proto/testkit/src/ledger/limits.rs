@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use pool_proto::{CloseReason, Rejected, State, Stats, Tuning};
+use pool_proto::{CloseReason, Event, HandshakeFailure, Rejected, State, Stats, Tuning};
 
 use super::lives::Source;
 use super::{Ledger, Life, Place};
+use crate::call::{Call, Pool};
 use crate::setup::Side;
 use crate::violation::{Verdict, ensure};
 
@@ -177,35 +178,59 @@ impl Ledger {
         let may = in_flight < self.setup.max_dials && all < self.setup.max_connections;
         // With more claimed connections than this, a client stops dialling.
         let flooded = stats.claimed >= self.setup.capacity.1.saturating_mul(2).max(64);
+        // A full server does not keep it from replacing what is taken.
+        let aim = stats.ceiling.map_or(stats.capacity, |ceiling| ceiling.min(stats.capacity));
         ensure!(
-            !may || flooded || supply >= stats.capacity as usize,
+            !may || flooded || supply >= aim as usize,
             "7: a client dials up to its capacity",
-            "{supply} of {}, {in_flight} in flight",
-            stats.capacity
+            "{supply} of {aim}, {in_flight} in flight"
         );
         Ok(())
     }
 
-    /// 7: a failure begins a wait, which is drawn from the backoff.
-    pub(super) fn check_backoff(&mut self, stats: &Stats) -> Verdict {
+    /// 7: a failure begins a wait, which is drawn from the backoff. A full server is not a failure.
+    pub(super) fn check_backoff(
+        &mut self,
+        call: &Call,
+        stats: &Stats,
+        pool: &impl Pool,
+    ) -> Verdict {
         let (failures, before) = (stats.failures_in_a_row, self.before.failures_in_a_row);
         let dialled = self.step.dialled > 0;
+        let awaited = self.waiting.for_supply() > 0;
         if dialled && let Some((since, bound)) = self.backing_off.take() {
             self.counts.waited(self.seen.since(since), bound);
         }
+        let in_flight = stats.dialing + stats.handshaking;
+        let supply = in_flight + stats.idle + stats.returning;
+        let held = stats.idle + stats.claimed + stats.leased + stats.returning;
+        // Where nothing else holds the client back, the next dial follows the wait. Granted connections
+        // count as supply, and are told as leased.
+        let missing = supply as usize + self.waiting.called() < stats.capacity as usize;
+        let flooded = stats.claimed >= self.setup.capacity.1.saturating_mul(2).max(64);
+        let free = missing && !flooded && in_flight + held < self.setup.max_connections;
+        let paced = self.setup.tuning == Tuning::NodePass;
+        let alone = free && in_flight == 0 && !paced;
         if failures > before {
-            let bound = self.setup.longest_wait(failures - 1);
+            let turned_away = matches!(
+                call,
+                Call::Event(Event::HandshakeFailed { failure, .. })
+                    if *failure != HandshakeFailure::Tls
+            );
+            ensure!(!turned_away || held == 0, "7: full is not down", "it holds {held}");
+            let (_, bound) = self.setup.wait(failures - 1, awaited);
             // A wait of so few nanoseconds may be drawn as zero.
             let brief = bound < Duration::from_micros(1);
             ensure!(brief || !dialled, "7: no dial without its backoff", "failure {failures}");
-            // Where nothing else holds the client back, the next dial tells how long the wait was.
-            let supply = stats.dialing + stats.handshaking + stats.idle + stats.returning;
-            let alone = stats.dialing + stats.handshaking == 0 && supply < stats.capacity;
-            let free = supply + stats.claimed + stats.leased < self.setup.max_connections;
-            let paced = self.setup.tuning == Tuning::NodePass;
-            self.backing_off = (alone && free && !paced).then_some((self.seen, bound));
-        } else if failures == 0 {
+            self.backing_off = (alone && !awaited).then_some((self.seen, bound));
+        } else if failures == 0 || awaited || matches!(call, Call::DialNow) {
+            // A waiter pulls the next dial nearer.
             self.backing_off = None;
+        }
+        if alone && awaited && failures > 0 {
+            let (due, latest) = (pool.poll_timeout(), self.seen + self.setup.patience());
+            let soon = due.is_some_and(|due| due <= latest);
+            ensure!(soon, "7: with a waiter the next dial is near", "{due:?}, not {latest:?}");
         }
         Ok(())
     }

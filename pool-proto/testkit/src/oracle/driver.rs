@@ -64,6 +64,7 @@ impl Driver {
             Op::Close => return Some(Call::Close),
             Op::AddError => return Some(Call::AddError),
             Op::ResetError => return Some(Call::ResetError),
+            Op::DialNow => return dials.then_some(Call::DialNow),
             Op::Accept(number) => return (!dials).then(|| Call::Accept(peer(number))),
             Op::Admit(whom, number) if !dials => {
                 let token = self.token(whom, &[Accepted, Handshaking])?;

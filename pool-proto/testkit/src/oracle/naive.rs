@@ -12,8 +12,8 @@ pub mod waiters;
 use std::time::Duration;
 
 use pool_proto::{
-    Action, CheckKind, CloseReason, ConnId, Instant, Lease, Refusal, State, Stats, TakeOrder,
-    Token, Totals, WaiterId,
+    Action, CheckKind, CloseReason, ConnId, HandshakeFailure, Instant, Lease, Refusal, State,
+    Stats, TakeOrder, Token, Totals, WaiterId,
 };
 
 use pool_proto::State::*;
@@ -48,6 +48,8 @@ pub struct Connection {
     stirred: bool,
     kind: CheckKind,
     waiter: Option<WaiterId>,
+    /// The part of its handshake that failed.
+    failure: Option<HandshakeFailure>,
     /// Client: how many failures there had been when it was dialled.
     epoch: u32,
     /// Server: where it came from; its peer, once that is proven; and as which of all that joined the
@@ -295,6 +297,7 @@ impl Naive {
             stirred: false,
             kind: CheckKind::Inspect,
             waiter: None,
+            failure: None,
             epoch,
             source: None,
             peer: None,

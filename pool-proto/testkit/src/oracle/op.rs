@@ -91,6 +91,7 @@ pub enum Op {
     Close,
     AddError,
     ResetError,
+    DialNow,
     // what the driver says
     Dialed(Whom),
     DialFailed(Whom),
@@ -115,7 +116,7 @@ pub enum Op {
 }
 
 /// Kinds of [`Op`], for those who count which occurred.
-pub const KINDS: usize = 31;
+pub const KINDS: usize = 32;
 
 impl Op {
     /// Which kind it is, below [`KINDS`].
@@ -152,6 +153,7 @@ impl Op {
             Self::Back(_) => 28,
             Self::FirstByte(_) => 29,
             Self::Admit(..) => 30,
+            Self::DialNow => 31,
         }
     }
 
@@ -172,7 +174,8 @@ impl Op {
             84..96 => Self::Put(Whom::arbitrary(next)),
             96..106 => Self::PutDrained(Whom::arbitrary(next), result(next)),
             106..114 => Self::Reject(Whom::arbitrary(next), result(next)),
-            114..118 => Self::Release(Whom::arbitrary(next)),
+            114..117 => Self::Release(Whom::arbitrary(next)),
+            117 => Self::DialNow,
             118 => Self::PutForeign,
             119 => Self::AddError,
             120 => Self::ResetError,

@@ -279,7 +279,10 @@ impl World {
         let one = dial_and_handshake(options.delay, options.jitter);
         let client = &self.ends[Side::Client as usize];
         let (stats, setup) = (client.stats(), client.setup());
-        let backoff = setup.longest_wait(stats.failures_in_a_row);
+        let backoff = match stats.ceiling {
+            Some(_) => setup.backoff.1,
+            None => setup.wait(stats.failures_in_a_row, false).1,
+        };
         let rounds = setup.capacity.1.div_ceil(setup.max_dials) + 2;
         let interval = match setup.tuning {
             // Rounds begin no dial while one is missing from the last one.

@@ -58,8 +58,29 @@ pub(crate) const BUGS: &[Bug] = &[
         "no backoff",
         "violation of 7: no dial without its backoff",
         "role/dialing.rs",
-        "role.retry_at = Some(now + wait).filter(|at| *at > now);",
-        "role.retry_at = Some(now + wait).filter(|at| *at > now && !planted!());",
+        "self.retry_at = Some(now + wait).filter(|at| *at > now);",
+        "self.retry_at = Some(now + wait).filter(|at| *at > now && !planted!());",
+    ),
+    bug(
+        "a full server counts as one that is down",
+        "violation of 7: full is not down",
+        "role/dialing/outcomes.rs",
+        "if others == 0 {",
+        "if others == 0 || planted!() {",
+    ),
+    bug(
+        "at a full server the places that are taken are not filled",
+        "violation of 7: a client dials up to its capacity",
+        "role/dialing.rs",
+        "if !role.is_down() => ceiling,",
+        "if !role.is_down() => ceiling.saturating_sub(planted!().into()),",
+    ),
+    bug(
+        "a waiter sits out the whole wait",
+        "violation of 7: with a waiter the next dial is near",
+        "role/dialing.rs",
+        "is_some_and(|at| at > latest) && self.is_awaited()",
+        "is_some_and(|at| at > latest) && self.is_awaited() && !planted!()",
     ),
     bug(
         "waiters sleep through a flush",
@@ -220,8 +241,8 @@ pub(crate) const BUGS: &[Bug] = &[
         "after failures all dials begin at once",
         "violation of 2: dials within their limit",
         "role/dialing.rs",
-        "if role.backoff.failures() > 0 { 1 }",
-        "if role.backoff.failures() > 0 && !planted!() { 1 }",
+        "if role.is_down() { 1 }",
+        "if role.is_down() && !planted!() { 1 }",
     ),
     bug(
         "the backoff does not grow",
@@ -296,10 +317,10 @@ pub(crate) const BUGS: &[Bug] = &[
     bug(
         "a success does not end the backoff",
         "violation of 7: waiters are served in time",
-        "role/dialing.rs",
-        "            role.backoff.success();\n            role.retry_at = None;",
-        "            if !planted!() {\n                role.backoff.success();\n                \
-         role.retry_at = None;\n            }",
+        "role/dialing/outcomes.rs",
+        "role.backoff.success();\n                role.retry_at = None;",
+        "if !planted!() {\n                    role.backoff.success();\n                    \
+         role.retry_at = None;\n                }",
     ),
     bug(
         "data that arrives during a check is forgotten",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{assert_alike, assert_apart, client, fed, joined, use_up};
-use pool_proto::{Acquired, CheckResult};
+use pool_proto::{Acquired, CheckResult, HandshakeFailure};
 use pool_testkit::harness::*;
 
 const NANOSECOND: Duration = Duration::from_nanos(1);
@@ -133,6 +133,51 @@ fn how_long_ago_failures_ended_counts_for_ten_seconds() {
     let pool = |age: Duration| {
         let mut pool = client(1, |config| config);
         fail(&mut pool);
+        pool.fill();
+        pool.wait(age);
+        pool.timeout();
+        pool
+    };
+    let last = ms(10_000);
+    assert_apart(&pool(last - NANOSECOND), &pool(last));
+    assert_apart(&pool(last), &pool(last + NANOSECOND));
+    assert_alike(&pool(last + NANOSECOND), &pool(ms(3_600_000)));
+}
+
+/// Of three dials, the first is established and the last turned away.
+fn full() -> ClientHarness {
+    let mut pool = client(3, |config| config);
+    let [first, second, third] = pool.dialing()[..] else { panic!() };
+    pool.connect(first);
+    pool.connect(second);
+    pool.dialed(third);
+    pool.handshake_failed(third, HandshakeFailure::Id);
+    pool
+}
+
+#[test]
+fn what_a_full_peer_was_seen_to_hold_counts() {
+    // Both hold one, and wait for as long.
+    let pool = |second: bool| {
+        let mut pool = full();
+        let gone = pool.pooled()[usize::from(second)];
+        pool.wait(ms(1));
+        pool.closed(gone);
+        pool
+    };
+    assert_alike(&pool(false), &pool(true));
+    assert_ne!(pool(false).stats().ceiling, full().stats().ceiling);
+    assert_apart(&full(), &pool(false));
+}
+
+#[test]
+fn how_long_ago_the_ceiling_rose_counts_for_ten_seconds() {
+    let pool = |age: Duration| {
+        let mut pool = full();
+        while pool.dialing().is_empty() {
+            pool.now = pool.machine.poll_timeout().expect("a wait");
+            pool.timeout();
+        }
         pool.fill();
         pool.wait(age);
         pool.timeout();

@@ -58,6 +58,7 @@ impl Naive {
                 self.errors = 0;
                 Answer::Nothing
             }
+            Call::DialNow => self.dial_now(),
             Call::Accept(address) => self.accept(address),
             Call::Admit(token, certificate) => self.admit(token, certificate),
         };
@@ -114,6 +115,7 @@ impl Naive {
                         HandshakeFailure::Transport => &mut self.totals.transport_failures,
                         other => unreachable!("{other:?} is new"),
                     } += 1;
+                    self.get(token).failure = Some(failure);
                     self.end(token, CloseReason::HandshakeFailed);
                 }
             }

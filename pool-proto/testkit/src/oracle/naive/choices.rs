@@ -18,7 +18,8 @@ pub struct Choices {
     pub admitted: Option<ConnId>,
     pub leased: Option<(Token, ConnId)>,
     pub evicted: Vec<Token>,
-    pub backing_off: bool,
+    /// Whether the machine says that it waits before it dials again.
+    pub holds_back: bool,
 }
 
 impl Choices {
@@ -34,9 +35,11 @@ impl Choices {
             }
             Answer::Accepted(Ok(token)) => choices.accepted = Some(*token),
             Answer::Admitted(Ok(id)) => choices.admitted = Some(*id),
-            Answer::Reason(Some(WaitReason::BackingOff { .. }))
-            | Answer::Outcome(WaitOutcome::Waiting(WaitReason::BackingOff { .. })) => {
-                choices.backing_off = true;
+            Answer::Reason(Some(WaitReason::BackingOff { .. } | WaitReason::Full { .. }))
+            | Answer::Outcome(WaitOutcome::Waiting(
+                WaitReason::BackingOff { .. } | WaitReason::Full { .. },
+            )) => {
+                choices.holds_back = true;
             }
             _ => {}
         }

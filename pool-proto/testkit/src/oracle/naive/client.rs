@@ -1,13 +1,15 @@
 //! Where a client's connections come from: dials, paced by the tuner and held back after failures.
 
+mod outcomes;
+
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use pool_proto::State::*;
-use pool_proto::{CloseReason, Instant, Stats, Token, Tuner, Tuning, WaitReason};
+use pool_proto::{Instant, Stats, Tuner, Tuning, WaitReason};
 
-use super::{Connection, Naive, Supply};
-use crate::call::Did;
+use super::{Connection, Naive, Supply, Want};
+use crate::call::{Answer, Did};
 use crate::setup::Setup;
 
 /// A connection that the peer closes this soon after it was established, unused, was no success.
@@ -28,7 +30,16 @@ pub struct Dialer {
     /// The failures that the last success forgave.
     forgiven: u32,
     retry: Option<Retry>,
-    /// Failures that led to a wait.
+    /// How often in a row a full server has turned one away, and how often it had before it took
+    /// one in.
+    rejections: u32,
+    forgiven_rejections: u32,
+    /// How many it holds, as far as is known from those that it has turned away.
+    ceiling: Option<u32>,
+    /// How many more it has taken since it last turned one away, and when the last of them.
+    taken_since: u32,
+    raised_at: Instant,
+    /// Failures and rejections that led to a wait.
     epoch: u32,
     relapsed: bool,
     recovered_at: Instant,
@@ -43,6 +54,14 @@ pub struct Retry {
     perhaps_over: bool,
 }
 
+impl Retry {
+    /// A wait of at least and at most so long.
+    fn drawn(now: Instant, (least, most): (Duration, Duration)) -> Self {
+        let soonest = Instant::from_nanos(now.as_nanos() + 1).max(now + least);
+        Self { from: soonest, to: now + most, perhaps_over: false }
+    }
+}
+
 impl Dialer {
     pub fn new(setup: &Setup, now: Instant) -> Self {
         let ((min, max), (short, long)) = (setup.capacity, setup.interval);
@@ -55,6 +74,11 @@ impl Dialer {
             failures: 0,
             forgiven: 0,
             retry: None,
+            rejections: 0,
+            forgiven_rejections: 0,
+            ceiling: None,
+            taken_since: 0,
+            raised_at: now,
             epoch: 0,
             relapsed: false,
             recovered_at: now,
@@ -65,6 +89,7 @@ impl Dialer {
         stats.capacity = self.tuner.capacity();
         stats.interval = self.tuner.interval();
         stats.failures_in_a_row = self.failures;
+        stats.ceiling = self.ceiling;
     }
 
     /// All but names and counters: of what follows from how long ago, no more than matters.
@@ -75,7 +100,11 @@ impl Dialer {
         (created, self.lowest_idle, self.quota, self.failures, self.forgiven).hash(hasher);
         let retry = self.retry.map(|r| (distance(r.from), distance(r.to), r.perhaps_over));
         (self.next_round.map(distance), retry, self.relapsed).hash(hasher);
-        now.since(self.recovered_at).min(RECOVERY + Duration::from_nanos(1)).hash(hasher);
+        (self.rejections, self.forgiven_rejections, self.ceiling, self.taken_since).hash(hasher);
+        let age = |at| now.since(at).min(RECOVERY + Duration::from_nanos(1));
+        (self.forgiven > 0).then_some(age(self.recovered_at)).hash(hasher);
+        (self.forgiven_rejections > 0).then_some(age(self.raised_at)).hash(hasher);
+        now.since(self.raised_at).min(SETTLING).hash(hasher);
     }
 
     const fn paced(&self) -> bool {
@@ -172,7 +201,6 @@ impl Naive {
 
     pub fn refill(&mut self) {
         let (idle, now) = (self.count(Idle), self.now);
-        let machine_dials = !self.choices.dialled.is_empty();
         let Some(dialer) = self.dialer_mut() else { return };
         dialer.lowest_idle = dialer.lowest_idle.min(idle);
         // Under demand a round can only lower the capacity: at the minimum there is none.
@@ -180,31 +208,84 @@ impl Naive {
         if !dialer.paced() && dialer.next_round.is_none() && lowerable {
             dialer.next_round = Some(now + dialer.tuner.interval());
         }
-        if !self.may_dial() {
-            return;
-        }
+        self.hurry();
+        let (during, after) = (self.missing_dials(true), self.missing_dials(false));
+        let dialled = self.choices.dialled.len();
         let Some(dialer) = self.dialer_mut() else { return };
-        match &mut dialer.retry {
-            Some(retry) if retry.perhaps_over && machine_dials => dialer.retry = None,
-            Some(retry) => {
-                retry.perhaps_over = false;
-                return;
+        let dials = match &mut dialer.retry {
+            // Only where both differ it shows whether the wait is over.
+            Some(retry) if retry.perhaps_over && during < after => {
+                if dialled > during as usize {
+                    dialer.retry = None;
+                    after
+                } else {
+                    retry.perhaps_over = false;
+                    during
+                }
             }
-            None => {}
-        }
-        while self.may_dial() {
+            Some(_) => during,
+            None => after,
+        };
+        for _ in 0..dials {
             self.dial();
+        }
+        let (stock, awaited, setup) = (self.stock(), self.is_awaited(), self.setup);
+        let Some(dialer) = self.dialer_mut().filter(|dialer| dialer.failures == 0) else { return };
+        if dials > 0 && dialer.ceiling.is_some_and(|ceiling| stock > ceiling) {
+            // One more than it is known to hold: unless it does, the next one comes after a wait.
+            dialer.retry = Some(Retry::drawn(now, setup.wait(dialer.rejections, awaited)));
+            dialer.rejections += 1;
         }
     }
 
-    /// Whether one more dial is wanted and allowed, but for the wait after a failure.
-    fn may_dial(&self) -> bool {
-        let Some(dialer) = self.dialer() else { return false };
-        let max_dials = if dialer.failures > 0 { 1 } else { self.setup.max_dials };
-        self.stock() < dialer.tuner.capacity()
-            && self.in_flight() < max_dials
-            && !self.is_full()
-            && (!dialer.paced() || dialer.quota > 0)
+    /// While somebody waits, a long wait is cut to a random part of a short one.
+    fn hurry(&mut self) {
+        let (now, latest) = (self.now, self.now + self.setup.patience());
+        let awaited = self.is_awaited();
+        let Some(retry) = self.dialer_mut().and_then(|dialer| dialer.retry.as_mut()) else {
+            return;
+        };
+        if awaited && retry.to > latest {
+            // If it was not known whether it would end before `latest`, it may also have stayed.
+            retry.perhaps_over &= retry.from <= latest;
+            (retry.from, retry.to) = (Instant::from_nanos(now.as_nanos() + 1), latest);
+        }
+    }
+
+    /// Whether somebody waits for what only a new connection can bring.
+    fn is_awaited(&self) -> bool {
+        self.first_waiting(Want::Any).is_some() || self.most_stock().is_some()
+    }
+
+    /// How many the server holds for certain, and may hand out.
+    fn in_stock(&self) -> u32 {
+        [Idle, Granted, Resting, Checking].into_iter().map(|state| self.count(state)).sum()
+    }
+
+    /// How many more dials are wanted and allowed, if the wait is not over, or if it is.
+    fn missing_dials(&self, waiting: bool) -> u32 {
+        let Some(dialer) = self.dialer() else { return 0 };
+        let down = dialer.failures > 0;
+        if self.is_full() || (waiting && down) {
+            return 0;
+        }
+        let wanted = match dialer.ceiling {
+            None if waiting => 0,
+            None => dialer.tuner.capacity(),
+            Some(ceiling) if waiting => ceiling,
+            Some(ceiling) => ceiling.max(self.in_stock()) + 1 + dialer.taken_since,
+        };
+        let at_a_time = if down { 1 } else { self.setup.max_dials };
+        let paced = if dialer.paced() { dialer.quota } else { u32::MAX };
+        [
+            wanted.min(dialer.tuner.capacity()).saturating_sub(self.stock()),
+            at_a_time.saturating_sub(self.in_flight()),
+            self.setup.max_connections - self.held(),
+            paced,
+        ]
+        .into_iter()
+        .min()
+        .unwrap_or(0)
     }
 
     fn dial(&mut self) {
@@ -219,22 +300,17 @@ impl Naive {
 
     // --- failures -------------------------------------------------------------------------------
 
-    /// A connection was established.
-    pub fn succeeded(&mut self, token: Token) {
-        let (now, epoch) = (self.now, self.get(token).epoch);
-        let Some(dialer) = self.dialer_mut() else { return };
-        dialer.created += 1;
-        // An attempt begun before the last success was disproved may be the same false success.
-        if dialer.relapsed && epoch != dialer.epoch {
-            return;
+    pub fn dial_now(&mut self) -> Answer {
+        let (now, closed) = (self.now, self.closed);
+        if let Some(dialer) = self.dialer_mut().filter(|_| !closed) {
+            (dialer.retry, dialer.rejections) = (None, 0);
+            dialer.failures = dialer.failures.min(1);
+            if dialer.paced() {
+                dialer.next_round = Some(now);
+            }
+            self.settle();
         }
-        dialer.relapsed = false;
-        dialer.retry = None;
-        if dialer.failures > 0 {
-            dialer.recovered_at = now;
-            dialer.forgiven = dialer.failures;
-            dialer.failures = 0;
-        }
+        Answer::Nothing
     }
 
     /// Whether no more connections are allowed: too many in all, or too many that peers have begun
@@ -251,41 +327,6 @@ impl Naive {
             connection.established.filter(|_| !connection.used && connection.claimed.is_none());
         let dials = matches!(self.supply, Supply::Dialer(_));
         unused.filter(|_| dials).map(|at| self.now.since(at).min(SETTLING)).hash(hasher);
-    }
-
-    /// Applies the end of a connection to the next dials.
-    pub fn consequences(&mut self, connection: &Connection, reason: CloseReason) {
-        let now = self.now;
-        let young = connection.established.is_none_or(|at| now.since(at) < SETTLING);
-        let relapse = match reason {
-            CloseReason::DialFailed
-            | CloseReason::DialTimeout
-            | CloseReason::HandshakeFailed
-            | CloseReason::HandshakeTimeout
-            | CloseReason::DuplicateId
-            | CloseReason::MissingId => false,
-            CloseReason::PeerClosed
-                if !connection.used && connection.claimed.is_none() && young =>
-            {
-                true
-            }
-            _ => return,
-        };
-        let (base, cap) = self.setup.backoff;
-        let Some(dialer) = self.dialer_mut() else { return };
-        // Attempts begun before a failure fail for the same reason, and are not counted again.
-        if connection.epoch != dialer.epoch {
-            return;
-        }
-        dialer.epoch += 1;
-        dialer.relapsed |= relapse;
-        if relapse && now.since(dialer.recovered_at) <= RECOVERY {
-            dialer.failures = dialer.failures.max(std::mem::take(&mut dialer.forgiven));
-        }
-        let bound = (0..dialer.failures).fold(base, |wait, _| (wait * 2).min(cap));
-        dialer.failures += 1;
-        let soonest = Instant::from_nanos(now.as_nanos() + 1);
-        dialer.retry = Some(Retry { from: soonest, to: now + bound, perhaps_over: false });
     }
 
     /// Compares the machine's deadline with the earliest of all others, and learns from it when the
@@ -331,7 +372,7 @@ impl Naive {
         let full = self.is_full();
         let (leased, claimed, stock) = (self.count(Leased), self.count(Claimed), self.stock());
         let for_ids = claimed + self.count(Finished);
-        let machine_waits = self.choices.backing_off;
+        let (machine_waits, total) = (self.choices.holds_back, self.held());
         let Some(dialer) = self.dialer_mut() else {
             return if handshakes > 0 {
                 WaitReason::Handshaking { in_flight: handshakes }
@@ -344,12 +385,18 @@ impl Naive {
         if in_flight > 0 {
             return WaitReason::Dialing { in_flight };
         }
-        if let Some(retry) = &mut dialer.retry {
+        let beyond = dialer.ceiling.is_some_and(|ceiling| ceiling <= stock);
+        let reason = match dialer.failures {
+            0 if full || !beyond || stock >= dialer.tuner.capacity() => None,
+            0 => Some(WaitReason::Full { held: total }),
+            failures => Some(WaitReason::BackingOff { failures }),
+        };
+        if let (Some(reason), Some(retry)) = (reason, &mut dialer.retry) {
             if retry.perhaps_over && !machine_waits {
                 dialer.retry = None;
             } else {
                 retry.perhaps_over = false;
-                return WaitReason::BackingOff { failures: dialer.failures };
+                return reason;
             }
         }
         if full {
