@@ -273,13 +273,15 @@ impl World {
         Ok(())
     }
 
-    /// By when the client has connected again, whatever it is waiting for, if nothing goes wrong.
-    fn bound(&mut self) -> Duration {
+    /// By when the client has connected again, whatever it is waiting for, if nothing goes wrong;
+    /// `awaited`, if somebody at its end waits for that.
+    fn bound(&mut self, awaited: bool) -> Duration {
         let options = &self.options;
         let one = dial_and_handshake(options.delay, options.jitter);
         let client = &self.ends[Side::Client as usize];
         let (stats, setup) = (client.stats(), client.setup());
         let backoff = match stats.ceiling {
+            _ if awaited => setup.patience(),
             Some(_) => setup.backoff.1,
             None => setup.wait(stats.failures_in_a_row, false).1,
         };
@@ -291,9 +293,9 @@ impl World {
         };
         let rest = setup.reuse_delay * 2 + setup.drain_timeout;
         let bound = backoff + interval + rest + one * rounds + Duration::from_millis(10);
-        // A narrow door lets few in at a time, and the rest back off.
+        // A door for few at a time turns away some of the others, which have to come again.
         let door = options.setups[Side::Server as usize].max_handshakes;
-        if door < setup.max_dials { bound * setup.capacity.1 } else { bound }
+        if door < setup.max_dials { bound * 3 } else { bound }
     }
 
     /// 7: the first `capacity` waiters are served within the bound.
@@ -305,15 +307,12 @@ impl World {
         let places = theirs.max_connections.saturating_sub(server.claimed + server.leased);
         let most = client.capacity.min(room).min(places).min(theirs.capacity.1);
         let most = most.min(ours.max_waiters).min(theirs.max_waiters).min(theirs.most_per_source());
-        if self.is_narrow() {
-            return Ok(());
-        }
         // The client does not see the leases of the server: its stock may sink to the minimum meanwhile.
         let (side, most) = match self.random.bool() {
             true => (Side::Client, most),
             false => (Side::Server, most.min(ours.capacity.0)),
         };
-        let bound = self.bound();
+        let bound = self.bound(side == Side::Client);
         let until = self.now + nanos(bound);
         self.note(|| format!("{most} at the {side:?}'s end are to be served within {bound:?}"));
         let mut parts = Vec::new();
@@ -348,16 +347,14 @@ impl World {
         let least = least.min(ours.max_connections.saturating_sub(claimed));
         let claimed = self.end(Side::Server).stats().claimed;
         let least = least.min(theirs.max_connections.saturating_sub(claimed));
-        let narrow =
-            theirs.capacity.1 <= ours.capacity.1 || theirs.most_per_source() <= ours.capacity.1;
         let lifetimes = Side::BOTH.map(|side| {
             let setup = &self.options.setups[side as usize];
             setup.max_lifetime.into_iter().chain(setup.idle_timeout).min()
         });
         // Connections may end faster than they come.
-        let bound = self.bound();
+        let bound = self.bound(false);
         let brief = lifetimes.iter().flatten().any(|life| *life < bound * 2);
-        if narrow || brief {
+        if brief {
             return Ok(());
         }
         // Whatever is stale on one end is found out on the other meanwhile.
@@ -375,7 +372,7 @@ impl World {
     /// 4 and 7: one end takes any connection, the other is told its id and takes it, and all bytes
     /// arrive. Now and then its lifetime ends just then; so several may try.
     fn hold_a_conversation(&mut self) -> Verdict {
-        if self.options.ids == IdExchange::None || self.is_narrow() {
+        if self.options.ids == IdExchange::None {
             return Ok(());
         }
         let side = match self.options.takers {
@@ -385,7 +382,8 @@ impl World {
         self.options.timeout = 60_000..=60_000;
         let before = self.tally.conversations;
         for _ in 0..5 {
-            let bound = self.bound() + (self.options.delay + self.options.jitter) * 8;
+            let bound =
+                self.bound(side == Side::Client) + (self.options.delay + self.options.jitter) * 8;
             let until = self.now + nanos(bound);
             self.take(side, Kind::First)?;
             if self.run(until, |world| world.tally.conversations > before)? {
@@ -396,16 +394,6 @@ impl World {
         let stats = self.brief();
         ensure!(false, "4: a conversation is heard", "not in five conversations: {stats:?}");
         Ok(())
-    }
-
-    /// Whether the server has less room than the client wants: it turns the client away again and
-    /// again, and the client backs off; how many are ready depends on the moment.
-    fn is_narrow(&mut self) -> bool {
-        let capacity = self.end(Side::Client).stats().capacity;
-        let theirs = self.options.setups[Side::Server as usize];
-        // Claimed connections count for their source until they are taken or given up.
-        let claimed = self.end(Side::Server).stats().claimed;
-        theirs.most_per_source().saturating_sub(claimed) < capacity || theirs.capacity.1 < capacity
     }
 
     fn brief(&self) -> [String; 2] {
