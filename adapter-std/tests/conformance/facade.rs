@@ -215,6 +215,13 @@ macro_rules! facade {
             fn reset_error(&self) {
                 self.pool.reset_error();
             }
+
+            fn dial_now(&self) {
+                let pool: &dyn Any = &self.pool;
+                if let Some(client) = pool.downcast_ref::<ClientPool>() {
+                    client.dial_now();
+                }
+            }
         }
     };
 }

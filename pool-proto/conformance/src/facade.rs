@@ -18,7 +18,7 @@ use pool_driver::KeepAlive;
 use pool_driver::shared::AcquireError;
 use pool_driver::tls::{ClientTls, ServerTls, TlsFacts};
 use pool_driver::{Configured, Runtime};
-use pool_proto::{ClientConfig, ConnId, PutError, ServerConfig, Stats};
+use pool_proto::{ClientConfig, ConnId, Dialing, PutError, ServerConfig, Stats};
 
 /// An adapter: builds pools and balancers for the scenarios.
 ///
@@ -195,6 +195,9 @@ pub trait Handle {
 
     /// [`pool_driver::Pool::reset_error`].
     fn reset_error(&self);
+
+    /// Calls `dial_now` of a client pool. Does nothing for a server.
+    fn dial_now(&self);
 }
 
 impl<N: Runtime, R: Configured> Handle for pool_driver::Pool<N, R> {
@@ -248,6 +251,13 @@ impl<N: Runtime, R: Configured> Handle for pool_driver::Pool<N, R> {
 
     fn reset_error(&self) {
         self.reset_error();
+    }
+
+    fn dial_now(&self) {
+        let pool: &dyn Any = self;
+        if let Some(client) = pool.downcast_ref::<pool_driver::Pool<N, Dialing>>() {
+            client.dial_now();
+        }
     }
 }
 

@@ -208,6 +208,18 @@ macro_rules! __client_types {
             $crate::pool_proto::Dialing, $crate::pool_proto::ClientConfig, $crate::tls::ClientTls
         }
 
+        impl ClientPool {
+            /// Ends the wait for the next dial: after failures, or for room at a full server. For
+            /// callers that know that the server can be reached again, for example because a network
+            /// interface is up.
+            ///
+            /// One connection is dialled at once, and the others when it is established. If it fails,
+            /// the waits are as short as after a first failure. Without a wait, nothing changes.
+            pub fn dial_now(&self) {
+                self.0.dial_now();
+            }
+        }
+
         impl ClientPoolBuilder {
             /// Builds a pool that dials `address` ("host:port"), resolved anew at each dial. The
             /// first dials begin at once.

@@ -33,7 +33,7 @@ pub(crate) use driver::PoolAttempt;
 pub use driver::ShutdownGuard;
 use driver::{Driver, PoolConnectionOf, PoolMachine, Supply};
 use futures_lite::FutureExt;
-use pool_proto::{Accepting, ConnId, Instant, Machine, PutError, Stats};
+use pool_proto::{Accepting, ConnId, Dialing, Instant, Machine, PutError, Stats};
 
 use crate::clock::{Clock as _, MonotonicClock};
 use crate::error::BuildError;
@@ -226,6 +226,13 @@ impl<N: Runtime, R: Configured> Pool<N, R> {
     pub async fn closed(&self) {
         // Nothing is ever sent: the receiver fails when the last guard is dropped.
         while self.inner.ended.recv().await.is_ok() {}
+    }
+}
+
+impl<N: Runtime> Pool<N, Dialing> {
+    /// Ends the wait for the next dial.
+    pub fn dial_now(&self) {
+        self.shared().run(|machine, now| machine.dial_now(now));
     }
 }
 

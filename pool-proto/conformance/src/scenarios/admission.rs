@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use super::topic;
-use crate::ends::{client_config, server_config, single};
+use crate::ends::{both_ends, client_config, server_config, single};
 use crate::peers::{connect, connect_from, read_id, reset, tls_connect};
 use crate::prelude::*;
 use crate::wait::assert_ends;
@@ -22,7 +22,7 @@ topic! {
     parallel equal_sources_share_the_capacity,
     parallel a_full_server_rejects_peers_before_the_handshake,
     parallel leased_connections_count_towards_max_connections,
-    parallel a_client_of_a_full_server_backs_off,
+    parallel a_full_server_is_not_down,
     parallel a_peer_that_leaves_during_its_handshake_is_forgotten,
     parallel a_half_open_peer_is_forgotten,
 }
@@ -152,15 +152,26 @@ fn leased_connections_count_towards_max_connections(ends: &Ends) {
     read_id(&mut connect(server.address()));
 }
 
-fn a_client_of_a_full_server_backs_off(ends: &Ends) {
-    let server = ends.serve(TlsMode::None, server_config().capacity(2));
-    let client = ends.dial(TlsMode::None, client_config(), server.address());
-    client.wait_ready(2, SOON).unwrap();
-    let error = client.wait_ready(3, Duration::from_millis(600)).unwrap_err();
-    assert!(matches!(error, AcquireError::Timeout { .. }), "{error}");
-    let rejected = server.stats().totals.rejected_full;
-    assert!((1..40).contains(&rejected), "{rejected} dials");
-    assert_eq!(client.idle(), 2);
+fn a_full_server_is_not_down(ends: &Ends) {
+    Modes::both(|mode| {
+        let server = ends.serve(mode, server_config().capacity(2));
+        let client = ends.dial(mode, client_config(), server.address());
+        client.wait_ready(2, SOON).unwrap();
+        let error = client.wait_ready(3, Duration::from_millis(600)).unwrap_err();
+        assert!(matches!(error, AcquireError::Timeout { .. }), "{error}");
+        let rejected = server.stats().totals.rejected_full;
+        assert!((1..40).contains(&rejected), "{rejected} dials");
+        let stats = client.stats();
+        assert_eq!((stats.idle, stats.failures_in_a_row, stats.ceiling), (2, 0, Some(2)));
+        // Places that are taken are filled at once, whatever is being waited for.
+        let mut pairs = Vec::new();
+        for _ in 0..6 {
+            let before = now();
+            pairs.push(both_ends(&server, &client));
+            let waited = before.elapsed();
+            assert!(waited < Duration::from_secs(2), "{waited:?}");
+        }
+    });
 }
 
 fn a_peer_that_leaves_during_its_handshake_is_forgotten(ends: &Ends) {

@@ -24,6 +24,8 @@ topic! {
     parallel a_refused_dial_is_retried_with_backoff,
     parallel a_server_that_comes_back_is_found,
     parallel the_pool_refills_after_an_outage,
+    parallel a_call_to_dial_now_ends_the_wait,
+    parallel a_waiter_does_not_wait_for_a_long_backoff,
     parallel a_client_backs_off_from_a_server_that_closes_at_the_id,
     parallel a_client_backs_off_from_a_server_that_closes_soon_after_the_id,
     parallel a_host_name_is_resolved,
@@ -77,6 +79,37 @@ fn the_pool_refills_after_an_outage(ends: &Ends) {
     assert!(stats.dialing + stats.handshaking <= 1, "{stats:#?}");
     let _server = ends.serve_on(Listen::Address(address.to_string()), None, server_config());
     client.wait_ready(4, SOON).unwrap();
+}
+
+fn a_call_to_dial_now_ends_the_wait(ends: &Ends) {
+    let address = unused_address();
+    let long = Duration::from_secs(3600);
+    let client = ends.dial(TlsMode::None, client_config().backoff(long, long), address);
+    eventually(|| client.stats(), |stats| stats.failures_in_a_row == 1 && stats.dialing == 0);
+    let dials = client.stats().totals.dials;
+    client.dial_now();
+    eventually(|| client.stats(), |stats| stats.failures_in_a_row == 2 && stats.dialing == 0);
+    assert_eq!(client.stats().totals.dials, dials + 1, "one dial probes");
+    let _server = ends.serve_on(Listen::Address(address.to_string()), None, server_config());
+    client.dial_now();
+    client.wait_ready(4, SOON).unwrap();
+    client.end();
+    client.dial_now();
+    assert_eq!(client.stats().dialing, 0);
+}
+
+fn a_waiter_does_not_wait_for_a_long_backoff(ends: &Ends) {
+    let address = unused_address();
+    let (base, cap) = (Duration::from_millis(1), Duration::from_secs(3600));
+    let client = ends.dial(TlsMode::None, client_config().backoff(base, cap), address);
+    // The next wait is up to four seconds, and later ones longer.
+    eventually(|| client.stats(), |stats| stats.failures_in_a_row >= 12 && stats.dialing == 0);
+    let _server = ends.serve_on(Listen::Address(address.to_string()), None, server_config());
+    let before = now();
+    drop(client.take());
+    let waited = before.elapsed();
+    // A second, and a second more for a loaded machine.
+    assert!(waited < Duration::from_secs(2), "{waited:?}");
 }
 
 /// A full server of the Go package `github.com/NodePassProject/pool` sends an id and closes at once.
