@@ -108,7 +108,9 @@ fn counted(before: &Stats, after: &Stats) -> Vec<i128> {
         let mut stats = *stats;
         // It prints in various units.
         let interval = std::mem::take(&mut stats.interval).as_nanos();
-        let text = format!("{stats:?} {interval}");
+        // A number that is not always there.
+        let ceiling = std::mem::take(&mut stats.ceiling).map_or(0, |ceiling| ceiling + 1);
+        let text = format!("{stats:?} {interval} {ceiling}");
         let words = text.split(|other: char| !other.is_ascii_digit());
         words.filter_map(|word| word.parse().ok()).collect()
     };
