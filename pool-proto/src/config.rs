@@ -194,8 +194,14 @@ macro_rules! common_settings {
 
         /// Sets the time after which an idle connection is closed. Default: never.
         ///
-        /// On a server, set more than one second: a client takes a peer that closes new connections
-        /// sooner for a full server, and dials less.
+        /// Connections do not go together, but one after another, the first of them after half of this
+        /// time. A client dials a connection to take the place of an old one before it closes that, and
+        /// keeps the old one to the end of this time while the peer is down. It closes first where the
+        /// peer has no room for one more, and under
+        /// [`Tuning::NodePass`](crate::Tuning::NodePass), which says when to dial.
+        ///
+        /// On a server, set more than two seconds: a client takes a peer that closes new connections
+        /// within one for a full server, and dials less.
         pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
             self.common.idle_timeout = timeout.into();
             self

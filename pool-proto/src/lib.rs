@@ -170,15 +170,15 @@
 //! the order in which they entered the state. All of them have the same timeout, so the list is a
 //! timer: its first entry is due first. Lifetimes are jittered, so that connections that were
 //! established together do not expire together. The jitter is drawn from 16 even steps, and each step
-//! has a list of its own. [`poll_timeout`](Machine::poll_timeout) is the least of these 27 deadlines
-//! and the role's own.
+//! has a list of its own. [`poll_timeout`](Machine::poll_timeout) is the least of these 27 deadlines,
+//! the time at which an idle connection may go, and the role's own.
 //!
 //! # Where to look
 //!
 //! | file | contents |
 //! |---|---|
 //! | `state.rs` | the states and the table of transitions |
-//! | `machine.rs` | the machine; `machine/`: events and deadlines, acquiring, giving back, and the steps of all of them |
+//! | `machine.rs` | the machine; `machine/`: events and deadlines, acquiring, giving back, idle timeouts, and the steps of all of them |
 //! | `role.rs` | the difference between the roles; `role/`: dialing (with tuner and backoff), accepting (admission and eviction), sources |
 //! | `event.rs`, `answer.rs`, `error.rs`, `stats.rs` | inputs and outputs |
 //! | `config.rs` | the settings; `config/`: the builders of each role |

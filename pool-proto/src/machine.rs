@@ -2,6 +2,7 @@
 
 mod give_back;
 mod handle;
+mod retire;
 mod step;
 mod take;
 
@@ -41,6 +42,8 @@ pub struct Machine<C, R> {
     /// Draws the steps of lifetimes.
     pub(crate) random: fastrand::Rng,
     take_order: TakeOrder,
+    /// When an idle connection was let go last.
+    pub(crate) retired_at: Instant,
     /// Whether data on a pooled connection means that the peer has taken the connection. Without ids
     /// the peer is not a pool, and may speak first.
     peer_claims: bool,
@@ -88,6 +91,7 @@ impl<C, R: Role> Machine<C, R> {
             now,
             random: entropy.generator(Use::Lifetimes),
             take_order: common.take_order,
+            retired_at: now,
             peer_claims,
             control: common.control_connection,
             reuse_delay: common.reuse_delay,
@@ -114,7 +118,8 @@ impl<C, R: Role> Machine<C, R> {
     /// deadline is set. It may change with every call.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.slots.next_due().min(R::next_deadline(self)).finite()
+        let retire_at = if self.closed { Instant::NEVER } else { self.retire_at() };
+        self.slots.next_due().min(R::next_deadline(self)).min(retire_at).finite()
     }
 
     // --- reports --------------------------------------------------------------------------------

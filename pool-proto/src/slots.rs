@@ -109,6 +109,10 @@ impl<C> Slots<C> {
         }
     }
 
+    pub(crate) fn period(&self, state: State) -> Period {
+        self.states[state as usize].period
+    }
+
     pub(crate) fn len(&self, state: State) -> u32 {
         self.states[state as usize].list.len()
     }

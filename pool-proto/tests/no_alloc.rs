@@ -224,7 +224,7 @@ fn a_server_in_its_steady_state_allocates_nothing() {
         .max_connections(40)
         .max_handshakes(4)
         .max_per_source(6)
-        .idle_timeout(ms(5))
+        .idle_timeout(ms(10))
         .max_lifetime(ms(20))
         .reuse_delay(ms(2))
         .claim_timeout(ms(20))

@@ -85,6 +85,7 @@ impl<C, R: Role> Machine<C, R> {
             }
         }
         R::handle_timeout(self, now);
+        self.retire(now);
         self.dispatch(now);
     }
 
@@ -105,6 +106,7 @@ impl<C, R: Role> Machine<C, R> {
         let step = self.random.u8(0..LIFETIME_STEPS);
         self.slots.start_ageing(index, step, now);
         self.offer(index, false, now);
+        R::came_in(self, now);
     }
 
     /// Data or EOF has arrived. An idle or claimed connection is inspected now, any other when it would
@@ -141,6 +143,7 @@ impl<C, R: Role> Machine<C, R> {
                 }
                 slot.finished = result == CheckResult::Finished;
                 self.offer(index, false, now);
+                R::came_in(self, now);
             }
         }
     }

@@ -353,6 +353,44 @@ impl Hooks for Dialing {
         }
     }
 
+    fn came_in<C>(client: &mut Client<C>, now: Instant) {
+        // It may have come in the place of an old one, which may have been used and be young again.
+        let (tuner, idle) = (&client.role.tuner, client.idle());
+        let replaced = client.established() > tuner.capacity() && idle > tuner.min_capacity();
+        if replaced && let Some(oldest) = client.oldest_ageing(now) {
+            client.close_one(oldest, CloseReason::IdleTimeout);
+        } else if idle > tuner.max_capacity()
+            && let Some(oldest) = client.slots.front(State::Idle)
+        {
+            client.close_one(oldest, CloseReason::Replaced);
+        }
+    }
+
+    fn may_retire<C>(client: &mut Client<C>, now: Instant) -> bool {
+        let (role, supply) = (&client.role, client.supply());
+        let capacity = role.tuner.capacity();
+        if client.established() > capacity {
+            return true;
+        }
+        // While the peer is down, an old connection may be better than none.
+        if role.is_down() {
+            return false;
+        }
+        // A peer without room, and a law that says when to dial, want the old one to go first.
+        let in_turn = role.ceiling.is_some() || role.tuner.tuning() == Tuning::NodePass;
+        if in_turn || !client.has_room() {
+            return true;
+        }
+        let replacing = supply.saturating_sub(capacity);
+        if client.in_flight() < role.max_dials
+            && supply >= capacity
+            && client.are_ageing(replacing, now)
+        {
+            client.dial(now);
+        }
+        false
+    }
+
     fn surplus_claim<C>(client: &Client<C>, state: State) -> Option<u32> {
         // Too many claimed ones stop the dials instead.
         let limit = max_claimed(client.role.tuner.max_capacity());

@@ -42,6 +42,15 @@ pub trait Hooks: Sized {
     ) {
     }
 
+    /// A connection is in the pool, or with a waiter, after its handshake or an inspection.
+    fn came_in<C>(_machine: &mut Machine<C, Self>, _now: Instant) {}
+
+    /// Returns whether an idle connection that has been unused for long is to be closed now. Otherwise
+    /// the role has begun to replace it.
+    fn may_retire<C>(_machine: &mut Machine<C, Self>, _now: Instant) -> bool {
+        true
+    }
+
     /// Returns the connection to close because there are too many in `state`, which is claimed or
     /// finished, if so.
     fn surplus_claim<C>(machine: &Machine<C, Self>, state: State) -> Option<u32>;

@@ -181,7 +181,6 @@ fn every_short_life_of_a_client_is_right() {
         CloseReason::Silent,
         CloseReason::HandshakeEvicted,
         CloseReason::Evicted,
-        CloseReason::Replaced,
     ];
     assert_reached(&seen, &[Op::Accept(0), Op::Admit(FIRST, 0)], &of_peers);
 }

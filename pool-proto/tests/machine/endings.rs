@@ -113,7 +113,7 @@ fn time_never_goes_back() {
     pool.now = Instant::EPOCH;
     let lease = pool.take();
     pool.fill();
-    assert_eq!(pool.machine.poll_timeout(), Some(Instant::EPOCH + ms(190)));
+    assert_eq!(pool.machine.poll_timeout(), Some(Instant::EPOCH + ms(140)));
     pool.timeout();
     assert_eq!(pool.stats().idle, 1);
     pool.release(lease);

@@ -311,22 +311,6 @@ fn a_connection_that_expires_while_it_rests_is_closed() {
 }
 
 #[test]
-fn the_idle_timeout_counts_from_when_a_connection_became_idle() {
-    let mut pool = server(|config| config.idle_timeout(ms(100)));
-    pool.auto = Some(CheckResult::Quiet);
-    pool.join("10.0.0.1");
-    pool.wait(ms(60));
-    let lease = pool.take();
-    assert_eq!(pool.machine.poll_timeout(), None);
-    pool.wait(ms(60));
-    pool.put(lease).unwrap();
-    pool.pass(ms(99));
-    assert_eq!(pool.stats().idle, 1);
-    pool.pass(ms(1));
-    assert_eq!(pool.ended(CloseReason::IdleTimeout), 1);
-}
-
-#[test]
 fn the_take_order_is_that_of_becoming_idle() {
     let mut pool = filled(3, |config| config.take_order(TakeOrder::OldestFirst));
     assert_eq!([pool.take().id, pool.take().id], [id(1), id(2)]);

@@ -17,6 +17,7 @@ mod control;
 mod endings;
 mod full;
 mod handshakes;
+mod idle;
 mod lease;
 mod server;
 mod state_key;

@@ -211,8 +211,11 @@ impl Ledger {
             CloseReason::DialTimeout
             | CloseReason::Silent
             | CloseReason::HandshakeTimeout
-            | CloseReason::IdleTimeout
             | CloseReason::DrainTimeout => due.is_some_and(|due| due <= self.seen),
+            CloseReason::IdleTimeout => {
+                let half = self.setup.idle_timeout.map(|whole| life.since + whole / 2);
+                half.is_some_and(|half| half <= self.seen)
+            }
             CloseReason::Expired => {
                 let age = life.established.map(|established| self.seen.since(established));
                 // A thousandth for rounding.

@@ -30,7 +30,16 @@ impl Ledger {
         if self.step.dialled > 0 {
             let granted = stats.leased - self.lives.count(Place::Leased);
             let supply = ready + stats.dialing + stats.returning + granted;
-            let most = stats.capacity;
+            // One more for each idle connection that is to be replaced.
+            let old = |life: &&Life| {
+                let half = self.setup.idle_timeout.map(|whole| life.since + whole / 2);
+                life.state == State::Idle && half.is_some_and(|half| half <= self.seen)
+            };
+            let old = match self.large {
+                true => stats.idle,
+                false => u32::try_from(self.lives.iter().filter(old).count()).unwrap_or(u32::MAX),
+            };
+            let most = stats.capacity.saturating_add(old);
             ensure!(supply <= most, "2: supply within capacity", "{supply} for {most}");
             let in_flight = stats.dialing + stats.handshaking;
             let most = if stats.failures_in_a_row > 0 { 1 } else { setup.max_dials };

@@ -166,6 +166,7 @@ impl Naive {
         (connection.established, connection.ageing) = (Some(now), ages);
         self.succeeded(token);
         self.offer(token, false);
+        self.drop_replaced();
     }
 
     fn checked(&mut self, token: Token, result: CheckResult) {
@@ -177,17 +178,22 @@ impl Naive {
             }
             (CheckKind::Drain, CheckResult::Data) => self.close_one(token, CloseReason::Leftover),
             (CheckKind::Drain, CheckResult::Quiet) => self.offer(token, true),
-            (CheckKind::Inspect, CheckResult::Quiet) => self.offer(token, false),
+            (CheckKind::Inspect, CheckResult::Quiet) => {
+                self.offer(token, false);
+                self.drop_replaced();
+            }
             (CheckKind::Inspect, CheckResult::Data) => {
                 if peer_claims && connection.claimed.is_none() {
                     connection.claimed = Some(now);
                 }
                 self.offer(token, false);
+                self.drop_replaced();
             }
             (CheckKind::Inspect, CheckResult::Finished) if peer_claims => {
                 connection.claimed = connection.claimed.or(Some(now));
                 connection.finished = true;
                 self.offer(token, false);
+                self.drop_replaced();
             }
             // Its data is not a claim, and its end is an end.
             (CheckKind::Inspect, CheckResult::Finished) => {
@@ -227,6 +233,7 @@ impl Naive {
             }
         }
         self.supply_due();
+        self.retire();
         self.settle();
         Answer::Nothing
     }

@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use pool_proto::State::*;
-use pool_proto::{Instant, Stats, Tuner, Tuning, WaitReason};
+use pool_proto::{CloseReason, Instant, Stats, Tuner, Tuning, WaitReason};
 
 use super::{Connection, Naive, Supply, Want};
 use crate::call::{Answer, Did};
@@ -235,6 +235,47 @@ impl Naive {
             // One more than it is known to hold: unless it does, the next one comes after a wait.
             dialer.retry = Some(Retry::drawn(now, setup.wait(dialer.rejections, awaited)));
             dialer.rejections += 1;
+        }
+    }
+
+    /// Whether an old idle connection goes at once. Otherwise another one is dialled first, or there is
+    /// nobody to dial.
+    pub fn may_retire(&mut self) -> bool {
+        let (stock, in_flight, full) = (self.stock(), self.in_flight(), self.is_full());
+        let (ageing, most) = (self.ageing().len(), self.setup.max_dials);
+        let Some(dialer) = self.dialer() else { return true };
+        let wanted = dialer.tuner.capacity();
+        if stock - in_flight > wanted {
+            return true;
+        }
+        if dialer.failures > 0 {
+            return false;
+        }
+        if dialer.ceiling.is_some() || dialer.paced() || full {
+            return true;
+        }
+        // One is dialled for each old one, at the most.
+        if in_flight < most && stock >= wanted && ageing > (stock - wanted) as usize {
+            self.dial();
+        }
+        false
+    }
+
+    /// The oldest one goes whose successor is there.
+    pub fn drop_replaced(&mut self) {
+        let (idle, old) = (self.count(Idle), self.ageing().first().copied());
+        let Some(dialer) = self.dialer() else { return };
+        let (most, least) = (dialer.tuner.capacity(), dialer.tuner.min_capacity());
+        match old {
+            Some(old) if self.stock() - self.in_flight() > most && idle > least => {
+                self.close_one(old, CloseReason::IdleTimeout);
+            }
+            // The old one has been in use meanwhile: there is one too many.
+            _ if idle > self.limit() => {
+                let oldest = self.first(Idle).unwrap();
+                self.close_one(oldest, CloseReason::Replaced);
+            }
+            _ => {}
         }
     }
 

@@ -47,6 +47,8 @@ impl Naive {
     pub fn hash_state(&self, naming: &Naming, hasher: &mut impl Hasher) {
         let distance = |at: Instant| at.as_nanos().wrapping_sub(self.now.as_nanos());
         self.closed.hash(hasher);
+        let half = self.setup.idle_timeout.filter(|_| !self.closed).map(|whole| whole / 2);
+        half.map(|half| self.now.since(self.retired).min(half)).hash(hasher);
         for named in &naming.connections {
             let Some(c) = self.find(named.token) else { continue };
             (c.state, c.held.is_some(), c.ageing, c.used, c.finished, c.stirred).hash(hasher);

@@ -1,0 +1,65 @@
+//! Idle timeouts without gaps: idle connections go one after another.
+//!
+//! Connections that were established together become too old together. If they were closed together,
+//! the pool would be empty for the time of a dial. So the oldest idle connection may go when half of
+//! the timeout is over, and the next ones after it in even steps, within the third quarter. A client
+//! first dials a connection to take the place of the old one, for which it has the last quarter. The
+//! connections that come instead are spread out for good.
+
+use super::Machine;
+use crate::event::CloseReason;
+use crate::role::Role;
+use crate::state::State;
+use crate::time::{Instant, Period};
+
+impl<C, R: Role> Machine<C, R> {
+    /// Half of the idle timeout, if there is one.
+    fn half_of_idle_timeout(&self) -> Option<Period> {
+        let timeout = self.slots.period(State::Idle);
+        (timeout != Period::NEVER).then(|| Period::from_nanos(timeout.as_nanos() / 2))
+    }
+
+    /// Whether half of the idle timeout of a connection is over.
+    fn is_ageing(&self, index: u32, now: Instant) -> bool {
+        let half = self.half_of_idle_timeout();
+        let since = self.slots.get(index).map(|slot| slot.since);
+        half.zip(since).is_some_and(|(half, since)| since.after(half) <= now)
+    }
+
+    /// The oldest idle connection, if half of its timeout is over.
+    pub(crate) fn oldest_ageing(&self, now: Instant) -> Option<u32> {
+        self.slots.front(State::Idle).filter(|index| self.is_ageing(*index, now))
+    }
+
+    /// Whether more than `count` idle connections are ageing.
+    pub(crate) fn are_ageing(&self, count: u32, now: Instant) -> bool {
+        let mut at = self.slots.front(State::Idle);
+        for _ in 0..count {
+            at = at.and_then(|index| self.slots.next(index));
+        }
+        at.is_some_and(|index| self.is_ageing(index, now))
+    }
+
+    /// When the next idle connection may go.
+    pub(super) fn retire_at(&self) -> Instant {
+        let oldest = self.slots.front(State::Idle).and_then(|index| self.slots.get(index));
+        let Some((half, oldest)) = self.half_of_idle_timeout().zip(oldest) else {
+            return Instant::NEVER;
+        };
+        let step = half.as_nanos() / 2 / u64::from(self.idle()).max(1);
+        let next = self.retired_at.after(Period::from_nanos(step.max(1)));
+        oldest.since.after(half).max(next)
+    }
+
+    /// Lets an idle connection go, if it is time.
+    pub(super) fn retire(&mut self, now: Instant) {
+        if self.retire_at() <= now
+            && let Some(index) = self.oldest_ageing(now)
+        {
+            self.retired_at = now;
+            if R::may_retire(self, now) {
+                self.close_one(index, CloseReason::IdleTimeout);
+            }
+        }
+    }
+}
