@@ -177,11 +177,7 @@ fn every_short_life_of_a_client_is_right() {
     ] {
         scripts.explore::<Dialing>(&mut seen);
     }
-    let of_peers = [
-        CloseReason::Silent,
-        CloseReason::HandshakeEvicted,
-        CloseReason::Evicted,
-    ];
+    let of_peers = [CloseReason::Silent, CloseReason::HandshakeEvicted, CloseReason::Evicted];
     assert_reached(&seen, &[Op::Accept(0), Op::Admit(FIRST, 0)], &of_peers);
 }
 

@@ -3,6 +3,7 @@
 
 use pool_proto::{Action, CheckResult, CloseReason, Tuning};
 use pool_testkit::harness::*;
+use pool_testkit::setup::Setup;
 
 /// The connections that the last step closed.
 fn closed(pool: &[Did]) -> usize {
@@ -92,9 +93,7 @@ fn a_client_keeps_idle_connections_to_the_end_while_its_peer_is_down() {
 
 #[test]
 fn under_the_law_of_the_go_package_the_old_ones_go_first() {
-    let rounds = |config: pool_testkit::setup::Setup| {
-        config.tuning(Tuning::NodePass).idle_timeout(ms(60_000))
-    };
+    let rounds = |config: Setup| config.tuning(Tuning::NodePass).idle_timeout(ms(60_000));
     let mut pool = ClientHarness::client(2, 2, rounds);
     pool.fill();
     pool.pass(ms(30_000));

@@ -126,7 +126,7 @@ pub(crate) const BUGS: &[Bug] = &[
         "violation of 2: a handshake costs nothing proven",
         "role/accepting.rs",
         "let first = if silent { State::Accepted } else { State::Handshaking };",
-        "let first = if planted!() {\n            State::Idle\n        } else if silent {\n            \
+        "let first = if planted!() && self.idle() > 0 {\n            State::Idle\n        } else if silent {\n            \
          State::Accepted\n        } else {\n            State::Handshaking\n        };",
     ),
     bug(
