@@ -30,7 +30,7 @@ impl Ledger {
         if self.step.dialled > 0 {
             let granted = stats.leased - self.lives.count(Place::Leased);
             let supply = ready + stats.dialing + stats.returning + granted;
-            // One more for each idle connection that is to be replaced.
+            // Each idle connection that is to be replaced allows one more.
             let old = |life: &&Life| {
                 let half = self.setup.idle_timeout.map(|whole| life.since + whole / 2);
                 life.state == State::Idle && half.is_some_and(|half| half <= self.seen)

@@ -22,7 +22,7 @@ pub struct Door {
 pub type Peer = Result<[u8; 32], IpAddr>;
 
 impl Door {
-    /// What replacements have been counted for, as long as they count.
+    /// The replacements that still count.
     pub fn hash_state(&self, now: Instant, hasher: &mut impl Hasher) {
         self.ended.hash(hasher);
         let counting = self.replaced.iter().filter(|(_, since, _)| now.since(*since) < MINUTE);
