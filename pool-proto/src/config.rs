@@ -14,13 +14,41 @@ pub const MAX_CONNECTIONS: u32 = 1 << 24;
 /// look at all of them.
 pub const MAX_HANDSHAKES: u32 = 4096;
 
-/// The idle connection that an acquire takes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// The idle connection that an acquire of any connection takes. Evictions, replacements and idle
+/// timeouts always begin with the oldest.
+///
+/// | role | default |
+/// |---|---|
+/// | server | newest first |
+/// | client, ids are exchanged | oldest first: the server's other end |
+/// | client without ids | newest first: its peer takes nothing |
+///
+/// The reasons:
+///
+/// - *Dead connections go out last.* The newest connection has just been established or put back: it is
+///   the one on which the peer was heard from last. When a NAT has forgotten its
+///   mappings, or the peer's host has restarted, the dead connections are the older ones, and the
+///   peer's next ones are handed out first. So are the replacements of dead ones that were taken.
+/// - *Expiry does not meet a take.* The other end learns of a take one trip through the network later.
+///   Until then it may end the connection: by its idle timeout, by a replacement. It begins with the
+///   oldest, which the newest-first end takes last.
+/// - *Both ends do not take the same one.* If both acquire any connection at once, opposite orders meet
+///   only in the last connection of the stock, and equal orders in every one. Opposite orders make it
+///   rare, and not impossible: let one end take any connection, and the other one by id.
+///
+/// The last reason alone has the client take the oldest, against the first two: an answer that reaches
+/// the wrong request is worse than a dead connection. A client that is the only end to take any
+/// connection should set [`NewestFirst`](Self::NewestFirst).
+///
+/// A connection that is put back is the newest, too, so newest first takes it again at once. If both
+/// ends put connections back, the end that takes must put back after the other end, or have a reuse
+/// delay longer than a trip: a request that arrives before the other end's put is discarded as data of
+/// the former use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TakeOrder {
-    /// The connection that has been idle longest, so that none grows old in the pool.
-    #[default]
+    /// The connection that has been idle longest. All connections of the pool are used in turn.
     OldestFirst,
-    /// The connection that became idle last, so that the idle timeout can shrink the rest.
+    /// The connection that became idle last. The idle timeout can shrink the rest.
     NewestFirst,
 }
 
@@ -49,7 +77,8 @@ pub(crate) struct Common {
 struct Draft {
     max_connections: u32,
     max_waiters: u32,
-    take_order: TakeOrder,
+    /// `None` for the role's default.
+    take_order: Option<TakeOrder>,
     handshake_timeout: Duration,
     first_byte_timeout: Duration,
     idle_timeout: Option<Duration>,
@@ -77,7 +106,7 @@ impl Default for Draft {
         Self {
             max_connections: 65_536,
             max_waiters: 65_536,
-            take_order: TakeOrder::default(),
+            take_order: None,
             handshake_timeout: Duration::from_secs(10),
             first_byte_timeout: Duration::from_secs(5),
             idle_timeout: None,
@@ -93,7 +122,7 @@ impl Default for Draft {
 }
 
 impl Draft {
-    fn build(&self) -> Result<Common, ConfigError> {
+    fn build(&self, order: TakeOrder) -> Result<Common, ConfigError> {
         Ok(Common {
             max_connections: at_most(
                 "max_connections",
@@ -102,7 +131,7 @@ impl Draft {
                 "MAX_CONNECTIONS",
             )?,
             max_waiters: at_least_one("max_waiters", self.max_waiters)?,
-            take_order: self.take_order,
+            take_order: self.take_order.unwrap_or(order),
             handshake_timeout: positive("handshake_timeout", self.handshake_timeout)?,
             first_byte_timeout: positive("first_byte_timeout", self.first_byte_timeout)?,
             idle_timeout: optional("idle_timeout", self.idle_timeout)?,
@@ -176,9 +205,10 @@ macro_rules! common_settings {
             self
         }
 
-        /// Sets which idle connection an acquire takes. Default [`TakeOrder::OldestFirst`].
+        /// Sets which idle connection an acquire of any connection takes. Default: as
+        /// [`TakeOrder`] says for this role.
         pub fn take_order(mut self, order: TakeOrder) -> Self {
-            self.common.take_order = order;
+            self.common.take_order = Some(order);
             self
         }
 

@@ -162,7 +162,10 @@ impl ClientConfigBuilder {
     ///
     /// [`ConfigError`] names the first invalid setting and says why it is invalid.
     pub fn build(self) -> Result<ClientConfig, ConfigError> {
-        let common = self.common.build()?;
+        let common = self.common.build(match self.ids {
+            IdExchange::Wire(_) => TakeOrder::OldestFirst,
+            IdExchange::None => TakeOrder::NewestFirst,
+        })?;
         let (low, high) = (*self.capacity.start(), *self.capacity.end());
         at_least_one("capacity", low)?;
         if low > high {

@@ -129,7 +129,7 @@ impl ServerConfigBuilder {
     ///
     /// [`ConfigError`] names the first invalid setting and says why it is invalid.
     pub fn build(self) -> Result<ServerConfig, ConfigError> {
-        let common = self.common.build()?;
+        let common = self.common.build(TakeOrder::NewestFirst)?;
         at_least_one("capacity", self.capacity)?;
         at_most("capacity", self.capacity, common.max_connections, "max_connections")?;
         at_least_one("max_handshakes", self.max_handshakes)?;

@@ -38,7 +38,8 @@ pub struct Setup {
     pub capacity: (u32, u32),
     pub max_connections: u32,
     pub max_waiters: u32,
-    pub take_order: TakeOrder,
+    /// `None`: the default of the role.
+    pub take_order: Option<TakeOrder>,
     pub handshake_timeout: Duration,
     pub idle_timeout: Option<Duration>,
     pub max_lifetime: Option<Duration>,
@@ -77,7 +78,6 @@ macro_rules! common {
             .seed($setup.seed)
             .max_connections($setup.max_connections)
             .max_waiters($setup.max_waiters)
-            .take_order($setup.take_order)
             .handshake_timeout($setup.handshake_timeout)
             .idle_timeout($setup.idle_timeout)
             .max_lifetime($setup.max_lifetime)
@@ -122,7 +122,7 @@ impl Setup {
         capacity: (4, 64),
         max_connections: 65_536,
         max_waiters: 65_536,
-        take_order: TakeOrder::OldestFirst,
+        take_order: None,
         handshake_timeout: seconds(10),
         idle_timeout: None,
         max_lifetime: None,
@@ -163,7 +163,6 @@ impl Setup {
         seed: u64,
         max_connections: u32,
         max_waiters: u32,
-        take_order: TakeOrder,
         handshake_timeout: Duration,
         lifetime_jitter: f64,
         claim_timeout: Duration,
@@ -181,6 +180,7 @@ impl Setup {
     }
 
     optional_setters! {
+        take_order: TakeOrder,
         idle_timeout: Duration,
         max_lifetime: Duration,
         max_per_source: u32,
@@ -226,7 +226,9 @@ impl Setup {
             capacity: (min, max),
             max_connections: max + pick(&[0, 1, 2, 8]),
             max_waiters: pick(&[8, 2, 1, 3]),
-            take_order: [TakeOrder::OldestFirst, TakeOrder::NewestFirst][pick(&[0, 1]) as usize],
+            take_order: Some(
+                [TakeOrder::OldestFirst, TakeOrder::NewestFirst][pick(&[0, 1]) as usize],
+            ),
             handshake_timeout: ms(pick(&[10_000, 1000])),
             idle_timeout: optional(pick(&[0, 3000, 9000])),
             max_lifetime: optional(pick(&[0, 20_000, 4000])),
@@ -318,7 +320,12 @@ impl Setup {
     }
 
     pub fn client(&self) -> Result<ClientConfig, ConfigError> {
-        common!(ClientConfig::builder(), self)
+        let config = common!(ClientConfig::builder(), self);
+        let config = match self.take_order {
+            Some(order) => config.take_order(order),
+            None => config,
+        };
+        config
             .capacity(self.capacity.0..=self.capacity.1)
             .ids(self.ids)
             .tuning(self.tuning)
@@ -330,7 +337,12 @@ impl Setup {
     }
 
     pub fn server(&self) -> Result<ServerConfig, ConfigError> {
-        let config = common!(ServerConfig::builder(), self)
+        let config = common!(ServerConfig::builder(), self);
+        let config = match self.take_order {
+            Some(order) => config.take_order(order),
+            None => config,
+        };
+        let config = config
             .capacity(self.capacity.1)
             .id_format(match self.ids {
                 IdExchange::Wire(format) => format,

@@ -2,7 +2,7 @@
 //! lifetimes.
 
 use pool_proto::{
-    Acquired, Action, CheckKind, CheckResult, CloseReason, PutError, Refusal, TakeOrder,
+    Acquired, Action, CheckKind, CheckResult, CloseReason, IdExchange, PutError, Refusal, TakeOrder,
 };
 use pool_testkit::harness::*;
 use pool_testkit::setup::Setup;
@@ -316,4 +316,37 @@ fn the_take_order_is_that_of_becoming_idle() {
     assert_eq!([pool.take().id, pool.take().id], [id(1), id(2)]);
     let mut pool = filled(3, |config| config.take_order(TakeOrder::NewestFirst));
     assert_eq!([pool.take().id, pool.take().id], [id(3), id(2)]);
+}
+
+#[test]
+fn by_default_the_ends_of_a_connection_take_from_opposite_ends_of_the_stock() {
+    let mut client = filled(3, |config| config);
+    assert_eq!([client.take().id, client.take().id], [id(1), id(2)]);
+    let mut server = server(|config| config);
+    let joined = [(); 3].map(|()| server.join("10.0.0.1").id);
+    assert_eq!([server.take().id, server.take().id], [joined[2], joined[1]]);
+}
+
+#[test]
+fn a_client_without_ids_takes_the_newest_by_default() {
+    let mut pool = ClientHarness::client(3, 3, |config| config.ids(IdExchange::None));
+    let tokens = pool.dialing();
+    for token in &tokens {
+        pool.dialed(*token);
+        pool.established(*token, None);
+    }
+    assert_eq!([pool.take().token, pool.take().token], [tokens[2], tokens[1]]);
+}
+
+#[test]
+fn a_server_takes_again_first_what_was_put_back_last() {
+    let mut pool = server(|config| config);
+    pool.auto = Some(CheckResult::Quiet);
+    let oldest = pool.join("10.0.0.1").token;
+    let newest = pool.join("10.0.0.1").token;
+    let (first, second) = (pool.take(), pool.take());
+    assert_eq!((first.token, second.token), (newest, oldest));
+    pool.put(first).unwrap();
+    pool.put(second).unwrap();
+    assert_eq!(pool.take().token, oldest);
 }

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use pool_proto::{
-    Acquired, Action, CheckResult, CloseReason, Rejected, ServerConfig, Token, WaitReason,
+    Acquired, Action, CheckResult, CloseReason, Rejected, ServerConfig, TakeOrder, Token,
+    WaitReason,
 };
 use pool_testkit::harness::*;
 use pool_testkit::setup::Setup;
@@ -78,7 +79,7 @@ fn a_seed_gives_these_ids() {
 
 #[test]
 fn a_source_has_a_limit_that_leases_do_not_count_for() {
-    let mut pool = server(8, |config| config.max_per_source(2));
+    let mut pool = server(8, |config| config.max_per_source(2).take_order(TakeOrder::OldestFirst));
     pool.join(A);
     pool.admit(A).unwrap();
     let full = Err(Rejected::SourceFull { source_address: ip(A), limit: 2 });
@@ -237,7 +238,7 @@ fn leases_do_not_count_for_the_weight_of_a_source() {
 
 #[test]
 fn a_connection_that_came_back_is_the_youngest_of_its_source() {
-    let mut pool = server(3, |config| config);
+    let mut pool = server(3, |config| config.take_order(TakeOrder::OldestFirst));
     pool.auto = Some(CheckResult::Quiet);
     let (first, second) = (pool.join(A), pool.join(A));
     let lease = pool.take();

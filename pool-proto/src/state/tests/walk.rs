@@ -12,7 +12,8 @@ use super::{CLOSED, NEW, name};
 use crate::state::{EDGES, Edge};
 use crate::{
     Accepting, Acquired, Action, CheckResult, Client, ClientConfig, Collected, ConnId, Event,
-    HandshakeFailure, Instant, Lease, Machine, Role, Server, ServerConfig, Token, WaiterId,
+    HandshakeFailure, Instant, Lease, Machine, Role, Server, ServerConfig, TakeOrder, Token,
+    WaiterId,
 };
 
 std::thread_local! {
@@ -205,9 +206,11 @@ fn named(edges: &[Edge]) -> BTreeSet<(String, String)> {
 fn random_walks_take_every_edge_of_the_table() {
     for seed in 0..40 {
         let delay = Duration::from_millis(if seed % 2 == 0 { 0 } else { 10 });
+        let order = if seed % 4 < 2 { TakeOrder::OldestFirst } else { TakeOrder::NewestFirst };
         let client = ClientConfig::builder()
             .capacity(2..=6)
             .reuse_delay(delay)
+            .take_order(order)
             .control_connection(true)
             .backoff(Duration::from_millis(1), Duration::from_millis(1))
             .seed(seed);
@@ -215,6 +218,7 @@ fn random_walks_take_every_edge_of_the_table() {
         let server = ServerConfig::builder()
             .capacity(6)
             .reuse_delay(delay)
+            .take_order(order)
             .control_connection(true)
             .seed(seed);
         let mut server = Walk::new(Server::new(&server.build().unwrap(), Instant::EPOCH), seed);

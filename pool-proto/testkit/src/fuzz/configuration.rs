@@ -91,10 +91,10 @@ fn settings(choices: &mut Choices<'_>) -> Setup {
         seed: 1,
         max_connections: number(choices),
         max_waiters: number(choices),
-        take_order: match choices.flag() {
+        take_order: Some(match choices.flag() {
             true => TakeOrder::NewestFirst,
             false => TakeOrder::OldestFirst,
-        },
+        }),
         handshake_timeout: span(choices),
         idle_timeout: choices.flag().then(|| span(choices)),
         max_lifetime: choices.flag().then(|| span(choices)),

@@ -214,9 +214,12 @@ impl Naive {
     }
 
     fn next_idle(&self) -> Option<Token> {
+        // Opposite ends of the stock where the peer is a pool, and else the one heard from last.
+        let opposite = self.dials() && self.setup.ids_exchanged();
         match self.setup.take_order {
-            TakeOrder::OldestFirst => self.first(Idle),
-            TakeOrder::NewestFirst => self.last(Idle),
+            Some(TakeOrder::OldestFirst) => self.first(Idle),
+            None if opposite => self.first(Idle),
+            Some(TakeOrder::NewestFirst) | None => self.last(Idle),
         }
     }
 

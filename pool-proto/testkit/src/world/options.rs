@@ -192,7 +192,10 @@ fn draw_server(random: &mut Source, reuse_delay: Duration) -> Setup {
 
 fn draw_common(random: &mut Source, reuse_delay: Duration) -> Setup {
     Setup {
-        take_order: if random.bool() { TakeOrder::OldestFirst } else { TakeOrder::NewestFirst },
+        take_order: Some(match random.bool() {
+            true => TakeOrder::OldestFirst,
+            false => TakeOrder::NewestFirst,
+        }),
         handshake_timeout: ms(random.u64(500..8000)),
         // A server that closes within a second looks like a full one, which clients stay away from.
         idle_timeout: (random.u8(..3) == 0).then(|| ms(random.u64(1200..60_000))),
