@@ -12,8 +12,9 @@
 //! process.
 //!
 //! [`Hosts::swallow`] loses packets silently. For other bad days, [`Hosts::run`] changes the network
-//! by `ip`. A rule such as `ip rule add sport 30000-40000 ipproto tcp blackhole` in a third namespace
-//! that forwards is a NAT that has forgotten its mappings.
+//! by `ip`. A rule such as `ip rule add sport 30000-40000 ipproto tcp blackhole` on the near host is a
+//! NAT that has forgotten its mappings: nothing of the connections from these ports gets out, not even
+//! an answer to the other end or a reset.
 
 use std::net::IpAddr;
 use std::process::{Command, Output, Stdio};
@@ -31,6 +32,8 @@ pub(super) const FAR: &str = "far.test";
 /// them.
 pub(super) const FAR_IPV4: &str = "192.0.2.2";
 pub(super) const FAR_IPV6: &str = "2001:db8::2";
+/// An address of the near host.
+pub(super) const NEAR_IPV4: &str = "192.0.2.1";
 /// An address of the near host that means something only together with its interface, `near`.
 pub(super) const NEAR_LINK: &str = "fe80::1";
 /// The hardware address of the far host, and one that no host has. (They are locally administered.)
@@ -153,6 +156,13 @@ impl Hosts {
     /// Ends [`swallow`](Self::swallow).
     pub(super) fn deliver(&self, address: IpAddr) {
         self.send_to(address, FAR_HARDWARE);
+    }
+
+    /// Loses all packets between the two hosts in both directions (of IPv4).
+    pub(super) fn lose_everything(&self) {
+        self.swallow(FAR_IPV4.parse().unwrap());
+        let neighbour = format!("{NEAR_IPV4} lladdr {NO_HARDWARE} dev far nud permanent");
+        self.run(&format!("ip -n far neigh replace {neighbour}"));
     }
 
     fn send_to(&self, address: IpAddr, hardware: &str) {

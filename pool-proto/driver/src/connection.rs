@@ -65,6 +65,8 @@ pub struct Connection<S: Socket> {
     /// first, and its data must not hide a close.
     peer_claims: bool,
     first_words: FirstWords,
+    /// Whether a holder has used the socket since the connection was in the pool.
+    in_use: bool,
 }
 
 /// Whether the first data of the peer, before any use, are still to be judged: a client with TLS may
@@ -105,6 +107,7 @@ impl<S: Socket, R: Role> Attempt<Box<Connection<S>>, R> {
                     waker,
                     peer_claims,
                     first_words,
+                    in_use: false,
                 };
                 self.established(Box::new(connection), id);
             }
@@ -157,7 +160,26 @@ impl<S: Socket> Connection<S> {
             return Err(failure);
         }
         self.readiness.disarm();
+        self.begin_use();
         self.session.read(&mut io(self.socket.socket()), buffer)
+    }
+
+    /// Tells the socket that it has a holder, at the first read or write of the lease. The call to the
+    /// system takes 0.3 µs, and a take 0.7 µs: at each take, it would be dear. Until the holder has
+    /// written, it has no data under way that the shorter limit could cut off.
+    fn begin_use(&mut self) {
+        if !self.in_use {
+            self.in_use = true;
+            self.socket.socket().set_in_use(true);
+        }
+    }
+
+    /// Tells the socket that it is in the pool again.
+    fn end_use(&mut self) {
+        if self.in_use {
+            self.in_use = false;
+            self.socket.socket().set_in_use(false);
+        }
     }
 
     fn write<'s, T: Write>(
@@ -165,14 +187,17 @@ impl<S: Socket> Connection<S> {
         io: impl FnOnce(&'s S) -> T,
         data: &[IoSlice<'_>],
     ) -> io::Result<usize> {
+        self.begin_use();
         self.session.write_vectored(&mut io(self.socket.socket()), data)
     }
 
     fn flush<'s, T: Write>(&'s mut self, io: impl FnOnce(&'s S) -> T) -> io::Result<()> {
+        self.begin_use();
         self.session.flush(&mut io(self.socket.socket()))
     }
 
     fn shutdown<'s, T: Write>(&'s mut self, io: impl FnOnce(&'s S) -> T) -> io::Result<()> {
+        self.begin_use();
         let socket = self.socket.socket();
         self.session.shutdown(&mut io(socket))?;
         match socket.shutdown_write() {
@@ -326,7 +351,10 @@ impl<S: Socket> PoolConnection for Box<Connection<S>> {
             drained <= DRAIN_LIMIT
         });
         match outcome {
-            ReadOutcome::All => CheckResult::Quiet,
+            ReadOutcome::All => {
+                self.end_use();
+                CheckResult::Quiet
+            }
             ReadOutcome::Enough => CheckResult::Data,
             ReadOutcome::Eof | ReadOutcome::Failed(_) => CheckResult::Closed,
         }

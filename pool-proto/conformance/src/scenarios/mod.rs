@@ -13,6 +13,7 @@ mod handshakes;
 mod ids;
 mod listening;
 mod options;
+mod paths;
 mod reasons;
 mod refusals;
 mod resources;
@@ -47,6 +48,7 @@ pub fn scenarios() -> Vec<Scenario> {
         ids::SCENARIOS,
         listening::SCENARIOS,
         options::SCENARIOS,
+        paths::SCENARIOS,
         reasons::SCENARIOS,
         refusals::SCENARIOS,
         resources::SCENARIOS,

@@ -11,6 +11,7 @@ use crate::ends::{listener, server_config, single};
 use crate::facade::{ClientSetup, Listen, ServerSetup};
 use crate::peers::{connect, socket_to};
 use crate::prelude::*;
+use crate::wait::send;
 use pool_driver::KeepAlive;
 use pool_driver::tls::TlsMode;
 
@@ -18,6 +19,7 @@ topic! {
     parallel a_client_sets_keep_alive_and_no_delay,
     parallel without_keep_alive_only_no_delay_is_set,
     parallel keep_alive_is_on_by_default,
+    parallel a_holder_has_more_time_than_the_pool,
     exclusive a_server_sets_keep_alive_and_no_delay,
 }
 
@@ -56,22 +58,27 @@ fn every_seven_seconds() -> KeepAlive {
     KeepAlive::every(Duration::from_secs(7))
 }
 
-fn expected(_seconds: u64) -> Options {
+/// What is set for a period: the first probe, the next ones, and the limit.
+fn expected(_idle: u64, _interval: u64, _limit: u64) -> Options {
     Options {
         nodelay: true,
         keep_alive: true,
         #[cfg(target_os = "linux")]
         periods: Periods {
-            idle: Duration::from_secs(_seconds),
-            interval: Duration::from_secs(_seconds),
+            idle: Duration::from_secs(_idle),
+            interval: Duration::from_secs(_interval),
             retries: 3,
-            user_timeout: Some(Duration::from_secs(4 * _seconds)),
+            user_timeout: Some(Duration::from_secs(_limit)),
         },
     }
 }
 
-fn options_of_a_client(ends: &Ends, keep_alive: Option<Option<KeepAlive>>) -> Options {
-    let server = ends.serve(TlsMode::None, server_config());
+/// A client of one connection to `server`, and another handle of the connection's socket.
+fn client_of(
+    ends: &Ends,
+    server: &dyn Pool,
+    keep_alive: Option<Option<KeepAlive>>,
+) -> (Arc<dyn Pool>, TcpStream) {
     let (address, kept) = (server.address(), Arc::new(Mutex::new(None)));
     let keep = Arc::clone(&kept);
     let dial = Dial::With(Arc::new(move || {
@@ -79,18 +86,24 @@ fn options_of_a_client(ends: &Ends, keep_alive: Option<Option<KeepAlive>>) -> Op
         *keep.lock().unwrap() = Some(tcp.try_clone()?);
         Ok(tcp)
     }));
-    let config = Some(single().build().unwrap());
+    let config = Some(single().max_connections(1).build().unwrap());
     let client = ends
         .client
         .client(ClientSetup { config, tls: None, keep_alive, demand: Demand::Nothing, dial })
         .unwrap();
     client.wait_ready(1, SOON).unwrap();
     let kept = kept.lock().unwrap().take().unwrap();
+    (client, kept)
+}
+
+fn options_of_a_client(ends: &Ends, keep_alive: Option<Option<KeepAlive>>) -> Options {
+    let server = ends.serve(TlsMode::None, server_config());
+    let (_client, kept) = client_of(ends, &*server, keep_alive);
     read(&SockRef::from(&kept))
 }
 
 fn a_client_sets_keep_alive_and_no_delay(ends: &Ends) {
-    assert_eq!(options_of_a_client(ends, Some(Some(every_seven_seconds()))), expected(7));
+    assert_eq!(options_of_a_client(ends, Some(Some(every_seven_seconds()))), expected(6, 1, 9));
 }
 
 fn without_keep_alive_only_no_delay_is_set(ends: &Ends) {
@@ -101,7 +114,21 @@ fn without_keep_alive_only_no_delay_is_set(ends: &Ends) {
 }
 
 fn keep_alive_is_on_by_default(ends: &Ends) {
-    assert_eq!(options_of_a_client(ends, None), expected(15));
+    assert_eq!(options_of_a_client(ends, None), expected(12, 3, 21));
+}
+
+fn a_holder_has_more_time_than_the_pool(ends: &Ends) {
+    let server = ends.serve(TlsMode::None, server_config());
+    let (client, kept) = client_of(ends, &*server, Some(Some(every_seven_seconds())));
+    let socket = SockRef::from(&kept);
+    for _ in 0..2 {
+        let mut stream = client.take();
+        assert_eq!(read(&socket), expected(6, 1, 9));
+        send(&mut stream, b"request");
+        assert_eq!(read(&socket), expected(6, 1, 28));
+        client.put(stream).unwrap();
+        assert_eq!(read(&socket), expected(6, 1, 9));
+    }
 }
 
 fn a_server_sets_keep_alive_and_no_delay(ends: &Ends) {
@@ -116,7 +143,7 @@ fn a_server_sets_keep_alive_and_no_delay(ends: &Ends) {
     let peer = connect(server.address());
     server.wait_ready(1, SOON).unwrap();
     match socket_to(peer.local_addr().unwrap()) {
-        Some(accepted) => assert_eq!(read(&SockRef::from(&accepted)), expected(7)),
+        Some(accepted) => assert_eq!(read(&SockRef::from(&accepted)), expected(6, 1, 9)),
         None => println!("skipped: the sockets of a process cannot be listed here"),
     }
 }

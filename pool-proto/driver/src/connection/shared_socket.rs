@@ -41,6 +41,10 @@ pub trait Socket: Send + Sync + 'static {
     /// When nothing can be waited for any more, for example because the runtime is gone.
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
+    /// Notes whether the connection has a holder that uses it. In the pool, a peer from which nothing
+    /// comes is given up sooner.
+    fn set_in_use(&self, in_use: bool);
+
     /// Closes this end's half.
     ///
     /// # Errors

@@ -107,6 +107,7 @@ impl Write for KernelSocket<'_> {
 pub struct TcpSocket<N: Runtime> {
     stream: N::Registered,
     peer: SocketAddr,
+    keep_alive: Option<KeepAlive>,
 }
 
 impl<N: Runtime> TcpSocket<N> {
@@ -118,7 +119,7 @@ impl<N: Runtime> TcpSocket<N> {
         let kernel = N::kernel(&stream);
         let peer = kernel.peer_addr()?;
         kernel.configure(keep_alive)?;
-        Ok(SharedSocket::new(Self { stream, peer }))
+        Ok(SharedSocket::new(Self { stream, peer, keep_alive }))
     }
 
     /// Returns the runtime's stream.
@@ -260,6 +261,13 @@ impl<N: Runtime> Socket for TcpSocket<N> {
 
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         N::poll_readable(&self.stream, cx)
+    }
+
+    fn set_in_use(&self, in_use: bool) {
+        if let Some(keep_alive) = self.keep_alive {
+            // Can fail only for a socket that has ended, whose next read or write says so.
+            let _ = keep_alive.limit(&N::kernel(&self.stream).0, in_use);
+        }
     }
 
     fn shutdown_write(&self) -> io::Result<()> {

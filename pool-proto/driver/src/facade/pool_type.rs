@@ -189,7 +189,8 @@ macro_rules! __pool_type {
                 Self(self.0.require_authentication())
             }
 
-            /// Sets TCP keep-alive; `None` leaves it off. Default: every 15 s.
+            /// Sets TCP keep-alive; `None` leaves it off. Default: every 15 s, by which a dead path is
+            /// noticed after 21 s.
             pub fn keep_alive(self, keep_alive: impl Into<Option<$crate::KeepAlive>>) -> Self {
                 Self(self.0.keep_alive(keep_alive))
             }

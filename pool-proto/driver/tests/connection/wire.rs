@@ -37,6 +37,8 @@ pub(crate) struct Kernel {
     pub(crate) watches: u32,
     pub(crate) shut_writes: u32,
     pub(crate) shut_boths: u32,
+    /// The changes between the pool and a holder that uses the socket.
+    pub(crate) uses: Vec<bool>,
 
     /// Bytes that this end has sent, and the other end has not read.
     sent: VecDeque<u8>,
@@ -65,6 +67,7 @@ impl Default for Kernel {
             watches: 0,
             shut_writes: 0,
             shut_boths: 0,
+            uses: Vec::new(),
             sent: VecDeque::new(),
             is_shut: false,
             waker: None,
@@ -195,6 +198,10 @@ impl Socket for End {
         }
         kernel.waker = Some(cx.waker().clone());
         Poll::Pending
+    }
+
+    fn set_in_use(&self, in_use: bool) {
+        self.set(|kernel| kernel.uses.push(in_use));
     }
 
     fn shutdown_write(&self) -> io::Result<()> {
