@@ -176,6 +176,10 @@ impl RoleKey for Accepting {
             counts.then_some((replacing, source.replaced)).hash(hasher);
         }
         (live.len(), sources.by_peer.len()).hash(hasher);
+        // Sorted: their order matters only when there are very many.
+        let mut known: Vec<Peer> = sources.known.iter().copied().collect();
+        known.sort_unstable();
+        known.hash(hasher);
         // An empty rank is the same as none.
         for (rank, list) in sources.ranks.iter().enumerate().filter(|(_, rank)| !rank.is_empty()) {
             let next = |at: &u32| list.next(&sources.slab, *at);

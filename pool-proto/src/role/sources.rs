@@ -1,10 +1,11 @@
 //! Sources: the peers of a server's connections, ranked by their share of the pool.
 
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr};
 use core::time::Duration;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use crate::entropy::{Entropy, Use};
 use crate::keyed::TableKey;
@@ -47,6 +48,9 @@ impl Peer {
 /// more frequent.
 pub(crate) const REPLACING: Duration = Duration::from_secs(60);
 
+/// The most sources that are remembered because peers have proven themselves from there: some 100 KiB.
+const KNOWN: usize = 1024;
+
 #[derive(Clone)]
 pub(crate) struct Source {
     peer: Peer,
@@ -55,6 +59,8 @@ pub(crate) struct Source {
     pub(crate) pooled: List<2>,
     /// The number of its unproven handshakes.
     pub(crate) handshakes: u32,
+    /// Whether a peer has proven itself from there.
+    pub(crate) known: bool,
     /// The number of all its connections.
     pub(crate) live: u32,
     /// The number of its connections that newer ones have replaced since `replacing`.
@@ -67,6 +73,9 @@ pub(crate) struct Source {
 pub(crate) struct Sources {
     pub(crate) slab: Slab<Source, 1>,
     pub(crate) by_peer: HashMap<Peer, u32, TableKey>,
+    /// The [`KNOWN`] sources from which peers have proven themselves last, and their order.
+    pub(crate) known: HashSet<Peer, TableKey>,
+    known_order: VecDeque<Peer>,
     /// `ranks[n]`: the sources with exactly n pooled connections. Counts change by one, so a source
     /// moves to the neighbouring rank, and the highest rank is known without a search.
     pub(crate) ranks: Vec<List<0>>,
@@ -78,6 +87,8 @@ impl Sources {
         Self {
             slab: Slab::new(),
             by_peer: HashMap::with_hasher(TableKey::new(entropy.key(Use::SourceTable))),
+            known: HashSet::with_hasher(TableKey::new(entropy.key(Use::SourceTable))),
+            known_order: VecDeque::new(),
             ranks: Vec::new(),
             highest: 0,
         }
@@ -134,9 +145,10 @@ impl Sources {
         }
     }
 
-    /// The number of unproven handshakes of a source.
-    pub(crate) fn handshakes(&self, source: u32) -> u32 {
-        self.slab.get(source).map_or(0, |source| source.handshakes)
+    /// The rank of a source's handshakes for eviction: the highest goes first. Handshakes from where
+    /// nothing has been proven go before all others, and then those of the source with the most.
+    pub(crate) fn handshake_rank(&self, source: u32) -> (bool, u32) {
+        self.slab.get(source).map_or((true, 0), |source| (!source.known, source.handshakes))
     }
 
     /// The number of a peer: a new one if it has no live connection.
@@ -148,6 +160,7 @@ impl Sources {
             peer,
             pooled: List::new(),
             handshakes: 0,
+            known: self.known.contains(&peer),
             live: 0,
             replaced: 0,
             replacing: Instant::EPOCH,
@@ -175,11 +188,27 @@ impl Sources {
 
     /// A handshake of `source` is over, and its connection belongs to the source `proven` from now on.
     pub(crate) fn proven(&mut self, source: u32, proven: u32) {
+        self.remember(source);
         if let Some(entry) = self.slab.get_mut(proven) {
             entry.live += 1;
         }
         self.handshake_ended(source);
         self.connection_ended(source);
+    }
+
+    /// Remembers that a peer has proven itself from this source.
+    fn remember(&mut self, source: u32) {
+        let Some(entry) = self.slab.get_mut(source).filter(|entry| !entry.known) else { return };
+        entry.known = true;
+        let peer = entry.peer;
+        if self.known.insert(peer) {
+            self.known_order.push_back(peer);
+        }
+        if self.known_order.len() > KNOWN
+            && let Some(first) = self.known_order.pop_front()
+        {
+            self.known.remove(&first);
+        }
     }
 
     /// A connection of `source` came into the pool.

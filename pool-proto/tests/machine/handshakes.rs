@@ -133,6 +133,30 @@ fn the_oldest_handshake_of_the_source_with_most_goes() {
 }
 
 #[test]
+fn strangers_go_before_handshakes_from_where_a_peer_has_proven_itself() {
+    for certificates in [false, true] {
+        let mut pool = server(8, |config| config.max_handshakes(8).certificates(certificates));
+        let certificate = certificates.then_some(7);
+        let proven = pool.accept(A).unwrap();
+        pool.prove(proven, certificate).unwrap();
+        pool.established(proven, None);
+        // Its source has the most handshakes, and the oldest.
+        let honest = [(); 6].map(|()| speaking(&mut pool, A));
+        let crowd = [B, C].map(|address| speaking(&mut pool, address));
+        for (number, stranger) in crowd.into_iter().enumerate() {
+            speaking(&mut pool, &format!("10.0.1.{number}"));
+            assert!(!pool.handshaking().contains(&stranger));
+        }
+        assert!(honest.iter().all(|token| pool.handshaking().contains(token)));
+        // Also when nothing of it is left: all may be in use, or ended.
+        let lease = pool.take();
+        pool.release(lease);
+        speaking(&mut pool, B);
+        assert!(honest.iter().all(|token| pool.handshaking().contains(token)));
+    }
+}
+
+#[test]
 fn only_unproven_handshakes_count_for_a_source() {
     let mut pool = server(8, |config| config.max_handshakes(2));
     for _ in 0..3 {
@@ -141,6 +165,7 @@ fn only_unproven_handshakes_count_for_a_source() {
         pool.handshake_failed(failing, HandshakeFailure::Tls);
         pool.admit(A).unwrap();
     }
+    pool.join(B);
     let oldest = speaking(&mut pool, B);
     speaking(&mut pool, A);
     pool.accept(C).unwrap();

@@ -110,7 +110,11 @@ fn two_numbers_are_no_names() {
 
 #[test]
 fn names_counters_and_the_time_are_left_out() {
-    let one = joined(&[1, 1]);
+    let mut one = joined(&[]);
+    let gone = one.join("10.0.0.2");
+    use_up(&mut one, gone.id);
+    one.join("10.0.0.1");
+    one.join("10.0.0.1");
     let mut other = server(|config| config);
     let gone = [other.join("10.0.0.1"), other.join("10.0.0.2")];
     other.wait(ms(3_600_000));

@@ -37,6 +37,20 @@ fn handshakes_count_for_their_sources() {
 }
 
 #[test]
+fn sources_from_where_a_peer_was_admitted_count() {
+    let pool = |hosts: [u8; 2]| {
+        let mut pool = joined(&[]);
+        for host in hosts {
+            let visitor = pool.join(&format!("10.0.0.{host}"));
+            use_up(&mut pool, visitor.id);
+        }
+        pool
+    };
+    assert_apart(&pool([1, 1]), &pool([1, 2]));
+    assert_alike(&pool([1, 2]), &pool([2, 1]));
+}
+
+#[test]
 fn which_source_is_to_make_room_first_counts() {
     let pool = |host: u8| {
         let mut pool = joined(&[1, 2]);

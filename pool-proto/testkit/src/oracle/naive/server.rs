@@ -1,5 +1,6 @@
 //! Where a server's connections come from: peers, accepted and admitted within limits.
 
+use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
@@ -16,6 +17,8 @@ pub struct Door {
     ended: bool,
     /// For peers that have replaced connections of theirs: since when, and how many.
     replaced: Vec<(Peer, Instant, u32)>,
+    /// From where peers were admitted.
+    known: BTreeSet<IpAddr>,
 }
 
 /// A peer by its certificate, or by its source where it has none.
@@ -25,6 +28,7 @@ impl Door {
     /// The replacements that still count.
     pub fn hash_state(&self, now: Instant, hasher: &mut impl Hasher) {
         self.ended.hash(hasher);
+        self.known.hash(hasher);
         let counting = self.replaced.iter().filter(|(_, since, _)| now.since(*since) < MINUTE);
         let mut counting: Vec<_> =
             counting.map(|(peer, since, count)| (*peer, now.since(*since), *count)).collect();
@@ -116,6 +120,9 @@ impl Naive {
             return Answer::Admitted(Err(rejected));
         }
         self.get(token).peer = Some(peer);
+        if let Supply::Door(door) = &mut self.supply {
+            door.known.insert(source);
+        }
         self.make_room(peer);
         let id = self.choices.admitted.expect("the naive pool admits the peer");
         let twin = self.with_id(id);
@@ -275,7 +282,8 @@ impl Naive {
     }
 
     /// The handshake that goes for another: a silent one, unless those are but a quarter of what is
-    /// allowed; of the source with most handshakes, its oldest.
+    /// allowed; of those, one from where nobody was ever admitted, if there is such a one; of the source
+    /// with most handshakes, its oldest.
     fn handshake_victims(&self) -> Vec<Token> {
         let speaking = self.count(Handshaking);
         let silent = speaking == 0 || self.count(Accepted) > self.setup.max_handshakes / 4;
@@ -284,8 +292,12 @@ impl Naive {
             let unproven = |c: &&Connection| matches!(c.state, Accepted | Handshaking);
             self.connections.iter().filter(unproven).filter(|c| c.source == source).count()
         };
-        let most = self.all(state).map(|c| handshakes(c.source)).max();
-        let theirs = self.all(state).filter(|c| Some(handshakes(c.source)) == most);
+        let Supply::Door(door) = &self.supply else { return Vec::new() };
+        let unknown = |c: &&Connection| c.source.is_none_or(|source| !door.known.contains(&source));
+        let strangers = self.all(state).any(|c| unknown(&c));
+        let candidates = || self.all(state).filter(|c| unknown(c) == strangers);
+        let most = candidates().map(|c| handshakes(c.source)).max();
+        let theirs = candidates().filter(|c| Some(handshakes(c.source)) == most);
         theirs.min_by_key(|c| c.entry).map(|c| c.token).into_iter().collect()
     }
 
