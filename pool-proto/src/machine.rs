@@ -149,6 +149,14 @@ impl<C, R: Role> Machine<C, R> {
         self.state(self.slots.slab.resolve(token.0)?)
     }
 
+    /// Returns the peer that has connected and sent nothing for the longest time, and the time of its
+    /// arrival. Server only; `None` if nothing of the kind is there.
+    #[must_use]
+    pub fn longest_silent(&self) -> Option<(Token, Instant)> {
+        let index = self.slots.front(State::Accepted)?;
+        Some((self.slots.token(index)?, self.slots.get(index)?.since))
+    }
+
     /// Returns the number of ready connections.
     #[must_use]
     pub fn idle(&self) -> u32 {

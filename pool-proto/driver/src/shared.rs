@@ -43,6 +43,7 @@ use std::vec::Vec;
 pub use acquire::{Acquire, AcquireError, Deadline, WaitReady};
 pub use acquire_any::{AcquireAny, RoundRobin};
 pub use attempt::Attempt;
+pub(crate) use attempt::SILENCE;
 use attempt::{Peer, given_up};
 pub use block_on::block_on;
 pub use leased::Leased;
@@ -236,6 +237,7 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
             {
                 state.peers.remove(token);
                 state.last_failure = None;
+                state.established = Some(now);
             }
         });
     }
@@ -265,7 +267,8 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
     /// none has succeeded since.
     #[must_use]
     pub fn last_failure(&self) -> Option<Arc<str>> {
-        self.lock().last_failure.clone()
+        let now = self.now();
+        self.lock().last_failure(now)
     }
 
     /// Runs `act` on the machine, for calls that need no waker: [`flush`](Machine::flush),

@@ -5,7 +5,6 @@ use core::mem::MaybeUninit;
 use core::net::SocketAddr;
 use core::pin::pin;
 use core::task::{Context, Poll};
-use core::time::Duration;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpListener};
 use std::sync::Arc;
@@ -19,7 +18,7 @@ use super::keep_alive::KeepAlive;
 use super::shared_socket::{SharedSocket, Socket};
 use crate::pool::PoolAttempt;
 use crate::runtime::{Direction, Runtime};
-use crate::shared::Attempt;
+use crate::shared::{Attempt, SILENCE};
 
 /// The length of a listener's queue of peers to accept. With the usual 128, a few clients that fill
 /// their pools at once overflow it, and each dropped connection costs its client a second. With 1,024,
@@ -112,14 +111,8 @@ pub struct TcpSocket<N: Runtime> {
 
 impl<N: Runtime> TcpSocket<N> {
     /// Sets the socket options of a pool's connections.
-    fn share(
-        stream: N::Registered,
-        keep_alive: Option<KeepAlive>,
-    ) -> io::Result<Arc<SharedSocket<Self>>> {
-        let kernel = N::kernel(&stream);
-        let peer = kernel.peer_addr()?;
-        kernel.configure(keep_alive)?;
-        Ok(SharedSocket::new(Self { stream, peer, keep_alive }))
+    fn configure(&self) -> Result<(), Failure> {
+        N::kernel(&self.stream).configure(self.keep_alive).map_err(Failure::Options)
     }
 
     /// Returns the runtime's stream.
@@ -141,11 +134,6 @@ impl<N: Runtime> TcpSocket<N> {
 
 type Handshaken<N> = Result<(Arc<SharedSocket<TcpSocket<N>>>, Established), Failure>;
 
-/// A peer that has said nothing for this long after the transport was connected is reported. A peer
-/// that is configured alike speaks after one trip through the network; one second is the initial
-/// retransmission timeout of TCP (RFC 6298, section 2), so its first segment may have been lost once.
-const SILENCE: Duration = Duration::from_secs(1);
-
 /// Sets the options of a connected stream, and shakes hands as the client: TLS, then the id.
 pub(crate) async fn handshake<N: Runtime, R: Role>(
     runtime: &N,
@@ -154,7 +142,10 @@ pub(crate) async fn handshake<N: Runtime, R: Role>(
     keep_alive: Option<KeepAlive>,
     begin: impl FnOnce() -> Result<Handshake, Failure>,
 ) -> Handshaken<N> {
-    let socket = TcpSocket::<N>::share(stream.into(), keep_alive).map_err(Failure::Options)?;
+    let stream = stream.into();
+    let peer = N::kernel(&stream).peer_addr().map_err(Failure::Options)?;
+    let socket = SharedSocket::new(TcpSocket::<N> { stream, peer, keep_alive });
+    socket.socket().configure()?;
     let mut handshake = begin()?;
     let advice = handshake.advice_on_silence();
     attempt.connected_to(socket.socket().peer, advice);
@@ -170,20 +161,21 @@ pub(crate) async fn handshake<N: Runtime, R: Role>(
 /// Sets the options of an accepted stream, and shakes hands as the server: TLS, then the id, if the
 /// peer is admitted in between.
 pub(crate) async fn accept<N: Runtime>(
-    runtime: &N,
     attempt: &mut PoolAttempt<N, Accepting>,
-    stream: N::TcpStream,
+    (stream, peer): (N::TcpStream, SocketAddr),
     keep_alive: Option<KeepAlive>,
     acceptor: &Acceptor,
 ) -> Handshaken<N> {
-    let socket = TcpSocket::<N>::share(stream.into(), keep_alive).map_err(Failure::Options)?;
-    attempt.connected_to(socket.socket().peer, acceptor.advice_on_silence());
+    let socket = SharedSocket::new(TcpSocket::<N> { stream: stream.into(), peer, keep_alive });
+    attempt.connected_to(peer, acceptor.advice_on_silence());
     if acceptor.expects_first_byte() {
-        // Before there is a TLS session: a peer that stays silent costs no more than its socket.
-        let first_byte = |cx: &mut Context<'_>| (socket.socket().poll_first_byte(cx), false);
-        report_silence(runtime, attempt, first_byte).await.map_err(Failure::TlsTransport)?;
+        // Before there are options, a timer or a TLS session: a peer that stays silent costs no more
+        // than its socket.
+        let first_byte = poll_fn(|cx| socket.socket().poll_first_byte(cx));
+        first_byte.await.map_err(Failure::TlsTransport)?;
         attempt.first_byte();
     }
+    socket.socket().configure()?;
     let mut handshake = acceptor.begin()?;
     poll_fn(|cx| handshake.advance(&mut socket.socket().polled(cx))).await?;
     handshake.send_id(attempt.admit(handshake.peer_certificate())?);
@@ -206,7 +198,7 @@ async fn report_silence<N: Runtime, R: Role, T>(
         if is_silent && outcome.is_pending() && silence.as_mut().poll(cx).is_ready() {
             // Once.
             is_silent = false;
-            attempt.silent(SILENCE);
+            attempt.silent();
         }
         outcome
     })

@@ -206,9 +206,8 @@ impl<N: Runtime> Supply<N, Accepting> for Listener<N> {
             };
             let token = attempt.token();
             let (acceptor, keep_alive) = (self.acceptor.clone(), self.keep_alive);
-            let runtime = runtime.clone();
             let task = async move {
-                let outcome = accept(&runtime, &mut attempt, stream, keep_alive, &acceptor).await;
+                let outcome = accept(&mut attempt, (stream, peer), keep_alive, &acceptor).await;
                 attempt.complete(outcome);
             };
             return (token, task);

@@ -127,7 +127,7 @@ impl<C, R: Role> State<C, R> {
                 }
                 let outcome = self.machine.cancel(now, waiter);
                 debug_assert_eq!(outcome, WaitOutcome::Waiting(why));
-                let last_failure = self.last_failure.clone();
+                let last_failure = self.last_failure(now);
                 Step::Failed(AcquireError::Timeout { why, last_failure }, self.forget(waiter))
             }
         }

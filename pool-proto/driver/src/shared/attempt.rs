@@ -20,6 +20,20 @@ pub(super) enum Peer {
     Connected(SocketAddr, &'static str),
 }
 
+/// A peer that has said nothing for this long after the transport was connected is named. A peer that
+/// is configured alike speaks after one trip through the network; one second is the initial
+/// retransmission timeout of TCP (RFC 6298, section 2), so its first segment may have been lost once.
+pub(crate) const SILENCE: Duration = Duration::from_secs(1);
+
+impl Peer {
+    /// Returns the text for a peer that has connected and has been silent since.
+    pub(super) fn silent(&self) -> Option<Arc<str>> {
+        let Self::Connected(peer, advice) = self else { return None };
+        let text = format!("{peer} has connected, but has sent nothing for {SILENCE:?}; {advice}");
+        Some(text.into())
+    }
+}
+
 /// Returns the text for a connection that the machine has ended before it could be used.
 pub(super) fn given_up(peer: Option<&Peer>, reason: CloseReason) -> Arc<str> {
     let text = match peer {
@@ -91,12 +105,12 @@ impl<C: PoolConnection, R: Role> Attempt<C, R> {
         self.shared.note_peer(self.token, Peer::Connected(peer, advice));
     }
 
-    /// Reports that the peer has sent nothing for this long. That is not a failure yet, but it may be
-    /// the reason why callers wait.
-    pub fn silent(&self, time: Duration) {
-        if let Some((peer, advice)) = self.peer {
-            let text =
-                format_args!("{peer} has connected, but has sent nothing for {time:?}; {advice}");
+    /// Reports that the peer has sent nothing for a second. That is not a failure yet, but it may be
+    /// the reason why callers wait. A server needs no report: it knows its silent peers.
+    pub fn silent(&self) {
+        if let Some((peer, advice)) = self.peer
+            && let Some(text) = Peer::Connected(peer, advice).silent()
+        {
             self.shared.note_failure(&text);
         }
     }

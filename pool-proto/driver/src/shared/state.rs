@@ -10,7 +10,7 @@ use pool_proto::{
     Action, CheckKind, CloseReason, Instant, Machine, Role, Token, TokenMap, WaiterId,
 };
 
-use super::attempt::{Peer, given_up};
+use super::attempt::{Peer, SILENCE, given_up};
 use super::{Command, Revoke};
 
 pub(super) struct State<C, R> {
@@ -25,7 +25,10 @@ pub(super) struct State<C, R> {
     pub(super) driver: Option<Waker>,
     /// The deadline that the driver sleeps towards.
     pub(super) armed: Option<Instant>,
+    /// [`last_failure`](Self::last_failure) looks at silent peers, too.
     pub(super) last_failure: Option<Arc<str>>,
+    /// The time at which a connection was established last.
+    pub(super) established: Option<Instant>,
     /// The peers of dials and handshakes under way, for the texts of failures.
     pub(super) peers: TokenMap<Peer>,
     /// The driver has ended.
@@ -86,9 +89,23 @@ impl<C, R: Role> State<C, R> {
             driver: None,
             armed: None,
             last_failure: None,
+            established: None,
             peers: TokenMap::new(),
             ended: false,
         }
+    }
+
+    /// Returns the reason of the last failure, or else names a peer that has sent nothing since it
+    /// connected, if it might be the reason why callers wait. Looked up when it is asked for: a timer
+    /// for each peer would make a crowd of silent ones costly.
+    pub(super) fn last_failure(&self, now: Instant) -> Option<Arc<str>> {
+        let silent = || {
+            let (token, since) = self.machine.longest_silent()?;
+            let noticed = since + SILENCE;
+            let counts = noticed <= now && self.established.is_none_or(|last| last < noticed);
+            self.peers.get(token).filter(|_| counts)?.silent()
+        };
+        self.last_failure.clone().or_else(silent)
     }
 
     /// Returns whether the last call has left no work, as most calls do.

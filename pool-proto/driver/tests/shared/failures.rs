@@ -141,12 +141,30 @@ fn a_handshake_given_up_names_its_peer_and_gives_advice() {
 fn a_silent_peer_is_named_until_a_connection_is_established() {
     let mut rig = server(Plan::of(2));
     let mut silent = rig.begin();
-    silent.attempt.silent(ms(1000));
+    silent.attempt.silent();
     assert_eq!(rig.shared.last_failure(), None, "nobody has connected");
     silent.attempt.connected_to(PEER.parse().unwrap(), ADVICE);
-    silent.attempt.silent(ms(1000));
+    silent.attempt.silent();
     let text = "192.0.2.1:9 has connected, but has sent nothing for 1s; speak up";
     assert_eq!(rig.shared.last_failure().as_deref(), Some(text));
+    rig.connect();
+    assert_eq!(rig.shared.last_failure(), None);
+}
+
+#[test]
+fn a_server_names_a_peer_that_has_been_silent_for_a_second() {
+    let mut rig = server(Plan::of(2));
+    let mut silent = rig.shared.accept(PEER.parse().unwrap()).unwrap();
+    silent.connected_to(PEER.parse().unwrap(), ADVICE);
+    rig.clock.pass(ms(999));
+    assert_eq!(rig.shared.last_failure(), None);
+    rig.clock.pass(ms(1));
+    let text = "192.0.2.1:9 has connected, but has sent nothing for 1s; speak up";
+    assert_eq!(rig.shared.last_failure().as_deref(), Some(text));
+    let task = rig.any();
+    task.expire();
+    assert_eq!(task.fail(), timeout(WaitReason::Handshaking { in_flight: 1 }, Some(text)));
+    // Others get through since then: it is not the reason for anything.
     rig.connect();
     assert_eq!(rig.shared.last_failure(), None);
 }
