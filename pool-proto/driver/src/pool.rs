@@ -16,6 +16,7 @@ mod dial;
 mod driver;
 mod race;
 mod tasks;
+mod turnstile;
 
 use core::convert::Infallible;
 use core::fmt;

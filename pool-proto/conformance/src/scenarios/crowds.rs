@@ -25,6 +25,9 @@ topic! {
 const HONEST: &str = "127.0.0.1";
 const CROWD: usize = 200;
 
+/// Less than a crowd, so that it evicts handshakes.
+const HANDSHAKES: u32 = 64;
+
 /// The takes of an honest load, and the strangers that come before each of them.
 const TAKES: usize = 50;
 const BETWEEN: usize = 10;
@@ -70,8 +73,8 @@ impl Crowd {
 /// Lets a load of an honest client run while strangers come, each of which does what `act` says, and
 /// stays if it says so.
 fn besiege(ends: &Ends, crowd: Crowd, act: impl Fn(TcpStream) -> Option<TcpStream>) {
-    let server =
-        ends.serve_with(Some(crowd.server_tls()), server_config().capacity(crowd.capacity));
+    let config = server_config().capacity(crowd.capacity).max_handshakes(HANDSHAKES);
+    let server = ends.serve_with(Some(crowd.server_tls()), config);
     let config = client_config().capacity(16..=16);
     let dial = Dial::Address(server.address().to_string());
     let client = ends.dial_with(Some(crowd.client_tls()), config, dial);
@@ -90,8 +93,8 @@ fn besiege(ends: &Ends, crowd: Crowd, act: impl Fn(TcpStream) -> Option<TcpStrea
             taken.into_iter().for_each(|mut stream| send(&mut stream, b"request"));
         }
     }
-    let crowd = u64::try_from(TAKES * BETWEEN).unwrap();
-    let stats = eventually(|| server.stats(), |stats| stats.totals.accepted > crowd);
+    let strangers = u64::try_from(TAKES * BETWEEN).unwrap();
+    let stats = eventually(|| server.stats(), |stats| stats.totals.accepted > strangers);
     let (evicted, replaced) = (stats.totals.evicted, stats.totals.replaced);
     assert_eq!((failed, evicted, replaced), (0, 0, 0), "of {TAKES} takes: {stats:#?}");
     // It is still there, and does not matter.

@@ -159,12 +159,13 @@ pub(crate) async fn handshake<N: Runtime, R: Role>(
 }
 
 /// Sets the options of an accepted stream, and shakes hands as the server: TLS, then the id, if the
-/// peer is admitted in between.
+/// peer is admitted in between. Cryptography waits for its `turn`.
 pub(crate) async fn accept<N: Runtime>(
     attempt: &mut PoolAttempt<N, Accepting>,
     (stream, peer): (N::TcpStream, SocketAddr),
     keep_alive: Option<KeepAlive>,
     acceptor: &Acceptor,
+    turn: impl Future<Output = ()>,
 ) -> Handshaken<N> {
     let socket = SharedSocket::new(TcpSocket::<N> { stream: stream.into(), peer, keep_alive });
     attempt.connected_to(peer, acceptor.advice_on_silence());
@@ -174,6 +175,7 @@ pub(crate) async fn accept<N: Runtime>(
         let first_byte = poll_fn(|cx| socket.socket().poll_first_byte(cx));
         first_byte.await.map_err(Failure::TlsTransport)?;
         attempt.first_byte();
+        turn.await;
     }
     socket.socket().configure()?;
     let mut handshake = acceptor.begin()?;

@@ -6,10 +6,11 @@ use core::time::Duration;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
-use futures_lite::future::yield_now;
+use futures_lite::future::{poll_once, yield_now};
 use pool_proto::{Accepting, Backoff, Event, Instant, Token};
 
-use super::driver::{PoolAttempt, PoolMachine, Supply};
+use super::driver::{BURST, PoolAttempt, PoolMachine, Supply};
+use super::turnstile::Turnstile;
 use crate::connection::Acceptor;
 use crate::connection::keep_alive::KeepAlive;
 use crate::connection::socket::accept;
@@ -140,6 +141,9 @@ pub(super) struct Listener<N: Runtime> {
     pacer: AcceptPacer,
     /// No accept before this.
     resume_at: Option<Instant>,
+    turnstile: Turnstile,
+    /// The number of peers accepted since the last time that nobody was waiting.
+    in_a_row: usize,
 }
 
 impl<N: Runtime> Listener<N> {
@@ -150,7 +154,15 @@ impl<N: Runtime> Listener<N> {
     ) -> Self {
         // Not from the secret of the machine: whoever sees the pauses can compute the seed.
         let pacer = AcceptPacer::new(fastrand::u64(..));
-        Self { socket: Some(socket), acceptor, keep_alive, pacer, resume_at: None }
+        Self {
+            socket: Some(socket),
+            acceptor,
+            keep_alive,
+            pacer,
+            resume_at: None,
+            turnstile: Turnstile::new(),
+            in_a_row: 0,
+        }
     }
 
     async fn next_peer(
@@ -197,7 +209,19 @@ impl<N: Runtime> Supply<N, Accepting> for Listener<N> {
         shared: &Arc<PoolMachine<N, Accepting>>,
     ) -> (Token, impl Future<Output = ()> + Send + 'static) {
         loop {
-            let (stream, peer) = self.next_peer(runtime, shared).await;
+            let waiting = poll_once(self.next_peer(runtime, shared)).await;
+            let (stream, peer) = match waiting {
+                Some(peer) => peer,
+                None => {
+                    self.turnstile.open();
+                    self.in_a_row = 0;
+                    self.next_peer(runtime, shared).await
+                }
+            };
+            self.in_a_row = self.in_a_row.wrapping_add(1);
+            if self.in_a_row.is_multiple_of(BURST) {
+                self.turnstile.crowded();
+            }
             let Some(mut attempt) = shared.accept(peer) else {
                 drop(stream);
                 // Yield, so that a flood of rejected peers does not starve other tasks.
@@ -206,8 +230,11 @@ impl<N: Runtime> Supply<N, Accepting> for Listener<N> {
             };
             let token = attempt.token();
             let (acceptor, keep_alive) = (self.acceptor.clone(), self.keep_alive);
+            let turnstile = self.turnstile.clone();
             let task = async move {
-                let outcome = accept(&mut attempt, (stream, peer), keep_alive, &acceptor).await;
+                let turn = turnstile.pass();
+                let peer = (stream, peer);
+                let outcome = accept(&mut attempt, peer, keep_alive, &acceptor, turn).await;
                 attempt.complete(outcome);
             };
             return (token, task);

@@ -9,7 +9,7 @@ use std::vec::Vec;
 
 use async_channel::{Receiver, Sender, bounded};
 use futures_lite::FutureExt;
-use futures_lite::future::yield_now;
+use futures_lite::future::{poll_once, yield_now};
 use pool_proto::{Instant, Role, Token};
 
 use super::tasks::Tasks;
@@ -82,14 +82,19 @@ impl<N: Runtime, R: Role> Drop for CloseOnDrop<N, R> {
     }
 }
 
+/// The most peers that are accepted in a row, before handshakes under way go on. They take about a
+/// millisecond. In a crowd, most of them are evicted before their handshakes have cost anything, so the
+/// queue of the listener stays short.
+pub(super) const BURST: usize = 32;
+
 /// The events that wake a driver.
 enum Wakeup<H> {
     /// There is work, or a deadline has passed.
     Due,
     /// A task has ended.
     TaskEnded { panicked: bool },
-    /// A peer was admitted.
-    Admitted(Token, H),
+    /// A peer was accepted.
+    Accepted(Token, H),
 }
 
 /// The state of a driver. Its fields are dropped in this order, whether or not it has run.
@@ -133,23 +138,28 @@ impl<N: Runtime, R: Role, S: Supply<N, R>> Driver<N, R, S> {
             }
             // The first ready future wins. Due work comes last, as each turn does it anyway.
             let ended = async { Wakeup::TaskEnded { panicked: tasks.reap().await } };
-            let admitted = async {
+            let accepted = async {
                 let (token, handshake) = supply.accept(&runtime, shared).await;
-                Wakeup::Admitted(token, handshake)
+                Wakeup::Accepted(token, handshake)
             };
             let due = async {
                 poll_fn(|cx| shared.poll_work(cx)).or(sleep_until(&runtime, shared, due)).await;
                 Wakeup::Due
             };
-            match ended.or(admitted).or(due).await {
+            match ended.or(accepted).or(due).await {
                 Wakeup::Due => {}
                 Wakeup::TaskEnded { panicked } => {
                     if panicked {
                         shared.note_failure(&"a dial or a handshake panicked");
                     }
                 }
-                Wakeup::Admitted(token, handshake) => {
+                Wakeup::Accepted(token, handshake) => {
                     tasks.spawn(token, handshake);
+                    for _ in 1..BURST {
+                        let next = poll_once(supply.accept(&runtime, shared)).await;
+                        let Some((token, handshake)) = next else { break };
+                        tasks.spawn(token, handshake);
+                    }
                     // Yield, so that a busy listener does not starve other tasks.
                     yield_now().await;
                 }
