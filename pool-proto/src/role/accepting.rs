@@ -83,10 +83,10 @@ impl<C> Server<C> {
     ///
     /// At the limit on handshakes, another one is evicted ([`CloseReason::HandshakeEvicted`]). Peers
     /// that have sent nothing go before those that have, except for the youngest quarter of the limit:
-    /// a first byte takes a moment. Within that, peers go first from whose source nobody has been
-    /// admitted (the last 1,024 sources with an admitted peer are remembered); then the source with the
-    /// most handshakes, and its oldest. So a crowd that does not get through its handshakes keeps out
-    /// nobody who has.
+    /// a first byte takes a moment. Within that, the source with the most handshakes goes first, and
+    /// its oldest. Sixteen handshakes count as one if they come from a source from which a peer was
+    /// admitted (the last 1,024 of these are remembered). So a crowd that does not get through its
+    /// handshakes keeps out nobody who has.
     ///
     /// # Errors
     ///
@@ -270,14 +270,14 @@ impl<C> Server<C> {
         let silent = self.slots.len(State::Accepted) > spared;
         let first = if silent { State::Accepted } else { State::Handshaking };
         let second = if silent { State::Handshaking } else { State::Accepted };
-        let mut heaviest: Option<((bool, u32), u32)> = None;
+        let mut heaviest: Option<(u32, u32)> = None;
         let mut at = self.slots.front(first).or_else(|| self.slots.front(second));
         while let Some(index) = at {
             at = self.slots.next(index);
             let Some(source) = self.slots.get(index).map(|slot| slot.origin) else { continue };
-            let rank = self.role.sources.handshake_rank(source);
-            if heaviest.is_none_or(|(highest, _)| rank > highest) {
-                heaviest = Some((rank, index));
+            let weight = self.role.sources.handshake_weight(source);
+            if heaviest.is_none_or(|(most, _)| weight > most) {
+                heaviest = Some((weight, index));
             }
         }
         if let Some((_, victim)) = heaviest {

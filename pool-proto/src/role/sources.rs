@@ -48,6 +48,11 @@ impl Peer {
 /// more frequent.
 pub(crate) const REPLACING: Duration = Duration::from_secs(60);
 
+/// The weight of a handshake from a source that is not known, against one from a source that is. A
+/// client that fills its pool has several handshakes under way, and must not lose them to a crowd with
+/// one from each source; but a known source must not keep out strangers either.
+const STRANGER: u32 = 16;
+
 /// The most sources that are remembered because peers have proven themselves from there: some 100 KiB.
 const KNOWN: usize = 1024;
 
@@ -145,10 +150,12 @@ impl Sources {
         }
     }
 
-    /// The rank of a source's handshakes for eviction: the highest goes first. Handshakes from where
-    /// nothing has been proven go before all others, and then those of the source with the most.
-    pub(crate) fn handshake_rank(&self, source: u32) -> (bool, u32) {
-        self.slab.get(source).map_or((true, 0), |source| (!source.known, source.handshakes))
+    /// The weight of a source's handshakes: those of the heaviest source are evicted first.
+    pub(crate) fn handshake_weight(&self, source: u32) -> u32 {
+        self.slab.get(source).map_or(0, |source| match source.known {
+            true => source.handshakes,
+            false => source.handshakes.saturating_mul(STRANGER),
+        })
     }
 
     /// The number of a peer: a new one if it has no live connection.

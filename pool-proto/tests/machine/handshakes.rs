@@ -157,6 +157,19 @@ fn strangers_go_before_handshakes_from_where_a_peer_has_proven_itself() {
 }
 
 #[test]
+fn a_known_source_does_not_keep_out_a_stranger() {
+    let mut pool = server(8, |config| config.max_handshakes(20));
+    pool.join(A);
+    let flood: Vec<Token> = (0..19).map(|_| speaking(&mut pool, A)).collect();
+    let stranger = speaking(&mut pool, B);
+    for oldest in &flood[..3] {
+        speaking(&mut pool, A);
+        assert!(!pool.handshaking().contains(oldest));
+    }
+    pool.prove(stranger, None).unwrap();
+}
+
+#[test]
 fn only_unproven_handshakes_count_for_a_source() {
     let mut pool = server(8, |config| config.max_handshakes(2));
     for _ in 0..3 {

@@ -282,22 +282,21 @@ impl Naive {
     }
 
     /// The handshake that goes for another: a silent one, unless those are but a quarter of what is
-    /// allowed; of those, one from where nobody was ever admitted, if there is such a one; of the source
-    /// with most handshakes, its oldest.
+    /// allowed; of the source with most handshakes, its oldest. From where nobody was ever admitted,
+    /// each counts as sixteen.
     fn handshake_victims(&self) -> Vec<Token> {
         let speaking = self.count(Handshaking);
         let silent = speaking == 0 || self.count(Accepted) > self.setup.max_handshakes / 4;
         let state = if silent { Accepted } else { Handshaking };
-        let handshakes = |source: Option<IpAddr>| {
-            let unproven = |c: &&Connection| matches!(c.state, Accepted | Handshaking);
-            self.connections.iter().filter(unproven).filter(|c| c.source == source).count()
-        };
         let Supply::Door(door) = &self.supply else { return Vec::new() };
-        let unknown = |c: &&Connection| c.source.is_none_or(|source| !door.known.contains(&source));
-        let strangers = self.all(state).any(|c| unknown(&c));
-        let candidates = || self.all(state).filter(|c| unknown(c) == strangers);
-        let most = candidates().map(|c| handshakes(c.source)).max();
-        let theirs = candidates().filter(|c| Some(handshakes(c.source)) == most);
+        let weight = |source: Option<IpAddr>| {
+            let unproven = |c: &&Connection| matches!(c.state, Accepted | Handshaking);
+            let all = self.connections.iter().filter(unproven);
+            let each = if source.is_some_and(|at| door.known.contains(&at)) { 1 } else { 16 };
+            each * all.filter(|c| c.source == source).count()
+        };
+        let most = self.all(state).map(|c| weight(c.source)).max();
+        let theirs = self.all(state).filter(|c| Some(weight(c.source)) == most);
         theirs.min_by_key(|c| c.entry).map(|c| c.token).into_iter().collect()
     }
 
