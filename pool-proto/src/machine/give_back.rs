@@ -137,6 +137,8 @@ impl<C, R: Role> Machine<C, R> {
     }
 
     /// Closes the idle connections and returns their number. All others stay.
+    ///
+    /// At an end that does not acquire any connection, it may close one that the peer has just acquired.
     pub fn clean(&mut self, now: Instant) -> u32 {
         let now = self.advance(now);
         let count = self.slots.len(State::Idle);

@@ -43,8 +43,10 @@ macro_rules! __pool_type {
 
             /// Closes the idle connections and returns their number. All others are left alone.
             ///
-            /// A client takes a server that cleans connections less than a second old for a full one,
-            /// and backs off for a moment before it dials again.
+            /// Call it at the end that acquires any connection. At the other end it may close one that
+            /// the peer has acquired a moment ago: the peer's data has not arrived yet. A client takes a
+            /// server that cleans connections less than a second old for a full one, and dials less for a
+            /// moment.
             pub fn clean(&self) -> u32 {
                 self.0.clean()
             }
