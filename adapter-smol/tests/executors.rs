@@ -208,7 +208,8 @@ fn handled_at_once(config: ServerConfigBuilder, seen: fn(&Totals) -> u64) -> u64
 #[test]
 fn a_queue_of_peers_does_not_block_the_executor() {
     let most = handled_at_once(server_config().capacity(100), |totals| totals.admitted);
-    assert!(most < 10, "{most} peers were admitted at once");
+    // A burst of accepts, which takes about a millisecond.
+    assert!(most <= 32, "{most} peers were admitted at once");
     let strict = server_config().allow("192.0.2.1".parse().unwrap());
     let most = handled_at_once(strict, |totals| totals.rejected_address);
     assert!(most < 10, "{most} peers were rejected at once");
