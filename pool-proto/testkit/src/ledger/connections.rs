@@ -10,7 +10,7 @@ use crate::setup::Side;
 use crate::violation::{Verdict, ensure};
 
 /// No deadline from here on: the machine takes no later time for now.
-const NEVER: Instant = Instant::from_nanos(u64::MAX - 1);
+pub(super) const NEVER: Instant = Instant::from_nanos(u64::MAX - 1);
 
 impl Ledger {
     /// 1: the machine's counters agree with the ledger's.
