@@ -289,7 +289,9 @@ impl Naive {
         if awaited && retry.to > latest {
             // If it was not known whether it would end before `latest`, it may also have stayed.
             retry.perhaps_over &= retry.from <= latest;
-            (retry.from, retry.to) = (Instant::from_nanos(now.as_nanos() + 1), latest);
+            // If it has stayed, it may be over already, and nobody has told the time.
+            let drawn_anew = Instant::from_nanos(now.as_nanos() + 1);
+            (retry.from, retry.to) = (retry.from.min(drawn_anew), latest);
         }
     }
 
