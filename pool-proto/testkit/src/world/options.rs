@@ -132,7 +132,8 @@ impl Options {
         for setup in &mut options.setups {
             setup.capacity = (connections, connections);
             setup.tuning = Tuning::Demand;
-            setup.max_dials = 4096;
+            // Fewer than the server does at a time: otherwise the dials evict each other.
+            setup.max_dials = MAX_HANDSHAKES / 2;
             setup.max_connections = connections.saturating_mul(2).min(MAX_CONNECTIONS);
             setup.max_waiters = 1000;
             setup.max_handshakes = MAX_HANDSHAKES;
