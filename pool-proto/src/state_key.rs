@@ -80,8 +80,7 @@ impl<C, R: Role> Machine<C, R> {
         }
         (self.closed, self.actions.len()).hash(hasher);
         // A longer time ago is as good as half of the timeout.
-        if self.slots.period(State::Idle) != Period::NEVER && !self.closed {
-            let half = Period::from_nanos(self.slots.period(State::Idle).as_nanos() / 2);
+        if let Some(half) = self.half_of_idle_timeout().filter(|_| !self.closed) {
             self.now.since(self.retired_at).min(half.duration()).hash(hasher);
         }
         // The generator draws steps of lifetimes only; without jitter all steps are equal.

@@ -14,7 +14,7 @@ use crate::time::{Instant, Period};
 
 impl<C, R: Role> Machine<C, R> {
     /// Half of the idle timeout, if there is one.
-    fn half_of_idle_timeout(&self) -> Option<Period> {
+    pub(crate) fn half_of_idle_timeout(&self) -> Option<Period> {
         let timeout = self.slots.period(State::Idle);
         (timeout != Period::NEVER).then(|| Period::from_nanos(timeout.as_nanos() / 2))
     }
