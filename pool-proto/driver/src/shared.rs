@@ -68,8 +68,8 @@ pub trait PoolConnection: Send + 'static {
     /// [`check`](Self::check) does. [`CheckResult::Data`] means that there was more than the limit.
     fn drain(&mut self) -> CheckResult;
 
-    /// Returns why the peer, which the text names, has rejected the handshake after this end's part of it was over, if that
-    /// made the last check [`CheckResult::Closed`].
+    /// Returns why the peer has rejected the handshake after this end's part of it was over, if that
+    /// made the last check [`CheckResult::Closed`]. The text names the peer.
     fn late_rejection(&mut self) -> Option<String> {
         None
     }
@@ -258,8 +258,8 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
         tracing::debug!(?token, %reason, "dial or handshake aborted");
         let late = [CloseReason::DialTimeout, CloseReason::Silent, CloseReason::HandshakeTimeout];
         if late.contains(&reason) {
-            let peer = self.lock().peers.get(token).cloned();
-            self.lock().last_failure = Some(given_up(peer.as_ref(), reason));
+            let mut inner = self.lock();
+            inner.last_failure = Some(given_up(inner.peers.get(token), reason));
         }
     }
 
