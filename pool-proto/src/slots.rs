@@ -44,6 +44,8 @@ pub(crate) struct Slot<C> {
     pub(crate) claimed: Option<Instant>,
     /// Whether the peer has closed it since then, or it has failed.
     pub(crate) finished: bool,
+    /// Client: whether that was taken for a rejection by a full peer.
+    pub(crate) doubted: bool,
     /// Whether data or EOF arrived while it could not be inspected.
     pub(crate) readable: bool,
 }
@@ -170,6 +172,7 @@ impl<C> Slots<C> {
             used: false,
             claimed: None,
             finished: false,
+            doubted: false,
             readable: false,
         })?;
         assert_edge(None, Some(state));

@@ -203,7 +203,8 @@ fn hash_connection<C, N: CanonicalNames<C>, H: Hasher>(
         return;
     };
     let held = slot.connection.as_ref().map(|held| names.held(token, held));
-    (slot.state, held, slot.ageing, slot.used, slot.finished, slot.readable).hash(hasher);
+    (slot.state, held, slot.ageing, slot.used, slot.finished, slot.doubted, slot.readable)
+        .hash(hasher);
     slot.claimed.map(|since| since.distance(now)).hash(hasher);
     if slots.states.get(slot.state as usize).is_some_and(|timed| timed.period != Period::NEVER) {
         slot.since.distance(now).hash(hasher);

@@ -213,15 +213,10 @@ impl<S: Socket> Connection<S> {
         self.peer_claims && !self.early.is_empty()
     }
 
-    /// Keeps the failure of the connection for a holder that takes it for its early data.
+    /// Keeps the failure of the connection for a holder that takes it by its id.
     fn failed(&mut self, error: io::Error) -> CheckResult {
-        if !self.has_claim() {
-            // In TLS 1.3 a server checks the client's certificate after the client's handshake is over.
-            self.failure = Some(error).filter(is_rejection);
-            return CheckResult::Closed;
-        }
         self.failure = Some(error);
-        CheckResult::Finished
+        if self.has_claim() { CheckResult::Finished } else { CheckResult::Closed }
     }
 
     /// Reads all data that has arrived, whether or not the reactor has reported it, and arms the
@@ -361,7 +356,8 @@ impl<S: Socket> PoolConnection for Box<Connection<S>> {
     }
 
     fn late_rejection(&mut self) -> Option<String> {
-        let failure = Failure::Tls(self.failure.take()?);
+        // In TLS 1.3 a server checks the client's certificate after the client's handshake is over.
+        let failure = Failure::Tls(self.failure.take_if(|failure| is_rejection(failure))?);
         Some(format!("{}: {failure}", self.socket.socket().peer_addr()))
     }
 

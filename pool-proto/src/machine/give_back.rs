@@ -108,23 +108,20 @@ impl<C, R: Role> Machine<C, R> {
         let Some(index) = self.reclaim(token, &[State::Leased], connection) else {
             return;
         };
-        let data = matches!(result, CheckResult::Data | CheckResult::Finished);
-        if result == CheckResult::Closed || (result == CheckResult::Finished && !self.peer_claims) {
-            self.close_one(index, CloseReason::PeerClosed);
-        } else {
-            let finished = result == CheckResult::Finished;
-            if !finished {
+        if self.keeps(index, result) {
+            self.note_result(index, result, now);
+            if let Some(slot) = self.slots.get_mut(index) {
+                // A claim that was known before begins anew.
+                slot.claimed = slot.claimed.map(|_| now);
+            }
+            if !self.slots.get(index).is_some_and(|slot| slot.finished) {
                 // Out of the lease first: `offer` compares the supply, this connection included, with
                 // the capacity.
                 self.enter(index, State::Checking, now);
             }
-            if let Some(slot) = self.slots.get_mut(index) {
-                if data && self.peer_claims {
-                    slot.claimed = Some(now);
-                }
-                slot.finished = finished;
-            }
             self.offer(index, true, now);
+        } else {
+            self.close_one(index, CloseReason::PeerClosed);
         }
         self.dispatch(now);
     }

@@ -66,7 +66,7 @@ impl<C, R: Role> Machine<C, R> {
             (State::Admitted, CloseReason::HandshakeTimeout),
             (State::Idle, CloseReason::IdleTimeout),
             (State::Claimed, CloseReason::Unclaimed),
-            (State::Finished, CloseReason::Unclaimed),
+            (State::Finished, CloseReason::PeerClosed),
             (State::Checking, CloseReason::DrainTimeout),
         ];
         let now = self.advance(now);
@@ -95,6 +95,12 @@ impl<C, R: Role> Machine<C, R> {
         };
         if self.ids.are_received() {
             let Some(id) = id else { return self.close_one(index, CloseReason::MissingId) };
+            // At the peer, a finished connection is over, and its id free.
+            if let Some(finished) = self.ids.find(id)
+                && self.state(finished) == Some(State::Finished)
+            {
+                self.close_one(finished, CloseReason::PeerClosed);
+            }
             if !self.ids.enter(id, index) {
                 return self.close_one(index, CloseReason::DuplicateId);
             }
@@ -124,28 +130,47 @@ impl<C, R: Role> Machine<C, R> {
         let Some(index) = self.reclaim(token, &[State::Checking], connection) else {
             return;
         };
-        let Some(slot) = self.slots.get_mut(index) else {
+        let Some(slot) = self.slots.get(index) else {
             return;
         };
-        let claims = self.peer_claims;
         match (slot.check, result) {
-            (_, CheckResult::Closed) | (CheckKind::Drain, CheckResult::Finished) => {
-                self.close_one(index, CloseReason::PeerClosed);
-            }
-            (CheckKind::Inspect, CheckResult::Finished) if !claims => {
-                self.close_one(index, CloseReason::PeerClosed);
-            }
-            (CheckKind::Drain, CheckResult::Data) => self.close_one(index, CloseReason::Leftover),
-            (CheckKind::Drain, CheckResult::Quiet) => self.offer(index, true, now),
-            (CheckKind::Inspect, result) => {
-                if result != CheckResult::Quiet && claims {
-                    slot.claimed.get_or_insert(now);
-                }
-                slot.finished = result == CheckResult::Finished;
+            (CheckKind::Inspect, result) if self.keeps(index, result) => {
+                self.note_result(index, result, now);
                 self.offer(index, false, now);
                 R::came_in(self, now);
             }
+            (CheckKind::Drain, CheckResult::Quiet) => self.offer(index, true, now),
+            (CheckKind::Drain, CheckResult::Data) => self.close_one(index, CloseReason::Leftover),
+            _ => self.close_one(index, CloseReason::PeerClosed),
         }
+    }
+
+    /// Whether an inspected connection stays. One that the peer has ended is of use only to an acquire
+    /// by its id, and only if the peer can have taken it.
+    pub(super) fn keeps(&self, index: u32, result: CheckResult) -> bool {
+        let control = self.is_control(self.slots.get(index).and_then(|slot| slot.id));
+        match result {
+            CheckResult::Quiet | CheckResult::Data => true,
+            CheckResult::Finished => self.peer_claims,
+            // The control connection is no use without data, and keeps out the next one.
+            CheckResult::Closed => self.peer_claims && !control,
+        }
+    }
+
+    /// Takes in the result of an inspection of a connection that stays. Data, and an end, mean that the
+    /// peer has taken it.
+    pub(super) fn note_result(&mut self, index: u32, result: CheckResult, now: Instant) {
+        if result == CheckResult::Closed {
+            R::ended_by_peer(self, index);
+        }
+        let claims = self.peer_claims && result != CheckResult::Quiet;
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
+        if claims {
+            slot.claimed.get_or_insert(now);
+        }
+        slot.finished = matches!(result, CheckResult::Finished | CheckResult::Closed);
     }
 
     fn closed_by_holder_or_peer(&mut self, token: Token) {

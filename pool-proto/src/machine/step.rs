@@ -89,17 +89,18 @@ impl<C, R: Role> Machine<C, R> {
         };
         let (claimed, finished) = (slot.claimed.is_some() || control, slot.finished);
         let readable = slot.readable && !finished;
+        let unwanted = if finished { CloseReason::PeerClosed } else { CloseReason::Unclaimed };
         slot.waiter = NO_WAITER;
         let waiter = slot.id.and_then(|id| self.waiters.first_for(id, claimed));
         if waiter.is_some() {
             self.enter(index, State::Granted, now);
         } else if claimed && self.slots.claim_is_over(index, now) {
-            return self.close_one(index, CloseReason::Unclaimed);
+            return self.close_one(index, unwanted);
         } else if claimed && !readable {
             let state = if finished { State::Finished } else { State::Claimed };
             self.enter(index, state, now);
             if let Some(surplus) = R::surplus_claim(self, state) {
-                self.close_one(surplus, CloseReason::Unclaimed);
+                self.close_one(surplus, unwanted);
             }
         } else if !claimed && limited && self.supply() > self.role.max_capacity() {
             return self.close_one(index, CloseReason::Overflow);

@@ -266,6 +266,9 @@ impl<C, R: Role> Machine<C, R> {
         slot.waiter = NO_WAITER;
         self.totals.leases += 1;
         self.totals.reused += u64::from(slot.used);
+        if core::mem::take(&mut slot.doubted) {
+            self.role.doubt_refuted();
+        }
         Some(Lease { token, id: slot.id?, connection: slot.connection.take()? })
     }
 

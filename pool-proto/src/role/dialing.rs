@@ -321,21 +321,34 @@ impl Hooks for Dialing {
             return;
         };
         let (epoch, now) = (slot.origin, client.now);
-        // A peer that has just taken one more may close an older one in its place.
-        let since = slot.established.max(client.role.raised_at);
         match reason {
             CloseReason::DialFailed
             | CloseReason::DialTimeout
             | CloseReason::HandshakeTimeout
             | CloseReason::DuplicateId
             | CloseReason::MissingId => client.failed(epoch, false, now),
-            CloseReason::PeerClosed
-                if !slot.used && slot.claimed.is_none() && now.since(since) < PROBATION =>
-            {
-                client.turned_away(index, epoch, true, now);
-            }
+            CloseReason::PeerClosed => Self::ended_by_peer(client, index),
             _ => {}
         }
+    }
+
+    fn ended_by_peer<C>(client: &mut Client<C>, index: u32) {
+        let Some(slot) = client.slots.get(index) else {
+            return;
+        };
+        let (epoch, now) = (slot.origin, client.now);
+        // A peer that has just taken one more may close an older one in its place.
+        let since = slot.established.max(client.role.raised_at);
+        if !slot.used && slot.claimed.is_none() && now.since(since) < PROBATION {
+            client.turned_away(index, epoch, true, now);
+            if let Some(slot) = client.slots.get_mut(index) {
+                slot.doubted = true;
+            }
+        }
+    }
+
+    fn doubt_refuted(&mut self) {
+        self.not_turned_away();
     }
 
     fn handshake_failed<C>(client: &mut Client<C>, index: u32, failure: HandshakeFailure) {

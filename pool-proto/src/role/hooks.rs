@@ -42,6 +42,12 @@ pub trait Hooks: Sized {
     ) {
     }
 
+    /// The peer has ended a connection that stays for an acquire by its id. No data came on it.
+    fn ended_by_peer<C>(_machine: &mut Machine<C, Self>, _index: u32) {}
+
+    /// A connection whose end was taken for a rejection was acquired by its id.
+    fn doubt_refuted(&mut self) {}
+
     /// A connection is in the pool, or with a waiter, after its handshake or an inspection.
     fn came_in<C>(_machine: &mut Machine<C, Self>, _now: Instant) {}
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use pool_proto::{
     Accepting, Acquired, Action, CheckKind, CheckResult, CloseReason, Collected, ConnId, Dialing,
     Event, HandshakeFailure, Instant, Lease, Machine, PutError, Rejected, Server, ServerConfig,
-    Stats, Stock, Token, WaitOutcome, WaiterId,
+    State, Stats, Stock, Token, WaitOutcome, WaiterId,
 };
 
 pub use crate::call::Did;
@@ -397,6 +397,12 @@ impl<R: TestRole> Harness<R> {
     /// Tokens of connections that the machine holds.
     pub fn pooled(&self) -> Vec<Token> {
         self.tokens(Place::Pooled)
+    }
+
+    /// Tokens of the idle connections.
+    pub fn idle(&self) -> Vec<Token> {
+        let idle = |token: &Token| self.machine.state_of(*token) == Some(State::Idle);
+        self.pooled().into_iter().filter(idle).collect()
     }
 
     /// Tokens of all connections, oldest first.

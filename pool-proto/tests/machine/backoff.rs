@@ -244,7 +244,7 @@ fn a_close_after_a_second_or_after_use_is_no_failure() {
     assert_eq!(pool.stats().failures_in_a_row, 0);
     pool.fill();
     pool.wait(ms(1000));
-    let token = pool.pooled()[0];
+    let token = pool.idle()[0];
     peer_closes(&mut pool, token);
     assert_eq!(pool.stats().failures_in_a_row, 0);
     assert!(!pool.dialing().is_empty());

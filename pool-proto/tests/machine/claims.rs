@@ -1,6 +1,8 @@
 //! Connections that the peer has begun to use: claimed, and finished.
 
-use pool_proto::{Acquired, Action, CheckKind, CheckResult, CloseReason, Collected, IdExchange};
+use pool_proto::{
+    Acquired, Action, CheckKind, CheckResult, CloseReason, Collected, ConnId, IdExchange, Refusal,
+};
 use pool_testkit::harness::*;
 use pool_testkit::setup::Setup;
 
@@ -108,7 +110,7 @@ fn a_finished_connection_that_nobody_asks_for_ends_with_its_claim() {
     pool.pass(ms(79));
     assert_eq!(pool.stats().finished, 1);
     pool.pass(ms(1));
-    assert_eq!((pool.stats().finished, pool.stats().totals.unclaimed), (0, 1));
+    assert_eq!((pool.stats().finished, pool.stats().totals.peer_closed), (0, 1));
 }
 
 #[test]
@@ -145,7 +147,7 @@ fn the_oldest_of_too_many_finished_connections_ends() {
         pool.readable(peer.token);
         pool.checked(CheckResult::Finished);
     }
-    assert_eq!((pool.stats().finished, pool.stats().totals.unclaimed), (200, 1));
+    assert_eq!((pool.stats().finished, pool.stats().totals.peer_closed), (200, 1));
 }
 
 #[test]
@@ -173,6 +175,78 @@ fn a_lease_rejected_for_data_is_claimed_and_for_nothing_ready() {
     assert_eq!((pool.stats().claimed, pool.stats().idle), (1, 0));
     let Acquired::Ready(lease) = pool.acquire_by_id(peer.id) else { panic!() };
     pool.reject(lease, CheckResult::Closed);
-    assert_eq!(pool.stats().totals.peer_closed, 1);
+    assert_eq!(pool.stats().finished, 1);
     assert_eq!(pool.stats().totals.reused, 0, "nobody has used it");
+}
+
+// --- ended without data -------------------------------------------------------------------------
+
+#[test]
+fn a_connection_that_ends_without_data_is_there_for_its_id_only() {
+    let mut pool = server(|config| config);
+    let peer = pool.join("10.0.0.1");
+    pool.readable(peer.token);
+    pool.checked(CheckResult::Closed);
+    assert_eq!((pool.stats().idle, pool.stats().finished), (0, 1));
+    let waiter = pool.queue();
+    assert_eq!(pool.collect(waiter), Collected::Waiting);
+    let Acquired::Ready(lease) = pool.acquire_by_id(peer.id) else { panic!() };
+    assert_eq!(lease.token, peer.token);
+}
+
+#[test]
+fn a_lease_rejected_as_closed_is_there_for_its_id() {
+    let mut pool = server(|config| config);
+    let peer = pool.join("10.0.0.1");
+    let lease = pool.take();
+    pool.reject(lease, CheckResult::Closed);
+    let Acquired::Ready(_) = pool.acquire_by_id(peer.id) else { panic!() };
+}
+
+#[test]
+fn a_waiter_for_the_id_gets_a_connection_that_ends_without_data() {
+    let mut pool = server(|config| config);
+    let peer = pool.join("10.0.0.1");
+    let lease = pool.take();
+    let waiter = pool.queue_by_id(peer.id);
+    pool.reject(lease, CheckResult::Closed);
+    assert_eq!(pool.collect_lease(waiter).token, peer.token);
+}
+
+#[test]
+fn an_end_without_data_is_forgotten_after_the_claim_timeout() {
+    let mut pool = server(|config| config.claim_timeout(ms(80)));
+    let peer = pool.join("10.0.0.1");
+    pool.readable(peer.token);
+    pool.checked(CheckResult::Closed);
+    pool.pass(ms(80));
+    assert_eq!((pool.stats().finished, pool.ended(CloseReason::PeerClosed)), (0, 1));
+    let (id, reason) = (peer.id, CloseReason::PeerClosed);
+    assert_eq!(pool.acquire_by_id(id), Acquired::Refused(Refusal::Gone { id, reason }));
+}
+
+#[test]
+fn a_peer_may_reuse_the_id_of_a_connection_that_has_ended() {
+    let mut pool = ClientHarness::client(1, 1, |config| config);
+    let first = pool.dialing()[0];
+    let taken = pool.connect(first);
+    pool.readable(first);
+    pool.checked(CheckResult::Closed);
+    pool.pass(ms(1000));
+    let second = pool.dialing()[0];
+    pool.dialed(second);
+    pool.established(second, Some(taken));
+    assert_eq!((pool.stats().finished, pool.stats().idle), (0, 1));
+    assert_eq!(pool.ended(CloseReason::DuplicateId), 0);
+}
+
+#[test]
+fn a_control_connection_that_ends_without_data_makes_room_for_the_next() {
+    let mut pool = ClientHarness::client(1, 1, |config| config.control_connection(true));
+    let first = pool.dialing()[0];
+    pool.dialed(first);
+    pool.established(first, Some(ConnId::ZERO));
+    pool.readable(first);
+    pool.checked(CheckResult::Closed);
+    assert_eq!((pool.stats().claimed, pool.stats().finished), (0, 0));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pool_proto::{Acquired, CheckResult, Collected, HandshakeFailure, Token, WaitReason};
 use pool_testkit::harness::*;
 
-use super::client::peer_closes;
+use super::client::{client, peer_closes};
 
 /// The transport of a dial is accepted, and closed before the id.
 fn turn_away(pool: &mut ClientHarness, token: Token) {
@@ -248,7 +248,7 @@ fn a_peer_that_swaps_one_connection_for_another_is_not_asked_to_in_a_hot_loop() 
         let (start, before) = (pool.now, pool.stats().totals.dials);
         while pool.now < start + ms(60_000) {
             for token in pool.dialing() {
-                let oldest = pool.pooled()[0];
+                let oldest = pool.idle()[0];
                 pool.dialed(token);
                 if close_first {
                     peer_closes(&mut pool, oldest);
@@ -307,4 +307,19 @@ fn a_full_peer_is_not_dialled_for_callers_that_do_not_wait_any_more() {
     let dials = pool.stats().totals.dials - before;
     assert!(dials <= 40, "{dials} dials in ten seconds");
     drop(leases);
+}
+
+#[test]
+fn a_peer_that_has_used_a_connection_it_closed_young_is_not_full() {
+    let mut pool = client(4, 4);
+    let token = pool.dialing()[0];
+    let taken = pool.connect(token);
+    pool.fill();
+    peer_closes(&mut pool, token);
+    assert_eq!(pool.stats().ceiling, Some(3), "it looks like a full peer");
+    assert_eq!(pool.dialing(), []);
+    // The peer tells the id after it has used the connection.
+    let Acquired::Ready(lease) = pool.acquire_by_id(taken) else { panic!() };
+    assert_eq!(pool.dialing().len(), 1, "the place is filled at once");
+    drop(lease);
 }

@@ -213,12 +213,13 @@ impl<C: PoolConnection, R: Role> Acquire<C, R> {
         // Leased before the check: if the check panics, the lease is released and not lost.
         let mut leased = Leased::new(shared, token, id, connection);
         let result = leased.get_mut().map_or(CheckResult::Closed, C::check);
-        let rejected = match result {
-            CheckResult::Quiet => false,
-            CheckResult::Closed => true,
-            CheckResult::Data | CheckResult::Finished => {
-                self.wanted.is_none() && shared.lock().machine.peer_claims()
-            }
+        // Data, and an end, mean that the peer has used the connection, where a peer can acquire.
+        let claims = || shared.lock().machine.peer_claims();
+        let rejected = match (result, self.wanted) {
+            (CheckResult::Quiet, _) => false,
+            (CheckResult::Closed, Some(_)) => !claims(),
+            (CheckResult::Closed, None) => true,
+            (CheckResult::Data | CheckResult::Finished, wanted) => wanted.is_none() && claims(),
         };
         if !rejected {
             return Ok(leased);

@@ -127,35 +127,37 @@ impl<C: PoolConnection, R: Role> Attempt<C, R> {
     /// notices a peer that has already closed the connection or begun to use it.
     pub fn established(mut self, mut connection: C, id: Option<ConnId>) {
         let result = connection.check();
-        if result == CheckResult::Closed {
-            if let Some(rejection) = connection.late_rejection() {
-                // The text names the peer already.
-                self.peer = None;
-                return self.failed(HandshakeFailure::Tls, &rejection);
-            }
-            // While others are idle, this is the end of one connection, perhaps after its use by the
-            // other end; it is not a reason why anybody waits.
-            if self.shared.run(|machine, _| machine.idle()) > 0 {
-                return self.report(HandshakeFailure::Transport);
-            }
-            let error = "the peer closed the connection as soon as it was established";
-            return self.failed(HandshakeFailure::Transport, &error);
+        let is_closed = result == CheckResult::Closed;
+        if is_closed && let Some(rejection) = connection.late_rejection() {
+            // The text names the peer already.
+            self.peer = None;
+            return self.failed(HandshakeFailure::Tls, &rejection);
         }
         self.stage = Stage::Over;
         let token = self.token;
         self.shared.event(Event::Established { token, connection, id });
-        if matches!(result, CheckResult::Data | CheckResult::Finished) {
+        if result != CheckResult::Quiet {
             self.shared.event(Event::Readable { token });
+        }
+        // While others are idle, this is the end of one connection, perhaps after its use by the other
+        // end; it is not a reason why anybody waits.
+        if is_closed && self.shared.run(|machine, _| machine.idle()) == 0 {
+            self.note(&"the peer closed the connection as soon as it was established");
         }
     }
 
     /// Reports a failure. The machine counts `failure` if the transport was connected.
     pub fn failed(mut self, failure: HandshakeFailure, error: &dyn fmt::Display) {
+        self.note(error);
+        self.report(failure);
+    }
+
+    /// Keeps an error as the last failure, with the address of the peer.
+    fn note(&self, error: &dyn fmt::Display) {
         match self.peer {
             Some((peer, _)) => self.shared.note_failure(&format_args!("{peer}: {error}")),
             None => self.shared.note_failure(error),
         }
-        self.report(failure);
     }
 
     fn report(&mut self, failure: HandshakeFailure) {

@@ -220,6 +220,22 @@ fn data_before_a_failure_is_read_and_then_the_failure() {
 }
 
 #[test]
+fn an_end_without_data_is_read_as_eof_and_a_failure_as_that() {
+    for kind in Kind::ALL.into_iter().filter(|kind| kind.has_claims()) {
+        let mut taken = kind.taken();
+        taken.peer.close();
+        assert_eq!(check(&mut taken), CheckResult::Closed, "{kind:?}");
+        assert_eq!(read(&mut taken.leased, &mut [0; 16]).unwrap(), 0, "{kind:?}");
+
+        let mut taken = kind.taken();
+        taken.near.set(|kernel| kernel.peek_error = Some(ErrorKind::ConnectionReset));
+        assert_eq!(check(&mut taken), CheckResult::Closed, "{kind:?}");
+        let error = read(&mut taken.leased, &mut [0; 16]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{kind:?}");
+    }
+}
+
+#[test]
 fn a_spurious_wake_is_quiet_and_watched_again() {
     for kind in Kind::ALL {
         let mut taken = kind.taken();
@@ -287,8 +303,13 @@ fn a_close_is_noticed_without_an_acquire() {
         pool.turn();
         peer.close();
         pool.turn();
-        assert_eq!(pool.reasons(), [pool_proto::CloseReason::PeerClosed], "{kind:?}");
-        assert_eq!(near.get(|kernel| kernel.shut_writes), 1, "{kind:?}");
+        if kind.has_claims() {
+            // It is kept for an acquire by its id: the peer may have used it.
+            assert_eq!((pool.stats().idle, pool.stats().finished), (0, 1), "{kind:?}");
+        } else {
+            assert_eq!(pool.reasons(), [pool_proto::CloseReason::PeerClosed], "{kind:?}");
+            assert_eq!(near.get(|kernel| kernel.shut_writes), 1, "{kind:?}");
+        }
     }
 }
 

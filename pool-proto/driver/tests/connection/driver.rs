@@ -108,8 +108,8 @@ fn a_connection_in_the_slot_of_a_flushed_lease_is_not_revoked() {
 #[test]
 fn a_connection_in_the_slot_of_a_closed_one_is_not_revoked() {
     let mut pool = Pool::<Accepting>::new(false);
-    let (_near, mut peer, (_, token)) = pool.connect_with_socket();
-    peer.close();
+    let (_near, _peer, (_, token)) = pool.connect_with_socket();
+    assert_eq!(pool.shared().run(|machine, now| machine.clean(now)), 1);
     pool.turn();
     let (new_near, _new_peer, (new_socket, new_token)) = pool.connect_with_socket();
     assert_eq!(token.slot(), new_token.slot());
@@ -118,7 +118,7 @@ fn a_connection_in_the_slot_of_a_closed_one_is_not_revoked() {
 }
 
 #[test]
-fn a_peer_that_closes_at_once_is_a_transport_failure() {
+fn a_peer_that_closes_at_once_is_named_and_its_connection_is_for_its_id() {
     for tls in [false, true] {
         let mut pool = Pool::<Dialing>::new(tls);
         let (near, far) = crate::wire::End::pair();
@@ -127,7 +127,9 @@ fn a_peer_that_closes_at_once_is_a_transport_failure() {
         let established = pool.complete_handshake(handshake, &near, &mut peer);
         peer.close();
         attempt.complete(Ok((SharedSocket::new(near), established)));
-        assert_eq!((pool.stats().idle, pool.stats().totals.transport_failures), (0, 1));
+        assert_eq!((pool.stats().idle, pool.stats().finished), (0, 1));
+        let failure = pool.shared().last_failure().unwrap();
+        assert!(failure.contains("as soon as it was established"), "{failure}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! The outcomes of a client's attempts, and what they mean for the next dials.
 
-use super::{Client, RECOVERY};
+use super::{Client, Dialing, RECOVERY};
 use crate::state::State;
 use crate::time::Instant;
 
@@ -98,5 +98,16 @@ impl<C> Client<C> {
             role.probes.failure_within(cap)
         };
         role.wait(wait, now);
+    }
+}
+
+impl Dialing {
+    /// A connection that counted as turned away was acquired here by its id. So the peer's user had
+    /// acquired and closed it: the peer has the room that was doubted.
+    pub(super) fn not_turned_away(&mut self) {
+        self.ceiling = self.ceiling.map(|ceiling| ceiling.saturating_add(1));
+        self.retry_at = None;
+        self.probes.success();
+        self.backoff.success();
     }
 }

@@ -184,16 +184,17 @@ impl Ledger {
         let state = pool.state_of(token);
         let right = match (kind, result) {
             (None, _) | (_, CheckResult::Quiet) => true,
-            (Some(CheckKind::Drain), CheckResult::Data | CheckResult::Finished)
-            | (_, CheckResult::Closed) => state.is_none(),
+            (Some(CheckKind::Drain), _) => state.is_none(),
             (Some(CheckKind::Inspect), CheckResult::Data) => {
                 !pool.peer_claims() || state != Some(State::Idle)
             }
-            // A place is not held for what is over.
-            (Some(CheckKind::Inspect), CheckResult::Finished) => match pool.peer_claims() {
-                true => matches!(state, None | Some(State::Finished | State::Granted)),
-                false => state.is_none(),
-            },
+            // It holds no place, and nobody gets it but by its id.
+            (Some(CheckKind::Inspect), CheckResult::Finished | CheckResult::Closed) => {
+                match pool.peer_claims() {
+                    true => matches!(state, None | Some(State::Finished | State::Granted)),
+                    false => state.is_none(),
+                }
+            }
         };
         ensure!(
             right,

@@ -46,6 +46,8 @@ pub struct Connection {
     claimed: Option<Instant>,
     /// Whether it has ended after that.
     finished: bool,
+    /// Whether that looked like a server that turns it away.
+    doubted: bool,
     stirred: bool,
     kind: CheckKind,
     waiter: Option<WaiterId>,
@@ -301,6 +303,7 @@ impl Naive {
             used: false,
             claimed: None,
             finished: false,
+            doubted: false,
             stirred: false,
             kind: CheckKind::Inspect,
             waiter: None,
@@ -343,7 +346,8 @@ impl Naive {
             self.get(token).waiter = Some(waiter);
             self.answer(waiter, WaiterState::Granted(token));
         } else if given_up {
-            self.close_one(token, CloseReason::Unclaimed);
+            let ended = if finished { CloseReason::PeerClosed } else { CloseReason::Unclaimed };
+            self.close_one(token, ended);
         } else if finished {
             self.enter(token, Finished);
             self.shed_claims(Finished);
@@ -376,6 +380,9 @@ impl Naive {
             let twins = self.connections.iter().filter(|c| c.id == Some(id) && c.token != token);
             assert_eq!(twins.count(), 0, "{id} of {token:?} is another live connection's");
             self.get(token).id.get_or_insert(id);
+        }
+        if std::mem::take(&mut self.get(token).doubted) {
+            self.doubt_refuted();
         }
         let connection = self.get(token);
         connection.waiter = None;

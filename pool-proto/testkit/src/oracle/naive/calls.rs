@@ -155,8 +155,12 @@ impl Naive {
             let Some(id) = id else {
                 return self.close_one(token, CloseReason::MissingId);
             };
-            if self.with_id(id).is_some() {
-                return self.close_one(token, CloseReason::DuplicateId);
+            match self.with_id(id).map(|other| (other, self.state(other))) {
+                Some((finished, Some(Finished))) => {
+                    self.close_one(finished, CloseReason::PeerClosed);
+                }
+                Some(_) => return self.close_one(token, CloseReason::DuplicateId),
+                None => {}
             }
             self.get(token).id = Some(id);
         }
@@ -170,36 +174,44 @@ impl Naive {
     }
 
     fn checked(&mut self, token: Token, result: CheckResult) {
-        let (now, peer_claims) = (self.now, self.peer_claims());
-        let connection = self.get(token);
-        match (connection.kind, result) {
-            (_, CheckResult::Closed) | (CheckKind::Drain, CheckResult::Finished) => {
+        match (self.get(token).kind, result) {
+            (CheckKind::Drain, CheckResult::Closed | CheckResult::Finished) => {
                 self.close_one(token, CloseReason::PeerClosed);
             }
             (CheckKind::Drain, CheckResult::Data) => self.close_one(token, CloseReason::Leftover),
             (CheckKind::Drain, CheckResult::Quiet) => self.offer(token, true),
-            (CheckKind::Inspect, CheckResult::Quiet) => {
-                self.offer(token, false);
-                self.drop_replaced();
-            }
-            (CheckKind::Inspect, CheckResult::Data) => {
-                if peer_claims && connection.claimed.is_none() {
-                    connection.claimed = Some(now);
+            (CheckKind::Inspect, result) => {
+                if self.inspected(token, result) {
+                    self.offer(token, false);
+                    self.drop_replaced();
                 }
-                self.offer(token, false);
-                self.drop_replaced();
-            }
-            (CheckKind::Inspect, CheckResult::Finished) if peer_claims => {
-                connection.claimed = connection.claimed.or(Some(now));
-                connection.finished = true;
-                self.offer(token, false);
-                self.drop_replaced();
-            }
-            // Its data is not a claim, and its end is an end.
-            (CheckKind::Inspect, CheckResult::Finished) => {
-                self.close_one(token, CloseReason::PeerClosed);
             }
         }
+    }
+
+    /// What an inspection has found out. Returns whether the connection lives on: what has ended is kept
+    /// for who asks for its id.
+    fn inspected(&mut self, token: Token, result: CheckResult) -> bool {
+        let over = matches!(result, CheckResult::Closed | CheckResult::Finished);
+        if over && !self.peer_claims() {
+            self.close_one(token, CloseReason::PeerClosed);
+            return false;
+        }
+        if over {
+            let before = self.get(token).clone();
+            // From here on it counts no more.
+            self.enter(token, Finished);
+            if result == CheckResult::Closed {
+                self.consequences(&before, CloseReason::PeerClosed);
+            }
+        }
+        let (now, claimed) = (self.now, result != CheckResult::Quiet && self.peer_claims());
+        let connection = self.get(token);
+        if claimed {
+            connection.claimed = connection.claimed.or(Some(now));
+        }
+        connection.finished = over;
+        true
     }
 
     fn timeout(&mut self) -> Answer {
@@ -210,7 +222,7 @@ impl Naive {
             (Admitted, CloseReason::HandshakeTimeout),
             (Idle, CloseReason::IdleTimeout),
             (Claimed, CloseReason::Unclaimed),
-            (Finished, CloseReason::Unclaimed),
+            (Finished, CloseReason::PeerClosed),
             (Checking, CloseReason::DrainTimeout),
         ] {
             while let Some(token) = self.overdue(state) {
@@ -453,19 +465,13 @@ impl Naive {
         if !self.fits(token, &[Leased], Some(connection)) {
             return Answer::Nothing;
         }
-        let over = result == CheckResult::Closed;
-        if over || (result == CheckResult::Finished && !self.peer_claims()) {
-            self.close_one(token, CloseReason::PeerClosed);
-        } else {
-            self.join(token);
-            // Out of the lease, so that it counts as stock.
-            self.enter(token, Checking);
-            let (now, claimed) = (self.now, result != CheckResult::Quiet && self.peer_claims());
+        self.join(token);
+        // Out of the lease, so that it counts as stock.
+        self.enter(token, Checking);
+        if self.inspected(token, result) {
+            let now = self.now;
             let lease = self.get(token);
-            if claimed {
-                lease.claimed = Some(now);
-            }
-            lease.finished = result == CheckResult::Finished;
+            lease.claimed = lease.claimed.map(|_| now);
             self.offer(token, true);
         }
         self.settle();

@@ -313,6 +313,10 @@ impl Naive {
             (_, Supply::Dialer(_)) => return,
             _ => self.of_the_heaviest(1, &[Claimed]),
         };
-        self.close_one(self.choice(&victims), CloseReason::Unclaimed);
+        let reason = match state {
+            Finished => CloseReason::PeerClosed,
+            _ => CloseReason::Unclaimed,
+        };
+        self.close_one(self.choice(&victims), reason);
     }
 }

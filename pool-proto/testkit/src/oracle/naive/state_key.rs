@@ -51,7 +51,8 @@ impl Naive {
         half.map(|half| self.now.since(self.retired).min(half)).hash(hasher);
         for named in &naming.connections {
             let Some(c) = self.find(named.token) else { continue };
-            (c.state, c.held.is_some(), c.ageing, c.used, c.finished, c.stirred).hash(hasher);
+            (c.state, c.held.is_some(), c.ageing, c.used, c.finished, c.doubted, c.stirred)
+                .hash(hasher);
             c.claimed.map(distance).hash(hasher);
             (c.id.map(|id| naming.id(id)), c.waiter.map(|waiter| naming.waiter(waiter)))
                 .hash(hasher);

@@ -43,6 +43,19 @@ impl Naive {
         }
     }
 
+    /// One that it seemed to have turned away was in use there: it has that much more room.
+    pub fn doubt_refuted(&mut self) {
+        let Some(dialer) = self.dialer_mut() else { return };
+        dialer.ceiling = dialer.ceiling.map(|ceiling| ceiling + 1);
+        dialer.retry = None;
+        if dialer.rejections > 0 {
+            dialer.forgiven_rejections = std::mem::take(&mut dialer.rejections);
+        }
+        if dialer.failures > 0 {
+            dialer.forgiven = std::mem::take(&mut dialer.failures);
+        }
+    }
+
     /// Applies the end of a connection, which is not counted any more, to the next dials.
     pub fn consequences(&mut self, connection: &Connection, reason: CloseReason) {
         let now = self.now;
@@ -52,6 +65,9 @@ impl Naive {
         let young = connection.established.is_none_or(|at| !settled(at));
         let unused = !connection.used && connection.claimed.is_none();
         let early = reason == CloseReason::PeerClosed && young && unused;
+        if early && self.dials() && self.find(connection.token).is_some() {
+            self.get(connection.token).doubted = true;
+        }
         let rejected = match reason {
             CloseReason::PeerClosed if early => true,
             CloseReason::HandshakeFailed => connection.failure != Some(HandshakeFailure::Tls),
