@@ -121,6 +121,12 @@ pub enum WaitReason {
         /// The number of claimed and finished connections.
         claimed: u32,
     },
+    /// The ready connections are the peer's to acquire, and no other one is on its way: see
+    /// [`Acquirer::Both`](crate::Acquirer::Both).
+    Reserved {
+        /// Their number.
+        reserved: u32,
+    },
     /// Server: no peer is connecting.
     NoPeer,
     /// By id: no connection with this id has come.
@@ -175,6 +181,11 @@ impl fmt::Display for WaitReason {
                 f,
                 "no peer was connecting, and the connections were for acquires by id only: {claimed} \
                  (begun to be used by their peers, or the control connection)"
+            ),
+            Self::Reserved { reserved } => write!(
+                f,
+                "all ready connections were the peer's to acquire: {reserved} (both ends acquire, and \
+                 each has its own)"
             ),
             Self::NoPeer => f.write_str("no peer was connecting"),
             Self::IdNotSeen => f.write_str("no connection with this id had come"),

@@ -20,8 +20,8 @@ pub const MAX_HANDSHAKES: u32 = 4096;
 /// | role | default |
 /// |---|---|
 /// | server | newest first |
-/// | client, ids are exchanged | oldest first: the server's other end |
-/// | client without ids | newest first: its peer takes nothing |
+/// | client, where nobody [says](Acquirer) which end acquires | oldest first: the server's other end |
+/// | client otherwise, and without ids | newest first: its peer does not take the same connections |
 ///
 /// The reasons:
 ///
@@ -32,13 +32,13 @@ pub const MAX_HANDSHAKES: u32 = 4096;
 /// - *Expiry does not meet a take.* The other end learns of a take one trip through the network later.
 ///   Until then it may end the connection: by its idle timeout, by a replacement. It begins with the
 ///   oldest, which the newest-first end takes last.
-/// - *Both ends do not take the same one.* If both acquire any connection at once, opposite orders meet
-///   only in the last connection of the stock, and equal orders in every one. Opposite orders make it
-///   rare, and not impossible: let one end take any connection, and the other one by id.
+/// - *Both ends do not take the same one.* Where nobody says which end acquires ([`Acquirer::Either`]),
+///   and both acquire any connection at once, opposite orders meet only in the last connection of the
+///   stock, and equal orders in every one. Opposite orders make it rare, and not impossible:
+///   [`Acquirer::Both`] does.
 ///
-/// The last reason alone has the client take the oldest, against the first two: an answer that reaches
-/// the wrong request is worse than a dead connection. A client that is the only end to take any
-/// connection should set [`NewestFirst`](Self::NewestFirst).
+/// The last reason alone has such a client take the oldest, against the first two: an answer that reaches
+/// the wrong request is worse than a dead connection.
 ///
 /// A connection that is put back is the newest, too, so newest first takes it again at once. If both
 /// ends put connections back, the end that takes must put back after the other end, or have a reuse
@@ -58,6 +58,7 @@ pub(crate) struct Common {
     pub(crate) max_connections: u32,
     pub(crate) max_waiters: u32,
     pub(crate) take_order: TakeOrder,
+    pub(crate) acquirer: Acquirer,
     pub(crate) handshake_timeout: Period,
     /// Server only.
     pub(crate) first_byte_timeout: Period,
@@ -79,6 +80,7 @@ struct Draft {
     max_waiters: u32,
     /// `None` for the role's default.
     take_order: Option<TakeOrder>,
+    acquirer: Acquirer,
     handshake_timeout: Duration,
     first_byte_timeout: Duration,
     idle_timeout: Option<Duration>,
@@ -107,6 +109,7 @@ impl Default for Draft {
             max_connections: 65_536,
             max_waiters: 65_536,
             take_order: None,
+            acquirer: Acquirer::Either,
             handshake_timeout: Duration::from_secs(10),
             first_byte_timeout: Duration::from_secs(5),
             idle_timeout: None,
@@ -132,6 +135,7 @@ impl Draft {
             )?,
             max_waiters: at_least_one("max_waiters", self.max_waiters)?,
             take_order: self.take_order.unwrap_or(order),
+            acquirer: self.acquirer,
             handshake_timeout: positive("handshake_timeout", self.handshake_timeout)?,
             first_byte_timeout: positive("first_byte_timeout", self.first_byte_timeout)?,
             idle_timeout: optional("idle_timeout", self.idle_timeout)?,
@@ -148,6 +152,15 @@ impl Draft {
 
 fn at_least_one(setting: &'static str, value: u32) -> Result<u32, ConfigError> {
     if value == 0 { Err(ConfigError::Zero { setting }) } else { Ok(value) }
+}
+
+/// Two ends that both acquire need at least one connection each.
+fn enough_for(acquirer: Acquirer, capacity: u32) -> Result<(), ConfigError> {
+    if acquirer == Acquirer::Both && capacity < 2 {
+        let needed = "a capacity of at least 2, one for each end";
+        return Err(ConfigError::Needs { setting: "acquirer", needed });
+    }
+    Ok(())
 }
 
 fn at_most(
@@ -209,6 +222,13 @@ macro_rules! common_settings {
         /// [`TakeOrder`] says for this role.
         pub fn take_order(mut self, order: TakeOrder) -> Self {
             self.common.take_order = Some(order);
+            self
+        }
+
+        /// Sets which end acquires any connection. Default [`Acquirer::Either`]: not said. Set it at both
+        /// ends, as [`Acquirer`](crate::Acquirer) tells.
+        pub fn acquirer(mut self, acquirer: crate::Acquirer) -> Self {
+            self.common.acquirer = acquirer;
             self
         }
 
@@ -305,8 +325,11 @@ macro_rules! common_settings {
     };
 }
 
+mod acquirer;
 mod client;
 mod server;
 
+pub use acquirer::Acquirer;
+pub(crate) use acquirer::{assigned, is_servers};
 pub use client::{ClientConfig, ClientConfigBuilder};
 pub use server::{ServerConfig, ServerConfigBuilder};

@@ -30,6 +30,20 @@ pub enum Refusal {
         /// The reason of its end.
         reason: CloseReason,
     },
+    /// This end has acquired the connection with this id itself, and not by its id: both ends have
+    /// acquired it, one for each of two requests. See [`Acquirer`](crate::Acquirer).
+    #[error(
+        "this end has acquired the connection {id} itself, for another request: set acquirer at both ends if both acquire any connection; now take another one and tell its id to the peer"
+    )]
+    AcquiredHere {
+        /// The requested id.
+        id: ConnId,
+    },
+    /// The configuration says that only the peer acquires any connection.
+    #[error(
+        "only the peer acquires any connection (acquirer is Peer); acquire by id here, or set acquirer to Both at both ends"
+    )]
+    PeerAcquires,
     /// The queue of waiters is full.
     #[error("callers that wait: {limit}, which is the limit; raise max_waiters or acquire less")]
     TooManyWaiters {
@@ -145,6 +159,14 @@ pub enum ConfigError {
     NotAFraction {
         /// The setting's name.
         setting: &'static str,
+    },
+    /// A setting needs another one.
+    #[error("{setting} needs {needed}; set that too, or leave it out")]
+    Needs {
+        /// The setting's name.
+        setting: &'static str,
+        /// What it needs.
+        needed: &'static str,
     },
     /// A number is above another setting, or above a limit of the machine.
     #[error("{setting} is {value}, but {limit} is the most because of {bound}; lower it")]

@@ -237,6 +237,8 @@ pub enum CloseReason {
     Evicted,
     /// It made room for a newer connection of the same peer.
     Replaced,
+    /// It made room for one that the peer may acquire: see [`Acquirer::Both`](crate::Acquirer::Both).
+    Yielded,
     /// The user cleaned the pool.
     Cleaned,
     /// The user flushed the pool.
@@ -270,6 +272,7 @@ impl fmt::Display for CloseReason {
             Self::HandshakeEvicted => "its handshake made room for that of another peer",
             Self::Evicted => "it made room for a peer with fewer connections",
             Self::Replaced => "it made room for a newer connection of the same peer",
+            Self::Yielded => "it made room for one that the peer may acquire",
             Self::Cleaned => "the pool was cleaned",
             Self::Flushed => "the pool was flushed",
             Self::PoolClosed => "the pool was closed",

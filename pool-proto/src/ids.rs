@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use siphasher::sip::SipHasher24;
 
+use crate::config::assigned;
 use crate::entropy::{Entropy, Use};
 use crate::error::Refusal;
 use crate::event::CloseReason;
@@ -84,8 +85,14 @@ impl Ids {
     }
 
     /// Makes an id for the connection in slot `index`, at any time of its life; `None` if the peer
-    /// makes the ids. With `control`, it is the zero id unless a live connection has that.
-    pub(crate) fn issue(&mut self, index: u32, control: bool) -> Option<ConnId> {
+    /// makes the ids. With `control`, it is the zero id unless a live connection has that. With
+    /// `servers`, it says whether the server may acquire the connection.
+    pub(crate) fn issue(
+        &mut self,
+        index: u32,
+        control: bool,
+        servers: Option<bool>,
+    ) -> Option<ConnId> {
         let Live::Issued(issuer, places) = &mut self.live else {
             return None;
         };
@@ -96,7 +103,8 @@ impl Ids {
         places.reserve();
         // Ends soon: at least half of the places are free.
         loop {
-            let id = issuer.draw();
+            let drawn = issuer.draw();
+            let id = servers.map_or(drawn, |servers| assigned(drawn, servers));
             if id != ConnId::ZERO && places.enter(id, index) {
                 return Some(id);
             }
@@ -212,7 +220,8 @@ impl Places {
 /// PRF", 2012): without the key, its outputs for new inputs cannot be told from independent random
 /// ones, however many outputs are known. A draw whose place is taken is passed over. So a peer that
 /// knows all ids so far, and which of them are live, can only guess the next among those with a free
-/// place, at least half of all: it is right once in 2³¹ tries.
+/// place, at least half of all: it is right once in 2³¹ tries. (If ids say which end may acquire, once in
+/// 2³⁰ tries.)
 ///
 /// The alternative is a permutation of 32 bits, whose ids would not repeat and, if it permutes slots,
 /// would need no table. A block of 32 bits is too small for that: the usual proofs for a cipher of

@@ -26,12 +26,14 @@
 //! new ─ Action::Dial ─► dialing ─ Dialed ─► handshaking ─ Established ─► idle ─ acquire ─► leased
 //! new ─ Server::accept ─► accepted ─ FirstByte ─► handshaking ─ Server::admit ─► admitted
 //! admitted ─ Established ─► idle
+//! handshaking, admitted, granted, leased, checking ─ the peer is the acquirer ─► reserved
 //! accepted ─ Server::admit, without TLS ─► admitted
 //!
 //! leased ─ put ─► checking ─ drained ─► idle
 //! leased ─ put, with a reuse delay ─► resting ─ the delay is over ─► checking
 //! leased ─ put_drained ─► idle
-//! idle ─ Readable ─► checking ─ data ─► claimed ─ acquire_by_id ─► leased
+//! reserved ─ acquire_by_id ─► leased
+//! idle, reserved ─ Readable ─► checking ─ data ─► claimed ─ acquire_by_id ─► leased
 //! claimed ─ Readable ─► checking ─ data, then EOF or a failure ─► finished ─ acquire_by_id ─► leased
 //!
 //! handshaking, admitted, idle, leased, checking ─ a waiter's turn ─► granted ─ collect ─► leased
@@ -45,8 +47,8 @@
 //!
 //! A connection is *claimed* when data of the peer's user has arrived on it: the peer has taken it
 //! and is about to tell its id. Only an acquire by that id takes it here. Until the data has arrived,
-//! both ends can acquire the same connection: let one end acquire any, and the other by id. (Without
-//! id exchange the peer is not a pool and may speak first; then early data changes nothing.) The
+//! both ends could acquire the same connection: [`Acquirer`] says which end may, so that they do not.
+//! (Without id exchange the peer is not a pool and may speak first; then early data changes nothing.) The
 //! [control connection](ServerConfigBuilder::control_connection), if one is configured, is claimed
 //! from the start.
 //!
@@ -61,6 +63,7 @@
 //! | dialing, handshaking | connecting the transport; doing TLS and id exchange |
 //! | accepted, admitted | a peer that has connected, and may do its handshake; one that has a place in the stock |
 //! | idle | ready, in the pool |
+//! | acquirer, reserved | the end that may acquire a connection without being told its id; ready here, and the peer's to acquire |
 //! | claimed | in the pool, but the peer has begun to use it |
 //! | finished | claimed, and closed by the peer or failed since |
 //! | granted | reserved for a waiter that has not collected it; counted as leased |
@@ -70,6 +73,7 @@
 //! | acquire, acquire by id | take any connection; take the connection with this id |
 //! | waiter | a caller that waits for a connection or for stock |
 //! | put, reject | give a lease back after use; give it back unused, because a check found it unfit |
+//! | yield | close an idle connection so that another one can come that is the peer's to acquire |
 //! | evict | close a connection to make room for another source |
 //! | turned away, ceiling | closed by the peer before the id, or soon after it and unused; the supply that a full peer was seen to hold |
 //! | revoke | end a lease while its holder has it |
@@ -179,9 +183,9 @@
 //! |---|---|
 //! | `state.rs` | the states and the table of transitions |
 //! | `machine.rs` | the machine; `machine/`: events and deadlines, acquiring, giving back, idle timeouts, and the steps of all of them |
-//! | `role.rs` | the difference between the roles; `role/`: dialing (with tuner and backoff), accepting (admission and eviction), sources |
+//! | `role.rs` | the difference between the roles; `role/`: dialing (with tuner and backoff), accepting (admission and eviction), sources, the share of two ends that both acquire |
 //! | `event.rs`, `answer.rs`, `error.rs`, `stats.rs` | inputs and outputs |
-//! | `config.rs` | the settings; `config/`: the builders of each role |
+//! | `config.rs` | the settings; `config/`: the builders of each role, and which end acquires |
 //! | `slots.rs`, `waiters.rs`, `ids.rs`, `slab.rs` | the data structures |
 //! | `entropy.rs`, `keyed.rs` | the secret of a machine, and the keys that are derived from it |
 //! | `tuner.rs`, `backoff.rs` | the pacing of dials, as pure values |
@@ -223,7 +227,7 @@ pub use answer::{Acquired, Collected, Lease, Stock, WaitOutcome, WaitReason};
 pub use backoff::Backoff;
 pub use bytes;
 pub use config::{
-    ClientConfig, ClientConfigBuilder, MAX_CONNECTIONS, MAX_HANDSHAKES, ServerConfig,
+    Acquirer, ClientConfig, ClientConfigBuilder, MAX_CONNECTIONS, MAX_HANDSHAKES, ServerConfig,
     ServerConfigBuilder, TakeOrder,
 };
 pub use error::{ConfigError, PutError, Refusal, Rejected};

@@ -9,9 +9,9 @@ mod take;
 use alloc::collections::VecDeque;
 use core::fmt;
 
-use crate::config::{Common, TakeOrder};
+use crate::config::{Acquirer, Common, TakeOrder, is_servers};
 use crate::entropy::Use;
-use crate::event::{Action, Token};
+use crate::event::{Action, CloseReason, Token};
 use crate::id::ConnId;
 use crate::ids::Ids;
 use crate::role::Role;
@@ -42,6 +42,7 @@ pub struct Machine<C, R> {
     /// Draws the steps of lifetimes.
     pub(crate) random: fastrand::Rng,
     take_order: TakeOrder,
+    pub(crate) acquirer: Acquirer,
     /// When an idle connection was let go last.
     pub(crate) retired_at: Instant,
     /// Whether data on a pooled connection means that the peer has taken the connection. Without ids
@@ -76,6 +77,8 @@ impl<C, R: Role> Machine<C, R> {
             State::Claimed | State::Finished => common.claim_timeout,
             State::Resting => common.reuse_delay,
             State::Checking => common.drain_timeout,
+            // Its acquirer ends it.
+            State::Reserved => Period::NEVER,
             State::Granted | State::Leased => Period::NEVER,
         };
         let entropy = common.entropy();
@@ -91,6 +94,7 @@ impl<C, R: Role> Machine<C, R> {
             now,
             random: entropy.generator(Use::Lifetimes),
             take_order: common.take_order,
+            acquirer: common.acquirer,
             retired_at: now,
             peer_claims,
             control: common.control_connection,
@@ -130,7 +134,8 @@ impl<C, R: Role> Machine<C, R> {
         let mut stats = Stats {
             dialing: self.slots.len(State::Dialing),
             handshaking: self.handshaking(),
-            idle: self.slots.len(State::Idle),
+            idle: self.idle(),
+            reserved: self.slots.len(State::Reserved),
             claimed: self.slots.len(State::Claimed),
             finished: self.slots.len(State::Finished),
             leased: self.slots.len(State::Leased) + self.slots.len(State::Granted),
@@ -157,10 +162,10 @@ impl<C, R: Role> Machine<C, R> {
         Some((self.slots.token(index)?, self.slots.get(index)?.since))
     }
 
-    /// Returns the number of ready connections.
+    /// Returns the number of ready connections, for either end.
     #[must_use]
     pub fn idle(&self) -> u32 {
-        self.slots.len(State::Idle)
+        self.slots.len(State::Idle) + self.slots.len(State::Reserved)
     }
 
     /// Adds one to the error counter. The counter is the user's: the machine only keeps it.
@@ -214,15 +219,33 @@ impl<C, R: Role> Machine<C, R> {
         self.slots.len(State::Dialing).saturating_add(self.slots.len(State::Handshaking))
     }
 
+    /// Whether this end may acquire and end a connection without being told of it.
+    pub(crate) fn is_ours(&self, index: u32) -> bool {
+        match self.acquirer {
+            Acquirer::Either | Acquirer::ThisEnd => true,
+            Acquirer::Peer => false,
+            Acquirer::Both => {
+                let id = self.slots.get(index).and_then(|slot| slot.id);
+                id.is_none_or(|id| is_servers(id) == R::IS_SERVER)
+            }
+        }
+    }
+
+    /// Why a connection may not be handed out any more, if so. Its acquirer decides.
+    pub(crate) fn expiry(&self, index: u32, now: Instant) -> Option<CloseReason> {
+        if self.is_ours(index) { self.slots.expiry(index, now) } else { None }
+    }
+
     /// Gives a connection its id, if this end makes the ids, and returns it. May be called at any
     /// time of the connection's life, but once.
     ///
     /// The zero id is made for the control connection only, if one is configured: users of the Go
-    /// package know the control connection by that id.
-    pub(crate) fn issue_id(&mut self, index: u32) -> Option<ConnId> {
+    /// package know the control connection by that id. With `servers`, the id says whether the server
+    /// may acquire the connection.
+    pub(crate) fn issue_id(&mut self, index: u32, servers: Option<bool>) -> Option<ConnId> {
         let slot = self.slots.get_mut(index)?;
         debug_assert!(slot.id.is_none(), "a connection has one id");
-        slot.id = self.ids.issue(index, self.control);
+        slot.id = self.ids.issue(index, self.control, servers);
         slot.id
     }
 

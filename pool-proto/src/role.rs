@@ -3,6 +3,7 @@
 mod accepting;
 pub(crate) mod dialing;
 mod hooks;
+pub(crate) mod share;
 pub(crate) mod sources;
 
 pub use accepting::{Accepting, Server};

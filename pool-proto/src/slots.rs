@@ -40,6 +40,8 @@ pub(crate) struct Slot<C> {
     pub(crate) ageing: bool,
     /// Whether it was put back at least once.
     pub(crate) used: bool,
+    /// While it is leased: whether its holder has acquired any connection, and not the one with its id.
+    pub(crate) acquired: bool,
     /// The time since which the peer is known to use it, if it does.
     pub(crate) claimed: Option<Instant>,
     /// Whether the peer has closed it since then, or it has failed.
@@ -170,6 +172,7 @@ impl<C> Slots<C> {
             lifetime_step: 0,
             ageing: false,
             used: false,
+            acquired: false,
             claimed: None,
             finished: false,
             doubted: false,

@@ -18,6 +18,9 @@ pub enum State {
     Admitted,
     /// Ready, in the pool.
     Idle,
+    /// Ready, in the pool, and the peer's to acquire: only an acquire by its id may take it here. See
+    /// [`Acquirer`](crate::Acquirer).
+    Reserved,
     /// In the pool, but the peer has begun to use it: only an acquire by its id may take it.
     Claimed,
     /// In the pool, but the peer has begun to use it and has closed it since, or it has failed: only
@@ -38,12 +41,13 @@ impl State {
     pub const ALL: &'static [Self] = &Self::EACH;
 
     /// [`ALL`](Self::ALL) as an array, whose length is the number of states.
-    pub(crate) const EACH: [Self; 11] = [
+    pub(crate) const EACH: [Self; 12] = [
         Self::Dialing,
         Self::Accepted,
         Self::Handshaking,
         Self::Admitted,
         Self::Idle,
+        Self::Reserved,
         Self::Claimed,
         Self::Finished,
         Self::Granted,
@@ -68,7 +72,7 @@ pub type Edge = (Option<State>, Option<State>);
 pub const EDGES: &[Edge] = {
     use State::{
         Accepted, Admitted, Checking, Claimed, Dialing, Finished, Granted, Handshaking, Idle,
-        Leased, Resting,
+        Leased, Reserved, Resting,
     };
     &[
         (None, Some(Dialing)),
@@ -79,6 +83,7 @@ pub const EDGES: &[Edge] = {
         (Some(Accepted), None),
         (Some(Handshaking), Some(Admitted)),
         (Some(Admitted), Some(Idle)),
+        (Some(Admitted), Some(Reserved)),
         // The control connection.
         (Some(Admitted), Some(Claimed)),
         (Some(Admitted), Some(Granted)),
@@ -88,6 +93,7 @@ pub const EDGES: &[Edge] = {
         (Some(Dialing), Some(Handshaking)),
         (Some(Dialing), None),
         (Some(Handshaking), Some(Idle)),
+        (Some(Handshaking), Some(Reserved)),
         // The control connection.
         (Some(Handshaking), Some(Claimed)),
         (Some(Handshaking), Some(Granted)),
@@ -98,6 +104,9 @@ pub const EDGES: &[Edge] = {
         (Some(Idle), Some(Leased)),
         (Some(Idle), Some(Checking)),
         (Some(Idle), None),
+        (Some(Reserved), Some(Leased)),
+        (Some(Reserved), Some(Checking)),
+        (Some(Reserved), None),
         (Some(Claimed), Some(Leased)),
         // More data, or the peer's end.
         (Some(Claimed), Some(Checking)),
@@ -108,6 +117,7 @@ pub const EDGES: &[Edge] = {
         // Its waiter was cancelled: to the next waiter, or back into the pool.
         (Some(Granted), Some(Granted)),
         (Some(Granted), Some(Idle)),
+        (Some(Granted), Some(Reserved)),
         (Some(Granted), Some(Claimed)),
         (Some(Granted), Some(Finished)),
         (Some(Granted), Some(Checking)),
@@ -116,6 +126,7 @@ pub const EDGES: &[Edge] = {
         (Some(Leased), Some(Checking)),
         // Put back by a driver that has drained it.
         (Some(Leased), Some(Idle)),
+        (Some(Leased), Some(Reserved)),
         (Some(Leased), Some(Claimed)),
         // Rejected: it was finished.
         (Some(Leased), Some(Finished)),
@@ -124,6 +135,7 @@ pub const EDGES: &[Edge] = {
         (Some(Resting), Some(Checking)),
         (Some(Resting), None),
         (Some(Checking), Some(Idle)),
+        (Some(Checking), Some(Reserved)),
         (Some(Checking), Some(Claimed)),
         (Some(Checking), Some(Finished)),
         (Some(Checking), Some(Granted)),

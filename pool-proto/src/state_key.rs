@@ -8,12 +8,13 @@ use core::hash::{Hash, Hasher};
 use core::mem::discriminant;
 use core::time::Duration;
 
+use crate::config::Acquirer;
 use crate::error::Refusal;
 use crate::event::{CloseReason, Token, WaiterId};
 use crate::id::ConnId;
 use crate::ids::Ids;
 use crate::machine::Machine;
-use crate::role::dialing::{PROBATION, RECOVERY};
+use crate::role::dialing::{PROBATION, RECOVERY, YIELDING};
 use crate::role::sources::{Peer, REPLACING};
 use crate::role::{Accepting, Dialing, Role};
 use crate::slab::{Key, List, NIL, Slab};
@@ -141,7 +142,10 @@ impl RoleKey for Dialing {
             Tuning::NodePass => role.created,
             Tuning::Demand => role.created.min(1),
         };
-        (created, role.lowest_idle, role.quota).hash(hasher);
+        (created, role.lowest_idle, role.quota, role.share).hash(hasher);
+        if client.acquirer == Acquirer::Both {
+            now.since(role.yielded_at).min(YIELDING).hash(hasher);
+        }
     }
 }
 
@@ -168,7 +172,7 @@ impl RoleKey for Accepting {
             let Some(source) = sources.slab.get(*index) else { continue };
             hash_ends(&source.pooled, &server.slots.slab, &name, hasher);
             let known = sources.number(peer) == Some(*index);
-            (peer, known, source.handshakes, source.live).hash(hasher);
+            (peer, known, source.handshakes, source.live, source.share).hash(hasher);
             // A count whose time is over starts again at zero.
             let replacing = server.now.since(source.replacing);
             let counts = source.replaced > 0 && replacing < REPLACING;
@@ -205,6 +209,7 @@ fn hash_connection<C, N: CanonicalNames<C>, H: Hasher>(
     let held = slot.connection.as_ref().map(|held| names.held(token, held));
     (slot.state, held, slot.ageing, slot.used, slot.finished, slot.doubted, slot.readable)
         .hash(hasher);
+    (slot.state == State::Leased && slot.acquired).hash(hasher);
     slot.claimed.map(|since| since.distance(now)).hash(hasher);
     if slots.states.get(slot.state as usize).is_some_and(|timed| timed.period != Period::NEVER) {
         slot.since.distance(now).hash(hasher);

@@ -12,8 +12,10 @@ pub struct Stats {
     pub dialing: u32,
     /// Connections in their handshakes, from the accept or the connected transport to the id.
     pub handshaking: u32,
-    /// Ready connections in the pool.
+    /// Ready connections in the pool, for either end.
     pub idle: u32,
+    /// Those of them that are the peer's to acquire: see [`Acquirer`](crate::Acquirer).
+    pub reserved: u32,
     /// Connections that the peer has begun to use. They are kept for an acquire by id.
     pub claimed: u32,
     /// Connections that the peer has begun to use and has closed since, or that have failed. They are
@@ -81,6 +83,8 @@ pub struct Totals {
     pub evicted: u64,
     /// Connections closed to make room for newer ones of the same peer.
     pub replaced: u64,
+    /// Connections closed to make room for ones that the peer may acquire.
+    pub yielded: u64,
     /// Leases handed out.
     pub leases: u64,
     /// Leases of connections that had been leased and put back before.
@@ -140,6 +144,7 @@ impl Totals {
             CloseReason::DrainTimeout => &mut self.drain_timeouts,
             CloseReason::Evicted => &mut self.evicted,
             CloseReason::Replaced => &mut self.replaced,
+            CloseReason::Yielded => &mut self.yielded,
             CloseReason::Silent => &mut self.silent,
             CloseReason::HandshakeEvicted => &mut self.handshakes_evicted,
             CloseReason::Cleaned => &mut self.cleaned,

@@ -135,12 +135,13 @@ impl Waiters {
     }
 
     /// The first waiter that the connection with this id would serve. Waiters for the id come before
-    /// waiters for any connection; a claimed connection serves the former only.
+    /// waiters for any connection; a claimed connection, or one that is the peer's to acquire, serves the
+    /// former only.
     #[inline]
-    pub(crate) fn first_for(&self, id: ConnId, claimed: bool) -> Option<u32> {
+    pub(crate) fn first_for(&self, id: ConnId, by_id_only: bool) -> Option<u32> {
         match self.first_by_id(id) {
             Some(index) => Some(index),
-            None if claimed => None,
+            None if by_id_only => None,
             None => self.any.front(),
         }
     }

@@ -75,9 +75,9 @@ pub use rustls;
 /// The types that users of a pool write every day; each adapter re-exports them at its root.
 pub mod exports {
     pub use pool_proto::{
-        Accepting, AllowList, AllowListError, ClientConfig, ClientConfigBuilder, CloseReason,
-        ConfigError, ConnId, Dialing, IdExchange, IdFormat, ParseIdError, PutError, Refusal,
-        ServerConfig, ServerConfigBuilder, Stats, TakeOrder, Totals, Tuning, WaitReason,
+        Accepting, Acquirer, AllowList, AllowListError, ClientConfig, ClientConfigBuilder,
+        CloseReason, ConfigError, ConnId, Dialing, IdExchange, IdFormat, ParseIdError, PutError,
+        Refusal, ServerConfig, ServerConfigBuilder, Stats, TakeOrder, Totals, Tuning, WaitReason,
     };
 
     pub use crate::connection::Revoked;

@@ -3,8 +3,8 @@
 use core::ops::RangeInclusive;
 use core::time::Duration;
 
-use super::{Common, Draft, at_least_one, at_most, positive, representable};
-use crate::config::TakeOrder;
+use super::{Common, Draft, at_least_one, at_most, enough_for, positive, representable};
+use crate::config::{Acquirer, TakeOrder};
 use crate::entropy::Entropy;
 use crate::error::ConfigError;
 use crate::id::IdExchange;
@@ -162,9 +162,14 @@ impl ClientConfigBuilder {
     ///
     /// [`ConfigError`] names the first invalid setting and says why it is invalid.
     pub fn build(self) -> Result<ClientConfig, ConfigError> {
-        let common = self.common.build(match self.ids {
-            IdExchange::Wire(_) => TakeOrder::OldestFirst,
-            IdExchange::None => TakeOrder::NewestFirst,
+        let acquirer = self.common.acquirer;
+        if self.ids == IdExchange::None && matches!(acquirer, Acquirer::Peer | Acquirer::Both) {
+            let needed = "a peer that is a pool, and ids";
+            return Err(ConfigError::Needs { setting: "acquirer", needed });
+        }
+        let common = self.common.build(match (self.ids, acquirer) {
+            (IdExchange::Wire(_), Acquirer::Either) => TakeOrder::OldestFirst,
+            _ => TakeOrder::NewestFirst,
         })?;
         let (low, high) = (*self.capacity.start(), *self.capacity.end());
         at_least_one("capacity", low)?;
@@ -172,6 +177,7 @@ impl ClientConfigBuilder {
             return Err(ConfigError::Inverted { setting: "capacity" });
         }
         at_most("capacity", high, common.max_connections, "max_connections")?;
+        enough_for(acquirer, high)?;
         positive("interval", *self.interval.start())?;
         representable("interval", *self.interval.end())?;
         if self.interval.is_empty() {

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{Common, Draft, MAX_HANDSHAKES, at_least_one, at_most};
+use super::{Common, Draft, MAX_HANDSHAKES, at_least_one, at_most, enough_for};
 use crate::allow::AllowList;
 use crate::config::TakeOrder;
 use crate::entropy::Entropy;
@@ -132,6 +132,7 @@ impl ServerConfigBuilder {
         let common = self.common.build(TakeOrder::NewestFirst)?;
         at_least_one("capacity", self.capacity)?;
         at_most("capacity", self.capacity, common.max_connections, "max_connections")?;
+        enough_for(common.acquirer, self.capacity)?;
         at_least_one("max_handshakes", self.max_handshakes)?;
         Ok(ServerConfig {
             max_handshakes: at_most(

@@ -72,9 +72,10 @@ impl<C, R: Role> Machine<C, R> {
         slot.used = true;
         (slot.claimed, slot.finished) = (None, false);
         let id = slot.id;
-        let wanted =
-            self.is_control(id) || id.is_some_and(|id| self.waiters.first_for(id, false).is_some());
-        if let Some(reason) = self.slots.expiry(index, now) {
+        let by_id_only = !self.is_ours(index);
+        let wanted = self.is_control(id)
+            || id.is_some_and(|id| self.waiters.first_for(id, by_id_only).is_some());
+        if let Some(reason) = self.expiry(index, now) {
             self.close_one(index, reason);
         } else if !wanted && self.supply() >= self.role.max_capacity() {
             self.close_one(index, CloseReason::Overflow);
@@ -133,9 +134,12 @@ impl<C, R: Role> Machine<C, R> {
         self.peer_claims
     }
 
-    /// Closes the idle connections and returns their number. All others stay.
+    /// Closes the idle connections that are this end's to acquire, and returns their number. All others
+    /// stay.
     ///
-    /// At an end that does not acquire any connection, it may close one that the peer has just acquired.
+    /// Where nobody says which end acquires ([`Acquirer::Either`](crate::Acquirer::Either)), these are all
+    /// idle ones, and at an end that does not acquire, one may be among them that the peer has just
+    /// acquired.
     pub fn clean(&mut self, now: Instant) -> u32 {
         let now = self.advance(now);
         let count = self.slots.len(State::Idle);

@@ -80,7 +80,8 @@ impl<C, R: Role> Machine<C, R> {
         }
         while let Some(index) = self.slots.pop_expired(now) {
             // In other states its lifetime is looked at when it is offered or handed out.
-            if matches!(self.state(index), Some(State::Idle | State::Resting)) {
+            let rests = matches!(self.state(index), Some(State::Idle | State::Resting));
+            if rests && self.is_ours(index) {
                 self.close_one(index, CloseReason::Expired);
             }
         }
@@ -119,7 +120,7 @@ impl<C, R: Role> Machine<C, R> {
     /// become idle: until then it may still be drained, or its holder may read it.
     fn readable(&mut self, token: Token, now: Instant) {
         let Some(index) = self.resolve(token, State::ALL) else { return };
-        if matches!(self.state(index), Some(State::Idle | State::Claimed)) {
+        if matches!(self.state(index), Some(State::Idle | State::Reserved | State::Claimed)) {
             self.check(index, CheckKind::Inspect, now);
         } else if let Some(slot) = self.slots.get_mut(index) {
             slot.readable = true;
@@ -167,15 +168,21 @@ impl<C, R: Role> Machine<C, R> {
         let Some(slot) = self.slots.get_mut(index) else {
             return;
         };
+        let is_news = slot.claimed.is_none();
         if claims {
             slot.claimed.get_or_insert(now);
         }
         slot.finished = matches!(result, CheckResult::Finished | CheckResult::Closed);
+        // An end alone may be an acquire, or the peer's way to give the connection up.
+        if claims && is_news && result != CheckResult::Closed {
+            self.acquired_by_peer(index);
+        }
     }
 
     fn closed_by_holder_or_peer(&mut self, token: Token) {
         let pooled = [
             State::Idle,
+            State::Reserved,
             State::Claimed,
             State::Finished,
             State::Granted,

@@ -46,7 +46,7 @@ impl<C, R: Role> Machine<C, R> {
         let Some((half, oldest)) = self.half_of_idle_timeout().zip(oldest) else {
             return Instant::NEVER;
         };
-        let step = half.as_nanos() / 2 / u64::from(self.idle()).max(1);
+        let step = half.as_nanos() / 2 / u64::from(self.slots.len(State::Idle)).max(1);
         let next = self.retired_at.after(Period::from_nanos(step.max(1)));
         oldest.since.after(half).max(next)
     }

@@ -39,7 +39,7 @@ impl<C, R: Role> Machine<C, R> {
             }
         }
         R::refill(self, now);
-        while let Some(index) = self.waiters.first_satisfied(self.slots.len(State::Idle)) {
+        while let Some(index) = self.waiters.first_satisfied(self.idle()) {
             self.complete(index, WaiterState::Stocked);
         }
     }
@@ -80,7 +80,7 @@ impl<C, R: Role> Machine<C, R> {
     /// With `limited`, a connection that would exceed the capacity is closed instead of kept. Without,
     /// it is kept.
     pub(super) fn offer(&mut self, index: u32, limited: bool, now: Instant) {
-        if let Some(reason) = self.slots.expiry(index, now) {
+        if let Some(reason) = self.expiry(index, now) {
             return self.close_one(index, reason);
         }
         let control = self.is_control(self.slots.get(index).and_then(|slot| slot.id));
@@ -91,7 +91,9 @@ impl<C, R: Role> Machine<C, R> {
         let readable = slot.readable && !finished;
         let unwanted = if finished { CloseReason::PeerClosed } else { CloseReason::Unclaimed };
         slot.waiter = NO_WAITER;
-        let waiter = slot.id.and_then(|id| self.waiters.first_for(id, claimed));
+        let id = slot.id;
+        let ours = self.is_ours(index);
+        let waiter = id.and_then(|id| self.waiters.first_for(id, claimed || !ours));
         if waiter.is_some() {
             self.enter(index, State::Granted, now);
         } else if claimed && self.slots.claim_is_over(index, now) {
@@ -107,7 +109,7 @@ impl<C, R: Role> Machine<C, R> {
         } else if readable {
             return self.check(index, CheckKind::Inspect, now);
         } else {
-            self.enter(index, State::Idle, now);
+            self.enter(index, if ours { State::Idle } else { State::Reserved }, now);
         }
         if let Some(waiter) = waiter {
             if let Some(slot) = self.slots.get_mut(index) {

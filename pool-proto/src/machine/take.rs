@@ -2,7 +2,7 @@
 
 use super::Machine;
 use crate::answer::{Acquired, Collected, Lease, Stock, WaitOutcome, WaitReason};
-use crate::config::TakeOrder;
+use crate::config::{Acquirer, TakeOrder};
 use crate::error::Refusal;
 use crate::event::WaiterId;
 use crate::id::ConnId;
@@ -23,8 +23,8 @@ impl<C, R: Role> Machine<C, R> {
         let now = self.advance(now);
         // Fast path, inlined: returning a lease through memory costs as much as taking it.
         if let Some(index) = self.next_idle()
-            && self.slots.expiry(index, now).is_none()
-            && let Some(lease) = self.lease(index, now)
+            && self.expiry(index, now).is_none()
+            && let Some(lease) = self.lease(index, true, now)
         {
             return self.ready(lease, now);
         }
@@ -45,10 +45,13 @@ impl<C, R: Role> Machine<C, R> {
         if self.closed {
             return self.refused(Refusal::PoolClosed);
         }
+        if self.acquirer == Acquirer::Peer {
+            return self.refused(Refusal::PeerAcquires);
+        }
         while let Some(index) = self.next_idle() {
-            if let Some(reason) = self.slots.expiry(index, now) {
+            if let Some(reason) = self.expiry(index, now) {
                 self.close_one(index, reason);
-            } else if let Some(lease) = self.lease(index, now) {
+            } else if let Some(lease) = self.lease(index, true, now) {
                 return self.ready(lease, now);
             }
         }
@@ -66,7 +69,8 @@ impl<C, R: Role> Machine<C, R> {
     ///
     /// The end that makes the ids refuses an id that no live connection has. The other end queues,
     /// because the connection may still come. Both refuse the last 256 ids that have ended, with the
-    /// reason of their end.
+    /// reason of their end, and the id of a connection that this end has acquired itself
+    /// ([`Refusal::AcquiredHere`]).
     /// A queued caller collects or cancels as for [`acquire`](Self::acquire).
     #[inline]
     pub fn acquire_by_id(&mut self, now: Instant, id: ConnId) -> Acquired<C> {
@@ -74,8 +78,8 @@ impl<C, R: Role> Machine<C, R> {
         // Fast path, inlined as in `acquire`.
         if let Some(index) = self.ids.find(id)
             && self.takeable_by_id(index)
-            && self.slots.expiry(index, now).is_none()
-            && let Some(lease) = self.lease(index, now)
+            && self.expiry(index, now).is_none()
+            && let Some(lease) = self.lease(index, false, now)
         {
             return self.ready(lease, now);
         }
@@ -99,11 +103,14 @@ impl<C, R: Role> Machine<C, R> {
             };
         };
         if self.takeable_by_id(index)
-            && let Some(reason) = self.slots.expiry(index, now)
+            && let Some(reason) = self.expiry(index, now)
         {
             self.close_one(index, reason);
             self.dispatch(now);
             return self.refused(Refusal::Gone { id, reason });
+        }
+        if self.was_acquired(index) {
+            return self.refused(Refusal::AcquiredHere { id });
         }
         self.enqueue(Request::Id(id), false, now)
     }
@@ -111,7 +118,7 @@ impl<C, R: Role> Machine<C, R> {
     #[inline]
     fn ready(&mut self, lease: Lease<C>, now: Instant) -> Acquired<C> {
         self.totals.served_at_once += 1;
-        if self.idle() == 0 {
+        if self.slots.len(State::Idle) == 0 {
             self.role.missed();
         }
         self.dispatch(now);
@@ -125,7 +132,7 @@ impl<C, R: Role> Machine<C, R> {
         let now = self.advance(now);
         let refusal = if self.closed {
             Some(Refusal::PoolClosed)
-        } else if self.slots.len(State::Idle) >= ready {
+        } else if self.idle() >= ready {
             return Stock::Ready;
         } else if ready > self.role.max_capacity() {
             let capacity = self.role.max_capacity();
@@ -168,15 +175,18 @@ impl<C, R: Role> Machine<C, R> {
                     return Collected::Refused(refusal);
                 }
             };
-            if let Some(reason) = self.slots.expiry(index, now) {
+            if let Some(reason) = self.expiry(index, now) {
                 self.close_one(index, reason);
                 self.dispatch(now);
                 continue;
             }
-            let lease = self.lease(index, now);
+            let any = self.waiters.get(waiter).is_some_and(|waiter| waiter.request == Request::Any);
+            let lease = self.lease(index, any, now);
             let ended = self.waiters.remove(waiter);
             // A waiter for any connection was counted as a miss when it began to wait.
-            if self.idle() == 0 && ended.is_some_and(|ended| ended.request != Request::Any) {
+            if self.slots.len(State::Idle) == 0
+                && ended.is_some_and(|ended| ended.request != Request::Any)
+            {
                 self.role.missed();
             }
             self.totals.served_after_waiting += 1;
@@ -219,9 +229,7 @@ impl<C, R: Role> Machine<C, R> {
         }
         Some(match waiter.request {
             Request::Any => R::wait_reason(self),
-            Request::Stock(wanted) => {
-                WaitReason::Stock { idle: self.slots.len(State::Idle), wanted }
-            }
+            Request::Stock(wanted) => WaitReason::Stock { idle: self.idle(), wanted },
             Request::Id(id) => match self.ids.find(id).and_then(|index| self.state(index)) {
                 None => WaitReason::IdNotSeen,
                 Some(State::Dialing | State::Handshaking | State::Admitted) => {
@@ -257,22 +265,56 @@ impl<C, R: Role> Machine<C, R> {
         }
     }
 
-    /// Leases a connection to the caller.
+    /// Leases a connection to a caller who has asked for `any`, or for its id.
     #[inline]
-    fn lease(&mut self, index: u32, now: Instant) -> Option<Lease<C>> {
+    fn lease(&mut self, index: u32, any: bool, now: Instant) -> Option<Lease<C>> {
         let token = self.slots.token(index)?;
         self.enter(index, State::Leased, now);
         let slot = self.slots.get_mut(index)?;
         slot.waiter = NO_WAITER;
+        slot.acquired = any;
+        let is_news = any || slot.claimed.is_none();
         self.totals.leases += 1;
         self.totals.reused += u64::from(slot.used);
         if core::mem::take(&mut slot.doubted) {
             self.role.doubt_refuted();
         }
-        Some(Lease { token, id: slot.id?, connection: slot.connection.take()? })
+        let lease = Lease { token, id: slot.id?, connection: slot.connection.take()? };
+        if self.acquirer == Acquirer::Both && is_news {
+            self.note_acquired(index, any);
+        }
+        Some(lease)
+    }
+
+    /// Takes note that one of the ends has acquired a connection without being told its id.
+    #[inline(never)]
+    fn note_acquired(&mut self, index: u32, here: bool) {
+        if self.is_ours(index) == here {
+            R::acquired(self, index, here);
+        }
+    }
+
+    /// Takes note that the peer has begun to use a connection.
+    pub(super) fn acquired_by_peer(&mut self, index: u32) {
+        if self.acquirer == Acquirer::Both {
+            self.note_acquired(index, false);
+        }
+    }
+
+    /// Whether a caller here has a connection, or is about to get it, without having asked for its id,
+    /// so that the peer's user cannot have it too.
+    fn was_acquired(&self, index: u32) -> bool {
+        let Some(slot) = self.slots.get(index).filter(|_| self.peer_claims) else { return false };
+        match slot.state {
+            State::Leased => slot.acquired,
+            State::Granted => self.waiters.request(slot.waiter) == Some(Request::Any),
+            _ => false,
+        }
     }
 
     fn takeable_by_id(&self, index: u32) -> bool {
-        matches!(self.state(index), Some(State::Idle | State::Claimed | State::Finished))
+        use State::{Claimed, Finished, Idle, Reserved};
+
+        matches!(self.state(index), Some(Idle | Reserved | Claimed | Finished))
     }
 }

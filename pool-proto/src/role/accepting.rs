@@ -4,6 +4,8 @@
 //! nothing from the stock. [`Server::admit`] gives it a place in the stock, after the handshake: by
 //! then its certificate, or at least that it speaks TLS, is proven.
 
+mod sharing;
+
 use core::net::IpAddr;
 use core::time::Duration;
 
@@ -12,7 +14,7 @@ use super::max_claimed;
 use super::sources::{Peer, Sources};
 use crate::allow::AllowList;
 use crate::answer::WaitReason;
-use crate::config::ServerConfig;
+use crate::config::{Acquirer, ServerConfig};
 use crate::error::{Refusal, Rejected};
 use crate::event::{CloseReason, Token};
 use crate::id::ConnId;
@@ -51,10 +53,10 @@ const REPLACEABLE: Duration = Duration::from_secs(1);
 
 /// The states in which an eviction makes room within the capacity. Claimed connections are not
 /// counted there, so evicting one would not make room.
-const SUPPLY: [State; 2] = [State::Idle, State::Resting];
+const SUPPLY: [State; 3] = [State::Idle, State::Reserved, State::Resting];
 
 /// The states in which an eviction makes room within the limit on all connections.
-const POOLED: [State; 3] = [State::Idle, State::Resting, State::Claimed];
+const POOLED: [State; 4] = [State::Idle, State::Reserved, State::Resting, State::Claimed];
 
 /// The states of a handshake whose peer may turn out to be anybody.
 const UNPROVEN: [State; 2] = [State::Accepted, State::Handshaking];
@@ -194,8 +196,13 @@ impl<C> Server<C> {
             }
             self.close_one(victim, reason);
         }
+        let servers = match self.acquirer {
+            Acquirer::Both => Some(self.next_is_ours(source)),
+            _ => None,
+        };
+        let id = self.issue_id(index, servers).ok_or(full)?;
         self.enter(index, State::Admitted, now);
-        self.issue_id(index).ok_or(full)
+        Ok(id)
     }
 
     const fn count_rejected(&mut self, rejected: Rejected) {
@@ -217,7 +224,8 @@ impl<C> Server<C> {
         let role = &self.role;
         let held = role.sources.pooled_count(peer);
         if held >= role.max_per_source {
-            return Err(Rejected::SourceFull { source_address, limit: role.max_per_source });
+            let full = Rejected::SourceFull { source_address, limit: role.max_per_source };
+            return self.yielded_to(peer).map(Some).ok_or(full);
         }
         // The supply exceeds the capacity only while connections that were put back for waiters are
         // being drained. Then the end of one would not make room.
@@ -255,7 +263,7 @@ impl<C> Server<C> {
         let evicted =
             heavier.find_map(|source| oldest(source, &|slot| states.contains(&slot.state)));
         let evicted = evicted.map(|victim| (victim, CloseReason::Evicted));
-        evicted.or_else(|| {
+        evicted.or_else(|| self.yielded_to(peer)).or_else(|| {
             let own = sources.number(peer).filter(|own| sources.may_replace(*own, now))?;
             let replaceable =
                 |slot: &Slot<C>| SUPPLY.contains(&slot.state) && slot.since + REPLACEABLE <= now;
@@ -291,7 +299,13 @@ const fn is_outside(state: State) -> bool {
     matches!(state, State::Accepted | State::Handshaking | State::Leased | State::Finished)
 }
 
+/// Whether connections in this state are part of the stock that two ends share.
+const fn is_stock(state: State) -> bool {
+    !is_outside(state) && !matches!(state, State::Claimed)
+}
+
 impl Hooks for Accepting {
+    const IS_SERVER: bool = true;
     const LAST_STEP: State = State::Admitted;
 
     fn unproven<C>(server: &Server<C>) -> u32 {
@@ -317,6 +331,9 @@ impl Hooks for Accepting {
             (true, false) => sources.add_pooled(source, &mut server.slots, index),
             _ => {}
         }
+        if server.acquirer == Acquirer::Both && is_stock(from) != is_stock(to) {
+            server.count_stock(index, is_stock(to));
+        }
     }
 
     fn ending<C>(server: &mut Server<C>, index: u32, _reason: CloseReason) {
@@ -330,7 +347,14 @@ impl Hooks for Accepting {
         if !is_outside(state) {
             server.role.sources.remove_pooled(source, &mut server.slots, index);
         }
+        if server.acquirer == Acquirer::Both && is_stock(state) {
+            server.count_stock(index, false);
+        }
         server.role.sources.connection_ended(source);
+    }
+
+    fn acquired<C>(server: &mut Server<C>, index: u32, here: bool) {
+        server.count_acquired(index, here);
     }
 
     fn surplus_claim<C>(server: &Server<C>, state: State) -> Option<u32> {
@@ -353,6 +377,7 @@ impl Hooks for Accepting {
     fn wait_reason<C>(server: &Server<C>) -> WaitReason {
         let claimed = server.slots.len(State::Claimed) + server.slots.len(State::Finished);
         match (server.handshaking(), claimed) {
+            (0, _) if server.idle() > 0 => WaitReason::Reserved { reserved: server.idle() },
             (0, 0) => WaitReason::NoPeer,
             (0, claimed) => WaitReason::Claimed { claimed },
             (in_flight, _) => WaitReason::Handshaking { in_flight },

@@ -16,11 +16,15 @@
 //! are short while a caller waits.
 
 mod outcomes;
+mod sharing;
 
 use core::time::Duration;
 
+pub(crate) use sharing::YIELDING;
+
 use super::hooks::Hooks;
 use super::max_claimed;
+use super::share::Share;
 use crate::answer::WaitReason;
 use crate::backoff::Backoff;
 use crate::config::ClientConfig;
@@ -86,6 +90,10 @@ pub struct Dialing {
     pub(crate) created: u32,
     /// The lowest number of idle connections since the last round.
     pub(crate) lowest_idle: u32,
+    /// The last acquires of both ends, where both acquire.
+    pub(crate) share: Share,
+    /// When a connection was given up last because the peer had none.
+    pub(crate) yielded_at: Instant,
     /// Dials that the round may still begin, under [`Tuning::NodePass`].
     pub(crate) quota: u32,
 }
@@ -120,6 +128,8 @@ impl<C> Client<C> {
             next_round: None,
             created: 0,
             lowest_idle: 0,
+            share: Share::default(),
+            yielded_at: now,
             quota: 0,
         };
         let mut client =
@@ -152,13 +162,13 @@ impl<C> Client<C> {
     }
 
     fn begin_round(&mut self, now: Instant) {
-        let idle = self.slots.len(State::Idle);
-        let supply = self.supply();
+        let (idle, spare) = (self.idle(), self.spare());
+        let (supply, aim) = (self.supply(), self.aim());
         let role = &mut self.role;
         match role.tuner.tuning() {
             Tuning::NodePass => {
                 role.tuner.begin_round(idle);
-                role.quota = role.tuner.capacity().saturating_sub(supply);
+                role.quota = aim.saturating_sub(supply);
                 role.next_round = Some(now.after(role.tuner.period()));
             }
             Tuning::Demand => {
@@ -167,7 +177,7 @@ impl<C> Client<C> {
                 if let Some(ready) = self.waiters.largest_stock() {
                     role.tuner.require(ready);
                 }
-                role.lowest_idle = idle;
+                role.lowest_idle = spare;
                 role.next_round = None;
             }
         }
@@ -186,7 +196,7 @@ impl<C> Client<C> {
         let Some(key) = self.slots.insert(State::Dialing, self.role.epoch, now) else {
             return false;
         };
-        self.issue_id(key.index);
+        self.issue_id(key.index, None);
         self.totals.dials += 1;
         self.role.quota = self.role.quota.saturating_sub(1);
         self.actions.push_back(Action::Dial { token: Token(key) });
@@ -217,9 +227,10 @@ impl<C> Client<C> {
             (None, None) => u32::MAX,
             (Some(ceiling), None) => ceiling.max(self.established()).saturating_add(role.allowance),
             (Some(ceiling), Some(_)) if !role.is_down() => ceiling,
+            (None, Some(_)) if !role.is_down() => self.plenty(),
             (_, Some(_)) => return,
         };
-        let limit = limit.min(role.tuner.capacity());
+        let limit = limit.min(self.aim());
         let before = self.in_flight();
         while self.supply() < limit
             && self.in_flight() < max_dials
@@ -266,12 +277,13 @@ impl Dialing {
 }
 
 impl Hooks for Dialing {
+    const IS_SERVER: bool = false;
     const LAST_STEP: State = State::Handshaking;
 
     fn refill<C>(client: &mut Client<C>, now: Instant) {
-        let idle = client.slots.len(State::Idle);
+        let spare = client.spare();
         let role = &mut client.role;
-        role.lowest_idle = role.lowest_idle.min(idle);
+        role.lowest_idle = role.lowest_idle.min(spare);
         let paced = role.tuner.tuning() == Tuning::NodePass;
         if !paced && role.next_round.is_none() && role.tuner.capacity() > role.tuner.min_capacity()
         {
@@ -280,7 +292,10 @@ impl Hooks for Dialing {
         if role.retry_at.is_some() {
             client.hurry(now);
         }
-        if client.supply() < client.role.tuner.capacity() {
+        if client.yields_at() <= now {
+            client.yield_one(now);
+        }
+        if client.supply() < client.aim() {
             client.dial_missing(now);
         }
     }
@@ -304,7 +319,8 @@ impl Hooks for Dialing {
             return Instant::NEVER;
         }
         let retry_at = client.role.retry_at.unwrap_or(Instant::NEVER);
-        retry_at.min(client.role.next_round.unwrap_or(Instant::NEVER))
+        let next_round = client.role.next_round.unwrap_or(Instant::NEVER);
+        retry_at.min(next_round).min(client.yields_at())
     }
 
     #[inline]
@@ -347,6 +363,10 @@ impl Hooks for Dialing {
         }
     }
 
+    fn acquired<C>(client: &mut Client<C>, _index: u32, here: bool) {
+        client.count_acquired(here);
+    }
+
     fn doubt_refuted(&mut self) {
         self.not_turned_away();
     }
@@ -367,8 +387,9 @@ impl Hooks for Dialing {
     }
 
     fn came_in<C>(client: &mut Client<C>, now: Instant) {
+        client.pace_beyond_plenty(now);
         // It may have come in the place of an old one, which may have been used and be young again.
-        let (tuner, idle) = (&client.role.tuner, client.idle());
+        let (tuner, idle) = (&client.role.tuner, client.slots.len(State::Idle));
         let replaced = client.established() > tuner.capacity() && idle > tuner.min_capacity();
         if replaced && let Some(oldest) = client.oldest_ageing(now) {
             client.close_one(oldest, CloseReason::IdleTimeout);
@@ -429,6 +450,8 @@ impl Hooks for Dialing {
             WaitReason::Full { held: client.held() }
         } else if client.role.tuner.tuning() == Tuning::NodePass {
             WaitReason::NextRound
+        } else if client.idle() > 0 {
+            WaitReason::Reserved { reserved: client.idle() }
         } else {
             WaitReason::Returning { returning: client.supply() }
         }

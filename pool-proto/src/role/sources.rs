@@ -9,6 +9,7 @@ use hashbrown::{HashMap, HashSet};
 
 use crate::entropy::{Entropy, Use};
 use crate::keyed::TableKey;
+use crate::role::share::{Parts, Share};
 use crate::slab::{List, Slab};
 use crate::slots::Slots;
 use crate::time::Instant;
@@ -62,6 +63,10 @@ pub(crate) struct Source {
     /// Its pooled connections: all that are past their handshakes, but neither leased nor finished;
     /// oldest entry first.
     pub(crate) pooled: List<2>,
+    /// Its connections that are ready or become so, by the end that may acquire them, and the last
+    /// acquires of both, where both acquire.
+    pub(crate) stock: Parts,
+    pub(crate) share: Share,
     /// The number of its unproven handshakes.
     pub(crate) handshakes: u32,
     /// Whether a peer has proven itself from there.
@@ -166,6 +171,8 @@ impl Sources {
         let source = Source {
             peer,
             pooled: List::new(),
+            stock: Parts::default(),
+            share: Share::default(),
             handshakes: 0,
             known: self.known.contains(&peer),
             live: 0,

@@ -229,6 +229,15 @@ impl<R: TestRole> Harness<R> {
         self.event(Event::Readable { token });
     }
 
+    /// Takes the connection with this id, which is there.
+    #[track_caller]
+    pub fn take_by_id(&mut self, id: ConnId) -> Lease<u32> {
+        match self.acquire_by_id(id) {
+            Acquired::Ready(lease) => lease,
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// Answers the oldest check.
     pub fn checked(&mut self, result: CheckResult) -> Token {
         let (token, connection, _) = self.checks.remove(0);

@@ -8,8 +8,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use pool_proto::{
-    ClientConfig, ConfigError, IdExchange, IdFormat, Instant, ServerConfig, State, TakeOrder,
-    Tuning,
+    Acquirer, ClientConfig, ConfigError, ConnId, IdExchange, IdFormat, Instant, ServerConfig,
+    State, TakeOrder, Tuning,
 };
 
 /// Which end of a connection a machine is at.
@@ -40,6 +40,7 @@ pub struct Setup {
     pub max_waiters: u32,
     /// `None`: the default of the role.
     pub take_order: Option<TakeOrder>,
+    pub acquirer: Acquirer,
     pub handshake_timeout: Duration,
     pub idle_timeout: Option<Duration>,
     pub max_lifetime: Option<Duration>,
@@ -86,6 +87,7 @@ macro_rules! common {
             .reuse_delay($setup.reuse_delay)
             .drain_timeout($setup.drain_timeout)
             .control_connection($setup.control_connection)
+            .acquirer($setup.acquirer)
     };
 }
 
@@ -131,6 +133,7 @@ impl Setup {
         reuse_delay: Duration::ZERO,
         drain_timeout: seconds(1),
         control_connection: false,
+        acquirer: Acquirer::Either,
         ids: IdExchange::Wire(IdFormat::Hex8),
         tuning: Tuning::Demand,
         interval: (Duration::from_millis(100), seconds(1)),
@@ -169,6 +172,7 @@ impl Setup {
         reuse_delay: Duration,
         drain_timeout: Duration,
         control_connection: bool,
+        acquirer: Acquirer,
         ids: IdExchange,
         tuning: Tuning,
         max_dials: u32,
@@ -219,8 +223,19 @@ impl Setup {
             [(2000, 8000), (1000, 1000), (100, 1000), (50, 450)][pick(&[0, 1, 2, 3]) as usize];
         let ms = |millis: u32| Duration::from_millis(millis.into());
         let optional = |millis: u32| (millis > 0).then(|| ms(millis));
-        // In one of 16 setups there is a control connection, which the naive pool does not know.
-        let seed = pick(&[1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 0]);
+        // In a quarter of the setups there is a control connection, or an end that may not acquire
+        // everything. The naive pool does not know these. (One byte says it all, so that old inputs of
+        // fuzzers keep their meaning.)
+        let (seed, acquirer) = match pick(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]) {
+            usual @ 0..8 => (usual + 1, Acquirer::Either),
+            usual @ 8..11 => (usual - 7, Acquirer::Either),
+            11 => (4, Acquirer::ThisEnd),
+            both @ (12 | 13) if max > 1 => (both - 7, Acquirer::Both),
+            14 => (7, Acquirer::Peer),
+            15 => (0, Acquirer::Either),
+            _ => (1, Acquirer::Either),
+        };
+        let needs_ids = matches!(acquirer, Acquirer::Both | Acquirer::Peer);
         Self {
             seed: seed.into(),
             capacity: (min, max),
@@ -237,7 +252,11 @@ impl Setup {
             reuse_delay: ms(pick(&[0, 500, 2000])),
             drain_timeout: ms(pick(&[1000, 20_000])),
             control_connection: seed == 0,
-            ids: if pick(&[1, 1, 0]) == 1 { IdExchange::default() } else { IdExchange::None },
+            acquirer,
+            ids: match pick(&[1, 1, 0]) {
+                0 if !needs_ids => IdExchange::None,
+                _ => IdExchange::default(),
+            },
             tuning: [Tuning::Demand, Tuning::NodePass][pick(&[0, 1]) as usize],
             interval: (ms(interval.0), ms(interval.1)),
             max_dials: pick(&[32, 1, 2, 3]),
@@ -266,6 +285,19 @@ impl Setup {
 
     pub const fn ids_exchanged(&self) -> bool {
         matches!(self.ids, IdExchange::Wire(_))
+    }
+
+    /// Whether this end may acquire the connection with this id without being told of it, and end it.
+    /// Where both ends acquire, an id whose text begins with a digit below 8 is the server's.
+    pub fn owns(&self, side: Side, id: ConnId) -> bool {
+        match self.acquirer {
+            Acquirer::Either | Acquirer::ThisEnd => true,
+            Acquirer::Peer => false,
+            Acquirer::Both => {
+                let servers = id.to_string().starts_with(|first: char| ('0'..'8').contains(&first));
+                servers == (side == Side::Server)
+            }
+        }
     }
 
     /// The most connections of one source.

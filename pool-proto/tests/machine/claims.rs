@@ -207,9 +207,9 @@ fn a_lease_rejected_as_closed_is_there_for_its_id() {
 fn a_waiter_for_the_id_gets_a_connection_that_ends_without_data() {
     let mut pool = server(|config| config);
     let peer = pool.join("10.0.0.1");
-    let lease = pool.take();
+    pool.readable(peer.token);
     let waiter = pool.queue_by_id(peer.id);
-    pool.reject(lease, CheckResult::Closed);
+    pool.checked(CheckResult::Closed);
     assert_eq!(pool.collect_lease(waiter).token, peer.token);
 }
 

@@ -8,6 +8,7 @@
     reason = "a panic is how a test fails"
 )]
 
+mod acquirer;
 mod arrivals;
 mod backoff;
 mod claims;

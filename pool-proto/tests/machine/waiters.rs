@@ -105,7 +105,7 @@ fn on_a_server_an_unknown_id_is_refused_at_once() {
 fn a_connection_in_use_can_be_waited_for_by_id_and_comes_drained() {
     let mut pool = client(1, 1);
     pool.fill();
-    let lease = pool.take();
+    let lease = pool.take_by_id(id(1));
     let (token, id) = (lease.token, lease.id);
     pool.fill();
     let waiters = [pool.queue_by_id(id), pool.queue_by_id(id)];
@@ -341,8 +341,8 @@ fn waiting_for_stock_raises_the_capacity_of_a_client() {
 #[test]
 fn when_the_listener_ends_only_waiters_by_id_go_on_waiting() {
     let mut pool = server(4);
-    pool.join("10.0.0.1");
-    let lease = pool.take();
+    let peer = pool.join("10.0.0.1");
+    let lease = pool.take_by_id(peer.id);
     let waiters = [pool.queue(), stock(&mut pool, 2)];
     let by_id = pool.queue_by_id(lease.id);
     pool.event(Event::AcceptEnded);

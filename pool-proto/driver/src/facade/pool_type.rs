@@ -41,12 +41,16 @@ macro_rules! __pool_type {
                 self.0.put(stream)
             }
 
-            /// Closes the idle connections and returns their number. All others are left alone.
+            /// Closes the idle connections that are this end's to acquire, and returns their number. All
+            /// others are left alone.
             ///
-            /// Call it at the end that acquires any connection. At the other end it may close one that
-            /// the peer has acquired a moment ago: the peer's data has not arrived yet. A client takes a
-            /// server that cleans connections less than a second old for a full one, and dials less for a
-            /// moment.
+            /// By default these are all idle ones. Then call it at the end that acquires any connection: at
+            /// the other end it may close one that the peer has acquired a moment ago, whose data has not
+            /// arrived yet. Where [`acquirer`](crate::pool_proto::Acquirer) says that only the peer
+            /// acquires, it closes none.
+            ///
+            /// A client takes a server that cleans connections less than a second old for a full one, and
+            /// dials less for a moment.
             pub fn clean(&self) -> u32 {
                 self.0.clean()
             }
@@ -77,7 +81,7 @@ macro_rules! __pool_type {
                 self.0.is_ready()
             }
 
-            /// Returns the number of idle connections.
+            /// Returns the number of idle connections, for either end.
             #[must_use]
             pub fn idle(&self) -> u32 {
                 self.0.idle()

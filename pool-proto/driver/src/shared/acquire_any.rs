@@ -26,7 +26,10 @@ impl RoundRobin {
         let start = self.0.fetch_add(1, Ordering::Relaxed) % pools.len().max(1);
         pools.rotate_left(start);
         // A stable sort keeps the turn among pools that can serve at once.
-        pools.sort_by_cached_key(|(_, pool)| pool.stats().idle == 0);
+        pools.sort_by_cached_key(|(_, pool)| {
+            let stats = pool.stats();
+            stats.idle == stats.reserved
+        });
         AcquireAny(pools.into_iter().map(|(index, pool)| (index, Some(pool.acquire()))).collect())
     }
 }

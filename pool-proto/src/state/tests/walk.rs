@@ -11,8 +11,8 @@ use alloc::vec::Vec;
 use super::{CLOSED, NEW, name};
 use crate::state::{EDGES, Edge};
 use crate::{
-    Accepting, Acquired, Action, CheckResult, Client, ClientConfig, Collected, ConnId, Event,
-    HandshakeFailure, Instant, Lease, Machine, Role, Server, ServerConfig, TakeOrder, Token,
+    Accepting, Acquired, Acquirer, Action, CheckResult, Client, ClientConfig, Collected, ConnId,
+    Event, HandshakeFailure, Instant, Lease, Machine, Role, Server, ServerConfig, TakeOrder, Token,
     WaiterId,
 };
 
@@ -78,6 +78,12 @@ impl<R: Role> Walk<R> {
                 if early == 2 {
                     self.event(Event::Readable { token });
                 }
+                if early == 3 {
+                    // The peer's user has acquired it already.
+                    let id = self.ids.last().copied().unwrap_or(ConnId::ZERO);
+                    let answer = self.machine.acquire_by_id(self.now, id);
+                    self.acquired(answer);
+                }
                 self.event(Event::Established { token, connection: (), id });
             }
         }
@@ -88,7 +94,7 @@ impl<R: Role> Walk<R> {
             match action {
                 Action::Dial { token } if self.random.u8(0..4) > 0 => {
                     self.event(Event::Dialed { token });
-                    let id = ConnId::from_bytes(self.dials.to_be_bytes());
+                    let id = ConnId::from_bytes(self.dials.to_le_bytes());
                     self.dials += 1;
                     self.ids.push(id);
                     self.handshake(token, Some(id));
@@ -169,6 +175,12 @@ impl<R: Role> Walk<R> {
                 self.now = self.now + Duration::from_millis(self.random.u64(0..3_000));
                 self.machine.handle_timeout(self.now);
             }
+            // Whoever has acquired it by its id is not alone.
+            22.. if !self.leases.is_empty() => {
+                let id = self.leases[self.random.usize(0..self.leases.len())].id;
+                let answer = self.machine.acquire_by_id(self.now, id);
+                self.acquired(answer);
+            }
             21 if self.random.u8(0..8) == 0 => _ = self.machine.flush(self.now),
             _ => {}
         }
@@ -204,13 +216,15 @@ fn named(edges: &[Edge]) -> BTreeSet<(String, String)> {
 
 #[test]
 fn random_walks_take_every_edge_of_the_table() {
-    for seed in 0..40 {
+    for seed in 0..80 {
+        let acquirer = if seed % 3 == 2 { Acquirer::Both } else { Acquirer::Either };
         let delay = Duration::from_millis(if seed % 2 == 0 { 0 } else { 10 });
         let order = if seed % 4 < 2 { TakeOrder::OldestFirst } else { TakeOrder::NewestFirst };
         let client = ClientConfig::builder()
             .capacity(2..=6)
             .reuse_delay(delay)
             .take_order(order)
+            .acquirer(acquirer)
             .control_connection(true)
             .backoff(Duration::from_millis(1), Duration::from_millis(1))
             .seed(seed);
@@ -219,10 +233,11 @@ fn random_walks_take_every_edge_of_the_table() {
             .capacity(6)
             .reuse_delay(delay)
             .take_order(order)
+            .acquirer(acquirer)
             .control_connection(true)
             .seed(seed);
         let mut server = Walk::new(Server::new(&server.build().unwrap(), Instant::EPOCH), seed);
-        for _ in 0..1_000 {
+        for _ in 0..2_000 {
             client.step();
             if server.random.u8(0..3) == 0 {
                 let peer = IpAddr::from([10, 0, 0, server.random.u8(..)]);
@@ -231,5 +246,7 @@ fn random_walks_take_every_edge_of_the_table() {
             server.step();
         }
     }
-    assert_eq!(edges_taken(), named(EDGES));
+    let (taken, table) = (edges_taken(), named(EDGES));
+    let difference: Vec<_> = taken.symmetric_difference(&table).collect();
+    assert!(difference.is_empty(), "{difference:?}");
 }

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use pool_proto::{
-    CheckResult, ConnId, Event, IdExchange, IdFormat, Instant, MAX_CONNECTIONS, MAX_HANDSHAKES,
-    TakeOrder, Tuning,
+    Acquirer, CheckResult, ConnId, Event, IdExchange, IdFormat, Instant, MAX_CONNECTIONS,
+    MAX_HANDSHAKES, TakeOrder, Tuning,
 };
 
 use super::choices::Choices;
@@ -87,7 +87,7 @@ fn instant(choices: &mut Choices<'_>) -> Instant {
 
 /// Any settings.
 fn settings(choices: &mut Choices<'_>) -> Setup {
-    Setup {
+    let mut setup = Setup {
         seed: 1,
         max_connections: number(choices),
         max_waiters: number(choices),
@@ -126,7 +126,16 @@ fn settings(choices: &mut Choices<'_>) -> Setup {
         listed: false,
         first_byte_timeout: span(choices),
         certificates: choices.flag(),
-    }
+        acquirer: Acquirer::Either,
+    };
+    // From another setting, so that old inputs keep their meaning.
+    setup.acquirer = match setup.max_waiters % 8 {
+        5 => Acquirer::ThisEnd,
+        6 => Acquirer::Peer,
+        7 => Acquirer::Both,
+        _ => Acquirer::Either,
+    };
+    setup
 }
 
 // --- what the documentation says ----------------------------------------------------------------
@@ -145,7 +154,10 @@ fn is_sound(setup: &Setup) -> bool {
 fn client_is_sound(setup: &Setup) -> bool {
     let (low, high) = setup.capacity;
     let ranges = [setup.interval, setup.backoff];
+    let needs_ids = matches!(setup.acquirer, Acquirer::Both | Acquirer::Peer);
     is_sound(setup)
+        && (!needs_ids || setup.ids_exchanged())
+        && is_enough_for_both(setup)
         && 0 < low
         && low <= high
         && high <= setup.max_connections
@@ -155,8 +167,14 @@ fn client_is_sound(setup: &Setup) -> bool {
         && ranges.into_iter().all(|(_, high)| high <= LONGEST)
 }
 
+/// Two ends that both acquire have at least one connection each.
+fn is_enough_for_both(setup: &Setup) -> bool {
+    setup.acquirer != Acquirer::Both || setup.capacity.1 > 1
+}
+
 fn server_is_sound(setup: &Setup) -> bool {
     is_sound(setup)
+        && is_enough_for_both(setup)
         && (1..=setup.max_connections).contains(&setup.capacity.1)
         && (1..=MAX_HANDSHAKES).contains(&setup.max_handshakes)
         && setup.max_per_source != Some(0)

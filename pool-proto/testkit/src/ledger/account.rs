@@ -208,8 +208,10 @@ impl Ledger {
                 Ok(())
             }
             (_, Answer::Count(count)) => {
-                let whole =
-                    if matches!(call, Call::Clean) { self.before.idle } else { self.step.lived };
+                let whole = match call {
+                    Call::Clean => self.before.idle - self.before.reserved,
+                    _ => self.step.lived,
+                };
                 ensure!(
                     *count == whole,
                     "8: clean and flush end all",

@@ -60,6 +60,7 @@ impl Ledger {
             ("silent", totals.silent, ended(CloseReason::Silent)),
             ("handshakes evicted", totals.handshakes_evicted, ended(CloseReason::HandshakeEvicted)),
             ("replaced", totals.replaced, ended(CloseReason::Replaced)),
+            ("yielded", totals.yielded, ended(CloseReason::Yielded)),
             ("handshake timeouts", totals.handshake_timeouts, ended(CloseReason::HandshakeTimeout)),
             ("duplicate ids", totals.duplicate_ids, ended(CloseReason::DuplicateId)),
             ("closed by the peer", totals.peer_closed, ended(CloseReason::PeerClosed)),
@@ -85,7 +86,7 @@ impl Ledger {
         let mut counts = [0u32; State::ALL.len()];
         let mut first_due = NEVER;
         let mut moved: Option<(State, State)> = None;
-        let (setup, seen, large) = (self.setup, self.seen, self.large);
+        let (setup, side, seen, large) = (self.setup, self.side, self.seen, self.large);
         for life in self.lives.iter_mut() {
             let token = life.token;
             let Some(state) = pool.state_of(token) else {
@@ -104,21 +105,35 @@ impl Ledger {
                 (life.state, life.since) = (state, seen);
             }
             counts[state as usize] += 1;
-            let ready = matches!(state, State::Idle | State::Claimed | State::Finished);
+            let ready =
+                matches!(state, State::Idle | State::Reserved | State::Claimed | State::Finished);
+            let owned = life.id.is_none_or(|id| setup.owns(side, id));
+            let right = match state {
+                State::Idle => owned,
+                State::Reserved => !owned,
+                _ => true,
+            };
+            ensure!(
+                right,
+                "4: each ready connection has its acquirer",
+                "{:?} is {state:?}",
+                life.id
+            );
             ensure!(
                 !ready || life.id.is_none_or(|id| !self.waiting.wants(id)),
                 "5: nobody waits for an id that is there",
                 "{:?} is {state:?}",
                 life.id
             );
-            let end = setup.end_of(life.established, state);
+            let end = setup.end_of(life.established, state).filter(|_| owned);
             let due = setup.period(state).map(|period| life.since + period);
             first_due = end.into_iter().chain(due).fold(first_due, Instant::min);
         }
         ensure!(moved.is_none(), "1: only edges that there are", "{:?}: {moved:?}", self.side);
         let count = |state: State| counts[state as usize];
         for (name, counted, told) in [
-            ("idle", count(State::Idle), stats.idle),
+            ("idle", count(State::Idle) + count(State::Reserved), stats.idle),
+            ("reserved", count(State::Reserved), stats.reserved),
             ("claimed", count(State::Claimed), stats.claimed),
             ("finished", count(State::Finished), stats.finished),
             ("leased", count(State::Leased) + count(State::Granted), stats.leased),
@@ -163,7 +178,8 @@ impl Ledger {
         );
         let overdue = |life: &Life| {
             let due = self.setup.period(life.state).map(|period| life.since + period);
-            let end = self.setup.end_of(life.established, life.state);
+            let owned = life.id.is_none_or(|id| self.setup.owns(self.side, id));
+            let end = self.setup.end_of(life.established, life.state).filter(|_| owned);
             due.into_iter().chain(end).any(|due| due <= self.seen)
         };
         if !self.large {
@@ -207,7 +223,16 @@ impl Ledger {
     /// 1: a connection ends for a reason that holds.
     pub(super) fn check_reason(&self, life: &Life, reason: CloseReason) -> Verdict {
         let due = self.setup.period(life.state).map(|period| life.since + period);
+        let age = matches!(
+            reason,
+            CloseReason::IdleTimeout
+                | CloseReason::Expired
+                | CloseReason::Cleaned
+                | CloseReason::Yielded
+        );
         let right = match reason {
+            // The peer may have acquired it, and the word be on its way.
+            _ if age && life.state == State::Reserved => false,
             _ if self.large => true,
             CloseReason::DialTimeout
             | CloseReason::Silent

@@ -1,9 +1,9 @@
 //! 4 and 5: leases, waiters, refusals.
 
-use pool_proto::{Action, ConnId, Lease, Refusal, State, Stats, WaiterId};
+use pool_proto::{Acquirer, Action, ConnId, Lease, Refusal, State, Stats, WaiterId};
 
 use super::lives::Holder;
-use super::{Ledger, Place, Want};
+use super::{Ledger, Life, Place, Want};
 use crate::call::{Did, Pool};
 use crate::violation::{Verdict, ensure};
 
@@ -13,6 +13,9 @@ impl Ledger {
         self.counts.leases += 1;
         self.check_lease(lease, want)?;
         self.lives.relocate(lease.token, Place::Leased);
+        if let Some(life) = self.lives.get_mut(lease.token) {
+            life.acquired = want == Want::Any;
+        }
         Ok(())
     }
 
@@ -41,9 +44,10 @@ impl Ledger {
         }
         ensure!(life.established.is_some(), "4: a lease is of an established connection", "{id}");
         let fits = match (want, life.state) {
-            (Want::Id(wanted), State::Idle | State::Claimed | State::Finished | State::Granted) => {
-                wanted == id
-            }
+            (
+                Want::Id(wanted),
+                State::Idle | State::Reserved | State::Claimed | State::Finished | State::Granted,
+            ) => wanted == id,
             // In one call, a waiter's connection may expire and another take its place.
             (Want::Any, State::Idle | State::Granted) => true,
             // With many connections, states are looked at now and then only.
@@ -52,10 +56,12 @@ impl Ledger {
             _ => false,
         };
         ensure!(fits, "4: a lease is what was asked for", "{want:?} got {id}, {:?}", life.state);
+        let owned = want != Want::Any || self.setup.owns(self.side, id);
+        ensure!(owned, "4: what is the peer's to acquire is taken by its id only", "{lease:?}");
         let control = self.setup.control_connection && want == Want::Any && id == ConnId::ZERO;
         ensure!(!control, "4: the control connection is taken by its id only", "{lease:?}");
         let age = life.established.map(|established| self.seen.since(established));
-        let most = self.setup.max_lifetime;
+        let most = self.setup.max_lifetime.filter(|_| self.setup.owns(self.side, id));
         let expired = most.is_some_and(|most| age.is_some_and(|age| age >= most));
         ensure!(!expired, "5: nothing expired is leased", "{age:?} old");
         let unused = life.state == State::Idle && !self.large;
@@ -81,6 +87,15 @@ impl Ledger {
             Refusal::UnknownId { id } | Refusal::Gone { id, .. } => {
                 want == Want::Id(id) && (late || has_ended(id))
             }
+            Refusal::AcquiredHere { id } => {
+                let life = self.ids.get(&id).and_then(|token| self.life(*token));
+                let acquired = |life: &Life| match life.state {
+                    State::Leased => life.acquired,
+                    state => state == State::Granted || self.large,
+                };
+                want == Want::Id(id) && life.is_some_and(acquired)
+            }
+            Refusal::PeerAcquires => self.setup.acquirer == Acquirer::Peer && want == Want::Any,
             Refusal::TooManyWaiters { limit } => {
                 limit == self.setup.max_waiters && self.waiting.open().len() >= limit as usize
             }
@@ -106,10 +121,11 @@ impl Ledger {
         ensure!(told == queued, "5: each waiter is one", "{told} for {queued}");
         let any = self.waiting.for_any();
         ensure!(
-            any == 0 || stats.idle == 0,
+            any == 0 || stats.idle == stats.reserved,
             "5: never a waiter and an idle connection",
-            "{any} wait, {} are idle",
-            stats.idle
+            "{any} wait, {} are idle, {} reserved",
+            stats.idle,
+            stats.reserved
         );
         let supply_ended = self.accept_ended && !self.closed;
         let supply = self.waiting.for_supply();

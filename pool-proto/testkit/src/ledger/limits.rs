@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pool_proto::{CloseReason, Event, HandshakeFailure, Rejected, State, Stats, Tuning};
+use pool_proto::{Acquirer, CloseReason, Event, HandshakeFailure, Rejected, State, Stats, Tuning};
 
 use super::connections::NEVER;
 use super::lives::Source;
@@ -20,7 +20,10 @@ impl Ledger {
         // A finished connection that is leased counts again: only then there may be more.
         let began = self.step.began;
         ensure!(!began || all <= most, "2: no more than max_connections", "{all} for {most}");
-        let (idle, most) = (stats.idle, setup.capacity.1);
+        // Where callers wait and all that is ready is the peer's, more is dialled.
+        let both = self.side == Side::Client && setup.acquirer == Acquirer::Both;
+        let most = if both { setup.max_connections } else { setup.capacity.1 };
+        let idle = stats.idle;
         ensure!(idle <= most, "2: stock within capacity", "{idle} for {most}");
         let ready = stats.handshaking - unproven + stats.idle;
         if self.side == Side::Server {
@@ -40,7 +43,13 @@ impl Ledger {
                 true => stats.idle,
                 false => u32::try_from(self.lives.iter().filter(old).count()).unwrap_or(u32::MAX),
             };
-            let most = stats.capacity.saturating_add(old);
+            let waiting = u32::try_from(self.waiting.for_any()).unwrap_or(u32::MAX);
+            let most = match (both, waiting) {
+                (false, _) => stats.capacity,
+                (true, 0) => stats.capacity.max(2),
+                (true, _) => stats.capacity.max(2).max(stats.reserved.saturating_add(waiting)),
+            };
+            let most = most.saturating_add(old);
             ensure!(supply <= most, "2: supply within capacity", "{supply} for {most}");
             let in_flight = stats.dialing + stats.handshaking;
             let most = if stats.failures_in_a_row > 0 { 1 } else { setup.max_dials };
@@ -80,8 +89,10 @@ impl Ledger {
         match verdict {
             Ok(()) => {
                 ensure!(!self.closed, "8: nobody is admitted after close", "{peer:?}");
+                // A peer that has no connection of its own gets one in place of one of this end's.
+                let yields = self.setup.acquirer == Acquirer::Both && !self.has_its_own(peer);
                 ensure!(
-                    !full || !known,
+                    !full || !known || yields,
                     "2: no more than max_per_source of a peer",
                     "it holds {held}"
                 );
@@ -112,6 +123,22 @@ impl Ledger {
     fn held_by(&self, peer: Source) -> usize {
         let outside = |life: &Life| matches!(life.state, State::Leased | State::Finished);
         self.lives.iter().filter(|life| life.peer == Some(peer) && !outside(life)).count()
+    }
+
+    /// Whether some of a peer's connections are ready, or become so, that are the peer's to acquire.
+    fn has_its_own(&self, peer: Source) -> bool {
+        let own = |life: &&Life| {
+            let stock = !matches!(
+                life.state,
+                State::Accepted
+                    | State::Handshaking
+                    | State::Leased
+                    | State::Finished
+                    | State::Claimed
+            );
+            stock && life.id.is_some_and(|id| !self.setup.owns(self.side, id))
+        };
+        self.lives.iter().filter(|life| life.peer == Some(peer)).any(|life| own(&life))
     }
 
     /// Turned away for want of a place: no other peer holds two more, of which one is `evictable`; and

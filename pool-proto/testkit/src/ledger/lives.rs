@@ -59,6 +59,8 @@ pub struct Life {
     /// The kind of its last check.
     pub(super) kind: Option<CheckKind>,
     pub id: Option<ConnId>,
+    /// Whether it was last leased to a caller for any connection.
+    pub(super) acquired: bool,
     /// Its number, once it is established.
     pub connection: Option<u32>,
     pub source: Option<Source>,
@@ -136,6 +138,7 @@ impl Lives {
             established: None,
             kind: None,
             id: None,
+            acquired: false,
             connection: None,
             source,
             peer: None,

@@ -13,8 +13,8 @@ pub mod waiters;
 use std::time::Duration;
 
 use pool_proto::{
-    Action, CheckKind, CloseReason, ConnId, HandshakeFailure, Instant, Lease, Refusal, State,
-    Stats, TakeOrder, Token, Totals, WaiterId,
+    Acquirer, Action, CheckKind, CloseReason, ConnId, HandshakeFailure, Instant, Lease, Refusal,
+    State, Stats, TakeOrder, Token, Totals, WaiterId,
 };
 
 use pool_proto::State::*;
@@ -42,6 +42,8 @@ pub struct Connection {
     /// Whether the end of its lifetime is still to come.
     ageing: bool,
     used: bool,
+    /// Whether its holder has asked for any connection.
+    acquired: bool,
     /// Since when the peer has used it, if it has.
     claimed: Option<Instant>,
     /// Whether it has ended after that.
@@ -218,7 +220,8 @@ impl Naive {
 
     fn next_idle(&self) -> Option<Token> {
         // Opposite ends of the stock where the peer is a pool, and else the one heard from last.
-        let opposite = self.dials() && self.setup.ids_exchanged();
+        let opposite =
+            self.dials() && self.setup.ids_exchanged() && self.setup.acquirer == Acquirer::Either;
         match self.setup.take_order {
             Some(TakeOrder::OldestFirst) => self.first(Idle),
             None if opposite => self.first(Idle),
@@ -301,6 +304,7 @@ impl Naive {
             established: None,
             ageing: false,
             used: false,
+            acquired: false,
             claimed: None,
             finished: false,
             doubted: false,
@@ -372,8 +376,9 @@ impl Naive {
         self.did.push(Action::Check { token, connection: held, kind });
     }
 
-    fn hand_over(&mut self, token: Token) -> Lease<u32> {
+    fn hand_over(&mut self, token: Token, want: Want) -> Lease<u32> {
         self.enter(token, Leased);
+        self.get(token).acquired = want == Want::Any;
         if let Some((_, id)) = self.choices.leased.filter(|(leased, _)| *leased == token)
             && !self.ids_received()
         {

@@ -1,6 +1,6 @@
 //! The naive pool at the side of a real machine: it gets the same calls, and must answer alike.
 
-use pool_proto::{Action, Instant, Stats};
+use pool_proto::{Acquirer, Action, Instant, Stats};
 
 use super::naive::waiters::Want;
 use super::naive::{Choices, Naive};
@@ -13,9 +13,12 @@ pub struct Shadow(pub(super) Naive);
 
 impl Shadow {
     /// The naive pool of a machine that was just built, and has done `actions`. There is none where
-    /// lifetimes are random, or where there is a control connection.
+    /// lifetimes are random, where there is a control connection, or where connections are the peer's to
+    /// acquire.
     pub fn new(setup: &Setup, side: Side, now: Instant, actions: &[Did]) -> Option<Self> {
-        let known = setup.is_exact() && !setup.control_connection;
+        let known = setup.is_exact()
+            && !setup.control_connection
+            && matches!(setup.acquirer, Acquirer::Either | Acquirer::ThisEnd);
         known.then(|| {
             let choices = Choices::of(&Answer::Nothing, actions);
             let (naive, did) = Naive::new(setup, side == Side::Client, now, choices);

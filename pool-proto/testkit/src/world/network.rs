@@ -62,6 +62,8 @@ pub(crate) struct Transport {
     pub(crate) source: u16,
     /// The conversation that has it, by side.
     pub(crate) used_by: [Option<u32>; 2],
+    /// By side: whether somebody there has ever acquired it without being told its id.
+    pub(crate) acquired: [bool; 2],
     /// No handshake of it will ever be answered.
     pub(crate) endless: bool,
 }
@@ -113,6 +115,7 @@ impl World {
             spoiled: false,
             source,
             used_by: [None; 2],
+            acquired: [false; 2],
             endless: false,
         });
         let endpoint = |stage, token| Endpoint {

@@ -6,7 +6,9 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use pool_proto::{IdExchange, IdFormat, MAX_CONNECTIONS, MAX_HANDSHAKES, TakeOrder, Tuning};
+use pool_proto::{
+    Acquirer, IdExchange, IdFormat, MAX_CONNECTIONS, MAX_HANDSHAKES, TakeOrder, Tuning,
+};
 
 use super::faults::Fault;
 use super::source::Source;
@@ -17,7 +19,8 @@ use crate::setup::{Setup, Side};
 pub enum Takers {
     Client,
     Server,
-    /// Both at a time: now and then they take the same connection, and lose it.
+    /// Both at a time. Unless their settings say so, they take the same connection now and then, and
+    /// lose it.
     Both,
 }
 
@@ -82,6 +85,14 @@ impl Options {
             1 => Takers::Server,
             _ => Takers::Both,
         };
+        // Without a draw, so that old inputs of fuzzers keep their meaning.
+        let told = ids != IdExchange::None && seed / 2 % 2 == 1;
+        let acquirers = match takers {
+            _ if !told => [Acquirer::Either; 2],
+            Takers::Client => [Acquirer::ThisEnd, Acquirer::Peer],
+            Takers::Server => [Acquirer::Peer, Acquirer::ThisEnd],
+            Takers::Both => [Acquirer::Both; 2],
+        };
         let mut options = Self {
             seed,
             duration: Duration::from_secs(random.u64(durations)),
@@ -92,12 +103,20 @@ impl Options {
             takers,
             bursts: random.u32(bursts),
             burst: random.u32(1..12),
-            // Two ends that take at once must not reuse: neither knows when the other has ended.
-            reuse: if takers == Takers::Both { 0 } else { random.u8(0..=100) },
+            // Two ends that take the same connections must not reuse: neither knows when the other has
+            // ended.
+            reuse: if takers == Takers::Both && !told { 0 } else { random.u8(0..=100) },
             timeout: 10..=random.u64(20..10_000),
             faults: draw_faults(random),
             oracle: false,
         };
+        for (setup, acquirer) in options.setups.iter_mut().zip(acquirers) {
+            setup.acquirer = acquirer;
+            if acquirer == Acquirer::Both {
+                setup.capacity.1 = setup.capacity.1.max(2);
+                setup.max_connections = setup.max_connections.max(2);
+            }
+        }
         if random.u8(..6) == 0 {
             // Drivers and users that are slow together meet in states that are short otherwise.
             for fault in [Fault::LateCheck, Fault::LateCollect] {
@@ -150,6 +169,17 @@ impl Options {
         options.setups[Side::Server as usize].max_connections =
             connections.saturating_mul(4).min(MAX_CONNECTIONS);
         options
+    }
+
+    /// Whether users of both ends may acquire the same connection, because nobody has said which end
+    /// acquires.
+    pub fn may_collide(&self) -> bool {
+        self.setups[0].acquirer == Acquirer::Either
+    }
+
+    /// Whether the users of this side may acquire any connection.
+    pub fn acquires(&self, side: Side) -> bool {
+        self.setups[side as usize].acquirer != Acquirer::Peer
     }
 
     /// Whether a fault happens on this occasion.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pool_proto::{
-    Acquired, CheckResult, Event, HandshakeFailure, IdExchange, Refusal, State, Tuning,
+    Acquired, Acquirer, CheckResult, Event, HandshakeFailure, IdExchange, Refusal, State, Tuning,
 };
 
 use crate::setup::Side;
@@ -318,10 +318,15 @@ impl World {
         let most = client.capacity.min(room).min(places).min(theirs.capacity.1);
         let most = most.min(ours.max_waiters).min(theirs.max_waiters).min(theirs.most_per_source());
         // The client does not see the leases of the server: its stock may sink to the minimum meanwhile.
-        let (side, most) = match self.random.bool() {
-            true => (Side::Client, most),
-            false => (Side::Server, most.min(ours.capacity.0)),
+        let side = if self.random.bool() { Side::Client } else { Side::Server };
+        let side = if self.options.acquires(side) { side } else { side.other() };
+        let most = match side {
+            Side::Client => most,
+            Side::Server => most.min(ours.capacity.0),
         };
+        // Where both acquire, neither end sees the leases of the other, nor that their stock is used up.
+        // Each has at least one.
+        let most = if ours.acquirer == Acquirer::Both { most.min(1) } else { most };
         let bound = self.bound(side == Side::Client);
         let until = self.now + nanos(bound);
         self.note(|| format!("{most} at the {side:?}'s end are to be served within {bound:?}"));
@@ -387,7 +392,9 @@ impl World {
         }
         let side = match self.options.takers {
             Takers::Server => Side::Server,
-            _ => Side::Client,
+            Takers::Client => Side::Client,
+            Takers::Both if self.random.bool() => Side::Server,
+            Takers::Both => Side::Client,
         };
         self.options.timeout = 60_000..=60_000;
         let before = self.tally.conversations;

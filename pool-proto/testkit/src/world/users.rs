@@ -276,6 +276,12 @@ impl World {
         self.endpoint(at).watched = false;
         let transport = &mut self.transports[transport_of(at)];
         transport.used_by[side as usize] = Some(conversation);
+        transport.acquired[side as usize] |= !by_id;
+        ensure!(
+            transport.spoiled || self.options.may_collide() || transport.acquired != [true; 2],
+            "4: both ends never acquire the same connection",
+            "part {part} at {at}"
+        );
         let theirs = transport.used_by[side.other() as usize];
         transport.spoiled |= theirs.is_some_and(|theirs| theirs != conversation);
         if kind == Kind::First {

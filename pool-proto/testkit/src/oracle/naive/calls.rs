@@ -261,8 +261,8 @@ impl Naive {
         Acquired::Refused(refusal)
     }
 
-    fn served(&mut self, token: Token) -> Acquired<u32> {
-        let lease = self.hand_over(token);
+    fn served(&mut self, token: Token, want: Want) -> Acquired<u32> {
+        let lease = self.hand_over(token, want);
         self.totals.served_at_once += 1;
         if self.count(Idle) == 0 {
             self.missed();
@@ -278,7 +278,7 @@ impl Naive {
         while let Some(token) = self.next_idle() {
             match self.expiry(token) {
                 Some(reason) => self.close_one(token, reason),
-                None => return self.served(token),
+                None => return self.served(token, Want::Any),
             }
         }
         if self.listener_gone() {
@@ -302,11 +302,20 @@ impl Naive {
             && matches!(self.state(token), Some(Idle | Claimed | Finished))
         {
             let Some(reason) = self.expiry(token) else {
-                return self.served(token);
+                return self.served(token, Want::Id(id));
             };
             self.close_one(token, reason);
             self.settle();
             return self.refused(Refusal::Gone { id, reason });
+        }
+        // Whoever has it, or is about to, has not been told its id: two have taken it.
+        let taken = known.and_then(|token| self.find(token)).is_some_and(|c| match c.state {
+            Leased => c.acquired,
+            Granted => c.waiter.and_then(|waiter| self.want(waiter)) == Some(Want::Any),
+            _ => false,
+        });
+        if taken && self.peer_claims() {
+            return self.refused(Refusal::AcquiredHere { id });
         }
         if known.is_none() {
             if let Some((_, reason)) = self.ended.iter().rev().find(|(ended, _)| *ended == id) {
@@ -365,7 +374,7 @@ impl Naive {
                 self.settle();
                 continue;
             }
-            let lease = self.hand_over(token);
+            let lease = self.hand_over(token, found.want);
             self.remove(waiter);
             // A waiter for any connection was counted when it began to wait.
             if self.count(Idle) == 0 && found.want != Want::Any {

@@ -53,6 +53,7 @@ impl Naive {
             let Some(c) = self.find(named.token) else { continue };
             (c.state, c.held.is_some(), c.ageing, c.used, c.finished, c.doubted, c.stirred)
                 .hash(hasher);
+            (c.state == State::Leased && c.acquired).hash(hasher);
             c.claimed.map(distance).hash(hasher);
             (c.id.map(|id| naming.id(id)), c.waiter.map(|waiter| naming.waiter(waiter)))
                 .hash(hasher);

@@ -1,0 +1,72 @@
+//! A server that acquires, as its peers do: each end has its own part of the stock of a peer's connections.
+
+use core::time::Duration;
+
+use super::super::share::Parts;
+use super::super::sources::Peer;
+use super::Server;
+use crate::config::Acquirer;
+use crate::event::CloseReason;
+use crate::state::State;
+
+/// The age from which a client does not take the end of an unused connection for a rejection: twice the
+/// time that it allows for that.
+const OLD: Duration = Duration::from_secs(2);
+
+impl<C> Server<C> {
+    /// Whether the next connection of a peer is to be this end's, where both acquire. Callers that wait
+    /// have used up as much of the stock.
+    pub(super) fn next_is_ours(&mut self, source: u32) -> bool {
+        let Some(source) = self.role.sources.slab.get_mut(source) else { return true };
+        let ours = source.stock.ours.saturating_sub(self.waiters.any());
+        source.share.next_is_ours(Parts { ours, ..source.stock })
+    }
+
+    /// A connection comes into the stock that two ends share, or leaves it.
+    pub(super) fn count_stock(&mut self, index: u32, comes: bool) {
+        let ours = self.is_ours(index);
+        let Some(slot) = self.slots.get(index) else { return };
+        if let Some(source) = self.role.sources.slab.get_mut(slot.origin) {
+            let all = source.stock.ours + source.stock.theirs;
+            let count = source.stock.of(ours);
+            *count = if comes { *count + 1 } else { count.saturating_sub(1) };
+            if !comes {
+                source.share.left(all);
+            }
+        }
+    }
+
+    /// The oldest connection of a peer that this end can give up, where both acquire, so that the peer
+    /// gets one at all.
+    pub(super) fn yielded_to(&self, peer: &Peer) -> Option<(u32, CloseReason)> {
+        let sources = &self.role.sources;
+        let number = sources.number(peer).filter(|_| self.acquirer == Acquirer::Both)?;
+        let stock = sources.slab.get(number)?.stock;
+        if stock.theirs > 0 || stock.ours < 2 {
+            return None;
+        }
+        let idle = |index: &u32| self.state(*index) == Some(State::Idle);
+        Some((sources.pooled_slots(number, &self.slots).find(idle)?, CloseReason::Yielded))
+    }
+
+    /// One of the ends has acquired a connection that is its own.
+    pub(super) fn count_acquired(&mut self, index: u32, here: bool) {
+        let Some(origin) = self.slots.get(index).map(|slot| slot.origin) else { return };
+        let Some(source) = self.role.sources.slab.get_mut(origin) else { return };
+        if !here {
+            source.share.acquired_by_peer();
+        }
+        if !source.share.acquired(here, source.stock) {
+            return;
+        }
+        // Not a young one: a client takes a server that closes those for a full one.
+        let is_old = |index: &u32| {
+            let slot = self.slots.get(*index);
+            slot.is_some_and(|slot| slot.state == State::Idle && slot.established + OLD <= self.now)
+        };
+        let oldest = self.role.sources.pooled_slots(origin, &self.slots).find(is_old);
+        if let Some(oldest) = oldest {
+            self.close_one(oldest, CloseReason::Yielded);
+        }
+    }
+}

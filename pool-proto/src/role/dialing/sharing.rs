@@ -1,0 +1,88 @@
+//! A client that acquires, as its server does: each end has its own part of the stock.
+
+use core::time::Duration;
+
+use super::super::share::Parts;
+use super::Client;
+use crate::config::Acquirer;
+use crate::event::CloseReason;
+use crate::state::State;
+use crate::time::Instant;
+
+/// The shortest time between two connections that are given up because the peer has none. More than a
+/// round trip: the next one may be on its way.
+pub(crate) const YIELDING: Duration = Duration::from_secs(1);
+
+impl<C> Client<C> {
+    /// Ready connections that nobody lacks. Where each end has its own, and one has none left, there is no
+    /// surplus.
+    pub(super) fn spare(&self) -> u32 {
+        let (ours, all) = (self.slots.len(State::Idle), self.idle());
+        let both = self.acquirer == Acquirer::Both;
+        if both && (ours == 0 || ours == all) { 0 } else { all }
+    }
+
+    /// The supply to dial up to.
+    ///
+    /// Where each end has its own connections, and callers wait while all ready ones are the peer's, those
+    /// do not count: more are dialled until as many as the callers are this end's. The peer gives a new
+    /// one to the end that lacks it most, so these are few.
+    pub(super) fn aim(&self) -> u32 {
+        let capacity = self.role.tuner.capacity();
+        if self.acquirer != Acquirer::Both {
+            return capacity;
+        }
+        // One for each end.
+        let capacity = capacity.max(2);
+        if self.waiters.any() == 0 {
+            return capacity;
+        }
+        self.slots.len(State::Reserved).saturating_add(self.waiters.any()).max(capacity)
+    }
+
+    /// The supply beyond which a connection for callers that wait is dialled now and then only, as the
+    /// last one has become the peer's.
+    pub(super) fn plenty(&self) -> u32 {
+        self.role.tuner.capacity().max(2).saturating_mul(2)
+    }
+
+    /// A connection has come: if it is not for the callers that wait, the next one may have to wait.
+    pub(super) fn pace_beyond_plenty(&mut self, now: Instant) {
+        let both = self.acquirer == Acquirer::Both;
+        if both && self.waiters.any() > 0 && self.supply() >= self.plenty() {
+            let wait = self.role.probes.failure_within(self.role.cap_with_waiters);
+            self.role.wait(wait, now);
+        }
+    }
+
+    /// When this end gives up one of its connections because all of the stock are its own;
+    /// [`Instant::NEVER`] if they are not. The peer gives the next one to itself then.
+    pub(super) fn yields_at(&self) -> Instant {
+        let (ours, all) = (self.slots.len(State::Idle), self.idle());
+        let alone = self.acquirer == Acquirer::Both && ours == all && ours >= 2;
+        let is_full = self.in_flight() == 0 && self.supply() >= self.aim();
+        if alone && is_full && self.role.retry_at.is_none() {
+            self.role.yielded_at + YIELDING
+        } else {
+            Instant::NEVER
+        }
+    }
+
+    /// Gives up a connection because the peer has none.
+    pub(super) fn yield_one(&mut self, now: Instant) {
+        self.role.yielded_at = now;
+        if let Some(oldest) = self.slots.front(State::Idle) {
+            self.close_one(oldest, CloseReason::Yielded);
+        }
+    }
+
+    /// One of the ends has acquired a connection that is its own.
+    pub(super) fn count_acquired(&mut self, here: bool) {
+        let (ours, theirs) = (self.slots.len(State::Idle), self.slots.len(State::Reserved));
+        if self.role.share.acquired(here, Parts { ours, theirs })
+            && let Some(oldest) = self.slots.front(State::Idle)
+        {
+            self.close_one(oldest, CloseReason::Yielded);
+        }
+    }
+}

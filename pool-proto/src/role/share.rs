@@ -1,0 +1,203 @@
+//! How two ends that both acquire share their stock.
+
+/// The number of acquires that decide, at the least. Twice the stock decides if that is more: then the
+/// proportion is that of the last use of the whole stock.
+const WINDOW: u32 = 32;
+
+/// Ready connections, or connections that become ready, by the end that may acquire them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Parts {
+    pub(crate) ours: u32,
+    pub(crate) theirs: u32,
+}
+
+impl Parts {
+    pub(crate) const fn of(&mut self, ours: bool) -> &mut u32 {
+        if ours { &mut self.ours } else { &mut self.theirs }
+    }
+}
+
+/// The last acquires of two ends, in whose proportion they share their stock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Share {
+    acquired: Parts,
+    /// Server: the number of connections that this end knows to have gone, not counting those that the
+    /// peer has acquired, and that have not been replaced.
+    missing: i32,
+}
+
+impl Share {
+    /// Counts an acquire of any connection by one of the ends. `stock` is what is left. Returns whether
+    /// this end should give up one of its connections.
+    pub(crate) fn acquired(&mut self, ours: bool, stock: Parts) -> bool {
+        *self.acquired.of(ours) += 1;
+        let yields = !ours && self.acquired.theirs.is_multiple_of(2) && self.has_surplus(stock);
+        let Parts { ours, theirs } = &mut self.acquired;
+        if *ours + *theirs >= WINDOW.max((stock.ours + stock.theirs).saturating_mul(2)) {
+            (*ours, *theirs) = (*ours / 2, *theirs / 2);
+        }
+        yields
+    }
+
+    /// A connection has left the stock, which was of this size at most. If it is one that the peer has
+    /// acquired, it is counted by [`acquired_by_peer`](Self::acquired_by_peer), too.
+    pub(crate) fn left(&mut self, most: u32) {
+        self.missing = self.missing.saturating_add(1).min(i32::try_from(most).unwrap_or(i32::MAX));
+    }
+
+    /// The peer has acquired a connection, and has one dialled in its place, perhaps has already.
+    pub(crate) fn acquired_by_peer(&mut self) {
+        self.missing -= 1;
+    }
+
+    /// Whether the next connection is to be this end's. An end without any goes first, and of two, the
+    /// one that has acquired less.
+    ///
+    /// A connection that takes the place of none that is missed here was dialled because the peer's
+    /// users have acquired one, of which no word has come yet, or lack one. It is the peer's if the peer
+    /// has less, whatever the proportion.
+    pub(crate) fn next_is_ours(&mut self, stock: Parts) -> bool {
+        let replaces = self.missing > 0;
+        self.missing = self.missing.saturating_sub(replaces.into());
+        match (stock.ours, stock.theirs) {
+            (0, 0) => self.acquired.ours <= self.acquired.theirs,
+            (0, _) => true,
+            (_, 0) => false,
+            (ours, theirs) if !replaces && theirs < ours => false,
+            _ => self.burden(stock).ours <= self.burden(stock).theirs,
+        }
+    }
+
+    /// Whether this end holds half as much again as its part, not counting one to keep.
+    ///
+    /// The margin is that of chance: of 64 acquires by two ends that acquire alike, one end does less
+    /// than two fifths in one case of twenty.
+    fn has_surplus(&self, stock: Parts) -> bool {
+        let rest = Parts { ours: stock.ours.saturating_sub(1), theirs: stock.theirs + 1 };
+        rest.ours > 0 && 2 * self.burden(rest).ours > 3 * self.burden(rest).theirs
+    }
+
+    /// The stock of each end in proportion to its acquires, times a common factor.
+    fn burden(&self, stock: Parts) -> Burden {
+        let times = |stock: u32, acquires: u32| u64::from(stock) * (u64::from(acquires) + 1);
+        Burden {
+            ours: times(stock.ours, self.acquired.theirs),
+            theirs: times(stock.theirs, self.acquired.ours),
+        }
+    }
+}
+
+struct Burden {
+    ours: u64,
+    theirs: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two ends with a stock of `all`: the server makes the ids, and the client dials what is missing.
+    struct Pair {
+        server: Share,
+        client: Share,
+        servers: u32,
+        clients: u32,
+        all: u32,
+        dials: u32,
+    }
+
+    impl Pair {
+        fn new(all: u32) -> Self {
+            let (server, client) = (Share::default(), Share::default());
+            let mut pair = Self { server, client, servers: 0, clients: 0, all, dials: 0 };
+            pair.fill();
+            pair
+        }
+
+        fn fill(&mut self) {
+            while self.servers + self.clients < self.all {
+                let stock = Parts { ours: self.servers, theirs: self.clients };
+                let part = match self.server.next_is_ours(stock) {
+                    true => &mut self.servers,
+                    false => &mut self.clients,
+                };
+                *part += 1;
+                self.dials += 1;
+            }
+        }
+
+        /// One of the ends acquires a connection, if it has one.
+        fn acquire(&mut self, server: bool) -> bool {
+            let part = if server { &mut self.servers } else { &mut self.clients };
+            if *part == 0 {
+                return false;
+            }
+            *part -= 1;
+            if server {
+                self.server.left(self.all);
+            }
+            let (servers, clients) = (self.servers, self.clients);
+            let stock = Parts { ours: servers, theirs: clients };
+            if self.server.acquired(server, stock) {
+                self.servers -= 1;
+                self.server.left(self.all);
+            }
+            let stock = Parts { ours: clients, theirs: servers };
+            if self.client.acquired(!server, stock) {
+                self.clients -= 1;
+                self.server.left(self.all);
+            }
+            self.fill();
+            true
+        }
+    }
+
+    #[test]
+    fn the_stock_is_halved_at_first() {
+        for all in [2, 3, 8, 65] {
+            let pair = Pair::new(all);
+            assert_eq!((pair.servers, pair.clients), (all.div_ceil(2), all / 2));
+        }
+    }
+
+    #[test]
+    fn the_only_end_that_acquires_has_nearly_all_of_it_soon() {
+        for (all, server) in [(2, true), (2, false), (8, true), (64, true), (64, false)] {
+            let mut pair = Pair::new(all);
+            for _ in 0..2 * all.max(WINDOW) {
+                assert!(pair.acquire(server));
+            }
+            let (ours, theirs) = match server {
+                true => (pair.servers, pair.clients),
+                false => (pair.clients, pair.servers),
+            };
+            assert!(theirs >= 1, "the other end keeps one");
+            assert!(theirs <= 1 + all / 32, "{ours} and {theirs} of {all}");
+        }
+    }
+
+    #[test]
+    fn an_end_that_begins_to_acquire_gets_its_part_back() {
+        let mut pair = Pair::new(64);
+        for _ in 0..500 {
+            pair.acquire(true);
+        }
+        for _ in 0..500 {
+            assert!(pair.acquire(false));
+        }
+        assert!(pair.clients >= 60, "{} and {}", pair.servers, pair.clients);
+    }
+
+    #[test]
+    fn ends_that_acquire_alike_give_up_few() {
+        let mut pair = Pair::new(64);
+        let mut random = fastrand::Rng::with_seed(1);
+        for _ in 0..10_000 {
+            let server = random.bool();
+            pair.acquire(server);
+        }
+        // Each acquire takes one dial.
+        let given_up = pair.dials - 10_000 - 64;
+        assert!(given_up < 200, "{given_up} of 10,000");
+    }
+}
