@@ -66,6 +66,7 @@ mod peers;
 pub mod polls;
 mod prelude;
 mod process;
+mod relay;
 mod scenarios;
 mod session_tickets;
 mod starving;

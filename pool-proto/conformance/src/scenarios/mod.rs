@@ -1,5 +1,6 @@
 //! The list of all scenarios, a module per topic.
 
+mod acquirers;
 mod admission;
 mod balancer;
 mod crowds;
@@ -35,6 +36,7 @@ use pool_proto::{Stats, Totals};
 #[must_use]
 pub fn scenarios() -> Vec<Scenario> {
     let mut all = [
+        acquirers::SCENARIOS,
         admission::SCENARIOS,
         balancer::SCENARIOS,
         crowds::SCENARIOS,

@@ -292,7 +292,12 @@ impl World {
             _ => Duration::ZERO,
         };
         let rest = setup.reuse_delay * 2 + setup.drain_timeout;
-        backoff + interval + rest + one * rounds + Duration::from_millis(10)
+        // A client of which all that is ready is its own gives some to the server, one a second.
+        let yields = match setup.acquirer {
+            Acquirer::Both => Duration::from_secs(1),
+            _ => Duration::ZERO,
+        };
+        yields + backoff + interval + rest + one * rounds + Duration::from_millis(10)
     }
 
     /// Whether the server does fewer handshakes at a time than the client dials: then the client's
