@@ -44,6 +44,7 @@
 //! | `ends.rs` | set-up: servers, clients, both ends of a connection |
 //! | `peers.rs`, `certificates.rs`, `session_tickets.rs` | hand-written peers, certificates of every kind, a flood of TLS session tickets |
 //! | `process.rs`, `starving.rs` | descriptors, threads and processor time; a server without descriptors |
+//! | `child.rs` | a scenario in a process of its own |
 //! | `network.rs` | two hosts in namespaces, for bad days of the network |
 //! | `wait.rs` | the clock, and polling for conditions that cannot be awaited |
 
@@ -56,6 +57,7 @@
 )]
 
 mod certificates;
+mod child;
 pub mod dialers;
 mod ends;
 mod facade;
@@ -107,7 +109,7 @@ pub fn main(label: &str, ends: Ends) -> ExitCode {
 /// Runs all scenarios on one pair of adapters; returns whether all have passed.
 #[must_use]
 pub fn run(label: &str, ends: Ends) -> bool {
-    if starving::starves(&ends) || network::is_for_another_pair(&ends) {
+    if starving::starves(&ends) || child::is_for_another_pair(&ends) {
         return true;
     }
     run_each(scenarios().into_iter().map(|scenario| (label.to_owned(), ends, scenario)).collect())

@@ -17,13 +17,12 @@
 //! an answer to the other end or a reset.
 
 use std::net::IpAddr;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 
+use super::child::{is_child, passed, run_again, text};
 use super::ends::Ends;
 use super::wait::spawn;
 
-/// The variable that tells the child process which pair of adapters to run.
-const CHILD: &str = "POOL_CONFORMANCE_NETWORK";
 /// The line that the child process prints once its network exists.
 const LAID: &str = "the network is laid";
 /// The name of both addresses of the far host.
@@ -78,15 +77,6 @@ const LAY: &[&str] = &[
     "exec \"$0\" \"$@\"",
 ];
 
-fn pair(ends: &Ends) -> String {
-    format!("{}, {}", ends.client.name(), ends.server.name())
-}
-
-/// Returns whether this process is a child whose scenario runs on another pair of adapters.
-pub(super) fn is_for_another_pair(ends: &Ends) -> bool {
-    std::env::var_os(CHILD).is_some_and(|wanted| wanted != *pair(ends))
-}
-
 /// The two hosts, as the scenario in the child process sees them.
 pub(super) struct Hosts(());
 
@@ -97,20 +87,15 @@ pub(super) struct Hosts(());
 /// Only an exclusive scenario may call this: from its fork to its exec, the child holds all
 /// descriptors of this process, and keeps alive the sockets that other scenarios close meanwhile.
 pub(super) fn between_hosts(ends: &Ends, name: &str, act: impl FnOnce(&Hosts)) {
-    if std::env::var_os(CHILD).is_some() {
+    if is_child() {
         return act(&Hosts(()));
     }
     // First as it is, for root; then as the root of a user namespace of its own.
     let mut reasons = Vec::new();
     for options in [&["--net", "--mount"][..], &["--net", "--mount", "--map-root-user"]] {
-        let child = Command::new("unshare")
-            .args(options)
-            .args(["sh", "-c", &LAY.join(" && ")])
-            .arg(std::env::current_exe().unwrap())
-            .args(["--exact", name, "--test-threads", "1"])
-            .env(CHILD, pair(ends))
-            .stdin(Stdio::null())
-            .output();
+        let mut child = Command::new("unshare");
+        child.args(options).args(["sh", "-c", &LAY.join(" && ")]);
+        let child = run_again(child.arg(std::env::current_exe().unwrap()), ends, name);
         match child {
             Ok(output) if text(&output.stdout).contains(LAID) => return passed(name, &output),
             Ok(output) => reasons.push(text(&output.stderr)),
@@ -118,23 +103,6 @@ pub(super) fn between_hosts(ends: &Ends, name: &str, act: impl FnOnce(&Hosts)) {
         }
     }
     println!("skipped: {name} needs network namespaces, by unshare and ip: {}", reasons.join("; "));
-}
-
-#[track_caller]
-fn passed(name: &str, output: &Output) {
-    let (printed, complained) = (text(&output.stdout), text(&output.stderr));
-    // A name that is not the scenario's would pass with 0 scenarios.
-    assert!(
-        output.status.success() && printed.contains("1 passed"),
-        "{name} did not pass in its own network:\n{printed}\n{complained}"
-    );
-    for (_, measured) in printed.lines().filter_map(|line| line.split_once("measured: ")) {
-        println!("measured: {measured}");
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).trim().to_owned()
 }
 
 impl Hosts {
