@@ -80,6 +80,14 @@ impl<E: Executor> Harness for On<E> {
         }
     }
 
+    fn poll_write_vectored(
+        stream: Pin<&mut PooledStream>,
+        cx: &mut Context<'_>,
+        data: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        stream.poll_write_vectored(cx, data)
+    }
+
     fn poll_flush(stream: Pin<&mut PooledStream>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         stream.poll_flush(cx)
     }

@@ -4,7 +4,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::SocketAddr;
 use std::ptr;
 use std::sync::Arc;
@@ -242,6 +242,10 @@ impl Read for Leased {
 impl Write for Leased {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         self.0.write(data)
+    }
+
+    fn write_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.write_vectored(data)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -83,6 +83,14 @@ impl Harness for Tokio {
         }
     }
 
+    fn poll_write_vectored(
+        stream: Pin<&mut PooledStream>,
+        cx: &mut Context<'_>,
+        data: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        stream.poll_write_vectored(cx, data)
+    }
+
     fn poll_flush(stream: Pin<&mut PooledStream>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         stream.poll_flush(cx)
     }

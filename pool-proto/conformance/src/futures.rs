@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::marker::PhantomData;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::pin::Pin;
@@ -94,6 +94,17 @@ pub trait Harness: Send + Sync + Sized + 'static {
         stream: Pin<&mut StreamOf<Self>>,
         cx: &mut Context<'_>,
         data: &[u8],
+    ) -> Poll<io::Result<usize>>;
+
+    /// Polls the stream's vectored write.
+    ///
+    /// # Errors
+    ///
+    /// Returns the stream's error.
+    fn poll_write_vectored(
+        stream: Pin<&mut StreamOf<Self>>,
+        cx: &mut Context<'_>,
+        data: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>>;
 
     /// Polls the stream's flush.
@@ -344,6 +355,10 @@ impl<H: Harness> Read for Limited<H> {
 impl<H: Harness> Write for Limited<H> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         self.poll(|stream, cx| H::poll_write(stream, cx, data))
+    }
+
+    fn write_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.poll(|stream, cx| H::poll_write_vectored(stream, cx, data))
     }
 
     fn flush(&mut self) -> io::Result<()> {
