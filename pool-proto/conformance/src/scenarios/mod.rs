@@ -22,6 +22,7 @@ mod reuse;
 mod settings;
 mod trust;
 mod waiters;
+mod writes;
 
 use std::time::Duration;
 
@@ -58,6 +59,7 @@ pub fn scenarios() -> Vec<Scenario> {
         settings::SCENARIOS,
         trust::SCENARIOS,
         waiters::SCENARIOS,
+        writes::SCENARIOS,
     ]
     .concat();
     for scenario in &mut all {

@@ -73,6 +73,8 @@ impl KernelSocket<'_> {
     fn configure(&self, keep_alive: Option<KeepAlive>) -> io::Result<()> {
         // Without it TLS and id cost a delayed acknowledgement: 45 ms instead of 0.9 ms.
         self.0.set_tcp_nodelay(true)?;
+        #[cfg(target_vendor = "apple")]
+        self.0.set_nosigpipe(true)?;
         keep_alive.map_or(Ok(()), |keep_alive| keep_alive.apply(&self.0))
     }
 }
@@ -88,13 +90,21 @@ impl Read for KernelSocket<'_> {
     }
 }
 
+/// The flags of each send. A write to a connection that has ended is an error of that connection. Without
+/// this flag it is a SIGPIPE as well, which ends a process that has not set the signal to be ignored.
+#[cfg(all(unix, not(target_vendor = "apple")))]
+const SEND_FLAGS: i32 = rustix::net::SendFlags::NOSIGNAL.bits().cast_signed();
+/// Apple's systems have an option of the socket instead, and Windows has no such signal.
+#[cfg(not(all(unix, not(target_vendor = "apple"))))]
+const SEND_FLAGS: i32 = 0;
+
 impl Write for KernelSocket<'_> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        (&*self.0).write(data)
+        self.0.send_with_flags(data, SEND_FLAGS)
     }
 
     fn write_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
-        (&*self.0).write_vectored(data)
+        self.0.send_vectored_with_flags(data, SEND_FLAGS)
     }
 
     fn flush(&mut self) -> io::Result<()> {
