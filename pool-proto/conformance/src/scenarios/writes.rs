@@ -1,4 +1,4 @@
-//! Writes to a peer that is gone.
+//! Writes: to a peer that is gone, and of more slices than the system takes.
 
 use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::net::TcpStream;
@@ -8,12 +8,14 @@ use crate::child::in_own_process;
 use crate::ends::{both_ends, single};
 use crate::peers::{FakeServer, hex_id, reset, tls_accept};
 use crate::prelude::*;
-use crate::wait::{payload, send};
+use crate::wait::{expect, payload, read_all, send};
 use pool_driver::tls::TlsMode;
 
 topic! {
     exclusive a_write_to_a_peer_that_is_gone_raises_no_signal,
     exclusive the_end_of_a_tls_pool_whose_peer_is_gone_raises_no_signal,
+    parallel more_slices_than_the_system_takes_are_a_short_write,
+    parallel empty_slices_come_before_no_data,
 }
 
 /// Runs `act` in a process that a SIGPIPE ends. Rust's runtime ignores the signal, but a process may
@@ -69,5 +71,37 @@ fn the_end_of_a_tls_pool_whose_peer_is_gone_raises_no_signal(ends: &Ends) {
             eventually(|| client.stats().totals.peer_closed, |closed| *closed == number as u64 + 1);
         }
         client.end();
+    });
+}
+
+/// One more than Linux, macOS and the BSDs take in a call.
+const SLICES: usize = 1025;
+
+fn more_slices_than_the_system_takes_are_a_short_write(ends: &Ends) {
+    Modes::both(|mode| {
+        let (server, client) = ends.hex_pair(mode);
+        let (mut ours, mut theirs) = both_ends(&server, &client);
+        let data = payload(SLICES);
+        let slices: Vec<IoSlice<'_>> = data.chunks(1).map(IoSlice::new).collect();
+        let count = ours.write_vectored(&slices).unwrap();
+        assert!((1..=SLICES).contains(&count), "{count}");
+        ours.flush().unwrap();
+        expect(&mut theirs, &data[..count]);
+        send(&mut ours, &data[count..]);
+        ours.shutdown_write().unwrap();
+        assert_eq!(read_all(&mut theirs), &data[count..]);
+    });
+}
+
+/// A count of zero would be taken for the end of the stream.
+fn empty_slices_come_before_no_data(ends: &Ends) {
+    Modes::both(|mode| {
+        let (server, client) = ends.hex_pair(mode);
+        let (mut ours, mut theirs) = both_ends(&server, &client);
+        let mut slices = vec![IoSlice::new(b""); SLICES];
+        slices.push(IoSlice::new(b"data"));
+        assert_eq!(ours.write_vectored(&slices).unwrap(), 4);
+        ours.flush().unwrap();
+        expect(&mut theirs, b"data");
     });
 }

@@ -98,13 +98,19 @@ const SEND_FLAGS: i32 = rustix::net::SendFlags::NOSIGNAL.bits().cast_signed();
 #[cfg(not(all(unix, not(target_vendor = "apple"))))]
 const SEND_FLAGS: i32 = 0;
 
+/// Slices in a call, at most (`IOV_MAX` of Linux, macOS and the BSDs). The system refuses more.
+const MAX_SLICES: usize = 1024;
+
 impl Write for KernelSocket<'_> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         self.0.send_with_flags(data, SEND_FLAGS)
     }
 
     fn write_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.send_vectored_with_flags(data, SEND_FLAGS)
+        // A call of empty slices only, with data behind them, would seem to have met the end.
+        let empty = data.iter().take_while(|slice| slice.is_empty()).count();
+        let slices = data.get(empty..).unwrap_or_default();
+        self.0.send_vectored_with_flags(slices.get(..MAX_SLICES).unwrap_or(slices), SEND_FLAGS)
     }
 
     fn flush(&mut self) -> io::Result<()> {
