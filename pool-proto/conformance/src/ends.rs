@@ -3,10 +3,12 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use super::facade::{Adapter, ClientSetup, Listen, ServerSetup};
 use super::peers::identity;
 use super::prelude::*;
+use pool_driver::KeepAlive;
 use pool_driver::tls::{ClientTls, ServerTls, TlsMode};
 use pool_proto::{
     ClientConfig, ClientConfigBuilder, ConnId, IdExchange, IdFormat, ServerConfig,
@@ -72,7 +74,7 @@ pub(super) fn server_config() -> ServerConfigBuilder {
 
 /// A client that keeps one connection, and redials after 1 ms when it fails.
 pub(super) fn single() -> ClientConfigBuilder {
-    let ms = std::time::Duration::from_millis(1);
+    let ms = Duration::from_millis(1);
     client_config().capacity(1..=1).backoff(ms, ms)
 }
 
@@ -162,6 +164,32 @@ impl Ends {
         self.client
             .client(ClientSetup { config, tls, keep_alive: None, demand: Demand::Nothing, dial })
             .unwrap()
+    }
+
+    /// A server whose connections are never silent for longer than `period`.
+    pub(super) fn serve_alive(
+        &self,
+        mode: TlsMode,
+        listen: Listen,
+        period: Duration,
+    ) -> Arc<dyn Pool> {
+        let (config, keep_alive) = (None, Some(Some(KeepAlive::every(period))));
+        let (tls, demand) = (server_tls(mode), Demand::Nothing);
+        self.server.server(ServerSetup { config, tls, keep_alive, demand, listen }).unwrap()
+    }
+
+    /// A client whose connections are never silent for longer than `period`.
+    pub(super) fn dial_alive(
+        &self,
+        mode: TlsMode,
+        config: ClientConfigBuilder,
+        address: SocketAddr,
+        period: Duration,
+    ) -> Arc<dyn Pool> {
+        let config = Some(config.build().unwrap());
+        let (tls, keep_alive) = (client_tls(mode), Some(Some(KeepAlive::every(period))));
+        let (demand, dial) = (Demand::Nothing, Dial::Address(address.to_string()));
+        self.client.client(ClientSetup { config, tls, keep_alive, demand, dial }).unwrap()
     }
 
     /// A server and its client.

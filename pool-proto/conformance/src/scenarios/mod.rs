@@ -20,6 +20,7 @@ mod refusals;
 mod resources;
 mod reuse;
 mod settings;
+mod stalls;
 mod trust;
 mod waiters;
 mod writes;
@@ -57,6 +58,7 @@ pub fn scenarios() -> Vec<Scenario> {
         resources::SCENARIOS,
         reuse::SCENARIOS,
         settings::SCENARIOS,
+        stalls::SCENARIOS,
         trust::SCENARIOS,
         waiters::SCENARIOS,
         writes::SCENARIOS,

@@ -19,7 +19,7 @@ topic! {
     parallel a_client_sets_keep_alive_and_no_delay,
     parallel without_keep_alive_only_no_delay_is_set,
     parallel keep_alive_is_on_by_default,
-    parallel a_holder_has_more_time_than_the_pool,
+    parallel data_of_a_holder_have_no_limit,
     exclusive a_server_sets_keep_alive_and_no_delay,
 }
 
@@ -59,7 +59,7 @@ fn every_seven_seconds() -> KeepAlive {
 }
 
 /// What is set for a period: the first probe, the next ones, and the limit.
-fn expected(_idle: u64, _interval: u64, _limit: u64) -> Options {
+fn expected(_idle: u64, _interval: u64, _limit: Option<u64>) -> Options {
     Options {
         nodelay: true,
         keep_alive: true,
@@ -68,7 +68,7 @@ fn expected(_idle: u64, _interval: u64, _limit: u64) -> Options {
             idle: Duration::from_secs(_idle),
             interval: Duration::from_secs(_interval),
             retries: 3,
-            user_timeout: Some(Duration::from_secs(_limit)),
+            user_timeout: _limit.map(Duration::from_secs),
         },
     }
 }
@@ -103,7 +103,10 @@ fn options_of_a_client(ends: &Ends, keep_alive: Option<Option<KeepAlive>>) -> Op
 }
 
 fn a_client_sets_keep_alive_and_no_delay(ends: &Ends) {
-    assert_eq!(options_of_a_client(ends, Some(Some(every_seven_seconds()))), expected(6, 1, 9));
+    assert_eq!(
+        options_of_a_client(ends, Some(Some(every_seven_seconds()))),
+        expected(6, 1, Some(9))
+    );
 }
 
 fn without_keep_alive_only_no_delay_is_set(ends: &Ends) {
@@ -114,20 +117,20 @@ fn without_keep_alive_only_no_delay_is_set(ends: &Ends) {
 }
 
 fn keep_alive_is_on_by_default(ends: &Ends) {
-    assert_eq!(options_of_a_client(ends, None), expected(12, 3, 21));
+    assert_eq!(options_of_a_client(ends, None), expected(12, 3, Some(21)));
 }
 
-fn a_holder_has_more_time_than_the_pool(ends: &Ends) {
+fn data_of_a_holder_have_no_limit(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config());
     let (client, kept) = client_of(ends, &*server, Some(Some(every_seven_seconds())));
     let socket = SockRef::from(&kept);
     for _ in 0..2 {
         let mut stream = client.take();
-        assert_eq!(read(&socket), expected(6, 1, 9));
+        assert_eq!(read(&socket), expected(6, 1, Some(9)));
         send(&mut stream, b"request");
-        assert_eq!(read(&socket), expected(6, 1, 28));
+        assert_eq!(read(&socket), expected(6, 1, None));
         client.put(stream).unwrap();
-        assert_eq!(read(&socket), expected(6, 1, 9));
+        assert_eq!(read(&socket), expected(6, 1, Some(9)));
     }
 }
 
@@ -143,7 +146,7 @@ fn a_server_sets_keep_alive_and_no_delay(ends: &Ends) {
     let peer = connect(server.address());
     server.wait_ready(1, SOON).unwrap();
     match socket_to(peer.local_addr().unwrap()) {
-        Some(accepted) => assert_eq!(read(&SockRef::from(&accepted)), expected(6, 1, 9)),
+        Some(accepted) => assert_eq!(read(&SockRef::from(&accepted)), expected(6, 1, Some(9))),
         None => println!("skipped: the sockets of a process cannot be listed here"),
     }
 }

@@ -10,11 +10,10 @@ use socket2::{Domain, Socket, Type};
 
 use super::topic;
 use crate::ends::{client_config, client_tls, each, server_config, server_tls};
-use crate::facade::{ClientSetup, Listen, ServerSetup};
+use crate::facade::Listen;
 use crate::network::{FAR_IPV4, Hosts, NEAR_IPV4, between_hosts};
 use crate::prelude::*;
 use crate::wait::{Running, spawn};
-use pool_driver::KeepAlive;
 use pool_driver::tls::TlsMode;
 use pool_proto::ConnId;
 
@@ -24,7 +23,7 @@ topic! {
 }
 
 /// A server on the far host.
-fn far_listener(hosts: &Hosts) -> (TcpListener, SocketAddr) {
+pub(super) fn far_listener(hosts: &Hosts) -> (TcpListener, SocketAddr) {
     let listener = hosts.on_far(|| TcpListener::bind((FAR_IPV4, 0)).unwrap());
     let address = listener.local_addr().unwrap();
     (listener, address)
@@ -161,15 +160,9 @@ fn idle_connections_leave_a_black_hole_soon(ends: &Ends) {
     let name = "paths::idle_connections_leave_a_black_hole_soon";
     between_hosts(ends, name, |hosts| {
         let (listener, address) = far_listener(hosts);
-        let (keep_alive, demand) = (Some(Some(KeepAlive::every(PERIOD))), Demand::Nothing);
-        let listen = Listen::On(listener);
-        let config = Some(server_config().build().unwrap());
-        let setup = ServerSetup { config, tls: None, keep_alive, demand, listen };
-        let server = ends.server.server(setup).unwrap();
-        let dial = Dial::Address(address.to_string());
-        let config = Some(client_config().capacity(64..=64).build().unwrap());
-        let setup = ClientSetup { config, tls: None, keep_alive, demand, dial };
-        let client = ends.client.client(setup).unwrap();
+        let server = ends.serve_alive(TlsMode::None, Listen::On(listener), PERIOD);
+        let config = client_config().capacity(64..=64);
+        let client = ends.dial_alive(TlsMode::None, config, address, PERIOD);
         client.wait_ready(64, SOON).unwrap();
         server.wait_ready(64, SOON).unwrap();
 

@@ -22,12 +22,28 @@ use socket2::{SockRef, TcpKeepalive};
 /// needs a packet each period gets it. A first probe without an answer makes the connection suspect,
 /// and the others follow five times as fast.
 ///
-/// | platform | idle in the pool | leased |
-/// |---|---|---|
-/// | Linux, Android | 1.4 periods | 4 periods (`TCP_USER_TIMEOUT`) |
-/// | macOS, FreeBSD, … | 1.4 periods | the same, and with unacknowledged data the system's limit |
-/// | Windows | 2.8 periods: it always sends 10 probes | the same, and with such data the system's limit |
-/// | OpenBSD, Haiku | the system's limit | the system's limit |
+/// | platform | idle in the pool | leased | leased, with data under way |
+/// |---|---|---|---|
+/// | Linux, Android | 1.4 periods | 1.4 periods | the system's limit: some 15 minutes |
+/// | macOS, FreeBSD, … | 1.4 periods | 1.4 periods | the system's limit |
+/// | Windows | 2.8 periods: it always sends 10 probes | 2.8 periods | the system's limit |
+/// | OpenBSD, Haiku | the system's limit | the system's limit | the system's limit |
+///
+/// # Data under way
+///
+/// A living peer is never cut off, however long it does not read: its system answers probes of the
+/// connection, and of its full buffer, and each answer is a sign of life. Probes wait, however, while
+/// data are not acknowledged: the system repeats those. A host that has died is noticed then when the
+/// system has repeated the data often enough (on Linux `net.ipv4.tcp_retries2` times, by default 15,
+/// which takes 15 minutes and more). A holder that wants to know sooner sets a deadline of its own for the
+/// answer. Peers whose systems live need no limit: a process that ends closes its connections, and a
+/// host that has restarted answers with a reset.
+///
+/// Linux has a limit for such data, the user timeout (`TCP_USER_TIMEOUT`, RFC 5482). But it counts the
+/// time of a full buffer at a living peer as well, so it is off from the first write of a holder. In the
+/// pool it is on, because the peer of a connection that was put back right after a write may have died:
+/// unless the system holds data for which the peer has had no room yet. These are for a peer that
+/// lives, most likely, and does not read.
 ///
 /// The pool does not ask the system which connections are suspect. `TCP_INFO` tells it on Linux, but
 /// socket2 and rustix have no safe interface to it, and asking for one connection takes 0.8 µs, which is
@@ -45,10 +61,6 @@ const RETRIES: u32 = 3;
 /// Intervals between probes in a period. Whole seconds are the least that the system knows, so a
 /// higher number would not be faster for a period of 5 s.
 const INTERVALS: u32 = 5;
-
-/// Periods until a leased connection fails. Its holder may be sending to a peer that lives, and does not
-/// read for a while.
-const LEASED_PERIODS: u32 = 4;
 
 impl KeepAlive {
     /// Keeps a connection from being silent for longer than `period`. Periods are whole seconds, at
@@ -81,19 +93,12 @@ impl KeepAlive {
         RETRIES
     }
 
-    /// Returns the time from the peer's last sign of life until a connection in the pool fails. On Linux
-    /// it is also the limit for the acknowledgement of data that were sent before (`TCP_USER_TIMEOUT`,
-    /// RFC 5482), which keep-alive does not cover.
+    /// Returns the time from the peer's last sign of life until a connection fails that has no data under
+    /// way. In the pool, on Linux, it is also the limit for the acknowledgement of data that were sent
+    /// before (`TCP_USER_TIMEOUT`).
     #[must_use]
     pub fn budget(&self) -> Duration {
         self.idle().saturating_add(self.interval().saturating_mul(RETRIES))
-    }
-
-    /// Returns the same for a connection that is leased, on Linux: four periods. There the user timeout
-    /// replaces the number of probes, and counts the time in which a living peer does not read, too.
-    #[must_use]
-    pub const fn leased_budget(&self) -> Duration {
-        self.period.saturating_mul(LEASED_PERIODS)
     }
 
     /// Sets the options of a socket that is to be in the pool, as far as the platform has them.
@@ -104,21 +109,50 @@ impl KeepAlive {
         #[cfg(not(any(target_os = "openbsd", target_os = "haiku", target_os = "windows")))]
         let settings = settings.with_retries(RETRIES);
         socket.set_tcp_keepalive(&settings)?;
-        self.limit(socket, false)
+        self.limit(socket)
     }
 
-    /// Sets the limit of a socket that is leased, or is not, where the platform has one.
+    /// Ends the limit for data under way: from now on, a living peer may leave them in its full buffer.
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    pub(super) fn limit(self, socket: &SockRef<'_>, leased: bool) -> io::Result<()> {
-        let budget = if leased { self.leased_budget() } else { self.budget() };
-        socket.set_tcp_user_timeout(Some(budget))
+    pub(super) fn unlimit(self, socket: &SockRef<'_>) -> io::Result<()> {
+        socket.set_tcp_user_timeout(None)
+    }
+
+    /// Sets the limit for data under way of a socket that is in the pool, unless some wait for room.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(super) fn limit(self, socket: &SockRef<'_>) -> io::Result<()> {
+        if data_wait_for_room(socket)? {
+            return Ok(());
+        }
+        socket.set_tcp_user_timeout(Some(self.budget()))
     }
 
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "as where it does something")]
-    pub(super) fn limit(self, _socket: &SockRef<'_>, _leased: bool) -> io::Result<()> {
+    pub(super) fn unlimit(self, _socket: &SockRef<'_>) -> io::Result<()> {
         Ok(())
     }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "as where it does something")]
+    pub(super) fn limit(self, _socket: &SockRef<'_>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Returns whether the system holds data that it has not sent, for want of room at the peer or on the
+/// path. `SIOCOUTQNSD` tells their number, but has no safe interface. So the socket is made to be
+/// writable only without such data, for this question.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn data_wait_for_room(socket: &SockRef<'_>) -> io::Result<bool> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    let low_water = socket.tcp_notsent_lowat()?;
+    socket.set_tcp_notsent_lowat(1)?;
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let ready = poll(&mut [PollFd::new(&**socket, PollFlags::OUT)], Some(&at_once));
+    socket.set_tcp_notsent_lowat(low_water)?;
+    Ok(ready? == 0)
 }
 
 impl Default for KeepAlive {
@@ -133,31 +167,31 @@ impl Default for KeepAlive {
 mod tests {
     use super::*;
 
-    fn times(seconds: u64) -> [u64; 4] {
+    fn times(seconds: u64) -> [u64; 3] {
         let keep_alive = KeepAlive::every(Duration::from_secs(seconds));
         let (idle, interval) = (keep_alive.idle(), keep_alive.interval());
-        [idle, interval, keep_alive.budget(), keep_alive.leased_budget()].map(|time| time.as_secs())
+        [idle, interval, keep_alive.budget()].map(|time| time.as_secs())
     }
 
     #[test]
     fn a_dead_peer_is_noticed_after_seven_fifths_of_the_period() {
-        assert_eq!(times(5), [4, 1, 7, 20]);
-        assert_eq!(times(15), [12, 3, 21, 60]);
-        assert_eq!(times(100), [80, 20, 140, 400]);
+        assert_eq!(times(5), [4, 1, 7]);
+        assert_eq!(times(15), [12, 3, 21]);
+        assert_eq!(times(100), [80, 20, 140]);
     }
 
     #[test]
     fn other_periods_are_cut_to_whole_seconds() {
-        assert_eq!(times(1), [1, 1, 4, 4]);
-        assert_eq!(times(2), [1, 1, 4, 8]);
-        assert_eq!(times(7), [6, 1, 9, 28]);
-        assert_eq!(times(14), [12, 2, 18, 56]);
+        assert_eq!(times(1), [1, 1, 4]);
+        assert_eq!(times(2), [1, 1, 4]);
+        assert_eq!(times(7), [6, 1, 9]);
+        assert_eq!(times(14), [12, 2, 18]);
     }
 
     #[test]
     fn a_second_probe_is_due_by_the_end_of_the_period() {
         for seconds in 2..100 {
-            let [idle, interval, budget, _] = times(seconds);
+            let [idle, interval, budget] = times(seconds);
             assert_eq!(idle + interval, seconds);
             assert!(budget <= seconds + 2 * interval);
         }
@@ -186,10 +220,6 @@ mod tests {
 
     #[test]
     fn an_endless_period_has_an_endless_budget() {
-        let keep_alive = KeepAlive::every(Duration::MAX);
-        assert_eq!(
-            (keep_alive.budget(), keep_alive.leased_budget()),
-            (Duration::MAX, Duration::MAX)
-        );
+        assert_eq!(KeepAlive::every(Duration::MAX).budget(), Duration::MAX);
     }
 }

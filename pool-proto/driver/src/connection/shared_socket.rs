@@ -41,8 +41,8 @@ pub trait Socket: Send + Sync + 'static {
     /// When nothing can be waited for any more, for example because the runtime is gone.
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Notes whether the connection has a holder that uses it. In the pool, a peer from which nothing
-    /// comes is given up sooner.
+    /// Notes whether the connection has a holder that writes, whose data a living peer may leave unread
+    /// for as long as it likes. In the pool, there is a limit for the acknowledgement of data.
     fn set_in_use(&self, in_use: bool);
 
     /// Closes this end's half.

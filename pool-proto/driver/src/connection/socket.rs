@@ -274,10 +274,10 @@ impl<N: Runtime> Socket for TcpSocket<N> {
     }
 
     fn set_in_use(&self, in_use: bool) {
-        if let Some(keep_alive) = self.keep_alive {
-            // Can fail only for a socket that has ended, whose next read or write says so.
-            let _ = keep_alive.limit(&N::kernel(&self.stream).0, in_use);
-        }
+        let Some(keep_alive) = self.keep_alive else { return };
+        let socket = N::kernel(&self.stream).0;
+        // Can fail only for a socket that has ended, whose next read or write says so.
+        let _ = if in_use { keep_alive.unlimit(&socket) } else { keep_alive.limit(&socket) };
     }
 
     fn shutdown_write(&self) -> io::Result<()> {

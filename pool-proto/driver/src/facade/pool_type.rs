@@ -196,7 +196,8 @@ macro_rules! __pool_type {
             }
 
             /// Sets TCP keep-alive; `None` leaves it off. Default: every 15 s, by which a dead path is
-            /// noticed after 21 s.
+            /// noticed after 21 s. A peer that lives is never cut off, however long it does not read:
+            /// [`KeepAlive`](crate::KeepAlive) tells how, and what limits data under way to a dead one.
             pub fn keep_alive(self, keep_alive: impl Into<Option<$crate::KeepAlive>>) -> Self {
                 Self(self.0.keep_alive(keep_alive))
             }
