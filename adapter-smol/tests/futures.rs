@@ -44,6 +44,11 @@ fn cancelled_acquires_at_a_server_lose_no_connection() {
     polls::cancelled_acquires_at_a_server_lose_no_connection::<On<Global>>();
 }
 
+#[test]
+fn a_reset_is_not_taken_out_of_the_socket() {
+    polls::a_reset_is_not_taken_out_of_the_socket::<On<Global>>();
+}
+
 /// The reactor keeps one waker per direction, so the reader's waker replaces the pool's. After the
 /// cancelled read, the pool must register its own again.
 #[test]

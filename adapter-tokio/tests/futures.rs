@@ -30,3 +30,8 @@ fn cancelled_acquires_lose_no_connection() {
 fn cancelled_acquires_at_a_server_lose_no_connection() {
     polls::cancelled_acquires_at_a_server_lose_no_connection::<Tokio>();
 }
+
+#[test]
+fn a_reset_is_not_taken_out_of_the_socket() {
+    polls::a_reset_is_not_taken_out_of_the_socket::<Tokio>();
+}

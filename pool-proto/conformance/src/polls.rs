@@ -1,7 +1,8 @@
 //! Tests of futures of waiters: polled by hand, and dropped at any moment. Each function here is the
 //! body of a test in an adapter whose calls are futures.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,12 +14,13 @@ use futures_lite::future::yield_now;
 
 use super::ends::{client_config, client_tls, listener, server_config, server_tls, single};
 use super::futures::{Harness, set_up, within};
+use super::peers::reset;
 use super::prelude::*;
 use super::scenarios::assert_adds_up;
 use super::wait::spawn;
 use pool_driver::shared::AcquireError;
 use pool_driver::tls::TlsMode;
-use pool_driver::{self, Configured};
+use pool_driver::{self, Configured, Runtime};
 use pool_proto::{
     Accepting, ClientConfigBuilder, ConnId, Dialing, ServerConfigBuilder, Stats, TakeOrder,
     WaitReason,
@@ -167,4 +169,20 @@ pub fn cancelled_acquires_at_a_server_lose_no_connection<H: Harness>() {
     let stats = eventually(|| server.stats(), calm);
     assert_adds_up(&stats);
     drop(client);
+}
+
+/// A reset that arrives while a pool waits for data is not lost: whoever polls for data gets the error,
+/// or leaves it to the next read.
+pub fn a_reset_is_not_taken_out_of_the_socket<H: Harness>() {
+    let (listener, address) = listener();
+    let stream = H::block_on(H::dial(Arc::new(move || TcpStream::connect(address)))).unwrap();
+    let stream = stream.into();
+    let (peer, _) = listener.accept().unwrap();
+    reset(&peer);
+    let close = spawn(move || drop(peer));
+    let readable = poll_fn(|cx| H::Runtime::poll_readable(&stream, cx));
+    let outcome = H::block_on(readable);
+    close.soon();
+    let outcome = outcome.and_then(|()| H::Runtime::kernel(&stream).read(&mut [0]));
+    assert_eq!(outcome.map_err(|error| error.kind()), Err(ErrorKind::ConnectionReset));
 }

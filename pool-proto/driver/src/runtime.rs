@@ -112,7 +112,8 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// When nothing can be waited for any more, for example because the reactor is gone.
+    /// When nothing can be waited for any more, for example because the reactor is gone; or the failure
+    /// of the connection, if this call has taken it out of the socket, which reports it once.
     fn poll_readable(stream: &Self::Registered, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 

@@ -38,7 +38,8 @@ pub trait Socket: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// When nothing can be waited for any more, for example because the runtime is gone.
+    /// When nothing can be waited for any more, for example because the runtime is gone; or the failure
+    /// of the connection, if this call has taken it out of the socket, which reports it once.
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
     /// Notes whether the connection has a holder that writes, whose data a living peer may leave unread
