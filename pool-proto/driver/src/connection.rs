@@ -11,6 +11,7 @@
 //! | `handshake.rs` | from a connected socket to an established connection: TLS, then the id |
 //! | `connection.rs` | a connection in the pool: check, drain, early data |
 //! | `limited.rs` | a bound on the bytes that a check may read |
+//! | `write_failure.rs` | the failure that a write has met, for the reader |
 //! | `stream.rs` | a connection in a caller's hands |
 
 mod handshake;
@@ -20,6 +21,7 @@ mod session;
 mod shared_socket;
 pub(crate) mod socket;
 mod stream;
+mod write_failure;
 
 use core::task::{Context, Poll, Waker};
 use std::boxed::Box;
@@ -36,6 +38,7 @@ pub(crate) use session::retry;
 pub use shared_socket::{SharedSocket, Socket, polled};
 pub use socket::{KernelSocket, Polled, TcpSocket, listen_on_first};
 pub use stream::Revoked;
+use write_failure::WriteFailure;
 
 use crate::shared::{Attempt, PoolConnection, ReadinessWaker, Revoke};
 use crate::tls::is_rejection;
@@ -58,6 +61,7 @@ pub struct Connection<S: Socket> {
     early: BytesMut,
     /// The failure that ended the connection behind the early data. The kernel reports it once.
     failure: Option<io::Error>,
+    write_failure: WriteFailure,
     readiness: Arc<ReadinessWaker>,
     /// The waker of `readiness`. Made once, so a reactor that already holds it recognises it.
     waker: Waker,
@@ -103,6 +107,7 @@ impl<S: Socket, R: Role> Attempt<Box<Connection<S>>, R> {
                     socket,
                     early,
                     failure: None,
+                    write_failure: WriteFailure::default(),
                     readiness,
                     waker,
                     peer_claims,
@@ -160,7 +165,13 @@ impl<S: Socket> Connection<S> {
             return Err(failure);
         }
         self.readiness.disarm();
-        self.session.read(&mut io(self.socket.socket()), buffer)
+        let result = self.session.read(&mut io(self.socket.socket()), buffer);
+        // With TLS, the peer has ended the stream in good order by a close_notify.
+        let is_eof = match &result {
+            Ok(count) => *count == 0 && !buffer.is_empty() && !self.session.is_tls(),
+            Err(error) => error.kind() == ErrorKind::UnexpectedEof,
+        };
+        if is_eof { self.write_failure.take().map_or(result, Err) } else { result }
     }
 
     /// Tells the socket that it has a holder who writes, at the first write of the lease. The call to the
@@ -187,18 +198,20 @@ impl<S: Socket> Connection<S> {
         data: &[IoSlice<'_>],
     ) -> io::Result<usize> {
         self.begin_use();
-        self.session.write_vectored(&mut io(self.socket.socket()), data)
+        let result = self.session.write_vectored(&mut io(self.socket.socket()), data);
+        self.write_failure.keep(result)
     }
 
     fn flush<'s, T: Write>(&'s mut self, io: impl FnOnce(&'s S) -> T) -> io::Result<()> {
-        self.session.flush(&mut io(self.socket.socket()))
+        let result = self.session.flush(&mut io(self.socket.socket()));
+        self.write_failure.keep(result)
     }
 
     fn shutdown<'s, T: Write>(&'s mut self, io: impl FnOnce(&'s S) -> T) -> io::Result<()> {
         self.begin_use();
-        let socket = self.socket.socket();
-        self.session.shutdown(&mut io(socket))?;
-        match socket.shutdown_write() {
+        let result = self.session.shutdown(&mut io(self.socket.socket()));
+        self.write_failure.keep(result)?;
+        match self.socket.socket().shutdown_write() {
             // The peer closed first.
             Err(error) if error.kind() == ErrorKind::NotConnected => Ok(()),
             result => result,

@@ -1,6 +1,6 @@
 //! Dead connections, which must never be handed out.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -11,7 +11,7 @@ use super::topic;
 use crate::ends::{client_config, each, single};
 use crate::peers::{FakeServer, TlsPeer, half_close, hex_id, reset, tls_accept};
 use crate::prelude::*;
-use crate::wait::{expect, is_late, send, spawn};
+use crate::wait::{expect, send, spawn};
 use pool_driver::tls::TlsMode;
 use pool_proto::{ConnId, IdExchange, IdFormat};
 
@@ -20,6 +20,8 @@ topic! {
     parallel a_connection_that_has_just_died_is_never_taken,
     parallel a_connection_that_has_just_died_is_never_taken_by_id,
     parallel early_data_before_a_reset_is_read_and_then_the_reset,
+    parallel a_holder_reads_the_data_before_a_reset_and_then_the_reset,
+    parallel a_reset_that_the_writer_has_met_reaches_the_reader_too,
     parallel the_next_waiter_gets_a_live_connection_instead,
     parallel a_connection_that_died_before_its_put_is_never_taken,
     parallel without_ids_a_connection_is_never_taken_after_its_server_spoke_and_left,
@@ -178,9 +180,44 @@ fn early_data_before_a_reset_is_read_and_then_the_reset(ends: &Ends) {
             peer.die(Death::Reset);
             let mut early = stage.client.take_id(id);
             expect(&mut early, b"request");
-            let error = early.read(&mut [0]).unwrap_err();
-            assert!(!is_late(&error), "the reset did not come within {SOON:?}");
+            assert_eq!(read_kind(&mut early), Err(ErrorKind::ConnectionReset));
         }
+    });
+}
+
+/// Reads a byte; returns the kind of the error if there is none.
+fn read_kind(stream: &mut impl Read) -> Result<usize, ErrorKind> {
+    stream.read(&mut [0]).map_err(|error| error.kind())
+}
+
+fn a_holder_reads_the_data_before_a_reset_and_then_the_reset(ends: &Ends) {
+    Modes::both(|mode| {
+        let mut stage = Stage::with_ids(ends, mode);
+        for _ in 0..10 {
+            let (mut peer, _) = stage.next();
+            let mut stream = stage.client.take();
+            peer.send(b"the end of it");
+            peer.die(Death::Reset);
+            expect(&mut stream, b"the end of it");
+            assert_eq!(read_kind(&mut stream), Err(ErrorKind::ConnectionReset));
+        }
+    });
+}
+
+/// The system reports a reset once, and later reads see an ordinary EOF.
+fn a_reset_that_the_writer_has_met_reaches_the_reader_too(ends: &Ends) {
+    Modes::both(|mode| {
+        let mut stage = Stage::with_ids(ends, mode);
+        let (mut peer, _) = stage.next();
+        let stream = stage.client.take();
+        peer.send(b"the end of it");
+        peer.die(Death::Reset);
+        let (mut reader, mut writer) = stream.split();
+        let mut write = || writer.write(b"more").and_then(|_| writer.flush());
+        let met = eventually(|| write().map_err(|error| error.kind()), Result::is_err);
+        assert_eq!(met, Err(ErrorKind::ConnectionReset));
+        expect(&mut reader, b"the end of it");
+        assert_eq!(read_kind(&mut reader), Err(ErrorKind::ConnectionReset));
     });
 }
 
