@@ -4,18 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::topic;
-use crate::ends::{both_ends, client_config, server_config, single};
+use crate::ends::{both_ends, client_config, listener, server_config, single, unused_address};
 use crate::facade::{ClientSetup, Listen, ServerSetup};
 use crate::peers::{connect, ping_pong, read_id};
 use crate::prelude::*;
-use crate::wait::assert_ends;
-use pool_driver::BuildError;
+use crate::wait::{assert_ends, send, spawn};
 use pool_driver::tls::TlsMode;
+use pool_driver::{BuildError, KeepAlive};
 use pool_proto::Tuning;
 
 topic! {
     parallel both_ends_have_default_settings,
     parallel a_malformed_address_is_refused_at_once,
+    parallel a_keep_alive_that_the_system_refuses_is_refused_at_once,
+    parallel the_longest_keep_alive_is_accepted_by_the_system,
+    parallel the_longest_times_are_for_ever,
     parallel configured_capacity_and_interval_are_in_force,
     parallel capacity_follows_demand,
     parallel nodepass_tuning_fills_the_pool_in_rounds,
@@ -59,6 +62,89 @@ fn a_malformed_address_is_refused_at_once(ends: &Ends) {
         assert!(matches!(error, BuildError::Address { .. }), "{nonsense:?}: {error:?}");
         assert!(text.contains(nonsense) && text.contains("host:port"), "{nonsense:?}: {text}");
     }
+}
+
+/// The longest keep-alive period: in seconds, Linux has 15 bits for its first part.
+const LONGEST: Duration = Duration::from_secs(32_767);
+
+fn a_keep_alive_that_the_system_refuses_is_refused_at_once(ends: &Ends) {
+    for period in [LONGEST + Duration::from_secs(1), Duration::from_secs(1 << 32), Duration::MAX] {
+        let keep_alive = Some(Some(KeepAlive::every(period)));
+        let (config, demand) = (None, Demand::Nothing);
+        let dial = Dial::Address(unused_address().to_string());
+        let client = ClientSetup { config, tls: None, keep_alive, demand, dial };
+        // Nothing is bound before: this address would fail.
+        let listen = Listen::Address("192.0.2.1:1".to_owned());
+        let server = ServerSetup { config: None, tls: None, keep_alive, demand, listen };
+        let errors = [ends.client.client(client).err(), ends.server.server(server).err()];
+        for error in errors {
+            assert!(matches!(error, Some(BuildError::Config(_))), "{period:?}: {error:?}");
+            let text = error.unwrap().to_string();
+            assert!(text.contains("keep_alive") && text.contains("32767"), "{text}");
+        }
+    }
+}
+
+fn the_longest_keep_alive_is_accepted_by_the_system(ends: &Ends) {
+    let (listener, address) = listener();
+    let server = ends.serve_alive(TlsMode::None, Listen::On(listener), LONGEST);
+    let client = ends.dial_alive(TlsMode::None, single(), address, LONGEST);
+    let (mut ours, mut theirs) = both_ends(&server, &client);
+    ping_pong(&mut *ours, &mut *theirs);
+}
+
+/// Longer than a timer of some system or runtime counts: in nanoseconds, milliseconds or seconds, in 31,
+/// 32, 63 or 64 bits.
+fn longest_times() -> [Duration; 9] {
+    [
+        Duration::from_millis(1 << 31),
+        Duration::from_millis(1 << 32),
+        Duration::from_secs(1 << 31),
+        Duration::from_secs(1 << 32),
+        Duration::from_nanos(1 << 63),
+        Duration::from_nanos(u64::MAX),
+        Duration::from_millis(u64::MAX),
+        Duration::from_secs(1 << 63),
+        Duration::MAX,
+    ]
+}
+
+fn the_longest_times_are_for_ever(ends: &Ends) {
+    let longest = Duration::from_nanos(u64::MAX - 2);
+    let server_config = || {
+        let config = server_config().handshake_timeout(longest).first_byte_timeout(longest);
+        let config = config.idle_timeout(longest).max_lifetime(longest).claim_timeout(longest);
+        config.drain_timeout(longest)
+    };
+    let client_config = || {
+        let config = single().handshake_timeout(longest).dial_timeout(longest);
+        let config = config.idle_timeout(longest).max_lifetime(longest).claim_timeout(longest);
+        config.drain_timeout(longest).interval(longest..=longest)
+    };
+    Modes::both(|mode| {
+        for time in longest_times() {
+            let server = ends.serve(mode, server_config());
+            // Each call waits: there is no peer yet.
+            let (acquiring, waiting) = (server.clone_handle(), server.clone_handle());
+            let acquire = spawn(move || acquiring.acquire(time));
+            let ready = spawn(move || waiting.wait_ready(1, time));
+            eventually(|| server.stats(), |stats| stats.waiters == 2);
+            let client = ends.dial(mode, client_config(), server.address());
+            let mut ours = acquire.soon().unwrap();
+            let mut theirs = client.acquire_by_id(ours.id(), time).unwrap();
+            ready.soon().unwrap();
+            theirs.set_timeout(time).unwrap();
+            let read = spawn(move || {
+                let read = theirs.read(&mut [0]);
+                (read, theirs)
+            });
+            send(&mut ours, b"x");
+            assert_eq!(read.soon().0.unwrap(), 1);
+            client.close();
+            server.close();
+            assert!(client.closed(time) && server.closed(time), "{time:?}");
+        }
+    });
 }
 
 fn configured_capacity_and_interval_are_in_force(ends: &Ends) {

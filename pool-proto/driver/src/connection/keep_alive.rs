@@ -3,6 +3,7 @@
 use core::time::Duration;
 use std::io;
 
+use pool_proto::ConfigError;
 use socket2::{SockRef, TcpKeepalive};
 
 /// The TCP keep-alive settings and user timeout of a pool's connections. The operating system does
@@ -63,14 +64,32 @@ const RETRIES: u32 = 3;
 const INTERVALS: u32 = 5;
 
 impl KeepAlive {
+    /// The longest period: 32,767 s, some nine hours. Linux takes no more for any part of it; other systems
+    /// do.
+    pub const MAX: Duration = Duration::from_secs(32_767);
+
     /// Keeps a connection from being silent for longer than `period`. Periods are whole seconds, at
-    /// least one, because the operating system counts in seconds.
+    /// least one, because the operating system counts in seconds. A pool with a period above
+    /// [`MAX`](Self::MAX) is not built.
     ///
     /// The figures of the table are for 5 s and its multiples. Between them, and below, the interval is
     /// cut to whole seconds; the budget of a period of 1 s is 4 s.
     #[must_use]
     pub fn every(period: Duration) -> Self {
         Self { period: Duration::from_secs(period.as_secs().max(1)) }
+    }
+
+    /// Refuses a period that the system would refuse for each connection.
+    pub(crate) fn check(self) -> Result<(), ConfigError> {
+        if self.period <= Self::MAX {
+            return Ok(());
+        }
+        Err(ConfigError::TooLarge {
+            setting: "keep_alive (in seconds)",
+            value: self.period.as_secs(),
+            limit: Self::MAX.as_secs(),
+            bound: "KeepAlive::MAX",
+        })
     }
 
     /// Returns the silence before the first probe (`TCP_KEEPIDLE`): the period without one

@@ -198,6 +198,8 @@ macro_rules! __pool_type {
             /// Sets TCP keep-alive; `None` leaves it off. Default: every 15 s, by which a dead path is
             /// noticed after 21 s. A peer that lives is never cut off, however long it does not read:
             /// [`KeepAlive`](crate::KeepAlive) tells how, and what limits data under way to a dead one.
+            /// A period above [`KeepAlive::MAX`](crate::KeepAlive::MAX) is refused when the pool is built,
+            /// with [`BuildError::Config`](crate::BuildError::Config).
             pub fn keep_alive(self, keep_alive: impl Into<Option<$crate::KeepAlive>>) -> Self {
                 Self(self.0.keep_alive(keep_alive))
             }

@@ -93,7 +93,8 @@ impl<N: Runtime, R: Configured> PoolBuilder<N, R> {
         self
     }
 
-    /// Sets TCP keep-alive; `None` leaves it off.
+    /// Sets TCP keep-alive; `None` leaves it off. A period above [`KeepAlive::MAX`] is refused when the
+    /// pool is built.
     pub fn keep_alive(mut self, keep_alive: impl Into<Option<KeepAlive>>) -> Self {
         self.keep_alive = keep_alive.into();
         self
@@ -112,7 +113,13 @@ impl<N: Runtime, R: Configured> PoolBuilder<N, R> {
         self
     }
 
-    /// Compares the settings with the demand, before anything is bound, dialled or started.
+    /// Checks the settings that are not the machine's, before anything is bound, dialled or started.
+    fn check(&self) -> Result<(), BuildError> {
+        self.keep_alive.map_or(Ok(()), KeepAlive::check)?;
+        self.check_demand()
+    }
+
+    /// Compares the settings with the demand.
     fn check_demand(&self) -> Result<(), BuildError> {
         match &self.tls {
             _ if self.demand == Demand::Nothing => Ok(()),
@@ -151,8 +158,9 @@ impl<N: Runtime> PoolBuilder<N, Dialing> {
     ///
     /// # Errors
     ///
-    /// [`BuildError::TlsRequired`] and [`BuildError::AuthenticationRequired`] if settings that were
-    /// required are missing, [`BuildError::Entropy`], and those of [`Runtime::current`] and [`Runtime::start`].
+    /// [`BuildError::Config`] if a setting is refused, [`BuildError::TlsRequired`] and
+    /// [`BuildError::AuthenticationRequired`] if settings that were required are missing,
+    /// [`BuildError::Entropy`], and those of [`Runtime::current`] and [`Runtime::start`].
     pub fn connect_with<D, F>(self, dial: D) -> Result<Pool<N, Dialing>, BuildError>
     where
         D: Fn() -> F + Send + Sync + 'static,
@@ -167,7 +175,7 @@ impl<N: Runtime> PoolBuilder<N, Dialing> {
     ///
     /// Those of [`connect_with`](Self::connect_with).
     pub fn connect_by(mut self, dial: impl Dial<N>) -> Result<Pool<N, Dialing>, BuildError> {
-        self.check_demand()?;
+        self.check()?;
         let config = self.take_config()?.or_entropy(entropy()?);
         let supply = Dialer::new(dial, Connector::new(self.tls, config.ids()), self.keep_alive);
         let max_dials = config.max_dials();
@@ -187,7 +195,7 @@ impl<N: Runtime> PoolBuilder<N, Accepting> {
     ///
     /// [`BuildError::Bind`] when the address cannot be bound, and those of [`listen`](Self::listen).
     pub async fn bind(mut self, address: &str) -> Result<Pool<N, Accepting>, BuildError> {
-        self.check_demand()?;
+        self.check()?;
         let handle = self.handle.map_or_else(N::current, Ok)?;
         let listener = N::bind(&handle, &resolver_name(address))
             .await
@@ -201,10 +209,11 @@ impl<N: Runtime> PoolBuilder<N, Accepting> {
     ///
     /// # Errors
     ///
-    /// [`BuildError::TlsRequired`] and [`BuildError::AuthenticationRequired`] if settings that were
-    /// required are missing, [`BuildError::Entropy`], and those of [`Runtime::current`] and [`Runtime::start`].
+    /// [`BuildError::Config`] if a setting is refused, [`BuildError::TlsRequired`] and
+    /// [`BuildError::AuthenticationRequired`] if settings that were required are missing,
+    /// [`BuildError::Entropy`], and those of [`Runtime::current`] and [`Runtime::start`].
     pub fn listen(self, listener: N::Listener) -> Result<Pool<N, Accepting>, BuildError> {
-        self.check_demand()?;
+        self.check()?;
         self.listen_on(ListeningSocket { listener, bound_here: false })
     }
 
