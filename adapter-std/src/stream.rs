@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pool_driver::LeasedConnection;
-use pool_driver::connection::{Socket as _, TcpSocket};
+use pool_driver::connection::{SharedSocket, Socket as _, TcpSocket};
 use pool_proto::ConnId;
 use rustix::event::PollFlags;
 
@@ -43,7 +43,8 @@ struct Timeouts {
 
 impl From<LeasedConnection<Threads>> for PooledStream {
     fn from(stream: LeasedConnection<Threads>) -> Self {
-        let shared = Shared { id: stream.id(), stream: Mutex::new(stream) };
+        let socket = Arc::clone(stream.socket());
+        let shared = Shared { id: stream.id(), socket, stream: Mutex::new(stream) };
         Self { shared, timeouts: Timeouts::default() }
     }
 }
@@ -65,7 +66,7 @@ impl PooledStream {
     ///
     /// # Errors
     ///
-    /// [`NotConnected`](io::ErrorKind::NotConnected) never happens while the stream exists.
+    /// Never: the result is for the likeness with other streams.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.shared.lock().peer_addr()
     }
@@ -184,6 +185,8 @@ impl WriteHalf {
 /// waiting happens outside of it.
 struct Shared {
     id: ConnId,
+    /// The socket of the stream, for those who wait.
+    socket: Arc<SharedSocket<TcpSocket<Threads>>>,
     stream: Mutex<LeasedConnection<Threads>>,
 }
 
@@ -199,9 +202,8 @@ impl Shared {
         ready: PollFlags,
         mut act: impl FnMut(&mut LeasedConnection<Threads>, &mut PollFlags) -> io::Result<T>,
     ) -> io::Result<T> {
-        let socket = Arc::clone(self.lock().socket()?);
-        timeout
-            .wait(socket.socket().stream().get_ref(), ready, |ready| act(&mut self.lock(), ready))
+        let tcp = self.socket.socket().stream().get_ref();
+        timeout.wait(tcp, ready, |ready| act(&mut self.lock(), ready))
     }
 
     fn read(&self, timeouts: Timeouts, buffer: &mut [u8]) -> io::Result<usize> {

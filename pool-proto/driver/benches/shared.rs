@@ -176,7 +176,7 @@ impl Pool {
     /// Acquires and puts once, and runs the driver if that has woken it.
     fn cycle(&mut self) -> Outcome {
         let leased = self.take()?;
-        black_box(leased.get().map(|quiet| quiet.0));
+        black_box(leased.get().0);
         leased.put(&self.shared)?;
         let rung = self.bell.0.load(Ordering::Relaxed);
         if rung != self.answered {

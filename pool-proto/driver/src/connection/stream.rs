@@ -32,7 +32,7 @@ impl<S: Socket> Leased<Box<Connection<S>>> {
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(&self) -> Option<TlsFacts> {
-        self.get()?.facts()
+        self.get().facts()
     }
 
     /// Returns the fingerprint of the peer's certificate; `None` without TLS, and if the peer has
@@ -40,16 +40,16 @@ impl<S: Socket> Leased<Box<Connection<S>>> {
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn peer_certificate(&self) -> Option<Fingerprint> {
-        self.get()?.peer_fingerprint()
+        self.get().peer_fingerprint()
     }
 
     /// Returns the address of the peer.
     ///
     /// # Errors
     ///
-    /// [`NotConnected`](ErrorKind::NotConnected) never happens while the connection is leased.
+    /// Never: the result is for the likeness with other streams.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.socket().map(|shared| shared.socket().peer_addr())
+        Ok(self.socket().socket().peer_addr())
     }
 
     /// Returns the address of this end.
@@ -58,16 +58,13 @@ impl<S: Socket> Leased<Box<Connection<S>>> {
     ///
     /// The operating system's.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket()?.socket().local_addr()
+        self.socket().socket().local_addr()
     }
 
     /// Returns the socket.
-    ///
-    /// # Errors
-    ///
-    /// [`NotConnected`](ErrorKind::NotConnected) never happens while the connection is leased.
-    pub fn socket(&self) -> io::Result<&Arc<SharedSocket<S>>> {
-        self.get().map(|connection| connection.socket()).ok_or(ErrorKind::NotConnected.into())
+    #[must_use]
+    pub fn socket(&self) -> &Arc<SharedSocket<S>> {
+        self.get().socket()
     }
 
     /// Reads data that has arrived, early data first.
@@ -127,7 +124,7 @@ impl<S: Socket> Leased<Box<Connection<S>>> {
         act: impl FnOnce(&'s mut Connection<S>) -> (io::Result<T>, bool),
     ) -> io::Result<T> {
         let id = self.id();
-        let connection = self.get_mut().ok_or(ErrorKind::NotConnected)?;
+        let connection = self.get_mut();
         let socket = Arc::clone(connection.socket());
         let check = || {
             socket.revoked().map_or(Ok(()), |reason| {

@@ -41,8 +41,7 @@ macro_rules! stream_type {
             ///
             /// # Errors
             ///
-            /// [`NotConnected`](std::io::ErrorKind::NotConnected) never happens while the stream
-            /// exists.
+            /// Never: the result is for the likeness with other streams.
             pub fn peer_addr(&self) -> std::io::Result<std::net::SocketAddr> {
                 self.0.peer_addr()
             }

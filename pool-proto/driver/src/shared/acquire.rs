@@ -212,7 +212,7 @@ impl<C: PoolConnection, R: Role> Acquire<C, R> {
         let Lease { token, id, connection } = lease;
         // Leased before the check: if the check panics, the lease is released and not lost.
         let mut leased = Leased::new(shared, token, id, connection);
-        let result = leased.get_mut().map_or(CheckResult::Closed, C::check);
+        let result = leased.get_mut().check();
         // Data, and an end, mean that the peer has used the connection, where a peer can acquire.
         let claims = || shared.lock().machine.peer_claims();
         let rejected = match (result, self.wanted) {
@@ -224,9 +224,8 @@ impl<C: PoolConnection, R: Role> Acquire<C, R> {
         if !rejected {
             return Ok(leased);
         }
-        if let Some(connection) = leased.into_connection() {
-            shared.run(|machine, now| machine.reject(now, token, connection, result));
-        }
+        let connection = leased.into_connection();
+        shared.run(|machine, now| machine.reject(now, token, connection, result));
         Err(self.wanted.map(|id| Refusal::Gone { id, reason: CloseReason::PeerClosed }.into()))
     }
 }

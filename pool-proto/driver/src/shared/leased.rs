@@ -10,11 +10,26 @@ use super::{AnyRole, PoolConnection, SharedMachine};
 /// A connection taken from a pool. Dropping it closes the connection; [`put`](Self::put) returns it
 /// for reuse.
 pub struct Leased<C> {
+    id: ConnId,
+    /// Dropped before its lease ends, even if the drop panics.
+    connection: C,
+    hold: Hold,
+}
+
+/// The lease of a connection, which ends when this is dropped.
+struct Hold {
     pool: Arc<dyn AnyRole>,
     token: Token,
-    id: ConnId,
-    /// Present until it is put back or dropped.
-    connection: Option<C>,
+    /// Whether the machine has the connection again, or is told of it by the caller.
+    is_over: bool,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.pool.released(self.token);
+        }
+    }
 }
 
 impl<C> Leased<C> {
@@ -29,7 +44,7 @@ impl<C> Leased<C> {
         R: Role,
     {
         let pool = Arc::<SharedMachine<C, R>>::clone(pool);
-        Self { pool, token, id, connection: Some(connection) }
+        Self { id, connection, hold: Hold { pool, token, is_over: false } }
     }
 
     /// Returns the connection's id, equal on both ends where ids are exchanged.
@@ -38,15 +53,15 @@ impl<C> Leased<C> {
         self.id
     }
 
-    /// Returns the connection; `None` only while this value is being taken apart.
+    /// Returns the connection.
     #[must_use]
-    pub const fn get(&self) -> Option<&C> {
-        self.connection.as_ref()
+    pub const fn get(&self) -> &C {
+        &self.connection
     }
 
-    /// Returns the connection; `None` only while this value is being taken apart.
-    pub const fn get_mut(&mut self) -> Option<&mut C> {
-        self.connection.as_mut()
+    /// Returns the connection.
+    pub const fn get_mut(&mut self) -> &mut C {
+        &mut self.connection
     }
 
     /// Puts the connection back into `pool`. Data that has arrived by now and was not read is
@@ -60,34 +75,25 @@ impl<C> Leased<C> {
     where
         C: PoolConnection,
     {
-        if !core::ptr::addr_eq(Arc::as_ptr(&self.pool), Arc::as_ptr(pool)) {
+        if !core::ptr::addr_eq(Arc::as_ptr(&self.hold.pool), Arc::as_ptr(pool)) {
             return Err(pool.run(|machine, _| machine.put_foreign()));
         }
         // Drained while still leased: if the drain panics, the lease is released and not lost.
-        let drained = self.connection.as_mut().filter(|_| pool.drains_at_put).map(C::drain);
-        match self.connection.take() {
-            Some(connection) => pool.put(self.token, connection, drained),
-            None => Ok(()),
-        }
+        let drained = pool.drains_at_put.then(|| self.connection.drain());
+        let token = self.hold.token;
+        pool.put(token, self.into_connection(), drained)
     }
 
     /// Takes the connection out. Ending the lease is then the caller's duty.
-    pub(super) fn into_connection(mut self) -> Option<C> {
-        self.connection.take()
-    }
-}
-
-impl<C> Drop for Leased<C> {
-    fn drop(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            drop(connection);
-            self.pool.released(self.token);
-        }
+    pub(super) fn into_connection(self) -> C {
+        let Self { connection, mut hold, .. } = self;
+        hold.is_over = true;
+        connection
     }
 }
 
 impl<C> fmt::Debug for Leased<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Leased").field("id", &self.id).field("token", &self.token).finish()
+        f.debug_struct("Leased").field("id", &self.id).field("token", &self.hold.token).finish()
     }
 }

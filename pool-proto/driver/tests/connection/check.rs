@@ -13,7 +13,7 @@ use crate::rig::{Kind, Taken};
 const EARLY_LIMIT: usize = 16 * 1024;
 
 fn check(taken: &mut Taken) -> CheckResult {
-    taken.leased.get_mut().unwrap().check()
+    taken.leased.get_mut().check()
 }
 
 /// Returns all data that the holder reads.

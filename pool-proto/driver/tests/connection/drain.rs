@@ -14,11 +14,11 @@ use crate::writing::write;
 const DRAIN_LIMIT: usize = 256 * 1024;
 
 fn drain(taken: &mut Taken) -> CheckResult {
-    taken.leased.get_mut().unwrap().drain()
+    taken.leased.get_mut().drain()
 }
 
 fn check(taken: &mut Taken) -> CheckResult {
-    taken.leased.get_mut().unwrap().check()
+    taken.leased.get_mut().check()
 }
 
 /// Puts the stream back; returns the reason if the connection was closed.

@@ -116,7 +116,7 @@ impl Lent {
     fn check_behind(&mut self, length: usize) -> CheckResult {
         self.far.set(|kernel| kernel.room = 2 * LIMIT);
         self.far.send(&self.sealer.tickets(length));
-        self.leased.get_mut().unwrap().check()
+        self.leased.get_mut().check()
     }
 }
 

@@ -74,10 +74,7 @@ fn early_data_comes_first() {
         let (_near, mut peer) = pool.connect();
         let mut leased = pool.take().unwrap();
         peer.send(b"early, ");
-        assert_eq!(
-            pool_driver::shared::PoolConnection::check(leased.get_mut().unwrap()),
-            CheckResult::Data
-        );
+        assert_eq!(pool_driver::shared::PoolConnection::check(leased.get_mut()), CheckResult::Data);
         let mut stream = leased;
         peer.send(b"late");
         for part in ["early", ", ", "late"] {
@@ -184,7 +181,7 @@ fn a_stream_reports_its_addresses_and_its_tls_facts() {
         assert_eq!(stream.peer_addr().unwrap(), near.peer_addr());
         assert_eq!(stream.local_addr().unwrap(), near.local_addr().unwrap());
         assert_ne!(stream.peer_addr().unwrap(), stream.local_addr().unwrap());
-        assert_eq!(stream.socket().unwrap().revoked(), None);
+        assert_eq!(stream.socket().revoked(), None);
         let version = stream.tls().map(|facts| facts.version);
         assert_eq!(version, kind.is_tls().then_some(Some(ProtocolVersion::TLSv1_3)), "{kind:?}");
         // The server of these tests requires no certificate of its clients.

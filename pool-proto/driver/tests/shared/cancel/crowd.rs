@@ -177,7 +177,7 @@ impl<R: Side> Crowd<R> {
     /// Returns the number of leases that the pool has revoked.
     fn aborted(&self) -> u32 {
         let given_up = |leased: &&Leased<Fake>| {
-            let number = leased.get().expect("it is whole").number();
+            let number = leased.get().number();
             self.rig.book.revoked(number).is_some()
         };
         u32::try_from(self.leased.iter().filter(given_up).count()).unwrap()
