@@ -28,6 +28,10 @@ use crate::{Fingerprint, TlsFacts};
 /// When the pool is flushed or closed, pending and later reads and writes fail with
 /// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted), and the error contains a
 /// [`Revoked`](crate::Revoked) with the reason.
+///
+/// # The socket beneath
+///
+#[doc = pool_driver::__socket_doc!()]
 #[must_use = "dropping a stream closes its connection"]
 pub struct PooledStream {
     shared: Shared,
@@ -132,6 +136,8 @@ impl PooledStream {
     }
 }
 
+pool_driver::__socket_traits! { |stream| stream.shared.socket.socket().stream() }
+
 /// The reading half of a stream. The connection is closed when both halves are dropped.
 #[must_use = "dropping both halves closes the connection"]
 pub struct ReadHalf {
@@ -185,7 +191,7 @@ impl WriteHalf {
 /// waiting happens outside of it.
 struct Shared {
     id: ConnId,
-    /// The socket of the stream, for those who wait.
+    /// The socket of the stream, for those who wait or borrow it.
     socket: Arc<SharedSocket<TcpSocket<Threads>>>,
     stream: Mutex<LeasedConnection<Threads>>,
 }

@@ -45,6 +45,15 @@ macro_rules! forwarding_test {
                 let ours = client.acquire_by_id(theirs.id(), SOON).await.unwrap();
                 assert_eq!(ours.peer_addr().unwrap(), address);
                 assert_eq!(ours.local_addr().unwrap(), theirs.peer_addr().unwrap());
+                #[cfg(unix)]
+                {
+                    use std::os::fd::{AsFd as _, AsRawFd as _};
+
+                    assert_eq!(ours.as_fd().as_raw_fd(), ours.as_raw_fd());
+                    let same = ours.as_fd().try_clone_to_owned().unwrap();
+                    let same = std::net::TcpStream::from(same);
+                    assert_eq!(same.local_addr().unwrap(), ours.local_addr().unwrap());
+                }
                 let shown = format!("{ours:?}");
                 let expected =
                     format!("PooledStream {{ id: {:?}, peer: Some({address}), .. }}", ours.id());

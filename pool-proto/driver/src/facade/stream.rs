@@ -15,6 +15,10 @@ macro_rules! stream_type {
         /// When the pool is flushed or closed, reads and writes fail with
         /// [`ConnectionAborted`](std::io::ErrorKind::ConnectionAborted), and the error contains a
         /// [`Revoked`](crate::Revoked) with the reason.
+        ///
+        /// # The socket beneath
+        ///
+        #[doc = $crate::__socket_doc!()]
         #[must_use = "dropping a stream closes its connection"]
         pub struct PooledStream($crate::LeasedConnection<$Runtime>);
 
@@ -75,12 +79,68 @@ macro_rules! stream_type {
             }
         }
 
+        $crate::__socket_traits! { |stream| stream.0.socket().socket().stream() }
+
         impl std::fmt::Debug for PooledStream {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.debug_struct("PooledStream")
                     .field("id", &self.id())
                     .field("peer", &self.peer_addr().ok())
                     .finish_non_exhaustive()
+            }
+        }
+    };
+}
+
+/// Text on the socket beneath a stream, for every adapter.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __socket_doc {
+    () => {
+        "The socket can be borrowed, by `AsFd` and `AsRawFd` (Unix) or `AsSocket` and `AsRawSocket`
+(Windows): to read or set options of the system, such as the type of service or the sizes of its buffers.
+It remains the pool's:
+
+- Neither read from it nor write to it. Reads would miss early data, which the pool holds, and with TLS
+  either breaks the session.
+- Leave it in non-blocking mode, and leave keep-alive and `TCP_USER_TIMEOUT` to the pool.
+- Do not shut it down: with TLS, the peer would see an end that was cut off.
+- Keep no raw number of it: when the stream is put back or dropped, the number belongs to others."
+    };
+}
+
+/// Lets a stream's socket be borrowed.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __socket_traits {
+    (|$stream:ident| $socket:expr) => {
+        #[cfg(unix)]
+        impl std::os::fd::AsFd for PooledStream {
+            fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+                let $stream = self;
+                std::os::fd::AsFd::as_fd($socket)
+            }
+        }
+
+        #[cfg(unix)]
+        impl std::os::fd::AsRawFd for PooledStream {
+            fn as_raw_fd(&self) -> std::os::fd::RawFd {
+                std::os::fd::AsFd::as_fd(self).as_raw_fd()
+            }
+        }
+
+        #[cfg(windows)]
+        impl std::os::windows::io::AsSocket for PooledStream {
+            fn as_socket(&self) -> std::os::windows::io::BorrowedSocket<'_> {
+                let $stream = self;
+                std::os::windows::io::AsSocket::as_socket($socket)
+            }
+        }
+
+        #[cfg(windows)]
+        impl std::os::windows::io::AsRawSocket for PooledStream {
+            fn as_raw_socket(&self) -> std::os::windows::io::RawSocket {
+                std::os::windows::io::AsSocket::as_socket(self).as_raw_socket()
             }
         }
     };
