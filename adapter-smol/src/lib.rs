@@ -124,7 +124,7 @@ pub use pool_driver::{self, pool_proto};
 #[cfg(feature = "tls")]
 pub use pool_driver::{rustls, tls};
 pub use runtime::{Smol, Spawner};
-pub use stream::PooledStream;
+pub use stream::{PooledStream, ReadHalf, WriteHalf};
 
 pool_driver::pool_types! {
     runtime: Smol,

@@ -103,7 +103,7 @@ pub use pool_driver::{self, pool_proto};
 #[cfg(feature = "tls")]
 pub use pool_driver::{rustls, tls};
 pub use runtime::Tokio;
-pub use stream::PooledStream;
+pub use stream::{PooledStream, ReadHalf, WriteHalf};
 
 pool_driver::pool_types! {
     runtime: Tokio,

@@ -2,6 +2,7 @@
 //! with the adapter's own types in the signatures.
 
 mod balancer;
+mod halves;
 mod pool_type;
 mod stream;
 

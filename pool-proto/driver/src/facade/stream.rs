@@ -12,6 +12,8 @@ macro_rules! stream_type {
         ///
         $(#[$doc])*
         ///
+        /// To read and write from two tasks at the same time, [`into_split`](Self::into_split) the stream.
+        ///
         /// When the pool is flushed or closed, reads and writes fail with
         /// [`ConnectionAborted`](std::io::ErrorKind::ConnectionAborted), and the error contains a
         /// [`Revoked`](crate::Revoked) with the reason.
@@ -79,6 +81,7 @@ macro_rules! stream_type {
             }
         }
 
+        $crate::__stream_halves! {}
         $crate::__socket_traits! { |stream| stream.0.socket().socket().stream() }
 
         impl std::fmt::Debug for PooledStream {
