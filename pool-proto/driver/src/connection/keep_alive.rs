@@ -162,6 +162,9 @@ impl KeepAlive {
 /// Returns whether the system holds data that it has not sent, for want of room at the peer or on the
 /// path. `SIOCOUTQNSD` tells their number, but has no safe interface. So the socket is made to be
 /// writable only without such data, for this question.
+///
+/// The calls take 1 to 2 µs. Both changes also wake a reactor that waits for writability, as tokio's always
+/// does: with it, a put after a write takes some 8 µs more.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn data_wait_for_room(socket: &SockRef<'_>) -> io::Result<bool> {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
