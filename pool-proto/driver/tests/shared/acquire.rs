@@ -37,16 +37,25 @@ fn a_connection_is_checked_before_it_is_handed_out() {
 }
 
 #[test]
-fn a_connection_that_the_peer_has_closed_is_replaced_at_once() {
+fn a_connection_that_the_peer_has_closed_is_replaced_at_once_and_kept_for_its_id() {
     let (mut rig, conns) = filled(Plan::of(3));
     rig.book.next_check(0, CheckResult::Closed);
     rig.book.next_check(1, CheckResult::Closed);
     let task = rig.any();
     assert_eq!(task.take().id(), conns[2].id);
-    assert_eq!(rig.stats().totals.peer_closed, 2);
     rig.turn();
-    assert_eq!([0, 1].map(|number| rig.book.reason(number)), [Some(CloseReason::PeerClosed); 2]);
-    assert_eq!(task.wakes(), 0);
+    assert_eq!((rig.stats().idle, rig.stats().finished, task.wakes()), (0, 2, 0));
+    assert_eq!(rig.by_id(conns[0].id).take().id(), conns[0].id);
+}
+
+#[test]
+fn without_ids_a_connection_that_the_peer_has_closed_is_replaced_and_ends() {
+    let mut rig = client(Plan { ids: false, ..Plan::of(2) });
+    let (live, closed) = (rig.connect(), rig.connect());
+    rig.book.next_check(closed.number, CheckResult::Closed);
+    assert_eq!(rig.any().take().get().unwrap().number(), live.number);
+    rig.turn();
+    assert_eq!(rig.book.reason(closed.number), Some(CloseReason::PeerClosed));
 }
 
 #[test]
@@ -104,13 +113,40 @@ fn a_waiter_that_finds_a_closed_connection_keeps_its_turn_in_a_full_queue() {
 }
 
 #[test]
-fn an_acquire_by_id_of_a_closed_connection_is_refused() {
-    let (rig, conns) = filled(Plan::of(2));
+fn an_acquire_by_id_of_a_closed_connection_gets_it() {
+    for result in [CheckResult::Closed, CheckResult::Finished] {
+        let (rig, conns) = filled(Plan::of(2));
+        rig.book.next_check(0, result);
+        assert_eq!(rig.by_id(conns[0].id).take().id(), conns[0].id, "{result:?}");
+        assert_eq!((rig.stats().idle, rig.stats().totals.peer_closed), (1, 0), "{result:?}");
+    }
+}
+
+#[test]
+fn a_waiter_by_id_gets_the_connection_that_another_acquire_finds_closed() {
+    let (mut rig, conns) = filled(Plan::ONE);
+    let waiting = Arc::new(rig.by_id(conns[0].id));
+    let inside = Arc::clone(&waiting);
+    rig.book.during_next_check(0, move || inside.queue());
     rig.book.next_check(0, CheckResult::Closed);
+    let any = rig.any();
+    any.queue();
+    assert_eq!((any.wakes(), waiting.wakes()), (0, 1));
+    rig.book.next_check(0, CheckResult::Closed);
+    assert_eq!(waiting.take().id(), conns[0].id);
+    rig.assert_accounted(0, 0, "after the lease");
+}
+
+#[test]
+fn a_closed_connection_that_nobody_asks_for_ends_with_the_claim_timeout() {
+    let (mut rig, conns) = filled(Plan { claim_timeout: secs(5), ..Plan::ONE });
+    rig.book.next_check(0, CheckResult::Closed);
+    let any = rig.any();
+    any.queue();
+    rig.pass(secs(5));
+    assert_eq!(rig.book.reason(0), Some(CloseReason::PeerClosed));
     let refusal = Refusal::Gone { id: conns[0].id, reason: CloseReason::PeerClosed };
-    let error = rig.by_id(conns[0].id).fail();
-    assert_eq!(error, AcquireError::Refused(refusal));
-    assert_eq!((rig.stats().idle, rig.stats().totals.peer_closed), (1, 1));
+    assert_eq!(rig.by_id(conns[0].id).fail(), AcquireError::Refused(refusal));
 }
 
 #[test]

@@ -91,17 +91,32 @@ fn an_established_attempt_reports_only_its_success() {
 }
 
 #[test]
-fn a_connection_that_is_closed_at_once_is_a_failure() {
+fn a_connection_that_is_closed_at_once_is_named_and_kept_for_its_id() {
     let mut rig = client(Plan::ONE);
     let InFlight { mut attempt, id } = rig.begin();
     attempt.dialed();
-    attempt.established(rig.book.open_with(CheckResult::Closed), Some(id));
+    let connection = rig.book.open_with(CheckResult::Closed);
+    rig.book.next_check(0, CheckResult::Closed);
+    attempt.established(connection, Some(id));
     let stats = rig.stats();
-    assert_eq!((stats.handshaking, stats.idle), (0, 0));
-    assert_eq!((stats.totals.established, stats.totals.transport_failures), (0, 1));
-    assert!(!rig.book.is_open(0));
+    assert_eq!((stats.handshaking, stats.idle, stats.finished), (0, 0, 1));
+    assert_eq!((stats.totals.established, stats.totals.transport_failures), (1, 0));
     let text = "the peer closed the connection as soon as it was established";
     assert_eq!(rig.shared.last_failure().as_deref(), Some(text));
+    assert_eq!(rig.by_id(id).take().id(), id);
+}
+
+#[test]
+fn without_ids_a_connection_that_is_closed_at_once_ends() {
+    let mut rig = client(Plan { ids: false, ..Plan::ONE });
+    let InFlight { mut attempt, .. } = rig.begin();
+    attempt.dialed();
+    let connection = rig.book.open_with(CheckResult::Closed);
+    rig.book.next_check(0, CheckResult::Closed);
+    attempt.established(connection, None);
+    rig.turn();
+    assert_eq!((rig.stats().idle, rig.stats().finished), (0, 0));
+    assert_eq!(rig.book.reason(0), Some(CloseReason::PeerClosed));
 }
 
 #[test]

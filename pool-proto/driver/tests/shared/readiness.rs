@@ -6,7 +6,7 @@ use std::task::Wake;
 use pool_driver::shared::ReadinessWaker;
 use pool_proto::{CheckResult, CloseReason};
 
-use crate::rig::{Conn, Counter, Plan, Rig, Side, filled, server};
+use crate::rig::{Conn, Counter, Plan, Rig, Side, client, filled, server};
 
 fn readiness_waker<R: Side>(rig: &Rig<R>, conn: Conn) -> Arc<ReadinessWaker> {
     ReadinessWaker::new(&rig.shared, conn.token)
@@ -59,10 +59,22 @@ fn a_wake_during_a_turn_is_handled_in_the_next() {
 }
 
 #[test]
-fn a_check_that_finds_eof_closes_the_connection() {
+fn a_check_that_finds_eof_keeps_the_connection_for_its_id() {
     let (mut rig, conns) = filled(Plan::ONE);
     rig.book.next_check(0, CheckResult::Closed);
     readiness_waker(&rig, conns[0]).wake();
+    rig.turn();
+    rig.turn();
+    assert_eq!((rig.stats().idle, rig.stats().finished), (0, 1));
+    assert_eq!(rig.by_id(conns[0].id).take().id(), conns[0].id);
+}
+
+#[test]
+fn without_ids_a_check_that_finds_eof_closes_the_connection() {
+    let mut rig = client(Plan { ids: false, ..Plan::ONE });
+    let conn = rig.connect();
+    rig.book.next_check(0, CheckResult::Closed);
+    readiness_waker(&rig, conn).wake();
     rig.turn();
     rig.turn();
     assert_eq!(rig.book.reason(0), Some(CloseReason::PeerClosed));

@@ -167,7 +167,8 @@ impl<R: Side> Crowd<R> {
             if step % 16 == 0 {
                 crowd.rig.turn();
                 let stats = crowd.rig.stats();
-                let known = stats.idle + stats.claimed + stats.leased + stats.returning;
+                let pooled = stats.idle + stats.claimed + stats.finished;
+                let known = pooled + stats.leased + stats.returning;
                 assert_eq!(crowd.rig.book.open_count(), known + crowd.aborted(), "{stats:?}");
             }
         }

@@ -40,8 +40,9 @@ pub(super) enum Aftermath {
     EndedInStock(CloseReason),
     /// The drop of the subject reveals that the connection has ended.
     EndsNow(CloseReason),
-    /// The peer has claimed the connection: only an acquire by id can take it.
-    Claimed,
+    /// The peer has used the connection, or ended it: only an acquire by id can take it, until it
+    /// ends with its claim, for this reason.
+    Kept(CloseReason),
     PoolClosed,
 }
 
@@ -78,8 +79,8 @@ pub(super) fn expected(left: Aftermath, rival: Rival, id: ConnId) -> (When, Outc
         Aftermath::InFlight | Aftermath::Leased => (When::Later, same),
         Aftermath::Freed => (When::Drop, same),
         Aftermath::Pooled => (already, same),
-        Aftermath::Claimed if kind == Kind::ById => (already, same),
-        Aftermath::Claimed => (When::Later, next),
+        Aftermath::Kept(_) if kind == Kind::ById => (already, same),
+        Aftermath::Kept(_) => (When::Later, next),
         Aftermath::EndedInStock(_) if kind == Kind::Stock && early => {
             (When::Before, Outcome::Stock)
         }

@@ -210,17 +210,16 @@ impl Moment {
             Self::Stocked => Aftermath::Pooled,
             Self::Returned if stock => Aftermath::Pooled,
             Self::Returned => Aftermath::Leased,
-            Self::GrantedThenClosedByPeer | Self::FoundClosed => {
-                Aftermath::Ended(CloseReason::PeerClosed)
-            }
+            Self::GrantedThenClosedByPeer => Aftermath::Ended(CloseReason::PeerClosed),
             Self::GrantedThenFlushed => Aftermath::Ended(CloseReason::Flushed),
             Self::StockedThenFlushed => Aftermath::EndedInStock(CloseReason::Flushed),
             Self::GrantedThenExpired | Self::GrantedDriverEndedThenExpired => {
                 Aftermath::EndsNow(CloseReason::Expired)
             }
-            Self::FoundClaimed => match kind {
-                Kind::Any => Aftermath::Claimed,
-                Kind::ById | Kind::Stock => Aftermath::Leased,
+            Self::FoundClosed | Self::FoundClaimed => match (kind, self) {
+                (Kind::Any, Self::FoundClosed) => Aftermath::Kept(CloseReason::PeerClosed),
+                (Kind::Any, _) => Aftermath::Kept(CloseReason::Unclaimed),
+                (Kind::ById | Kind::Stock, _) => Aftermath::Leased,
             },
             Self::NeverPolledPoolClosed
             | Self::GrantedThenPoolClosed

@@ -131,16 +131,15 @@ impl<R: Side> Scene<R> {
             Poll::Pending => assert_eq!(self.cell.kind, Kind::Any, "{}", self.name),
             Poll::Ready(taken) => {
                 assert_eq!(self.cell.kind, Kind::ById, "{}", self.name);
-                assert_eq!(taken.is_ok(), result == CheckResult::Data, "{}", self.name);
-                self.leased = taken.ok().flatten();
+                self.leased = taken.unwrap();
             }
         }
     }
 
-    /// Removes a connection that has ended.
+    /// Waits until the claim on a connection that has ended is over.
     pub(super) fn lose(&mut self) {
         let conn = self.conn.take().expect("an ended connection");
-        self.rig.turn();
+        self.rig.pass(secs(30));
         assert!(!self.rig.book.is_open(conn.number), "{}", self.name);
     }
 
@@ -259,9 +258,9 @@ impl<R: Side> Scene<R> {
                 self.arrive_anew();
             }
             // The rival by id already has the connection.
-            Aftermath::Claimed
+            Aftermath::Kept(_)
                 if self.expected().is_some_and(|(_, what)| what == Outcome::Same) => {}
-            Aftermath::Claimed => {
+            Aftermath::Kept(_) => {
                 self.rig.pass(secs(30));
                 self.arrive_anew();
             }
@@ -307,7 +306,8 @@ impl<R: Side> Scene<R> {
         let (name, stats) = (&self.name, self.rig.stats());
         let there = u32::from(self.left() != Aftermath::PoolClosed);
         assert_eq!(stats.idle + stats.leased, there, "{name}: {stats:?}");
-        assert_eq!((stats.waiters, stats.claimed, stats.returning), (0, 0, 0), "{name}: {stats:?}");
+        let kept = stats.claimed + stats.finished;
+        assert_eq!((stats.waiters, kept, stats.returning), (0, 0, 0), "{name}: {stats:?}");
         assert_eq!(
             self.subject.wakes(),
             self.expected_wakes(),
@@ -342,12 +342,12 @@ impl<R: Side> Scene<R> {
             | Aftermath::EndedInStock(reason)
             | Aftermath::EndsNow(reason) => (false, driver.then_some(reason)),
             Aftermath::PoolClosed => (false, Some(CloseReason::PoolClosed)),
-            Aftermath::Claimed
+            Aftermath::Kept(_)
                 if self.expected().is_some_and(|(_, what)| what == Outcome::Same) =>
             {
                 (true, None)
             }
-            Aftermath::Claimed => (false, Some(CloseReason::Unclaimed)),
+            Aftermath::Kept(reason) => (false, Some(reason)),
         }
     }
 }

@@ -217,7 +217,8 @@ impl<R: Side> Rig<R> {
     pub(crate) fn assert_accounted(&mut self, holding: u32, granted: u32, what: &str) {
         self.turn();
         let stats = self.stats();
-        let known = stats.idle + stats.claimed + stats.leased + stats.returning;
+        let pooled = stats.idle + stats.claimed + stats.finished;
+        let known = pooled + stats.leased + stats.returning;
         assert_eq!(self.book.open_count(), known, "{what}: open connections; {stats:?}");
         assert_eq!(stats.leased, holding + granted, "{what}: leases; {stats:?}");
         self.book.assert_sound(what);
