@@ -148,6 +148,18 @@ impl<C, R: Role> Machine<C, R> {
         count
     }
 
+    /// Ends the finished connections and returns their number. An acquire by id of one of them is refused
+    /// from now on.
+    ///
+    /// They count against no limit here, but each holds a descriptor. For a driver that has none left.
+    pub fn end_finished(&mut self, now: Instant) -> u32 {
+        let now = self.advance(now);
+        let count = self.slots.len(State::Finished);
+        self.close_all(State::Finished, CloseReason::PeerClosed);
+        self.dispatch(now);
+        count
+    }
+
     /// Ends every connection: idle ones, leased ones, dials and handshakes. Returns their number.
     ///
     /// Waiters for any connection or for stock stay, and later connections serve them. A waiter for

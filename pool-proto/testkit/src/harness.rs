@@ -355,6 +355,10 @@ impl<R: TestRole> Harness<R> {
         self.counted(Call::Clean)
     }
 
+    pub fn end_finished(&mut self) -> u32 {
+        self.counted(Call::EndFinished)
+    }
+
     pub fn flush(&mut self) -> u32 {
         self.counted(Call::Flush)
     }

@@ -62,12 +62,17 @@ impl Hasher for AsItIs {
 pub(crate) type States = HashMap<u128, Script, BuildHasherDefault<AsItIs>>;
 
 /// Kinds of steps and ends that occurred.
-#[derive(Default)]
 pub(crate) struct Seen {
     /// Steps taken and checked.
     pub(crate) steps: u64,
     pub(crate) kinds: [u64; KINDS],
     pub(crate) ends: HashSet<CloseReason>,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self { steps: 0, kinds: [0; KINDS], ends: HashSet::new() }
+    }
 }
 
 impl Seen {

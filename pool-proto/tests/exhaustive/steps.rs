@@ -61,6 +61,7 @@ impl Alphabet {
             Op::WaitReady(1),
             Op::WaitReady(2),
             Op::Clean,
+            Op::EndFinished,
             Op::Flush,
             Op::Close,
             Op::Timeout(When::Now),

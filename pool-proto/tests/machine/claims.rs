@@ -226,6 +226,21 @@ fn an_end_without_data_is_forgotten_after_the_claim_timeout() {
 }
 
 #[test]
+fn a_driver_without_descriptors_ends_the_finished_connections_only() {
+    let mut pool = server(|config| config);
+    let [ended, claimed, idle] = ["10.0.0.1"; 3].map(|source| pool.join(source));
+    for (peer, result) in [(&ended, CheckResult::Closed), (&claimed, CheckResult::Data)] {
+        pool.readable(peer.token);
+        pool.checked(result);
+    }
+    assert_eq!(pool.end_finished(), 1);
+    let (id, reason) = (ended.id, CloseReason::PeerClosed);
+    assert_eq!(pool.acquire_by_id(id), Acquired::Refused(Refusal::Gone { id, reason }));
+    assert_eq!((pool.stats().claimed, pool.idle()), (1, vec![idle.token]));
+    assert_eq!(pool.end_finished(), 0);
+}
+
+#[test]
 fn a_peer_may_reuse_the_id_of_a_connection_that_has_ended() {
     let mut pool = ClientHarness::client(1, 1, |config| config);
     let first = pool.dialing()[0];

@@ -107,6 +107,8 @@ impl<C: PoolConnection> SharedMachine<C, Accepting> {
             }
             AcceptFailure::Pause(pause) => {
                 tracing::warn!(%error, ?pause, "accept failed; trying again after a pause");
+                // The descriptors of live connections are worth more than those of ended ones.
+                self.run(|machine, now| machine.end_finished(now));
                 self.note_failure(&format_args!("accept failed: {error}"));
             }
         }

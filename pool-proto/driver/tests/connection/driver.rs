@@ -239,6 +239,20 @@ fn a_pause_is_reported_and_waiters_stay_queued() {
     assert!(take(pool.shared().acquire()).is_pending());
 }
 
+/// Each of them holds a descriptor, which a live one may need.
+#[test]
+fn a_pause_of_the_listener_ends_the_finished_connections() {
+    let mut pool = Pool::<Accepting>::new(false);
+    let (_near, mut peer, _) = pool.connect_with_socket();
+    let (_live_near, _live_peer, _) = pool.connect_with_socket();
+    peer.close();
+    pool.turn();
+    assert_eq!((pool.stats().idle, pool.stats().finished), (1, 1));
+    let error = io::Error::other("no descriptors");
+    pool.shared().accept_failed(&mut AcceptPacer::new(1), &error);
+    assert_eq!((pool.stats().idle, pool.stats().finished), (1, 0));
+}
+
 #[test]
 fn waiters_are_refused_when_the_listener_fails() {
     let pool = Pool::<Accepting>::new(false);

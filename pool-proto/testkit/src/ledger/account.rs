@@ -210,11 +210,12 @@ impl Ledger {
             (_, Answer::Count(count)) => {
                 let whole = match call {
                     Call::Clean => self.before.idle - self.before.reserved,
+                    Call::EndFinished => self.before.finished,
                     _ => self.step.lived,
                 };
                 ensure!(
                     *count == whole,
-                    "8: clean and flush end all",
+                    "8: clean, end_finished and flush end all",
                     "{call:?}: {count} of {whole}"
                 );
                 Ok(())

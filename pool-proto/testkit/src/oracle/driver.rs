@@ -60,6 +60,7 @@ impl Driver {
             }
             Op::PutForeign => return Some(Call::PutForeign),
             Op::Clean => return Some(Call::Clean),
+            Op::EndFinished => return Some(Call::EndFinished),
             Op::Flush => return Some(Call::Flush),
             Op::Close => return Some(Call::Close),
             Op::AddError => return Some(Call::AddError),

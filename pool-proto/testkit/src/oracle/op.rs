@@ -87,6 +87,7 @@ pub enum Op {
     Release(Whom),
     PutForeign,
     Clean,
+    EndFinished,
     Flush,
     Close,
     AddError,
@@ -116,7 +117,7 @@ pub enum Op {
 }
 
 /// Kinds of [`Op`], for those who count which occurred.
-pub const KINDS: usize = 32;
+pub const KINDS: usize = 33;
 
 impl Op {
     /// Which kind it is, below [`KINDS`].
@@ -154,6 +155,7 @@ impl Op {
             Self::FirstByte(_) => 29,
             Self::Admit(..) => 30,
             Self::DialNow => 31,
+            Self::EndFinished => 32,
         }
     }
 
@@ -179,7 +181,8 @@ impl Op {
             118 => Self::PutForeign,
             119 => Self::AddError,
             120 => Self::ResetError,
-            121..124 => Self::Clean,
+            121..123 => Self::Clean,
+            123 => Self::EndFinished,
             124..127 => Self::Flush,
             127 => Self::close_rarely(next),
             128..166 => Self::first_half(dials, next),

@@ -41,6 +41,11 @@ impl Naive {
                 self.settle();
                 Answer::Count(count)
             }
+            Call::EndFinished => {
+                let count = self.close_all(Finished, CloseReason::PeerClosed);
+                self.settle();
+                Answer::Count(count)
+            }
             Call::Flush => {
                 let count = self.close_everything(CloseReason::Flushed);
                 if !self.closed {
