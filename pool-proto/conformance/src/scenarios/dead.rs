@@ -1,4 +1,4 @@
-//! Dead connections, which must never be handed out.
+//! Dead connections, which are handed out only by their id: their peers may have used them.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -11,14 +11,16 @@ use super::topic;
 use crate::ends::{client_config, each, single};
 use crate::peers::{FakeServer, TlsPeer, half_close, hex_id, reset, tls_accept};
 use crate::prelude::*;
-use crate::wait::{expect, send, spawn};
+use crate::wait::{assert_ends, expect, send, spawn};
+use pool_driver::shared::AcquireError;
 use pool_driver::tls::TlsMode;
-use pool_proto::{ConnId, IdExchange, IdFormat};
+use pool_proto::{CloseReason, ConnId, IdExchange, IdFormat, Refusal};
 
 topic! {
-    parallel a_dead_connection_leaves_the_pool_by_itself,
+    parallel a_dead_connection_leaves_the_stock_by_itself,
     parallel a_connection_that_has_just_died_is_never_taken,
-    parallel a_connection_that_has_just_died_is_never_taken_by_id,
+    parallel a_connection_that_has_just_died_is_taken_by_its_id_with_its_end,
+    parallel a_dead_connection_that_nobody_asks_for_ends_at_the_claim_timeout,
     parallel early_data_before_a_reset_is_read_and_then_the_reset,
     parallel a_holder_reads_the_data_before_a_reset_and_then_the_reset,
     parallel a_reset_that_the_writer_has_met_reaches_the_reader_too,
@@ -129,45 +131,78 @@ impl Stage {
     }
 }
 
-fn a_dead_connection_leaves_the_pool_by_itself(ends: &Ends) {
+fn a_dead_connection_leaves_the_stock_by_itself(ends: &Ends) {
     each(&DEATHS, |(mode, death)| {
         let mut stage = Stage::with_ids(ends, *mode);
         let (peer, _) = stage.next();
         let _kept = peer.die(*death);
         let look = || stage.client.stats();
-        let stats = eventually(look, |stats| stats.totals.peer_closed == 1);
+        let stats = eventually(look, |stats| stats.finished == 1);
         assert_eq!((stats.idle, stats.totals.leases), (0, 0));
         let _next = stage.next();
     });
 }
 
+/// Fewer than the dead connections that a pool of one keeps.
+const ROUNDS: u32 = 40;
+
 /// Acquires right after the close, when the pool may not have noticed it yet.
-fn is_not_handed_out(ends: &Ends, by_id: bool) {
-    const ROUNDS: u64 = 40;
+fn a_connection_that_has_just_died_is_never_taken(ends: &Ends) {
     each(&DEATHS, |(mode, death)| {
         let mut stage = Stage::with_ids(ends, *mode);
         for _ in 0..ROUNDS {
-            let (peer, id) = stage.next();
+            let (peer, _) = stage.next();
             let kept = peer.die(*death);
-            let answer = if by_id {
-                stage.client.acquire_by_id(id, Duration::ZERO)
-            } else {
-                stage.client.acquire(Duration::ZERO)
-            };
+            let answer = stage.client.acquire(Duration::ZERO);
             assert!(answer.is_err(), "a dead connection: {answer:?}");
             drop(kept);
         }
         // The driver may be checking the connection at this moment, and count it later.
-        eventually(|| stage.client.stats().totals.peer_closed, |closed| *closed == ROUNDS);
+        eventually(|| stage.client.stats().finished, |finished| *finished == ROUNDS);
     });
 }
 
-fn a_connection_that_has_just_died_is_never_taken(ends: &Ends) {
-    is_not_handed_out(ends, false);
+/// How a read of the holder ends.
+const fn end_of(mode: TlsMode, death: Death) -> Result<usize, ErrorKind> {
+    match (mode, death) {
+        (_, Death::Reset) => Err(ErrorKind::ConnectionReset),
+        // A FIN without close_notify may be an attacker's.
+        (TlsMode::SelfSigned | TlsMode::Verified, Death::Fin) => Err(ErrorKind::UnexpectedEof),
+        (TlsMode::None, Death::Fin) | (_, Death::HalfClose) => Ok(0),
+    }
 }
 
-fn a_connection_that_has_just_died_is_never_taken_by_id(ends: &Ends) {
-    is_not_handed_out(ends, true);
+fn a_connection_that_has_just_died_is_taken_by_its_id_with_its_end(ends: &Ends) {
+    each(&DEATHS, |(mode, death)| {
+        let mut stage = Stage::with_ids(ends, *mode);
+        for round in 0..ROUNDS {
+            let (peer, id) = stage.next();
+            let kept = peer.die(*death);
+            if round % 2 == 0 {
+                eventually(|| stage.client.stats(), |stats| stats.finished == 1);
+            }
+            let mut dead = stage.client.take_id(id);
+            let end = dead.read(&mut [0]).map_err(|error| error.kind());
+            assert_eq!(end, end_of(*mode, *death));
+            drop(kept);
+        }
+        assert_eq!(stage.client.stats().finished, 0);
+    });
+}
+
+fn a_dead_connection_that_nobody_asks_for_ends_at_the_claim_timeout(ends: &Ends) {
+    let (fake, peers) = FakeServer::by_hand();
+    let config = single().claim_timeout(Duration::from_millis(200));
+    let client = ends.dial(TlsMode::None, config, fake.address);
+    let mut peer = peers.recv_timeout(SOON).unwrap();
+    send(&mut peer, hex_id(0).as_bytes());
+    half_close(&peer);
+    assert_ends(&mut peer);
+    eventually(|| client.stats().totals.peer_closed, |closed| *closed == 1);
+    let id = hex_id(0).parse().unwrap();
+    let gone = Refusal::Gone { id, reason: CloseReason::PeerClosed };
+    let gone = Err(AcquireError::Refused(gone));
+    assert_eq!(client.acquire_by_id(id, SOON).map(drop), gone);
 }
 
 fn early_data_before_a_reset_is_read_and_then_the_reset(ends: &Ends) {

@@ -85,7 +85,7 @@ fn a_flood_of_session_tickets_is_cut_off(ends: &Ends) {
         let _ = tcp.write_all(&tickets);
         tcp
     });
-    eventually(|| pool.stats().totals.peer_closed, |closed| *closed == 1);
+    eventually(|| pool.stats(), |stats| (stats.idle, stats.finished) == (0, 1));
     pool.close();
     flood.soon();
 }

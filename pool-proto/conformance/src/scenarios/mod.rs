@@ -7,6 +7,7 @@ mod crowds;
 mod dead;
 mod dialing;
 mod early;
+mod ended;
 mod endings;
 mod exchange;
 mod families;
@@ -45,6 +46,7 @@ pub fn scenarios() -> Vec<Scenario> {
         dead::SCENARIOS,
         dialing::SCENARIOS,
         early::SCENARIOS,
+        ended::SCENARIOS,
         endings::SCENARIOS,
         exchange::SCENARIOS,
         families::SCENARIOS,

@@ -116,6 +116,6 @@ fn a_peer_that_closes_at_once_is_no_failure_of_a_stocked_pool(ends: &Ends) {
     let config = client_config().capacity(8..=8).backoff(wait, wait);
     let client = ends.dial(TlsMode::None, config, fake.address);
     client.wait_ready(4, SOON).unwrap();
-    eventually(|| client.stats(), |stats| stats.totals.transport_failures > 4);
+    eventually(|| client.stats(), |stats| stats.finished > 4);
     assert_eq!(client.last_failure(), None);
 }

@@ -61,11 +61,14 @@ fn calm(server: &dyn Pool, client: &dyn Pool) {
 fn a_thousand_cycles_of_take_put_and_flush_leak_nothing(ends: &Ends) {
     leaves_nothing(ends, || {
         Modes::both(|mode| {
-            let server = ends.serve(mode, server_config());
+            // Flushed connections are kept at the other end for an acquire by id, for a short while
+            // here.
+            let claim = Duration::from_millis(200);
+            let server = ends.serve(mode, server_config().claim_timeout(claim));
             // A short backoff: a server that flushes soon after the handshake looks full to the
             // client.
             let wait = Duration::from_millis(1);
-            let config = client_config().capacity(4..=4).backoff(wait, wait);
+            let config = client_config().capacity(4..=4).backoff(wait, wait).claim_timeout(claim);
             let client = ends.dial(mode, config, server.address());
             calm(&*server, &*client);
             let look = || (descriptors(), threads());

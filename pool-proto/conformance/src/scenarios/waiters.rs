@@ -170,7 +170,8 @@ pub(in super::super) fn assert_adds_up(stats: &Stats) {
         + totals.unclaimed
         + totals.cleaned
         + totals.evicted;
-    let there = u64::from(stats.idle + stats.claimed + stats.leased + stats.returning);
+    let pooled = stats.idle + stats.claimed + stats.finished;
+    let there = u64::from(pooled + stats.leased + stats.returning);
     assert_eq!(totals.established, ended + there, "{stats:#?}");
     assert_eq!((stats.waiters, stats.leased), (0, 0), "{stats:#?}");
     // Not equal: a lease that was returned unused, because the peer had claimed the connection,
