@@ -29,4 +29,5 @@ mod rig;
 mod table;
 mod trust;
 mod tuning;
+mod verify;
 mod work;

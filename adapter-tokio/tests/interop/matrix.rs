@@ -48,7 +48,7 @@ pub(crate) fn fresh_address() -> String {
 }
 
 /// Our end, in either role.
-enum Ours {
+pub(crate) enum Ours {
     Client(ClientPool),
     Server(ServerPool),
 }
@@ -61,7 +61,7 @@ impl Ours {
         }
     }
 
-    async fn by_id(&self, id: ConnId) -> Result<PooledStream, AcquireError> {
+    pub(crate) async fn by_id(&self, id: ConnId) -> Result<PooledStream, AcquireError> {
         match self {
             Self::Client(pool) => pool.acquire_by_id(id, SOON).await,
             Self::Server(pool) => pool.acquire_by_id(id, SOON).await,
@@ -158,15 +158,15 @@ const fn number(mode: TlsMode) -> &'static str {
 }
 
 /// The release, our role and the TLS mode of a cell.
-struct Cell<'a> {
-    release: &'a Release,
-    authority: &'a Authority,
-    mode: TlsMode,
-    we_dial: bool,
+pub(crate) struct Cell<'a> {
+    pub(crate) release: &'a Release,
+    pub(crate) authority: &'a Authority,
+    pub(crate) mode: TlsMode,
+    pub(crate) we_dial: bool,
 }
 
 impl Cell<'_> {
-    async fn ends(&self) -> (Ours, GoPool, SocketAddr) {
+    pub(crate) async fn ends(&self) -> (Ours, GoPool, SocketAddr) {
         if self.we_dial {
             let (theirs, address) = self.their_server(None).await;
             (Ours::Client(self.our_client(address)), theirs, address)
