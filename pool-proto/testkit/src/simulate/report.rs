@@ -35,11 +35,13 @@ pub(crate) fn print(tally: &Tally, took: Duration) {
         ("the most of them on one machine at a time", tally.most().into()),
         ("conversations, both ways and whole", tally.conversations),
         ("conversations cut short", tally.broken_conversations),
+        ("connections closed at once, taken by their ids", tally.ends_by_id),
         ("bytes checked", tally.bytes),
         ("waiters served in time after the faults", tally.served),
         ("seeds with waiters after the faults", tally.serving_seeds),
         ("stocks filled up in time after the faults", tally.filled),
         ("conversations after the faults", tally.last_conversations),
+        ("connections closed at once after the faults", tally.last_ends),
         ("events per second", rounded(per_second)),
     ] {
         table.add_row([what.to_owned(), thousands(count)]);
@@ -101,6 +103,7 @@ pub(crate) fn rarer_than(times: u64, tally: &Tally) -> Vec<String> {
         ("waiters were served after the faults", tally.serving_seeds),
         ("the stock filled up after the faults", tally.filled),
         ("a conversation was held after the faults", tally.last_conversations),
+        ("a connection was closed at once after the faults", tally.last_ends),
     ] {
         if times > 0 && 3 * count < tally.seeds {
             rare.push(format!("{what}: in {count} of {} seeds", tally.seeds));

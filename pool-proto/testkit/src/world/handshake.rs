@@ -156,6 +156,8 @@ impl World {
                     None => Ok(()),
                 }
             }
+            // A driver that has written the id does not read before it is done.
+            Stage::SendingId if self.transports[transport].outbox.is_empty() => Ok(()),
             _ if ended => self.handshake_failed(at, HandshakeFailure::Transport),
             _ => Ok(()),
         }
@@ -296,9 +298,6 @@ impl World {
             return Ok(());
         };
         let result = self.look(at);
-        if result == CheckResult::Closed {
-            return self.handshake_failed(at, HandshakeFailure::Transport);
-        }
         self.endpoint(at).stage = Stage::Pooled;
         let side = side_of(at);
         self.note(|| format!("{side:?} has established {at} {id:?}"));
@@ -308,8 +307,7 @@ impl World {
             self.event(side, Event::Readable { token })?;
         }
         self.event(side, Event::Established { token, connection: at, id })?;
-        let data = matches!(result, CheckResult::Data | CheckResult::Finished);
-        if data && self.endpoint(at).stage == Stage::Pooled {
+        if result != CheckResult::Quiet && self.endpoint(at).stage == Stage::Pooled {
             return self.event(side, Event::Readable { token });
         }
         Ok(())

@@ -390,7 +390,8 @@ impl World {
     }
 
     /// 4 and 7: one end takes any connection, the other is told its id and takes it, and all bytes
-    /// arrive. Now and then its lifetime ends just then; so several may try.
+    /// arrive; then again, with one that is closed before its id is told. Now and then its lifetime ends
+    /// just then; so several may try.
     fn hold_a_conversation(&mut self) -> Verdict {
         if self.options.ids == IdExchange::None || self.has_narrow_door() {
             return Ok(());
@@ -402,20 +403,35 @@ impl World {
             Takers::Both => Side::Client,
         };
         self.options.timeout = 60_000..=60_000;
-        let before = self.tally.conversations;
+        let heard = self.try_to(side, Kind::First, |tally| tally.conversations)?;
+        let stats = self.brief();
+        ensure!(heard, "4: a conversation is heard", "not in five conversations: {stats:?}");
+        self.tally.last_conversations += 1;
+        let seen = self.try_to(side, Kind::Hasty, |tally| tally.ends_by_id)?;
+        let stats = self.brief();
+        ensure!(seen, "4: an end is had by its id", "not in five connections: {stats:?}");
+        self.tally.last_ends += 1;
+        Ok(())
+    }
+
+    /// Up to five users try until `successes` grows; returns whether it has.
+    fn try_to(
+        &mut self,
+        side: Side,
+        kind: Kind,
+        successes: impl Fn(&Tally) -> u64,
+    ) -> Verdict<bool> {
+        let before = successes(&self.tally);
         for _ in 0..5 {
             let bound =
                 self.bound(side == Side::Client) + (self.options.delay + self.options.jitter) * 8;
             let until = self.now + nanos(bound);
-            self.take(side, Kind::First)?;
-            if self.run(until, |world| world.tally.conversations > before)? {
-                self.tally.last_conversations += 1;
-                return Ok(());
+            self.take(side, kind)?;
+            if self.run(until, |world| successes(&world.tally) > before)? {
+                return Ok(true);
             }
         }
-        let stats = self.brief();
-        ensure!(false, "4: a conversation is heard", "not in five conversations: {stats:?}");
-        Ok(())
+        Ok(false)
     }
 
     fn brief(&self) -> [String; 2] {

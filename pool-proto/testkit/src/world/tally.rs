@@ -16,13 +16,17 @@ pub struct Tally {
     pub connections: u64,
     pub conversations: u64,
     pub broken_conversations: u64,
+    /// Connections that were closed at once at one end, and taken by their ids at the other.
+    pub ends_by_id: u64,
     pub bytes: u64,
     /// Waiters of phase 2 that were served in time, and stocks that filled up.
     pub served: u64,
     pub filled: u64,
-    /// Seeds in whose phase 2 there were waiters to be served, and a conversation.
+    /// Seeds in whose phase 2 there were waiters to be served, a conversation, and a connection that was
+    /// closed at once.
     pub serving_seeds: u64,
     pub last_conversations: u64,
+    pub last_ends: u64,
 }
 
 impl Default for Tally {
@@ -35,11 +39,13 @@ impl Default for Tally {
             connections: 0,
             conversations: 0,
             broken_conversations: 0,
+            ends_by_id: 0,
             bytes: 0,
             served: 0,
             filled: 0,
             serving_seeds: 0,
             last_conversations: 0,
+            last_ends: 0,
         }
     }
 }
@@ -65,11 +71,13 @@ impl Tally {
         self.connections += other.connections;
         self.conversations += other.conversations;
         self.broken_conversations += other.broken_conversations;
+        self.ends_by_id += other.ends_by_id;
         self.bytes += other.bytes;
         self.served += other.served;
         self.filled += other.filled;
         self.serving_seeds += other.serving_seeds;
         self.last_conversations += other.last_conversations;
+        self.last_ends += other.last_ends;
         for (mine, theirs) in self.faults.iter_mut().zip(other.faults) {
             *mine += theirs;
         }

@@ -1,14 +1,16 @@
 //! The users at both ends: one takes any connection and tells its id to the other end, where it is
-//! taken by id; then they exchange bytes that are checked one by one, and close it or put it back.
+//! taken by id; then they exchange bytes that are checked one by one, and close it or put it back. Some
+//! close it at once, and tell its id afterwards.
 
 use pool_proto::{
-    Acquired, CheckResult, Collected, ConnId, Event, IdExchange, Lease, Stock, Token, WaiterId,
+    Acquired, CheckResult, CloseReason, Collected, ConnId, Event, IdExchange, Lease, Refusal,
+    State as PoolState, Stock, Token, WaiterId,
 };
 
 use crate::setup::Side;
 use crate::violation::{Verdict, ensure};
 use crate::world::faults::Fault;
-use crate::world::network::{Stage, side_of, transport_of};
+use crate::world::network::{Stage, endpoint_of, nanos, side_of, transport_of};
 use crate::world::options::Takers;
 use crate::world::{What, World};
 
@@ -17,6 +19,8 @@ use crate::world::{What, World};
 pub(crate) struct Message {
     id: ConnId,
     conversation: u32,
+    /// Whether it is closed already.
+    ended: bool,
 }
 
 /// Two users and one connection.
@@ -26,6 +30,8 @@ pub(crate) struct Conversation {
     len: u16,
     /// Whether the connection is put back at the end.
     reuse: bool,
+    /// Whether nothing keeps the other end from noticing an end, and from keeping it for the id.
+    sound: bool,
 }
 
 /// A user's part in a conversation, at one end of a connection.
@@ -46,6 +52,10 @@ pub(crate) enum Kind {
     First,
     /// Takes it by id, and answers.
     Second(ConnId),
+    /// Takes any connection, closes it at once, and then tells its id.
+    Hasty,
+    /// Takes it by id, and waits for its end.
+    Witness(ConnId),
     /// Takes any, holds it for a while, and says nothing.
     Alone,
     /// Takes one by an id of which nobody has told, and says nothing.
@@ -71,7 +81,7 @@ const fn byte(conversation: u32, from: Side, offset: u16) -> u8 {
 impl World {
     /// All bursts of users of phase 1.
     pub(crate) fn plan_users(&mut self) {
-        let end = crate::world::network::nanos(self.options.duration);
+        let end = nanos(self.options.duration);
         let takers: &[Side] = match self.options.takers {
             Takers::Client => &[Side::Client],
             Takers::Server => &[Side::Server],
@@ -113,6 +123,7 @@ impl World {
                     let id = self.random.choice(&old).copied().unwrap_or(made_up);
                     self.converse_alone(side, id)?;
                 }
+                3 => self.take(side, Kind::Hasty)?,
                 _ => self.take(side, Kind::First)?,
             }
         }
@@ -138,7 +149,7 @@ impl World {
         let conversation = u32::try_from(self.conversations.len()).unwrap_or(u32::MAX);
         let len = self.random.u16(1..48);
         let reuse = self.random.u8(..100) < self.options.reuse;
-        self.conversations.push(Conversation { len, reuse });
+        self.conversations.push(Conversation { len, reuse, sound: false });
         conversation
     }
 
@@ -194,7 +205,7 @@ impl World {
         match answer {
             Acquired::Ready(lease) => self.leased(part, lease)?,
             Acquired::Queued(waiter) => self.waits_as(part, waiter),
-            Acquired::Refused(_) => self.part_over(part, false),
+            Acquired::Refused(refusal) => self.refused(part, refusal)?,
         }
         self.carry_out(side)
     }
@@ -221,7 +232,7 @@ impl World {
         }
         let late = self.random.u64(..3_000_000_000);
         // A waiter by id rather gives up: its peer may have begun to use the connection.
-        let by_id = matches!(self.parts[part as usize].kind, Kind::Second(_));
+        let by_id = matches!(self.parts[part as usize].kind, Kind::Second(_) | Kind::Witness(_));
         let gives_up = self.random.u8(..4) < if by_id { 3 } else { 2 };
         let what = if gives_up { What::Deadline(part) } else { What::Collect(part) };
         self.at(self.now + late, what);
@@ -242,7 +253,7 @@ impl World {
             Collected::Ready(lease) => self.leased(part, lease)?,
             Collected::Waiting => {}
             Collected::Stocked => self.parts[part as usize].state = State::Over,
-            Collected::Refused(_) => self.part_over(part, false),
+            Collected::Refused(refusal) => self.refused(part, refusal)?,
             Collected::Unknown => ensure!(false, "5: one outcome for each waiter", "{waiter:?}"),
         }
         self.carry_out(side)
@@ -251,14 +262,16 @@ impl World {
     /// A driver has a lease for a user: it looks at the connection first.
     fn leased(&mut self, part: u32, lease: Lease<u32>) -> Verdict {
         let (side, kind) = (self.parts[part as usize].side, self.parts[part as usize].kind);
-        let by_id = matches!(kind, Kind::Second(_) | Kind::Guess(_));
+        let by_id = matches!(kind, Kind::Second(_) | Kind::Witness(_) | Kind::Guess(_));
         let at = lease.connection;
         let result = self.look(at);
-        let data = matches!(result, CheckResult::Data | CheckResult::Finished);
-        let claimed = data && !by_id && self.options.ids != IdExchange::None;
-        // Without ids, data is not a claim and does not hide the end behind it.
-        let over = result == CheckResult::Finished && self.options.ids == IdExchange::None;
-        if result == CheckResult::Closed || over || claimed {
+        let rejected = match self.options.ids {
+            // Data is not a claim and does not hide the end behind it.
+            IdExchange::None => matches!(result, CheckResult::Closed | CheckResult::Finished),
+            // The other end's user has taken it: it belongs to its id.
+            _ => result != CheckResult::Quiet && !by_id,
+        };
+        if rejected {
             let now = self.now;
             self.parts[part as usize].state = State::Over;
             self.ends[side as usize].reject(now, &lease, result)?;
@@ -285,13 +298,53 @@ impl World {
         let theirs = transport.used_by[side.other() as usize];
         transport.spoiled |= theirs.is_some_and(|theirs| theirs != conversation);
         if kind == Kind::First {
-            let message = Message { id: lease.id, conversation };
-            let (other, delay) = (side.other(), self.travel(side.other()));
-            let epoch = self.epoch[other as usize];
-            self.at(self.now + delay, What::Control(other, epoch, message));
+            self.tell(side, Message { id: lease.id, conversation, ended: false });
             self.speak(part, at);
         }
+        if kind == Kind::Hasty {
+            return self.close_and_tell(part, at, lease.id);
+        }
         self.converse(part)
+    }
+
+    /// Tells the other end an id.
+    fn tell(&mut self, side: Side, message: Message) {
+        let (other, delay) = (side.other(), self.travel(side.other()));
+        let epoch = self.epoch[other as usize];
+        // Who has closed a connection may take its time.
+        let slow = nanos(self.options.delay + self.options.jitter) * 2;
+        let pause = if message.ended { self.random.u64(..=slow) } else { 0 };
+        self.at(self.now + delay + pause, What::Control(other, epoch, message));
+    }
+
+    /// A user closes the connection that it has just got.
+    fn close_and_tell(&mut self, part: u32, at: u32, id: ConnId) -> Verdict {
+        let Part { side, conversation, .. } = self.parts[part as usize];
+        let other = side.other();
+        let theirs = self.endpoint(endpoint_of(transport_of(at), other)).token;
+        let state = theirs.and_then(|token| self.end(other).state(token));
+        // Not if it rests there or is drained, after an earlier use: that may be its end.
+        let ready =
+            matches!(state, Some(PoolState::Handshaking | PoolState::Admitted | PoolState::Idle));
+        let way = self.options.delay + self.options.jitter;
+        let patient = self.end(other).setup().claim_timeout > way * 4;
+        self.conversations[conversation as usize].sound = ready && patient && !self.faulty;
+        self.tell(side, Message { id, conversation, ended: true });
+        self.release(part)
+    }
+
+    /// A machine refuses a user, who may have known better.
+    fn refused(&mut self, part: u32, refusal: Refusal) -> Verdict {
+        let Part { side, kind, conversation, .. } = self.parts[part as usize];
+        let lost = matches!(refusal, Refusal::Gone { reason: CloseReason::PeerClosed, .. });
+        let sound = self.conversations[conversation as usize].sound;
+        ensure!(
+            !(lost && sound && matches!(kind, Kind::Witness(_))),
+            "4: a connection that the other end has closed is kept for its id",
+            "{side:?} refuses {kind:?}: {refusal:?}"
+        );
+        self.part_over(part, false);
+        Ok(())
     }
 
     /// The other end is told which connection to take.
@@ -299,8 +352,10 @@ impl World {
         if epoch != self.epoch[side as usize] || !self.up[side as usize] {
             return Ok(());
         }
-        let part = self.new_part(side, Kind::Second(message.id), message.conversation);
-        self.take_by_id(part, message.id)
+        let Message { id, conversation, ended } = message;
+        let kind = if ended { Kind::Witness(id) } else { Kind::Second(id) };
+        let part = self.new_part(side, kind, conversation);
+        self.take_by_id(part, id)
     }
 
     fn speak(&mut self, part: u32, at: u32) {
@@ -314,8 +369,12 @@ impl World {
     pub(crate) fn converse(&mut self, part: u32) -> Verdict {
         let Part { side, conversation, kind, state, got, .. } = self.parts[part as usize];
         let State::Leased { at, .. } = state else { return Ok(()) };
-        if matches!(kind, Kind::Alone | Kind::Guess(_)) {
-            return if self.endpoint(at).ended { self.release(part) } else { Ok(()) };
+        if matches!(kind, Kind::Alone | Kind::Guess(_) | Kind::Witness(_)) {
+            if !self.endpoint(at).ended {
+                return Ok(());
+            }
+            self.tally.ends_by_id += u64::from(matches!(kind, Kind::Witness(_)));
+            return self.release(part);
         }
         let Conversation { len, .. } = self.conversations[conversation as usize];
         let spoiled = self.transports[transport_of(at)].spoiled;
