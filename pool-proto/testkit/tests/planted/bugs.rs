@@ -110,9 +110,16 @@ pub(crate) const BUGS: &[Bug] = &[
         "idle connections that are dead stay",
         "violation of 1: the result of a check has its consequence",
         "machine/handle.rs",
-        "            (_, CheckResult::Closed) | (CheckKind::Drain, CheckResult::Finished) => {\n",
+        "            (CheckKind::Inspect, result) if self.keeps(index, result) => {\n",
         "            (_, CheckResult::Closed) if planted!() => self.offer(index, true, now),\n            \
-         (_, CheckResult::Closed) | (CheckKind::Drain, CheckResult::Finished) => {\n",
+         (CheckKind::Inspect, result) if self.keeps(index, result) => {\n",
+    ),
+    bug(
+        "an end without data closes the connection",
+        "violation of 4: a connection that the other end has closed is kept for its id",
+        "machine/handle.rs",
+        "CheckResult::Closed => self.peer_claims && !control,",
+        "CheckResult::Closed => self.peer_claims && !control && !planted!(),",
     ),
     bug(
         "mute peers fill the server",
@@ -262,8 +269,8 @@ pub(crate) const BUGS: &[Bug] = &[
         "a claimed connection is anybody's",
         "violation of 1: the result of a check has its consequence",
         "machine/handle.rs",
-        "if result != CheckResult::Quiet && claims {",
-        "if result != CheckResult::Quiet && claims && !planted!() {",
+        "let claims = self.peer_claims && result != CheckResult::Quiet;",
+        "let claims = self.peer_claims && result != CheckResult::Quiet && !planted!();",
     ),
     bug(
         "a flush spares leased connections",
