@@ -60,6 +60,10 @@ macro_rules! blocking_calls {
             /// (client), until its handshake is over, or until its holder puts it back. A zero timeout
             /// answers at once.
             ///
+            /// The peer may have used the connection, and may even have closed it, before its user told
+            /// the id. So a connection that has ended in the pool is returned, too, until the
+            /// `claim_timeout`: it reads the data that came first, and then EOF or the error.
+            ///
             /// An id is a name, not a capability: 4 bytes, told over a channel of the user's and shown
             /// in logs. A connection is acquired at this end only, so a peer cannot use an id that it
             /// has guessed or read. But the peer that tells an id chooses the connection: if several

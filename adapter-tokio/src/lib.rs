@@ -75,7 +75,8 @@
 //! A close that has reached this host takes an idle connection out of the pool at once, without a
 //! caller. The reactor may not have reported it yet, so each connection is also checked when it is
 //! handed out, with a system call of 0.4 µs: a connection that the peer has closed is replaced by
-//! another, and the caller keeps its turn.
+//! another, and the caller keeps its turn. Only an acquire by its id gets a connection that has ended,
+//! for the peer's user may have taken it and closed it before telling the id: it reads EOF, or the error.
 //!
 //! # Speaking with Go ends
 //!

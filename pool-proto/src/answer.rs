@@ -115,7 +115,7 @@ pub enum WaitReason {
         in_flight: u32,
     },
     /// Server: no peer is connecting, and only acquires by id take the connections that there are.
-    /// Their peers have begun to use them, or one is the control connection. A peer that is
+    /// Their peers have begun to use them, or have closed them, or one is the control connection. A peer that is
     /// configured unlike this end, for example with TLS while it has none, claims connections too.
     Claimed {
         /// The number of claimed and finished connections.
@@ -180,7 +180,7 @@ impl fmt::Display for WaitReason {
             Self::Claimed { claimed } => write!(
                 f,
                 "no peer was connecting, and the connections were for acquires by id only: {claimed} \
-                 (begun to be used by their peers, or the control connection)"
+                 (begun to be used, or closed, by their peers, or the control connection)"
             ),
             Self::Reserved { reserved } => write!(
                 f,

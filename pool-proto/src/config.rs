@@ -205,8 +205,9 @@ macro_rules! common_settings {
         /// Sets the most connections at a time, including those in use. Default 65,536; at most
         /// [`MAX_CONNECTIONS`](crate::MAX_CONNECTIONS).
         ///
-        /// [Finished](crate::State::Finished) connections do not count: at their own limit of twice the
-        /// capacity, or 64 if that is more, the oldest of them is closed.
+        /// [Finished](crate::State::Finished) connections do not count, but each has a descriptor until
+        /// the [`claim_timeout`](Self::claim_timeout): at their own limit of twice the capacity, or 64 if
+        /// that is more, the oldest of them is closed. So leave room for them in the limit on descriptors.
         pub fn max_connections(mut self, limit: u32) -> Self {
             self.common.max_connections = limit;
             self
@@ -278,8 +279,8 @@ macro_rules! common_settings {
             self
         }
 
-        /// Sets how long a connection that the peer has begun to use is kept for an acquire by id.
-        /// Default 30 s.
+        /// Sets how long a connection that the peer has begun to use, or has closed, is kept for an
+        /// acquire by id. Default 30 s. The peer's user must tell the id within this time.
         pub fn claim_timeout(mut self, timeout: Duration) -> Self {
             self.common.claim_timeout = timeout;
             self

@@ -137,6 +137,9 @@ pub enum CheckResult {
     /// Data of the peer's user has arrived, and after it EOF or a failure. [`CheckKind::Inspect`] only.
     Finished,
     /// The peer has closed the connection or it has failed, and it has no data left to deliver.
+    /// [`CheckKind::Inspect`]: where ids are exchanged, the machine keeps the connection for an acquire
+    /// by its id, whose holder must learn of the EOF or the failure: keep an error that the system
+    /// reports once.
     Closed,
 }
 
@@ -219,7 +222,8 @@ pub enum CloseReason {
     DuplicateId,
     /// The driver reported no id although ids are exchanged.
     MissingId,
-    /// The peer closed it in the pool.
+    /// The peer closed it in the pool, or it failed there. Where ids are exchanged, it ends with this
+    /// reason at the claim timeout, if no acquire by its id has come.
     PeerClosed,
     /// It was idle for the idle timeout.
     IdleTimeout,

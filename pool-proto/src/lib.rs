@@ -34,15 +34,15 @@
 //! leased ─ put_drained ─► idle
 //! reserved ─ acquire_by_id ─► leased
 //! idle, reserved ─ Readable ─► checking ─ data ─► claimed ─ acquire_by_id ─► leased
-//! claimed ─ Readable ─► checking ─ data, then EOF or a failure ─► finished ─ acquire_by_id ─► leased
+//! idle, reserved, claimed ─ Readable ─► checking ─ EOF or a failure ─► finished ─ acquire_by_id ─► leased
 //!
 //! handshaking, admitted, idle, leased, checking ─ a waiter's turn ─► granted ─ collect ─► leased
 //! granted ─ cancel ─► granted, idle, claimed, finished
 //! handshaking, admitted, granted, leased, checking ─ data came meanwhile ─► checking
 //! handshaking, admitted, leased ─ the control connection ─► claimed
-//! leased ─ reject, as it is finished ─► finished
+//! leased ─ reject, as it has ended ─► finished
 //!
-//! every state ─ timeout, peer closed, put into a full pool, clean, flush, close ─► closed
+//! every state ─ timeout, peer closed (without ids, or after a use), put into a full pool, clean, flush, close ─► closed
 //! ```
 //!
 //! A connection is *claimed* when data of the peer's user has arrived on it: the peer has taken it
@@ -52,9 +52,11 @@
 //! [control connection](ServerConfigBuilder::control_connection), if one is configured, is claimed
 //! from the start.
 //!
-//! A claimed connection is watched like an idle one. When the peer closes it or it fails, it is
-//! *finished*: it counts against no limit, and an acquire by its id still gets the data that came
-//! first.
+//! Idle and claimed connections are watched. When the peer closes one or it fails, it is *finished*: the
+//! peer's user may have acquired it, and may tell its id only after the close. It counts against no
+//! limit, and no acquire of any connection gets it. An acquire by its id does, until the claim timeout:
+//! its holder reads the data that came first, and then EOF or the failure; it can still write if the
+//! peer has closed its half only. (Without id exchange, the connection is closed at once.)
 //!
 //! # Words
 //!
@@ -65,7 +67,7 @@
 //! | idle | ready, in the pool |
 //! | acquirer, reserved | the end that may acquire a connection without being told its id; ready here, and the peer's to acquire |
 //! | claimed | in the pool, but the peer has begun to use it |
-//! | finished | claimed, and closed by the peer or failed since |
+//! | finished | closed by the peer or failed, and kept for an acquire by its id |
 //! | granted | reserved for a waiter that has not collected it; counted as leased |
 //! | lease, leased | in use: acquired, and not yet put back or closed |
 //! | returning | put back and resting for the reuse delay, or being checked |

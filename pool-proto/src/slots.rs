@@ -42,9 +42,9 @@ pub(crate) struct Slot<C> {
     pub(crate) used: bool,
     /// While it is leased: whether its holder has acquired any connection, and not the one with its id.
     pub(crate) acquired: bool,
-    /// The time since which the peer is known to use it, if it does.
+    /// The time since which the peer is known to use it, or to have ended it, if so.
     pub(crate) claimed: Option<Instant>,
-    /// Whether the peer has closed it since then, or it has failed.
+    /// Whether the peer has closed it, or it has failed.
     pub(crate) finished: bool,
     /// Client: whether that was taken for a rejection by a full peer.
     pub(crate) doubted: bool,

@@ -23,8 +23,9 @@ pub enum State {
     Reserved,
     /// In the pool, but the peer has begun to use it: only an acquire by its id may take it.
     Claimed,
-    /// In the pool, but the peer has begun to use it and has closed it since, or it has failed: only
-    /// an acquire by its id may take it, for the data that came first. Counts against no limit.
+    /// Kept after the peer has closed it or it has failed, as the peer may have used it before: only an
+    /// acquire by its id may take it, for the data that came first, and for its end. Counts against no
+    /// limit, and is closed after the claim timeout.
     Finished,
     /// Assigned to a waiter that has not collected it.
     Granted,

@@ -18,8 +18,8 @@ pub struct Stats {
     pub reserved: u32,
     /// Connections that the peer has begun to use. They are kept for an acquire by id.
     pub claimed: u32,
-    /// Connections that the peer has begun to use and has closed since, or that have failed. They are
-    /// kept for an acquire by id, and count against no limit.
+    /// Connections that the peer has closed in the pool, or that have failed there. Where ids are
+    /// exchanged, they are kept for an acquire by id until the claim timeout, and count against no limit.
     pub finished: u32,
     /// Connections in use, or granted to a waiter that has not collected them.
     pub leased: u32,
@@ -109,14 +109,16 @@ pub struct Totals {
     pub drain_timeouts: u64,
     /// Leased connections closed by their holders.
     pub released: u64,
-    /// Connections that the peer closed in the pool, or that were found dead when they were handed
-    /// out.
+    /// Connections that the peer closed in the pool, or that failed there, and that nobody acquired by
+    /// their ids. Where ids are exchanged, they are [`finished`](Stats::finished) before, and counted
+    /// here when they end, at the claim timeout.
     pub peer_closed: u64,
     /// Connections closed by the idle timeout.
     pub idle_timeouts: u64,
     /// Connections closed at the end of their lifetime.
     pub expired: u64,
-    /// Connections that the peer had begun to use, and for which no acquire by id came in time.
+    /// Connections that the peer had begun to use and not closed, and for which no acquire by id came in
+    /// time.
     pub unclaimed: u64,
     /// Connections closed by `clean`.
     pub cleaned: u64,

@@ -61,7 +61,8 @@ pub trait PoolConnection: Send + 'static {
     /// Checks whether the peer has closed the connection or sent data, keeps that data for the next
     /// holder, and arms the [`ReadinessWaker`] for later arrivals.
     ///
-    /// Must notice a close that has reached this host, whether or not a reactor has reported it.
+    /// Must notice a close that has reached this host, whether or not a reactor has reported it. A
+    /// connection that has ended may still be handed out by its id: an error must be kept for its holder.
     fn check(&mut self) -> CheckResult;
 
     /// Discards the data that has arrived, and arms the [`ReadinessWaker`] as

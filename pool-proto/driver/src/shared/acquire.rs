@@ -150,8 +150,9 @@ impl<C: PoolConnection, R: Role> Drop for Wait<C, R> {
 /// The caller queues at the first poll. Cancel safe: dropping the future cancels the wait, and a
 /// connection already granted to it goes to the next waiter or back to the pool.
 ///
-/// Each connection is checked before it is handed out. A connection that the peer has closed, or
-/// begun to use, is replaced by another, and the caller keeps its turn.
+/// Each connection is checked before it is handed out. To an acquire of any connection, one that the
+/// peer has closed, or begun to use, is replaced by another, and the caller keeps its turn. An acquire by
+/// id gets it.
 #[must_use = "futures do nothing unless polled"]
 pub struct Acquire<C: PoolConnection, R: Role> {
     wait: Wait<C, R>,
