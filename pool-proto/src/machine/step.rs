@@ -4,6 +4,7 @@
 use super::Machine;
 use crate::error::Refusal;
 use crate::event::{Action, CheckKind, CloseReason, Token};
+use crate::id::ConnId;
 use crate::role::Role;
 use crate::slots::{NO_WAITER, Slot};
 use crate::state::State;
@@ -35,6 +36,12 @@ impl<C, R: Role> Machine<C, R> {
         }
         if let Some(refusal) = self.role.supply_ended() {
             while let Some(waiter) = self.waiters.first_for_supply() {
+                self.refuse(waiter, refusal);
+            }
+            // Of the waiters by id, these alone outlive their connection, for another to come.
+            while self.ids.find(ConnId::ZERO).is_none()
+                && let Some(waiter) = self.waiters.first_by_id(ConnId::ZERO)
+            {
                 self.refuse(waiter, refusal);
             }
         }

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use pool_proto::{
-    Acquired, CloseReason, ConnId, Event, HandshakeFailure, Refusal, State, Stock, WaitReason,
+    Acquired, Action, CheckResult, CloseReason, Collected, ConnId, Event, HandshakeFailure, Refusal,
+    State, Stock, WaitReason,
 };
 use pool_testkit::harness::*;
 
@@ -41,7 +42,7 @@ fn only_an_acquire_by_its_id_takes_it() {
     assert_eq!(control.id, ConnId::ZERO);
     // Nor once it is back.
     pool.put(control).unwrap();
-    pool.checked(pool_proto::CheckResult::Quiet);
+    pool.checked(CheckResult::Quiet);
     assert_eq!(pool.machine.why(any), Some(WaitReason::Claimed { claimed: 1 }));
     let other = pool.join(A);
     assert_eq!(pool.collect_lease(any).id, other.id);
@@ -101,6 +102,39 @@ fn nobody_waits_for_it_when_no_peer_can_come() {
     pool.event(Event::AcceptEnded);
     let refused = Acquired::Refused(Refusal::AcceptEnded);
     assert_eq!(pool.acquire_by_id(ConnId::ZERO), refused);
+}
+
+#[test]
+fn a_waiter_for_it_is_refused_when_the_listener_ends() {
+    let refused = Collected::Refused(Refusal::AcceptEnded);
+    // None has come yet.
+    let mut pool = server(8);
+    let waiter = pool.queue_by_id(ConnId::ZERO);
+    pool.event(Event::AcceptEnded);
+    assert_eq!(pool.did(), [Action::Wake { waiter }]);
+    assert_eq!(pool.collect(waiter), refused);
+    // One was granted, and ends before it is collected.
+    let mut pool = server(8);
+    let waiter = pool.queue_by_id(ConnId::ZERO);
+    let control = pool.join(A);
+    pool.event(Event::AcceptEnded);
+    pool.closed(control.token);
+    assert_eq!(pool.collect(waiter), refused);
+}
+
+#[test]
+fn when_the_listener_ends_a_waiter_for_it_waits_as_long_as_one_lives() {
+    let mut pool = server(8);
+    pool.join(A);
+    let Acquired::Ready(control) = pool.acquire_by_id(ConnId::ZERO) else { panic!() };
+    let waiters = [pool.queue_by_id(ConnId::ZERO), pool.queue_by_id(ConnId::ZERO)];
+    pool.event(Event::AcceptEnded);
+    assert_eq!(pool.collect(waiters[0]), Collected::Waiting);
+    pool.put(control).unwrap();
+    pool.checked(CheckResult::Quiet);
+    let control = pool.collect_lease(waiters[0]);
+    pool.release(control);
+    assert_eq!(pool.collect(waiters[1]), Collected::Refused(Refusal::AcceptEnded));
 }
 
 #[test]

@@ -130,6 +130,10 @@ impl Ledger {
         let supply_ended = self.accept_ended && !self.closed;
         let supply = self.waiting.for_supply();
         ensure!(!supply_ended || supply == 0, "5: nobody waits in vain", "{supply} wait for peers");
+        // The next connection would be the control connection.
+        let control = self.ids.get(&ConnId::ZERO).and_then(|token| pool.state_of(*token));
+        let waits = supply_ended && control.is_none() && self.waiting.wants(ConnId::ZERO);
+        ensure!(!waits, "5: nobody waits in vain", "for the control connection");
         let stock = self.waiting.least_stock();
         ensure!(
             stock.is_none_or(|ready| ready > stats.idle),
