@@ -68,6 +68,8 @@ impl PoolConnection for Quiet {
 
 impl Revoke for Quiet {
     fn revoke(&self, _reason: CloseReason) {}
+
+    fn interrupt(&self) {}
 }
 
 /// A clock with a coarse time, as adapters use it.

@@ -143,6 +143,9 @@ impl<S: Socket> Connection<S> {
     pub fn close(mut self, reason: CloseReason) {
         let socket = self.socket.socket();
         tracing::debug!(peer = %socket.peer_addr(), %reason, "connection closed");
+        if self.socket.revoked().is_some() {
+            return;
+        }
         // There is nobody left to report an error to.
         let _ = self.session.shutdown(&mut socket.now()).and_then(|()| socket.shutdown_write());
     }
@@ -341,7 +344,8 @@ impl<S: Socket> PoolConnection for Box<Connection<S>> {
 
     fn drain(&mut self) -> CheckResult {
         self.first_words = FirstWords::Judged;
-        if self.session.is_shut_down() {
+        // Nothing of a revoked connection is sent any more, though its socket may be open still.
+        if self.session.is_shut_down() || self.socket.revoked().is_some() {
             return CheckResult::Closed;
         }
         // Data that TLS could not send yet would go out with the next use.

@@ -79,11 +79,15 @@ pub trait PoolConnection: Send + 'static {
     fn revoker(&self) -> Weak<dyn Revoke>;
 }
 
-/// Ends a connection while a caller holds it.
+/// Ends a connection while a caller holds it, in two steps.
 pub trait Revoke: Send + Sync {
-    /// Makes all later reads and writes fail with this reason, and wakes pending ones. Must not
-    /// block.
+    /// Makes all later reads and writes fail with this reason. Called under the mutex, so that no
+    /// thread sees the lease ended and the connection in use: no system call, no waker, no drop of a
+    /// connection.
     fn revoke(&self, reason: CloseReason);
+
+    /// Ends pending reads and writes of a revoked connection, without the mutex. Must not block.
+    fn interrupt(&self);
 }
 
 /// An instruction to the driver. The driver carries instructions out in order.
@@ -191,9 +195,7 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
         deferred.orphans.each(drop);
         deferred.revoked.each(|(token, revoker, reason)| {
             tracing::debug!(?token, %reason, "lease revoked");
-            if let Some(revoker) = revoker.upgrade() {
-                revoker.revoke(reason);
-            }
+            revoker.interrupt();
         });
         deferred.checks.each(|(token, mut connection, kind)| {
             let result = match kind {

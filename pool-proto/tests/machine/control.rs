@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use pool_proto::{
-    Acquired, Action, CheckResult, CloseReason, Collected, ConnId, Event, HandshakeFailure, Refusal,
-    State, Stock, WaitReason,
+    Acquired, Action, CheckResult, CloseReason, Collected, ConnId, Event, HandshakeFailure,
+    Refusal, State, Stock, WaitReason,
 };
 use pool_testkit::harness::*;
 

@@ -1,10 +1,11 @@
 //! The calls that end connections: clean, flush, close, and drop.
 
 use std::io::{self, Write};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use super::topic;
-use crate::ends::{both_ends, client_config, server_config};
+use crate::ends::{both_ends, client_config, each, server_config};
 use crate::peers::connect;
 use crate::prelude::*;
 use crate::wait::{assert_ends, expect, read_all, send, spawn};
@@ -16,6 +17,7 @@ use pool_proto::{CloseReason, ConnId, PutError, Refusal};
 topic! {
     parallel the_next_read_after_a_flush_reports_it,
     parallel the_next_write_after_a_flush_reports_it,
+    parallel once_a_pool_has_ended_its_leases_no_call_of_any_thread_succeeds,
     parallel a_blocked_read_ends_at_a_flush,
     parallel a_blocked_write_ends_at_a_flush,
     parallel a_flush_at_a_server_revokes_its_leases,
@@ -69,6 +71,50 @@ fn the_next_write_after_a_flush_reports_it(ends: &Ends) {
     after_a_flush(ends, |stream, id| {
         assert_revoked(stream.write_all(&[1]), id, CloseReason::Flushed);
         assert_revoked(stream.flush(), id, CloseReason::Flushed);
+    });
+}
+
+/// Ends the leases of a pool.
+type End = (&'static str, fn(Arc<dyn Pool>), CloseReason);
+
+fn once_a_pool_has_ended_its_leases_no_call_of_any_thread_succeeds(ends: &Ends) {
+    const ENDS: [End; 3] = [
+        ("flush", |pool| _ = pool.flush(), CloseReason::Flushed),
+        ("close", |pool| pool.close(), CloseReason::PoolClosed),
+        ("drop", drop, CloseReason::PoolClosed),
+    ];
+    Modes::both(|mode| {
+        for at_server in [true, false] {
+            each(&ENDS, |(_, end, reason)| {
+                let (server, client) = ends.hex_pair(mode);
+                let (ours, theirs) = both_ends(&server, &client);
+                let (pool, mut stream, mut peer) =
+                    if at_server { (server, ours, theirs) } else { (client, theirs, ours) };
+                // Data that has arrived is not read any more, either.
+                send(&mut peer, b"unread");
+                let id = stream.id();
+                let (ended, begin) = mpsc::channel();
+                let calls = spawn(move || {
+                    begin.recv().unwrap();
+                    [
+                        stream.write(&[1]).map(drop),
+                        stream.flush(),
+                        read_one(&mut *stream),
+                        stream.shutdown_write(),
+                    ]
+                });
+                // Nothing is awaited between the end and the calls.
+                end(pool);
+                ended.send(()).unwrap();
+                for result in calls.soon() {
+                    assert_revoked(result, id, *reason);
+                }
+                let mut arrived = Vec::new();
+                // Unread data makes the end a reset.
+                let _ = peer.read_to_end(&mut arrived);
+                assert_eq!(arrived, b"");
+            });
+        }
     });
 }
 

@@ -85,9 +85,12 @@ impl<S: Socket> SharedSocket<S> {
 
 impl<S: Socket> Revoke for SharedSocket<S> {
     fn revoke(&self, reason: CloseReason) {
-        if self.revoked.set(reason).is_ok() {
-            self.socket.shutdown_both();
-        }
+        // A connection is revoked once; should it be again, the first reason stands.
+        let _ = self.revoked.set(reason);
+    }
+
+    fn interrupt(&self) {
+        self.socket.shutdown_both();
     }
 }
 

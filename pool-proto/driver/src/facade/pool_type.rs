@@ -56,14 +56,15 @@ macro_rules! __pool_type {
             }
 
             /// Ends all connections, leases included, and starts afresh; returns their number.
-            /// Waiters go on waiting. Later reads and writes of a leased stream fail with
-            /// [`Revoked`](crate::Revoked).
+            /// Waiters go on waiting. Once this has returned, reads and writes of a stream that was
+            /// leased before fail with [`Revoked`](crate::Revoked), on any thread; data that TLS holds
+            /// is not sent.
             pub fn flush(&self) -> u32 {
                 self.0.flush()
             }
 
-            /// Closes the pool and ends everything in it: waiters are refused, leases are revoked,
-            /// dials, handshakes and the listener end. Closing again does nothing.
+            /// Closes the pool and ends everything in it: waiters are refused, leases are revoked as by
+            /// [`flush`](Self::flush), dials, handshakes and the listener end. Closing again does nothing.
             /// [`closed`](Self::closed) waits until all of that is done.
             pub fn close(&self) {
                 self.0.close();

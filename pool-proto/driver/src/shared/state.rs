@@ -39,7 +39,8 @@ pub(super) struct State<C, R> {
 pub(super) struct Deferred<C> {
     pub(super) wakers: Few<Waker>,
     pub(super) checks: Few<(Token, C, CheckKind)>,
-    pub(super) revoked: Few<(Token, Weak<dyn Revoke>, CloseReason)>,
+    /// Leases that are revoked already. Dropping the last handle of one closes its socket.
+    pub(super) revoked: Few<(Token, Arc<dyn Revoke>, CloseReason)>,
     /// Connections to close that no driver is left to close.
     pub(super) orphans: Few<C>,
 }
@@ -148,7 +149,13 @@ impl<C, R: Role> State<C, R> {
                 // Only an established connection has a revoker; earlier, the driver holds a dial or
                 // a handshake.
                 Action::Abort { token, reason } => match self.revokers.remove(token) {
-                    Some(revoker) => deferred.revoked.push((token, revoker, reason)),
+                    // None if its holder has dropped it, and is about to report that.
+                    Some(revoker) => {
+                        if let Some(revoker) = revoker.upgrade() {
+                            revoker.revoke(reason);
+                            deferred.revoked.push((token, revoker, reason));
+                        }
+                    }
                     None => self.commands.push_back(Command::Abort { token, reason }),
                 },
             }

@@ -5,7 +5,7 @@ use std::task::Poll;
 
 use pool_driver::connection::Connection;
 use pool_driver::connection::Revoked;
-use pool_driver::shared::Leased;
+use pool_driver::shared::{Leased, Revoke as _};
 use pool_proto::{Accepting, CloseReason, ConnId, PutError};
 
 use crate::rig::{Kind, Pool, Streaming, take};
@@ -59,6 +59,25 @@ fn a_flush_revokes_a_lease_before_the_next_turn_of_the_driver() {
         let id = stream.id();
         assert_revoked(stream.write(Io, &[IoSlice::new(b"hello")]), id);
         assert_eq!(peer.receive(), b"", "{kind:?}");
+    }
+}
+
+#[test]
+fn data_that_tls_holds_is_not_sent_after_a_revocation() {
+    for kind in Kind::TLS {
+        let Streaming { mut pool, near, peer, mut stream } = kind.streaming();
+        near.set(|kernel| kernel.room = 0);
+        assert_eq!(stream.write(Io, &[IoSlice::new(b"hello")]).unwrap(), 5);
+        // Only the first step: the socket itself can still send.
+        stream.socket().unwrap().revoke(CloseReason::Flushed);
+        near.set(|kernel| kernel.room = 1024);
+        let id = stream.id();
+        assert_revoked(stream.flush(Io), id);
+        assert_revoked(stream.shutdown(Io), id);
+        pool.put(stream).unwrap();
+        pool.turn();
+        assert_eq!(pool.reasons().last(), Some(&CloseReason::PeerClosed));
+        assert_eq!(peer.end.unread(), 0, "{kind:?}");
     }
 }
 

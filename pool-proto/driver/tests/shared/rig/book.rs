@@ -25,6 +25,8 @@ pub(crate) struct Entry {
     pub(crate) reason: Option<CloseReason>,
     /// The reason with which the pool revoked it.
     revoked: Option<CloseReason>,
+    /// How many connections were revoked when its pending reads and writes were ended, if they were.
+    interrupted: Option<u32>,
 }
 
 /// The records of all connections of a test.
@@ -110,6 +112,12 @@ impl Book {
         self.entries().iter().map(|entry| u32::from(entry.revoked.is_some())).sum()
     }
 
+    /// Returns, for each connection whose pending reads and writes were ended, how many were revoked by
+    /// then.
+    pub(crate) fn interrupted(&self) -> Vec<u32> {
+        self.entries().iter().filter_map(|entry| entry.interrupted).collect()
+    }
+
     pub(crate) fn open_count(&self) -> u32 {
         self.entries().iter().map(|entry| u32::from(entry.dropped == 0)).sum()
     }
@@ -169,9 +177,15 @@ struct Revoker {
 
 impl Revoke for Revoker {
     fn revoke(&self, reason: CloseReason) {
-        self.book.guard.assert_unlocked("a revocation");
         let former = self.book.entries()[self.number].revoked.replace(reason);
         assert_eq!(former, None, "connection {} was revoked twice", self.number);
+    }
+
+    fn interrupt(&self) {
+        self.book.guard.assert_unlocked("an interruption");
+        let revoked = self.book.revoked_count();
+        let former = self.book.entries()[self.number].interrupted.replace(revoked);
+        assert_eq!(former, None, "connection {} was interrupted twice", self.number);
     }
 }
 
