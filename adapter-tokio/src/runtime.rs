@@ -60,6 +60,12 @@ impl Runtime for Tokio {
         Task(executor.spawn(future).abort_handle())
     }
 
+    // A task that only wakes itself would be polled up to 61 times before the next look at timers and
+    // sockets (`event_interval`).
+    fn yield_now() -> impl Future<Output = ()> + Send {
+        tokio::task::yield_now()
+    }
+
     async fn sleep(&self, time: Duration) {
         let is_here = |current: Handle| current.id() == self.0.id();
         if Handle::try_current().is_ok_and(is_here) {

@@ -63,6 +63,11 @@ pub trait Runtime: Clone + Send + Sync + 'static {
         future: impl Future<Output = ()> + Send + 'static,
     ) -> Self::Task;
 
+    /// Lets other tasks of the driver's thread run, and the timers and sockets of the runtime.
+    fn yield_now() -> impl Future<Output = ()> + Send {
+        futures_lite::future::yield_now()
+    }
+
     /// Sleeps for this long, wherever it is awaited. Pending for ever once the runtime is gone.
     fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send;
 

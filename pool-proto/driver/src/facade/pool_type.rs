@@ -58,7 +58,8 @@ macro_rules! __pool_type {
             /// Ends all connections, leases included, and starts afresh; returns their number.
             /// Waiters go on waiting. Once this has returned, reads and writes of a stream that was
             /// leased before fail with [`Revoked`](crate::Revoked), on any thread; data that TLS holds
-            /// is not sent.
+            /// is not sent. Pending reads and writes end at once, or, of more than 32 streams, when the
+            /// pool's driver comes to them.
             pub fn flush(&self) -> u32 {
                 self.0.flush()
             }

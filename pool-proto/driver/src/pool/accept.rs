@@ -6,7 +6,7 @@ use core::time::Duration;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
-use futures_lite::future::{poll_once, yield_now};
+use futures_lite::future::poll_once;
 use pool_proto::{Accepting, Backoff, Event, Instant, Token};
 
 use super::driver::{BURST, PoolAttempt, PoolMachine, Supply};
@@ -186,7 +186,7 @@ impl<N: Runtime> Listener<N> {
                 Err(error) => error,
             };
             match shared.accept_failed(&mut self.pacer, &error) {
-                AcceptFailure::OfOnePeer => yield_now().await,
+                AcceptFailure::OfOnePeer => N::yield_now().await,
                 AcceptFailure::OfTheListener => self.socket = None,
                 AcceptFailure::Pause(pause) => self.resume_at = Some(shared.now() + pause),
             }
@@ -226,8 +226,8 @@ impl<N: Runtime> Supply<N, Accepting> for Listener<N> {
             }
             let Some(mut attempt) = shared.accept(peer) else {
                 drop(stream);
-                // Yield, so that a flood of rejected peers does not starve other tasks.
-                yield_now().await;
+                // So that a flood of rejected peers does not starve other tasks.
+                N::yield_now().await;
                 continue;
             };
             let token = attempt.token();

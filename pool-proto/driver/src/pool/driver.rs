@@ -4,18 +4,18 @@
 use core::convert::Infallible;
 use core::future::{Future, pending, poll_fn};
 use std::boxed::Box;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::vec::Vec;
 
 use async_channel::{Receiver, Sender, bounded};
 use futures_lite::FutureExt;
-use futures_lite::future::{poll_once, yield_now};
+use futures_lite::future::poll_once;
 use pool_proto::{Instant, Role, Token};
 
 use super::tasks::Tasks;
 use crate::connection::{Connection, Socket, TcpSocket};
 use crate::runtime::Runtime;
-use crate::shared::{Attempt, Command, SharedMachine};
+use crate::shared::{Attempt, Command, Revoke, SharedMachine, Turn};
 
 /// The connections of a pool on runtime `N`.
 pub(crate) type PoolConnectionOf<N> = Box<Connection<TcpSocket<N>>>;
@@ -53,18 +53,27 @@ pub(super) trait Supply<N: Runtime, R: Role>: Send + 'static {
 }
 
 impl<S: Socket, R: Role> SharedMachine<Box<Connection<S>>, R> {
-    /// Closes the pool because its driver ends, whatever the cause.
+    /// Closes the pool because its driver ends, whatever the cause. Where the runtime shuts down with
+    /// the pool in use, this closes every connection at once: no task of it waits any more.
     pub fn close_with_driver(&self) {
         self.run(|machine, now| machine.close(now));
         self.end();
         let mut commands = Vec::new();
-        self.turn(&mut commands);
+        while self.turn(&mut commands).is_full {}
         for command in commands {
-            // The machine has ended all dials and handshakes; their tasks end with the driver.
-            if let Command::Close { connection, reason } = command {
-                connection.close(reason);
+            match command {
+                Command::Close { connection, reason } => connection.close(reason),
+                Command::Interrupt { revoker } => interrupt(&revoker),
+                // The machine has ended all dials and handshakes; their tasks end with the driver.
+                Command::Dial { .. } | Command::Abort { .. } => {}
             }
         }
+    }
+}
+
+fn interrupt(revoker: &Weak<dyn Revoke>) {
+    if let Some(revoker) = revoker.upgrade() {
+        revoker.interrupt();
     }
 }
 
@@ -120,7 +129,9 @@ impl<N: Runtime, R: Role, S: Supply<N, R>> Driver<N, R, S> {
         let mut tasks = Tasks::<N>::new(executor);
         let mut commands = Vec::new();
         loop {
-            let due = shared.turn(&mut commands);
+            // Asked before the turn: a turn after the close has the last commands.
+            let closed = shared.is_closed();
+            let Turn { due, is_full } = shared.turn(&mut commands);
             for command in commands.drain(..) {
                 match command {
                     Command::Dial { token } => {
@@ -131,10 +142,16 @@ impl<N: Runtime, R: Role, S: Supply<N, R>> Driver<N, R, S> {
                         shared.note_abort(token, reason);
                         tasks.end(token);
                     }
+                    Command::Interrupt { revoker } => interrupt(&revoker),
                 }
             }
-            if shared.is_closed() {
-                return tasks.shutdown().await;
+            if is_full {
+                N::yield_now().await;
+            }
+            match (closed, is_full) {
+                (true, true) => continue,
+                (true, false) => return tasks.shutdown().await,
+                (false, _) => {}
             }
             // The first ready future wins. Due work comes last, as each turn does it anyway.
             let ended = async { Wakeup::TaskEnded { panicked: tasks.reap().await } };
@@ -160,8 +177,8 @@ impl<N: Runtime, R: Role, S: Supply<N, R>> Driver<N, R, S> {
                         let Some((token, handshake)) = next else { break };
                         tasks.spawn(token, handshake);
                     }
-                    // Yield, so that a busy listener does not starve other tasks.
-                    yield_now().await;
+                    // So that a busy listener does not starve other tasks.
+                    N::yield_now().await;
                 }
             }
         }

@@ -11,7 +11,7 @@ use pool_proto::{
 };
 
 use super::attempt::{Peer, SILENCE, given_up};
-use super::{Command, Revoke};
+use super::{Command, INTERRUPTS, Revoke, TURN};
 
 pub(super) struct State<C, R> {
     pub(super) machine: Machine<C, R>,
@@ -21,7 +21,9 @@ pub(super) struct State<C, R> {
     pub(super) revokers: TokenMap<Weak<dyn Revoke>>,
     pub(super) commands: VecDeque<Command<C>>,
     /// Connections whose [`ReadinessWaker`](super::ReadinessWaker) was woken.
-    pub(super) readable: Vec<Token>,
+    pub(super) readable: VecDeque<Token>,
+    /// Checks that a turn of the driver has left for the next ones.
+    pub(super) checks: VecDeque<(Token, C, CheckKind)>,
     pub(super) driver: Option<Waker>,
     /// The deadline that the driver sleeps towards.
     pub(super) armed: Option<Instant>,
@@ -39,7 +41,8 @@ pub(super) struct State<C, R> {
 pub(super) struct Deferred<C> {
     pub(super) wakers: Few<Waker>,
     pub(super) checks: Few<(Token, C, CheckKind)>,
-    /// Leases that are revoked already. Dropping the last handle of one closes its socket.
+    /// Leases that are revoked already. Dropping the last handle of one closes its socket. The driver
+    /// ends the pending calls of those beyond the first [`INTERRUPTS`].
     pub(super) revoked: Few<(Token, Arc<dyn Revoke>, CloseReason)>,
     /// Connections to close that no driver is left to close.
     pub(super) orphans: Few<C>,
@@ -55,6 +58,14 @@ pub(super) enum Few<T> {
 impl<T> Few<T> {
     const fn is_empty(&self) -> bool {
         matches!(self, Self::None)
+    }
+
+    const fn len(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::One(_) => 1,
+            Self::Many(items) => items.len(),
+        }
     }
 
     fn push(&mut self, item: T) {
@@ -86,7 +97,8 @@ impl<C, R: Role> State<C, R> {
             wakers: Vec::new(),
             revokers: TokenMap::new(),
             commands: VecDeque::new(),
-            readable: Vec::new(),
+            readable: VecDeque::new(),
+            checks: VecDeque::new(),
             driver: None,
             armed: None,
             last_failure: None,
@@ -151,9 +163,12 @@ impl<C, R: Role> State<C, R> {
                 Action::Abort { token, reason } => match self.revokers.remove(token) {
                     // None if its holder has dropped it, and is about to report that.
                     Some(revoker) => {
-                        if let Some(revoker) = revoker.upgrade() {
-                            revoker.revoke(reason);
-                            deferred.revoked.push((token, revoker, reason));
+                        if let Some(strong) = revoker.upgrade() {
+                            strong.revoke(reason);
+                            if deferred.revoked.len() >= INTERRUPTS {
+                                self.commands.push_back(Command::Interrupt { revoker });
+                            }
+                            deferred.revoked.push((token, strong, reason));
                         }
                     }
                     None => self.commands.push_back(Command::Abort { token, reason }),
@@ -175,7 +190,23 @@ impl<C, R: Role> State<C, R> {
 
     /// A closed pool counts as a command: an empty pool has no other at its close.
     fn has_commands(&self) -> bool {
-        !self.commands.is_empty() || !self.readable.is_empty() || self.machine.is_closed()
+        self.has_more() || self.machine.is_closed()
+    }
+
+    /// Returns whether the next turn of the driver has something to do.
+    pub(super) fn has_more(&self) -> bool {
+        !self.commands.is_empty() || !self.readable.is_empty() || !self.checks.is_empty()
+    }
+
+    /// Keeps checks for the next turns of the driver, beyond the first [`TURN`] of those kept and these.
+    pub(super) fn limit_checks(&mut self, deferred: &mut Deferred<C>) {
+        if self.checks.is_empty() && deferred.checks.len() <= TURN {
+            return;
+        }
+        let new = core::mem::replace(&mut deferred.checks, Few::None);
+        new.each(|check| self.checks.push_back(check));
+        let count = self.checks.len().min(TURN);
+        self.checks.drain(..count).for_each(|check| deferred.checks.push(check));
     }
 
     /// Returns whether a deadline is due before the driver wakes by itself.

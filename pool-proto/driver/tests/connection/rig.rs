@@ -71,10 +71,10 @@ impl<R: Side> Pool<R> {
         &self.shared
     }
 
-    /// Takes a turn of the driver, and carries out its commands.
+    /// Takes turns of the driver until nothing is left, and carries out their commands.
     pub(crate) fn turn(&mut self) {
         let mut commands = Vec::new();
-        self.shared().turn(&mut commands);
+        while self.shared().turn(&mut commands).is_full {}
         for command in commands {
             match command {
                 Command::Dial { token } => {
@@ -88,6 +88,9 @@ impl<R: Side> Pool<R> {
                     self.reasons.push(reason);
                     self.shared.note_abort(token, reason);
                     self.ended.push(token);
+                }
+                Command::Interrupt { revoker } => {
+                    revoker.upgrade().into_iter().for_each(|lease| lease.interrupt());
                 }
             }
         }

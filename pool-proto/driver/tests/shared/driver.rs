@@ -1,10 +1,10 @@
 //! The driver's side of the machine: its commands and their order, and wakes only when it has work.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Wake as _};
 
 use pool_driver::Clock;
-use pool_driver::shared::{Command, SharedMachine};
+use pool_driver::shared::{Command, ReadinessWaker, SharedMachine, TURN};
 use pool_proto::{CloseReason, Dialing, Event, Instant};
 
 use crate::rig::{Counter, Fake, Plan, Rig, Side, client, filled, ms, secs, server};
@@ -31,6 +31,7 @@ fn commands<R: Side>(rig: &Rig<R>) -> Vec<String> {
             format!("close {} {reason:?}", connection.number())
         }
         Command::Abort { token, reason } => format!("abort {} {reason:?}", token.slot()),
+        Command::Interrupt { .. } => "interrupt".to_owned(),
     });
     texts.collect()
 }
@@ -56,6 +57,71 @@ fn commands_keep_their_order() {
     assert_eq!(rig.book.revoked(0), Some(CloseReason::Flushed));
     assert!(all[2..].iter().all(|command| command.starts_with("dial")), "{all:?}");
     assert_eq!(all.len(), 4, "{all:?}");
+}
+
+// --- the limit of a turn ------------------------------------------------------------------------
+
+/// One step more than three turns take.
+const MANY: u32 = 25;
+
+/// Takes single turns until nothing is left. Returns how far `count` has come after each of them.
+fn steps(rig: &Rig<Dialing>, count: impl Fn(usize) -> usize) -> Vec<usize> {
+    let (mut commands, mut counts) = (Vec::new(), Vec::new());
+    while rig.shared.turn(&mut commands).is_full {
+        counts.push(count(commands.len()));
+    }
+    counts.push(count(commands.len()));
+    counts
+}
+
+const STEPS: [usize; 4] = [TURN, 2 * TURN, 3 * TURN, 3 * TURN + 1];
+
+#[test]
+fn a_turn_has_a_limit_of_commands() {
+    let (mut rig, _) = filled(Plan::of(MANY));
+    rig.close();
+    assert_eq!(steps(&rig, |commands| commands), STEPS);
+}
+
+#[test]
+fn a_turn_has_a_limit_of_readable_connections() {
+    let (rig, conns) = filled(Plan::of(MANY));
+    conns.iter().for_each(|conn| ReadinessWaker::new(&rig.shared, conn.token).wake());
+    let checked = || conns.iter().filter(|conn| rig.book.checked(conn.number) == 2).count();
+    assert_eq!(steps(&rig, |_| checked()), STEPS);
+}
+
+#[test]
+fn a_turn_has_a_limit_of_checks() {
+    let (rig, conns) = filled(Plan { reuse_delay: ms(5), ..Plan::of(MANY) });
+    let leases: Vec<_> = conns.iter().map(|_| rig.any().take()).collect();
+    leases.into_iter().for_each(|leased| leased.put(&rig.shared).unwrap());
+    rig.clock.pass(ms(5));
+    let drained = || conns.iter().filter(|conn| rig.book.drained(conn.number) == 1).count();
+    assert_eq!(steps(&rig, |_| drained()), STEPS);
+    assert_eq!(rig.stats().idle, MANY);
+}
+
+#[test]
+fn what_is_left_for_the_next_turn_is_work() {
+    let (mut rig, _) = filled(Plan::of(MANY));
+    let driver = asleep(&mut rig);
+    rig.shared.run(|machine, now| machine.clean(now));
+    assert_eq!(driver.wakes(), 1);
+    rig.shared.turn(&mut Vec::new());
+    assert!(poll_work(&rig, &driver).is_ready());
+}
+
+#[test]
+fn a_flush_ends_the_pending_calls_of_a_few_leases_and_the_driver_those_of_the_others() {
+    let (mut rig, conns) = filled(Plan::of(100));
+    let leases: Vec<_> = conns.iter().map(|_| rig.any().take()).collect();
+    rig.flush();
+    assert_eq!(rig.book.revoked_count(), 100);
+    assert_eq!(rig.book.interrupted(), [100; 32]);
+    rig.turn();
+    assert_eq!(rig.book.interrupted(), [100; 100]);
+    drop(leases);
 }
 
 #[test]

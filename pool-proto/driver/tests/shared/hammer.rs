@@ -46,7 +46,7 @@ impl Driver {
 
     fn turn(&mut self) {
         let mut commands = Vec::new();
-        self.shared.turn(&mut commands);
+        while self.shared.turn(&mut commands).is_full {}
         for command in commands {
             match command {
                 Command::Dial { token } => self.dial(token),
@@ -54,6 +54,7 @@ impl Driver {
                 Command::Abort { token, .. } => {
                     assert!(self.aborted.insert(token), "{token:?} was aborted twice");
                 }
+                Command::Interrupt { .. } => {}
             }
         }
     }

@@ -50,7 +50,7 @@ fn a_wake_during_a_turn_is_handled_in_the_next() {
     let second = readiness_waker(&rig, conns[1]);
     rig.book.during_next_check(0, move || second.wake());
     readiness_waker(&rig, conns[0]).wake();
-    rig.turn();
+    rig.shared.turn(&mut Vec::new());
     assert_eq!([0, 1].map(|number| rig.book.checked(number)), [2, 1]);
     let driver = Counter::new(rig.guard());
     assert!(crate::driver::poll_work(&rig, &driver).is_ready(), "there is another one to check");

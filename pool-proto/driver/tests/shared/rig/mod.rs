@@ -12,7 +12,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use pool_driver::Clock;
-use pool_driver::shared::{Attempt, Command, SharedMachine};
+use pool_driver::shared::{Attempt, Command, SharedMachine, Turn};
 use pool_proto::{Accepting, CloseReason, ConnId, Dialing, Event, Instant, Stats, Token};
 
 pub(crate) use book::{Book, Fake};
@@ -119,11 +119,17 @@ impl<R: Side> Rig<R> {
         id(self.next_id)
     }
 
-    /// Takes a turn of the driver and carries out its commands. Dials wait in
+    /// Takes turns of the driver until nothing is left, and carries out their commands. Dials wait in
     /// [`dials`](Self::dials).
     pub(crate) fn turn(&mut self) {
         let mut commands = Vec::new();
-        self.due = self.shared.turn(&mut commands);
+        loop {
+            let Turn { due, is_full } = self.shared.turn(&mut commands);
+            self.due = due;
+            if !is_full {
+                break;
+            }
+        }
         for command in commands {
             match command {
                 Command::Dial { token } => self.dials.push_back(Attempt::dial(&self.shared, token)),
@@ -131,6 +137,9 @@ impl<R: Side> Rig<R> {
                 Command::Abort { token, reason } => {
                     self.aborted.push((token, reason));
                     self.dials.retain(|attempt| attempt.token() != token);
+                }
+                Command::Interrupt { revoker } => {
+                    revoker.upgrade().into_iter().for_each(|lease| lease.interrupt());
                 }
             }
         }
