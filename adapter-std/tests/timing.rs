@@ -11,8 +11,8 @@ use adapter_std::pool_driver::Clock;
 use adapter_std::pool_driver::shared::block_on;
 use adapter_std::pool_driver::tls::{ClientTls, ServerTls};
 use adapter_std::pool_driver::{self, MonotonicClock};
-use adapter_std::pool_proto::{Accepting, ClientConfig};
-use adapter_std::{ClientPool, ServerPool, Threads};
+use adapter_std::pool_proto::{Accepting, ClientConfig, ConnId};
+use adapter_std::{AcquireError, Balancer, ClientPool, ServerPool, Threads};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -76,6 +76,42 @@ fn a_read_sends_the_data_that_a_write_has_left() -> Result<(), Box<dyn Error>> {
     let read = ours.read_exact(&mut answer);
     let peer = peer.join().map_err(|_| "the peer panicked")?;
     assert!(read.is_ok() && peer.is_ok(), "{read:?}, {peer:?}");
+    Ok(())
+}
+
+/// The driver's thread cannot be blocked by a user, but a dialer may hang.
+#[test]
+fn a_deadline_passes_while_a_dialer_hangs() -> Result<(), Box<dyn Error>> {
+    const DEADLINE: Duration = Duration::from_millis(200);
+    let (free, until_free) = mpsc::channel::<()>();
+    let until_free = Mutex::new(until_free);
+    let pool = ClientPool::builder().connect_with(move || {
+        let until_free = until_free.lock().map_err(|_| io::Error::other("poisoned"))?;
+        until_free.recv().map_err(io::Error::other)?;
+        Err(io::Error::other("free"))
+    })?;
+    let balancer = Balancer::new(pool.clone(), [pool.clone()]);
+    let id = ConnId::from_bytes([1, 2, 3, 4]);
+    for timeout in [DEADLINE, Duration::ZERO] {
+        let calls: [&dyn Fn() -> Result<(), AcquireError>; 4] = [
+            &|| pool.acquire(timeout).map(drop),
+            &|| pool.acquire_by_id(id, timeout).map(drop),
+            &|| pool.wait_ready(1, timeout),
+            &|| balancer.acquire(timeout).map(drop),
+        ];
+        for (at, call) in calls.into_iter().enumerate() {
+            let began = MonotonicClock.now();
+            let answer = call();
+            let took = MonotonicClock.now().since(began);
+            println!("call {at}, {timeout:?}: {took:?}");
+            assert!(matches!(answer, Err(AcquireError::Timeout { .. })), "{at}: {answer:?}");
+            assert!(
+                took >= timeout && took < timeout + Duration::from_millis(500),
+                "{at}: {took:?}"
+            );
+        }
+    }
+    drop(free);
     Ok(())
 }
 

@@ -1,11 +1,19 @@
-//! Tasks, timers and sockets of tokio.
+//! Tasks and sockets of tokio, and the timers of `async-io`.
+//!
+//! A timer of tokio's depends on a runtime. That of the pool may be parked, busy or gone while a caller
+//! waits elsewhere; that of the caller may lack timers or shut down, and then the timer panics; neither
+//! can be asked for beforehand. Those of `async-io` have one thread for the whole process, and fire
+//! whatever any runtime does.
 
-use std::future::{Future, pending};
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::task::{Context, Poll, ready};
+use std::panic::catch_unwind;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use async_io::Timer;
 use pool_driver::connection::{KernelSocket, listen_on_first};
 use pool_driver::{BuildError, Direction, Runtime, ShutdownGuard};
 use tokio::io::Interest;
@@ -15,9 +23,9 @@ use tokio::task::AbortHandle;
 
 use crate::stream::PooledStream;
 
-/// The tokio runtime of a pool.
-#[derive(Clone, Debug)]
-pub struct Tokio(Handle);
+/// The runtime of a pool: tasks and sockets of tokio, and timers of `async-io`.
+#[derive(Clone, Copy, Debug)]
+pub struct Tokio;
 
 /// A task, aborted when dropped.
 #[derive(Debug)]
@@ -28,6 +36,22 @@ impl Drop for Task {
         self.0.abort();
     }
 }
+
+/// Uses a timer. `async-io` starts its thread at its first use, and panics if it cannot.
+fn use_timer() {
+    let mut timer = Timer::after(Duration::from_secs(1));
+    let _ = Pin::new(&mut timer).poll(&mut Context::from_waker(Waker::noop()));
+}
+
+/// Registers a socket with the reactor of the current runtime. tokio panics if there is none.
+#[cfg(unix)]
+fn use_reactor() {
+    // An error has other causes, which a dial or an accept reports.
+    drop(tokio::net::UnixDatagram::unbound());
+}
+
+#[cfg(not(unix))]
+const fn use_reactor() {}
 
 impl Runtime for Tokio {
     type Handle = Handle;
@@ -42,6 +66,14 @@ impl Runtime for Tokio {
         Handle::try_current().map_err(|_| BuildError::NoRuntime)
     }
 
+    fn check(handle: &Handle) -> Result<(), BuildError> {
+        let text = "no descriptor or thread is left for the timers";
+        catch_unwind(use_timer)
+            .map_err(|_| BuildError::Start { source: io::Error::other(text) })?;
+        let _entered = handle.enter();
+        catch_unwind(use_reactor).map_err(|_| BuildError::NoIo)
+    }
+
     fn start<F>(
         handle: &Handle,
         _max_dials: u32,
@@ -51,9 +83,8 @@ impl Runtime for Tokio {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let runtime = Self(handle.clone());
-        handle.spawn(driver(runtime.clone(), handle.clone()));
-        Ok(runtime)
+        handle.spawn(driver(Self, handle.clone()));
+        Ok(Self)
     }
 
     fn spawn(executor: &Handle, future: impl Future<Output = ()> + Send + 'static) -> Task {
@@ -67,17 +98,7 @@ impl Runtime for Tokio {
     }
 
     async fn sleep(&self, time: Duration) {
-        let is_here = |current: Handle| current.id() == self.0.id();
-        if Handle::try_current().is_ok_and(is_here) {
-            return tokio::time::sleep(time).await;
-        }
-        // The caller is on another runtime, which may outlive this one. A timer panics when it is
-        // polled after its runtime has shut down; a task only fails.
-        let timer = self.0.spawn(async move { tokio::time::sleep(time).await });
-        let _end = Task(timer.abort_handle());
-        if timer.await.is_err() {
-            pending::<()>().await;
-        }
+        Timer::after(time).await;
     }
 
     async fn resolve(&self, name: &str) -> io::Result<Vec<SocketAddr>> {

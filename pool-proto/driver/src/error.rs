@@ -9,13 +9,18 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// There is no tokio runtime to run on (`adapter-tokio` only). A runtime without I/O or timers
-    /// is not noticed here; tokio panics when they are used.
+    /// There is no tokio runtime to run on (`adapter-tokio` only).
     #[error(
-        "no tokio runtime is running here; build the pool inside one that has I/O and timers \
-         enabled (Runtime::enter, #[tokio::main])"
+        "no tokio runtime is running here; build the pool inside one that has I/O enabled \
+         (Runtime::enter, #[tokio::main])"
     )]
     NoRuntime,
+    /// The tokio runtime has no I/O (`adapter-tokio` on Unix only; elsewhere, tokio panics when the pool
+    /// dials or listens). tokio can only be asked by an attempt, so its panic is reported as well.
+    #[error(
+        "the tokio runtime of the pool has no I/O; call enable_io or enable_all of its builder"
+    )]
+    NoIo,
     /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),

@@ -54,9 +54,9 @@ macro_rules! pool_types {
             ///
             /// # Errors
             ///
-            /// [`BuildError::NoRuntime`](crate::BuildError::NoRuntime) where there is nothing to
-            /// run on, [`BuildError::Entropy`](crate::BuildError::Entropy) when the system has no
-            /// random bytes.
+            /// [`BuildError::NoRuntime`](crate::BuildError::NoRuntime) and
+            /// [`BuildError::NoIo`](crate::BuildError::NoIo) where there is nothing to run on,
+            /// [`BuildError::Entropy`](crate::BuildError::Entropy) when the system has no random bytes.
             pub fn connect_with<D, F>(
                 self,
                 dial: D,
@@ -82,9 +82,9 @@ macro_rules! pool_types {
             /// # Errors
             ///
             /// [`BuildError::Bind`](crate::BuildError::Bind) when the address cannot be bound,
-            /// [`BuildError::NoRuntime`](crate::BuildError::NoRuntime) where there is nothing to
-            /// run on, [`BuildError::Entropy`](crate::BuildError::Entropy) when the system has no
-            /// random bytes.
+            /// [`BuildError::NoRuntime`](crate::BuildError::NoRuntime) and
+            /// [`BuildError::NoIo`](crate::BuildError::NoIo) where there is nothing to run on,
+            /// [`BuildError::Entropy`](crate::BuildError::Entropy) when the system has no random bytes.
             pub async fn bind(self, address: &str) -> Result<ServerPool, $crate::BuildError> {
                 self.0.bind(address).await.map(ServerPool)
             }
@@ -95,9 +95,9 @@ macro_rules! pool_types {
             ///
             /// # Errors
             ///
-            /// [`BuildError::NoRuntime`](crate::BuildError::NoRuntime) where there is nothing to
-            /// run on, [`BuildError::Entropy`](crate::BuildError::Entropy) when the system has no
-            /// random bytes.
+            /// [`BuildError::NoRuntime`](crate::BuildError::NoRuntime) and
+            /// [`BuildError::NoIo`](crate::BuildError::NoIo) where there is nothing to run on,
+            /// [`BuildError::Entropy`](crate::BuildError::Entropy) when the system has no random bytes.
             pub fn listen(self, listener: $Listener) -> Result<ServerPool, $crate::BuildError> {
                 self.0.listen(listener).map(ServerPool)
             }
@@ -139,6 +139,7 @@ macro_rules! __awaited_calls {
             /// Never returns a connection that the peer has closed, nor one that the peer has begun to
             /// use, which is kept for [`acquire_by_id`](Self::acquire_by_id). A zero timeout answers
             /// at once; [`Duration::MAX`](std::time::Duration::MAX) waits for ever.
+            /// The timeout is in real time, and holds whatever the runtime of the pool does.
             ///
             /// # Errors
             ///
@@ -237,8 +238,9 @@ macro_rules! __client_types {
             /// # Errors
             ///
             /// [`BuildError::Address`](crate::BuildError::Address) for anything but "host:port",
-            /// [`BuildError::NoRuntime`](crate::BuildError::NoRuntime) where there is nothing to run
-            /// on, [`BuildError::Start`](crate::BuildError::Start) when the system has no thread or
+            /// [`BuildError::NoRuntime`](crate::BuildError::NoRuntime) and
+            /// [`BuildError::NoIo`](crate::BuildError::NoIo) where there is nothing to run on,
+            /// [`BuildError::Start`](crate::BuildError::Start) when the system has no thread or
             /// descriptor left, [`BuildError::Entropy`](crate::BuildError::Entropy) when it has no
             /// random bytes.
             pub fn connect(

@@ -79,6 +79,7 @@ impl<N: Runtime, R: Configured> Pool<N, R> {
         local_addr: Option<SocketAddr>,
     ) -> Result<Self, BuildError> {
         let handle = handle.map_or_else(N::current, Ok)?;
+        N::check(&handle)?;
         let shared = SharedMachine::new(machine(MonotonicClock.now()), MonotonicClock);
         let (guard, ended) = ShutdownGuard::new();
         let driver = Driver::new(Arc::clone(&shared), supply, guard.clone());

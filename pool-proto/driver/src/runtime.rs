@@ -41,6 +41,15 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     /// [`BuildError::NoRuntime`] or [`BuildError::Start`] if there is nothing to run on.
     fn current() -> Result<Self::Handle, BuildError>;
 
+    /// Checks that a pool can run on `handle`, before anything is bound or started.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::NoIo`] or [`BuildError::Start`] if not.
+    fn check(_handle: &Self::Handle) -> Result<(), BuildError> {
+        Ok(())
+    }
+
     /// Spawns a driver on `handle`. It runs to its end, or is dropped when the runtime shuts down.
     /// There are at most `max_dials` dials at a time; a pool that accepts has none. Everything else
     /// that runs for the pool and may outlive the driver must hold a clone of `guard` until its end.
@@ -68,7 +77,9 @@ pub trait Runtime: Clone + Send + Sync + 'static {
         futures_lite::future::yield_now()
     }
 
-    /// Sleeps for this long, wherever it is awaited. Pending for ever once the runtime is gone.
+    /// Sleeps for this long, wherever it is awaited. The deadlines of callers depend on it, so it must
+    /// not depend on the pool's runtime, which may be parked, busy or gone, nor on the caller's, which
+    /// may be any or none.
     fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send;
 
     /// Resolves "host:port".

@@ -1,10 +1,8 @@
 //! Several pools as one.
 
 use core::fmt;
-use core::future::{Future, poll_fn};
-use core::task::Poll;
+use core::future::pending;
 use core::time::Duration;
-use std::boxed::Box;
 use std::vec::Vec;
 
 use pool_proto::Refusal;
@@ -86,14 +84,11 @@ impl<P: AnyPool> Balancer<P> {
         self.found(within(timeout, self.sleep(timeout), self.acquire_any()).await?)
     }
 
-    /// Sleeps by the timer of any pool: the runtime of some may be gone.
+    /// Sleeps by the timer of the first pool, which does not depend on that pool.
     async fn sleep(&self, time: Duration) {
-        let timers = self.pools.iter().map(|pool| Box::pin(pool.pool().runtime().sleep(time)));
-        let mut timers: Vec<_> = timers.collect();
-        poll_fn(|cx| match timers.iter_mut().any(|timer| timer.as_mut().poll(cx).is_ready()) {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        })
-        .await;
+        match self.pools.first() {
+            Some(pool) => pool.pool().runtime().sleep(time).await,
+            None => pending().await,
+        }
     }
 }

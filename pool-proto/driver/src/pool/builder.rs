@@ -160,7 +160,8 @@ impl<N: Runtime> PoolBuilder<N, Dialing> {
     ///
     /// [`BuildError::Config`] if a setting is refused, [`BuildError::TlsRequired`] and
     /// [`BuildError::AuthenticationRequired`] if settings that were required are missing,
-    /// [`BuildError::Entropy`], and those of [`Runtime::current`] and [`Runtime::start`].
+    /// [`BuildError::Entropy`], and those of [`Runtime::current`], [`Runtime::check`] and
+    /// [`Runtime::start`].
     pub fn connect_with<D, F>(self, dial: D) -> Result<Pool<N, Dialing>, BuildError>
     where
         D: Fn() -> F + Send + Sync + 'static,
@@ -197,6 +198,7 @@ impl<N: Runtime> PoolBuilder<N, Accepting> {
     pub async fn bind(mut self, address: &str) -> Result<Pool<N, Accepting>, BuildError> {
         self.check()?;
         let handle = self.handle.map_or_else(N::current, Ok)?;
+        N::check(&handle)?;
         let listener = N::bind(&handle, &resolver_name(address))
             .await
             .map_err(|source| BuildError::Bind { address: address.to_owned(), source })?;
@@ -211,7 +213,8 @@ impl<N: Runtime> PoolBuilder<N, Accepting> {
     ///
     /// [`BuildError::Config`] if a setting is refused, [`BuildError::TlsRequired`] and
     /// [`BuildError::AuthenticationRequired`] if settings that were required are missing,
-    /// [`BuildError::Entropy`], and those of [`Runtime::current`] and [`Runtime::start`].
+    /// [`BuildError::Entropy`], and those of [`Runtime::current`], [`Runtime::check`] and
+    /// [`Runtime::start`].
     pub fn listen(self, listener: N::Listener) -> Result<Pool<N, Accepting>, BuildError> {
         self.check()?;
         self.listen_on(ListeningSocket { listener, bound_here: false })

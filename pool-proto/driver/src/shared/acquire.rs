@@ -43,8 +43,8 @@ impl fmt::Display for LastFailure<'_> {
 /// A future of a caller that can be told that its deadline has passed. The timer is the adapter's.
 pub trait Deadline: Future + Unpin {
     /// Marks the deadline as passed: the next poll is ready, with a connection that is there or with
-    /// [`AcquireError::Timeout`]. (An acquire by id still waits for a check of its connection that is
-    /// under way; a check never blocks.)
+    /// [`AcquireError::Timeout`]. (An acquire by id still waits for a check of its connection that a
+    /// thread is carrying out; a check never blocks.)
     fn expire(&mut self);
 }
 
@@ -121,8 +121,8 @@ impl<C, R: Role> State<C, R> {
             Collected::Waiting => {
                 let why = self.machine.why(waiter).unwrap_or(WaitReason::NoPeer);
                 // A check never blocks, and its result is the true answer: wait for it even after
-                // the deadline.
-                if !expired || why == WaitReason::IdChecking {
+                // the deadline, unless it may be one that the driver has still to begin.
+                if !expired || (why == WaitReason::IdChecking && self.checks.is_empty()) {
                     return Step::Waiting(waiter, self.remember(waiter, cx.waker()));
                 }
                 let outcome = self.machine.cancel(now, waiter);

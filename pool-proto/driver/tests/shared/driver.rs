@@ -1,11 +1,14 @@
 //! The driver's side of the machine: its commands and their order, and wakes only when it has work.
 
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake as _};
+use std::task::{Context, Poll, Wake as _, Waker};
 
 use pool_driver::Clock;
-use pool_driver::shared::{Command, ReadinessWaker, SharedMachine, TURN};
-use pool_proto::{CloseReason, Dialing, Event, Instant};
+use pool_driver::shared::{
+    AcquireError, Command, Deadline as _, ReadinessWaker, SharedMachine, TURN,
+};
+use pool_proto::{CloseReason, Dialing, Event, Instant, WaitReason};
 
 use crate::rig::{Counter, Fake, Plan, Rig, Side, client, filled, ms, secs, server};
 
@@ -100,6 +103,23 @@ fn a_turn_has_a_limit_of_checks() {
     let drained = || conns.iter().filter(|conn| rig.book.drained(conn.number) == 1).count();
     assert_eq!(steps(&rig, |_| drained()), STEPS);
     assert_eq!(rig.stats().idle, MANY);
+}
+
+#[test]
+fn a_deadline_does_not_wait_for_a_check_that_is_left_for_the_next_turn() {
+    let (rig, conns) = filled(Plan { reuse_delay: ms(5), ..Plan::of(MANY) });
+    let leases: Vec<_> = conns.iter().map(|_| rig.any().take()).collect();
+    leases.into_iter().for_each(|leased| leased.put(&rig.shared).unwrap());
+    rig.clock.pass(ms(5));
+    rig.shared.turn(&mut Vec::new());
+    // No further turn: the driver's runtime may be blocked.
+    let mut acquire = rig.shared.acquire_by_id(conns[MANY as usize - 1].id);
+    acquire.expire();
+    let answer = Pin::new(&mut acquire).poll(&mut Context::from_waker(Waker::noop()));
+    let Poll::Ready(Err(AcquireError::Timeout { why, .. })) = answer else {
+        panic!("the acquire goes on waiting")
+    };
+    assert_eq!(why, WaitReason::IdChecking);
 }
 
 #[test]
