@@ -13,7 +13,7 @@ use std::time::Duration;
 use pool_driver::connection::{KernelSocket, listen_on_first};
 use pool_driver::{BuildError, Direction, Runtime, ShutdownGuard, poll_until_done};
 use smol::channel::bounded;
-use smol::future::Boxed;
+use smol::future::{Boxed, FutureExt as _, yield_now};
 use smol::net::{TcpListener, TcpStream};
 use smol::{Async, Executor, Timer};
 
@@ -57,6 +57,20 @@ struct Runner {
     _guard: ShutdownGuard,
 }
 
+impl Runner {
+    /// Runs the pool's tasks until `future` is ready: one task in a poll, which may do cryptography for
+    /// half a millisecond. (`Executor::run` runs two hundred, and the tasks of users wait for them.)
+    async fn run(&self, future: impl Future<Output = ()>) {
+        let tasks = async {
+            loop {
+                self.executor.tick().await;
+                yield_now().await;
+            }
+        };
+        future.or(tasks).await;
+    }
+}
+
 impl Runtime for Smol {
     type Handle = Spawner;
     /// The pool's own executor, for dials and handshakes. It ends a task whose handle is dropped;
@@ -92,13 +106,13 @@ impl Runtime for Smol {
             let driven = driven.clone();
             let gone = async move { while driven.recv().await.is_ok() {} };
             let runner = Runner { executor: Arc::clone(&executor), _guard: guard.clone() };
-            (handle.0)(Box::pin(async move { runner.executor.run(gone).await }));
+            (handle.0)(Box::pin(async move { runner.run(gone).await }));
         }
         let driver = driver(Self, Arc::clone(&executor));
         let runner = Runner { executor, _guard: guard };
         (handle.0)(Box::pin(async move {
             let _driving = driving;
-            runner.executor.run(driver).await;
+            runner.run(driver).await;
         }));
         Ok(Self)
     }

@@ -4,7 +4,8 @@
 
 mod common;
 
-use std::io;
+use std::io::{self, Write as _};
+use std::num::NonZero;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -177,16 +178,26 @@ fn dials_end_when_the_executor_is_dropped() {
     assert_eq!(Arc::strong_count(&alive), 1);
 }
 
-/// Connects a hundred peers before the executor runs; returns the most of them that the server
-/// handles between two polls of another task.
-fn handled_at_once(config: ServerConfigBuilder, seen: fn(&Totals) -> u64) -> u64 {
+/// Connects a hundred peers, each with some data, before the executor runs; returns the most of them
+/// that the server handles between two polls of another task.
+fn handled_at_once(
+    tls: Option<ServerTls>,
+    config: ServerConfigBuilder,
+    seen: fn(&Totals) -> u64,
+) -> u64 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let peers: Vec<_> = (0..100).map(|_| std::net::TcpStream::connect(address)).collect();
+    let connect = |_| {
+        let mut peer = std::net::TcpStream::connect(address).unwrap();
+        peer.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        peer
+    };
+    let peers: Vec<_> = (0..100).map(connect).collect();
     let executor = Arc::new(Executor::new());
     let spawner = Arc::clone(&executor);
     let server = ServerPool::builder()
         .config(config.build().unwrap())
+        .tls(tls)
         .on(Spawner::new(move |future| spawner.spawn(future).detach()))
         .listen(listener.try_into().unwrap())
         .unwrap();
@@ -207,10 +218,19 @@ fn handled_at_once(config: ServerConfigBuilder, seen: fn(&Totals) -> u64) -> u64
 
 #[test]
 fn a_queue_of_peers_does_not_block_the_executor() {
-    let most = handled_at_once(server_config().capacity(100), |totals| totals.admitted);
+    let most = handled_at_once(None, server_config().capacity(100), |totals| totals.admitted);
     // A burst of accepts, which takes about a millisecond.
     assert!(most <= 32, "{most} peers were admitted at once");
     let strict = server_config().allow("192.0.2.1".parse().unwrap());
-    let most = handled_at_once(strict, |totals| totals.rejected_address);
+    let most = handled_at_once(None, strict, |totals| totals.rejected_address);
     assert!(most < 10, "{most} peers were rejected at once");
+}
+
+#[test]
+fn a_crowd_of_handshakes_does_not_block_the_executor() {
+    let tls = ServerTls::self_signed().unwrap();
+    let most = handled_at_once(Some(tls), server_config(), |totals| totals.tls_failures);
+    // One in each of the futures that run the pool's tasks.
+    let processors = thread::available_parallelism().map_or(1, NonZero::get) as u64;
+    assert!(most <= 2 * processors, "{most} handshakes went on at once");
 }
