@@ -53,7 +53,7 @@ impl Ticker {
 
     /// The worst lateness and the most processor time since the last call.
     fn worst(&self) -> [Duration; 2] {
-        [0, 1].map(|at| Duration::from_micros(self.worst[at].swap(0, Ordering::Relaxed)))
+        self.worst.each_ref().map(|worst| Duration::from_micros(worst.swap(0, Ordering::Relaxed)))
     }
 }
 
@@ -113,7 +113,9 @@ fn count() -> u32 {
 }
 
 async fn lateness(name: &str, count: u32) {
+    let ticker = Ticker::start();
     let (server, client) = stocked(count).await;
+    let filling = ticker.worst();
     let leased: Vec<PooledStream> = match name {
         "idle" => Vec::new(),
         _ => {
@@ -124,7 +126,7 @@ async fn lateness(name: &str, count: u32) {
             leased
         }
     };
-    let ticker = Ticker::start();
+    ticker.worst();
     tokio::time::sleep(Duration::from_millis(200)).await;
     let before = ticker.worst();
     let (began, spent_before) = (Instant::now(), spent());
@@ -139,7 +141,8 @@ async fn lateness(name: &str, count: u32) {
     let during = ticker.worst();
     println!(
         "{count} {name}: close() took {call:?} of the processor, closed() {closed:?}, the peer's end \
-         {ended:?}; a ticker was late by {before:?} before and {during:?} meanwhile (time, processor)"
+         {ended:?}; a ticker was late by {before:?} before and {during:?} meanwhile, and by {filling:?} \
+         while the pools filled (time, processor)"
     );
     drop(leased);
 }

@@ -350,8 +350,7 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
         drop(state);
         self.run_deferred(deferred, now);
         let mut state = self.lock();
-        let count = state.commands.len().min(TURN);
-        commands.extend(state.commands.drain(..count));
+        state.take_commands(commands);
         state.armed = state.machine.poll_timeout();
         Turn { due: state.armed, is_full: state.has_more() }
     }

@@ -19,7 +19,8 @@ pub(super) struct State<C, R> {
     wakers: Vec<Option<Waker>>,
     /// By which a lease is revoked when only its token is known.
     pub(super) revokers: TokenMap<Weak<dyn Revoke>>,
-    pub(super) commands: VecDeque<Command<C>>,
+    /// For the driver, each with the connection that it concerns.
+    commands: VecDeque<(Token, Command<C>)>,
     /// Connections whose [`ReadinessWaker`](super::ReadinessWaker) was woken.
     pub(super) readable: VecDeque<Token>,
     /// Checks that a turn of the driver has left for the next ones.
@@ -145,17 +146,16 @@ impl<C, R: Role> State<C, R> {
                 Action::Check { token, connection, kind } => {
                     deferred.checks.push((token, connection, kind));
                 }
-                Action::Dial { token } => self.commands.push_back(Command::Dial { token }),
+                Action::Dial { token } => self.command(token, Command::Dial { token }),
                 Action::Close { token, connection, reason } => {
-                    self.revokers.remove(token);
-                    let peer = self.peers.remove(token);
                     if matches!(reason, CloseReason::DuplicateId | CloseReason::MissingId) {
-                        self.last_failure = Some(given_up(peer.as_ref(), reason));
+                        self.last_failure = Some(given_up(self.peers.get(token), reason));
                     }
                     if self.ended {
+                        self.forget_connection(token);
                         deferred.orphans.push(connection);
                     } else {
-                        self.commands.push_back(Command::Close { connection, reason });
+                        self.command(token, Command::Close { connection, reason });
                     }
                 }
                 // Only an established connection has a revoker; earlier, the driver holds a dial or
@@ -166,12 +166,12 @@ impl<C, R: Role> State<C, R> {
                         if let Some(strong) = revoker.upgrade() {
                             strong.revoke(reason);
                             if deferred.revoked.len() >= INTERRUPTS {
-                                self.commands.push_back(Command::Interrupt { revoker });
+                                self.command(token, Command::Interrupt { revoker });
                             }
                             deferred.revoked.push((token, strong, reason));
                         }
                     }
-                    None => self.commands.push_back(Command::Abort { token, reason }),
+                    None => self.command(token, Command::Abort { token, reason }),
                 },
             }
         }
@@ -182,6 +182,27 @@ impl<C, R: Role> State<C, R> {
             self.driver.take().into_iter().for_each(|waker| deferred.wakers.push(waker));
         }
         deferred
+    }
+
+    fn command(&mut self, token: Token, command: Command<C>) {
+        self.commands.push_back((token, command));
+    }
+
+    /// Moves up to [`TURN`] commands into `commands`. A connection to close is forgotten only now: in the
+    /// call that ends thousands, that would take a millisecond.
+    pub(super) fn take_commands(&mut self, commands: &mut Vec<Command<C>>) {
+        for _ in 0..TURN {
+            let Some((token, command)) = self.commands.pop_front() else { return };
+            if matches!(command, Command::Close { .. }) {
+                self.forget_connection(token);
+            }
+            commands.push(command);
+        }
+    }
+
+    fn forget_connection(&mut self, token: Token) {
+        self.revokers.remove(token);
+        self.peers.remove(token);
     }
 
     pub(super) fn has_work(&self) -> bool {
