@@ -295,6 +295,7 @@ impl Ledger {
             }
             (Call::Admit(token, _), Answer::Admitted(Ok(id))) => {
                 self.counts.admitted += 1;
+                self.step.began = true;
                 let control = self.setup.control_connection;
                 let named = control || *id != ConnId::ZERO;
                 ensure!(named, "4: the zero id is the control connection's", "{token:?}");

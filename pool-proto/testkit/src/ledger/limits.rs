@@ -18,7 +18,8 @@ impl Ledger {
         let unproven = self.unproven();
         let (all, most) = (self.lives.len() - stats.finished - unproven, setup.max_connections);
         // A finished connection that is leased counts again: only then there may be more.
-        let began = self.step.began;
+        // Nor does a peer count that has only been accepted.
+        let began = self.step.began && (self.side == Side::Client || self.step.admits);
         ensure!(!began || all <= most, "2: no more than max_connections", "{all} for {most}");
         // Where callers wait and all that is ready is the peer's, more is dialled.
         let both = self.side == Side::Client && setup.acquirer == Acquirer::Both;
