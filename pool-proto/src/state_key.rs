@@ -15,7 +15,7 @@ use crate::id::ConnId;
 use crate::ids::Ids;
 use crate::machine::Machine;
 use crate::role::dialing::{PROBATION, RECOVERY, YIELDING};
-use crate::role::sources::{Peer, REPLACING};
+use crate::role::sources::{Peer, REPLACING, Want};
 use crate::role::{Accepting, Dialing, Role};
 use crate::slab::{Key, List, NIL, Slab};
 use crate::slots::Slots;
@@ -173,6 +173,11 @@ impl RoleKey for Accepting {
             hash_ends(&source.pooled, &server.slots.slab, &name, hasher);
             let known = sources.number(peer) == Some(*index);
             (peer, known, source.handshakes, source.live, source.share).hash(hasher);
+            match source.want {
+                Want::None => 0.hash(hasher),
+                Want::Since(since) => (1, since.distance(server.now)).hash(hasher),
+                Want::Answered => 2.hash(hasher),
+            }
             // A count whose time is over starts again at zero.
             let replacing = server.now.since(source.replacing);
             let counts = source.replaced > 0 && replacing < REPLACING;
@@ -192,6 +197,11 @@ impl RoleKey for Accepting {
             }
         }
         sources.highest.hash(hasher);
+        for source in core::iter::successors(sources.wanting.front(), |at| {
+            sources.wanting.next(&sources.slab, *at)
+        }) {
+            sources.peer(source).hash(hasher);
+        }
     }
 }
 

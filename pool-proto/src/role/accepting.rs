@@ -225,7 +225,9 @@ impl<C> Server<C> {
         let held = role.sources.pooled_count(peer);
         if held >= role.max_per_source {
             let full = Rejected::SourceFull { source_address, limit: role.max_per_source };
-            return self.yielded_to(peer).map(Some).ok_or(full);
+            let one_is_enough =
+                self.supply() <= role.capacity && self.held() <= self.max_connections;
+            return self.yielded_to(peer).filter(|_| one_is_enough).map(Some).ok_or(full);
         }
         // The supply exceeds the capacity only while connections that were put back for waiters are
         // being drained. Then the end of one would not make room.
@@ -238,7 +240,11 @@ impl<C> Server<C> {
             return victim.map(Some).ok_or(Rejected::CapacityReached { limit: role.capacity });
         }
         if self.held() >= self.max_connections {
-            let victim = self.victim_for(peer, held, &POOLED, now);
+            // There may be more: finished ones that were acquired count again.
+            let victim = match self.held() == self.max_connections {
+                true => self.victim_for(peer, held, &POOLED, now),
+                false => None,
+            };
             let full = Rejected::ConnectionsReached { limit: self.max_connections };
             return victim.map(Some).ok_or(full);
         }
@@ -301,7 +307,7 @@ const fn is_outside(state: State) -> bool {
 
 /// Whether connections in this state are part of the stock that two ends share.
 const fn is_stock(state: State) -> bool {
-    !is_outside(state) && !matches!(state, State::Claimed)
+    !is_outside(state) && !matches!(state, State::Claimed | State::Granted)
 }
 
 impl Hooks for Accepting {
@@ -314,10 +320,12 @@ impl Hooks for Accepting {
 
     fn refill<C>(_server: &mut Server<C>, _now: Instant) {}
 
-    fn handle_timeout<C>(_server: &mut Server<C>, _now: Instant) {}
+    fn handle_timeout<C>(server: &mut Server<C>, now: Instant) {
+        server.yield_to_wanting(now);
+    }
 
-    fn next_deadline<C>(_server: &Server<C>) -> Instant {
-        Instant::NEVER
+    fn next_deadline<C>(server: &Server<C>) -> Instant {
+        server.yields_at()
     }
 
     #[inline]

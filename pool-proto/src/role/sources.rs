@@ -67,6 +67,7 @@ pub(crate) struct Source {
     /// acquires of both, where both acquire.
     pub(crate) stock: Parts,
     pub(crate) share: Share,
+    pub(crate) want: Want,
     /// The number of its unproven handshakes.
     pub(crate) handshakes: u32,
     /// Whether a peer has proven itself from there.
@@ -78,10 +79,24 @@ pub(crate) struct Source {
     pub(crate) replacing: Instant,
 }
 
+/// Whether a peer lacks a connection of its own, where both ends acquire and this end could give one up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Want {
+    /// It does not.
+    None,
+    /// Since then.
+    Since(Instant),
+    /// It did, and this end has given one up since.
+    Answered,
+}
+
 /// All sources with live connections, ranked by the number of their pooled connections.
 #[derive(Clone)]
 pub(crate) struct Sources {
-    pub(crate) slab: Slab<Source, 1>,
+    pub(crate) slab: Slab<Source, 2>,
+    /// The sources that [want](Want::Since) a connection of their own, in the order in which they began
+    /// to.
+    pub(crate) wanting: List<1>,
     pub(crate) by_peer: HashMap<Peer, u32, TableKey>,
     /// The [`KNOWN`] sources from which peers have proven themselves last, and their order.
     pub(crate) known: HashSet<Peer, TableKey>,
@@ -96,6 +111,7 @@ impl Sources {
     pub(crate) fn new(entropy: &Entropy) -> Self {
         Self {
             slab: Slab::new(),
+            wanting: List::new(),
             by_peer: HashMap::with_hasher(TableKey::new(entropy.key(Use::SourceTable))),
             known: HashSet::with_hasher(TableKey::new(entropy.key(Use::SourceTable))),
             known_order: VecDeque::new(),
@@ -173,6 +189,7 @@ impl Sources {
             pooled: List::new(),
             stock: Parts::default(),
             share: Share::default(),
+            want: Want::None,
             handshakes: 0,
             known: self.known.contains(&peer),
             live: 0,
@@ -249,9 +266,43 @@ impl Sources {
             return;
         };
         let (peer, rank) = (entry.peer, entry.pooled.len());
+        if matches!(entry.want, Want::Since(_)) {
+            self.wanting.remove(&mut self.slab, source);
+        }
         self.at_rank(rank, |rank, slab| rank.remove(slab, source));
         self.slab.remove(source);
         self.by_peer.remove(&peer);
+    }
+
+    /// A peer lacks a connection of its own, or does not.
+    pub(crate) fn want(&mut self, source: u32, wants: bool, now: Instant) {
+        let Some(entry) = self.slab.get_mut(source) else { return };
+        match (entry.want, wants) {
+            (Want::None, true) => {
+                entry.want = Want::Since(now);
+                self.wanting.push_back(&mut self.slab, source);
+            }
+            (Want::Since(_), false) => {
+                entry.want = Want::None;
+                self.wanting.remove(&mut self.slab, source);
+            }
+            (Want::Answered, false) => entry.want = Want::None,
+            _ => {}
+        }
+    }
+
+    /// This end gives a connection up for a peer that wants one.
+    pub(crate) fn answer_want(&mut self, source: u32) {
+        if let Some(entry) = self.slab.get_mut(source).filter(|entry| entry.want != Want::None) {
+            entry.want = Want::Answered;
+            self.wanting.remove(&mut self.slab, source);
+        }
+    }
+
+    /// This end could not give a connection up for a peer that wants one.
+    pub(crate) fn renew_want(&mut self, source: u32, now: Instant) {
+        self.want(source, false, now);
+        self.want(source, true, now);
     }
 
     fn change_rank(&mut self, source: u32, change: impl FnOnce(&mut List<2>)) {
@@ -269,7 +320,7 @@ impl Sources {
         }
     }
 
-    fn at_rank(&mut self, count: u32, act: impl FnOnce(&mut List<0>, &mut Slab<Source, 1>)) {
+    fn at_rank(&mut self, count: u32, act: impl FnOnce(&mut List<0>, &mut Slab<Source, 2>)) {
         let count = count as usize;
         if self.ranks.len() <= count {
             self.ranks.resize_with(count + 1, List::new);

@@ -247,6 +247,43 @@ fn a_full_server_gives_up_a_connection_to_a_peer_that_has_none_of_its_own() {
 }
 
 #[test]
+fn a_server_gives_one_up_for_a_peer_that_has_none_and_cannot_dial_more() {
+    let mut pool = server(Acquirer::Both, |config| config);
+    for _ in 0..4 {
+        pool.join("10.0.0.1");
+    }
+    let reserved = |token: &_| pool.machine.state_of(*token) == Some(State::Reserved);
+    let theirs: Vec<_> = pool.pooled().into_iter().filter(reserved).collect();
+    for token in theirs {
+        pool.readable(token);
+        pool.checked(CheckResult::Data);
+    }
+    pool.pass(ms(1999));
+    assert_eq!(pool.ended(CloseReason::Yielded), 0);
+    pool.pass(ms(1));
+    assert_eq!((pool.ended(CloseReason::Yielded), pool.stats().idle), (1, 1));
+    // Once: the peer may be unable to dial.
+    pool.pass(ms(60_000));
+    assert_eq!(pool.stats().idle, 1);
+    pool.join("10.0.0.1");
+    assert_eq!(pool.stats().reserved, 1);
+}
+
+#[test]
+fn a_client_of_which_all_is_its_own_gives_one_up_after_a_while() {
+    let both = |setup: Setup| setup.acquirer(Acquirer::Both);
+    let mut pool = ClientHarness::client(2, 2, both);
+    for (token, number) in pool.dialing().into_iter().zip(200..) {
+        pool.dialed(token);
+        pool.established(token, Some(ConnId::from_bytes([number; 4])));
+    }
+    pool.pass(ms(999));
+    assert_eq!(pool.ended(CloseReason::Yielded), 0);
+    pool.pass(ms(1));
+    assert_eq!((pool.ended(CloseReason::Yielded), pool.dialing().len()), (1, 1));
+}
+
+#[test]
 fn a_clean_closes_the_own_connections_only() {
     let (mut pool, _) = client(|config| config);
     assert_eq!(pool.clean(), 1);

@@ -3,11 +3,12 @@
 use core::time::Duration;
 
 use super::super::share::Parts;
-use super::super::sources::Peer;
+use super::super::sources::{Peer, Want};
 use super::Server;
 use crate::config::Acquirer;
 use crate::event::CloseReason;
 use crate::state::State;
+use crate::time::Instant;
 
 /// The age from which a client does not take the end of an unused connection for a rejection: twice the
 /// time that it allows for that.
@@ -32,6 +33,33 @@ impl<C> Server<C> {
             *count = if comes { *count + 1 } else { count.saturating_sub(1) };
             if !comes {
                 source.share.left(all);
+            }
+            let wants = source.stock.theirs == 0 && source.stock.ours >= 2;
+            self.role.sources.want(slot.origin, wants, self.now);
+        }
+    }
+
+    /// When this end gives up a connection for the peer that has wanted one longest.
+    pub(super) fn yields_at(&self) -> Instant {
+        let sources = &self.role.sources;
+        let first = sources.wanting.front().and_then(|first| sources.slab.get(first));
+        match first.map(|first| first.want) {
+            Some(Want::Since(since)) => since + OLD,
+            _ => Instant::NEVER,
+        }
+    }
+
+    /// Gives up a connection for each peer that has wanted one for long: it may be unable to dial any more
+    /// connections.
+    pub(super) fn yield_to_wanting(&mut self, now: Instant) {
+        while self.yields_at() <= now
+            && let Some(source) = self.role.sources.wanting.front()
+        {
+            self.role.sources.answer_want(source);
+            match self.oldest_to_yield(source) {
+                Some(oldest) => self.close_one(oldest, CloseReason::Yielded),
+                // All are too young, or in use: later.
+                None => self.role.sources.renew_want(source, now),
             }
         }
     }
@@ -59,14 +87,18 @@ impl<C> Server<C> {
         if !source.share.acquired(here, source.stock) {
             return;
         }
-        // Not a young one: a client takes a server that closes those for a full one.
+        if let Some(oldest) = self.oldest_to_yield(origin) {
+            self.close_one(oldest, CloseReason::Yielded);
+        }
+    }
+
+    /// The oldest connection of a peer that this end can give up. Not a young one: a client takes a server
+    /// that closes those for a full one.
+    fn oldest_to_yield(&self, source: u32) -> Option<u32> {
         let is_old = |index: &u32| {
             let slot = self.slots.get(*index);
             slot.is_some_and(|slot| slot.state == State::Idle && slot.established + OLD <= self.now)
         };
-        let oldest = self.role.sources.pooled_slots(origin, &self.slots).find(is_old);
-        if let Some(oldest) = oldest {
-            self.close_one(oldest, CloseReason::Yielded);
-        }
+        self.role.sources.pooled_slots(source, &self.slots).find(is_old)
     }
 }
