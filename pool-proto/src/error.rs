@@ -14,6 +14,9 @@ pub enum Refusal {
     /// The pool was closed.
     #[error("the pool is closed; build a new one")]
     PoolClosed,
+    /// The pool is in its graceful shutdown.
+    #[error("the pool is shutting down and hands nothing out any more; build a new one")]
+    ShuttingDown,
     /// No live connection has this id, and none with it can come.
     #[error("no connection has the id {id}: it has ended, or the id belongs to another pool{}", half_hint(*.id))]
     UnknownId {
@@ -91,6 +94,9 @@ pub enum Rejected {
     /// The pool was closed.
     #[error("the pool is closed")]
     PoolClosed,
+    /// The pool is in its graceful shutdown.
+    #[error("the pool is shutting down")]
+    ShuttingDown,
     /// The peer's address is not on the allow list.
     #[error("{address} is not on the allow list; add it if it is one of yours")]
     NotAllowed {

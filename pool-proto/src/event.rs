@@ -249,6 +249,8 @@ pub enum CloseReason {
     Flushed,
     /// The pool was closed.
     PoolClosed,
+    /// The pool shuts down: the connection was not in use, or its use had not run out at the deadline.
+    ShutDown,
     /// Its holder closed it.
     Released,
     /// It came back after the machine had ended it.
@@ -280,6 +282,7 @@ impl fmt::Display for CloseReason {
             Self::Cleaned => "the pool was cleaned",
             Self::Flushed => "the pool was flushed",
             Self::PoolClosed => "the pool was closed",
+            Self::ShutDown => "the pool shut down",
             Self::Released => "its holder closed it",
             Self::Stale => "it was given up before it was ready",
         })

@@ -42,7 +42,7 @@
 //! handshaking, admitted, leased ─ the control connection ─► claimed
 //! leased ─ reject, as it has ended ─► finished
 //!
-//! every state ─ timeout, peer closed (without ids, or after a use), put into a full pool, clean, flush, close ─► closed
+//! every state ─ timeout, peer closed (without ids, or after a use), put into a full pool, clean, flush, close, shutdown ─► closed
 //! ```
 //!
 //! A connection is *claimed* when data of the peer's user has arrived on it: the peer has taken it
@@ -57,6 +57,13 @@
 //! limit, and no acquire of any connection gets it. An acquire by its id does, until the claim timeout:
 //! its holder reads the data that came first, and then EOF or the failure; it can still write if the
 //! peer has closed its half only. (Without id exchange, the connection is closed at once.)
+//!
+//! # The end of a pool
+//!
+//! [`close`](Machine::close) ends everything at once. A
+//! [graceful shutdown](Machine::graceful_shutdown) begins nothing any more, hands nothing out, and lets
+//! the use of connections go on to its end, or to a deadline. The pool is then closed. Its listener is
+//! the driver's: give the port back when [`is_shutting_down`](Machine::is_shutting_down).
 //!
 //! # Words
 //!
@@ -79,6 +86,7 @@
 //! | evict | close a connection to make room for another source |
 //! | turned away, ceiling | closed by the peer before the id, or soon after it and unused; the supply that a full peer was seen to hold |
 //! | revoke | end a lease while its holder has it |
+//! | graceful shutdown | the end of a pool after the end of the use of its connections |
 //! | capacity, interval | the number of ready connections aimed at; the time between two rounds of the tuner |
 //! | stock, supply | the idle connections; the connections that are idle, becoming idle, or granted (at a server, becoming idle begins when the handshake is over) |
 //! | refused, rejected | a caller that gets no connection; a peer that is not admitted |
@@ -103,7 +111,7 @@
 //!   that was consumed before the id was whole: it may have been the peer's close. A spurious
 //!   `Readable` costs a check.
 //! - **Deadlines are the machine's**: dial, handshake with id, idle, lifetime, claim, reuse, drain,
-//!   backoff, rounds. The deadline of an acquire is the caller's: see [`cancel`](Machine::cancel).
+//!   backoff, rounds, graceful shutdown. The deadline of an acquire is the caller's: see [`cancel`](Machine::cancel).
 //! - **Time only moves forward.** A `now` before the latest one counts as the latest.
 //! - **Randomness is the driver's, too.** Ids, jitter and hash keys are derived from the 32 secret bytes
 //!   that [`or_entropy`](ServerConfig::or_entropy) takes; without, they can be predicted. A
@@ -177,7 +185,7 @@
 //! timer: its first entry is due first. Lifetimes are jittered, so that connections that were
 //! established together do not expire together. The jitter is drawn from 16 even steps, and each step
 //! has a list of its own. [`poll_timeout`](Machine::poll_timeout) is the least of these 27 deadlines,
-//! the time at which an idle connection may go, and the role's own.
+//! the time at which an idle connection may go, and the role's own; or the end of a graceful shutdown.
 //!
 //! # Where to look
 //!

@@ -38,6 +38,8 @@ pub struct Machine<C, R> {
     pub(crate) totals: Totals,
     pub(crate) max_connections: u32,
     pub(crate) closed: bool,
+    /// The deadline of the graceful shutdown, from its begin on; [`Instant::NEVER`] if there is none.
+    pub(crate) shutdown: Option<Instant>,
     pub(crate) now: Instant,
     /// Draws the steps of lifetimes.
     pub(crate) random: fastrand::Rng,
@@ -91,6 +93,7 @@ impl<C, R: Role> Machine<C, R> {
             totals: Totals::default(),
             max_connections: common.max_connections,
             closed: false,
+            shutdown: None,
             now,
             random: entropy.generator(Use::Lifetimes),
             take_order: common.take_order,
@@ -122,8 +125,14 @@ impl<C, R: Role> Machine<C, R> {
     /// deadline is set. It may change with every call.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let retire_at = if self.closed { Instant::NEVER } else { self.retire_at() };
-        self.slots.next_due().min(R::next_deadline(self)).min(retire_at).finite()
+        if self.closed {
+            return None;
+        }
+        let (role, retire_at) = match self.shutdown {
+            Some(deadline) => (deadline, Instant::NEVER),
+            None => (R::next_deadline(self), self.retire_at()),
+        };
+        self.slots.next_due().min(role).min(retire_at).finite()
     }
 
     // --- reports --------------------------------------------------------------------------------

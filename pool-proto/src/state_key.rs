@@ -78,10 +78,11 @@ impl<C, R: Role> Machine<C, R> {
         hash_waiters(&self.waiters, names, connection, hasher);
         if !self.closed {
             R::hash_role(self, names, hasher);
+            self.shutdown.map(|deadline| deadline.distance(self.now)).hash(hasher);
         }
         (self.closed, self.actions.len()).hash(hasher);
         // A longer time ago is as good as half of the timeout.
-        if let Some(half) = self.half_of_idle_timeout().filter(|_| !self.closed) {
+        if let Some(half) = self.half_of_idle_timeout().filter(|_| !self.is_ending()) {
             self.now.since(self.retired_at).min(half.duration()).hash(hasher);
         }
         // The generator draws steps of lifetimes only; without jitter all steps are equal.

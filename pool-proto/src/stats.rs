@@ -122,7 +122,7 @@ pub struct Totals {
     pub unclaimed: u64,
     /// Connections closed by `clean`.
     pub cleaned: u64,
-    /// Connections, dials and handshakes ended by `flush` or `close`.
+    /// Connections, dials and handshakes ended by `flush`, `close` or `graceful_shutdown`.
     pub flushed: u64,
     /// Events whose connection had ended, or was not in a state that they fit.
     pub stale_events: u64,
@@ -150,7 +150,9 @@ impl Totals {
             CloseReason::Silent => &mut self.silent,
             CloseReason::HandshakeEvicted => &mut self.handshakes_evicted,
             CloseReason::Cleaned => &mut self.cleaned,
-            CloseReason::Flushed | CloseReason::PoolClosed => &mut self.flushed,
+            CloseReason::Flushed | CloseReason::PoolClosed | CloseReason::ShutDown => {
+                &mut self.flushed
+            }
             CloseReason::Released => &mut self.released,
             // Counted elsewhere: by the part that failed, by the limit, and as a stale event.
             CloseReason::HandshakeFailed | CloseReason::Rejected | CloseReason::Stale => return,

@@ -166,6 +166,11 @@ impl Waiters {
         self.first_for_supply().or_else(|| self.all.front())
     }
 
+    /// The waiter that came next after this one, of all that wait.
+    pub(crate) fn next(&self, index: u32) -> Option<u32> {
+        self.all.next(&self.slab, index)
+    }
+
     /// The first waiter for stock that `idle` ready connections satisfy.
     pub(crate) fn first_satisfied(&self, idle: u32) -> Option<u32> {
         let mut at = self.stock.front();

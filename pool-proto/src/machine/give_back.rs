@@ -1,4 +1,4 @@
-//! Giving leases back (put, reject), and emptying the pool (clean, flush, close).
+//! Giving leases back (put, reject), and emptying the pool (clean, flush, close, graceful shutdown).
 
 use core::time::Duration;
 
@@ -8,12 +8,13 @@ use crate::event::{Action, CheckKind, CheckResult, CloseReason, Token};
 use crate::role::Role;
 use crate::state::State;
 use crate::time::{Instant, Period};
+use crate::waiters::Request;
 
 impl<C, R: Role> Machine<C, R> {
     /// Puts a leased connection back.
     ///
-    /// The connection is drained, and then handed off to a waiter or kept. If the pool is full or the
-    /// connection's lifetime is over, it is closed, which is not an error.
+    /// The connection is drained, and then handed off to a waiter or kept. If the pool is full or shuts
+    /// down, or the connection's lifetime is over, it is closed, which is not an error.
     ///
     /// # Errors
     ///
@@ -77,6 +78,8 @@ impl<C, R: Role> Machine<C, R> {
             || id.is_some_and(|id| self.waiters.first_for(id, by_id_only).is_some());
         if let Some(reason) = self.expiry(index, now) {
             self.close_one(index, reason);
+        } else if self.shutdown.is_some() {
+            self.close_one(index, CloseReason::ShutDown);
         } else if !wanted && self.supply() >= self.role.max_capacity() {
             self.close_one(index, CloseReason::Overflow);
         } else if matches!(drained, Some(CheckResult::Closed | CheckResult::Finished)) {
@@ -168,30 +171,108 @@ impl<C, R: Role> Machine<C, R> {
         let now = self.advance(now);
         let count = self.slots.total();
         self.end_everything(CloseReason::Flushed);
-        if !self.closed {
+        if !self.is_ending() {
             self.role.flushed(now);
         }
         self.dispatch(now);
         count
     }
 
-    /// Closes the pool: ends every connection, refuses all waiters, and begins nothing any more.
-    /// Closing again does nothing.
+    /// Closes the pool: ends every connection, refuses all waiters, and begins nothing any more. A
+    /// graceful shutdown is cut short. Closing again does nothing.
     pub fn close(&mut self, now: Instant) {
         self.advance(now);
+        if !self.closed {
+            self.end_pool(CloseReason::PoolClosed);
+        }
+    }
+
+    /// Begins a graceful shutdown: nothing is dialled, accepted or handed out any more, and the
+    /// connections that are in use go on to their end. With the last of them, or at the `deadline` if
+    /// there is one, the pool is closed as by [`close`](Self::close). Without any, it is closed at once.
+    ///
+    /// - *Waiters* are refused ([`Refusal::ShuttingDown`]), and so are later acquires.
+    /// - *Leased* and *granted* connections are in use. One that is put back is closed; a grant that is
+    ///   cancelled, too.
+    /// - *Claimed* and *finished* connections are in use at the peer, and the id of one may be on its way
+    ///   here. An acquire by its id takes it, until the claim timeout. So one that is being inspected
+    ///   stays until the result is there.
+    /// - All others end now: idle ones, those on their way back into the pool, dials and handshakes.
+    ///
+    /// A second call may bring the deadline nearer; a later deadline changes nothing.
+    pub fn graceful_shutdown(&mut self, now: Instant, deadline: Option<Instant>) {
+        let now = self.advance(now);
         if self.closed {
             return;
         }
-        self.closed = true;
-        while let Some(waiter) = self.waiters.first() {
-            self.refuse(waiter, Refusal::PoolClosed);
+        let deadline = deadline.unwrap_or(Instant::NEVER);
+        let begun = self.shutdown.is_some();
+        let deadline = self.shutdown.map_or(deadline, |former| former.min(deadline));
+        self.shutdown = Some(deadline);
+        if !begun {
+            self.end_what_is_unused();
         }
-        self.end_everything(CloseReason::PoolClosed);
+        match deadline <= now {
+            true => self.end_pool(CloseReason::ShutDown),
+            false => self.dispatch(now),
+        }
     }
 
-    /// Returns whether the pool was closed.
+    /// Refuses the waiters of a pool that begins to shut down, and ends the connections of which nobody
+    /// makes use.
+    fn end_what_is_unused(&mut self) {
+        while let Some(waiter) = self.waiters.first_for_supply() {
+            self.refuse(waiter, Refusal::ShuttingDown);
+        }
+        let mut at = self.waiters.all.front();
+        while let Some(waiter) = at {
+            at = self.waiters.next(waiter);
+            let id = match self.waiters.request(waiter) {
+                Some(Request::Id(id)) => self.ids.find(id),
+                _ => None,
+            };
+            if !id.is_some_and(|index| self.is_inspected(index)) {
+                self.refuse(waiter, Refusal::ShuttingDown);
+            }
+        }
+        for state in State::EACH {
+            let mut at = self.slots.front(state);
+            while let Some(index) = at {
+                at = self.slots.next(index);
+                let in_use = match state {
+                    State::Granted | State::Leased | State::Finished => true,
+                    // The control connection is claimed from the start, and nobody need use it.
+                    State::Claimed => self.slots.get(index).is_some_and(|s| s.claimed.is_some()),
+                    State::Checking => self.is_inspected(index),
+                    _ => false,
+                };
+                if !in_use {
+                    self.close_one(index, CloseReason::ShutDown);
+                }
+            }
+        }
+    }
+
+    /// Whether a connection is being inspected: its peer may have begun to use it.
+    pub(super) fn is_inspected(&self, index: u32) -> bool {
+        let slot = self.slots.get(index);
+        slot.is_some_and(|slot| slot.state == State::Checking && slot.check == CheckKind::Inspect)
+    }
+
+    /// Returns whether the pool was closed, or its graceful shutdown is over.
     #[must_use]
     pub const fn is_closed(&self) -> bool {
         self.closed
+    }
+
+    /// Returns whether a graceful shutdown has begun and is not over.
+    #[must_use]
+    pub const fn is_shutting_down(&self) -> bool {
+        self.shutdown.is_some() && !self.closed
+    }
+
+    /// Whether the pool is closed, or shuts down.
+    pub(crate) const fn is_ending(&self) -> bool {
+        self.shutdown.is_some() || self.closed
     }
 }

@@ -70,6 +70,9 @@ impl<C, R: Role> Machine<C, R> {
             (State::Checking, CloseReason::DrainTimeout),
         ];
         let now = self.advance(now);
+        if self.shutdown.is_some_and(|deadline| deadline <= now) {
+            self.end_pool(CloseReason::ShutDown);
+        }
         for (state, reason) in ENDS {
             while let Some(index) = self.slots.overdue(state, now) {
                 self.close_one(index, reason);
@@ -85,8 +88,10 @@ impl<C, R: Role> Machine<C, R> {
                 self.close_one(index, CloseReason::Expired);
             }
         }
-        R::handle_timeout(self, now);
-        self.retire(now);
+        if !self.is_ending() {
+            R::handle_timeout(self, now);
+            self.retire(now);
+        }
         self.dispatch(now);
     }
 

@@ -15,13 +15,22 @@ impl<C, R: Role> Machine<C, R> {
     /// Runs after every change: serves or refuses the waiters that the change concerns, and fills the
     /// pool.
     pub(crate) fn dispatch(&mut self, now: Instant) {
-        if self.closed {
-            return;
+        if self.is_ending() {
+            return self.dispatch_at_the_end();
         }
         if self.waiters.len() == 0 {
             R::refill(self, now);
         } else {
             self.dispatch_to_waiters(now);
+        }
+    }
+
+    /// [`dispatch`](Self::dispatch) of a pool that is closed or shuts down: with its last connection, a
+    /// shutdown is over.
+    #[inline(never)]
+    fn dispatch_at_the_end(&mut self) {
+        if !self.closed && self.slots.total() == 0 {
+            self.end_pool(CloseReason::ShutDown);
         }
     }
 
@@ -99,10 +108,14 @@ impl<C, R: Role> Machine<C, R> {
         let unwanted = if finished { CloseReason::PeerClosed } else { CloseReason::Unclaimed };
         slot.waiter = NO_WAITER;
         let id = slot.id;
+        // A pool that shuts down keeps what its peer has begun to use, and nothing else.
+        let is_unused = self.shutdown.is_some() && slot.claimed.is_none() && !readable;
         let ours = self.is_ours(index);
         let waiter = id.and_then(|id| self.waiters.first_for(id, claimed || !ours));
         if waiter.is_some() {
             self.enter(index, State::Granted, now);
+        } else if is_unused {
+            return self.close_one(index, CloseReason::ShutDown);
         } else if claimed && self.slots.claim_is_over(index, now) {
             return self.close_one(index, unwanted);
         } else if claimed && !readable {
@@ -159,6 +172,15 @@ impl<C, R: Role> Machine<C, R> {
         }
     }
 
+    /// Closes the pool: ends every connection for this reason, and refuses all waiters.
+    pub(super) fn end_pool(&mut self, reason: CloseReason) {
+        self.closed = true;
+        while let Some(waiter) = self.waiters.first() {
+            self.refuse(waiter, Refusal::PoolClosed);
+        }
+        self.end_everything(reason);
+    }
+
     pub(super) fn end_everything(&mut self, reason: CloseReason) {
         for state in State::EACH {
             self.close_all(state, reason);
@@ -188,7 +210,8 @@ impl<C, R: Role> Machine<C, R> {
         self.totals.count(reason);
         if let Some(id) = slot.id {
             self.ids.ended(id, reason);
-            while !self.is_control(Some(id))
+            // Another control connection may come, unless the pool shuts down.
+            while (!self.is_control(Some(id)) || self.shutdown.is_some())
                 && let Some(waiter) = self.waiters.first_by_id(id)
             {
                 self.refuse(waiter, Refusal::Gone { id, reason });
@@ -203,8 +226,11 @@ impl<C, R: Role> Machine<C, R> {
     /// The connection granted to a waiter has ended before it was collected.
     pub(super) fn connection_lost(&mut self, waiter: u32, reason: CloseReason) {
         let refusal = match self.waiters.request(waiter) {
+            // It was cancelled in this call.
+            None => return,
             _ if self.closed => Refusal::PoolClosed,
             Some(Request::Id(id)) if !self.is_control(Some(id)) => Refusal::Gone { id, reason },
+            _ if self.shutdown.is_some() => Refusal::ShuttingDown,
             _ => return self.waiters.requeue(waiter),
         };
         self.totals.refused += 1;

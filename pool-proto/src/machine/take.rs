@@ -42,8 +42,8 @@ impl<C, R: Role> Machine<C, R> {
 
     #[inline(never)]
     fn acquire_any(&mut self, now: Instant, again: bool) -> Acquired<C> {
-        if self.closed {
-            return self.refused(Refusal::PoolClosed);
+        if let Some(refusal) = self.ending() {
+            return self.refused(refusal);
         }
         if self.acquirer == Acquirer::Peer {
             return self.refused(Refusal::PeerAcquires);
@@ -97,7 +97,7 @@ impl<C, R: Role> Machine<C, R> {
                 true => self.role.supply_ended(),
                 false => self.ids.refusal(id),
             };
-            return match refusal {
+            return match refusal.or(self.ending()) {
                 Some(refusal) => self.refused(refusal),
                 None => self.enqueue(Request::Id(id), false, now),
             };
@@ -111,6 +111,9 @@ impl<C, R: Role> Machine<C, R> {
         }
         if self.was_acquired(index) {
             return self.refused(Refusal::AcquiredHere { id });
+        }
+        if let Some(refusal) = self.ending().filter(|_| !self.is_inspected(index)) {
+            return self.refused(refusal);
         }
         self.enqueue(Request::Id(id), false, now)
     }
@@ -130,8 +133,8 @@ impl<C, R: Role> Machine<C, R> {
     /// A queued caller collects or cancels as for [`acquire`](Self::acquire).
     pub fn wait_ready(&mut self, now: Instant, ready: u32) -> Stock {
         let now = self.advance(now);
-        let refusal = if self.closed {
-            Some(Refusal::PoolClosed)
+        let refusal = if let Some(refusal) = self.ending() {
+            Some(refusal)
         } else if self.idle() >= ready {
             return Stock::Ready;
         } else if ready > self.role.max_capacity() {
@@ -249,6 +252,14 @@ impl<C, R: Role> Machine<C, R> {
         match queued {
             Ok(waiter) => Acquired::Queued(waiter),
             Err(refusal) => self.refused(refusal),
+        }
+    }
+
+    /// Why callers are refused, if the pool is closed or shuts down.
+    fn ending(&self) -> Option<Refusal> {
+        match self.closed {
+            true => Some(Refusal::PoolClosed),
+            false => self.shutdown.map(|_| Refusal::ShuttingDown),
         }
     }
 

@@ -110,6 +110,9 @@ impl<C> Server<C> {
         if self.closed {
             return Err(Rejected::PoolClosed);
         }
+        if self.shutdown.is_some() {
+            return Err(Rejected::ShuttingDown);
+        }
         if !self.role.allow.permits(address) {
             return Err(Rejected::NotAllowed { address: address.to_canonical() });
         }

@@ -147,7 +147,7 @@ impl<C> Client<C> {
     /// [`Tuning::NodePass`] it also brings the next round forward.
     pub fn dial_now(&mut self, now: Instant) {
         let now = self.advance(now);
-        if self.closed {
+        if self.is_ending() {
             return;
         }
         let role = &mut self.role;
@@ -301,9 +301,6 @@ impl Hooks for Dialing {
     }
 
     fn handle_timeout<C>(client: &mut Client<C>, now: Instant) {
-        if client.closed {
-            return;
-        }
         if client.role.retry_at.is_some_and(|at| at <= now) {
             client.role.retry_at = None;
         }
@@ -315,9 +312,6 @@ impl Hooks for Dialing {
     }
 
     fn next_deadline<C>(client: &Client<C>) -> Instant {
-        if client.closed {
-            return Instant::NEVER;
-        }
         let retry_at = client.role.retry_at.unwrap_or(Instant::NEVER);
         let next_round = client.role.next_round.unwrap_or(Instant::NEVER);
         retry_at.min(next_round).min(client.yields_at())

@@ -33,6 +33,7 @@ pub enum Call {
     EndFinished,
     Flush,
     Close,
+    GracefulShutdown(Option<Instant>),
     AddError,
     ResetError,
     DialNow,
@@ -63,6 +64,7 @@ pub trait Pool {
     fn poll_timeout(&self) -> Option<Instant>;
     fn idle(&self) -> u32;
     fn is_closed(&self) -> bool;
+    fn is_shutting_down(&self) -> bool;
     fn peer_claims(&self) -> bool;
     fn error_count(&self) -> u64;
     /// Makes a call.
@@ -170,6 +172,10 @@ impl<R: TestRole> Pool for Machine<u32, R> {
         self.is_closed()
     }
 
+    fn is_shutting_down(&self) -> bool {
+        self.is_shutting_down()
+    }
+
     fn peer_claims(&self) -> bool {
         self.peer_claims()
     }
@@ -201,6 +207,7 @@ impl<R: TestRole> Pool for Machine<u32, R> {
             Call::EndFinished => return Answer::Count(self.end_finished(now)),
             Call::Flush => return Answer::Count(self.flush(now)),
             Call::Close => self.close(now),
+            Call::GracefulShutdown(deadline) => self.graceful_shutdown(now, deadline),
             Call::AddError => self.add_error(),
             Call::ResetError => self.reset_error(),
             Call::DialNow => R::dial_now(self, now),
@@ -304,6 +311,10 @@ impl Pool for AnyMachine {
 
     fn is_closed(&self) -> bool {
         on!(self, pool => pool.is_closed())
+    }
+
+    fn is_shutting_down(&self) -> bool {
+        on!(self, pool => pool.is_shutting_down())
     }
 
     fn peer_claims(&self) -> bool {

@@ -374,6 +374,11 @@ impl<R: TestRole> Harness<R> {
         self.make(Call::Close);
     }
 
+    /// A graceful shutdown, with a deadline after this time or without one.
+    pub fn graceful_shutdown(&mut self, timeout: Option<Duration>) {
+        self.make(Call::GracefulShutdown(timeout.map(|timeout| self.now + timeout)));
+    }
+
     // --- what a test looks at -------------------------------------------------------------------
 
     /// A number that no connection has had.

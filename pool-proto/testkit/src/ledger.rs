@@ -25,7 +25,8 @@
 //! 7. A client that may dial, and lacks connections, does; a failure begins a wait, which is short
 //!    while somebody waits. A server that turns one away while it holds others is not a failure.
 //! 8. A closed pool holds nothing, begins nothing, and has answered everybody. Closing and flushing
-//!    end everything there was, once.
+//!    end everything there was, once. A pool that shuts down begins nothing and hands nothing out, holds
+//!    only what is in use, and is closed with the last of it or at its deadline.
 //! 9. A call that does not fit changes one counter, and hands back the connection that came with it.
 //! 10. Waiters are bounded. (The harnesses compare two runs with one seed themselves.)
 
@@ -72,6 +73,8 @@ pub struct Ledger {
     inside: u32,
     waiting: Waiting,
     closed: bool,
+    /// Since a graceful shutdown has begun, its deadline, if it has one.
+    shutdown: Option<Option<Instant>>,
     /// Server: the listener is gone.
     accept_ended: bool,
     /// The statistics after the last call.
@@ -118,6 +121,7 @@ impl Ledger {
             inside: 0,
             waiting: Waiting::default(),
             closed: false,
+            shutdown: None,
             accept_ended: false,
             before: pool.stats(),
             backing_off: None,

@@ -56,6 +56,8 @@ pub(crate) enum What {
     Control(Side, u32, Message),
     Strike(Fault),
     Open(Side),
+    /// A machine that shuts down makes room for another one; the number tells former machines apart.
+    Reopen(Side, u32),
 }
 
 #[derive(Debug)]
@@ -210,6 +212,7 @@ impl World {
             What::Control(side, epoch, message) => self.hear(side, epoch, message),
             What::Strike(fault) => self.strike(fault),
             What::Open(side) => self.open(side),
+            What::Reopen(side, epoch) => self.reopen(side, epoch),
         }
     }
 

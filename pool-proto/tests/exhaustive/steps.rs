@@ -64,6 +64,8 @@ impl Alphabet {
             Op::EndFinished,
             Op::Flush,
             Op::Close,
+            Op::GracefulShutdown(None),
+            Op::GracefulShutdown(Some(Span::Millis(1000))),
             Op::Timeout(When::Now),
             Op::Timeout(When::Due),
             Op::Timeout(When::Late(Span::Millis(1000))),

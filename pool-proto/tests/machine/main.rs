@@ -21,6 +21,7 @@ mod handshakes;
 mod idle;
 mod lease;
 mod server;
+mod shutdown;
 mod state_key;
 mod tuning;
 mod waiters;

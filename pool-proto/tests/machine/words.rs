@@ -34,6 +34,7 @@ fn every_reason_for_an_end_completes_the_sentence_that_a_refusal_begins() {
         (Cleaned, "the pool was cleaned"),
         (Flushed, "the pool was flushed"),
         (PoolClosed, "the pool was closed"),
+        (ShutDown, "the pool shut down"),
         (Released, "its holder closed it"),
         (Stale, "it was given up before it was ready"),
     ];

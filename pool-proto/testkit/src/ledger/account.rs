@@ -1,8 +1,8 @@
 //! Entries: connections that go into the machine and come out, and their holders.
 
 use pool_proto::{
-    Acquired, Action, CloseReason, Collected, ConnId, Event, PutError, State, Stock, Token,
-    WaitOutcome,
+    Acquired, Action, CheckKind, CloseReason, Collected, ConnId, Event, Instant, PutError, State,
+    Stock, Token, WaitOutcome,
 };
 
 use super::lives::{Holder, Source};
@@ -54,6 +54,10 @@ impl Ledger {
         }
         let (now, drain_timeout) = (self.seen, self.setup.drain_timeout);
         match *call {
+            Call::Timeout if self.deadline_is_over() => {
+                self.closed = true;
+                self.lose_checks(CloseReason::ShutDown, |_| true)
+            }
             Call::Timeout => {
                 let late = |life: &Life| life.since + drain_timeout <= now;
                 self.lose_checks(CloseReason::DrainTimeout, late)
@@ -63,6 +67,7 @@ impl Ledger {
                 self.closed = true;
                 self.lose_checks(CloseReason::PoolClosed, |_| true)
             }
+            Call::GracefulShutdown(deadline) if !self.closed => self.enter_shutdown(deadline),
             _ if !self.step.fitted => Ok(()),
             Call::Event(Event::AcceptEnded) => {
                 self.accept_ended = true;
@@ -101,6 +106,24 @@ impl Ledger {
             Call::Event(Event::Closed { token }) => self.enter_closed(token),
             _ => Ok(()),
         }
+    }
+
+    /// Whether the deadline of a graceful shutdown has passed.
+    fn deadline_is_over(&self) -> bool {
+        let deadline = self.shutdown.flatten().filter(|_| !self.closed);
+        deadline.is_some_and(|deadline| deadline <= self.seen)
+    }
+
+    /// A graceful shutdown begins, or gets another deadline.
+    fn enter_shutdown(&mut self, deadline: Option<Instant>) -> Verdict {
+        let begins = self.shutdown.is_none();
+        let deadlines = self.shutdown.flatten().into_iter().chain(deadline);
+        self.shutdown = Some(deadlines.min());
+        self.closed = self.deadline_is_over();
+        let closed = self.closed;
+        // A connection that is inspected may be in use at the peer.
+        let drained = |life: &Life| begins && life.kind == Some(CheckKind::Drain);
+        self.lose_checks(CloseReason::ShutDown, |life| closed || drained(life))
     }
 
     fn enter_closed(&mut self, token: Token) -> Verdict {
@@ -235,7 +258,8 @@ impl Ledger {
         }
         match *action {
             Action::Dial { token } => {
-                ensure!(!self.closed, "8: no dial after close", "{action:?}");
+                let open = !self.closed && self.shutdown.is_none();
+                ensure!(open, "8: no dial after close or in a shutdown", "{action:?}");
                 ensure!(self.side == Side::Client, "1: only a client dials", "{action:?}");
                 self.counts.dials += 1;
                 self.step.dialled += 1;
@@ -281,7 +305,9 @@ impl Ledger {
                 self.ends(token, reason)
             }
             Action::Wake { waiter } => {
-                let strict = !(self.setup.control_connection && matches!(call, Call::Close));
+                // A shutdown refuses waiters as a close does.
+                let strict = !(self.setup.control_connection
+                    && (self.closed || matches!(call, Call::GracefulShutdown(_))));
                 self.waiting.woken(waiter, self.step.grant_lost, strict)
             }
         }

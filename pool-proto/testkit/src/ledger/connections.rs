@@ -52,7 +52,8 @@ impl Ledger {
         let ended = |reason| self.counts.ends.of(reason);
         let failures = totals.tls_failures + totals.id_failures + totals.transport_failures;
         let handshakes = ended(CloseReason::HandshakeFailed) + ended(CloseReason::MissingId);
-        let flushed = ended(CloseReason::Flushed) + ended(CloseReason::PoolClosed);
+        let all = [CloseReason::Flushed, CloseReason::PoolClosed, CloseReason::ShutDown];
+        let flushed: u64 = all.into_iter().map(ended).sum();
         for (what, told, known) in [
             ("dial failures", totals.dial_failures, ended(CloseReason::DialFailed)),
             ("dial timeouts", totals.dial_timeouts, ended(CloseReason::DialTimeout)),
@@ -154,13 +155,15 @@ impl Ledger {
     pub(super) fn check_deadlines(&self, call: &Call, stats: &Stats, pool: &impl Pool) -> Verdict {
         let due = pool.poll_timeout();
         let all_leased = stats.leased == self.lives.len();
-        let waits = self.side == Side::Client || self.setup.max_lifetime.is_some();
+        let shuts_down = self.shutdown.flatten().is_some();
+        let waits = self.side == Side::Client || self.setup.max_lifetime.is_some() || shuts_down;
         ensure!(
             due.is_none() || waits || !all_leased,
             "6: no deadline where nothing is waited for",
             "{due:?}"
         );
         let most = self.seen + self.setup.longest_period();
+        let most = self.shutdown.flatten().map_or(most, |deadline| deadline.max(most));
         ensure!(
             due.is_none_or(|due| due <= most),
             "6: a deadline is one of the settings'",
@@ -253,6 +256,7 @@ impl Ledger {
                 life.id.is_some_and(|id| self.ids.get(&id).is_some_and(|of| *of != life.token))
             }
             CloseReason::PoolClosed => self.closed,
+            CloseReason::ShutDown => self.shutdown.is_some(),
             _ => true,
         };
         ensure!(right, "1: a connection ends for a reason", "{reason} in {:?}", life.state);

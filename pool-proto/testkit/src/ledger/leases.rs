@@ -84,6 +84,7 @@ impl Ledger {
             |id: ConnId| self.ids.get(&id).is_none_or(|token| pool.state_of(*token).is_none());
         let right = match refusal {
             Refusal::PoolClosed => self.closed,
+            Refusal::ShuttingDown => self.shutdown.is_some(),
             Refusal::UnknownId { id } | Refusal::Gone { id, .. } => {
                 want == Want::Id(id) && (late || has_ended(id))
             }

@@ -89,7 +89,8 @@ impl Ledger {
         let known = self.step.admits || !self.setup.certificates;
         match verdict {
             Ok(()) => {
-                ensure!(!self.closed, "8: nobody is admitted after close", "{peer:?}");
+                let open = !self.closed && self.shutdown.is_none();
+                ensure!(open, "8: nobody is admitted after close or in a shutdown", "{peer:?}");
                 // A peer that has no connection of its own gets one in place of one of this end's.
                 let yields = self.setup.acquirer == Acquirer::Both && !self.has_its_own(peer);
                 ensure!(
@@ -101,6 +102,11 @@ impl Ledger {
             }
             Err(Rejected::SourceFull { .. }) => {
                 ensure!(full, "2: no more than max_per_source of a peer", "it holds only {held}");
+                Ok(())
+            }
+            Err(Rejected::ShuttingDown) => {
+                let right = self.shutdown.is_some();
+                ensure!(right, "2: a peer is turned away for a reason", "there is no shutdown");
                 Ok(())
             }
             Err(Rejected::PoolClosed | Rejected::NotAllowed { .. }) => Ok(()),
@@ -205,7 +211,7 @@ impl Ledger {
     /// 7: a client that may dial, and lacks connections, does, whatever its other dials are up to.
     pub(super) fn check_nothing_is_left_undone(&self, stats: &Stats) -> Verdict {
         let paced = self.side == Side::Server || self.setup.tuning == Tuning::NodePass;
-        if paced || self.closed || stats.failures_in_a_row > 0 {
+        if paced || self.closed || self.shutdown.is_some() || stats.failures_in_a_row > 0 {
             return Ok(());
         }
         let in_flight = stats.dialing + stats.handshaking;
@@ -248,7 +254,7 @@ impl Ledger {
         let flooded = stats.claimed >= self.setup.capacity.1.saturating_mul(2).max(64);
         let free = missing && !flooded && in_flight + held < self.setup.max_connections;
         let paced = self.setup.tuning == Tuning::NodePass;
-        let alone = free && in_flight == 0 && !paced;
+        let alone = free && in_flight == 0 && !paced && self.shutdown.is_none();
         if failures > before {
             let turned_away = matches!(
                 call,

@@ -8,14 +8,20 @@ use crate::violation::{Verdict, ensure};
 
 impl Ledger {
     pub(super) fn check_closing(
-        &self,
+        &mut self,
         call: &Call,
         answer: &Answer,
         actions: &[Did],
         stats: &Stats,
         pool: &impl Pool,
     ) -> Verdict {
+        // With its last connection, a shutdown is over.
+        let over = self.shutdown.is_some() && self.lives.len() == 0;
+        self.closed |= over;
         let closed = pool.is_closed();
+        let shuts_down = self.shutdown.is_some() && !self.closed;
+        let told = pool.is_shutting_down();
+        ensure!(told == shuts_down, "8: a shutdown lasts until it is over", "{call:?}: {told}");
         ensure!(closed == self.closed, "8: a pool is closed once it was", "{call:?}: {closed}");
         match call {
             Call::Close if self.step.was_closed => {
@@ -30,6 +36,9 @@ impl Ledger {
                 ensure!(flushed == lived, "8: flush ends everything", "{flushed} of {lived}");
             }
             _ => {}
+        }
+        if shuts_down {
+            return self.check_shutdown(stats, pool);
         }
         if !self.closed {
             return Ok(());
@@ -55,6 +64,18 @@ impl Ledger {
                 | Answer::Put(Ok(()))
         );
         ensure!(!begun, "8: nothing begins after close", "{answer:?}");
+        Ok(())
+    }
+
+    /// 8: a pool that shuts down holds what is in use, and nobody waits for anything else.
+    fn check_shutdown(&self, stats: &Stats, pool: &impl Pool) -> Verdict {
+        let unused = stats.idle + stats.dialing + stats.handshaking;
+        ensure!(unused == 0, "8: a shutdown ends what is unused", "{unused} are left");
+        let supply = self.waiting.for_supply();
+        ensure!(supply == 0, "8: waiters are answered by a shutdown", "{supply} wait");
+        let (due, deadline) = (pool.poll_timeout(), self.shutdown.flatten());
+        let timely = deadline.is_none_or(|deadline| due.is_some_and(|due| due <= deadline));
+        ensure!(timely, "6: the deadline of a shutdown is known", "{due:?}, not {deadline:?}");
         Ok(())
     }
 

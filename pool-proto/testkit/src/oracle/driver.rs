@@ -63,6 +63,10 @@ impl Driver {
             Op::EndFinished => return Some(Call::EndFinished),
             Op::Flush => return Some(Call::Flush),
             Op::Close => return Some(Call::Close),
+            Op::GracefulShutdown(span) => {
+                let deadline = span.map(|span| self.now + span.duration());
+                return Some(Call::GracefulShutdown(deadline));
+            }
             Op::AddError => return Some(Call::AddError),
             Op::ResetError => return Some(Call::ResetError),
             Op::DialNow => return dials.then_some(Call::DialNow),

@@ -5,6 +5,7 @@
 pub mod calls;
 pub mod choices;
 pub mod client;
+mod ending;
 mod retire;
 pub mod server;
 pub mod state_key;
@@ -75,6 +76,9 @@ pub struct Naive {
     setup: Setup,
     now: Instant,
     closed: bool,
+    /// Whether a graceful shutdown has begun, and its deadline.
+    shutting_down: bool,
+    deadline: Option<Instant>,
     /// In the order in which they began.
     connections: Vec<Connection>,
     waiters: Vec<Waiter>,
@@ -107,6 +111,8 @@ impl Naive {
             setup: *setup,
             now,
             closed: false,
+            shutting_down: false,
+            deadline: None,
             connections: Vec::new(),
             waiters: Vec::new(),
             supply,
@@ -159,7 +165,8 @@ impl Naive {
     /// Takes the machine's deadline, and says whether it can be right.
     pub fn accepts_timeout(&mut self, due: Option<Instant>) -> Result<(), String> {
         let known = self.connections.iter().flat_map(|c| [self.state_due(c), self.lifetime_due(c)]);
-        let known = known.flatten().chain(self.round_due()).chain(self.retire_due()).min();
+        let known = known.flatten().chain(self.round_due()).chain(self.retire_due());
+        let known = known.chain(self.deadline.filter(|_| !self.closed)).min();
         self.accept_retry(known, due)
     }
 
@@ -349,6 +356,8 @@ impl Naive {
             self.enter(token, Granted);
             self.get(token).waiter = Some(waiter);
             self.answer(waiter, WaiterState::Granted(token));
+        } else if self.shutting_down && claimed.is_none() && !stirred {
+            self.close_one(token, CloseReason::ShutDown);
         } else if given_up {
             let ended = if finished { CloseReason::PeerClosed } else { CloseReason::Unclaimed };
             self.close_one(token, ended);
@@ -454,7 +463,9 @@ impl Naive {
             CloseReason::Evicted => &mut totals.evicted,
             CloseReason::Replaced => &mut totals.replaced,
             CloseReason::Cleaned => &mut totals.cleaned,
-            CloseReason::Flushed | CloseReason::PoolClosed => &mut totals.flushed,
+            CloseReason::Flushed | CloseReason::PoolClosed | CloseReason::ShutDown => {
+                &mut totals.flushed
+            }
             CloseReason::Released => &mut totals.released,
             CloseReason::HandshakeFailed | CloseReason::Rejected | CloseReason::Stale => return,
             other => unreachable!("{other:?} is new"),
@@ -477,7 +488,10 @@ impl Naive {
 
     /// After every call: serve or refuse those whose case has changed, and fill the pool.
     fn settle(&mut self) {
-        if self.closed {
+        if self.is_ending() {
+            if self.connections.is_empty() {
+                self.end_pool(CloseReason::ShutDown);
+            }
             return;
         }
         while self.first_waiting(Want::Any).is_some()

@@ -90,6 +90,8 @@ pub enum Op {
     EndFinished,
     Flush,
     Close,
+    /// A graceful shutdown, with a deadline after this time or without one.
+    GracefulShutdown(Option<Span>),
     AddError,
     ResetError,
     DialNow,
@@ -117,7 +119,7 @@ pub enum Op {
 }
 
 /// Kinds of [`Op`], for those who count which occurred.
-pub const KINDS: usize = 33;
+pub const KINDS: usize = 34;
 
 impl Op {
     /// Which kind it is, below [`KINDS`].
@@ -156,6 +158,7 @@ impl Op {
             Self::Admit(..) => 30,
             Self::DialNow => 31,
             Self::EndFinished => 32,
+            Self::GracefulShutdown(_) => 33,
         }
     }
 
@@ -215,7 +218,12 @@ impl Op {
 
     /// After it nothing much happens any more.
     fn close_rarely(next: &mut impl FnMut() -> u8) -> Self {
-        if next() < 64 { Self::Close } else { Self::Acquired }
+        match next() {
+            0..40 => Self::Close,
+            40..60 => Self::GracefulShutdown(None),
+            60..120 => Self::GracefulShutdown(Some(Span::arbitrary(next))),
+            _ => Self::Acquired,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! An end: a machine, whose every call is entered in the ledger and checked.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use pool_proto::{
     Acquired, Action, CheckResult, Collected, ConnId, Event, Instant, Lease, Rejected, State,
@@ -164,6 +165,12 @@ impl End {
         self.make(now, &Call::Close).map(drop)
     }
 
+    /// Begins a graceful shutdown, with a deadline after this time or without one.
+    pub(crate) fn graceful_shutdown(&mut self, now: u64, timeout: Option<u64>) -> Verdict {
+        let deadline = timeout.map(|timeout| self.clock(now) + Duration::from_nanos(timeout));
+        self.make(now, &Call::GracefulShutdown(deadline)).map(drop)
+    }
+
     /// A peer of this source connects; a client does not accept any.
     pub(crate) fn accept(&mut self, now: u64, source: u16) -> Verdict<Result<Token, Rejected>> {
         let [high, low] = source.to_be_bytes();
@@ -198,6 +205,11 @@ impl End {
     /// The state of a connection; `None` if it has ended.
     pub(crate) fn state(&self, token: Token) -> Option<State> {
         self.machine.state_of(token)
+    }
+
+    /// Whether the machine is closed, or shuts down.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.machine.is_closed() || self.machine.is_shutting_down()
     }
 
     /// 1 and 8: everything has come out.

@@ -41,6 +41,7 @@ pub enum Fault {
     Flush,
     Clean,
     Close,
+    GracefulShutdown,
     GiveUp,
     SloppyUse,
     StaleEvent,
@@ -48,7 +49,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::Delay,
         Self::Loss,
         Self::Reorder,
@@ -82,6 +83,7 @@ impl Fault {
         Self::Flush,
         Self::Clean,
         Self::Close,
+        Self::GracefulShutdown,
         Self::GiveUp,
         Self::SloppyUse,
         Self::StaleEvent,
@@ -106,6 +108,7 @@ impl Fault {
                 | Self::Flush
                 | Self::Clean
                 | Self::Close
+                | Self::GracefulShutdown
                 | Self::StaleEvent
                 | Self::KnownDead
         )
@@ -146,6 +149,7 @@ impl Fault {
             Self::Flush => "flush",
             Self::Clean => "clean",
             Self::Close => "close and reopening",
+            Self::GracefulShutdown => "graceful shutdown and reopening",
             Self::GiveUp => "user gave up",
             Self::SloppyUse => "put back with data unread",
             Self::StaleEvent => "stale event",

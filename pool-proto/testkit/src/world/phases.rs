@@ -144,6 +144,7 @@ impl World {
             // The one without a listener is the one that has to go.
             Fault::Close if !self.listening => self.close_and_reopen(Side::Server)?,
             Fault::Close if up => self.close_and_reopen(side)?,
+            Fault::GracefulShutdown if up => self.shut_down_and_reopen(side)?,
             Fault::StaleEvent if up => return self.stale_event(side),
             Fault::KnownDead if up => return self.known_dead(side),
             _ => return Ok(()),
@@ -249,6 +250,9 @@ impl World {
             }
         }
         for side in Side::BOTH {
+            if self.ends[side as usize].is_ending() {
+                self.close(side)?;
+            }
             self.open(side)?;
             // A clock that was set back catches up.
             let now = self.now;
@@ -460,6 +464,28 @@ impl World {
         let later = self.random.u64(..10_000_000_000);
         self.at(self.now + later, What::Open(side));
         Ok(())
+    }
+
+    /// A graceful shutdown, with a deadline or without. What is left after some time is closed.
+    fn shut_down_and_reopen(&mut self, side: Side) -> Verdict {
+        let now = self.now;
+        let timeout = self.random.bool().then(|| self.random.u64(..5_000_000_000));
+        self.note(|| format!("{side:?} shuts down within {timeout:?} ns"));
+        self.ends[side as usize].graceful_shutdown(now, timeout)?;
+        self.carry_out(side)?;
+        let later = self.random.u64(..10_000_000_000);
+        let epoch = self.epoch[side as usize];
+        self.at(now + later, What::Reopen(side, epoch));
+        Ok(())
+    }
+
+    /// The end of the graceful shutdown of a machine, unless the machine has gone meanwhile.
+    pub(crate) fn reopen(&mut self, side: Side, epoch: u32) -> Verdict {
+        if epoch != self.epoch[side as usize] || !self.up[side as usize] {
+            return Ok(());
+        }
+        self.close(side)?;
+        self.open(side)
     }
 
     /// 8: after a close everything has come out, and nothing begins any more.

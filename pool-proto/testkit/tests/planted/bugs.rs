@@ -102,9 +102,25 @@ pub(crate) const BUGS: &[Bug] = &[
         "close is not final",
         "violation of 8: no dial after close",
         "machine/step.rs",
-        "        if self.closed {\n            return;\n        }\n        if self.waiters.len() == 0",
-        "        if self.closed && !planted!() {\n            return;\n        }\n        \
-         if self.waiters.len() == 0",
+        "        if self.is_ending() {\n            return self.dispatch_at_the_end();",
+        "        if self.is_ending() && !(planted!() && self.closed) {\n            \
+         return self.dispatch_at_the_end();",
+    ),
+    bug(
+        "a shutdown goes on dialling",
+        "violation of 8: no dial after close or in a shutdown",
+        "machine/step.rs",
+        "        if self.is_ending() {\n            return self.dispatch_at_the_end();",
+        "        if self.closed || (self.shutdown.is_some() && !planted!()) {\n            \
+         return self.dispatch_at_the_end();",
+    ),
+    bug(
+        "a shutdown forgets its deadline",
+        "violation of 6: the deadline of a shutdown is known",
+        "machine.rs",
+        "            Some(deadline) => (deadline, Instant::NEVER),",
+        "            Some(deadline) => {\n                \
+         (if planted!() { Instant::NEVER } else { deadline }, Instant::NEVER)\n            }",
     ),
     bug(
         "idle connections that are dead stay",
@@ -164,9 +180,9 @@ pub(crate) const BUGS: &[Bug] = &[
         "violation of 8: nobody is admitted after close",
         "role/accepting.rs",
         "        if self.closed {\n            return Err(Rejected::PoolClosed);\n        }\n        \
-         if !self.role.allow",
+         if self.shutdown",
         "        if self.closed && !planted!() {\n            return Err(Rejected::PoolClosed);\n        \
-         }\n        if !self.role.allow",
+         }\n        if self.shutdown",
     ),
     bug(
         "the last waiter is served first",

@@ -173,6 +173,28 @@ fn a_closed_pool_has_no_role_any_more() {
     assert_alike(&pool(false, true), &pool(true, true));
 }
 
+#[test]
+fn a_shutdown_and_its_deadline_count() {
+    let pool = |shutdown: Option<Option<u64>>, waited: u64| {
+        let mut pool = joined(&[1]);
+        let lease = pool.take();
+        if let Some(timeout) = shutdown {
+            pool.graceful_shutdown(timeout.map(ms));
+        }
+        pool.wait(ms(waited));
+        pool.readable(lease.token);
+        (pool, lease)
+    };
+    let (open, _) = &pool(None, 0);
+    let (endless, _) = &pool(Some(None), 0);
+    let (later, _) = &pool(Some(Some(500)), 0);
+    assert_apart(open, endless);
+    assert_apart(open, later);
+    assert_apart(endless, later);
+    assert_alike(endless, &pool(Some(None), 300).0);
+    assert_alike(&pool(Some(Some(200)), 0).0, &pool(Some(Some(500)), 300).0);
+}
+
 // --- one connection -----------------------------------------------------------------------------
 
 #[test]

@@ -48,13 +48,17 @@ impl Naive {
             }
             Call::Flush => {
                 let count = self.close_everything(CloseReason::Flushed);
-                if !self.closed {
+                if !self.is_ending() {
                     self.flushed();
                 }
                 self.settle();
                 Answer::Count(count)
             }
-            Call::Close => self.close(),
+            Call::Close => {
+                self.end_pool(CloseReason::PoolClosed);
+                Answer::Nothing
+            }
+            Call::GracefulShutdown(deadline) => self.graceful_shutdown(deadline),
             Call::AddError => {
                 self.errors += 1;
                 Answer::Nothing
@@ -220,6 +224,9 @@ impl Naive {
     }
 
     fn timeout(&mut self) -> Answer {
+        if self.deadline.is_some_and(|deadline| deadline <= self.now) {
+            self.end_pool(CloseReason::ShutDown);
+        }
         for (state, reason) in [
             (Dialing, CloseReason::DialTimeout),
             (Accepted, CloseReason::Silent),
@@ -249,8 +256,10 @@ impl Naive {
                 self.close_one(token, CloseReason::Expired);
             }
         }
-        self.supply_due();
-        self.retire();
+        if !self.is_ending() {
+            self.supply_due();
+            self.retire();
+        }
         self.settle();
         Answer::Nothing
     }
@@ -277,8 +286,8 @@ impl Naive {
     }
 
     fn acquire(&mut self, again: bool) -> Acquired<u32> {
-        if self.closed {
-            return self.refused(Refusal::PoolClosed);
+        if let Some(refusal) = self.ending() {
+            return self.refused(refusal);
         }
         while let Some(token) = self.next_idle() {
             match self.expiry(token) {
@@ -330,6 +339,10 @@ impl Naive {
                 return self.refused(Refusal::UnknownId { id });
             }
         }
+        // Of those that are left, only one that is looked into may still come.
+        if self.shutting_down && !known.is_some_and(|token| self.is_inspected(token)) {
+            return self.refused(Refusal::ShuttingDown);
+        }
         match self.queue(Want::Id(id), false) {
             Ok(waiter) => Acquired::Queued(waiter),
             Err(refusal) => Acquired::Refused(refusal),
@@ -337,8 +350,8 @@ impl Naive {
     }
 
     fn wait_ready(&mut self, ready: u32) -> Stock {
-        let refusal = if self.closed {
-            Some(Refusal::PoolClosed)
+        let refusal = if let Some(refusal) = self.ending() {
+            Some(refusal)
         } else if self.count(Idle) >= ready {
             return Stock::Ready;
         } else if ready > self.limit() {
@@ -455,6 +468,8 @@ impl Naive {
         let wanted = self.first_for(id, false).is_some();
         if let Some(reason) = self.expiry(token) {
             self.close_one(token, reason);
+        } else if self.shutting_down {
+            self.close_one(token, CloseReason::ShutDown);
         } else if !wanted && self.stock() >= self.limit() {
             self.close_one(token, CloseReason::Overflow);
         } else if matches!(drained, Some(CheckResult::Closed | CheckResult::Finished)) {
@@ -489,21 +504,6 @@ impl Naive {
             self.offer(token, true);
         }
         self.settle();
-        Answer::Nothing
-    }
-
-    fn close(&mut self) -> Answer {
-        if self.closed {
-            return Answer::Nothing;
-        }
-        self.closed = true;
-        let waiting = self.waiters.iter().filter(|waiter| waiter.standing == WaiterState::Waiting);
-        let mut waiting: Vec<_> = waiting.map(|waiter| (waiter.place, waiter.id)).collect();
-        waiting.sort_by_key(|(place, _)| *place);
-        for (_, waiter) in waiting {
-            self.refuse(waiter, Refusal::PoolClosed);
-        }
-        self.close_everything(CloseReason::PoolClosed);
         Answer::Nothing
     }
 }

@@ -156,7 +156,7 @@ impl Naive {
     }
 
     pub fn round_due(&self) -> Option<Instant> {
-        self.dialer().filter(|_| !self.closed)?.next_round
+        self.dialer().filter(|_| !self.is_ending())?.next_round
     }
 
     pub fn missed(&mut self) {
@@ -180,8 +180,8 @@ impl Naive {
 
     /// Handles a timeout of the dialer itself: rounds and retries.
     pub fn supply_due(&mut self) {
-        let (now, closed) = (self.now, self.closed);
-        let Some(dialer) = self.dialer_mut().filter(|_| !closed) else { return };
+        let now = self.now;
+        let Some(dialer) = self.dialer_mut() else { return };
         match &mut dialer.retry {
             Some(retry) if retry.to <= now => dialer.retry = None,
             Some(retry) if retry.from <= now => {
@@ -344,8 +344,8 @@ impl Naive {
     // --- failures -------------------------------------------------------------------------------
 
     pub fn dial_now(&mut self) -> Answer {
-        let (now, closed) = (self.now, self.closed);
-        if let Some(dialer) = self.dialer_mut().filter(|_| !closed) {
+        let (now, ending) = (self.now, self.is_ending());
+        if let Some(dialer) = self.dialer_mut().filter(|_| !ending) {
             (dialer.retry, dialer.rejections) = (None, 0);
             dialer.failures = dialer.failures.min(1);
             if dialer.paced() {
@@ -379,8 +379,8 @@ impl Naive {
         known: Option<Instant>,
         due: Option<Instant>,
     ) -> Result<(), String> {
-        let closed = self.closed;
-        let retry = self.dialer_mut().filter(|_| !closed).map(|dialer| &mut dialer.retry);
+        let ending = self.is_ending();
+        let retry = self.dialer_mut().filter(|_| !ending).map(|dialer| &mut dialer.retry);
         let wrong = || Err(format!("due at {due:?}, and not at {known:?}"));
         let Some(slot @ Some(_)) = retry else {
             return if due == known { Ok(()) } else { wrong() };

@@ -29,7 +29,7 @@ impl Naive {
     /// quarter of the time has passed.
     pub(super) fn retire_due(&self) -> Option<Instant> {
         let oldest = self.first(Idle).and_then(|token| self.find(token))?;
-        let half = self.half().filter(|_| !self.closed)?;
+        let half = self.half().filter(|_| !self.is_ending())?;
         let share = (half / 2 / self.count(Idle)).max(Duration::from_nanos(1));
         Some((oldest.since + half).max(self.retired + share))
     }

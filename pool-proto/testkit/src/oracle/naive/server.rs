@@ -79,6 +79,8 @@ impl Naive {
         let source = source_of(address);
         let rejected = if self.closed {
             Some(Rejected::PoolClosed)
+        } else if self.shutting_down {
+            Some(Rejected::ShuttingDown)
         } else if self.setup.listed && !listed(address) {
             Some(Rejected::NotAllowed { address: address.to_canonical() })
         } else if self.setup.certificates {

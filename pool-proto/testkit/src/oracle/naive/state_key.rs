@@ -47,7 +47,9 @@ impl Naive {
     pub fn hash_state(&self, naming: &Naming, hasher: &mut impl Hasher) {
         let distance = |at: Instant| at.as_nanos().wrapping_sub(self.now.as_nanos());
         self.closed.hash(hasher);
-        let half = self.setup.idle_timeout.filter(|_| !self.closed).map(|whole| whole / 2);
+        let deadline = self.deadline.filter(|_| !self.closed).map(distance);
+        (self.is_ending(), deadline).hash(hasher);
+        let half = self.setup.idle_timeout.filter(|_| !self.is_ending()).map(|whole| whole / 2);
         half.map(|half| self.now.since(self.retired).min(half)).hash(hasher);
         for named in &naming.connections {
             let Some(c) = self.find(named.token) else { continue };

@@ -123,6 +123,7 @@ impl Naive {
         let refusal = match *want {
             _ if self.closed => Refusal::PoolClosed,
             Want::Id(id) => Refusal::Gone { id, reason },
+            _ if self.shutting_down => Refusal::ShuttingDown,
             _ => {
                 let place = self.place(true);
                 let waiter = self.waiter_mut(waiter);
