@@ -148,7 +148,7 @@ where
 
 impl ServerPoolBuilder {
     /// Binds `address` ("host:port") and builds a pool on it. The port is free again once the pool has
-    /// closed.
+    /// closed, or shuts down.
     ///
     /// # Errors
     ///

@@ -176,6 +176,10 @@ macro_rules! facade {
                 self.pool.close();
             }
 
+            fn graceful_shutdown(&self, timeout: Duration) {
+                self.pool.graceful_shutdown(timeout);
+            }
+
             fn is_closed(&self) -> bool {
                 self.pool.is_closed()
             }

@@ -166,6 +166,9 @@ pub trait Handle {
     /// [`pool_driver::Pool::close`].
     fn close(&self);
 
+    /// [`pool_driver::Pool::graceful_shutdown`].
+    fn graceful_shutdown(&self, timeout: Duration);
+
     /// [`pool_driver::Pool::is_closed`].
     fn is_closed(&self) -> bool;
 
@@ -211,6 +214,10 @@ impl<N: Runtime, R: Configured> Handle for pool_driver::Pool<N, R> {
 
     fn close(&self) {
         self.close();
+    }
+
+    fn graceful_shutdown(&self, timeout: Duration) {
+        self.graceful_shutdown(timeout);
     }
 
     fn is_closed(&self) -> bool {

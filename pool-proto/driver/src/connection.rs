@@ -26,7 +26,7 @@ mod write_failure;
 use core::task::{Context, Poll, Waker};
 use std::boxed::Box;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::{Buf, BytesMut};
 pub use handshake::{Acceptor, Connector, Established, Failure, Handshake};
@@ -55,7 +55,8 @@ const DRAIN_LIMIT: usize = 256 * 1024;
 
 /// An established connection. The machine holds it boxed, because it moves through queues.
 pub struct Connection<S: Socket> {
-    session: Session,
+    /// Locked for the time of a call that does not block, by the holder or by the pool that revokes it.
+    session: Arc<Mutex<Session>>,
     socket: Arc<SharedSocket<S>>,
     /// Data that arrived before there was a holder.
     early: BytesMut,
@@ -102,6 +103,8 @@ impl<S: Socket, R: Role> Attempt<Box<Connection<S>>, R> {
                 // A client has heard an id, so its peer is configured as it is.
                 let is_due = peer_claims && id.is_none() && !session.is_tls();
                 let first_words = if is_due { FirstWords::Later } else { FirstWords::Judged };
+                let session = Arc::new(Mutex::new(session));
+                socket.share(&session);
                 let connection = Connection {
                     session,
                     socket,
@@ -129,25 +132,29 @@ impl<S: Socket> Connection<S> {
         &self.socket
     }
 
+    fn session(&self) -> MutexGuard<'_, Session> {
+        lock(&self.session)
+    }
+
     #[cfg(feature = "tls")]
     fn peer_fingerprint(&self) -> Option<Fingerprint> {
-        self.session.peer_fingerprint()
+        self.session().peer_fingerprint()
     }
 
     #[cfg(feature = "tls")]
     fn facts(&self) -> Option<TlsFacts> {
-        self.session.facts()
+        self.session().facts()
     }
 
     /// Closes the connection in good order: close_notify before FIN, if the kernel takes it at once.
-    pub fn close(mut self, reason: CloseReason) {
+    pub fn close(self, reason: CloseReason) {
         let socket = self.socket.socket();
         tracing::debug!(peer = %socket.peer_addr(), %reason, "connection closed");
         if self.socket.revoked().is_some() {
             return;
         }
         // There is nobody left to report an error to.
-        let _ = self.session.shutdown(&mut socket.now()).and_then(|()| socket.shutdown_write());
+        let _ = self.session().shutdown(&mut socket.now()).and_then(|()| socket.shutdown_write());
     }
 
     /// Reads early data first, then from the socket. The holder's wakers replace the readiness waker.
@@ -168,10 +175,10 @@ impl<S: Socket> Connection<S> {
             return Err(failure);
         }
         self.readiness.disarm();
-        let result = self.session.read(&mut io(self.socket.socket()), buffer);
+        let result = self.session().read(&mut io(self.socket.socket()), buffer);
         // With TLS, the peer has ended the stream in good order by a close_notify.
         let is_eof = match &result {
-            Ok(count) => *count == 0 && !buffer.is_empty() && !self.session.is_tls(),
+            Ok(count) => *count == 0 && !buffer.is_empty() && !self.session().is_tls(),
             Err(error) => error.kind() == ErrorKind::UnexpectedEof,
         };
         if is_eof { self.write_failure.take().map_or(result, Err) } else { result }
@@ -201,18 +208,18 @@ impl<S: Socket> Connection<S> {
         data: &[IoSlice<'_>],
     ) -> io::Result<usize> {
         self.begin_use();
-        let result = self.session.write_vectored(&mut io(self.socket.socket()), data);
+        let result = self.session().write_vectored(&mut io(self.socket.socket()), data);
         self.write_failure.keep(result)
     }
 
     fn flush<'s, T: Write>(&'s mut self, io: impl FnOnce(&'s S) -> T) -> io::Result<()> {
-        let result = self.session.flush(&mut io(self.socket.socket()));
+        let result = self.session().flush(&mut io(self.socket.socket()));
         self.write_failure.keep(result)
     }
 
     fn shutdown<'s, T: Write>(&'s mut self, io: impl FnOnce(&'s S) -> T) -> io::Result<()> {
         self.begin_use();
-        let result = self.session.shutdown(&mut io(self.socket.socket()));
+        let result = self.session().shutdown(&mut io(self.socket.socket()));
         self.write_failure.keep(result)?;
         match self.socket.socket().shutdown_write() {
             // The peer closed first.
@@ -241,6 +248,7 @@ impl<S: Socket> Connection<S> {
     ) -> ReadOutcome {
         let Self { session, socket, early, readiness, waker, .. } = self;
         let mut context = Context::from_waker(waker);
+        let mut session = lock(session);
         let mut limited = Limited::new(socket.socket().now());
         let mut chunk = [0; 4096];
         // Armed before the reads: a wake-up during them must not be lost.
@@ -265,6 +273,11 @@ impl<S: Socket> Connection<S> {
             }
         }
     }
+}
+
+/// A session whose last call panicked goes on as it is: its stream ends at the next call that fails.
+fn lock(session: &Mutex<Session>) -> MutexGuard<'_, Session> {
+    session.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 enum ReadOutcome {
@@ -345,11 +358,12 @@ impl<S: Socket> PoolConnection for Box<Connection<S>> {
     fn drain(&mut self) -> CheckResult {
         self.first_words = FirstWords::Judged;
         // Nothing of a revoked connection is sent any more, though its socket may be open still.
-        if self.session.is_shut_down() || self.socket.revoked().is_some() {
+        if self.session().is_shut_down() || self.socket.revoked().is_some() {
             return CheckResult::Closed;
         }
         // Data that TLS could not send yet would go out with the next use.
-        match self.session.flush(&mut self.socket.socket().now()) {
+        let flushed = self.session().flush(&mut self.socket.socket().now());
+        match flushed {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => return CheckResult::Data,
             Err(_) => return CheckResult::Closed,

@@ -77,7 +77,7 @@ macro_rules! pool_types {
             }
 
             /// Binds `address` ("host:port") and builds a pool on it. The port is free again once the
-            /// pool has closed.
+            /// pool has closed, or shuts down.
             ///
             /// # Errors
             ///

@@ -51,6 +51,10 @@ impl TlsConnection {
         match *self {}
     }
 
+    pub(crate) const fn has_unsent(&self) -> bool {
+        match *self {}
+    }
+
     pub(crate) fn handshake(&mut self, _socket: &mut (impl Read + Write)) -> io::Result<()> {
         match *self {}
     }

@@ -23,8 +23,9 @@ use core::fmt;
 use core::future::Future;
 use core::net::SocketAddr;
 use core::time::Duration;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
+use accept::ListeningSocket;
 pub use accept::{AcceptFailure, AcceptPacer};
 use async_channel::Receiver;
 pub use balancer::{AnyPool, Balancer};
@@ -45,7 +46,7 @@ use crate::shared::{AcquireError, Deadline, SharedMachine};
 /// [`pool_types!`](crate::pool_types).
 ///
 /// Cheap to clone; all clones are the same pool. When the last one is dropped, the pool closes as by
-/// [`close`](Self::close). All methods may be called from any task or thread.
+/// [`close`](Self::close), unless it is in its [graceful shutdown](Self::graceful_shutdown). All methods may be called from any task or thread.
 pub struct Pool<N: Runtime, R: Configured> {
     inner: Arc<Inner<N, R>>,
 }
@@ -55,11 +56,18 @@ struct Inner<N: Runtime, R: Configured> {
     ended: Receiver<Infallible>,
     runtime: N,
     local_addr: Option<SocketAddr>,
+    /// The driver's.
+    listener: Weak<ListeningSocket<N>>,
 }
 
 impl<N: Runtime, R: Configured> Drop for Inner<N, R> {
+    /// A graceful shutdown goes on: its driver ends by itself.
     fn drop(&mut self) {
-        self.shared.run(|machine, now| machine.close(now));
+        self.shared.run(|machine, now| {
+            if !machine.is_shutting_down() {
+                machine.close(now);
+            }
+        });
     }
 }
 
@@ -76,8 +84,11 @@ impl<N: Runtime, R: Configured> Pool<N, R> {
         max_dials: u32,
         machine: impl FnOnce(Instant) -> Machine<PoolConnectionOf<N>, R>,
         supply: impl Supply<N, R>,
-        local_addr: Option<SocketAddr>,
+        listener: Weak<ListeningSocket<N>>,
     ) -> Result<Self, BuildError> {
+        let local_addr = listener
+            .upgrade()
+            .and_then(|socket| N::kernel_listener(&socket.listener).local_addr().ok());
         let handle = handle.map_or_else(N::current, Ok)?;
         N::check(&handle)?;
         let shared = SharedMachine::new(machine(MonotonicClock.now()), MonotonicClock);
@@ -85,7 +96,7 @@ impl<N: Runtime, R: Configured> Pool<N, R> {
         let driver = Driver::new(Arc::clone(&shared), supply, guard.clone());
         let runtime =
             N::start(&handle, max_dials, guard, |runtime, executor| driver.run(runtime, executor))?;
-        Ok(Self { inner: Arc::new(Inner { shared, ended, runtime, local_addr }) })
+        Ok(Self { inner: Arc::new(Inner { shared, ended, runtime, local_addr, listener }) })
     }
 
     /// Returns a builder with the defaults.
@@ -218,7 +229,18 @@ impl<N: Runtime, R: Configured> Pool<N, R> {
         self.shared().run(|machine, now| machine.close(now));
     }
 
-    /// Returns whether the pool was closed.
+    /// Begins a graceful shutdown: nothing new begins, and connections in use go on to their end, for up
+    /// to `timeout`.
+    pub fn graceful_shutdown(&self, timeout: Duration) {
+        // The longest timeouts are past the end of time, which is no deadline.
+        self.shared().run(|machine, now| machine.graceful_shutdown(now, Some(now + timeout)));
+        // The driver may need a moment to close the listener.
+        if let Some(listener) = self.inner.listener.upgrade() {
+            listener.free_port();
+        }
+    }
+
+    /// Returns whether the pool was closed, or its graceful shutdown is over.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.shared().is_closed()

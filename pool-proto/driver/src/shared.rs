@@ -86,7 +86,9 @@ pub trait Revoke: Send + Sync {
     /// connection.
     fn revoke(&self, reason: CloseReason);
 
-    /// Ends pending reads and writes of a revoked connection, without the mutex. Must not block.
+    /// Ends pending reads and writes of a revoked connection, without the mutex. At the deadline of a
+    /// graceful shutdown ([`CloseReason::ShutDown`]), ends the connection in good order before, if no call
+    /// of the holder is under way. Must not block.
     fn interrupt(&self);
 }
 
@@ -300,7 +302,8 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
     }
 
     /// Runs `act` on the machine, for calls that need no waker: [`flush`](Machine::flush),
-    /// [`clean`](Machine::clean), [`close`](Machine::close), the error counter.
+    /// [`clean`](Machine::clean), [`close`](Machine::close),
+    /// [`graceful_shutdown`](Machine::graceful_shutdown), the error counter.
     pub fn run<T>(&self, act: impl FnOnce(&mut Machine<C, R>, Instant) -> T) -> T {
         self.with(self.clock.coarse(), |state, now| act(&mut state.machine, now))
     }
@@ -324,10 +327,16 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
         self.lock().machine.stats()
     }
 
-    /// Returns whether the pool was closed.
+    /// Returns whether the pool was closed, or its graceful shutdown is over.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.lock().machine.is_closed()
+    }
+
+    /// Returns whether a graceful shutdown has begun and is not over. The driver then ends its listener.
+    #[must_use]
+    pub fn is_shutting_down(&self) -> bool {
+        self.lock().machine.is_shutting_down()
     }
 
     // --- the driver's calls ---------------------------------------------------------------------
@@ -351,6 +360,7 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
         self.run_deferred(deferred, now);
         let mut state = self.lock();
         state.take_commands(commands);
+        state.shutdown_seen = state.machine.is_shutting_down();
         state.armed = state.machine.poll_timeout();
         Turn { due: state.armed, is_full: state.has_more() }
     }

@@ -21,6 +21,7 @@ mod refusals;
 mod resources;
 mod reuse;
 mod settings;
+mod shutdown;
 mod stalls;
 mod trust;
 mod waiters;
@@ -60,6 +61,7 @@ pub fn scenarios() -> Vec<Scenario> {
         resources::SCENARIOS,
         reuse::SCENARIOS,
         settings::SCENARIOS,
+        shutdown::SCENARIOS,
         stalls::SCENARIOS,
         trust::SCENARIOS,
         waiters::SCENARIOS,

@@ -46,6 +46,11 @@ impl Session {
         self.shut
     }
 
+    /// Whether TLS has data that the socket has not accepted.
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.tls.as_ref().is_some_and(TlsConnection::has_unsent)
+    }
+
     /// Completes the TLS handshake, if there is one, and sends all of this end's part of it.
     pub(crate) fn handshake(&mut self, socket: &mut (impl Read + Write)) -> io::Result<()> {
         self.tls.as_mut().map_or(Ok(()), |tls| tls.handshake(socket))

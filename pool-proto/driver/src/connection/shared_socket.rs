@@ -3,10 +3,11 @@
 use core::net::SocketAddr;
 use core::task::{Context, Poll};
 use std::io::{self, Read, Write};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use pool_proto::CloseReason;
 
+use super::session::Session;
 use crate::shared::Revoke;
 
 /// A connected TCP socket in non-blocking mode.
@@ -63,12 +64,20 @@ pub struct SharedSocket<S> {
     socket: S,
     /// Set once the pool has revoked the connection.
     revoked: OnceLock<CloseReason>,
+    /// The session of the established connection. Whoever locks it may use it.
+    session: OnceLock<Weak<Mutex<Session>>>,
 }
 
 impl<S: Socket> SharedSocket<S> {
     /// Shares `socket`.
     pub fn new(socket: S) -> Arc<Self> {
-        Arc::new(Self { socket, revoked: OnceLock::new() })
+        Arc::new(Self { socket, revoked: OnceLock::new(), session: OnceLock::new() })
+    }
+
+    /// Lets the pool end this session in good order.
+    pub(super) fn share(&self, session: &Arc<Mutex<Session>>) {
+        // A socket has one session.
+        let _ = self.session.set(Arc::downgrade(session));
     }
 
     /// Returns the socket.
@@ -90,6 +99,15 @@ impl<S: Socket> Revoke for SharedSocket<S> {
     }
 
     fn interrupt(&self) {
+        if self.revoked() == Some(CloseReason::ShutDown)
+            && let Some(session) = self.session.get().and_then(Weak::upgrade)
+            // Only a stream at rest: in a call of the holder, or with data that waits to be sent, the peer
+            // must see that something is missing.
+            && let Ok(mut session) = session.try_lock()
+            && !session.has_unsent()
+        {
+            let _ = session.shutdown(&mut self.socket.now());
+        }
         self.socket.shutdown_both();
     }
 }

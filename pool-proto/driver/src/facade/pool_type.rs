@@ -11,7 +11,9 @@ macro_rules! __pool_type {
         $(#[$doc])*
         ///
         /// Cheap to clone; all clones are the same pool. When the last one is dropped, the pool closes
-        /// as by [`close`](Self::close). All methods may be called from any task or thread.
+        /// as by [`close`](Self::close): streams in use are cut. Only a
+        /// [graceful shutdown](Self::graceful_shutdown) that has begun goes on. All methods may be
+        /// called from any task or thread.
         #[derive(Clone)]
         pub struct $Pool($crate::Pool<$Runtime, $Role>);
 
@@ -29,14 +31,14 @@ macro_rules! __pool_type {
             /// other end take it again only afterwards: data that it sends before counts as part of
             /// the former use.
             ///
-            /// In a full pool (the stock is refilled while a connection is in use), or at the end of
-            /// its lifetime, the connection is closed, which is not an error. To reuse connections,
+            /// In a full pool (the stock is refilled while a connection is in use), in a graceful
+            /// shutdown, or at the end of its lifetime, the connection is closed, which is not an error. To reuse connections,
             /// leave room between the usual stock and the maximum capacity.
             ///
             /// # Errors
             ///
             /// [`PutError`](crate::PutError) when the pool was closed or flushed
-            /// meanwhile, or the stream belongs to another pool. The connection is closed then.
+            /// meanwhile (not while it shuts down gracefully), or the stream belongs to another pool. The connection is closed then.
             pub fn put(&self, stream: $Stream) -> Result<(), $crate::pool_proto::PutError> {
                 self.0.put(stream)
             }
@@ -67,11 +69,38 @@ macro_rules! __pool_type {
             /// Closes the pool and ends everything in it: waiters are refused, leases are revoked as by
             /// [`flush`](Self::flush), dials, handshakes and the listener end. Closing again does nothing.
             /// [`closed`](Self::closed) waits until all of that is done.
+            ///
+            /// Idle connections are closed in good order. Streams in use are cut: with TLS, the peer
+            /// sees that data may be missing. [`graceful_shutdown`](Self::graceful_shutdown) lets them
+            /// go on.
             pub fn close(&self) {
                 self.0.close();
             }
 
-            /// Returns whether the pool was closed.
+            /// Begins a graceful shutdown, and returns at once: nothing is dialled, accepted or handed
+            /// out any more, and connections in use go on to their end. [`closed`](Self::closed) waits
+            /// for the end of the last one; the pool is then closed.
+            ///
+            /// - Waiters are refused at once
+            ///   ([`Refusal::ShuttingDown`](crate::pool_proto::Refusal::ShuttingDown)).
+            /// - The port is free when the call returns (on Linux, if the pool has bound it; elsewhere a
+            ///   moment later), so that the next pool can be bound to it.
+            /// - Idle connections are closed in good order, and the peer's pool notices. A stream that is
+            ///   put back is closed like these.
+            /// - A connection that the peer has begun to use, and whose id is on its way, can still be
+            ///   acquired by its id, until the claim timeout.
+            /// - A connection that has been granted to a caller is in use, too.
+            ///
+            /// After `timeout`, connections that are still in use are revoked. One that is at rest at that
+            /// moment, with nothing left to send, ends in good order: with TLS, the peer gets a
+            /// close_notify. [`Duration::MAX`](std::time::Duration::MAX) waits for ever. A second call
+            /// may shorten the time that is left, [`close`](Self::close) ends it at once, and a drop of
+            /// the pool changes nothing.
+            pub fn graceful_shutdown(&self, timeout: std::time::Duration) {
+                self.0.graceful_shutdown(timeout);
+            }
+
+            /// Returns whether the pool was closed, or its graceful shutdown is over.
             #[must_use]
             pub fn is_closed(&self) -> bool {
                 self.0.is_closed()

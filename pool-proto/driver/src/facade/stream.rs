@@ -14,7 +14,8 @@ macro_rules! stream_type {
         ///
         /// To read and write from two tasks at the same time, [`into_split`](Self::into_split) the stream.
         ///
-        /// When the pool is flushed or closed, reads and writes fail with
+        /// When the pool is flushed or closed, or its graceful shutdown comes to its deadline, reads and
+        /// writes fail with
         /// [`ConnectionAborted`](std::io::ErrorKind::ConnectionAborted), and the error contains a
         /// [`Revoked`](crate::Revoked) with the reason.
         ///

@@ -123,21 +123,29 @@ pub(super) struct ListeningSocket<N: Runtime> {
     pub(super) bound_here: bool,
 }
 
-impl<N: Runtime> Drop for ListeningSocket<N> {
+impl<N: Runtime> ListeningSocket<N> {
+    /// Frees the port before the listener is closed, where the system can (Linux).
+    ///
     /// A child process holds all descriptors of its parent from its fork to its exec. Only a shutdown
     /// frees the port at once all the same. A listener of the user's may belong to a service manager
     /// that goes on using it, so it is only closed.
-    fn drop(&mut self) {
+    pub(super) fn free_port(&self) {
         if self.bound_here {
             N::kernel_listener(&self.listener).shutdown();
         }
     }
 }
 
+impl<N: Runtime> Drop for ListeningSocket<N> {
+    fn drop(&mut self) {
+        self.free_port();
+    }
+}
+
 /// Accepts peers for a server pool.
 pub(super) struct Listener<N: Runtime> {
-    /// `None` once it has failed for good.
-    socket: Option<ListeningSocket<N>>,
+    /// `None` once it has failed for good. Only this reference lasts.
+    socket: Option<Arc<ListeningSocket<N>>>,
     acceptor: Acceptor,
     keep_alive: Option<KeepAlive>,
     pacer: AcceptPacer,
@@ -150,7 +158,7 @@ pub(super) struct Listener<N: Runtime> {
 
 impl<N: Runtime> Listener<N> {
     pub(super) fn new(
-        socket: ListeningSocket<N>,
+        socket: Arc<ListeningSocket<N>>,
         acceptor: Acceptor,
         keep_alive: Option<KeepAlive>,
     ) -> Self {
@@ -182,6 +190,10 @@ impl<N: Runtime> Listener<N> {
                 Ok(peer) => {
                     self.pacer.accepted();
                     return peer;
+                }
+                // The port was freed under it.
+                Err(_) if shared.is_shutting_down() || shared.is_closed() => {
+                    return pending().await;
                 }
                 Err(error) => error,
             };

@@ -3,6 +3,7 @@
 use core::fmt;
 use core::future::Future;
 use std::io;
+use std::sync::{Arc, Weak};
 
 use pool_proto::{
     Accepting, Client, ClientConfig, ConfigError, Dialing, Role, Server, ServerConfig,
@@ -180,7 +181,8 @@ impl<N: Runtime> PoolBuilder<N, Dialing> {
         let config = self.take_config()?.or_entropy(entropy()?);
         let supply = Dialer::new(dial, Connector::new(self.tls, config.ids()), self.keep_alive);
         let max_dials = config.max_dials();
-        Pool::start(self.handle, max_dials, |now| Client::new(&config, now), supply, None)
+        let machine = |now| Client::new(&config, now);
+        Pool::start(self.handle, max_dials, machine, supply, Weak::new())
     }
 
     fn take_config(&mut self) -> Result<ClientConfig, ConfigError> {
@@ -190,7 +192,7 @@ impl<N: Runtime> PoolBuilder<N, Dialing> {
 
 impl<N: Runtime> PoolBuilder<N, Accepting> {
     /// Binds `address` ("host:port") and builds a pool on it. The port is free again once the pool has
-    /// closed.
+    /// closed, or shuts down.
     ///
     /// # Errors
     ///
@@ -224,10 +226,11 @@ impl<N: Runtime> PoolBuilder<N, Accepting> {
         let config = self.config.map_or_else(|| ServerConfig::builder().build(), Ok)?;
         let certificates = self.tls.as_ref().is_some_and(|tls| tls.authenticates_clients());
         let config = config.or_entropy(entropy()?).with_certificates(certificates);
-        let local_addr = N::kernel_listener(&socket.listener).local_addr().ok();
+        let socket = Arc::new(socket);
+        let listener = Arc::downgrade(&socket);
         let acceptor = Acceptor::new(self.tls, config.id_format());
         let supply = Listener::new(socket, acceptor, self.keep_alive);
-        Pool::start(self.handle, 0, |now| Server::new(&config, now), supply, local_addr)
+        Pool::start(self.handle, 0, |now| Server::new(&config, now), supply, listener)
     }
 }
 

@@ -124,7 +124,8 @@ impl<N: Runtime, R: Role, S: Supply<N, R>> Driver<N, R, S> {
 
     /// Runs until the pool is closed.
     pub(super) async fn run(self, runtime: N, executor: N::Executor) {
-        let Self { close_on_drop, mut supply } = self;
+        let Self { close_on_drop, supply } = self;
+        let mut supply = Some(supply);
         let shared = &close_on_drop.shared;
         let mut tasks = Tasks::<N>::new(executor);
         let mut commands = Vec::new();
@@ -135,7 +136,10 @@ impl<N: Runtime, R: Role, S: Supply<N, R>> Driver<N, R, S> {
             for command in commands.drain(..) {
                 match command {
                     Command::Dial { token } => {
-                        tasks.spawn(token, supply.dial(&runtime, Attempt::dial(shared, token)));
+                        // A dial that a shutdown has overtaken is not begun.
+                        if let Some(supply) = &supply {
+                            tasks.spawn(token, supply.dial(&runtime, Attempt::dial(shared, token)));
+                        }
                     }
                     Command::Close { connection, reason } => connection.close(reason),
                     Command::Abort { token, reason } => {
@@ -153,9 +157,14 @@ impl<N: Runtime, R: Role, S: Supply<N, R>> Driver<N, R, S> {
                 (true, false) => return tasks.shutdown().await,
                 (false, _) => {}
             }
+            if shared.is_shutting_down() {
+                // With the listener.
+                supply = None;
+            }
             // The first ready future wins. Due work comes last, as each turn does it anyway.
             let ended = async { Wakeup::TaskEnded { panicked: tasks.reap().await } };
             let accepted = async {
+                let Some(supply) = &mut supply else { return pending().await };
                 let (token, handshake) = supply.accept(&runtime, shared).await;
                 Wakeup::Accepted(token, handshake)
             };
@@ -173,6 +182,7 @@ impl<N: Runtime, R: Role, S: Supply<N, R>> Driver<N, R, S> {
                 Wakeup::Accepted(token, handshake) => {
                     tasks.spawn(token, handshake);
                     for _ in 1..BURST {
+                        let Some(supply) = &mut supply else { break };
                         let next = poll_once(supply.accept(&runtime, shared)).await;
                         let Some((token, handshake)) = next else { break };
                         tasks.spawn(token, handshake);

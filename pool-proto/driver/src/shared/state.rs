@@ -34,6 +34,8 @@ pub(super) struct State<C, R> {
     pub(super) established: Option<Instant>,
     /// The peers of dials and handshakes under way, for the texts of failures.
     pub(super) peers: TokenMap<Peer>,
+    /// The driver knows that the pool shuts down.
+    pub(super) shutdown_seen: bool,
     /// The driver has ended.
     pub(super) ended: bool,
 }
@@ -105,6 +107,7 @@ impl<C, R: Role> State<C, R> {
             last_failure: None,
             established: None,
             peers: TokenMap::new(),
+            shutdown_seen: false,
             ended: false,
         }
     }
@@ -209,9 +212,12 @@ impl<C, R: Role> State<C, R> {
         self.has_commands() || self.is_due_earlier()
     }
 
-    /// A closed pool counts as a command: an empty pool has no other at its close.
+    /// A closed pool counts as a command: an empty pool has no other at its close. So does the begin of
+    /// a shutdown, at which the driver gives the port back.
     fn has_commands(&self) -> bool {
-        self.has_more() || self.machine.is_closed()
+        self.has_more()
+            || self.machine.is_closed()
+            || (self.machine.is_shutting_down() && !self.shutdown_seen)
     }
 
     /// Returns whether the next turn of the driver has something to do.

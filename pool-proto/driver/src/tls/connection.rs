@@ -101,6 +101,11 @@ impl TlsConnection {
         }
     }
 
+    /// Whether rustls has buffered data to send.
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.rustls.wants_write()
+    }
+
     /// Sends everything that rustls has buffered.
     pub(crate) fn flush(&mut self, socket: &mut impl Write) -> io::Result<()> {
         self.send(socket)

@@ -43,6 +43,46 @@ fn every_call_on_a_revoked_stream_fails_with_the_reason() {
 }
 
 #[test]
+fn the_deadline_of_a_shutdown_ends_a_stream_at_rest_in_good_order() {
+    for kind in Kind::ALL {
+        let Streaming { pool, near, mut peer, mut stream } = kind.streaming();
+        stream.write(Io, &[IoSlice::new(b"all of it")]).unwrap();
+        pool.shut_down();
+        assert_eq!(peer.receive(), b"all of it");
+        assert!(peer.received_close(), "{kind:?}");
+        assert_eq!(near.get(|kernel| kernel.shut_boths), 1);
+        let revoked = stream.read(Io, &mut [0; 8]).unwrap_err();
+        assert!(revoked.to_string().ends_with(&CloseReason::ShutDown.to_string()), "{revoked}");
+    }
+}
+
+#[test]
+fn the_deadline_of_a_shutdown_cuts_a_stream_with_data_to_send() {
+    for kind in Kind::ALL {
+        let Streaming { pool, near, mut peer, mut stream } = kind.streaming();
+        near.set(|kernel| kernel.room = 3);
+        let sent = stream.write(Io, &[IoSlice::new(b"not all of it")]).unwrap();
+        // Room for the rest, too late.
+        near.set(|kernel| kernel.room = 1000);
+        pool.shut_down();
+        assert_eq!(peer.receive().len(), if kind.is_tls() { 0 } else { sent }, "{kind:?}");
+        assert_eq!(peer.received_close(), !kind.is_tls(), "{kind:?}");
+    }
+}
+
+#[test]
+fn the_deadline_of_a_shutdown_during_a_call_cuts_the_stream() {
+    let Fixture { pool, near, mut stream, .. } = fixture();
+    let shut_down = |socket| {
+        pool.shared().run(|machine, now| machine.graceful_shutdown(now, Some(now)));
+        Io(socket)
+    };
+    let error = stream.write(shut_down, &[IoSlice::new(b"hello")]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
+    assert_eq!(near.get(|kernel| kernel.shut_boths), 1);
+}
+
+#[test]
 fn a_revoked_stream_cannot_be_put_back() {
     for kind in Kind::ALL {
         let Streaming { mut pool, stream, .. } = kind.streaming();

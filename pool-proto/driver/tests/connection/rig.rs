@@ -233,6 +233,8 @@ pub(crate) fn take<R: Side>(
 pub(crate) trait AnyPool {
     fn turn(&mut self);
     fn flush(&mut self);
+    /// Shuts the pool down gracefully, with a deadline that has come.
+    fn shut_down(&self);
     /// Closes the pool as the end of its driver does.
     fn end(&self);
     fn stats(&self) -> Stats;
@@ -250,6 +252,10 @@ impl<R: Side> AnyPool for Pool<R> {
 
     fn flush(&mut self) {
         self.shared().run(|machine, now| machine.flush(now));
+    }
+
+    fn shut_down(&self) {
+        self.shared().run(|machine, now| machine.graceful_shutdown(now, Some(now)));
     }
 
     fn end(&self) {

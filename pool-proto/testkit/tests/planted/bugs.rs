@@ -110,9 +110,11 @@ pub(crate) const BUGS: &[Bug] = &[
         "a shutdown goes on dialling",
         "violation of 8: no dial after close or in a shutdown",
         "machine/step.rs",
-        "        if self.is_ending() {\n            return self.dispatch_at_the_end();",
-        "        if self.closed || (self.shutdown.is_some() && !planted!()) {\n            \
-         return self.dispatch_at_the_end();",
+        "    fn dispatch_at_the_end(&mut self) {\n",
+        "    fn dispatch_at_the_end(&mut self) {\n        \
+         if planted!() && !self.closed {\n            \
+         R::refill(self, self.now);\n        \
+         }\n",
     ),
     bug(
         "a shutdown forgets its deadline",
