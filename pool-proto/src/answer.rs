@@ -66,8 +66,8 @@ pub enum Collected<C> {
 pub enum WaitOutcome {
     /// The waiter had nothing yet, for this reason.
     Waiting(WaitReason),
-    /// The waiter had been granted a connection, which goes to the next waiter or back into the pool;
-    /// or its stock was there.
+    /// The waiter had been granted a connection, which goes to the next waiter or back into the pool,
+    /// if it has not been taken back before; or its stock was there.
     Granted,
     /// The waiter had been refused.
     Refused(Refusal),

@@ -37,7 +37,7 @@
 //! idle, reserved, claimed ─ Readable ─► checking ─ EOF or a failure ─► finished ─ acquire_by_id ─► leased
 //!
 //! handshaking, admitted, idle, leased, checking ─ a waiter's turn ─► granted ─ collect ─► leased
-//! granted ─ cancel ─► granted, idle, claimed, finished
+//! granted ─ cancel, not collected in time ─► granted, idle, claimed, finished
 //! handshaking, admitted, granted, leased, checking ─ data came meanwhile ─► checking
 //! handshaking, admitted, leased ─ the control connection ─► claimed
 //! leased ─ reject, as it has ended ─► finished
@@ -111,7 +111,8 @@
 //!   that was consumed before the id was whole: it may have been the peer's close. A spurious
 //!   `Readable` costs a check.
 //! - **Deadlines are the machine's**: dial, handshake with id, idle, lifetime, claim, reuse, drain,
-//!   backoff, rounds, graceful shutdown. The deadline of an acquire is the caller's: see [`cancel`](Machine::cancel).
+//!   grant, backoff, rounds, graceful shutdown. The deadline of an acquire is the caller's: see
+//!   [`cancel`](Machine::cancel). A lease has none: its holder ends it.
 //! - **Time only moves forward.** A `now` before the latest one counts as the latest.
 //! - **Randomness is the driver's, too.** Ids, jitter and hash keys are derived from the 32 secret bytes
 //!   that [`or_entropy`](ServerConfig::or_entropy) takes; without, they can be predicted. A

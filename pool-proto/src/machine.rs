@@ -21,6 +21,14 @@ use crate::stats::{Stats, Totals};
 use crate::time::{Instant, Period};
 use crate::waiters::Waiters;
 
+/// How long a granted connection waits for its waiter to collect it.
+///
+/// A waiter that was woken collects within microseconds; an executor that is stuck, or a host that was
+/// suspended, makes it late, and then it asks again. Ten seconds are ten times as long as a stall that a
+/// caller would put up with, and short compared with the timeouts of connections in the pool, where a
+/// close by the peer is noticed.
+const GRANT_TIMEOUT: Period = Period::from_nanos(10_000_000_000);
+
 /// The pool's state machine, in two forms: [`Client`](crate::Client) and [`Server`](crate::Server).
 ///
 /// The [crate documentation](crate) has the contract and the driving loop.
@@ -81,7 +89,9 @@ impl<C, R: Role> Machine<C, R> {
             State::Checking => common.drain_timeout,
             // Its acquirer ends it.
             State::Reserved => Period::NEVER,
-            State::Granted | State::Leased => Period::NEVER,
+            State::Granted => GRANT_TIMEOUT,
+            // Its holder ends it.
+            State::Leased => Period::NEVER,
         };
         let entropy = common.entropy();
         Self {

@@ -27,9 +27,11 @@ pub enum State {
     /// acquire by its id may take it, for the data that came first, and for its end. Counts against no
     /// limit, and is closed after the claim timeout.
     Finished,
-    /// Assigned to a waiter that has not collected it.
+    /// Assigned to a waiter that has not collected it. After 10 seconds it is taken back.
     Granted,
-    /// In use.
+    /// In use, for as long as its holder likes: the only state without an end of its own. The holder
+    /// puts it back or closes it; the pool ends it by a flush, a close, or the deadline of a graceful
+    /// shutdown.
     Leased,
     /// Returning: put back, waiting for the reuse delay.
     Resting,
@@ -115,7 +117,7 @@ pub const EDGES: &[Edge] = {
         (Some(Finished), Some(Leased)),
         (Some(Finished), None),
         (Some(Granted), Some(Leased)),
-        // Its waiter was cancelled: to the next waiter, or back into the pool.
+        // Its waiter was cancelled, or has not come: to the next waiter, or back into the pool.
         (Some(Granted), Some(Granted)),
         (Some(Granted), Some(Idle)),
         (Some(Granted), Some(Reserved)),

@@ -298,7 +298,7 @@ fn hash_waiters<C, N: CanonicalNames<C>, H: Hasher>(
         }
         discriminant(&waiter.state).hash(hasher);
         match waiter.state {
-            WaiterState::Waiting | WaiterState::Stocked => {}
+            WaiterState::Waiting | WaiterState::Stocked | WaiterState::Lapsed => {}
             WaiterState::Granted(index) => connection(index).hash(hasher),
             WaiterState::Refused(refusal) => {
                 discriminant(&refusal).hash(hasher);

@@ -27,6 +27,8 @@ pub(crate) enum WaiterState {
     Waiting,
     /// The connection in this slot is reserved for it.
     Granted(u32),
+    /// The connection that was reserved for it was taken back. It asks again when it collects.
+    Lapsed,
     /// The stock that it waited for was there.
     Stocked,
     Refused(Refusal),
@@ -85,7 +87,6 @@ impl Waiters {
     }
 
     fn link(&mut self, index: u32, request: Request, front: bool) {
-        self.all.push_back(&mut self.slab, index);
         let list = match request {
             Request::Any => &mut self.any,
             Request::Stock(_) => &mut self.stock,
@@ -93,8 +94,10 @@ impl Waiters {
         };
         if front {
             list.push_front(&mut self.slab, index);
+            self.all.push_front(&mut self.slab, index);
         } else {
             list.push_back(&mut self.slab, index);
+            self.all.push_back(&mut self.slab, index);
         }
     }
 
@@ -161,8 +164,7 @@ impl Waiters {
 
     /// The first waiter of all. Waiters of one kind come in the order in which they would be served.
     pub(crate) fn first(&self) -> Option<u32> {
-        // Waiters by id do not return to the front, so the list of all has them in order. (Waiters for
-        // the control connection do, and may be a place late here.)
+        // Waiters for one id are in the order of their queue in the list of all, too.
         self.first_for_supply().or_else(|| self.all.front())
     }
 

@@ -78,6 +78,9 @@ impl<C, R: Role> Machine<C, R> {
                 self.close_one(index, reason);
             }
         }
+        while let Some(index) = self.slots.overdue(State::Granted, now) {
+            self.lapse(index, now);
+        }
         while let Some(index) = self.slots.overdue(State::Resting, now) {
             self.check(index, CheckKind::Drain, now);
         }

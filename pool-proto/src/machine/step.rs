@@ -139,6 +139,16 @@ impl<C, R: Role> Machine<C, R> {
         }
     }
 
+    /// Takes a granted connection back that its waiter has not collected. The waiter leaves the queue until
+    /// it comes: at the front, it would be granted every connection in turn, and collect none.
+    pub(super) fn lapse(&mut self, index: u32, now: Instant) {
+        if let Some(slot) = self.slots.get_mut(index) {
+            let waiter = core::mem::replace(&mut slot.waiter, NO_WAITER);
+            self.waiters.set_outcome(waiter, WaiterState::Lapsed);
+        }
+        self.offer(index, true, now);
+    }
+
     /// Hands a connection to the driver to be checked.
     pub(super) fn check(&mut self, index: u32, kind: CheckKind, now: Instant) {
         self.enter(index, State::Checking, now);

@@ -89,33 +89,31 @@ impl<C, R: Role> Machine<C, R> {
     /// Slow path of [`acquire_by_id`](Self::acquire_by_id): the connection cannot be handed out now.
     #[inline(never)]
     fn wait_for_id(&mut self, id: ConnId, now: Instant) -> Acquired<C> {
-        if self.closed {
-            return self.refused(Refusal::PoolClosed);
+        if let Some(refusal) = self.refusal_for(Request::Id(id)) {
+            return self.refused(refusal);
         }
-        let Some(index) = self.ids.find(id) else {
-            let refusal = match self.is_control(Some(id)) {
-                true => self.role.supply_ended(),
-                false => self.ids.refusal(id),
-            };
-            return match refusal.or(self.ending()) {
-                Some(refusal) => self.refused(refusal),
-                None => self.enqueue(Request::Id(id), false, now),
-            };
-        };
-        if self.takeable_by_id(index)
+        if let Some(index) = self.ids.find(id)
+            && self.takeable_by_id(index)
             && let Some(reason) = self.expiry(index, now)
         {
             self.close_one(index, reason);
             self.dispatch(now);
             return self.refused(Refusal::Gone { id, reason });
         }
-        if self.was_acquired(index) {
-            return self.refused(Refusal::AcquiredHere { id });
-        }
-        if let Some(refusal) = self.ending().filter(|_| !self.is_inspected(index)) {
-            return self.refused(refusal);
-        }
         self.enqueue(Request::Id(id), false, now)
+    }
+
+    /// Why a caller has nothing to wait for, except that the listener has ended.
+    fn refusal_for(&self, request: Request) -> Option<Refusal> {
+        let Request::Id(id) = request else { return self.ending() };
+        match self.ids.find(id) {
+            _ if self.closed => self.ending(),
+            None if self.is_control(Some(id)) => self.role.supply_ended().or(self.ending()),
+            None => self.ids.refusal(id).or(self.ending()),
+            Some(index) if self.takeable_by_id(index) || self.is_inspected(index) => None,
+            Some(index) if self.was_acquired(index) => Some(Refusal::AcquiredHere { id }),
+            Some(_) => self.ending(),
+        }
     }
 
     #[inline]
@@ -160,6 +158,10 @@ impl<C, R: Role> Machine<C, R> {
     }
 
     /// Returns the outcome of a waiter, if it has one; then the waiter is over.
+    ///
+    /// A connection that was granted is taken back after 10 seconds. A waiter that collects later gets
+    /// one that is ready, or waits again, at the front of its queue; or it is refused, if no connection
+    /// can come any more.
     pub fn collect(&mut self, now: Instant, waiter: WaiterId) -> Collected<C> {
         let now = self.advance(now);
         loop {
@@ -169,6 +171,10 @@ impl<C, R: Role> Machine<C, R> {
             let index = match state {
                 WaiterState::Waiting => return Collected::Waiting,
                 WaiterState::Granted(index) => index,
+                WaiterState::Lapsed => match self.ask_again(waiter, now) {
+                    Some(index) => index,
+                    None => continue,
+                },
                 WaiterState::Stocked => {
                     self.waiters.remove(waiter);
                     return Collected::Stocked;
@@ -198,6 +204,29 @@ impl<C, R: Role> Machine<C, R> {
         }
     }
 
+    /// The connection that is there for a waiter whose grant has lapsed. Without one, it waits at the front
+    /// of its queue, or is refused.
+    fn ask_again(&mut self, waiter: WaiterId, now: Instant) -> Option<u32> {
+        let index = self.waiters.slab.resolve(waiter.0)?;
+        let request = self.waiters.request(index)?;
+        let found = match request {
+            Request::Id(id) => self.ids.find(id).filter(|found| self.takeable_by_id(*found)),
+            Request::Any | Request::Stock(_) => self.next_idle(),
+        };
+        if found.is_some() {
+            return found;
+        }
+        match self.refusal_for(request) {
+            Some(refusal) => {
+                self.totals.refused += 1;
+                self.waiters.set_outcome(index, WaiterState::Refused(refusal));
+            }
+            None => self.waiters.requeue(index),
+        }
+        self.dispatch(now);
+        None
+    }
+
     /// Ends a waiter and returns how far it had come. A connection that was granted to it goes to
     /// the next waiter, or back into the pool.
     pub fn cancel(&mut self, now: Instant, waiter: WaiterId) -> WaitOutcome {
@@ -214,6 +243,10 @@ impl<C, R: Role> Machine<C, R> {
             WaiterState::Granted(index) => {
                 self.totals.cancelled += 1;
                 self.offer(index, true, now);
+                WaitOutcome::Granted
+            }
+            WaiterState::Lapsed => {
+                self.totals.cancelled += 1;
                 WaitOutcome::Granted
             }
             WaiterState::Stocked => WaitOutcome::Granted,

@@ -101,6 +101,8 @@ struct Step {
     /// Whether it is about a peer whose handshake is over.
     admits: bool,
     ended: bool,
+    /// Whether a waiter was woken.
+    woken: bool,
     /// Whether a connection that was promised to a waiter has ended.
     grant_lost: bool,
 }
@@ -198,7 +200,7 @@ impl Ledger {
         if !self.large || self.counts.steps.is_multiple_of(u64::from(self.lives.len() / 4 + 1)) {
             self.check_states(&stats, pool)?;
         }
-        self.check_deadlines(call, &stats, pool)?;
+        self.check_deadlines(call, pool)?;
         self.check_closing(call, answer, actions, &stats, pool)?;
         self.before = stats;
         Ok(())

@@ -276,6 +276,9 @@ impl Setup {
     /// How many bytes [`arbitrary`](Self::arbitrary) takes.
     pub const BYTES: usize = 26;
 
+    /// How long a granted connection waits for its waiter.
+    pub const GRANT_TIMEOUT: Duration = Duration::from_secs(10);
+
     // --- what the settings mean -----------------------------------------------------------------
 
     /// Whether lifetimes are exact. Where they are not, the naive pool is not asked.
@@ -315,7 +318,8 @@ impl Setup {
             State::Claimed | State::Finished => Some(self.claim_timeout),
             State::Resting => Some(self.reuse_delay),
             State::Checking => Some(self.drain_timeout),
-            // Granted, leased.
+            State::Granted => Some(Self::GRANT_TIMEOUT),
+            // Leased.
             _ => None,
         }
     }

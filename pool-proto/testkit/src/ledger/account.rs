@@ -305,10 +305,8 @@ impl Ledger {
                 self.ends(token, reason)
             }
             Action::Wake { waiter } => {
-                // A shutdown refuses waiters as a close does.
-                let strict = !(self.setup.control_connection
-                    && (self.closed || matches!(call, Call::GracefulShutdown(_))));
-                self.waiting.woken(waiter, self.step.grant_lost, strict)
+                self.step.woken = true;
+                self.waiting.woken(waiter, self.step.grant_lost)
             }
         }
     }

@@ -88,6 +88,7 @@ impl Ledger {
         let mut first_due = NEVER;
         let mut moved: Option<(State, State)> = None;
         let (setup, side, seen, large) = (self.setup, self.side, self.seen, self.large);
+        let woken = self.step.woken;
         for life in self.lives.iter_mut() {
             let token = life.token;
             let Some(state) = pool.state_of(token) else {
@@ -104,6 +105,9 @@ impl Ledger {
                     self.counts.edge(Some(life.state), Some(state));
                 }
                 (life.state, life.since) = (state, seen);
+            } else if state == State::Granted && woken {
+                // Perhaps granted anew, to another waiter.
+                life.since = seen;
             }
             counts[state as usize] += 1;
             let ready =
@@ -152,9 +156,9 @@ impl Ledger {
     }
 
     /// 6: an idle machine has no deadline, and a timeout leaves none over.
-    pub(super) fn check_deadlines(&self, call: &Call, stats: &Stats, pool: &impl Pool) -> Verdict {
+    pub(super) fn check_deadlines(&self, call: &Call, pool: &impl Pool) -> Verdict {
         let due = pool.poll_timeout();
-        let all_leased = stats.leased == self.lives.len();
+        let all_leased = self.lives.count(Place::Leased) == self.lives.len();
         let shuts_down = self.shutdown.flatten().is_some();
         let waits = self.side == Side::Client || self.setup.max_lifetime.is_some() || shuts_down;
         ensure!(

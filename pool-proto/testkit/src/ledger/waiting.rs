@@ -102,10 +102,7 @@ impl Waiting {
     ///
     /// A waiter whose grant was lost (`grant_lost`) may have been granted another connection in the
     /// same call, and is woken for that again.
-    ///
-    /// The order is not `strict` where waiters by the id of a control connection are refused by a
-    /// close: of these alone, one may have returned to the front.
-    pub(super) fn woken(&mut self, waiter: WaiterId, grant_lost: bool, strict: bool) -> Verdict {
+    pub(super) fn woken(&mut self, waiter: WaiterId, grant_lost: bool) -> Verdict {
         let at = self.queue.iter().position(|(queued, ..)| *queued == waiter);
         let Some(at) = at else {
             let replaced = grant_lost && self.called.iter().any(|(called, _)| *called == waiter);
@@ -115,8 +112,7 @@ impl Waiting {
         };
         let (_, want, rank) = self.queue.remove(at);
         let passed = self.queue.iter().any(|(_, other, before)| *other == want && *before < rank);
-        let lax = !strict && want == Want::Id(ConnId::ZERO);
-        ensure!(lax || !passed, "5: waiters are served in order", "{waiter:?} for {want:?}");
+        ensure!(!passed, "5: waiters are served in order", "{waiter:?} for {want:?}");
         self.called.push((waiter, want));
         Ok(())
     }

@@ -246,7 +246,8 @@ impl Naive {
             Claimed | Finished => Some(self.setup.claim_timeout),
             Resting => Some(self.setup.reuse_delay),
             Checking => Some(self.setup.drain_timeout),
-            // Granted, leased.
+            Granted => Some(Setup::GRANT_TIMEOUT),
+            // Leased.
             _ => None,
         }
     }

@@ -195,6 +195,31 @@ fn a_shutdown_and_its_deadline_count() {
     assert_alike(&pool(Some(Some(200)), 0).0, &pool(Some(Some(500)), 300).0);
 }
 
+#[test]
+fn the_age_of_a_grant_counts_and_whether_it_has_lapsed() {
+    let pool = |waits: u64, collects: bool| {
+        let mut pool = joined(&[]);
+        let waiter = pool.queue();
+        let peer = pool.join("10.0.0.1");
+        pool.pass(ms(waits));
+        pool.readable(peer.token);
+        if collects {
+            pool.checked(CheckResult::Closed);
+            assert_eq!(pool.collect(waiter), pool_proto::Collected::Waiting);
+        }
+        pool
+    };
+    assert_apart(&pool(0, false), &pool(9_000, false));
+    assert_apart(&pool(9_000, false), &pool(10_000, false));
+    let lapsed = || {
+        let mut pool = pool(10_000, false);
+        pool.checked(CheckResult::Closed);
+        pool
+    };
+    assert_alike(&lapsed(), &lapsed());
+    assert_apart(&lapsed(), &pool(10_000, true));
+}
+
 // --- one connection -----------------------------------------------------------------------------
 
 #[test]

@@ -6,7 +6,7 @@ use pool_proto::{
     HandshakeFailure, Instant, PutError, Refusal, Stock, Token, WaitOutcome, WaitReason, WaiterId,
 };
 
-use super::waiters::{WaiterState, Want};
+use super::waiters::{Waiter, WaiterState, Want};
 use super::{Choices, Naive};
 use crate::call::{Answer, Call, Did};
 
@@ -241,6 +241,12 @@ impl Naive {
                 self.close_one(token, reason);
             }
         }
+        while let Some(token) = self.overdue(Granted) {
+            if let Some(waiter) = self.get(token).waiter.take() {
+                self.waiter_mut(waiter).standing = WaiterState::Lapsed;
+            }
+            self.offer(token, true);
+        }
         while let Some(token) = self.overdue(Resting) {
             self.check(token, CheckKind::Drain);
         }
@@ -308,11 +314,7 @@ impl Naive {
     }
 
     fn acquire_by_id(&mut self, id: ConnId) -> Acquired<u32> {
-        if self.closed {
-            return self.refused(Refusal::PoolClosed);
-        }
-        let known = self.with_id(id);
-        if let Some(token) = known
+        if let Some(token) = self.with_id(id)
             && matches!(self.state(token), Some(Idle | Claimed | Finished))
         {
             let Some(reason) = self.expiry(token) else {
@@ -322,31 +324,39 @@ impl Naive {
             self.settle();
             return self.refused(Refusal::Gone { id, reason });
         }
-        // Whoever has it, or is about to, has not been told its id: two have taken it.
-        let taken = known.and_then(|token| self.find(token)).is_some_and(|c| match c.state {
-            Leased => c.acquired,
-            Granted => c.waiter.and_then(|waiter| self.want(waiter)) == Some(Want::Any),
-            _ => false,
-        });
-        if taken && self.peer_claims() {
-            return self.refused(Refusal::AcquiredHere { id });
-        }
-        if known.is_none() {
-            if let Some((_, reason)) = self.ended.iter().rev().find(|(ended, _)| *ended == id) {
-                return self.refused(Refusal::Gone { id, reason: *reason });
-            }
-            if !self.ids_received() {
-                return self.refused(Refusal::UnknownId { id });
-            }
-        }
-        // Of those that are left, only one that is looked into may still come.
-        if self.shutting_down && !known.is_some_and(|token| self.is_inspected(token)) {
-            return self.refused(Refusal::ShuttingDown);
+        if let Some(refusal) = self.refusal_by_id(id) {
+            return self.refused(refusal);
         }
         match self.queue(Want::Id(id), false) {
             Ok(waiter) => Acquired::Queued(waiter),
             Err(refusal) => Acquired::Refused(refusal),
         }
+    }
+
+    /// Why the connection with this id, which is not ready, cannot be waited for.
+    fn refusal_by_id(&self, id: ConnId) -> Option<Refusal> {
+        if self.closed {
+            return self.ending();
+        }
+        let Some(token) = self.with_id(id) else {
+            let ended = self.ended.iter().rev().find(|(ended, _)| *ended == id);
+            return match ended {
+                Some((_, reason)) => Some(Refusal::Gone { id, reason: *reason }),
+                None if !self.ids_received() => Some(Refusal::UnknownId { id }),
+                None => self.ending(),
+            };
+        };
+        // Whoever has it, or is about to, has not been told its id: two have taken it.
+        let taken = self.find(token).is_some_and(|c| match c.state {
+            Leased => c.acquired,
+            Granted => c.waiter.and_then(|waiter| self.want(waiter)) == Some(Want::Any),
+            _ => false,
+        });
+        if taken && self.peer_claims() {
+            return Some(Refusal::AcquiredHere { id });
+        }
+        // In a shutdown, only one that is looked into may still come.
+        self.ending().filter(|_| !self.is_inspected(token))
     }
 
     fn wait_ready(&mut self, ready: u32) -> Stock {
@@ -378,6 +388,10 @@ impl Naive {
             let token = match found.standing {
                 WaiterState::Waiting => return Collected::Waiting,
                 WaiterState::Granted(token) => token,
+                WaiterState::Lapsed => match self.ask_again(&found) {
+                    Some(token) => token,
+                    None => continue,
+                },
                 WaiterState::Stocked => {
                     self.remove(waiter);
                     return Collected::Stocked;
@@ -404,6 +418,36 @@ impl Naive {
         }
     }
 
+    /// What a waiter takes that comes too late for its connection. Without anything, it is first in its
+    /// queue, or hears why not.
+    fn ask_again(&mut self, late: &Waiter) -> Option<Token> {
+        let known = match late.want {
+            Want::Id(id) => self.with_id(id),
+            _ => self.next_idle(),
+        };
+        let ready =
+            known.filter(|token| matches!(self.state(*token), Some(Idle | Claimed | Finished)));
+        if ready.is_some() {
+            return ready;
+        }
+        let refusal = match late.want {
+            Want::Id(id) => self.refusal_by_id(id),
+            _ => self.ending(),
+        };
+        let standing = match refusal {
+            Some(refusal) => {
+                self.totals.refused += 1;
+                WaiterState::Refused(refusal)
+            }
+            None => WaiterState::Waiting,
+        };
+        let place = self.place(true);
+        let waiter = self.waiter_mut(late.id);
+        (waiter.standing, waiter.place) = (standing, place);
+        self.settle();
+        None
+    }
+
     fn cancel(&mut self, waiter: WaiterId) -> WaitOutcome {
         let reason = self.why(waiter);
         let Some(found) = self.waiter(waiter).cloned() else {
@@ -418,6 +462,10 @@ impl Naive {
             WaiterState::Granted(token) => {
                 self.totals.cancelled += 1;
                 self.offer(token, true);
+                WaitOutcome::Granted
+            }
+            WaiterState::Lapsed => {
+                self.totals.cancelled += 1;
                 WaitOutcome::Granted
             }
             WaiterState::Stocked => WaitOutcome::Granted,

@@ -29,6 +29,7 @@ impl Naive {
                     WaiterState::Stocked => (2, 0),
                     WaiterState::Refused(Refusal::Gone { reason, .. }) => (3, reason as i64),
                     WaiterState::Refused(_) => (4, 0),
+                    WaiterState::Lapsed => (5, 0),
                 };
                 let want = match waiter.want {
                     Want::Any => 0,
@@ -86,6 +87,7 @@ impl Naive {
                 WaiterState::Waiting => 0.hash(hasher),
                 WaiterState::Granted(token) => (1, naming.connection(token)).hash(hasher),
                 WaiterState::Stocked => 2.hash(hasher),
+                WaiterState::Lapsed => 4.hash(hasher),
                 WaiterState::Refused(Refusal::Gone { id, reason }) => {
                     (3, naming.id(id), reason).hash(hasher);
                 }

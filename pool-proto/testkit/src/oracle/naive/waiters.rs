@@ -15,6 +15,8 @@ pub enum Want {
 pub enum WaiterState {
     Waiting,
     Granted(Token),
+    /// Its connection was taken back.
+    Lapsed,
     Stocked,
     Refused(Refusal),
 }
@@ -38,7 +40,7 @@ impl Naive {
         self.waiters.iter().find(|other| other.id == waiter)
     }
 
-    fn waiter_mut(&mut self, waiter: WaiterId) -> &mut Waiter {
+    pub fn waiter_mut(&mut self, waiter: WaiterId) -> &mut Waiter {
         self.waiters.iter_mut().find(|other| other.id == waiter).unwrap()
     }
 
@@ -72,7 +74,7 @@ impl Naive {
         by_id.or_else(|| if claimed { None } else { self.first_waiting(Want::Any) })
     }
 
-    const fn place(&mut self, front: bool) -> i64 {
+    pub const fn place(&mut self, front: bool) -> i64 {
         if front {
             self.front -= 1;
             self.front
