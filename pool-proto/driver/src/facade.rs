@@ -131,7 +131,9 @@ macro_rules! pool_types {
 macro_rules! __awaited_calls {
     ($Pool:ident, $Stream:ty) => {
         /// Calls that wait. Their futures are cancel safe: dropping one cancels the wait, and a
-        /// connection already granted to it goes to the next waiter or back to the pool.
+        /// connection already granted to it goes to the next waiter or back to the pool. So does one that
+        /// a future has been woken for and is not polled to take, after 10 seconds; polled later, the
+        /// future takes another one, or waits at the front of its queue.
         impl $Pool {
             /// Acquires any idle connection, or waits up to `timeout` for one. Waiters are served
             /// first come, first served.

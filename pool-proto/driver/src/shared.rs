@@ -361,7 +361,7 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
         let mut state = self.lock();
         state.take_commands(commands);
         state.shutdown_seen = state.machine.is_shutting_down();
-        state.armed = state.machine.poll_timeout();
+        state.arm(now);
         Turn { due: state.armed, is_full: state.has_more() }
     }
 

@@ -148,7 +148,8 @@ impl<C: PoolConnection, R: Role> Drop for Wait<C, R> {
 /// Acquires a connection; made by [`SharedMachine::acquire`] and [`SharedMachine::acquire_by_id`].
 ///
 /// The caller queues at the first poll. Cancel safe: dropping the future cancels the wait, and a
-/// connection already granted to it goes to the next waiter or back to the pool.
+/// connection already granted to it goes to the next waiter or back to the pool. So does one that it is
+/// not polled to take, after 10 seconds: polled later, it asks again, at the front of its queue.
 ///
 /// Each connection is checked before it is handed out. To an acquire of any connection, one that the
 /// peer has closed, or begun to use, is replaced by another, and the caller keeps its turn. An acquire by

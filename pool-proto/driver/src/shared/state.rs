@@ -208,6 +208,16 @@ impl<C, R: Role> State<C, R> {
         self.peers.remove(token);
     }
 
+    /// Chooses the deadline that the driver sleeps towards: the machine's next one, or the former one if
+    /// that is nearer and was met in time.
+    ///
+    /// Most deadlines of grants are met at once. If the driver then slept longer, each grant would wake
+    /// it; so it wakes once in the time that a grant may take.
+    pub(super) fn arm(&mut self, now: Instant) {
+        let former = self.armed.filter(|former| *former > now);
+        self.armed = self.machine.poll_timeout().into_iter().chain(former).min();
+    }
+
     pub(super) fn has_work(&self) -> bool {
         self.has_commands() || self.is_due_earlier()
     }

@@ -58,6 +58,31 @@ fn without_ids_a_connection_that_the_peer_has_closed_is_replaced_and_ends() {
     assert_eq!(rig.book.reason(closed.number), Some(CloseReason::PeerClosed));
 }
 
+/// A task whose executor is stuck, or whose future is kept and not polled.
+#[test]
+fn a_connection_that_its_task_does_not_take_goes_to_the_next_one() {
+    let (mut rig, conns) = filled(Plan::ONE);
+    let leased = rig.any().take();
+    let (late, next) = (rig.any(), rig.any());
+    late.queue();
+    next.queue();
+    leased.put(&rig.shared).unwrap();
+    assert_eq!((late.wakes(), next.wakes()), (1, 0));
+    rig.wait_until_due();
+    while next.wakes() == 0 {
+        rig.wait_until_due();
+    }
+    let leased = next.take();
+    assert_eq!(leased.id(), conns[0].id);
+    // It comes at last: first in its queue, and woken again.
+    let younger = rig.any();
+    younger.queue();
+    late.queue();
+    leased.put(&rig.shared).unwrap();
+    assert_eq!((late.wakes(), younger.wakes()), (2, 0));
+    drop(late.take());
+}
+
 #[test]
 fn a_connection_with_early_data_is_replaced_and_kept_for_its_id() {
     let (rig, conns) = filled(Plan::of(2));

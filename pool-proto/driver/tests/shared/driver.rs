@@ -259,15 +259,36 @@ fn serving_a_waiter_does_not_wake_the_driver() {
 }
 
 #[test]
+fn grants_wake_the_driver_once_in_the_time_of_a_grant() {
+    let (mut rig, _) = filled(Plan::ONE);
+    // After the deadlines of the dial.
+    rig.pass(secs(60));
+    let mut wakes = 0;
+    for _ in 0..100 {
+        let leased = rig.any().take();
+        let task = rig.any();
+        task.queue();
+        let driver = asleep(&mut rig);
+        leased.put(&rig.shared).unwrap();
+        wakes += driver.wakes();
+        drop(task.take());
+        rig.connect();
+    }
+    assert_eq!(wakes, 1);
+}
+
+#[test]
 fn an_earlier_deadline_wakes_the_driver() {
     let (mut rig, _) = filled(Plan { reuse_delay: ms(50), ..Plan::of(2) });
     let (first, second) = (rig.any().take(), rig.any().take());
+    // The driver keeps the deadlines of dials that were met.
+    rig.pass(secs(60));
     let driver = asleep(&mut rig);
     assert_eq!(rig.due, Some(Instant::EPOCH + secs(3600)), "the end of the lifetimes");
     first.put(&rig.shared).unwrap();
     assert_eq!(driver.wakes(), 1, "the reuse delay ends earlier");
     rig.turn();
-    assert_eq!(rig.due, Some(Instant::EPOCH + ms(50)));
+    assert_eq!(rig.due, Some(Instant::EPOCH + secs(60) + ms(50)));
     assert!(poll_work(&rig, &driver).is_pending());
     second.put(&rig.shared).unwrap();
     assert_eq!(driver.wakes(), 1, "the same deadline is not an earlier one");
