@@ -57,7 +57,9 @@ macro_rules! __pool_type {
                 self.0.clean()
             }
 
-            /// Ends all connections, leases included, and starts afresh; returns their number.
+            /// Ends all connections, leases included, and starts afresh; returns their number. To leave
+            /// those in use alone, as `Flush` of the Go package does, call [`clean`](Self::clean).
+            ///
             /// Waiters go on waiting. Once this has returned, reads and writes of a stream that was
             /// leased before fail with [`Revoked`](crate::Revoked), on any thread; data that TLS holds
             /// is not sent. Pending reads and writes end at once, or, of more than 32 streams, when the
