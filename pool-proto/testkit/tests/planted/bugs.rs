@@ -117,6 +117,14 @@ pub(crate) const BUGS: &[Bug] = &[
          }\n",
     ),
     bug(
+        "a grant that nobody collects stays",
+        "violation of 6: poll_timeout is the earliest deadline",
+        "machine.rs",
+        "            State::Granted => GRANT_TIMEOUT,",
+        "            State::Granted if planted!() => Period::NEVER,\n            \
+         State::Granted => GRANT_TIMEOUT,",
+    ),
+    bug(
         "a shutdown forgets its deadline",
         "violation of 6: the deadline of a shutdown is known",
         "machine.rs",
@@ -214,7 +222,8 @@ pub(crate) const BUGS: &[Bug] = &[
         "violation of 5: nothing expired is leased",
         "slots.rs",
         "if slot.established.after(lifetime) <= now {",
-        "if slot.established.after(lifetime) <= now && !planted!() {",
+        "if slot.established.after(lifetime) <= now\n            \
+         && !(planted!() && slot.state == State::Idle)\n        {",
     ),
     bug(
         "a clock that goes back is followed",
