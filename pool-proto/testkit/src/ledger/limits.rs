@@ -139,6 +139,7 @@ impl Ledger {
                 life.state,
                 State::Accepted
                     | State::Handshaking
+                    | State::Granted
                     | State::Leased
                     | State::Finished
                     | State::Claimed

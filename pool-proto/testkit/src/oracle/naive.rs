@@ -490,10 +490,7 @@ impl Naive {
     /// After every call: serve or refuse those whose case has changed, and fill the pool.
     fn settle(&mut self) {
         if self.is_ending() {
-            if self.connections.is_empty() {
-                self.end_pool(CloseReason::ShutDown);
-            }
-            return;
+            return self.settle_the_end();
         }
         while self.first_waiting(Want::Any).is_some()
             && let Some(token) = self.next_idle()

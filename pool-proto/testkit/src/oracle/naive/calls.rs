@@ -6,7 +6,7 @@ use pool_proto::{
     HandshakeFailure, Instant, PutError, Refusal, Stock, Token, WaitOutcome, WaitReason, WaiterId,
 };
 
-use super::waiters::{Waiter, WaiterState, Want};
+use super::waiters::{WaiterState, Want};
 use super::{Choices, Naive};
 use crate::call::{Answer, Call, Did};
 
@@ -333,32 +333,6 @@ impl Naive {
         }
     }
 
-    /// Why the connection with this id, which is not ready, cannot be waited for.
-    fn refusal_by_id(&self, id: ConnId) -> Option<Refusal> {
-        if self.closed {
-            return self.ending();
-        }
-        let Some(token) = self.with_id(id) else {
-            let ended = self.ended.iter().rev().find(|(ended, _)| *ended == id);
-            return match ended {
-                Some((_, reason)) => Some(Refusal::Gone { id, reason: *reason }),
-                None if !self.ids_received() => Some(Refusal::UnknownId { id }),
-                None => self.ending(),
-            };
-        };
-        // Whoever has it, or is about to, has not been told its id: two have taken it.
-        let taken = self.find(token).is_some_and(|c| match c.state {
-            Leased => c.acquired,
-            Granted => c.waiter.and_then(|waiter| self.want(waiter)) == Some(Want::Any),
-            _ => false,
-        });
-        if taken && self.peer_claims() {
-            return Some(Refusal::AcquiredHere { id });
-        }
-        // In a shutdown, only one that is looked into may still come.
-        self.ending().filter(|_| !self.is_inspected(token))
-    }
-
     fn wait_ready(&mut self, ready: u32) -> Stock {
         let refusal = if let Some(refusal) = self.ending() {
             Some(refusal)
@@ -416,36 +390,6 @@ impl Naive {
             self.settle();
             return Collected::Ready(lease);
         }
-    }
-
-    /// What a waiter takes that comes too late for its connection. Without anything, it is first in its
-    /// queue, or hears why not.
-    fn ask_again(&mut self, late: &Waiter) -> Option<Token> {
-        let known = match late.want {
-            Want::Id(id) => self.with_id(id),
-            _ => self.next_idle(),
-        };
-        let ready =
-            known.filter(|token| matches!(self.state(*token), Some(Idle | Claimed | Finished)));
-        if ready.is_some() {
-            return ready;
-        }
-        let refusal = match late.want {
-            Want::Id(id) => self.refusal_by_id(id),
-            _ => self.ending(),
-        };
-        let standing = match refusal {
-            Some(refusal) => {
-                self.totals.refused += 1;
-                WaiterState::Refused(refusal)
-            }
-            None => WaiterState::Waiting,
-        };
-        let place = self.place(true);
-        let waiter = self.waiter_mut(late.id);
-        (waiter.standing, waiter.place) = (standing, place);
-        self.settle();
-        None
     }
 
     fn cancel(&mut self, waiter: WaiterId) -> WaitOutcome {

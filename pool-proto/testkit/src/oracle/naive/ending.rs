@@ -29,6 +29,13 @@ impl Naive {
         self.close_everything(reason);
     }
 
+    /// With its last connection, a shutdown is over.
+    pub(super) fn settle_the_end(&mut self) {
+        if self.connections.is_empty() {
+            self.end_pool(CloseReason::ShutDown);
+        }
+    }
+
     /// Ends what nobody uses, and lets the rest run out, until the deadline.
     pub(super) fn graceful_shutdown(&mut self, deadline: Option<Instant>) -> Answer {
         if self.closed {
