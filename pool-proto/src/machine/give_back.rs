@@ -194,9 +194,9 @@ impl<C, R: Role> Machine<C, R> {
     /// - *Waiters* are refused ([`Refusal::ShuttingDown`]), and so are later acquires.
     /// - *Leased* and *granted* connections are in use. One that is put back is closed; a grant that is
     ///   cancelled, too.
-    /// - *Claimed* and *finished* connections are in use at the peer, and the id of one may be on its way
-    ///   here. An acquire by its id takes it, until the claim timeout. So one that is being inspected
-    ///   stays until the result is there.
+    /// - *Claimed* connections, and *finished* ones with data, are in use at the peer, and the id of one may
+    ///   be on its way here. An acquire by its id takes it, until the claim timeout. So one that is being
+    ///   inspected stays until the result is there.
     /// - All others end now: idle ones, those on their way back into the pool, dials and handshakes.
     ///
     /// A second call may bring the deadline nearer; a later deadline changes nothing.
@@ -240,9 +240,12 @@ impl<C, R: Role> Machine<C, R> {
             while let Some(index) = at {
                 at = self.slots.next(index);
                 let in_use = match state {
-                    State::Granted | State::Leased | State::Finished => true,
-                    // The control connection is claimed from the start, and nobody need use it.
-                    State::Claimed => self.slots.get(index).is_some_and(|s| s.claimed.is_some()),
+                    State::Granted | State::Leased => true,
+                    // The control connection is claimed from the start, and nobody need use it; a connection
+                    // that has ended without data has nothing to deliver.
+                    State::Claimed | State::Finished => {
+                        self.slots.get(index).is_some_and(|s| s.claimed.is_some())
+                    }
                     State::Checking => self.is_inspected(index),
                     _ => false,
                 };

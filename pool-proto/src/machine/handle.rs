@@ -172,7 +172,8 @@ impl<C, R: Role> Machine<C, R> {
         if result == CheckResult::Closed {
             R::ended_by_peer(self, index);
         }
-        let claims = self.peer_claims && result != CheckResult::Quiet;
+        let data = matches!(result, CheckResult::Data | CheckResult::Finished);
+        let claims = self.peer_claims && data;
         let Some(slot) = self.slots.get_mut(index) else {
             return;
         };
@@ -181,8 +182,7 @@ impl<C, R: Role> Machine<C, R> {
             slot.claimed.get_or_insert(now);
         }
         slot.finished = matches!(result, CheckResult::Finished | CheckResult::Closed);
-        // An end alone may be an acquire, or the peer's way to give the connection up.
-        if claims && is_news && result != CheckResult::Closed {
+        if claims && is_news {
             self.acquired_by_peer(index);
         }
     }

@@ -103,7 +103,8 @@ impl<C, R: Role> Machine<C, R> {
         let Some(slot) = self.slots.get_mut(index) else {
             return;
         };
-        let (claimed, finished) = (slot.claimed.is_some() || control, slot.finished);
+        let finished = slot.finished;
+        let claimed = slot.claimed.is_some() || finished || control;
         let readable = slot.readable && !finished;
         let unwanted = if finished { CloseReason::PeerClosed } else { CloseReason::Unclaimed };
         slot.waiter = NO_WAITER;

@@ -349,7 +349,8 @@ impl Hooks for Dialing {
         let (epoch, now) = (slot.origin, client.now);
         // A peer that has just taken one more may close an older one in its place.
         let since = slot.established.max(client.role.raised_at);
-        if !slot.used && slot.claimed.is_none() && now.since(since) < PROBATION {
+        let unused = !slot.used && slot.claimed.is_none() && !slot.finished;
+        if unused && now.since(since) < PROBATION {
             client.turned_away(index, epoch, true, now);
             if let Some(slot) = client.slots.get_mut(index) {
                 slot.doubted = true;

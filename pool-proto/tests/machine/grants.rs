@@ -65,7 +65,7 @@ fn a_dead_connection_is_noticed_though_its_grant_is_not_collected() {
     pool.readable(peer.token);
     pool.pass(ms(GRANT));
     pool.checked(CheckResult::Closed);
-    assert_eq!(pool.live(), []);
+    assert_eq!((pool.stats().idle, pool.stats().finished), (0, 1));
 }
 
 #[test]
@@ -85,11 +85,15 @@ fn a_late_waiter_by_id_takes_its_connection_waits_for_it_or_hears_of_its_end() {
     pool.readable(peer.token);
     pool.checked(CheckResult::Data);
     assert_eq!(pool.collect_lease(late).token, peer.token);
-    let (mut pool, _, late) = by_id();
-    let lease = pool.take();
+    let (mut pool, peer, late) = by_id();
+    let lease = pool.take_by_id(peer.id);
     assert_eq!(pool.collect(late), Collected::Waiting);
     pool.put_drained(lease, CheckResult::Quiet).unwrap();
     assert_eq!(pool.did(), [Action::Wake { waiter: late }]);
+    let (mut pool, peer, late) = by_id();
+    let _ = pool.take();
+    let refusal = Refusal::AcquiredHere { id: peer.id };
+    assert_eq!(pool.collect(late), Collected::Refused(refusal));
     let (mut pool, peer, late) = by_id();
     pool.closed(peer.token);
     let (id, reason) = (peer.id, CloseReason::PeerClosed);

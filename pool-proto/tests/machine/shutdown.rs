@@ -60,7 +60,7 @@ fn a_pool_without_leases_is_closed_at_once() {
 #[test]
 fn waiters_and_callers_are_refused_with_a_reason_of_its_own() {
     let mut pool = filled(1, |config| config.max_connections(1));
-    let lease = pool.take();
+    let lease = pool.take_by_id(id(1));
     let any = pool.queue();
     let by_id = [pool.queue_by_id(lease.id), pool.queue_by_id(id(99))];
     let Stock::Queued(stock) = pool.wait_ready(1) else { panic!() };

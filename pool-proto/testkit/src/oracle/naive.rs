@@ -353,11 +353,11 @@ impl Naive {
         let (id, claimed, stirred) = (connection.id, connection.claimed, connection.stirred);
         let finished = connection.finished;
         let given_up = claimed.is_some_and(|since| since + self.setup.claim_timeout <= self.now);
-        if let Some(waiter) = self.first_for(id, claimed.is_some()) {
+        if let Some(waiter) = self.first_for(id, claimed.is_some() || finished) {
             self.enter(token, Granted);
             self.get(token).waiter = Some(waiter);
             self.answer(waiter, WaiterState::Granted(token));
-        } else if self.shutting_down && claimed.is_none() && !stirred {
+        } else if self.shutting_down && claimed.is_none() && (finished || !stirred) {
             self.close_one(token, CloseReason::ShutDown);
         } else if given_up {
             let ended = if finished { CloseReason::PeerClosed } else { CloseReason::Unclaimed };

@@ -324,8 +324,15 @@ impl World {
         let theirs = self.endpoint(endpoint_of(transport_of(at), other)).token;
         let state = theirs.and_then(|token| self.end(other).state(token));
         // Not if it rests there or is drained, after an earlier use: that may be its end.
-        let ready =
-            matches!(state, Some(PoolState::Handshaking | PoolState::Admitted | PoolState::Idle));
+        let ready = matches!(
+            state,
+            Some(
+                PoolState::Handshaking
+                    | PoolState::Admitted
+                    | PoolState::Idle
+                    | PoolState::Reserved
+            )
+        );
         let way = self.options.delay + self.options.jitter;
         let patient = self.end(other).setup().claim_timeout > way * 4;
         self.conversations[conversation as usize].sound = ready && patient && !self.faulty;
@@ -337,9 +344,11 @@ impl World {
     fn refused(&mut self, part: u32, refusal: Refusal) -> Verdict {
         let Part { side, kind, conversation, .. } = self.parts[part as usize];
         let lost = matches!(refusal, Refusal::Gone { reason: CloseReason::PeerClosed, .. });
-        let sound = self.conversations[conversation as usize].sound;
+        // (Who waits for stock has no conversation.)
+        let sound =
+            matches!(kind, Kind::Witness(_)) && self.conversations[conversation as usize].sound;
         ensure!(
-            !(lost && sound && matches!(kind, Kind::Witness(_))),
+            !(lost && sound),
             "4: a connection that the other end has closed is kept for its id",
             "{side:?} refuses {kind:?}: {refusal:?}"
         );

@@ -214,7 +214,8 @@ impl Naive {
                 self.consequences(&before, CloseReason::PeerClosed);
             }
         }
-        let (now, claimed) = (self.now, result != CheckResult::Quiet && self.peer_claims());
+        let data = matches!(result, CheckResult::Data | CheckResult::Finished);
+        let (now, claimed) = (self.now, data && self.peer_claims());
         let connection = self.get(token);
         if claimed {
             connection.claimed = connection.claimed.or(Some(now));

@@ -86,5 +86,6 @@ fn is_inspected(connection: &Connection) -> bool {
 
 /// Whether somebody uses it, here or at the peer.
 fn is_in_use(connection: &Connection) -> bool {
-    is_inspected(connection) || matches!(connection.state, Granted | Leased | Claimed | Finished)
+    let delivers = matches!(connection.state, Claimed | Finished) && connection.claimed.is_some();
+    is_inspected(connection) || delivers || matches!(connection.state, Granted | Leased)
 }

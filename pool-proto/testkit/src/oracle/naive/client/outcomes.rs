@@ -63,7 +63,7 @@ impl Naive {
         let raised_at = self.dialer().map_or(Instant::EPOCH, |dialer| dialer.raised_at);
         let settled = |at| now.since(at) >= SETTLING && now.since(raised_at) >= SETTLING;
         let young = connection.established.is_none_or(|at| !settled(at));
-        let unused = !connection.used && connection.claimed.is_none();
+        let unused = !connection.used && connection.claimed.is_none() && !connection.finished;
         let early = reason == CloseReason::PeerClosed && young && unused;
         if early && self.dials() && self.find(connection.token).is_some() {
             self.get(connection.token).doubted = true;
