@@ -75,7 +75,7 @@ fn the_debug_text_shows_id_and_token() {
 #[test]
 fn a_leased_connection_is_not_handed_out_again() {
     let (rig, conns) = filled(Plan::ONE);
-    let leased = rig.any().take();
+    let leased = rig.by_id(conns[0].id).take();
     let (any, by_id) = (rig.any(), rig.by_id(conns[0].id));
     any.queue();
     by_id.queue();

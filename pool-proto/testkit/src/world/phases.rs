@@ -386,7 +386,12 @@ impl World {
         let until = self.now + nanos(bound);
         let full =
             move |world: &Self| world.ends[Side::Client as usize].ledger.stats().idle >= least;
-        let filled = self.run(until, full)?;
+        let mut filled = self.run(until, full)?;
+        if !filled {
+            // A success that was under way may have been revoked since, which lengthens the wait.
+            let until = self.now + nanos(self.bound(false));
+            filled = self.run(until, full)?;
+        }
         let stats = self.brief();
         self.tally.filled += u64::from(filled);
         ensure!(filled, "7: the stock fills up", "not {least} within {bound:?}: {stats:?}");

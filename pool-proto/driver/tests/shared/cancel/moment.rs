@@ -273,8 +273,7 @@ impl Moment {
                 scene.arrive();
             }
             Self::GrantedByAPut => {
-                scene.arrive();
-                let holder = scene.rig.any().take();
+                let holder = scene.hold();
                 scene.queue();
                 scene.last_step();
                 holder.put(&scene.rig.shared).unwrap();

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use pool_driver::shared::{AcquireError, Leased, ReadinessWaker};
-use pool_proto::{CheckResult, CloseReason, ConnId, HandshakeFailure};
+use pool_proto::{CheckResult, CloseReason, ConnId, HandshakeFailure, Refusal};
 
 use super::expected::{Aftermath, Outcome, When, expected};
 use super::{Cell, DropMode};
@@ -231,7 +231,14 @@ impl<R: Side> Scene<R> {
 
     fn expected(&self) -> Option<(When, Outcome)> {
         let id = self.conn.map_or(self.id, |conn| conn.id);
-        self.cell.rival.map(|rival| expected(self.left(), rival, id))
+        let rival = self.cell.rival?;
+        // The rival has been told an id that this end has acquired itself, or is about to.
+        let taken = self.cell.kind == Kind::Any
+            && matches!(self.left(), Aftermath::Freed | Aftermath::Leased | Aftermath::EndsNow(_));
+        if taken && rival.kind == Kind::ById && !rival.early {
+            return Some((When::AtOnce, Outcome::Refused(Refusal::AcquiredHere { id })));
+        }
+        Some(expected(self.left(), rival, id))
     }
 
     /// Checks that the rival was woken once if its time is one of these, and not at all otherwise.
@@ -265,6 +272,13 @@ impl<R: Side> Scene<R> {
                 self.arrive_anew();
             }
         }
+    }
+
+    /// The connection arrives, and somebody takes it by its id.
+    pub(super) fn hold(&mut self) -> Leased<Fake> {
+        self.arrive();
+        let id = self.conn.map_or(self.id, |conn| conn.id);
+        self.rig.by_id(id).take()
     }
 
     fn arrive_anew(&mut self) {
