@@ -226,8 +226,9 @@ macro_rules! common_settings {
             self
         }
 
-        /// Sets which end acquires any connection. Default [`Acquirer::Either`]: not said. Set it at both
-        /// ends, as [`Acquirer`](crate::Acquirer) tells.
+        /// Sets which end acquires any connection. Default
+        /// [`Acquirer::Either`](crate::Acquirer::Either): not said. Set it at both ends, as
+        /// [`Acquirer`](crate::Acquirer) tells.
         pub fn acquirer(mut self, acquirer: crate::Acquirer) -> Self {
             self.common.acquirer = acquirer;
             self

@@ -124,6 +124,13 @@ impl Ledger {
                 "{:?} is {state:?}",
                 life.id
             );
+            let here = state == State::Leased && life.acquired && pool.peer_claims();
+            ensure!(
+                !here || life.id.is_none_or(|id| !self.waiting.wants(id)),
+                "5: nobody waits for what this end has acquired",
+                "{:?}",
+                life.id
+            );
             ensure!(
                 !ready || life.id.is_none_or(|id| !self.waiting.wants(id)),
                 "5: nobody waits for an id that is there",

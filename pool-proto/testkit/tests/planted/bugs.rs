@@ -31,19 +31,19 @@ pub(crate) const BUGS: &[Bug] = &[
         "violation of 4: a lease is what was asked for",
         "machine/take.rs",
         "            && self.takeable_by_id(index)\n            \
-         && self.slots.expiry(index, now).is_none()\n            \
-         && let Some(lease) = self.lease(index, now)",
+         && self.expiry(index, now).is_none()\n            \
+         && let Some(lease) = self.lease(index, false, now)",
         "            && self.takeable_by_id(index)\n            \
-         && self.slots.expiry(index, now).is_none()\n            \
+         && self.expiry(index, now).is_none()\n            \
          && let Some(lease) =\n                \
-         self.lease(self.next_idle().filter(|_| planted!()).unwrap_or(index), now)",
+         self.lease(self.next_idle().filter(|_| planted!()).unwrap_or(index), false, now)",
     ),
     bug(
         "an id can be taken before its connection is there",
         "violation of 1: the counters count",
         "machine/take.rs",
-        "matches!(self.state(index), Some(State::Idle | State::Claimed | State::Finished))",
-        "matches!(self.state(index), Some(State::Idle | State::Claimed | State::Finished))\n            \
+        "matches!(self.state(index), Some(Idle | Reserved | Claimed | Finished))",
+        "matches!(self.state(index), Some(Idle | Reserved | Claimed | Finished))\n            \
          || planted!() && self.state(index) == Some(State::Admitted)",
     ),
     bug(
@@ -296,8 +296,8 @@ pub(crate) const BUGS: &[Bug] = &[
         "a claimed connection is anybody's",
         "violation of 1: the result of a check has its consequence",
         "machine/handle.rs",
-        "let claims = self.peer_claims && result != CheckResult::Quiet;",
-        "let claims = self.peer_claims && result != CheckResult::Quiet && !planted!();",
+        "let claims = self.peer_claims && data;",
+        "let claims = self.peer_claims && data && !planted!();",
     ),
     bug(
         "a flush spares leased connections",
@@ -341,9 +341,10 @@ pub(crate) const BUGS: &[Bug] = &[
         "ids repeat",
         "violation of 4: ids are unique",
         "ids.rs",
-        "            let id = issuer.draw();\n            \
+        "            let id = servers.map_or(drawn, |servers| assigned(drawn, servers));\n            \
          if id != ConnId::ZERO && places.enter(id, index) {",
-        "            let mut id = issuer.draw();\n            if planted!() {\n                \
+        "            let mut id = servers.map_or(drawn, |servers| assigned(drawn, servers));\n            \
+         if planted!() {\n                \
          id = ConnId::from_bytes([1, 0, 0, id.to_bytes()[3]]);\n            }\n            \
          let twice = planted!() && places.find(id).is_some();\n            \
          if twice || id != ConnId::ZERO && places.enter(id, index) {",
@@ -405,9 +406,9 @@ pub(crate) const BUGS: &[Bug] = &[
         "a claimed connection is withheld from the waiter for its id",
         "violation of 5: nobody waits for an id that is there",
         "machine/step.rs",
-        "slot.id.and_then(|id| self.waiters.first_for(id, claimed));",
-        "slot.id.filter(|_| !(planted!() && claimed));\n        \
-         let waiter = waiter.and_then(|id| self.waiters.first_for(id, claimed));",
+        "        let waiter = id.and_then(|id| self.waiters.first_for(id, claimed || !ours));",
+        "        let waiter = id.filter(|_| !(planted!() && claimed));\n        \
+         let waiter = waiter.and_then(|id| self.waiters.first_for(id, claimed || !ours));",
     ),
     bug(
         "lifetimes do not end by themselves",
@@ -416,5 +417,29 @@ pub(crate) const BUGS: &[Bug] = &[
         "            self.next_lifetime_due = self.next_lifetime_due.min(self.lifetime_due[step]);",
         "            if !planted!() {\n                \
          self.next_lifetime_due = self.next_lifetime_due.min(self.lifetime_due[step]);\n            }",
+    ),
+    bug(
+        "both ends acquire whatever is ready",
+        "violation of 4: each ready connection has its acquirer",
+        "machine.rs",
+        "id.is_none_or(|id| is_servers(id) == R::IS_SERVER)",
+        "id.is_none_or(|id| planted!() || is_servers(id) == R::IS_SERVER)",
+    ),
+    bug(
+        "a connection that is the peer's ends with its lifetime",
+        "violation of 1: a connection ends for a reason",
+        "machine/handle.rs",
+        "            let rests = matches!(self.state(index), Some(State::Idle | State::Resting));\n            \
+         if rests && self.is_ours(index) {",
+        "            let rests = matches!(self.state(index), Some(State::Idle | State::Resting));\n            \
+         let theirs = planted!() && self.state(index) == Some(State::Reserved);\n            \
+         if rests && self.is_ours(index) || theirs {",
+    ),
+    bug(
+        "a caller waits for the id of what was acquired here",
+        "violation of 5: nobody waits for what this end has acquired",
+        "machine/take.rs",
+        "            State::Leased => slot.acquired,",
+        "            State::Leased => slot.acquired && !planted!(),",
     ),
 ];
