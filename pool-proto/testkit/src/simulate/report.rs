@@ -94,7 +94,7 @@ pub(crate) fn rarer_than(times: u64, tally: &Tally) -> Vec<String> {
     }
     for (name, side, from, to) in edges() {
         let count = tally.sides[side as usize].edge_count(from, to);
-        let times = if is_rare(from, to) { times / 50 } else { times };
+        let times = times / rarity(from, to);
         if count < times {
             rare.push(format!("edge {name} of the {side:?}: {count} times"));
         }
@@ -127,11 +127,16 @@ fn covered_edges() -> impl Iterator<Item = Edge> {
     visible_edges().filter(move |edge| !never.contains(edge))
 }
 
-/// Whether an edge takes a coincidence: a caller gives up, or a check comes too late, at the moment in
-/// which the peer's data arrives.
-const fn is_rare(from: Option<State>, to: Option<State>) -> bool {
-    use State::{Claimed, Finished, Granted, Leased};
-    matches!((from, to), (Some(Granted | Leased), Some(Claimed | Finished)))
+/// How many times rarer an edge is than others, as it takes a coincidence: a caller gives up, or a check
+/// comes too late, at the moment in which the peer's data arrives; or a caller gives up who was told of
+/// what the peer has acquired before it was established here.
+const fn rarity(from: Option<State>, to: Option<State>) -> u64 {
+    use State::{Claimed, Finished, Granted, Leased, Reserved};
+    match (from, to) {
+        (Some(Granted | Leased), Some(Claimed | Finished)) => 50,
+        (Some(Granted), Some(Reserved)) => 1000,
+        _ => 1,
+    }
 }
 
 fn edges() -> impl Iterator<Item = (String, Side, Option<State>, Option<State>)> {
