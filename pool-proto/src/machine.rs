@@ -173,6 +173,14 @@ impl<C, R: Role> Machine<C, R> {
         self.state(self.slots.slab.resolve(token.0)?)
     }
 
+    /// Returns whether the end of a connection, which the peer has closed young and unused, was taken for
+    /// a rejection by a full peer. Client only.
+    #[must_use]
+    pub fn is_doubted(&self, token: Token) -> bool {
+        let slot = self.slots.slab.resolve(token.0).and_then(|index| self.slots.get(index));
+        slot.is_some_and(|slot| slot.doubted)
+    }
+
     /// Returns the peer that has connected and sent nothing for the longest time, and the time of its
     /// arrival. Server only; `None` if nothing of the kind is there.
     #[must_use]

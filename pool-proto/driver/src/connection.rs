@@ -23,6 +23,7 @@ pub(crate) mod socket;
 mod stream;
 mod write_failure;
 
+use core::net::SocketAddr;
 use core::task::{Context, Poll, Waker};
 use std::boxed::Box;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
@@ -388,6 +389,10 @@ impl<S: Socket> PoolConnection for Box<Connection<S>> {
         // In TLS 1.3 a server checks the client's certificate after the client's handshake is over.
         let failure = Failure::Tls(self.failure.take_if(|failure| is_rejection(failure))?);
         Some(format!("{}: {failure}", self.socket.socket().peer_addr()))
+    }
+
+    fn peer_addr(&self) -> Option<SocketAddr> {
+        Some(self.socket.socket().peer_addr())
     }
 
     fn revoker(&self) -> Weak<dyn Revoke> {

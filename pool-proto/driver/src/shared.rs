@@ -34,6 +34,7 @@ mod readiness;
 mod state;
 
 use core::fmt;
+use core::net::SocketAddr;
 use core::task::{Context, Poll, Waker};
 use std::boxed::Box;
 use std::string::String;
@@ -72,6 +73,11 @@ pub trait PoolConnection: Send + 'static {
     /// Returns why the peer has rejected the handshake after this end's part of it was over, if that
     /// made the last check [`CheckResult::Closed`]. The text names the peer.
     fn late_rejection(&mut self) -> Option<String> {
+        None
+    }
+
+    /// Returns the address of the peer, for the texts of failures.
+    fn peer_addr(&self) -> Option<SocketAddr> {
         None
     }
 
@@ -235,9 +241,13 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
                 tracing::debug!(?token, %rejection, "the peer rejected the handshake");
                 self.note_failure(&rejection);
             }
+            let peer = connection.peer_addr().filter(|_| result == CheckResult::Closed);
             // The check took no time: reading the clock again would cost more than it tells.
             self.with(now, |state, now| {
                 state.machine.handle_event(now, Event::Checked { token, connection, result });
+                if let Some(peer) = peer {
+                    state.note_rejection(token, peer);
+                }
             });
         });
     }
@@ -319,6 +329,17 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
             Some(result) => machine.put_drained(now, token, connection, result),
             None => machine.put(now, token, connection),
         })
+    }
+
+    /// Gives a lease back unused, because of the result of its check.
+    fn reject(&self, token: Token, connection: C, result: CheckResult) {
+        let peer = connection.peer_addr().filter(|_| result == CheckResult::Closed);
+        self.with(self.clock.coarse(), |state, now| {
+            state.machine.reject(now, token, connection, result);
+            if let Some(peer) = peer {
+                state.note_rejection(token, peer);
+            }
+        });
     }
 
     /// Returns a snapshot of the pool's states and counters.

@@ -32,7 +32,12 @@ use crate::id::ConnId;
 /// last acquires. An end that holds more than its part gives one connection up for every second one
 /// that its peer acquires ([`CloseReason::Yielded`](crate::CloseReason::Yielded)); the client dials
 /// another one in its place. So if only one end acquires, nearly all of the stock is soon its own, and
-/// one connection stays with the other end.
+/// one connection stays with the other end. An end to which all of the stock belongs gives one up, after
+/// a second or two.
+///
+/// Callers of a client whose ready connections are all the server's wait for the next ones. These are
+/// dialled even beyond the capacity, so leave room in
+/// [`max_connections`](crate::ClientConfigBuilder::max_connections) and in the capacity of the server.
 ///
 /// # Who closes a connection
 ///

@@ -227,7 +227,7 @@ impl<C: PoolConnection, R: Role> Acquire<C, R> {
             return Ok(leased);
         }
         let connection = leased.into_connection();
-        shared.run(|machine, now| machine.reject(now, token, connection, result));
+        shared.reject(token, connection, result);
         Err(self.wanted.map(|id| Refusal::Gone { id, reason: CloseReason::PeerClosed }.into()))
     }
 }

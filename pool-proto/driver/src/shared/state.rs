@@ -1,6 +1,7 @@
 //! The state under the mutex of a [`SharedMachine`](super::SharedMachine), and the work that is left
 //! for after unlocking.
 
+use core::net::SocketAddr;
 use core::task::Waker;
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -123,6 +124,17 @@ impl<C, R: Role> State<C, R> {
             self.peers.get(token).filter(|_| counts)?.silent()
         };
         self.last_failure.clone().or_else(silent)
+    }
+
+    /// Keeps the end of a connection as the last failure, if the peer seems to be full and no other
+    /// connection is idle.
+    pub(super) fn note_rejection(&mut self, token: Token, peer: SocketAddr) {
+        if self.machine.is_doubted(token) && self.machine.idle() == 0 {
+            let text = format!(
+                "{peer}: the connection ended soon after it was established, unused; the peer may be full"
+            );
+            self.last_failure = Some(text.into());
+        }
     }
 
     /// Returns whether the last call has left no work, as most calls do.

@@ -133,6 +133,24 @@ fn a_peer_that_closes_at_once_is_named_and_its_connection_is_for_its_id() {
     }
 }
 
+#[test]
+fn a_peer_that_closes_soon_after_is_named() {
+    let acquires = |pool: &mut Pool<Dialing>| {
+        assert!(take(pool.shared().acquire()).is_pending());
+    };
+    for report in [Pool::<Dialing>::turn, acquires] {
+        let mut pool = Pool::<Dialing>::new(false);
+        let (near, mut peer) = pool.connect();
+        pool.turn();
+        assert_eq!(pool.shared().last_failure(), None);
+        peer.close();
+        near.wake();
+        report(&mut pool);
+        let failure = pool.shared().last_failure().unwrap();
+        assert!(failure.contains("soon after it was established"), "{failure}");
+    }
+}
+
 // --- the end ------------------------------------------------------------------------------------
 
 #[test]
