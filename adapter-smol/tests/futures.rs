@@ -78,8 +78,8 @@ fn a_cancelled_read_leaves_the_connection_watched() {
                     drop(ours);
                 }
                 // The pool notices the close without an acquire.
-                let gone = |closed: &u64| *closed == round + 1;
-                eventually(|| client.stats().totals.peer_closed, gone).await;
+                let gone = |finished: &u32| *finished == round + 1;
+                eventually(|| client.stats().finished, gone).await;
             }
         }
     });

@@ -34,7 +34,7 @@ async fn a_flood_of_session_tickets_does_not_block_the_runtime() {
         || {
             longest = longest.max(last.elapsed());
             last = Instant::now();
-            pool.stats().totals.peer_closed
+            pool.stats().finished
         },
         |closed| *closed == 1,
     )

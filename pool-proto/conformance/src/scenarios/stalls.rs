@@ -140,7 +140,7 @@ fn a_peer_that_dies_with_data_under_way_is_noticed(ends: &Ends) {
         send(&mut kept, b"request");
         let held =
             spawn(move || (kept.read(&mut [0]).map_err(|error| error.kind()), died.elapsed()));
-        let stats = eventually(|| client.stats(), |stats| stats.totals.peer_closed == 1);
+        let stats = eventually(|| client.stats(), |stats| stats.finished == 1);
         let pooled = died.elapsed();
         assert_eq!(stats.idle, 0);
         let held = held.soon();

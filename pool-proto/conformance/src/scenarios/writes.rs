@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use super::topic;
 use crate::child::in_own_process;
@@ -56,7 +57,9 @@ fn the_end_of_a_tls_pool_whose_peer_is_gone_raises_no_signal(ends: &Ends) {
     let name = "writes::the_end_of_a_tls_pool_whose_peer_is_gone_raises_no_signal";
     where_sigpipe_ends_the_process(ends, name, || {
         let (fake, peers) = FakeServer::by_hand();
-        let client = ends.dial(TlsMode::SelfSigned, single(), fake.address);
+        // Until then, a connection that has ended is kept for an acquire by its id.
+        let config = single().claim_timeout(Duration::from_millis(1));
+        let client = ends.dial(TlsMode::SelfSigned, config, fake.address);
         let next = |number: usize| -> TcpStream {
             let mut tls = tls_accept(peers.recv_timeout(SOON).unwrap()).unwrap();
             send(&mut tls, hex_id(number).as_bytes());
