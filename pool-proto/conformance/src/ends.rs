@@ -253,3 +253,15 @@ pub(super) fn both_ends(
     let theirs = client.take_id(ours.id());
     (ours, theirs)
 }
+
+/// Takes both ends of one connection by its id, as if somebody else had acquired it.
+#[track_caller]
+pub(super) fn both_ends_by_id(
+    server: &Arc<dyn Pool>,
+    client: &Arc<dyn Pool>,
+) -> (Box<dyn Stream>, Box<dyn Stream>) {
+    let stream = server.take();
+    let id = stream.id();
+    server.put(stream).unwrap();
+    (server.take_id(id), client.take_id(id))
+}

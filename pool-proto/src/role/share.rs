@@ -50,20 +50,25 @@ impl Share {
         self.missing -= 1;
     }
 
-    /// Whether the next connection is to be this end's. An end without any goes first, and of two, the
-    /// one that has acquired less.
+    /// Whether the next connection is to be this end's, of whose callers `waiting` wait.
     ///
-    /// A connection that takes the place of none that is missed here was dialled because the peer's
-    /// users have acquired one, of which no word has come yet, or lack one. It is the peer's if the peer
-    /// has less, whatever the proportion.
-    pub(crate) fn next_is_ours(&mut self, stock: Parts) -> bool {
+    /// An end without any goes first. A connection that takes the place of none that is missed here was
+    /// dialled because the peer's users have acquired one, of which no word has come yet, or lack one. It
+    /// is the peer's if the peer has no more, whatever the proportion of the acquires.
+    ///
+    /// Where callers of this end wait, those of the peer may wait, too. Then it is the peer's unless the
+    /// peer was given as many already: an end that is served less acquires less, and the proportion alone
+    /// would give it less. But if the peer leaves some of its own `unused`, it lacks none.
+    pub(crate) fn next_is_ours(&mut self, stock: Parts, waiting: u32, unused: bool) -> bool {
         let replaces = self.missing > 0;
         self.missing = self.missing.saturating_sub(replaces.into());
-        match (stock.ours, stock.theirs) {
+        let given = self.acquired.theirs.saturating_add(stock.theirs);
+        match (stock.ours.saturating_sub(waiting), stock.theirs) {
             (0, 0) => self.acquired.ours <= self.acquired.theirs,
-            (0, _) => true,
             (_, 0) => false,
-            (ours, theirs) if !replaces && theirs < ours => false,
+            (0, _) if waiting > 0 => unused || given > self.acquired.ours,
+            (0, _) => true,
+            (ours, theirs) if !replaces && theirs <= ours => false,
             _ => self.burden(stock).ours <= self.burden(stock).theirs,
         }
     }
@@ -117,7 +122,7 @@ mod tests {
         fn fill(&mut self) {
             while self.servers + self.clients < self.all {
                 let stock = Parts { ours: self.servers, theirs: self.clients };
-                let part = match self.server.next_is_ours(stock) {
+                let part = match self.server.next_is_ours(stock, 0, true) {
                     true => &mut self.servers,
                     false => &mut self.clients,
                 };
@@ -156,7 +161,7 @@ mod tests {
     fn the_stock_is_halved_at_first() {
         for all in [2, 3, 8, 65] {
             let pair = Pair::new(all);
-            assert_eq!((pair.servers, pair.clients), (all.div_ceil(2), all / 2));
+            assert_eq!((pair.servers, pair.clients), (all / 2, all.div_ceil(2)));
         }
     }
 

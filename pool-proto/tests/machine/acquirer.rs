@@ -124,17 +124,46 @@ fn each_peer_of_a_server_has_its_own_part() {
 }
 
 #[test]
-fn a_server_whose_callers_wait_gets_every_connection_once_the_peer_has_one() {
+fn a_server_whose_callers_wait_gets_what_replaces_its_own_if_the_peer_lacks_none() {
     let mut pool = server(Acquirer::Both, |config| config);
     for _ in 0..2 {
         pool.join("10.0.0.1");
     }
+    // The peer has left one unused.
+    pool.pass(ms(1000));
     let first = pool.take();
     let waiters = [pool.queue(), pool.queue()];
     for waiter in waiters {
         let next = pool.join("10.0.0.1");
         assert_eq!(pool.collect_lease(waiter).token, next.token);
     }
+    drop(first);
+}
+
+#[test]
+fn where_both_wait_they_are_given_connections_in_turn() {
+    let mut pool = server(Acquirer::Both, |config| config);
+    for _ in 0..2 {
+        pool.join("10.0.0.1");
+    }
+    let first = pool.take();
+    let waiters = [(); 4].map(|()| pool.queue());
+    let mut own = 0;
+    for _ in 0..8 {
+        let peer = pool.join("10.0.0.1");
+        match pool.machine.state_of(peer.token) {
+            // Its users take it at once.
+            Some(State::Reserved) => {
+                pool.readable(peer.token);
+                pool.checked(CheckResult::Data);
+            }
+            _ => {
+                let _ = pool.collect_lease(waiters[own]);
+                own += 1;
+            }
+        }
+    }
+    assert_eq!(own, 4);
     drop(first);
 }
 

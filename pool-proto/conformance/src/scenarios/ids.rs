@@ -8,12 +8,12 @@ use std::thread;
 use std::time::Duration;
 
 use super::{fails, topic};
-use crate::ends::{both_ends, client_config, each, server_config};
+use crate::ends::{both_ends_by_id, client_config, each, server_config};
 use crate::peers::{FakeServer, connect, read_id, until_end};
 use crate::prelude::*;
 use pool_driver::shared::AcquireError;
 use pool_driver::tls::TlsMode;
-use pool_proto::{IdExchange, IdFormat, WaitReason};
+use pool_proto::{IdExchange, IdFormat, Refusal, WaitReason};
 
 topic! {
     parallel a_malformed_id_makes_no_connection,
@@ -21,7 +21,7 @@ topic! {
     parallel a_trickling_id_does_not_extend_the_deadline,
     parallel the_id_of_a_live_connection_is_refused,
     parallel a_client_waits_for_an_unknown_id,
-    parallel an_acquire_waits_for_a_leased_id,
+    parallel an_acquire_waits_for_an_id_that_was_acquired_by_it,
     parallel ids_come_from_the_randomness_of_the_system,
 }
 
@@ -89,7 +89,8 @@ fn the_id_of_a_live_connection_is_refused(ends: &Ends) {
     let stream = client.acquire(Duration::ZERO).unwrap();
     assert_eq!(stream.id().to_string(), "0a1b2c3d");
     let again = client.acquire_by_id(stream.id(), Duration::ZERO).unwrap_err();
-    assert!(matches!(again, AcquireError::Timeout { why: WaitReason::IdLeased, .. }), "{again}");
+    let taken = Refusal::AcquiredHere { id: stream.id() };
+    assert_eq!(again, AcquireError::Refused(taken));
     assert!(fake.accepted() < 60, "{} dials", fake.accepted());
 }
 
@@ -102,9 +103,9 @@ fn a_client_waits_for_an_unknown_id(ends: &Ends) {
     assert_eq!(error, AcquireError::Timeout { why, last_failure: None });
 }
 
-fn an_acquire_waits_for_a_leased_id(ends: &Ends) {
+fn an_acquire_waits_for_an_id_that_was_acquired_by_it(ends: &Ends) {
     let (server, client) = ends.hex_pair(TlsMode::None);
-    let (ours, theirs) = both_ends(&server, &client);
+    let (ours, theirs) = both_ends_by_id(&server, &client);
     for (pool, id) in [(&server, theirs.id()), (&client, ours.id())] {
         let error = pool.acquire_by_id(id, Duration::from_millis(20)).unwrap_err();
         let why = WaitReason::IdLeased;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::topic;
-use crate::ends::{both_ends, client_config, server_config};
+use crate::ends::{both_ends, both_ends_by_id, client_config, server_config};
 use crate::peers::FakeServer;
 use crate::prelude::*;
 use crate::wait::spawn;
@@ -64,7 +64,7 @@ fn the_id_of_a_connection_that_has_ended_is_refused_at_once(ends: &Ends) {
 
 fn a_waiter_by_id_is_refused_when_the_connection_ends(ends: &Ends) {
     let (server, client) = ends.hex_pair(TlsMode::None);
-    let (ours, theirs) = both_ends(&server, &client);
+    let (ours, theirs) = both_ends_by_id(&server, &client);
     let id = ours.id();
     for (pool, leased) in [(server, ours), (client, theirs)] {
         let waiter = pool.clone_handle();

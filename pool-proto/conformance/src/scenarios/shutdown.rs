@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::topic;
 use crate::ends::{
-    both_ends, client_config, listener, server_config, server_tls, single, unused_address,
+    both_ends, both_ends_by_id, client_config, listener, server_config, server_tls, single,
+    unused_address,
 };
 use crate::facade::{Listen, ServerSetup};
 use crate::prelude::*;
@@ -124,7 +125,7 @@ fn idle_connections_end_in_good_order_and_the_peer_notices(ends: &Ends) {
 fn waiters_and_callers_are_refused_at_once(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config());
     let client = ends.dial(TlsMode::None, single(), server.address());
-    let (ours, _theirs) = both_ends(&server, &client);
+    let (ours, _theirs) = both_ends_by_id(&server, &client);
     client.close();
     let id = ours.id();
     let waiters = [0, 1, 2].map(|kind| {

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::topic;
-use crate::ends::{both_ends, client_config, each, server_config, single};
+use crate::ends::{both_ends, both_ends_by_id, client_config, each, server_config, single};
 use crate::peers::{FakeServer, connect, hex_id};
 use crate::prelude::*;
 use crate::wait::{send, spawn};
@@ -60,7 +60,7 @@ fn a_waiter_by_id_is_woken_when_its_connection_arrives(ends: &Ends) {
 /// each timeout has ten tries.
 fn deadlines_are_kept(ends: &Ends) {
     let (server, client) = ends.hex_pair(TlsMode::None);
-    let (ours, _theirs) = both_ends(&server, &client);
+    let (ours, _theirs) = both_ends_by_id(&server, &client);
     let without_peers = ends.serve(TlsMode::None, server_config());
     type Wait<'a> = &'a dyn Fn(Duration) -> Result<(), AcquireError>;
     let waits: [(&str, Wait<'_>); 4] = [

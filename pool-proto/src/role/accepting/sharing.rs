@@ -2,7 +2,6 @@
 
 use core::time::Duration;
 
-use super::super::share::Parts;
 use super::super::sources::{Peer, Want};
 use super::Server;
 use crate::config::Acquirer;
@@ -14,13 +13,19 @@ use crate::time::Instant;
 /// time that it allows for that.
 const OLD: Duration = Duration::from_secs(2);
 
+/// A peer that leaves a connection of its own unused for so long has no callers that wait: they would take
+/// it, and the word of that would arrive within a round trip. Shorter than the time after which a client
+/// of which all is its own gives one up, so that the next one is not given to it again.
+const UNUSED: Duration = Duration::from_millis(500);
+
 impl<C> Server<C> {
-    /// Whether the next connection of a peer is to be this end's, where both acquire. Callers that wait
-    /// have used up as much of the stock.
+    /// Whether the next connection of a peer is to be this end's, where both acquire.
     pub(super) fn next_is_ours(&mut self, source: u32) -> bool {
+        let waiting = self.waiters.any();
+        let oldest = self.slots.front(State::Reserved).and_then(|index| self.slots.get(index));
+        let unused = oldest.is_some_and(|oldest| oldest.since + UNUSED <= self.now);
         let Some(source) = self.role.sources.slab.get_mut(source) else { return true };
-        let ours = source.stock.ours.saturating_sub(self.waiters.any());
-        source.share.next_is_ours(Parts { ours, ..source.stock })
+        source.share.next_is_ours(source.stock, waiting, unused)
     }
 
     /// A connection comes into the stock that two ends share, or leaves it.
@@ -70,7 +75,7 @@ impl<C> Server<C> {
         let sources = &self.role.sources;
         let number = sources.number(peer).filter(|_| self.acquirer == Acquirer::Both)?;
         let stock = sources.slab.get(number)?.stock;
-        if stock.theirs > 0 || stock.ours < 2 {
+        if stock.theirs > 0 {
             return None;
         }
         let idle = |index: &u32| self.state(*index) == Some(State::Idle);

@@ -60,9 +60,12 @@ impl<C> Client<C> {
     pub(super) fn yields_at(&self) -> Instant {
         let (ours, all) = (self.slots.len(State::Idle), self.idle());
         let alone = self.acquirer == Acquirer::Both && ours == all && ours >= 2;
-        let is_full = self.in_flight() == 0 && self.supply() >= self.aim();
-        if alone && is_full && self.role.retry_at.is_none() {
-            self.role.yielded_at + YIELDING
+        let role = &self.role;
+        let room = role.ceiling.unwrap_or(u32::MAX).min(self.aim());
+        let is_full = self.in_flight() == 0 && self.supply() >= room;
+        // Not while nothing can be dialled in its place.
+        if alone && is_full && !(role.is_down() && role.retry_at.is_some()) {
+            role.yielded_at + YIELDING
         } else {
             Instant::NEVER
         }
