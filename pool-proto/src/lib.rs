@@ -196,7 +196,7 @@
 //! | `machine.rs` | the machine; `machine/`: events and deadlines, acquiring, giving back, idle timeouts, and the steps of all of them |
 //! | `role.rs` | the difference between the roles; `role/`: dialing (with tuner and backoff), accepting (admission and eviction), sources, the share of two ends that both acquire |
 //! | `event.rs`, `answer.rs`, `error.rs`, `stats.rs` | inputs and outputs |
-//! | `config.rs` | the settings; `config/`: the builders of each role, and which end acquires |
+//! | `config.rs` | the settings; `config/`: the builders of each role, bounds, and which end acquires |
 //! | `slots.rs`, `waiters.rs`, `ids.rs`, `slab.rs` | the data structures |
 //! | `entropy.rs`, `keyed.rs` | the secret of a machine, and the keys that are derived from it |
 //! | `tuner.rs`, `backoff.rs` | the pacing of dials, as pure values |
@@ -238,8 +238,8 @@ pub use answer::{Acquired, Collected, Lease, Stock, WaitOutcome, WaitReason};
 pub use backoff::Backoff;
 pub use bytes;
 pub use config::{
-    Acquirer, ClientConfig, ClientConfigBuilder, MAX_CONNECTIONS, MAX_HANDSHAKES, ServerConfig,
-    ServerConfigBuilder, TakeOrder,
+    Acquirer, Bounds, ClientConfig, ClientConfigBuilder, MAX_CONNECTIONS, MAX_HANDSHAKES,
+    ServerConfig, ServerConfigBuilder, TakeOrder,
 };
 pub use error::{ConfigError, PutError, Refusal, Rejected};
 pub use event::{

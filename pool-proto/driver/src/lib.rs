@@ -75,7 +75,7 @@ pub use rustls;
 /// The types that users of a pool write every day; each adapter re-exports them at its root.
 pub mod exports {
     pub use pool_proto::{
-        Accepting, Acquirer, AllowList, AllowListError, ClientConfig, ClientConfigBuilder,
+        Accepting, Acquirer, AllowList, AllowListError, Bounds, ClientConfig, ClientConfigBuilder,
         CloseReason, ConfigError, ConnId, Dialing, IdExchange, IdFormat, ParseIdError, PutError,
         Refusal, ServerConfig, ServerConfigBuilder, Stats, TakeOrder, Totals, Tuning, WaitReason,
     };

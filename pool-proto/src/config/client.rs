@@ -1,10 +1,9 @@
 //! A client's settings.
 
-use core::ops::RangeInclusive;
 use core::time::Duration;
 
 use super::{Common, Draft, at_least_one, at_most, enough_for, positive, representable};
-use crate::config::{Acquirer, TakeOrder};
+use crate::config::{Acquirer, Bounds, TakeOrder};
 use crate::entropy::Entropy;
 use crate::error::ConfigError;
 use crate::id::IdExchange;
@@ -43,8 +42,8 @@ impl ClientConfig {
             common: Draft::default(),
             ids: IdExchange::default(),
             tuning: Tuning::default(),
-            capacity: 4..=64,
-            interval: Duration::from_millis(100)..=Duration::from_secs(1),
+            capacity: Bounds(4..=64),
+            interval: Bounds(Duration::from_millis(100)..=Duration::from_secs(1)),
             max_dials: 32,
             dial_timeout: Duration::from_secs(10),
             backoff: (Duration::from_millis(200), Duration::from_secs(5)),
@@ -87,8 +86,8 @@ pub struct ClientConfigBuilder {
     common: Draft,
     ids: IdExchange,
     tuning: Tuning,
-    capacity: RangeInclusive<u32>,
-    interval: RangeInclusive<Duration>,
+    capacity: Bounds<u32>,
+    interval: Bounds<Duration>,
     max_dials: u32,
     dial_timeout: Duration,
     backoff: (Duration, Duration),
@@ -97,16 +96,21 @@ pub struct ClientConfigBuilder {
 impl ClientConfigBuilder {
     common_settings!();
 
-    /// Sets the bounds of the capacity, the number of ready connections to aim at. Default 4..=64.
-    pub fn capacity(mut self, bounds: RangeInclusive<u32>) -> Self {
-        self.capacity = bounds;
+    /// Sets the bounds of the capacity, the number of ready connections to aim at: a range such as
+    /// `8..=64`, or one number that it keeps. Default 4..=64.
+    ///
+    /// A client dials, so it chooses how many connections to keep: the tuner moves the number within
+    /// the range, as [`tuning`](Self::tuning) says. A server chooses no number, and has
+    /// [a limit](crate::ServerConfigBuilder::capacity) instead.
+    pub fn capacity(mut self, bounds: impl Into<Bounds<u32>>) -> Self {
+        self.capacity = bounds.into();
         self
     }
 
-    /// Sets the bounds of the interval, the time between two rounds of the tuner. Default
-    /// 100 ms..=1 s.
-    pub fn interval(mut self, bounds: RangeInclusive<Duration>) -> Self {
-        self.interval = bounds;
+    /// Sets the bounds of the interval, the time between two rounds of the tuner: a range, or one time
+    /// that it keeps. Default 100 ms..=1 s.
+    pub fn interval(mut self, bounds: impl Into<Bounds<Duration>>) -> Self {
+        self.interval = bounds.into();
         self
     }
 
@@ -171,16 +175,17 @@ impl ClientConfigBuilder {
             (IdExchange::Wire(_), Acquirer::Either) => TakeOrder::OldestFirst,
             _ => TakeOrder::NewestFirst,
         })?;
-        let (low, high) = (*self.capacity.start(), *self.capacity.end());
+        let (Bounds(capacity), Bounds(interval)) = (self.capacity, self.interval);
+        let (low, high) = (*capacity.start(), *capacity.end());
         at_least_one("capacity", low)?;
         if low > high {
             return Err(ConfigError::Inverted { setting: "capacity" });
         }
         at_most("capacity", high, common.max_connections, "max_connections")?;
         enough_for(acquirer, high)?;
-        positive("interval", *self.interval.start())?;
-        representable("interval", *self.interval.end())?;
-        if self.interval.is_empty() {
+        positive("interval", *interval.start())?;
+        representable("interval", *interval.end())?;
+        if interval.is_empty() {
             return Err(ConfigError::Inverted { setting: "interval" });
         }
         positive("backoff", self.backoff.0)?;
@@ -191,7 +196,7 @@ impl ClientConfigBuilder {
         Ok(ClientConfig {
             common,
             ids: self.ids,
-            tuner: Tuner::new(self.tuning, self.capacity, self.interval),
+            tuner: Tuner::new(self.tuning, capacity, interval),
             max_dials: at_least_one("max_dials", self.max_dials)?,
             dial_timeout: positive("dial_timeout", self.dial_timeout)?,
             backoff: self.backoff,

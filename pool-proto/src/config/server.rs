@@ -76,6 +76,10 @@ impl ServerConfigBuilder {
     /// Sets the most connections that are ready; those in use do not count, nor do handshakes. Default
     /// 64.
     ///
+    /// A limit and not a range, as a server dials nothing and aims at no number: its stock is what its
+    /// clients dial, each within [its range](crate::ClientConfigBuilder::capacity). For none of them to
+    /// be turned away, the limit is at least the sum of the upper bounds of their ranges.
+    ///
     /// At the limit, [`admit`](crate::Server::admit) evicts a connection of another peer or replaces
     /// one of the same peer, or it rejects the peer. Claimed connections are limited to twice the
     /// capacity, or 64 if that is more.

@@ -67,6 +67,22 @@ fn inverted_bounds_are_refused() {
 }
 
 #[test]
+fn one_value_is_both_bounds() {
+    let fixed = ClientConfig::builder().capacity(16).interval(SECOND).build().unwrap();
+    let range =
+        ClientConfig::builder().capacity(16..=16).interval(SECOND..=SECOND).build().unwrap();
+    let [fixed, range] = [fixed, range].map(|config| format!("{config:?}"));
+    assert_eq!(fixed, range);
+    let most = 7_u32;
+    ClientConfig::builder().capacity(most).build().unwrap();
+    assert_eq!(client(|c| c.capacity(0)), "capacity is zero; it must be at least 1");
+    assert!(client(|c| c.interval(ZERO)).starts_with("interval is zero"));
+    assert!(client(|c| c.max_connections(8).capacity(9)).contains("capacity"));
+    // A server's is a limit, and spelled alike.
+    ServerConfig::builder().capacity(16).build().unwrap();
+}
+
+#[test]
 fn periods_beyond_64_bits_of_nanoseconds_are_refused() {
     const LONG: Duration = Duration::MAX;
     let long = |setting: &str| {
