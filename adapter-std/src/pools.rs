@@ -12,7 +12,7 @@ use pool_driver::shared::{Deadline, block_on};
 use pool_driver::{Dial, MonotonicClock, Runtime};
 
 use crate::runtime::Threads;
-use crate::{AcquireError, BuildError, ConnId, PooledStream};
+use crate::{AcquireError, Balanced, BuildError, ConnId, PooledStream};
 
 pool_driver::__client_types! {
     Threads, PooledStream,
@@ -181,10 +181,14 @@ pool_driver::__balancer_type! {
     /// # -> Result<(), Box<dyn std::error::Error>> {
     /// use std::time::Duration;
     ///
-    /// use adapter_std::Balancer;
+    /// use adapter_std::{Balanced, Balancer};
     ///
     /// let balancer = Balancer::new(a, [b]);
-    /// let (stream, pool) = balancer.acquire(Duration::from_secs(1))?;
+    /// // What belongs to a pool, such as its control channel, stands in the order of the pools.
+    /// let mut told = vec![Vec::new(); balancer.pools().len()];
+    ///
+    /// let Balanced { stream, pool, index } = balancer.acquire(Duration::from_secs(1))?;
+    /// told[index].push(stream.id());
     /// // … use the stream …
     /// pool.put(stream)?;
     /// # Ok(()) }
@@ -192,13 +196,17 @@ pool_driver::__balancer_type! {
 }
 
 impl<P: pool_driver::AnyPool<Runtime = Threads>> Balancer<P> {
-    /// Acquires an idle connection of any pool, or waits up to `timeout` at all of them. Returns the
-    /// stream and its pool, by which the other end must be told the id.
+    /// Acquires an idle connection of any pool, or waits up to `timeout` at all of them. The other end of
+    /// the pool that served must be told the id: [`Balanced`] has the pool, and its index for what the
+    /// caller keeps for each pool.
     ///
     /// # Errors
     ///
     /// When every pool refuses or the deadline passes: the error of the pool that refused last.
-    pub fn acquire(&self, timeout: Duration) -> Result<(PooledStream, &P), AcquireError> {
+    pub fn acquire(
+        &self,
+        timeout: Duration,
+    ) -> Result<Balanced<'_, PooledStream, P>, AcquireError> {
         self.0.found(within(timeout, self.0.acquire_any())?)
     }
 }

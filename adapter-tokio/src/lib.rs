@@ -158,10 +158,14 @@ pool_driver::pool_types! {
     /// # -> Result<(), Box<dyn std::error::Error>> {
     /// use std::time::Duration;
     ///
-    /// use adapter_tokio::Balancer;
+    /// use adapter_tokio::{Balanced, Balancer};
     ///
     /// let balancer = Balancer::new(a, [b]);
-    /// let (stream, pool) = balancer.acquire(Duration::from_secs(1)).await?;
+    /// // What belongs to a pool, such as its control channel, stands in the order of the pools.
+    /// let mut told = vec![Vec::new(); balancer.pools().len()];
+    ///
+    /// let Balanced { stream, pool, index } = balancer.acquire(Duration::from_secs(1)).await?;
+    /// told[index].push(stream.id());
     /// // … use the stream …
     /// pool.put(stream)?;
     /// # Ok(()) }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adapter_std::{
-    AcquireError, BuildError, ClientPool, ConnId, PooledStream, PutError, ServerPool, Stats,
-    TlsFacts,
+    AcquireError, Balanced, BuildError, ClientPool, ConnId, PooledStream, PutError, ServerPool,
+    Stats, TlsFacts,
 };
 use pool_conformance::{
     Adapter, Balancer, ClientSetup, Demand, Dial, Halves, Handle, Listen, Pool, ServerSetup, Stream,
@@ -84,7 +84,7 @@ impl<P: fmt::Debug> fmt::Debug for Shared<P> {
     }
 }
 
-struct Balanced<P>(adapter_std::Balancer<P>);
+struct Several<P>(adapter_std::Balancer<P>);
 
 fn boxed(stream: PooledStream) -> Box<dyn Stream> {
     Box::new(Leased(stream))
@@ -101,14 +101,15 @@ macro_rules! facade {
             });
             let first = pools.next()??;
             let others: Option<Vec<_>> = pools.collect();
-            Some(Box::new(Balanced(adapter_std::Balancer::new(first, others?))))
+            Some(Box::new(Several(adapter_std::Balancer::new(first, others?))))
         }
 
-        impl Balancer for Balanced<$Pool> {
+        impl Balancer for Several<$Pool> {
             fn acquire(&self, timeout: Duration) -> Result<(Box<dyn Stream>, usize), AcquireError> {
-                let (stream, pool) = self.0.acquire(timeout)?;
-                let number = self.0.pools().iter().position(|candidate| ptr::eq(candidate, pool));
-                Ok((boxed(stream), number.unwrap()))
+                let Balanced { stream, pool, index } = self.0.acquire(timeout)?;
+                let indexed = self.0.pools().get(index).unwrap();
+                assert!(ptr::eq(pool, indexed), "the index is of another pool");
+                Ok((boxed(stream), index))
             }
         }
 

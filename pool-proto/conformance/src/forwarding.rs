@@ -11,8 +11,8 @@ macro_rules! forwarding_test {
             use std::time::Duration;
 
             use $adapter::{
-                AcquireError, AnyPool as _, Balancer, ClientConfig, ClientPool, KeepAlive, Refusal,
-                ServerConfig, ServerPool,
+                AcquireError, AnyPool as _, Balanced, Balancer, ClientConfig, ClientPool,
+                KeepAlive, Refusal, ServerConfig, ServerPool,
             };
 
             const SOON: Duration = Duration::from_secs(5);
@@ -76,12 +76,14 @@ macro_rules! forwarding_test {
                 server.add_error();
                 assert_eq!((server.error_count(), client.error_count()), (1, 0));
 
-                let balancer = Balancer::new(client.clone(), []);
-                assert_eq!(balancer.pools().len(), 1);
-                let (leased, pool) = balancer.acquire(SOON).await.unwrap();
-                assert_eq!(pool.stats().leased, 1);
+                let closed = ClientPool::builder().connect("127.0.0.1:1").unwrap();
+                closed.close();
+                let balancer = Balancer::new(closed, [client.clone()]);
+                assert_eq!(balancer.pools().len(), 2);
+                let Balanced { stream, pool, index } = balancer.acquire(SOON).await.unwrap();
+                assert_eq!((index, pool.stats().leased), (1, 1));
                 assert!(pool.flush() >= 1);
-                drop(leased);
+                drop(stream);
                 let cleaned = client.clean();
                 assert_eq!(client.stats().totals.cleaned, u64::from(cleaned));
 

@@ -20,7 +20,7 @@ use pool_driver::BuildError;
 use pool_driver::KeepAlive;
 use pool_driver::shared::AcquireError;
 use pool_driver::tls::TlsFacts;
-use pool_driver::{self, Configured, PoolBuilder, Runtime};
+use pool_driver::{self, Balanced, Configured, PoolBuilder, Runtime};
 use pool_proto::{Accepting, ConnId, Dialing, PutError};
 
 /// The timeout of an acquire that is cancelled earlier.
@@ -237,9 +237,10 @@ struct Several<H: Harness, R: Configured>(pool_driver::Balancer<pool_driver::Poo
 
 impl<H: Harness, R: Configured> facade::Balancer for Several<H, R> {
     fn acquire(&self, timeout: Duration) -> Result<(Box<dyn Stream>, usize), AcquireError> {
-        let (stream, pool) = H::block_on(self.0.acquire(timeout))?;
-        let number = self.0.pools().iter().position(|candidate| ptr::eq(candidate, pool));
-        Ok((boxed::<H>(stream, pool.runtime()), number.unwrap()))
+        let Balanced { stream, pool, index } = H::block_on(self.0.acquire(timeout))?;
+        let indexed = self.0.pools().get(index).unwrap();
+        assert!(ptr::eq(pool, indexed), "the index is of another pool");
+        Ok((boxed::<H>(stream, pool.runtime()), index))
     }
 }
 

@@ -106,8 +106,9 @@ macro_rules! pool_types {
         $crate::__balancer_type! { $(#[$balancer])* }
 
         impl<P: $crate::AnyPool<Runtime = $Runtime>> Balancer<P> {
-            /// Acquires an idle connection of any pool, or waits up to `timeout` at all of them.
-            /// Returns the stream and its pool, by which the other end must be told the id.
+            /// Acquires an idle connection of any pool, or waits up to `timeout` at all of them. The
+            /// other end of the pool that served must be told the id: [`Balanced`](crate::Balanced)
+            /// has the pool, and its index for what the caller keeps for each pool.
             ///
             /// Cancel safe.
             ///
@@ -118,7 +119,7 @@ macro_rules! pool_types {
             pub async fn acquire(
                 &self,
                 timeout: std::time::Duration,
-            ) -> Result<($Stream, &P), $crate::shared::AcquireError> {
+            ) -> Result<$crate::Balanced<'_, $Stream, P>, $crate::shared::AcquireError> {
                 self.0.acquire(timeout).await
             }
         }

@@ -63,7 +63,7 @@ pub use clock::{Clock, MonotonicClock};
 pub use connection::keep_alive::KeepAlive;
 pub use error::BuildError;
 pub use pool::{
-    AcceptFailure, AcceptPacer, AnyPool, Balancer, Configured, Dial, Pool, PoolBuilder,
+    AcceptFailure, AcceptPacer, AnyPool, Balanced, Balancer, Configured, Dial, Pool, PoolBuilder,
     ShutdownGuard,
 };
 #[doc(hidden)]
@@ -89,5 +89,5 @@ pub mod exports {
         ClientTls, Fingerprint, Identity, PinMismatch, ServerTls, TlsError, TlsFacts, TlsMode,
         roots_from_pem,
     };
-    pub use crate::{AnyPool, BuildError, KeepAlive};
+    pub use crate::{AnyPool, Balanced, BuildError, KeepAlive};
 }

@@ -28,7 +28,7 @@ use std::sync::{Arc, Weak};
 use accept::ListeningSocket;
 pub use accept::{AcceptFailure, AcceptPacer};
 use async_channel::Receiver;
-pub use balancer::{AnyPool, Balancer};
+pub use balancer::{AnyPool, Balanced, Balancer};
 pub use builder::{Configured, PoolBuilder};
 pub use dial::Dial;
 pub(crate) use driver::PoolAttempt;

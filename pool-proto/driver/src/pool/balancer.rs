@@ -33,6 +33,21 @@ impl<N: Runtime, R: Configured> AnyPool for Pool<N, R> {
     }
 }
 
+/// A stream that a balancer has acquired, and its pool.
+#[derive(Debug)]
+#[must_use = "dropping the stream closes its connection"]
+pub struct Balanced<'a, S, P> {
+    /// The stream.
+    pub stream: S,
+    /// The pool of the stream. The stream is put back into it, and the id is told to its other end.
+    pub pool: &'a P,
+    /// The index of the pool among the balancer's `pools()`, for what a caller keeps for each pool, such
+    /// as a control channel.
+    pub index: usize,
+}
+
+type BalancedOf<'a, P> = Balanced<'a, <<P as AnyPool>::Runtime as Runtime>::Stream, P>;
+
 /// Spreads acquires over several pools.
 #[derive(Debug)]
 pub struct Balancer<P> {
@@ -58,7 +73,7 @@ impl<P: AnyPool> Balancer<P> {
         self.turns.acquire(self.pools.iter().map(|pool| pool.pool().shared()))
     }
 
-    /// Returns the stream of a finished acquire, and its pool.
+    /// Names the stream of a finished acquire, and its pool.
     ///
     /// # Errors
     ///
@@ -66,21 +81,17 @@ impl<P: AnyPool> Balancer<P> {
     pub fn found(
         &self,
         (index, leased): (usize, Leased<PoolConnectionOf<P::Runtime>>),
-    ) -> Result<(<P::Runtime as Runtime>::Stream, &P), AcquireError> {
+    ) -> Result<BalancedOf<'_, P>, AcquireError> {
         let pool = self.pools.get(index).ok_or(AcquireError::Refused(Refusal::PoolClosed))?;
-        Ok((leased.into(), pool))
+        Ok(Balanced { stream: leased.into(), pool, index })
     }
 
-    /// Acquires an idle connection of any pool, or waits up to `timeout` at all of them. Returns the
-    /// stream and its pool. Cancel safe.
+    /// Acquires an idle connection of any pool, or waits up to `timeout` at all of them. Cancel safe.
     ///
     /// # Errors
     ///
     /// When every pool refuses or the deadline passes: the error of the pool that refused last.
-    pub async fn acquire(
-        &self,
-        timeout: Duration,
-    ) -> Result<(<P::Runtime as Runtime>::Stream, &P), AcquireError> {
+    pub async fn acquire(&self, timeout: Duration) -> Result<BalancedOf<'_, P>, AcquireError> {
         self.found(within(timeout, self.sleep(timeout), self.acquire_any()).await?)
     }
 
