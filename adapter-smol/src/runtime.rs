@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use pool_driver::connection::{KernelSocket, listen_on_first};
+use pool_driver::connection::KernelSocket;
 use pool_driver::{BuildError, Direction, Runtime, ShutdownGuard, poll_until_done};
 use smol::channel::bounded;
 use smol::future::{Boxed, FutureExt as _, yield_now};
@@ -136,8 +136,12 @@ impl Runtime for Smol {
         TcpStream::connect(address).await
     }
 
-    async fn bind(_handle: &Spawner, name: &str) -> io::Result<TcpListener> {
-        listen_on_first(smol::net::resolve(name).await?)?.try_into()
+    async fn resolve_on(_handle: &Spawner, name: &str) -> io::Result<Vec<SocketAddr>> {
+        smol::net::resolve(name).await
+    }
+
+    fn register(_handle: &Spawner, listener: std::net::TcpListener) -> io::Result<TcpListener> {
+        listener.try_into()
     }
 
     fn kernel_listener(listener: &TcpListener) -> KernelSocket<'_> {

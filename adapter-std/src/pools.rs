@@ -147,8 +147,13 @@ where
 }
 
 impl ServerPoolBuilder {
-    /// Binds `address` ("host:port") and builds a pool on it. The port is free again once the pool has
-    /// closed, or shuts down.
+    /// Resolves `address` ("host:port"), binds the first of its addresses that can be bound, and builds a
+    /// pool on it. The port is free again once the pool has closed, or shuts down.
+    ///
+    /// Only the look-up of a name blocks, as long as the system takes for it: a listener needs its
+    /// address before there is a pool. (A client's pool looks its name up by itself, so
+    /// [`connect`](ClientPoolBuilder::connect) does not block.) For an address that needs no look-up,
+    /// [`bind_addr`](Self::bind_addr) does the same without blocking.
     ///
     /// # Errors
     ///

@@ -15,7 +15,7 @@ use async_channel::bounded;
 use async_executor::Executor;
 use async_io::{Async, Timer};
 use async_lock::Semaphore;
-use pool_driver::connection::{KernelSocket, listen_on_first};
+use pool_driver::connection::KernelSocket;
 use pool_driver::{BuildError, Direction, Runtime, ShutdownGuard, poll_until_done};
 
 use crate::stream::PooledStream;
@@ -149,8 +149,12 @@ impl Runtime for Threads {
         Async::<TcpStream>::connect(address).await
     }
 
-    async fn bind(_handle: &(), name: &str) -> io::Result<Self::Listener> {
-        Async::new_nonblocking(listen_on_first(name.to_socket_addrs()?)?)
+    async fn resolve_on(_handle: &(), name: &str) -> io::Result<Vec<SocketAddr>> {
+        Ok(name.to_socket_addrs()?.collect())
+    }
+
+    fn register(_handle: &(), listener: TcpListener) -> io::Result<Self::Listener> {
+        Async::new_nonblocking(listener)
     }
 
     fn kernel_listener(listener: &Self::Listener) -> KernelSocket<'_> {

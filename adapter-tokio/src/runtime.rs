@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use async_io::Timer;
-use pool_driver::connection::{KernelSocket, listen_on_first};
+use pool_driver::connection::KernelSocket;
 use pool_driver::{BuildError, Direction, Runtime, ShutdownGuard};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream, lookup_host};
@@ -110,10 +110,12 @@ impl Runtime for Tokio {
     }
 
     // On the pool's runtime, whichever runtime the caller is on.
-    async fn bind(handle: &Handle, name: &str) -> io::Result<TcpListener> {
+    async fn resolve_on(handle: &Handle, name: &str) -> io::Result<Vec<SocketAddr>> {
         let name = name.to_owned();
-        let addresses = async move { Ok::<Vec<_>, io::Error>(lookup_host(name).await?.collect()) };
-        let listener = listen_on_first(handle.spawn(addresses).await??)?;
+        handle.spawn(async move { Ok(lookup_host(name).await?.collect()) }).await?
+    }
+
+    fn register(handle: &Handle, listener: std::net::TcpListener) -> io::Result<TcpListener> {
         let _entered = handle.enter();
         TcpListener::from_std(listener)
     }

@@ -96,8 +96,12 @@ impl Runtime for Detour {
         self.0.connect(address).await
     }
 
-    async fn bind(handle: &Handle, name: &str) -> io::Result<TcpListener> {
-        Tokio::bind(handle, name).await
+    async fn resolve_on(handle: &Handle, name: &str) -> io::Result<Vec<SocketAddr>> {
+        Tokio::resolve_on(handle, name).await
+    }
+
+    fn register(handle: &Handle, listener: std::net::TcpListener) -> io::Result<TcpListener> {
+        Tokio::register(handle, listener)
     }
 
     fn kernel_listener(listener: &TcpListener) -> KernelSocket<'_> {

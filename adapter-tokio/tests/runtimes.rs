@@ -121,6 +121,20 @@ fn binding_outside_a_runtime_is_an_error() {
     assert!(matches!(bound, Err(BuildError::NoRuntime)));
 }
 
+#[test]
+fn an_address_is_bound_without_awaiting_by_a_thread_outside_of_the_runtime() {
+    let loopback = "127.0.0.1:0".parse().unwrap();
+    let nowhere = ServerPool::builder().bind_addr(loopback);
+    assert!(matches!(nowhere, Err(BuildError::NoRuntime)));
+
+    let runtime = Runtime::new().unwrap();
+    let server = ServerPool::builder().on(runtime.handle().clone()).bind_addr(loopback).unwrap();
+    let address = server.local_addr().unwrap();
+    let client = ClientPool::builder().on(runtime.handle().clone());
+    let client = client.connect(address.to_string()).unwrap();
+    runtime.block_on(client.wait_ready(1, SOON)).unwrap();
+}
+
 /// A clock for threads without a runtime.
 struct Ticks(tokio::time::Instant);
 

@@ -60,6 +60,7 @@ impl Adapter for Std {
         };
         let pool = match setup.listen {
             Listen::Address(address) => builder.bind(&address),
+            Listen::At(address) => builder.bind_addr(address),
             Listen::On(listener) => builder.listen(listener),
         };
         let pool = pool?;

@@ -92,7 +92,7 @@ pub struct ServerSetup {
     pub keep_alive: Option<Option<KeepAlive>>,
     /// For the builder's `require_tls` or `require_authentication`.
     pub demand: Demand,
-    /// For the builder's `bind` or `listen`.
+    /// For the builder's `bind`, `bind_addr` or `listen`.
     pub listen: Listen,
 }
 
@@ -100,6 +100,8 @@ pub struct ServerSetup {
 pub enum Listen {
     /// The builder's `bind`, with this address.
     Address(String),
+    /// The builder's `bind_addr`, with this address.
+    At(SocketAddr),
     /// The builder's `listen`, on this listener, which is in blocking mode.
     On(TcpListener),
 }

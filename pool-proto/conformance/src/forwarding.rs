@@ -41,6 +41,12 @@ macro_rules! forwarding_test {
                 assert_eq!(client.stats().totals.established, 2);
                 assert_eq!((client.last_failure(), server.last_failure()), (None, None));
 
+                let config = ServerConfig::builder().capacity(9).build().unwrap();
+                let loopback = "127.0.0.1:0".parse().unwrap();
+                let bound = ServerPool::builder().config(config).bind_addr(loopback).unwrap();
+                assert_eq!(bound.local_addr().unwrap().ip(), loopback.ip());
+                assert_eq!(bound.capacity(), 9);
+
                 let theirs = server.acquire(SOON).await.unwrap();
                 let ours = client.acquire_by_id(theirs.id(), SOON).await.unwrap();
                 assert_eq!(ours.peer_addr().unwrap(), address);

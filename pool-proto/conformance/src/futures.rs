@@ -203,6 +203,7 @@ impl<H: Harness> Adapter for OnFutures<H> {
         let pool = H::block_on(async {
             match setup.listen {
                 Listen::Address(address) => builder.bind(&address).await,
+                Listen::At(address) => builder.bind_addr(address),
                 Listen::On(listener) => {
                     listener.set_nonblocking(true).unwrap();
                     builder.listen(H::listener(listener).unwrap())

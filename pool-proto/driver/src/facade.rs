@@ -76,8 +76,15 @@ macro_rules! pool_types {
                 Self(self.0.on(handle))
             }
 
-            /// Binds `address` ("host:port") and builds a pool on it. The port is free again once the
-            /// pool has closed, or shuts down.
+            /// Resolves `address` ("host:port"), binds the first of its addresses that can be bound,
+            /// and builds a pool on it. The port is free again once the pool has closed, or shuts down.
+            ///
+            /// Only the look-up of a name waits: a listener needs its address before there is a pool. (A
+            /// client's pool looks its name up by itself, so
+            /// [`connect`](ClientPoolBuilder::connect) does not wait.) For an address that needs no
+            /// look-up, [`bind_addr`](Self::bind_addr) does the same without waiting.
+            ///
+            /// Cancel safe: nothing is bound before the look-up is over.
             ///
             /// # Errors
             ///
@@ -230,8 +237,13 @@ macro_rules! __client_types {
         }
 
         impl ClientPoolBuilder {
-            /// Builds a pool that dials `address` ("host:port"), resolved anew at each dial. The
-            /// first dials begin at once.
+            /// Builds a pool that dials `address` ("host:port"). The first dials begin at once.
+            ///
+            /// The pool resolves the name, anew at each dial. So this call does not wait, and a name that
+            /// cannot be resolved is not an error here, but that of a dial
+            /// ([`last_failure`](ClientPool::last_failure)). (A server's
+            /// [`bind`](ServerPoolBuilder::bind) waits, as a listener needs its address before there
+            /// is a pool.)
             ///
             /// Of several addresses, the first one that connects wins ("Happy Eyeballs", RFC 8305): IPv6
             /// and IPv4 alternate, and an attempt begins 250 ms after the one before, or when that one
@@ -273,6 +285,21 @@ macro_rules! __server_types {
             #[must_use]
             pub fn local_addr(&self) -> Option<std::net::SocketAddr> {
                 self.0.local_addr()
+            }
+        }
+
+        impl ServerPoolBuilder {
+            /// Binds `address` and builds a pool on it, without waiting: [`bind`](Self::bind) for an
+            /// address that needs no look-up, such as `"0.0.0.0:9000".parse()?`.
+            ///
+            /// # Errors
+            ///
+            /// As [`bind`](Self::bind).
+            pub fn bind_addr(
+                self,
+                address: std::net::SocketAddr,
+            ) -> Result<ServerPool, $crate::BuildError> {
+                self.0.bind_addr(address).map(ServerPool)
             }
         }
     };

@@ -7,6 +7,7 @@ use core::task::{Context, Poll, ready};
 use core::time::Duration;
 use std::boxed::Box;
 use std::io;
+use std::net::TcpListener;
 
 use crate::connection::{Connection, KernelSocket, TcpSocket};
 use crate::error::BuildError;
@@ -91,12 +92,18 @@ pub trait Runtime: Clone + Send + Sync + 'static {
         address: SocketAddr,
     ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send;
 
-    /// Listens on "host:port" for a pool on `handle`:
-    /// [`listen_on_first`](crate::connection::listen_on_first) of the name's addresses.
-    fn bind(
+    /// Resolves "host:port" for a listener, before there is a pool on `handle`.
+    fn resolve_on(
         handle: &Self::Handle,
         name: &str,
-    ) -> impl Future<Output = io::Result<Self::Listener>> + Send;
+    ) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send;
+
+    /// Registers a listener, which is in non-blocking mode, with the reactor of `handle`.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's, or that of a reactor that is gone.
+    fn register(handle: &Self::Handle, listener: TcpListener) -> io::Result<Self::Listener>;
 
     /// Returns the kernel's socket of a listener.
     fn kernel_listener(listener: &Self::Listener) -> KernelSocket<'_>;

@@ -21,6 +21,7 @@ use pool_proto::Refusal;
 
 topic! {
     parallel a_server_bound_to_port_0_reports_its_port,
+    parallel a_server_is_bound_to_an_address_without_a_look_up,
     parallel a_port_in_use_is_an_error_that_names_the_address,
     parallel an_invalid_address_cannot_be_bound,
     parallel ipv6_addresses_work_at_both_ends,
@@ -32,7 +33,10 @@ topic! {
 }
 
 fn bind(ends: &Ends, address: &str) -> Result<Arc<dyn Pool>, BuildError> {
-    let listen = Listen::Address(address.to_owned());
+    bind_by(ends, Listen::Address(address.to_owned()))
+}
+
+fn bind_by(ends: &Ends, listen: Listen) -> Result<Arc<dyn Pool>, BuildError> {
     ends.server.server(ServerSetup {
         config: None,
         tls: None,
@@ -50,12 +54,29 @@ fn a_server_bound_to_port_0_reports_its_port(ends: &Ends) {
     assert_eq!(client.local_addr(), None);
 }
 
+fn a_server_is_bound_to_an_address_without_a_look_up(ends: &Ends) {
+    let address = unused_address();
+    // The port is free again when the pool has closed, as after `bind`.
+    for _ in 0..10 {
+        let server = bind_by(ends, Listen::At(address)).unwrap();
+        assert_eq!(server.address(), address);
+        let client = ends.dial(TlsMode::None, client_config(), address);
+        let (_ours, theirs) = both_ends(&server, &client);
+        assert_eq!(theirs.peer_addr().unwrap(), address);
+        server.end();
+    }
+    let any_port = bind_by(ends, Listen::At("127.0.0.1:0".parse().unwrap())).unwrap();
+    assert_ne!(any_port.address().port(), 0);
+}
+
 fn a_port_in_use_is_an_error_that_names_the_address(ends: &Ends) {
     let (_listener, address) = listener();
-    let address = address.to_string();
-    let error = bind(ends, &address).unwrap_err();
-    let text = error.to_string();
-    assert!(matches!(error, BuildError::Bind { .. }) && text.contains(&address), "{error:?}");
+    let text = address.to_string();
+    let errors = [bind(ends, &text), bind_by(ends, Listen::At(address))].map(Result::unwrap_err);
+    for error in errors {
+        assert!(matches!(error, BuildError::Bind { .. }), "{error:?}");
+        assert!(error.to_string().contains(&text), "{error}");
+    }
 }
 
 fn an_invalid_address_cannot_be_bound(ends: &Ends) {

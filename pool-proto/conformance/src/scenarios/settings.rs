@@ -74,10 +74,15 @@ fn a_keep_alive_that_the_system_refuses_is_refused_at_once(ends: &Ends) {
         let dial = Dial::Address(unused_address().to_string());
         let client = ClientSetup { config, tls: None, keep_alive, demand, dial };
         // Nothing is bound before: this address would fail.
-        let listen = Listen::Address("192.0.2.1:1".to_owned());
-        let server = ServerSetup { config: None, tls: None, keep_alive, demand, listen };
-        let errors = [ends.client.client(client).err(), ends.server.server(server).err()];
-        for error in errors {
+        let server = |listen| ServerSetup { config: None, tls: None, keep_alive, demand, listen };
+        let servers = [
+            server(Listen::Address("192.0.2.1:1".to_owned())),
+            server(Listen::At("192.0.2.1:1".parse().unwrap())),
+        ];
+        let client = ends.client.client(client).err();
+        for error in
+            servers.map(|setup| ends.server.server(setup).err()).into_iter().chain([client])
+        {
             assert!(matches!(error, Some(BuildError::Config(_))), "{period:?}: {error:?}");
             let text = error.unwrap().to_string();
             assert!(text.contains("keep_alive") && text.contains("32767"), "{text}");

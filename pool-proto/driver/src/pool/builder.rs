@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::future::Future;
+use core::net::SocketAddr;
 use std::io;
 use std::sync::{Arc, Weak};
 
@@ -13,7 +14,7 @@ use super::Pool;
 use super::accept::{Listener, ListeningSocket};
 use super::dial::{ByCall, Dial, Dialer, ToAddress, dial_address, resolver_name};
 use crate::connection::keep_alive::KeepAlive;
-use crate::connection::{Acceptor, Connector};
+use crate::connection::{Acceptor, Connector, listen_on_first};
 use crate::error::BuildError;
 use crate::runtime::Runtime;
 use crate::tls::{ClientTls, ServerTls};
@@ -140,8 +141,8 @@ impl<N: Runtime, R: Configured> PoolBuilder<N, R> {
 }
 
 impl<N: Runtime> PoolBuilder<N, Dialing> {
-    /// Builds a pool that dials `address` ("host:port"), resolved anew at each dial. The first dials
-    /// begin at once. Several addresses race after RFC 8305, and later dials try the winner first until
+    /// Builds a pool that dials `address` ("host:port"), resolved anew at each dial, by the pool: so this
+    /// call does not wait. The first dials begin at once. Several addresses race after RFC 8305, and later dials try the winner first until
     /// dials or handshakes fail.
     ///
     /// # Errors
@@ -191,19 +192,47 @@ impl<N: Runtime> PoolBuilder<N, Dialing> {
 }
 
 impl<N: Runtime> PoolBuilder<N, Accepting> {
-    /// Binds `address` ("host:port") and builds a pool on it. The port is free again once the pool has
-    /// closed, or shuts down.
+    /// Resolves `address` ("host:port"), binds the first of its addresses that can be bound, and builds a
+    /// pool on it. The port is free again once the pool has closed, or shuts down. Waits for the look-up
+    /// only; [`bind_addr`](Self::bind_addr) needs none.
     ///
     /// # Errors
     ///
     /// [`BuildError::Bind`] when the address cannot be bound, and those of [`listen`](Self::listen).
     pub async fn bind(mut self, address: &str) -> Result<Pool<N, Accepting>, BuildError> {
+        let handle = self.place()?;
+        let addresses = N::resolve_on(&handle, &resolver_name(address)).await;
+        self.bind_first(handle, address.to_owned(), addresses)
+    }
+
+    /// [`bind`](Self::bind) for an address that needs no look-up.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    pub fn bind_addr(mut self, address: SocketAddr) -> Result<Pool<N, Accepting>, BuildError> {
+        let handle = self.place()?;
+        self.bind_first(handle, address.to_string(), Ok(vec![address]))
+    }
+
+    /// Returns where the pool is to run, if it may be built.
+    fn place(&mut self) -> Result<N::Handle, BuildError> {
         self.check()?;
-        let handle = self.handle.map_or_else(N::current, Ok)?;
+        let handle = self.handle.take().map_or_else(N::current, Ok)?;
         N::check(&handle)?;
-        let listener = N::bind(&handle, &resolver_name(address))
-            .await
-            .map_err(|source| BuildError::Bind { address: address.to_owned(), source })?;
+        Ok(handle)
+    }
+
+    fn bind_first(
+        mut self,
+        handle: N::Handle,
+        address: String,
+        addresses: io::Result<Vec<SocketAddr>>,
+    ) -> Result<Pool<N, Accepting>, BuildError> {
+        let listener = addresses
+            .and_then(listen_on_first)
+            .and_then(|listener| N::register(&handle, listener))
+            .map_err(|source| BuildError::Bind { address, source })?;
         self.handle = Some(handle);
         self.listen_on(ListeningSocket { listener, bound_here: true })
     }
