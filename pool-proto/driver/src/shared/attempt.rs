@@ -60,8 +60,8 @@ pub struct Attempt<C: PoolConnection, R: Role> {
     shared: Arc<SharedMachine<C, R>>,
     token: Token,
     stage: Stage,
-    /// The peer that has connected, and advice for the case that it says nothing.
-    peer: Option<(SocketAddr, &'static str)>,
+    /// The peer, once it has connected.
+    peer: Option<Peer>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -101,16 +101,14 @@ impl<C: PoolConnection, R: Role> Attempt<C, R> {
     /// Tells the peer's address, and advice for the case that it says nothing during the handshake, for
     /// the text of a failure.
     pub fn connected_to(&mut self, peer: SocketAddr, advice: &'static str) {
-        self.peer = Some((peer, advice));
-        self.shared.note_peer(self.token, Peer::Connected(peer, advice));
+        let peer = self.peer.insert(Peer::Connected(peer, advice)).clone();
+        self.shared.note_peer(self.token, peer);
     }
 
     /// Reports that the peer has sent nothing for a second. That is not a failure yet, but it may be
     /// the reason why callers wait. A server needs no report: it knows its silent peers.
     pub fn silent(&self) {
-        if let Some((peer, advice)) = self.peer
-            && let Some(text) = Peer::Connected(peer, advice).silent()
-        {
+        if let Some(text) = self.peer.as_ref().and_then(Peer::silent) {
             self.shared.note_failure(&text);
         }
     }
@@ -155,8 +153,10 @@ impl<C: PoolConnection, R: Role> Attempt<C, R> {
     /// Keeps an error as the last failure, with the address of the peer.
     fn note(&self, error: &dyn fmt::Display) {
         match self.peer {
-            Some((peer, _)) => self.shared.note_failure(&format_args!("{peer}: {error}")),
-            None => self.shared.note_failure(error),
+            Some(Peer::Connected(peer, _)) => {
+                self.shared.note_failure(&format_args!("{peer}: {error}"));
+            }
+            _ => self.shared.note_failure(error),
         }
     }
 
