@@ -12,6 +12,59 @@ use super::{ID_CHARS, hex_value};
 /// that a peer has told compares the connection's address or certificate with that peer's.
 ///
 /// Ids are ordered by their bytes, which is also the order of their texts.
+///
+/// # As text
+///
+/// The text of an id is 8 characters `0-9a-f`, with either [`IdFormat`](super::IdFormat) on the wire. It is
+/// the string that an end on the Go package has for the same connection. [`Display`](fmt::Display)
+/// writes it (`id.to_string()`), and [`FromStr`] reads it (`text.parse()`).
+///
+/// Nothing else is read: not upper case, nor a prefix or a blank, nor fewer or more characters. An id has
+/// one spelling, so its texts can be compared, kept as keys and found in logs like the ids themselves.
+/// [`ParseIdError`] says what is wrong. Where the other end is known to write upper case, its text is
+/// the user's to convert, by `to_ascii_lowercase`.
+///
+/// # As bytes
+///
+/// For a control channel of binary messages, [`to_bytes`](Self::to_bytes) and
+/// [`from_bytes`](Self::from_bytes) are the 4 bytes of the id, in the order of the text. Any 4 bytes are
+/// an id.
+///
+/// # Under other names
+///
+/// The server makes the ids, and nobody else can choose one. A user whose control channel carries other
+/// names (numbers of requests, UUIDs) sends the id along with the name when the connection is
+/// acquired, and keeps a table where only the name comes later. A later connection may have the same
+/// id, so the entry goes when the connection does.
+///
+/// ```
+/// use std::collections::HashMap;
+///
+/// use pool_proto::{ConnId, ParseIdError};
+///
+/// # fn main() -> Result<(), ParseIdError> {
+/// // The id of a connection that this end has acquired.
+/// let id = ConnId::from_bytes([0x3f, 0x9c, 0x02, 0xab]);
+///
+/// // Told as text.
+/// let told = id.to_string();
+/// assert_eq!(told, "3f9c02ab");
+/// assert_eq!(told.parse(), Ok(id));
+/// let error = "3F9C02AB".parse::<ConnId>().unwrap_err();
+/// assert_eq!(error, ParseIdError::Character { offset: 1, character: 'F' });
+/// assert_eq!("3f9c02a".parse::<ConnId>(), Err(ParseIdError::Length { got: 7 }));
+///
+/// // Told as bytes.
+/// let told: [u8; 4] = id.to_bytes();
+/// assert_eq!(ConnId::from_bytes(told), id);
+///
+/// // Told once with a name of the user's own, by which later messages mean it.
+/// let mut connections: HashMap<String, ConnId> = HashMap::new();
+/// let (name, told) = ("visitor 17", "3f9c02ab");
+/// connections.insert(name.to_owned(), told.parse()?);
+/// assert_eq!(connections.get("visitor 17"), Some(&id));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(u32);
 
