@@ -70,7 +70,8 @@ pub(crate) struct Source {
     pub(crate) want: Want,
     /// The number of its unproven handshakes.
     pub(crate) handshakes: u32,
-    /// Whether a peer has proven itself from there.
+    /// Whether a peer has proven itself from there. Not looked up in the set of these: an eviction asks
+    /// once for each handshake, and would take five times as long.
     pub(crate) known: bool,
     /// The number of all its connections.
     pub(crate) live: u32,
