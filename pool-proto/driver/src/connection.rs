@@ -172,8 +172,8 @@ impl<S: Socket> Connection<S> {
             }
             return Ok(count);
         }
-        if let Some(failure) = self.failure.take() {
-            return Err(failure);
+        if let Some(failure) = &self.failure {
+            return Err(again(failure));
         }
         self.readiness.disarm();
         let result = self.session().read(&mut io(self.socket.socket()), buffer);
@@ -182,7 +182,16 @@ impl<S: Socket> Connection<S> {
             Ok(count) => *count == 0 && !buffer.is_empty() && !self.session().is_tls(),
             Err(error) => error.kind() == ErrorKind::UnexpectedEof,
         };
-        if is_eof { self.write_failure.take().map_or(result, Err) } else { result }
+        let result = if is_eof { self.write_failure.take().map_or(result, Err) } else { result };
+        if let Err(error) = &result
+            && error.raw_os_error().is_some()
+            && !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+        {
+            // The kernel reports it once, and EOF afterwards: a reader that tries again would take what it
+            // has for all there is.
+            self.failure = Some(again(error));
+        }
+        result
     }
 
     /// Tells the socket that it has a holder who writes, at the first write of the lease. The call to the
@@ -279,6 +288,14 @@ impl<S: Socket> Connection<S> {
 /// A session whose last call panicked goes on as it is: its stream ends at the next call that fails.
 fn lock(session: &Mutex<Session>) -> MutexGuard<'_, Session> {
     session.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The same error once more.
+fn again(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
 }
 
 enum ReadOutcome {
