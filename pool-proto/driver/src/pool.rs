@@ -46,7 +46,8 @@ use crate::shared::{AcquireError, Deadline, SharedMachine};
 /// [`pool_types!`](crate::pool_types).
 ///
 /// Cheap to clone; all clones are the same pool. When the last one is dropped, the pool closes as by
-/// [`close`](Self::close), unless it is in its [graceful shutdown](Self::graceful_shutdown). All methods may be called from any task or thread.
+/// [`close`](Self::close), unless it is in its [graceful shutdown](Self::graceful_shutdown). All methods
+/// may be called from any task or thread.
 pub struct Pool<N: Runtime, R: Configured> {
     inner: Arc<Inner<N, R>>,
 }
@@ -232,8 +233,10 @@ impl<N: Runtime, R: Configured> Pool<N, R> {
     /// Begins a graceful shutdown: nothing new begins, and connections in use go on to their end, for up
     /// to `timeout`.
     pub fn graceful_shutdown(&self, timeout: Duration) {
-        // The longest timeouts are past the end of time, which is no deadline.
-        self.shared().run(|machine, now| machine.graceful_shutdown(now, Some(now + timeout)));
+        // The longest timeouts are past the end of time, which is no deadline. By the precise clock: that of
+        // other calls may be some milliseconds behind.
+        let deadline = Some(self.shared().now() + timeout);
+        self.shared().run(|machine, now| machine.graceful_shutdown(now, deadline));
         // The driver may need a moment to close the listener.
         if let Some(listener) = self.inner.listener.upgrade() {
             listener.free_port();
