@@ -102,7 +102,8 @@
 //! caller. The reactor may not have reported it yet, so each connection is also checked when it is
 //! handed out, with a system call of 0.4 µs: a connection that the peer has closed is replaced by
 //! another, and the caller keeps its turn. Only an acquire by its id gets a connection that has ended,
-//! for the peer's user may have taken it and closed it before telling the id: it reads EOF, or the error.
+//! for the peer's user may have taken it and closed it before telling the id: it reads
+//! EOF, or the error (with TLS, `UnexpectedEof` if the peer has closed without a close_notify).
 //!
 //! # Where to look
 //!

@@ -51,7 +51,7 @@ macro_rules! blocking_calls {
             /// # Errors
             ///
             /// [`AcquireError::Timeout`] with the cause of the wait and the last failure;
-            /// [`AcquireError::Refused`] when no connection can come.
+            /// [`AcquireError::Refused`] when no connection can come, or only the peer may acquire any.
             pub fn acquire(&self, timeout: Duration) -> Result<PooledStream, AcquireError> {
                 within(timeout, self.0.shared().acquire()).map(PooledStream::from)
             }

@@ -20,7 +20,7 @@ pub const MAX_HANDSHAKES: u32 = 4096;
 /// | role | default |
 /// |---|---|
 /// | server | newest first |
-/// | client, where nobody [says](Acquirer) which end acquires | oldest first: the server's other end |
+/// | client, where nobody [says](Acquirer) which end acquires | oldest first: the server takes from the other end of the stock |
 /// | client otherwise, and without ids | newest first: its peer does not take the same connections |
 ///
 /// The reasons:

@@ -156,7 +156,7 @@ macro_rules! __awaited_calls {
             /// [`AcquireError::Timeout`](crate::AcquireError::Timeout) with the cause of the
             /// wait and the last failure;
             /// [`AcquireError::Refused`](crate::AcquireError::Refused) when no connection
-            /// can come.
+            /// can come, or only the peer may acquire any.
             pub async fn acquire(
                 &self,
                 timeout: std::time::Duration,
@@ -192,7 +192,8 @@ macro_rules! __awaited_calls {
                 self.0.acquire_by_id(id, timeout).await
             }
 
-            /// Waits up to `timeout` until `ready` connections are idle at once. Takes none of them.
+            /// Waits up to `timeout` until `ready` connections are idle at once, for either end. Takes none
+            /// of them.
             ///
             /// # Errors
             ///

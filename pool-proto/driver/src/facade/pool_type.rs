@@ -90,7 +90,8 @@ macro_rules! __pool_type {
             /// - Idle connections are closed in good order, and the peer's pool notices. A stream that is
             ///   put back is closed like these.
             /// - A connection that the peer has begun to use, and whose id is on its way, can still be
-            ///   acquired by its id, until the claim timeout.
+            ///   acquired by its id, until the claim timeout. One that the peer has acquired a moment ago,
+            ///   and whose data has not arrived yet, is idle here: it is closed.
             /// - A connection that has been granted to a caller is in use, too.
             ///
             /// After `timeout`, connections that are still in use are revoked. One that is at rest at that
@@ -108,7 +109,9 @@ macro_rules! __pool_type {
                 self.0.is_closed()
             }
 
-            /// Returns whether at least one connection is idle.
+            /// Returns whether at least one connection is idle, for either end. Where the
+            /// [`acquirer`](crate::pool_proto::Acquirer) is `Peer` or `Both`, `reserved` of
+            /// [`stats`](Self::stats) counts those that only an acquire by id gets here.
             #[must_use]
             pub fn is_ready(&self) -> bool {
                 self.0.is_ready()
