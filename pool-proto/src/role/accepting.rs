@@ -193,6 +193,7 @@ impl<C> Server<C> {
         if let Some(slot) = self.slots.get_mut(index) {
             slot.origin = source;
         }
+        let yielded = victim.is_some_and(|(_, reason)| reason == CloseReason::Yielded);
         if let Some((victim, reason)) = victim {
             if reason == CloseReason::Replaced {
                 self.role.sources.count_replaced(source, now);
@@ -200,7 +201,8 @@ impl<C> Server<C> {
             self.close_one(victim, reason);
         }
         let servers = match self.acquirer {
-            Acquirer::Both => Some(self.next_is_ours(source)),
+            // One that this end gave up for the peer is the peer's.
+            Acquirer::Both => Some(self.next_is_ours(source) && !yielded),
             _ => None,
         };
         let id = self.issue_id(index, servers).ok_or(full)?;

@@ -121,6 +121,10 @@ impl Options {
                 setup.max_connections = setup.max_connections.max(2);
             }
         }
+        // A server that closes within a second, as one does whose idle timeout is less than two, looks
+        // like a full one, which clients stay away from.
+        let server = &mut options.setups[Side::Server as usize];
+        server.idle_timeout = server.idle_timeout.map(|timeout| timeout.max(ms(2100)));
         if random.u8(..6) == 0 {
             // Drivers and users that are slow together meet in states that are short otherwise.
             for fault in [Fault::LateCheck, Fault::LateCollect] {
@@ -232,7 +236,6 @@ fn draw_common(random: &mut Source, reuse_delay: Duration) -> Setup {
             false => TakeOrder::NewestFirst,
         }),
         handshake_timeout: ms(random.u64(500..8000)),
-        // A server that closes within a second looks like a full one, which clients stay away from.
         idle_timeout: (random.u8(..3) == 0).then(|| ms(random.u64(1200..60_000))),
         max_lifetime: (random.u8(..3) == 0).then(|| ms(random.u64(1500..90_000))),
         claim_timeout: ms(random.u64(200..20_000)),
