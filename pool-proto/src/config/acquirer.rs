@@ -34,7 +34,8 @@ use crate::id::ConnId;
 /// that its peer acquires ([`CloseReason::Yielded`](crate::CloseReason::Yielded)); the client dials
 /// another one in its place. So if only one end acquires, nearly all of the stock is soon its own. One
 /// connection stays with the other end, or comes back to it: an end to which all of the stock belongs gives
-/// one up after a second or two. A server does all of this with each of its peers for itself.
+/// one up after a second or two. A server does all of this with each of its peers for itself; clients at one
+/// address without certificates are one peer.
 ///
 /// Callers of a client whose ready connections are all the server's wait for the next ones. These are
 /// dialled even beyond the capacity, so leave room in
