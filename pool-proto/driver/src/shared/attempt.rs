@@ -133,10 +133,11 @@ impl<C: PoolConnection, R: Role> Attempt<C, R> {
         }
         self.stage = Stage::Over;
         let token = self.token;
-        self.shared.event(Event::Established { token, connection, id });
         if result != CheckResult::Quiet {
+            // First: the connection must not count as ready for a moment.
             self.shared.event(Event::Readable { token });
         }
+        self.shared.event(Event::Established { token, connection, id });
         // While others are idle, this is the end of one connection, perhaps after its use by the other
         // end; it is not a reason why anybody waits.
         if is_closed && self.shared.run(|machine, _| machine.idle()) == 0 {

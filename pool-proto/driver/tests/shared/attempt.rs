@@ -107,6 +107,19 @@ fn a_connection_that_is_closed_at_once_is_named_and_kept_for_its_id() {
 }
 
 #[test]
+fn a_connection_that_is_closed_at_once_is_not_ready_for_a_moment() {
+    let mut rig = server(Plan::ONE);
+    let stock = rig.stock();
+    stock.queue();
+    let InFlight { attempt, .. } = rig.begin();
+    let connection = rig.book.open_with(CheckResult::Closed);
+    rig.book.next_check(0, CheckResult::Closed);
+    attempt.established(connection, None);
+    assert_eq!((rig.stats().finished, stock.wakes()), (1, 0));
+    stock.cancel();
+}
+
+#[test]
 fn without_ids_a_connection_that_is_closed_at_once_ends() {
     let mut rig = client(Plan { ids: false, ..Plan::ONE });
     let InFlight { mut attempt, .. } = rig.begin();
