@@ -45,9 +45,10 @@ impl Share {
         self.missing = self.missing.saturating_add(1).min(i32::try_from(most).unwrap_or(i32::MAX));
     }
 
-    /// The peer has acquired a connection, and has one dialled in its place, perhaps has already.
+    /// The peer has acquired a connection, and has one dialled in its place, perhaps has already. May come
+    /// just before the connection [leaves](Self::left) the stock.
     pub(crate) fn acquired_by_peer(&mut self) {
-        self.missing -= 1;
+        self.missing = self.missing.saturating_sub(1).max(-1);
     }
 
     /// Whether the next connection is to be this end's, of whose callers `waiting` wait.
