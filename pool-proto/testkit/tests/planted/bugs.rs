@@ -366,7 +366,7 @@ pub(crate) const BUGS: &[Bug] = &[
     ),
     bug(
         "the id of an ended connection stays in use",
-        "violation of 4: a lease is what was asked for",
+        "violation of 1: a connection ends for a reason",
         "ids.rs",
         "            Live::Received(slots) => drop(slots.remove(&id)),",
         "            Live::Received(_) if planted!() => {}\n            \
