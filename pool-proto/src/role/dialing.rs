@@ -293,7 +293,7 @@ impl Hooks for Dialing {
             client.hurry(now);
         }
         if client.yields_at() <= now {
-            client.yield_one(now);
+            client.yield_to_peer(now);
         }
         if client.supply() < client.aim() {
             client.dial_missing(now);

@@ -306,6 +306,31 @@ fn a_client_of_which_all_is_its_own_gives_one_up_after_a_while() {
 }
 
 #[test]
+fn a_client_with_more_than_its_capacity_gives_up_all_that_keep_it_from_dialing() {
+    let both = |setup: Setup| setup.acquirer(Acquirer::Both);
+    let mut pool = ClientHarness::client(2, 8, both);
+    let mut ids = (200..).map(|number| ConnId::from_bytes([number; 4]));
+    let mut establish = |pool: &mut ClientHarness| {
+        for token in pool.dialing() {
+            pool.dialed(token);
+            pool.established(token, ids.next());
+        }
+    };
+    establish(&mut pool);
+    let leases = [pool.take(), pool.take()];
+    establish(&mut pool);
+    for lease in leases {
+        pool.put(lease).unwrap();
+        pool.checked(CheckResult::Quiet);
+    }
+    let stats = pool.stats();
+    assert!(stats.idle > stats.capacity && stats.reserved == 0, "{stats:?}");
+    let surplus = u64::from(stats.idle - stats.capacity);
+    pool.pass(ms(1000));
+    assert_eq!((pool.ended(CloseReason::Yielded), pool.dialing().len()), (surplus + 1, 1));
+}
+
+#[test]
 fn a_clean_closes_the_own_connections_only() {
     let (mut pool, _) = client(|config| config);
     assert_eq!(pool.clean(), 1);

@@ -9,8 +9,8 @@ use crate::event::CloseReason;
 use crate::state::State;
 use crate::time::Instant;
 
-/// The shortest time between two connections that are given up because the peer has none. More than a
-/// round trip: the next one may be on its way.
+/// The shortest time between two moments at which connections are given up because the peer has none.
+/// More than a round trip: the next one may be on its way.
 pub(crate) const YIELDING: Duration = Duration::from_secs(1);
 
 impl<C> Client<C> {
@@ -55,26 +55,32 @@ impl<C> Client<C> {
         }
     }
 
-    /// When this end gives up one of its connections because all of the stock are its own;
-    /// [`Instant::NEVER`] if they are not. The peer gives the next one to itself then.
+    /// When this end gives up connections because all of the stock are its own; [`Instant::NEVER`] if
+    /// they are not. The peer gives the next one to itself then.
     pub(super) fn yields_at(&self) -> Instant {
-        let (ours, all) = (self.slots.len(State::Idle), self.idle());
-        let alone = self.acquirer == Acquirer::Both && ours == all && ours >= 2;
         let role = &self.role;
-        let room = role.ceiling.unwrap_or(u32::MAX).min(self.aim());
-        let is_full = self.in_flight() == 0 && self.supply() >= room;
         // Not while nothing can be dialled in its place.
-        if alone && is_full && !(role.is_down() && role.retry_at.is_some()) {
+        let can_dial = !(role.is_down() && role.retry_at.is_some());
+        if self.acquirer == Acquirer::Both && self.leaves_none() && can_dial {
             role.yielded_at + YIELDING
         } else {
             Instant::NEVER
         }
     }
 
-    /// Gives up a connection because the peer has none.
-    pub(super) fn yield_one(&mut self, now: Instant) {
+    /// Whether all of the stock are this end's own, and no more are dialled.
+    fn leaves_none(&self) -> bool {
+        let (ours, all) = (self.slots.len(State::Idle), self.idle());
+        let room = self.role.ceiling.unwrap_or(u32::MAX).min(self.aim());
+        ours == all && ours >= 2 && self.in_flight() == 0 && self.supply() >= room
+    }
+
+    /// Gives up connections because the peer has none: as many as it takes for one to be dialled.
+    pub(super) fn yield_to_peer(&mut self, now: Instant) {
         self.role.yielded_at = now;
-        if let Some(oldest) = self.slots.front(State::Idle) {
+        while self.leaves_none()
+            && let Some(oldest) = self.slots.front(State::Idle)
+        {
             self.close_one(oldest, CloseReason::Yielded);
         }
     }
