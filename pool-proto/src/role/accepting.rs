@@ -346,6 +346,9 @@ impl Hooks for Accepting {
         }
         if server.acquirer == Acquirer::Both && is_stock(from) != is_stock(to) {
             server.count_stock(index, is_stock(to));
+            if to == State::Finished {
+                server.count_finished(index);
+            }
         }
     }
 

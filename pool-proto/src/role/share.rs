@@ -24,6 +24,8 @@ pub(crate) struct Share {
     /// Server: the number of connections that this end knows to have gone, not counting those that the
     /// peer has acquired, and that have not been replaced.
     missing: i32,
+    /// Server: whether the peer has left a connection unused until it ended, and has acquired none since.
+    unused: bool,
 }
 
 impl Share {
@@ -49,6 +51,12 @@ impl Share {
     /// just before the connection [leaves](Self::left) the stock.
     pub(crate) fn acquired_by_peer(&mut self) {
         self.missing = self.missing.saturating_sub(1).max(-1);
+        self.unused = false;
+    }
+
+    /// A connection that was the peer's for some time has ended, and it had not been used.
+    pub(crate) fn left_unused(&mut self) {
+        self.unused = true;
     }
 
     /// Whether the next connection is to be this end's, of whose callers `waiting` wait.
@@ -59,12 +67,14 @@ impl Share {
     ///
     /// Where callers of this end wait, those of the peer may wait, too. Then it is the peer's unless the
     /// peer was given as many already: an end that is served less acquires less, and the proportion alone
-    /// would give it less. But if the peer leaves some of its own `unused`, it lacks none.
+    /// would give it less. But if the peer leaves some of its own `unused`, it lacks none; if it has left
+    /// one until that ended, the next one is for the callers of this end.
     pub(crate) fn next_is_ours(&mut self, stock: Parts, waiting: u32, unused: bool) -> bool {
         let replaces = self.missing > 0;
         self.missing = self.missing.saturating_sub(replaces.into());
         let given = self.acquired.theirs.saturating_add(stock.theirs);
         match (stock.ours.saturating_sub(waiting), stock.theirs) {
+            (0, _) if waiting > 0 && core::mem::take(&mut self.unused) => true,
             (0, 0) => self.acquired.ours <= self.acquired.theirs,
             (_, 0) => false,
             (0, _) if waiting > 0 => unused || given > self.acquired.ours,
@@ -192,6 +202,22 @@ mod tests {
             assert!(pair.acquire(false));
         }
         assert!(pair.clients >= 60, "{} and {}", pair.servers, pair.clients);
+    }
+
+    #[test]
+    fn a_connection_that_the_peer_left_unused_makes_room_for_a_waiter() {
+        let mut share = Share::default();
+        for _ in 0..8 {
+            share.acquired(true, Parts::default());
+        }
+        assert!(!share.next_is_ours(Parts::default(), 1, false));
+        share.left_unused();
+        assert!(share.next_is_ours(Parts::default(), 1, false));
+        // One for one: the peer may begin to acquire.
+        assert!(!share.next_is_ours(Parts::default(), 1, false));
+        share.left_unused();
+        share.acquired_by_peer();
+        assert!(!share.next_is_ours(Parts::default(), 1, false));
     }
 
     #[test]

@@ -44,6 +44,18 @@ impl<C> Server<C> {
         }
     }
 
+    /// The peer has ended a connection that it had not begun to use.
+    pub(super) fn count_finished(&mut self, index: u32) {
+        let ours = self.is_ours(index);
+        let Some(slot) = self.slots.get(index) else { return };
+        if ours || slot.established + UNUSED > self.now {
+            return;
+        }
+        if let Some(source) = self.role.sources.slab.get_mut(slot.origin) {
+            source.share.left_unused();
+        }
+    }
+
     /// When this end gives up a connection for the peer that has wanted one longest.
     pub(super) fn yields_at(&self) -> Instant {
         let sources = &self.role.sources;
