@@ -228,32 +228,24 @@ impl<C> Server<C> {
     ) -> Result<Option<(u32, CloseReason)>, Rejected> {
         let role = &self.role;
         let held = role.sources.pooled_count(peer);
+        // The supply exceeds the capacity only while connections that were put back for waiters are
+        // being drained, and there are more connections than allowed only while finished ones are
+        // leased. Then the end of one would not make room.
+        let supply = self.supply();
+        let one_is_enough = supply <= role.capacity && self.held() <= self.max_connections;
         if held >= role.max_per_source {
             let full = Rejected::SourceFull { source_address, limit: role.max_per_source };
-            let one_is_enough =
-                self.supply() <= role.capacity && self.held() <= self.max_connections;
             return self.yielded_to(peer).filter(|_| one_is_enough).map(Some).ok_or(full);
         }
-        // The supply exceeds the capacity only while connections that were put back for waiters are
-        // being drained. Then the end of one would not make room.
-        let supply = self.supply();
-        if supply >= role.capacity {
-            let victim = match supply == role.capacity {
-                true => self.victim_for(peer, held, &SUPPLY, now),
-                false => None,
-            };
-            return victim.map(Some).ok_or(Rejected::CapacityReached { limit: role.capacity });
-        }
-        if self.held() >= self.max_connections {
-            // There may be more: finished ones that were acquired count again.
-            let victim = match self.held() == self.max_connections {
-                true => self.victim_for(peer, held, &POOLED, now),
-                false => None,
-            };
-            let full = Rejected::ConnectionsReached { limit: self.max_connections };
-            return victim.map(Some).ok_or(full);
-        }
-        Ok(None)
+        let (states, full): (&[State], _) = if supply >= role.capacity {
+            (&SUPPLY, Rejected::CapacityReached { limit: role.capacity })
+        } else if self.held() >= self.max_connections {
+            (&POOLED, Rejected::ConnectionsReached { limit: self.max_connections })
+        } else {
+            return Ok(None);
+        };
+        let victim = one_is_enough.then(|| self.victim_for(peer, held, states, now)).flatten();
+        victim.map(Some).ok_or(full)
     }
 
     /// The oldest connection in one of `states` of the heaviest peer, if it holds two more than `peer`.
