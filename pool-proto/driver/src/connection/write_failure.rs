@@ -2,6 +2,8 @@
 
 use std::io::{self, ErrorKind};
 
+use super::again;
+
 /// The failure of a connection that a write has met. The system reports it once, to whoever calls first.
 /// Reads see the data that came before it, and then an ordinary EOF, as if the peer had sent
 /// everything: the reader, which may be another task or thread than the writer, needs it too.
@@ -17,10 +19,7 @@ impl WriteFailure {
         if let Err(error) = &result
             && !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::BrokenPipe)
         {
-            let kind = error.kind();
-            let copy =
-                error.raw_os_error().map_or_else(|| kind.into(), io::Error::from_raw_os_error);
-            self.0 = Some(copy);
+            self.0 = Some(again(error));
         }
         result
     }
