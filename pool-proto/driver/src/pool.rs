@@ -79,9 +79,9 @@ impl<N: Runtime, R: Configured> Clone for Pool<N, R> {
 }
 
 impl<N: Runtime, R: Configured> Pool<N, R> {
-    /// Starts the driver.
+    /// Starts the driver on a runtime that has been [checked](Runtime::check).
     fn start(
-        handle: Option<N::Handle>,
+        handle: &N::Handle,
         max_dials: u32,
         machine: impl FnOnce(Instant) -> Machine<PoolConnectionOf<N>, R>,
         supply: impl Supply<N, R>,
@@ -90,13 +90,11 @@ impl<N: Runtime, R: Configured> Pool<N, R> {
         let local_addr = listener
             .upgrade()
             .and_then(|socket| N::kernel_listener(&socket.listener).local_addr().ok());
-        let handle = handle.map_or_else(N::current, Ok)?;
-        N::check(&handle)?;
         let shared = SharedMachine::new(machine(MonotonicClock.now()), MonotonicClock);
         let (guard, ended) = ShutdownGuard::new();
         let driver = Driver::new(Arc::clone(&shared), supply, guard.clone());
         let runtime =
-            N::start(&handle, max_dials, guard, |runtime, executor| driver.run(runtime, executor))?;
+            N::start(handle, max_dials, guard, |runtime, executor| driver.run(runtime, executor))?;
         Ok(Self { inner: Arc::new(Inner { shared, ended, runtime, local_addr, listener }) })
     }
 

@@ -121,6 +121,14 @@ impl<N: Runtime, R: Configured> PoolBuilder<N, R> {
         self.check_demand()
     }
 
+    /// Returns where the pool is to run, if it may be built.
+    fn place(&mut self) -> Result<N::Handle, BuildError> {
+        self.check()?;
+        let handle = self.handle.take().map_or_else(N::current, Ok)?;
+        N::check(&handle)?;
+        Ok(handle)
+    }
+
     /// Compares the settings with the demand.
     fn check_demand(&self) -> Result<(), BuildError> {
         match &self.tls {
@@ -178,12 +186,12 @@ impl<N: Runtime> PoolBuilder<N, Dialing> {
     ///
     /// Those of [`connect_with`](Self::connect_with).
     pub fn connect_by(mut self, dial: impl Dial<N>) -> Result<Pool<N, Dialing>, BuildError> {
-        self.check()?;
+        let handle = self.place()?;
         let config = self.take_config()?.or_entropy(entropy()?);
         let supply = Dialer::new(dial, Connector::new(self.tls, config.ids()), self.keep_alive);
         let max_dials = config.max_dials();
         let machine = |now| Client::new(&config, now);
-        Pool::start(self.handle, max_dials, machine, supply, Weak::new())
+        Pool::start(&handle, max_dials, machine, supply, Weak::new())
     }
 
     fn take_config(&mut self) -> Result<ClientConfig, ConfigError> {
@@ -215,16 +223,8 @@ impl<N: Runtime> PoolBuilder<N, Accepting> {
         self.bind_first(handle, address.to_string(), Ok(vec![address]))
     }
 
-    /// Returns where the pool is to run, if it may be built.
-    fn place(&mut self) -> Result<N::Handle, BuildError> {
-        self.check()?;
-        let handle = self.handle.take().map_or_else(N::current, Ok)?;
-        N::check(&handle)?;
-        Ok(handle)
-    }
-
     fn bind_first(
-        mut self,
+        self,
         handle: N::Handle,
         address: String,
         addresses: io::Result<Vec<SocketAddr>>,
@@ -233,8 +233,7 @@ impl<N: Runtime> PoolBuilder<N, Accepting> {
             .and_then(listen_on_first)
             .and_then(|listener| N::register(&handle, listener))
             .map_err(|source| BuildError::Bind { address, source })?;
-        self.handle = Some(handle);
-        self.listen_on(ListeningSocket { listener, bound_here: true })
+        self.listen_on(&handle, ListeningSocket { listener, bound_here: true })
     }
 
     /// Builds a pool on a listener of the user's. It accepts at once, and closes the listener when
@@ -246,12 +245,16 @@ impl<N: Runtime> PoolBuilder<N, Accepting> {
     /// [`BuildError::AuthenticationRequired`] if settings that were required are missing,
     /// [`BuildError::Entropy`], and those of [`Runtime::current`], [`Runtime::check`] and
     /// [`Runtime::start`].
-    pub fn listen(self, listener: N::Listener) -> Result<Pool<N, Accepting>, BuildError> {
-        self.check()?;
-        self.listen_on(ListeningSocket { listener, bound_here: false })
+    pub fn listen(mut self, listener: N::Listener) -> Result<Pool<N, Accepting>, BuildError> {
+        let handle = self.place()?;
+        self.listen_on(&handle, ListeningSocket { listener, bound_here: false })
     }
 
-    fn listen_on(self, socket: ListeningSocket<N>) -> Result<Pool<N, Accepting>, BuildError> {
+    fn listen_on(
+        self,
+        handle: &N::Handle,
+        socket: ListeningSocket<N>,
+    ) -> Result<Pool<N, Accepting>, BuildError> {
         let config = self.config.map_or_else(|| ServerConfig::builder().build(), Ok)?;
         let certificates = self.tls.as_ref().is_some_and(|tls| tls.authenticates_clients());
         let config = config.or_entropy(entropy()?).with_certificates(certificates);
@@ -259,7 +262,7 @@ impl<N: Runtime> PoolBuilder<N, Accepting> {
         let listener = Arc::downgrade(&socket);
         let acceptor = Acceptor::new(self.tls, config.id_format());
         let supply = Listener::new(socket, acceptor, self.keep_alive);
-        Pool::start(self.handle, 0, |now| Server::new(&config, now), supply, listener)
+        Pool::start(handle, 0, |now| Server::new(&config, now), supply, listener)
     }
 }
 
