@@ -241,13 +241,9 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
                 tracing::debug!(?token, %rejection, "the peer rejected the handshake");
                 self.note_failure(&rejection);
             }
-            let peer = connection.peer_addr().filter(|_| result == CheckResult::Closed);
             // The check took no time: reading the clock again would cost more than it tells.
-            self.with(now, |state, now| {
-                state.machine.handle_event(now, Event::Checked { token, connection, result });
-                if let Some(peer) = peer {
-                    state.note_rejection(token, peer);
-                }
+            self.tell_result(now, token, connection, result, |machine, now, connection| {
+                machine.handle_event(now, Event::Checked { token, connection, result });
             });
         });
     }
@@ -333,9 +329,24 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
 
     /// Gives a lease back unused, because of the result of its check.
     fn reject(&self, token: Token, connection: C, result: CheckResult) {
+        let now = self.clock.coarse();
+        self.tell_result(now, token, connection, result, |machine, now, connection| {
+            machine.reject(now, token, connection, result);
+        });
+    }
+
+    /// Tells the machine the result of a check, and takes note of a connection that has ended.
+    fn tell_result(
+        &self,
+        now: Instant,
+        token: Token,
+        connection: C,
+        result: CheckResult,
+        tell: impl FnOnce(&mut Machine<C, R>, Instant, C),
+    ) {
         let peer = connection.peer_addr().filter(|_| result == CheckResult::Closed);
-        self.with(self.clock.coarse(), |state, now| {
-            state.machine.reject(now, token, connection, result);
+        self.with(now, |state, now| {
+            tell(&mut state.machine, now, connection);
             if let Some(peer) = peer {
                 state.note_rejection(token, peer);
             }
