@@ -17,9 +17,19 @@ impl<C> Client<C> {
     /// Ready connections that nobody lacks. Where each end has its own, and one has none left, there is no
     /// surplus.
     pub(super) fn spare(&self) -> u32 {
-        let (ours, all) = (self.slots.len(State::Idle), self.idle());
+        let Parts { ours, theirs } = self.stock();
         let both = self.acquirer == Acquirer::Both;
-        if both && (ours == 0 || ours == all) { 0 } else { all }
+        if both && (ours == 0 || theirs == 0) { 0 } else { ours + theirs }
+    }
+
+    /// Ready connections, by the end that may acquire them.
+    fn stock(&self) -> Parts {
+        Parts { ours: self.slots.len(State::Idle), theirs: self.slots.len(State::Reserved) }
+    }
+
+    /// The capacity, and at least one connection for each end.
+    fn shared_capacity(&self) -> u32 {
+        self.role.tuner.capacity().max(2)
     }
 
     /// The supply to dial up to.
@@ -28,22 +38,20 @@ impl<C> Client<C> {
     /// do not count: more are dialled until as many as the callers are this end's. The peer gives a new
     /// one to the end that lacks it most, so these are few.
     pub(super) fn aim(&self) -> u32 {
-        let capacity = self.role.tuner.capacity();
         if self.acquirer != Acquirer::Both {
-            return capacity;
+            return self.role.tuner.capacity();
         }
-        // One for each end.
-        let capacity = capacity.max(2);
+        let capacity = self.shared_capacity();
         if self.waiters.any() == 0 {
             return capacity;
         }
-        self.slots.len(State::Reserved).saturating_add(self.waiters.any()).max(capacity)
+        self.stock().theirs.saturating_add(self.waiters.any()).max(capacity)
     }
 
     /// The supply beyond which a connection for callers that wait is dialled now and then only, as the
     /// last one has become the peer's.
     pub(super) fn plenty(&self) -> u32 {
-        self.role.tuner.capacity().max(2).saturating_mul(2)
+        self.shared_capacity().saturating_mul(2)
     }
 
     /// A connection has come: if it is not for the callers that wait, the next one may have to wait.
@@ -70,9 +78,9 @@ impl<C> Client<C> {
 
     /// Whether all of the stock are this end's own, and no more are dialled.
     fn leaves_none(&self) -> bool {
-        let (ours, all) = (self.slots.len(State::Idle), self.idle());
+        let Parts { ours, theirs } = self.stock();
         let room = self.role.ceiling.unwrap_or(u32::MAX).min(self.aim());
-        ours == all && ours >= 2 && self.in_flight() == 0 && self.supply() >= room
+        theirs == 0 && ours >= 2 && self.in_flight() == 0 && self.supply() >= room
     }
 
     /// Gives up connections because the peer has none: as many as it takes for one to be dialled.
@@ -87,8 +95,8 @@ impl<C> Client<C> {
 
     /// One of the ends has acquired a connection that is its own.
     pub(super) fn count_acquired(&mut self, here: bool) {
-        let (ours, theirs) = (self.slots.len(State::Idle), self.slots.len(State::Reserved));
-        if self.role.share.acquired(here, Parts { ours, theirs })
+        let stock = self.stock();
+        if self.role.share.acquired(here, stock)
             && let Some(oldest) = self.slots.front(State::Idle)
         {
             self.close_one(oldest, CloseReason::Yielded);
