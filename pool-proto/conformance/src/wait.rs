@@ -7,6 +7,9 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use pool_driver::connection::Revoked;
+use pool_proto::{CloseReason, ConnId};
+
 /// The longest time that any step on loopback may take on a loaded machine.
 pub(super) const SOON: Duration = Duration::from_secs(10);
 
@@ -98,6 +101,27 @@ pub(super) fn assert_ends(stream: &mut (impl io::Read + ?Sized)) {
     if let Err(error) = stream.read_to_end(&mut rest) {
         assert!(!is_late(&error), "the stream did not end within {SOON:?}");
     }
+}
+
+/// Writes until a write fails, and returns the error.
+pub(super) fn write_until_failure(stream: &mut (impl io::Write + ?Sized)) -> io::Error {
+    let chunk = [0; 64 * 1024];
+    loop {
+        if let Err(error) = stream.write_all(&chunk) {
+            return error;
+        }
+    }
+}
+
+/// Checks that the pool has revoked the stream of this read or write, and that the error says so.
+#[track_caller]
+pub(super) fn assert_revoked<T: Debug>(result: io::Result<T>, id: ConnId, reason: CloseReason) {
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted, "{error:?}");
+    let revoked = error.get_ref().and_then(|error| error.downcast_ref());
+    assert_eq!(revoked, Some(&Revoked { id, reason }));
+    let text = error.to_string();
+    assert!(text.contains(&id.to_string()) && text.contains(&reason.to_string()), "{text}");
 }
 
 /// Returns whether a read or write has timed out.

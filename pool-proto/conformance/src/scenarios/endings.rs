@@ -8,8 +8,9 @@ use super::topic;
 use crate::ends::{both_ends, client_config, each, server_config};
 use crate::peers::connect;
 use crate::prelude::*;
-use crate::wait::{assert_ends, expect, read_all, send, spawn};
-use pool_driver::connection::Revoked;
+use crate::wait::{
+    assert_ends, assert_revoked, expect, read_all, send, spawn, write_until_failure,
+};
 use pool_driver::shared::AcquireError;
 use pool_driver::tls::TlsMode;
 use pool_proto::{CloseReason, ConnId, PutError, Refusal};
@@ -33,16 +34,6 @@ topic! {
     parallel a_close_ends_dials_handshakes_waiters_and_leases,
     parallel dropping_the_last_handle_closes_the_pool,
     parallel a_second_close_changes_nothing,
-}
-
-#[track_caller]
-fn assert_revoked<T: std::fmt::Debug>(result: io::Result<T>, id: ConnId, reason: CloseReason) {
-    let error = result.unwrap_err();
-    assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted, "{error:?}");
-    let revoked = error.get_ref().and_then(|error| error.downcast_ref());
-    assert_eq!(revoked, Some(&Revoked { id, reason }));
-    let text = error.to_string();
-    assert!(text.contains(&id.to_string()) && text.contains(&reason.to_string()), "{text}");
 }
 
 fn read_one(stream: &mut dyn Stream) -> io::Result<()> {
@@ -153,14 +144,7 @@ fn a_blocked_write_ends_at_a_flush(ends: &Ends) {
         let (server, client) = ends.hex_pair(mode);
         let (_ours, mut theirs) = both_ends(&server, &client);
         let id = theirs.id();
-        let write = spawn(move || {
-            let chunk = [0; 64 * 1024];
-            loop {
-                if let Err(error) = theirs.write_all(&chunk) {
-                    return error;
-                }
-            }
-        });
+        let write = spawn(move || write_until_failure(&mut theirs));
         let write = write.still_runs_after(Duration::from_millis(100));
         client.flush();
         assert_revoked(Err::<(), _>(write.soon()), id, CloseReason::Flushed);

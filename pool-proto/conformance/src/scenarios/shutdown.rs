@@ -1,6 +1,6 @@
 //! The graceful shutdown: what is in use goes on, and nothing else.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,11 +11,12 @@ use crate::ends::{
 };
 use crate::facade::{Listen, ServerSetup};
 use crate::prelude::*;
-use crate::wait::{assert_ends, expect, payload, read_all, send, spawn};
-use pool_driver::connection::Revoked;
+use crate::wait::{
+    assert_ends, assert_revoked, expect, payload, read_all, send, spawn, write_until_failure,
+};
 use pool_driver::shared::AcquireError;
 use pool_driver::tls::TlsMode;
-use pool_proto::{CloseReason, ConnId, IdFormat, PutError, Refusal};
+use pool_proto::{CloseReason, IdFormat, PutError, Refusal};
 
 topic! {
     parallel a_download_goes_on_while_the_next_server_has_the_port,
@@ -37,13 +38,6 @@ topic! {
 
 /// A time within which a deadline comes soon, and a loaded machine still does what comes before it.
 const BRIEF: Duration = Duration::from_millis(200);
-
-#[track_caller]
-fn assert_revoked<T: std::fmt::Debug>(result: io::Result<T>, id: ConnId, reason: CloseReason) {
-    let error = result.unwrap_err();
-    let revoked = error.get_ref().and_then(|error| error.downcast_ref());
-    assert_eq!(revoked, Some(&Revoked { id, reason }), "{error:?}");
-}
 
 fn shutting_down<T>() -> Result<T, AcquireError> {
     Err(AcquireError::Refused(Refusal::ShuttingDown))
@@ -242,14 +236,7 @@ fn a_stream_that_goes_on_is_cut_at_the_deadline(ends: &Ends) {
     Modes::both(|mode| {
         either_end(ends, mode, |pool, mut here, mut there| {
             let id = here.id();
-            let write = spawn(move || {
-                let chunk = [0; 64 * 1024];
-                loop {
-                    if let Err(error) = here.write_all(&chunk) {
-                        return error;
-                    }
-                }
-            });
+            let write = spawn(move || write_until_failure(&mut here));
             let write = write.still_runs_after(Duration::from_millis(100));
             pool.graceful_shutdown(BRIEF);
             assert_revoked(Err::<(), _>(write.soon()), id, CloseReason::ShutDown);
