@@ -144,11 +144,7 @@ impl<C, R: Role> Machine<C, R> {
     /// idle ones, and at an end that does not acquire, one may be among them that the peer has just
     /// acquired.
     pub fn clean(&mut self, now: Instant) -> u32 {
-        let now = self.advance(now);
-        let count = self.slots.len(State::Idle);
-        self.close_all(State::Idle, CloseReason::Cleaned);
-        self.dispatch(now);
-        count
+        self.end_state(State::Idle, CloseReason::Cleaned, now)
     }
 
     /// Ends the finished connections and returns their number. An acquire by id of one of them is refused
@@ -156,9 +152,14 @@ impl<C, R: Role> Machine<C, R> {
     ///
     /// They count against no limit here, but each holds a descriptor. For a driver that has none left.
     pub fn end_finished(&mut self, now: Instant) -> u32 {
+        self.end_state(State::Finished, CloseReason::PeerClosed, now)
+    }
+
+    /// Ends the connections in a state, and returns their number.
+    fn end_state(&mut self, state: State, reason: CloseReason, now: Instant) -> u32 {
         let now = self.advance(now);
-        let count = self.slots.len(State::Finished);
-        self.close_all(State::Finished, CloseReason::PeerClosed);
+        let count = self.slots.len(state);
+        self.close_all(state, reason);
         self.dispatch(now);
         count
     }
