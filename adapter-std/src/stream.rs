@@ -25,9 +25,9 @@ use crate::{Fingerprint, TlsFacts};
 /// A write sends all data that it accepts before it returns; no flush is needed. To read and write
 /// from two threads at the same time, [`split`](Self::split) the stream.
 ///
-/// When the pool is flushed or closed, or its graceful shutdown comes to its deadline, pending and later reads and writes fail with
-/// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted), and the error contains a
-/// [`Revoked`](crate::Revoked) with the reason.
+/// When the pool is flushed or closed, or its graceful shutdown comes to its deadline, pending and
+/// later reads and writes fail with [`ConnectionAborted`](io::ErrorKind::ConnectionAborted), and the
+/// error contains a [`Revoked`](crate::Revoked) with the reason.
 ///
 /// # The socket beneath
 ///

@@ -115,8 +115,9 @@ pub enum WaitReason {
         in_flight: u32,
     },
     /// Server: no peer is connecting, and only acquires by id take the connections that there are.
-    /// Their peers have begun to use them, or have closed them, or one is the control connection. A peer that is
-    /// configured unlike this end, for example with TLS while it has none, claims connections too.
+    /// Their peers have begun to use them, or have closed them, or one is the control connection. A
+    /// peer that is configured unlike this end, for example with TLS while it has none, claims
+    /// connections too.
     Claimed {
         /// The number of claimed and finished connections.
         claimed: u32,

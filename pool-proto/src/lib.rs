@@ -13,10 +13,11 @@
 //! # Two machines
 //!
 //! A [`Client`] dials and keeps connections ready. A [`Server`] accepts peers, admits those that have
-//! proven who they are, gives each connection an id and sends it. Either end can take *any* ready connection ([`acquire`](Machine::acquire))
-//! and tell its id to the other end, over a channel of the user's own. The other end takes the
-//! connection with that id ([`acquire_by_id`](Machine::acquire_by_id)). Both are a [`Machine`]; only
-//! the source of connections differs ([`Role`]).
+//! proven who they are, gives each connection an id and sends it. Either end can take *any* ready
+//! connection ([`acquire`](Machine::acquire)) and tell its id to the other end, over a channel of the
+//! user's own. The other end takes the connection with that id
+//! ([`acquire_by_id`](Machine::acquire_by_id)). Both are a [`Machine`]; only the source of connections
+//! differs ([`Role`]).
 //!
 //! # States
 //!

@@ -17,12 +17,13 @@ use crate::id::ConnId;
 /// | `Both` | `Both` | both ends, each the connections that are its own |
 /// | `Either` | `Either` | whoever likes, without a rule: let one of the ends do it |
 ///
-/// The settings of the two ends must match as in the table; no end can see that of the other. If they do
-/// not, both ends may acquire the same connection, as with `Either`, or neither may. A Go end has no such setting, and acquires
-/// whatever it likes: set `Peer` where only the Go end acquires any connection, `ThisEnd` where only
-/// this end does. If both do, no rule can keep them apart, as the Go end knows none; then an acquire by
-/// the id of a connection that this end has acquired itself is refused at once
-/// ([`Refusal::AcquiredHere`](crate::Refusal::AcquiredHere)), and the user can try another one.
+/// The settings of the two ends must match as in the table; no end can see that of the other. If they
+/// do not, both ends may acquire the same connection, as with `Either`, or neither may. A Go end has no
+/// such setting, and acquires whatever it likes: set `Peer` where only the Go end acquires any
+/// connection, `ThisEnd` where only this end does. If both do, no rule can keep them apart, as the Go
+/// end knows none; then an acquire by the id of a connection that this end has acquired itself is
+/// refused at once ([`Refusal::AcquiredHere`](crate::Refusal::AcquiredHere)), and the user can try
+/// another one.
 ///
 /// # Both
 ///

@@ -32,13 +32,15 @@ macro_rules! __pool_type {
             /// the former use.
             ///
             /// In a full pool (the stock is refilled while a connection is in use), in a graceful
-            /// shutdown, or at the end of its lifetime, the connection is closed, which is not an error. To reuse connections,
-            /// leave room between the usual stock and the maximum capacity.
+            /// shutdown, or at the end of its lifetime, the connection is closed, which is not an
+            /// error. To reuse connections, leave room between the usual stock and the maximum
+            /// capacity.
             ///
             /// # Errors
             ///
-            /// [`PutError`](crate::PutError) when the pool was closed or flushed
-            /// meanwhile (not while it shuts down gracefully), or the stream belongs to another pool. The connection is closed then.
+            /// [`PutError`](crate::PutError) when the pool was closed or flushed meanwhile (not while
+            /// it shuts down gracefully), or the stream belongs to another pool. The connection is
+            /// closed then.
             pub fn put(&self, stream: $Stream) -> Result<(), $crate::pool_proto::PutError> {
                 self.0.put(stream)
             }

@@ -149,9 +149,9 @@ impl<N: Runtime, R: Configured> PoolBuilder<N, R> {
 }
 
 impl<N: Runtime> PoolBuilder<N, Dialing> {
-    /// Builds a pool that dials `address` ("host:port"), resolved anew at each dial, by the pool: so this
-    /// call does not wait. The first dials begin at once. Several addresses race after RFC 8305, and later dials try the winner first until
-    /// dials or handshakes fail.
+    /// Builds a pool that dials `address` ("host:port"), resolved anew at each dial, by the pool: so
+    /// this call does not wait. The first dials begin at once. Several addresses race after RFC 8305,
+    /// and later dials try the winner first until dials or handshakes fail.
     ///
     /// # Errors
     ///
