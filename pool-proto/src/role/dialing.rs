@@ -405,6 +405,11 @@ impl Hooks for Dialing {
         if role.is_down() {
             return false;
         }
+        // A dial beyond the ceiling shows that the peer has more room only if nothing else leaves its
+        // place to it meanwhile.
+        if client.in_flight() > 0 && role.ceiling.is_some_and(|ceiling| supply > ceiling) {
+            return false;
+        }
         // A peer without room, and a law that says when to dial, want the old one to go first.
         let in_turn = role.ceiling.is_some() || role.tuner.tuning() == Tuning::NodePass;
         if in_turn || !client.has_room() {

@@ -116,6 +116,22 @@ fn where_there_is_room_again_the_dials_double() {
 }
 
 #[test]
+fn an_old_connection_stays_until_a_dial_beyond_the_ceiling_is_over() {
+    let mut pool = full(4, 1, |config| config.idle_timeout(ms(4000)));
+    let old = pool.pooled()[0];
+    while pool.dialing().is_empty() {
+        wait_over(&mut pool);
+    }
+    let [probe] = pool.dialing()[..] else { panic!("one more than it holds") };
+    // It may go from now on, but its place would make the outcome say nothing.
+    pool.pass(ms(3000));
+    assert_eq!(pool.pooled(), [old]);
+    pool.connect(probe);
+    assert_eq!((pool.pooled().len(), pool.stats().ceiling), (2, Some(2)), "there is more room");
+    assert_eq!(pool.dialing().len(), 2, "and the dials go on at once");
+}
+
+#[test]
 fn callers_that_take_everything_at_once_are_not_served_one_by_one() {
     let mut pool = full(16, 1, |config| config);
     let old = pool.take();

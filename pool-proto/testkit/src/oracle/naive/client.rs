@@ -251,6 +251,10 @@ impl Naive {
         if dialer.failures > 0 {
             return false;
         }
+        if in_flight > 0 && dialer.ceiling.is_some_and(|ceiling| stock > ceiling) {
+            // What has left meanwhile may have made the room that the attempt finds.
+            return false;
+        }
         if dialer.ceiling.is_some() || dialer.paced() || full {
             return true;
         }
