@@ -28,8 +28,10 @@ impl Naive {
                     }
                     WaiterState::Stocked => (2, 0),
                     WaiterState::Refused(Refusal::Gone { reason, .. }) => (3, reason as i64),
-                    WaiterState::Refused(_) => (4, 0),
-                    WaiterState::Lapsed => (5, 0),
+                    WaiterState::Refused(Refusal::ShuttingDown) => (4, 0),
+                    WaiterState::Refused(Refusal::PoolClosed) => (5, 0),
+                    WaiterState::Refused(_) => (6, 0),
+                    WaiterState::Lapsed => (7, 0),
                 };
                 let want = match waiter.want {
                     Want::Any => 0,
