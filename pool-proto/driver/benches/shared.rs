@@ -15,8 +15,10 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 
 use pool_driver::Clock;
-use pool_driver::shared::{Command, Leased, PoolConnection, Revoke, SharedMachine};
-use pool_proto::{CheckResult, Client, ClientConfig, CloseReason, ConnId, Dialing, Event, Instant};
+use pool_driver::shared::{
+    Command, Interrupt, Leased, PoolConnection, Revocation, Revoker, SharedMachine,
+};
+use pool_proto::{CheckResult, Client, ClientConfig, ConnId, Dialing, Event, Instant};
 use pool_testkit::measure::{Spread, nanos, timed};
 use rustix::time::ClockId;
 
@@ -61,14 +63,12 @@ impl PoolConnection for Quiet {
         CheckResult::Quiet
     }
 
-    fn revoker(&self) -> Weak<dyn Revoke> {
-        Weak::<Self>::new()
+    fn revoker(&self) -> Revoker {
+        Revoker::new(Revocation::default(), Weak::<Self>::new())
     }
 }
 
-impl Revoke for Quiet {
-    fn revoke(&self, _reason: CloseReason) {}
-
+impl Interrupt for Quiet {
     fn interrupt(&self) {}
 }
 

@@ -41,7 +41,7 @@ pub use socket::{KernelSocket, Polled, TcpSocket, listen_on_first};
 pub use stream::Revoked;
 use write_failure::WriteFailure;
 
-use crate::shared::{Attempt, PoolConnection, ReadinessWaker, Revoke};
+use crate::shared::{Attempt, PoolConnection, ReadinessWaker, Revoker};
 use crate::tls::is_rejection;
 #[cfg(feature = "tls")]
 use crate::tls::{Fingerprint, TlsFacts};
@@ -412,8 +412,8 @@ impl<S: Socket> PoolConnection for Box<Connection<S>> {
         Some(self.socket.socket().peer_addr())
     }
 
-    fn revoker(&self) -> Weak<dyn Revoke> {
+    fn revoker(&self) -> Revoker {
         let socket: Weak<SharedSocket<S>> = Arc::downgrade(&self.socket);
-        socket
+        Revoker::new(self.socket.revocation().clone(), socket)
     }
 }

@@ -23,6 +23,7 @@
 //! | `attempt.rs` | the duty to report a dial or a handshake |
 //! | `leased.rs` | a connection in a caller's hands |
 //! | `readiness.rs` | the waker that an idle connection leaves with its reactor |
+//! | `revoker.rs` | the handle by which the pool ends a connection that a caller holds |
 //! | `block_on.rs` | waiting on a thread |
 
 mod acquire;
@@ -31,6 +32,7 @@ mod attempt;
 mod block_on;
 mod leased;
 mod readiness;
+mod revoker;
 mod state;
 
 use core::fmt;
@@ -38,7 +40,7 @@ use core::net::SocketAddr;
 use core::task::{Context, Poll, Waker};
 use std::boxed::Box;
 use std::string::String;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::vec::Vec;
 
 pub use acquire::{Acquire, AcquireError, Deadline, WaitReady};
@@ -53,6 +55,7 @@ use pool_proto::{
     Token,
 };
 pub use readiness::ReadinessWaker;
+pub use revoker::{Interrupt, Revocation, Revoker};
 use state::{Deferred, State};
 
 use crate::clock::Clock;
@@ -82,20 +85,7 @@ pub trait PoolConnection: Send + 'static {
     }
 
     /// Returns the handle by which the pool revokes the connection while a caller holds it.
-    fn revoker(&self) -> Weak<dyn Revoke>;
-}
-
-/// Ends a connection while a caller holds it, in two steps.
-pub trait Revoke: Send + Sync {
-    /// Makes all later reads and writes fail with this reason. Called under the mutex, so that no
-    /// thread sees the lease ended and the connection in use: no system call, no waker, no drop of a
-    /// connection.
-    fn revoke(&self, reason: CloseReason);
-
-    /// Ends pending reads and writes of a revoked connection, without the mutex. At the deadline of a
-    /// graceful shutdown ([`CloseReason::ShutDown`]), ends the connection in good order before, if no call
-    /// of the holder is under way. Must not block.
-    fn interrupt(&self);
+    fn revoker(&self) -> Revoker;
 }
 
 /// An instruction to the driver. The driver carries instructions out in order.
@@ -121,10 +111,12 @@ pub enum Command<C> {
         /// Why it is ended.
         reason: CloseReason,
     },
-    /// [End the pending calls](Revoke::interrupt) of a revoked lease, if its holder still has it.
+    /// [End the pending calls](Revoker::interrupt) of a revoked lease.
     Interrupt {
         /// The lease.
-        revoker: Weak<dyn Revoke>,
+        token: Token,
+        /// Its revoker.
+        revoker: Revoker,
     },
 }
 
@@ -134,7 +126,7 @@ pub enum Command<C> {
 pub const TURN: usize = 8;
 
 /// The most revoked leases whose pending calls the caller ends itself, at 13 µs each.
-const INTERRUPTS: usize = 32;
+const INTERRUPTS: usize = 16;
 
 /// The outcome of a turn of the driver.
 #[derive(Clone, Copy, Debug)]
@@ -223,13 +215,7 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
     fn run_deferred(&self, deferred: Deferred<C>, now: Instant) {
         deferred.wakers.each(Waker::wake);
         deferred.orphans.each(drop);
-        let mut interrupts = 0..INTERRUPTS;
-        deferred.revoked.each(|(token, revoker, reason)| {
-            tracing::debug!(?token, %reason, "lease revoked");
-            if interrupts.next().is_some() {
-                revoker.interrupt();
-            }
-        });
+        deferred.interrupts.each(|(token, revoker)| revoker.interrupt(token));
         deferred.checks.each(|(token, mut connection, kind)| {
             let result = match kind {
                 CheckKind::Inspect => connection.check(),

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use pool_proto::CloseReason;
 
 use super::session::Session;
-use crate::shared::Revoke;
+use crate::shared::{Interrupt, Revocation};
 
 /// A connected TCP socket in non-blocking mode.
 pub trait Socket: Send + Sync + 'static {
@@ -62,8 +62,7 @@ pub trait Socket: Send + Sync + 'static {
 #[derive(Debug)]
 pub struct SharedSocket<S> {
     socket: S,
-    /// Set once the pool has revoked the connection.
-    revoked: OnceLock<CloseReason>,
+    revocation: Revocation,
     /// The session of the established connection. Whoever locks it may use it.
     session: OnceLock<Weak<Mutex<Session>>>,
 }
@@ -71,7 +70,7 @@ pub struct SharedSocket<S> {
 impl<S: Socket> SharedSocket<S> {
     /// Shares `socket`.
     pub fn new(socket: S) -> Arc<Self> {
-        Arc::new(Self { socket, revoked: OnceLock::new(), session: OnceLock::new() })
+        Arc::new(Self { socket, revocation: Revocation::default(), session: OnceLock::new() })
     }
 
     /// Lets the pool end this session in good order.
@@ -88,16 +87,17 @@ impl<S: Socket> SharedSocket<S> {
     /// Returns why the pool has revoked the connection, if it has.
     #[must_use]
     pub fn revoked(&self) -> Option<CloseReason> {
-        self.revoked.get().copied()
+        self.revocation.reason()
+    }
+
+    /// Returns the mark by which the pool revokes the connection.
+    #[must_use]
+    pub const fn revocation(&self) -> &Revocation {
+        &self.revocation
     }
 }
 
-impl<S: Socket> Revoke for SharedSocket<S> {
-    fn revoke(&self, reason: CloseReason) {
-        // A connection is revoked once; should it be again, the first reason stands.
-        let _ = self.revoked.set(reason);
-    }
-
+impl<S: Socket> Interrupt for SharedSocket<S> {
     fn interrupt(&self) {
         if self.revoked() == Some(CloseReason::ShutDown)
             && let Some(session) = self.session.get().and_then(Weak::upgrade)

@@ -4,7 +4,7 @@
 use core::convert::Infallible;
 use core::future::{Future, pending, poll_fn};
 use std::boxed::Box;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::vec::Vec;
 
 use async_channel::{Receiver, Sender, bounded};
@@ -15,7 +15,7 @@ use pool_proto::{Instant, Role, Token};
 use super::tasks::Tasks;
 use crate::connection::{Connection, Socket, TcpSocket};
 use crate::runtime::Runtime;
-use crate::shared::{Attempt, Command, Revoke, SharedMachine, Turn};
+use crate::shared::{Attempt, Command, SharedMachine, Turn};
 
 /// The connections of a pool on runtime `N`.
 pub(crate) type PoolConnectionOf<N> = Box<Connection<TcpSocket<N>>>;
@@ -63,17 +63,11 @@ impl<S: Socket, R: Role> SharedMachine<Box<Connection<S>>, R> {
         for command in commands {
             match command {
                 Command::Close { connection, reason } => connection.close(reason),
-                Command::Interrupt { revoker } => interrupt(&revoker),
+                Command::Interrupt { token, revoker } => revoker.interrupt(token),
                 // The machine has ended all dials and handshakes; their tasks end with the driver.
                 Command::Dial { .. } | Command::Abort { .. } => {}
             }
         }
-    }
-}
-
-fn interrupt(revoker: &Weak<dyn Revoke>) {
-    if let Some(revoker) = revoker.upgrade() {
-        revoker.interrupt();
     }
 }
 
@@ -146,7 +140,7 @@ impl<N: Runtime, R: Role, S: Supply<N, R>> Driver<N, R, S> {
                         shared.note_abort(token, reason);
                         tasks.end(token);
                     }
-                    Command::Interrupt { revoker } => interrupt(&revoker),
+                    Command::Interrupt { token, revoker } => revoker.interrupt(token),
                 }
             }
             if is_full {

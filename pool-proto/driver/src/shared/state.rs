@@ -4,7 +4,7 @@
 use core::net::SocketAddr;
 use core::task::Waker;
 use std::collections::VecDeque;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::vec::Vec;
 
 use pool_proto::{
@@ -12,14 +12,14 @@ use pool_proto::{
 };
 
 use super::attempt::{Peer, SILENCE, given_up};
-use super::{Command, INTERRUPTS, Revoke, TURN};
+use super::{Command, INTERRUPTS, Revoker, TURN};
 
 pub(super) struct State<C, R> {
     pub(super) machine: Machine<C, R>,
     /// By [`WaiterId::slot`].
     wakers: Vec<Option<Waker>>,
     /// By which a lease is revoked when only its token is known.
-    pub(super) revokers: TokenMap<Weak<dyn Revoke>>,
+    pub(super) revokers: TokenMap<Revoker>,
     /// For the driver, each with the connection that it concerns.
     commands: VecDeque<(Token, Command<C>)>,
     /// Connections whose [`ReadinessWaker`](super::ReadinessWaker) was woken.
@@ -45,9 +45,9 @@ pub(super) struct State<C, R> {
 pub(super) struct Deferred<C> {
     pub(super) wakers: Few<Waker>,
     pub(super) checks: Few<(Token, C, CheckKind)>,
-    /// Leases that are revoked already. Dropping the last handle of one closes its socket. The driver
-    /// ends the pending calls of those beyond the first [`INTERRUPTS`].
-    pub(super) revoked: Few<(Token, Arc<dyn Revoke>, CloseReason)>,
+    /// Leases that are revoked already, and whose pending calls are to be ended. The driver ends those
+    /// beyond the first [`INTERRUPTS`].
+    pub(super) interrupts: Few<(Token, Revoker)>,
     /// Connections to close that no driver is left to close.
     pub(super) orphans: Few<C>,
 }
@@ -150,7 +150,7 @@ impl<C, R: Role> State<C, R> {
         let mut deferred = Deferred {
             wakers: Few::None,
             checks: Few::None,
-            revoked: Few::None,
+            interrupts: Few::None,
             orphans: Few::None,
         };
         while let Some(action) = self.machine.poll_action() {
@@ -176,14 +176,12 @@ impl<C, R: Role> State<C, R> {
                 // Only an established connection has a revoker; earlier, the driver holds a dial or
                 // a handshake.
                 Action::Abort { token, reason } => match self.revokers.remove(token) {
-                    // None if its holder has dropped it, and is about to report that.
                     Some(revoker) => {
-                        if let Some(strong) = revoker.upgrade() {
-                            strong.revoke(reason);
-                            if deferred.revoked.len() >= INTERRUPTS {
-                                self.command(token, Command::Interrupt { revoker });
-                            }
-                            deferred.revoked.push((token, strong, reason));
+                        revoker.revoke(reason);
+                        if deferred.interrupts.len() < INTERRUPTS {
+                            deferred.interrupts.push((token, revoker));
+                        } else {
+                            self.command(token, Command::Interrupt { token, revoker });
                         }
                     }
                     None => self.command(token, Command::Abort { token, reason }),

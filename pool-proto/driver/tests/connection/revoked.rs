@@ -5,7 +5,7 @@ use std::task::Poll;
 
 use pool_driver::connection::Connection;
 use pool_driver::connection::Revoked;
-use pool_driver::shared::{Leased, Revoke as _};
+use pool_driver::shared::Leased;
 use pool_proto::{Accepting, CloseReason, ConnId, PutError};
 
 use crate::rig::{Kind, Pool, Streaming, take};
@@ -109,7 +109,7 @@ fn data_that_tls_holds_is_not_sent_after_a_revocation() {
         near.set(|kernel| kernel.room = 0);
         assert_eq!(stream.write(Io, &[IoSlice::new(b"hello")]).unwrap(), 5);
         // Only the first step: the socket itself can still send.
-        stream.socket().revoke(CloseReason::Flushed);
+        stream.socket().revocation().set(CloseReason::Flushed);
         near.set(|kernel| kernel.room = 1024);
         let id = stream.id();
         assert_revoked(stream.flush(Io), id);

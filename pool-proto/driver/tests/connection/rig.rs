@@ -89,9 +89,7 @@ impl<R: Side> Pool<R> {
                     self.shared.note_abort(token, reason);
                     self.ended.push(token);
                 }
-                Command::Interrupt { revoker } => {
-                    revoker.upgrade().into_iter().for_each(|lease| lease.interrupt());
-                }
+                Command::Interrupt { token, revoker } => revoker.interrupt(token),
             }
         }
     }

@@ -138,7 +138,7 @@ fn a_flush_ends_the_pending_calls_of_a_few_leases_and_the_driver_those_of_the_ot
     let leases: Vec<_> = conns.iter().map(|_| rig.any().take()).collect();
     rig.flush();
     assert_eq!(rig.book.revoked_count(), 100);
-    assert_eq!(rig.book.interrupted(), [100; 32]);
+    assert_eq!(rig.book.interrupted(), [100; 16]);
     rig.turn();
     assert_eq!(rig.book.interrupted(), [100; 100]);
     drop(leases);

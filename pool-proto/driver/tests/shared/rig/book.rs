@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-use pool_driver::shared::{PoolConnection, Revoke};
+use pool_driver::shared::{Interrupt, PoolConnection, Revocation, Revoker};
 use pool_proto::{CheckResult, CloseReason};
 
 use super::Guard;
@@ -23,8 +23,8 @@ pub(crate) struct Entry {
     pub(crate) dropped: u32,
     /// The reason with which the driver was commanded to close it.
     pub(crate) reason: Option<CloseReason>,
-    /// The reason with which the pool revoked it.
-    revoked: Option<CloseReason>,
+    /// The mark by which the pool revokes it.
+    revocation: Revocation,
     /// How many connections were revoked when its pending reads and writes were ended, if they were.
     interrupted: Option<u32>,
 }
@@ -50,10 +50,12 @@ impl Book {
 
     pub(crate) fn open(self: &Arc<Self>) -> Fake {
         let mut entries = self.entries();
-        entries.push(Entry::default());
-        let number = entries.len() - 1;
-        let revoker = Arc::new(Revoker { number, book: Arc::clone(self) });
-        Fake { number, book: Arc::clone(self), revoker }
+        let number = entries.len();
+        let entry = Entry::default();
+        let revocation = entry.revocation.clone();
+        entries.push(entry);
+        let calls = Arc::new(Calls { number, book: Arc::clone(self) });
+        Fake { number, book: Arc::clone(self), revocation, calls }
     }
 
     /// Opens a connection whose first check has this result.
@@ -105,11 +107,11 @@ impl Book {
 
     /// Returns the reason with which the pool revoked it, if it did.
     pub(crate) fn revoked(&self, number: usize) -> Option<CloseReason> {
-        self.entries()[number].revoked
+        self.entries()[number].revocation.reason()
     }
 
     pub(crate) fn revoked_count(&self) -> u32 {
-        self.entries().iter().map(|entry| u32::from(entry.revoked.is_some())).sum()
+        self.entries().iter().map(|entry| u32::from(entry.revocation.reason().is_some())).sum()
     }
 
     /// Returns, for each connection whose pending reads and writes were ended, how many were revoked by
@@ -155,7 +157,8 @@ impl Book {
 pub(crate) struct Fake {
     number: usize,
     book: Arc<Book>,
-    revoker: Arc<Revoker>,
+    revocation: Revocation,
+    calls: Arc<Calls>,
 }
 
 impl Fake {
@@ -170,17 +173,13 @@ impl std::fmt::Debug for Fake {
     }
 }
 
-struct Revoker {
+/// The pending reads and writes of a fake connection.
+struct Calls {
     number: usize,
     book: Arc<Book>,
 }
 
-impl Revoke for Revoker {
-    fn revoke(&self, reason: CloseReason) {
-        let former = self.book.entries()[self.number].revoked.replace(reason);
-        assert_eq!(former, None, "connection {} was revoked twice", self.number);
-    }
-
+impl Interrupt for Calls {
     fn interrupt(&self) {
         self.book.guard.assert_unlocked("an interruption");
         let revoked = self.book.revoked_count();
@@ -198,9 +197,9 @@ impl PoolConnection for Fake {
         self.book.look(self.number, true)
     }
 
-    fn revoker(&self) -> Weak<dyn Revoke> {
-        let revoker: Weak<Revoker> = Arc::downgrade(&self.revoker);
-        revoker
+    fn revoker(&self) -> Revoker {
+        let calls: Weak<Calls> = Arc::downgrade(&self.calls);
+        Revoker::new(self.revocation.clone(), calls)
     }
 }
 

@@ -138,9 +138,7 @@ impl<R: Side> Rig<R> {
                     self.aborted.push((token, reason));
                     self.dials.retain(|attempt| attempt.token() != token);
                 }
-                Command::Interrupt { revoker } => {
-                    revoker.upgrade().into_iter().for_each(|lease| lease.interrupt());
-                }
+                Command::Interrupt { token, revoker } => revoker.interrupt(token),
             }
         }
     }
