@@ -120,7 +120,10 @@ fn waiters_and_callers_are_refused_at_once(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config());
     let client = ends.dial(TlsMode::None, single(), server.address());
     let (ours, _theirs) = both_ends_by_id(&server, &client);
+    // The one that the client has dialled meanwhile must not serve the waiters.
+    server.wait_ready(1, SOON).unwrap();
     client.close();
+    eventually(|| server.idle(), |idle| *idle == 0);
     let id = ours.id();
     let waiters = [0, 1, 2].map(|kind| {
         let server = server.clone_handle();
