@@ -1,0 +1,159 @@
+//! Evaluates laws of the stock: patterns of demand, round trips and takers, in virtual time.
+
+use std::error::Error;
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use pool_evaluate::cell::{Cell, Circumstances, run_all};
+use pool_evaluate::law::{Contender, LAWS};
+use pool_evaluate::load::Load;
+use pool_evaluate::network::Network;
+use pool_evaluate::patterns::{MAIN, PATTERNS, Pattern};
+use pool_evaluate::scenario::Taker;
+use pool_evaluate::table::{table, write_csv};
+use pool_evaluate::time::{MILLISECOND, Nanos, from_duration, from_seconds};
+
+/// Evaluates laws that keep a stock of connections: on patterns of demand, in virtual time.
+#[derive(Parser)]
+#[command(after_help = lists())]
+struct Arguments {
+    /// The patterns of demand.
+    #[arg(long, value_delimiter = ',', default_values_t = MAIN.map(str::to_owned))]
+    patterns: Vec<String>,
+    /// The round trips, in milliseconds.
+    #[arg(long, value_name = "MS", value_delimiter = ',', default_values_t = [1.0, 20.0, 100.0])]
+    rtt: Vec<f64>,
+    /// The ends that take any connection: client, server.
+    #[arg(long, value_delimiter = ',', default_values_t = [Taker::Client, Taker::Server])]
+    takers: Vec<Taker>,
+    /// The laws, such as default,go,fixed:16,default+max_dials=64.
+    #[arg(long, value_delimiter = ',', default_values_t = ["default".to_owned(), "go".to_owned()])]
+    laws: Vec<String>,
+    /// A setting of all laws, such as capacity=2..=256. May be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// How many seeds each cell has.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 1)]
+    start: u64,
+    /// Arrivals from a CSV file instead of the patterns: one a line, in seconds, and optionally the
+    /// holding time in seconds.
+    #[arg(long, value_name = "FILE")]
+    arrivals: Option<PathBuf>,
+    /// How long a caller waits.
+    #[arg(long, default_value = "10s")]
+    patience: humantime::Duration,
+    /// The share of each run that is not counted at its begin, from 0 to 1.
+    #[arg(long, default_value_t = 0.2)]
+    warm_up: f64,
+    /// The number of clients, which share the demand.
+    #[arg(long, default_value_t = 1)]
+    clients: u32,
+    /// The processors that handshakes share.
+    #[arg(long, default_value_t = 2)]
+    cores: u32,
+    /// The processor time of a handshake.
+    #[arg(long, default_value = "500us")]
+    handshake_cost: humantime::Duration,
+    /// The processor time of a take, at each end.
+    #[arg(long, default_value = "0s")]
+    take_cost: humantime::Duration,
+    /// Connections without TLS.
+    #[arg(long)]
+    plain: bool,
+    /// Tells the machines which end acquires. Without, both are left at Acquirer::Either.
+    #[arg(long)]
+    assigned: bool,
+    /// Writes the rows to a CSV file, with every column.
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+}
+
+/// The patterns and the laws, for the help.
+fn lists() -> String {
+    let mut text = String::from("Patterns:\n");
+    for pattern in PATTERNS {
+        text += &format!("  {:<12} {}\n", pattern.name, pattern.about);
+    }
+    text += "\nLaws:\n";
+    for (name, about) in LAWS {
+        text += &format!("  {name:<12} {about}\n");
+    }
+    text
+}
+
+fn main() -> ExitCode {
+    match evaluate(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("evaluate: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn evaluate(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let laws: Vec<Contender> = arguments
+        .laws
+        .iter()
+        .map(|law| Contender::parse(law, &arguments.set))
+        .collect::<Result<_, _>>()?;
+    let loads = loads(arguments)?;
+    let mut cells = Vec::new();
+    for loads in &loads {
+        for rtt in arguments.rtt.iter().map(|rtt| from_millis(*rtt)) {
+            cells.extend(arguments.takers.iter().map(|&taker| Cell { loads, rtt, taker }));
+        }
+    }
+    let rows = run_all(&cells, &laws, &circumstances(arguments))?;
+    println!("{}", table(&rows));
+    if let Some(path) = &arguments.csv {
+        let error = |error: &dyn Error| format!("{}: {error}", path.display());
+        let file = File::create(path).map_err(|e| error(&e))?;
+        write_csv(&rows, file).map_err(|e| error(&e))?;
+    }
+    Ok(())
+}
+
+fn from_millis(millis: f64) -> Nanos {
+    from_seconds(millis / 1e3)
+}
+
+fn circumstances(arguments: &Arguments) -> Circumstances {
+    let network = Network {
+        rtt: MILLISECOND,
+        tls: !arguments.plain,
+        cores: arguments.cores,
+        handshake_cost: from_duration(*arguments.handshake_cost),
+        take_cost: from_duration(*arguments.take_cost),
+    };
+    Circumstances {
+        network,
+        patience: from_duration(*arguments.patience),
+        warm_up: arguments.warm_up,
+        clients: arguments.clients,
+        assigned: arguments.assigned,
+        traced: false,
+    }
+}
+
+/// The loads of each pattern, by seeds; or those of the file.
+fn loads(arguments: &Arguments) -> Result<Vec<Vec<Load>>, Box<dyn Error>> {
+    let seeds = || (0..arguments.seeds).map(|n| arguments.start.wrapping_add(n));
+    if let Some(path) = &arguments.arrivals {
+        let load = Load::from_csv(path)?;
+        return Ok(vec![seeds().map(|seed| Load { seed, ..load.clone() }).collect()]);
+    }
+    let draw = |name: &String| {
+        let Some(pattern) = Pattern::named(name) else {
+            let names: Vec<&str> = PATTERNS.iter().map(|pattern| pattern.name).collect();
+            return Err(format!("no pattern is called {name:?}; expected {}", names.join(", ")));
+        };
+        Ok(seeds().map(|seed| pattern.draw(seed)).collect())
+    };
+    Ok(arguments.patterns.iter().map(draw).collect::<Result<_, _>>()?)
+}
