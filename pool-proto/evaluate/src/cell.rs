@@ -37,6 +37,19 @@ pub struct Cell<'a> {
     pub taker: Taker,
 }
 
+impl<'a> Cell<'a> {
+    /// Returns the cells of these loads, each with every round trip and taker.
+    #[must_use]
+    pub fn all(loads: &'a [Vec<Load>], rtts: &[Nanos], takers: &[Taker]) -> Vec<Self> {
+        let with_takers = |loads: &'a [Load], rtt: Nanos| {
+            takers.iter().map(move |&taker| Self { loads, rtt, taker })
+        };
+        let with_rtts =
+            |loads: &'a Vec<Load>| rtts.iter().flat_map(move |&rtt| with_takers(loads, rtt));
+        loads.iter().flat_map(with_rtts).collect()
+    }
+}
+
 /// What one law did in a cell.
 #[derive(Clone, Debug)]
 pub struct Row {

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! cargo run --release -p pool-evaluate --bin evaluate                     the main table
+//! cargo run --release -p pool-evaluate --bin evaluate -- --goals          what the law is to reach
 //! cargo run --release -p pool-evaluate --bin evaluate -- --help           patterns, laws, settings
 //! ```
 //!
@@ -17,6 +18,7 @@
 //! | [`law`], [`settings`] | the contenders by their names, and their settings |
 //! | [`measure`] | the figures of runs |
 //! | [`cell`], [`table`] | all laws on the same arrivals; their figures side by side |
+//! | [`goals`] | the figures that the default law is to reach |
 //!
 //! The model leaves out everything that a law of the stock cannot change: bytes, losses, faults other
 //! than outages. Faults are the subject of the simulation in `pool-testkit`.
@@ -24,6 +26,7 @@
 pub mod cell;
 pub mod clairvoyant;
 pub mod go;
+pub mod goals;
 pub mod law;
 pub mod load;
 pub mod measure;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use pool_evaluate::cell::{Cell, Circumstances, run_all};
+use pool_evaluate::goals::{self, Course, Goal};
 use pool_evaluate::law::{Contender, LAWS};
 use pool_evaluate::load::Load;
 use pool_evaluate::network::Network;
@@ -68,6 +69,9 @@ struct Arguments {
     /// Tells the machines which end acquires. Without, both are left at Acquirer::Either.
     #[arg(long)]
     assigned: bool,
+    /// Checks the goals of the first law, and fails if one does not hold.
+    #[arg(long, conflicts_with_all = ["arrivals", "patterns", "clients", "csv"])]
+    goals: bool,
     /// Writes the rows to a CSV file, with every column.
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
@@ -88,7 +92,8 @@ fn lists() -> String {
 
 fn main() -> ExitCode {
     match evaluate(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("evaluate: {error}");
             ExitCode::from(2)
@@ -96,19 +101,19 @@ fn main() -> ExitCode {
     }
 }
 
-fn evaluate(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+/// Prints the table, or checks the goals. Returns whether all is well.
+fn evaluate(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     let laws: Vec<Contender> = arguments
         .laws
         .iter()
         .map(|law| Contender::parse(law, &arguments.set))
         .collect::<Result<_, _>>()?;
-    let loads = loads(arguments)?;
-    let mut cells = Vec::new();
-    for loads in &loads {
-        for rtt in arguments.rtt.iter().map(|rtt| from_millis(*rtt)) {
-            cells.extend(arguments.takers.iter().map(|&taker| Cell { loads, rtt, taker }));
-        }
+    let rtts: Vec<Nanos> = arguments.rtt.iter().map(|rtt| from_seconds(rtt / 1e3)).collect();
+    if let (true, Some(contender)) = (arguments.goals, laws.first()) {
+        return check_goals(arguments, contender, &rtts);
     }
+    let loads = loads(arguments)?;
+    let cells = Cell::all(&loads, &rtts, &arguments.takers);
     let rows = run_all(&cells, &laws, &circumstances(arguments))?;
     println!("{}", table(&rows));
     if let Some(path) = &arguments.csv {
@@ -116,11 +121,33 @@ fn evaluate(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         let file = File::create(path).map_err(|e| error(&e))?;
         write_csv(&rows, file).map_err(|e| error(&e))?;
     }
-    Ok(())
+    Ok(true)
 }
 
-fn from_millis(millis: f64) -> Nanos {
-    from_seconds(millis / 1e3)
+/// Checks the goals, and returns whether all hold.
+fn check_goals(
+    arguments: &Arguments,
+    contender: &Contender,
+    rtts: &[Nanos],
+) -> Result<bool, Box<dyn Error>> {
+    let seeds: Vec<u64> = seeds(arguments).collect();
+    let goals = goals::check(&Course {
+        contender: contender.clone(),
+        settings: &arguments.set,
+        seeds: &seeds,
+        rtts,
+        takers: &arguments.takers,
+        circumstances: circumstances(arguments),
+    })?;
+    for goal in &goals {
+        println!("{goal}");
+    }
+    Ok(goals.iter().all(Goal::holds))
+}
+
+fn seeds(arguments: &Arguments) -> impl Iterator<Item = u64> + use<> {
+    let start = arguments.start;
+    (0..arguments.seeds).map(move |n| start.wrapping_add(n))
 }
 
 fn circumstances(arguments: &Arguments) -> Circumstances {
@@ -143,17 +170,16 @@ fn circumstances(arguments: &Arguments) -> Circumstances {
 
 /// The loads of each pattern, by seeds; or those of the file.
 fn loads(arguments: &Arguments) -> Result<Vec<Vec<Load>>, Box<dyn Error>> {
-    let seeds = || (0..arguments.seeds).map(|n| arguments.start.wrapping_add(n));
     if let Some(path) = &arguments.arrivals {
         let load = Load::from_csv(path)?;
-        return Ok(vec![seeds().map(|seed| Load { seed, ..load.clone() }).collect()]);
+        return Ok(vec![seeds(arguments).map(|seed| Load { seed, ..load.clone() }).collect()]);
     }
     let draw = |name: &String| {
         let Some(pattern) = Pattern::named(name) else {
             let names: Vec<&str> = PATTERNS.iter().map(|pattern| pattern.name).collect();
             return Err(format!("no pattern is called {name:?}; expected {}", names.join(", ")));
         };
-        Ok(seeds().map(|seed| pattern.draw(seed)).collect())
+        Ok(seeds(arguments).map(|seed| pattern.draw(seed)).collect())
     };
     Ok(arguments.patterns.iter().map(draw).collect::<Result<_, _>>()?)
 }
