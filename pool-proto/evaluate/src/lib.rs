@@ -18,6 +18,7 @@
 //! | [`law`], [`settings`] | the contenders by their names, and their settings |
 //! | [`measure`] | the figures of runs |
 //! | [`cell`], [`table`] | all laws on the same arrivals; their figures side by side |
+//! | [`picture`] | a run as SVG: arrivals, stock, waits |
 //! | [`goals`] | the figures that the default law is to reach |
 //!
 //! The model leaves out everything that a law of the stock cannot change: bytes, losses, faults other
@@ -33,6 +34,7 @@ pub mod measure;
 pub mod network;
 pub mod pair;
 pub mod patterns;
+pub mod picture;
 pub mod scenario;
 mod schedule;
 pub mod settings;

@@ -1,5 +1,6 @@
 //! Measures: a recorder of what happens in runs, and the figures that follow from it.
 
+use crate::load::Load;
 use crate::scenario::Scenario;
 use crate::time::{Nanos, from_seconds, millis, seconds};
 
@@ -41,10 +42,21 @@ struct Recovery {
 /// The course of a run, for a picture.
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
+    /// The end of the run.
+    pub end: Nanos,
+    /// The arrivals.
+    pub arrivals: Vec<Nanos>,
     /// The time, the idle stock from then on, and the capacity.
     pub stock: Vec<(Nanos, u32, u32)>,
     /// The arrivals that were not served at once, and their waits.
     pub waits: Vec<(Nanos, Nanos)>,
+}
+
+impl Trace {
+    fn of(load: &Load) -> Self {
+        let arrivals = load.arrivals.iter().map(|arrival| arrival.at).collect();
+        Self { end: load.end, arrivals, ..Self::default() }
+    }
 }
 
 /// A number over time.
@@ -120,7 +132,7 @@ impl Recorder {
             in_flight: Gauge::default(),
             longest_queue: 0,
             recoveries: outage.map(|_| Recovery::default()).into_iter().collect(),
-            trace: scenario.traced.then(Trace::default),
+            trace: scenario.traced.then(|| Trace::of(scenario.load)),
         }
     }
 

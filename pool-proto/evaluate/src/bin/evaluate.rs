@@ -12,6 +12,7 @@ use pool_evaluate::law::{Contender, LAWS};
 use pool_evaluate::load::Load;
 use pool_evaluate::network::Network;
 use pool_evaluate::patterns::{MAIN, PATTERNS, Pattern};
+use pool_evaluate::picture;
 use pool_evaluate::scenario::Taker;
 use pool_evaluate::table::{table, write_csv};
 use pool_evaluate::time::{MILLISECOND, Nanos, from_duration, from_seconds};
@@ -75,6 +76,9 @@ struct Arguments {
     /// Writes the rows to a CSV file, with every column.
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
+    /// Draws the first run of each row into this folder.
+    #[arg(long, value_name = "DIR", conflicts_with = "goals")]
+    svg: Option<PathBuf>,
 }
 
 /// The patterns and the laws, for the help.
@@ -121,6 +125,12 @@ fn evaluate(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
         let file = File::create(path).map_err(|e| error(&e))?;
         write_csv(&rows, file).map_err(|e| error(&e))?;
     }
+    if let Some(folder) = &arguments.svg {
+        std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+        for row in &rows {
+            picture::draw(row, folder)?;
+        }
+    }
     Ok(true)
 }
 
@@ -164,7 +174,7 @@ fn circumstances(arguments: &Arguments) -> Circumstances {
         warm_up: arguments.warm_up,
         clients: arguments.clients,
         assigned: arguments.assigned,
-        traced: false,
+        traced: arguments.svg.is_some(),
     }
 }
 
