@@ -100,7 +100,12 @@ pub fn scenarios<'a>(cell: &Cell<'a>, circumstances: &Circumstances) -> Vec<Scen
     cell.loads.iter().enumerate().map(scenario).collect()
 }
 
-fn run_cell(
+/// Runs every law in a cell, one after the other.
+///
+/// # Errors
+///
+/// [`LawError`] of the first law that cannot be run.
+pub fn run_cell(
     cell: &Cell<'_>,
     laws: &[Contender],
     circumstances: &Circumstances,

@@ -124,7 +124,30 @@ impl Contender {
     #[must_use]
     pub fn fixed(&self, capacity: u32) -> Self {
         let settings = self.settings.clone().fixed(capacity);
-        Self { name: format!("fixed:{capacity}"), law: Law::Machine, settings }
+        let own = self.own_settings("capacity");
+        Self { name: format!("fixed:{capacity}{own}"), law: Law::Machine, settings }
+    }
+
+    /// The settings in the name, but for one.
+    fn own_settings(&self, except: &str) -> String {
+        let own = self.name.split('+').skip(1);
+        let others = own.filter(|pair| pair.split('=').next() != Some(except));
+        others.map(|pair| format!("+{pair}")).collect()
+    }
+
+    /// Returns this law with another setting, which its name tells.
+    ///
+    /// # Errors
+    ///
+    /// [`LawError`], if the setting is not one.
+    pub fn with(&self, setting: &str) -> Result<Self, LawError> {
+        let key = setting.split('=').next().unwrap_or_default();
+        let base = self.name.split('+').next().unwrap_or_default();
+        let name = format!("{base}{}+{setting}", self.own_settings(key));
+        let mut settings = self.settings.clone();
+        let failed = |error| LawError::Setting { law: name.clone(), error };
+        settings.set(setting).map_err(failed)?;
+        Ok(Self { name, law: self.law, settings })
     }
 
     /// Runs the law through scenarios, and merges their records. `rival` are the figures of the law

@@ -5,6 +5,7 @@
 //! cargo run --release -p pool-evaluate --bin evaluate                     the main table
 //! cargo run --release -p pool-evaluate --bin evaluate -- --goals          what the law is to reach
 //! cargo run --release -p pool-evaluate --bin evaluate -- --help           patterns, laws, settings
+//! cargo run --release -p pool-evaluate --bin whatif -- arrivals.csv       settings for your own arrivals
 //! ```
 //!
 //! | module | content |
@@ -20,12 +21,16 @@
 //! | [`cell`], [`table`] | all laws on the same arrivals; their figures side by side |
 //! | [`picture`] | a run as SVG: arrivals, stock, waits |
 //! | [`goals`] | the figures that the default law is to reach |
+//! | [`advice`] | settings for the arrivals of a file |
+//! | [`conditions`] | the options of both programs |
 //!
 //! The model leaves out everything that a law of the stock cannot change: bytes, losses, faults other
 //! than outages. Faults are the subject of the simulation in `pool-testkit`.
 
+pub mod advice;
 pub mod cell;
 pub mod clairvoyant;
+pub mod conditions;
 pub mod go;
 pub mod goals;
 pub mod law;

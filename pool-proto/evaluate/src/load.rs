@@ -1,7 +1,7 @@
 //! The demand that a pool has to meet: arrivals, and what happens to the network meanwhile.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use crate::network::Outage;
@@ -50,14 +50,6 @@ pub enum LoadError {
         /// What the system says.
         error: std::io::Error,
     },
-    /// A line is not CSV.
-    #[error("{file}: {error}; expected CSV: seconds, and optionally the holding time in seconds")]
-    Csv {
-        /// The file.
-        file: String,
-        /// What the reader says, with the line.
-        error: csv::Error,
-    },
     /// A field is not a time.
     #[error(
         "{file}, line {line}: the {column} is {found:?}; expected seconds as a decimal number from 0 \
@@ -67,7 +59,7 @@ pub enum LoadError {
         /// The file.
         file: String,
         /// The line, from 1 up.
-        line: u64,
+        line: usize,
         /// The column.
         column: &'static str,
         /// The text of the field.
@@ -82,7 +74,7 @@ pub enum LoadError {
         /// The file.
         file: String,
         /// The line, from 1 up.
-        line: u64,
+        line: usize,
         /// The number of fields.
         found: usize,
     },
@@ -120,10 +112,10 @@ impl Load {
     /// [`LoadError`] names the line, and what was expected there.
     pub fn from_csv(path: &Path) -> Result<Self, LoadError> {
         let file = path.display().to_string();
-        match File::open(path) {
-            Ok(source) => Self::parse(&file, source),
-            Err(error) => Err(LoadError::Io { file, error }),
-        }
+        let source =
+            File::open(path).map_err(|error| LoadError::Io { file: file.clone(), error })?;
+        let name = path.file_name().map_or_else(|| file.clone(), |name| name.display().to_string());
+        Ok(Self { name, ..Self::parse(&file, source)? })
     }
 
     /// Reads arrivals as [`from_csv`](Self::from_csv) does; `file` names them in errors.
@@ -133,22 +125,18 @@ impl Load {
     /// As [`from_csv`](Self::from_csv).
     pub fn parse(file: &str, source: impl Read) -> Result<Self, LoadError> {
         let file = || file.to_owned();
-        let mut reader = csv::ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .comment(Some(b'#'))
-            .trim(csv::Trim::All)
-            .from_reader(source);
-        let mut rows = Vec::new();
-        for (number, record) in reader.records().enumerate() {
-            let record = record.map_err(|error| LoadError::Csv { file: file(), error })?;
-            let line = record.position().map_or(0, csv::Position::line);
-            let (at, hold) = match record.iter().collect::<Vec<_>>().as_slice() {
-                [at] => (*at, "0"),
-                [at, hold] => (*at, *hold),
-                fields => {
-                    return Err(LoadError::Fields { file: file(), line, found: fields.len() });
-                }
+        let (mut rows, mut header) = (Vec::new(), false);
+        for (text, line) in BufReader::new(source).lines().zip(1..) {
+            let text = text.map_err(|error| LoadError::Io { file: file(), error })?;
+            if text.trim().is_empty() || text.starts_with('#') {
+                continue;
+            }
+            let fields: Vec<&str> =
+                text.split(',').map(|field| field.trim().trim_matches('"')).collect();
+            let (at, hold) = match *fields.as_slice() {
+                [at] => (at, "0"),
+                [at, hold] => (at, hold),
+                _ => return Err(LoadError::Fields { file: file(), line, found: fields.len() }),
             };
             let time = |column, text: &str| {
                 let number = text.parse().ok().filter(|value: &f64| *value >= 0.0);
@@ -156,12 +144,13 @@ impl Load {
                 let found = text.to_owned();
                 number.ok_or_else(|| LoadError::NotATime { file: file(), line, column, found })
             };
-            let at = match time("time of the arrival", at) {
+            match time("time of the arrival", at) {
                 // A header.
-                Err(_) if number == 0 && at.starts_with(char::is_alphabetic) => continue,
-                at => at?,
-            };
-            rows.push((at, time("holding time", hold)?));
+                Err(_) if rows.is_empty() && !header && at.starts_with(char::is_alphabetic) => {
+                    header = true;
+                }
+                at => rows.push((at?, time("holding time", hold)?)),
+            }
         }
         let first = rows.iter().map(|(at, _)| *at).fold(f64::INFINITY, f64::min);
         let arrival = |(at, hold)| Arrival {

@@ -69,6 +69,8 @@ struct Gauge {
     squares: f64,
     span: f64,
     max: u32,
+    /// The seconds at the largest value.
+    at_max: f64,
 }
 
 impl Gauge {
@@ -79,10 +81,20 @@ impl Gauge {
             self.area += held * span;
             self.squares += held * held * span;
             self.span += span;
-            self.max = self.max.max(self.value);
+            self.reach(self.value, span);
         }
         self.value = value;
         self.since = now;
+    }
+
+    /// Takes in the seconds that it was at a large value.
+    fn reach(&mut self, value: u32, span: f64) {
+        if value > self.max {
+            (self.max, self.at_max) = (value, 0.0);
+        }
+        if value == self.max {
+            self.at_max += span;
+        }
     }
 
     fn mean(&self) -> f64 {
@@ -97,7 +109,7 @@ impl Gauge {
         self.area += other.area;
         self.squares += other.squares;
         self.span += other.span;
-        self.max = self.max.max(other.max);
+        self.reach(other.max, other.at_max);
     }
 }
 
@@ -271,7 +283,9 @@ impl Recorder {
             capacity: self.capacity.mean(),
             capacity_deviation: self.capacity.deviation(),
             capacity_max: self.capacity.max,
+            capacity_at_max: ratio(self.capacity.at_max, self.capacity.span),
             in_flight_max: self.in_flight.max,
+            in_flight_at_max: ratio(self.in_flight.at_max, self.in_flight.span),
             longest_queue: self.longest_queue,
             outage: OutageMeasures::of(&self.recoveries),
         }
@@ -315,8 +329,12 @@ pub struct Measures {
     pub capacity_deviation: f64,
     /// The largest capacity.
     pub capacity_max: u32,
+    /// The part of the time that it was that large, from 0 to 1.
+    pub capacity_at_max: f64,
     /// The most dials and handshakes at a time.
     pub in_flight_max: u32,
+    /// The part of the time that there were so many, from 0 to 1.
+    pub in_flight_at_max: f64,
     /// The most waiters at a time.
     pub longest_queue: u32,
     /// The outage, if there was one.

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -25,21 +25,29 @@ pub struct PictureError {
     error: Box<dyn Error>,
 }
 
-/// Draws the run of a row, if its course was recorded, into a folder, and returns the file.
+/// Draws the runs of all rows whose course was recorded into a folder, which it creates.
 ///
 /// # Errors
 ///
-/// [`PictureError`] names the file that cannot be written.
-pub fn draw(row: &Row, folder: &Path) -> Result<Option<PathBuf>, PictureError> {
-    let Some(trace) = &row.trace else { return Ok(None) };
+/// [`PictureError`] names the file or the folder that cannot be written.
+pub fn draw_all(rows: &[Row], folder: &Path) -> Result<(), PictureError> {
+    std::fs::create_dir_all(folder).map_err(|error| PictureError {
+        file: folder.display().to_string(),
+        error: error.into(),
+    })?;
+    rows.iter().try_for_each(|row| draw(row, folder))
+}
+
+/// Draws the run of a row, if its course was recorded.
+fn draw(row: &Row, folder: &Path) -> Result<(), PictureError> {
+    let Some(trace) = &row.trace else { return Ok(()) };
     let title =
         format!("{}, {} ms, {} takes, {}", row.pattern, millis(row.rtt), row.taker, row.law);
     let name: String =
-        title.replace(", ", "_").replace(|char: char| !char.is_ascii_alphanumeric(), "-");
+        title.replace(", ", "-").replace(|char: char| !char.is_ascii_alphanumeric(), "-");
     let file = folder.join(name + ".svg");
     let failed = |error| PictureError { file: file.display().to_string(), error };
-    panels(&file, &title, trace).map_err(failed)?;
-    Ok(Some(file))
+    panels(&file, &title, trace).map_err(failed)
 }
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;

@@ -6,16 +6,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use pool_evaluate::cell::{Cell, Circumstances, run_all};
+use pool_evaluate::cell::{Cell, run_all};
+use pool_evaluate::conditions::Conditions;
 use pool_evaluate::goals::{self, Course, Goal};
 use pool_evaluate::law::{Contender, LAWS};
 use pool_evaluate::load::Load;
-use pool_evaluate::network::Network;
 use pool_evaluate::patterns::{MAIN, PATTERNS, Pattern};
-use pool_evaluate::picture;
 use pool_evaluate::scenario::Taker;
 use pool_evaluate::table::{table, write_csv};
-use pool_evaluate::time::{MILLISECOND, Nanos, from_duration, from_seconds};
+use pool_evaluate::time::{Nanos, from_seconds};
 
 /// Evaluates laws that keep a stock of connections: on patterns of demand, in virtual time.
 #[derive(Parser)]
@@ -46,39 +45,17 @@ struct Arguments {
     /// holding time in seconds.
     #[arg(long, value_name = "FILE")]
     arrivals: Option<PathBuf>,
-    /// How long a caller waits.
-    #[arg(long, default_value = "10s")]
-    patience: humantime::Duration,
-    /// The share of each run that is not counted at its begin, from 0 to 1.
-    #[arg(long, default_value_t = 0.2)]
-    warm_up: f64,
     /// The number of clients, which share the demand.
     #[arg(long, default_value_t = 1)]
     clients: u32,
-    /// The processors that handshakes share.
-    #[arg(long, default_value_t = 2)]
-    cores: u32,
-    /// The processor time of a handshake.
-    #[arg(long, default_value = "500us")]
-    handshake_cost: humantime::Duration,
-    /// The processor time of a take, at each end.
-    #[arg(long, default_value = "0s")]
-    take_cost: humantime::Duration,
-    /// Connections without TLS.
-    #[arg(long)]
-    plain: bool,
-    /// Tells the machines which end acquires. Without, both are left at Acquirer::Either.
-    #[arg(long)]
-    assigned: bool,
     /// Checks the goals of the first law, and fails if one does not hold.
-    #[arg(long, conflicts_with_all = ["arrivals", "patterns", "clients", "csv"])]
+    #[arg(long, conflicts_with_all = ["arrivals", "patterns", "clients", "csv", "svg"])]
     goals: bool,
     /// Writes the rows to a CSV file, with every column.
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
-    /// Draws the first run of each row into this folder.
-    #[arg(long, value_name = "DIR", conflicts_with = "goals")]
-    svg: Option<PathBuf>,
+    #[command(flatten)]
+    conditions: Conditions,
 }
 
 /// The patterns and the laws, for the help.
@@ -118,19 +95,14 @@ fn evaluate(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     }
     let loads = loads(arguments)?;
     let cells = Cell::all(&loads, &rtts, &arguments.takers);
-    let rows = run_all(&cells, &laws, &circumstances(arguments))?;
+    let rows = run_all(&cells, &laws, &arguments.conditions.circumstances(arguments.clients))?;
     println!("{}", table(&rows));
     if let Some(path) = &arguments.csv {
         let error = |error: &dyn Error| format!("{}: {error}", path.display());
         let file = File::create(path).map_err(|e| error(&e))?;
         write_csv(&rows, file).map_err(|e| error(&e))?;
     }
-    if let Some(folder) = &arguments.svg {
-        std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-        for row in &rows {
-            picture::draw(row, folder)?;
-        }
-    }
+    arguments.conditions.draw(&rows)?;
     Ok(true)
 }
 
@@ -147,7 +119,7 @@ fn check_goals(
         seeds: &seeds,
         rtts,
         takers: &arguments.takers,
-        circumstances: circumstances(arguments),
+        circumstances: arguments.conditions.circumstances(1),
     })?;
     for goal in &goals {
         println!("{goal}");
@@ -158,24 +130,6 @@ fn check_goals(
 fn seeds(arguments: &Arguments) -> impl Iterator<Item = u64> + use<> {
     let start = arguments.start;
     (0..arguments.seeds).map(move |n| start.wrapping_add(n))
-}
-
-fn circumstances(arguments: &Arguments) -> Circumstances {
-    let network = Network {
-        rtt: MILLISECOND,
-        tls: !arguments.plain,
-        cores: arguments.cores,
-        handshake_cost: from_duration(*arguments.handshake_cost),
-        take_cost: from_duration(*arguments.take_cost),
-    };
-    Circumstances {
-        network,
-        patience: from_duration(*arguments.patience),
-        warm_up: arguments.warm_up,
-        clients: arguments.clients,
-        assigned: arguments.assigned,
-        traced: arguments.svg.is_some(),
-    }
 }
 
 /// The loads of each pattern, by seeds; or those of the file.
