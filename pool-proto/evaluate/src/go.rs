@@ -80,6 +80,7 @@ enum What {
     FirstByte(usize),
     AtServer(usize),
     AtClient(usize),
+    Reap(usize),
     OutageBegins,
     Arrive(usize),
     Acquire(usize),
@@ -174,11 +175,19 @@ impl Model<'_> {
             }
             What::AtServer(number) => {
                 self.schedule.after(self.scenario.network.one_way(), What::AtClient(number));
+                if let Some(limit) = self.scenario.load.reaper {
+                    self.schedule.after(limit, What::Reap(number));
+                }
                 if self.scenario.taker == Taker::Server {
                     self.offer(number);
                 }
             }
             What::AtClient(number) => self.at_client(number),
+            What::Reap(number) => {
+                if let Some(connection) = self.connections.get_mut(number) {
+                    connection.dead |= connection.idle_at_client;
+                }
+            }
             What::OutageBegins => self.connections.iter_mut().for_each(|all| all.dead = true),
             What::Arrive(request) => self.arrive(request),
             What::Acquire(request) => self.acquire(request),

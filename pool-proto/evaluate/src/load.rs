@@ -31,7 +31,7 @@ pub struct Load {
     pub put_back: bool,
     /// An outage of the network.
     pub outage: Option<Outage>,
-    /// The time after which the server closes idle connections.
+    /// The time after which the server closes a connection that nobody has taken.
     pub reaper: Option<Nanos>,
 }
 

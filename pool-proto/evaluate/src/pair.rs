@@ -37,6 +37,8 @@ enum What {
     FirstByte(u32),
     Admit(u32),
     Id(u32),
+    /// The server closes a link, if it is idle still.
+    Reap(u32),
     /// The end of a link is seen at one side.
     Ended(Side, u32),
     OutageBegins,
@@ -88,15 +90,12 @@ struct Pair<'a> {
 impl<'a> Pair<'a> {
     fn new(scenario: &'a Scenario<'a>, settings: &Settings) -> Result<Self, ConfigError> {
         let (client_acquirer, server_acquirer) = end::acquirers(scenario);
-        let mut server = ServerConfig::builder()
+        let server = ServerConfig::builder()
             .capacity(SERVER_CAPACITY)
             .max_connections(4 * SERVER_CAPACITY)
             .max_handshakes(pool_proto::MAX_HANDSHAKES)
             .acquirer(server_acquirer)
             .seed(scenario.load.seed);
-        if let Some(limit) = scenario.load.reaper {
-            server = server.idle_timeout(std::time::Duration::from_nanos(limit));
-        }
         let client = |number: u32| -> Result<ClientConfig, ConfigError> {
             let seed = scenario.load.seed.wrapping_mul(1000).wrapping_add(number.into());
             settings.builder.clone().acquirer(client_acquirer).seed(seed).build()
@@ -151,6 +150,7 @@ impl<'a> Pair<'a> {
                 let id = self.links[link as usize].id;
                 self.client_event(link, |token| Event::Established { token, connection: link, id });
             }
+            What::Reap(link) => self.reap(link),
             What::Ended(side, link) => self.lost(side, link),
             What::OutageBegins => self.cut_all(),
             What::Arrive(request) => self.arrive(request),
@@ -205,7 +205,8 @@ impl<'a> Pair<'a> {
                 (Action::Wake { waiter }, _) => self.wake(side, waiter),
             }
         }
-        if let Some(due) = self.end(side).arm() {
+        let now = self.now();
+        if let Some(due) = self.end(side).arm(now) {
             self.schedule.at(due, What::Timer(side));
         }
         if let Side::Client(client) = side {
@@ -317,6 +318,9 @@ impl<'a> Pair<'a> {
             Ok(id) => {
                 self.links[link as usize].id = Some(id);
                 self.schedule.after(self.scenario.network.one_way(), What::Id(link));
+                if let Some(limit) = self.scenario.load.reaper {
+                    self.schedule.after(limit, What::Reap(link));
+                }
                 let established = Event::Established { token, connection: link, id: None };
                 self.event(Side::Server, established);
             }
@@ -324,6 +328,13 @@ impl<'a> Pair<'a> {
                 self.drive(Side::Server);
                 self.close(Side::Server, link);
             }
+        }
+    }
+
+    fn reap(&mut self, link: u32) {
+        let Some(token) = self.links[link as usize].at_server else { return };
+        if matches!(self.server.machine.state_of(token), Some(State::Idle | State::Reserved)) {
+            self.event(Side::Server, Event::Closed { token });
         }
     }
 

@@ -135,7 +135,7 @@ fn an_outage_ends_connections_and_refuses_dials() {
 #[test]
 fn the_reaper_closes_what_is_idle() {
     let quiet = load(&[50.1, 50.4, 50.7], 60 * SECOND);
-    let reaped = Load { reaper: Some(SECOND), ..quiet.clone() };
+    let reaped = Load { reaper: Some(2 * SECOND), ..quiet.clone() };
     let network = Network::new(20 * MILLISECOND);
     let dials =
         |load| run("fixed:2", &Scenario::new(load, network, Taker::Client)).dials_per_served;

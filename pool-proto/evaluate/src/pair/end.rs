@@ -65,7 +65,7 @@ pub(super) trait End {
     /// The timer has fired. Returns whether it was meant to.
     fn timer(&mut self, now: Instant) -> bool;
     /// Returns when the timer is to fire, if that is earlier than it is set to.
-    fn arm(&mut self) -> Option<Nanos>;
+    fn arm(&mut self, now: Instant) -> Option<Nanos>;
     fn state_of(&self, token: Token) -> Option<State>;
     fn take_link(&mut self, token: Token) -> Option<u32>;
     fn acquire(&mut self, now: Instant) -> Acquired<u32>;
@@ -96,8 +96,8 @@ impl<R: Role> End for Driven<Machine<u32, R>> {
         true
     }
 
-    fn arm(&mut self) -> Option<Nanos> {
-        let due = self.machine.poll_timeout()?.as_nanos();
+    fn arm(&mut self, now: Instant) -> Option<Nanos> {
+        let due = self.machine.poll_timeout()?.max(now).as_nanos();
         if self.armed.is_some_and(|armed| armed <= due) {
             return None;
         }
