@@ -1,7 +1,5 @@
 //! Advice on the settings of a pool: candidates on the same arrivals, and the reasons for one of them.
 
-use std::fmt::Write;
-
 use crate::cell::{Cell, Circumstances, Row, run_cell, scenarios};
 use crate::law::{Contender, LawError};
 
@@ -128,31 +126,24 @@ fn recommend(rows: &[Row], share: f64) -> String {
     let saved = 1.0 - best.measures.idle / first.measures.idle.max(f64::MIN_POSITIVE);
     let wanted = 100.0 * share;
     let reaches = first.measures.at_once >= share;
-    let mut text = String::new();
-    let written = if best.law == first.law || (reaches && saved < WORTHWHILE) {
+    if best.law == first.law || (reaches && saved < WORTHWHILE) {
         let reason = if reaches {
             format!("no candidate serves {wanted} % at once with at least 10 % less idle stock")
         } else {
             format!("no candidate serves a larger share, and none reaches {wanted} %")
         };
-        write!(text, "keep {}: {}; {reason}", first.law, figures(first))
-    } else {
-        let change = if saved >= 0.0 {
-            format!("{:.0} % less idle stock", 100.0 * saved)
-        } else {
-            format!("{:.0} % more idle stock", -100.0 * saved)
-        };
-        write!(
-            text,
-            "{}: {}, {change} than {} ({})",
-            best.law,
-            figures(best),
-            first.law,
-            figures(first)
-        )
-    };
-    debug_assert!(written.is_ok(), "a string takes all text");
-    if best.law.starts_with("fixed:") && text.starts_with("fixed:") {
+        return format!("keep {}: {}; {reason}", first.law, figures(first));
+    }
+    let change = if saved >= 0.0 { "less" } else { "more" };
+    let mut text = format!(
+        "{}: {}, {:.0} % {change} idle stock than {} ({})",
+        best.law,
+        figures(best),
+        100.0 * saved.abs(),
+        first.law,
+        figures(first)
+    );
+    if best.law.starts_with("fixed:") {
         text += ". A fixed capacity fits these arrivals, and does not follow a demand that changes";
     }
     text

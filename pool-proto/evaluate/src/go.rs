@@ -73,7 +73,7 @@ impl Law {
 }
 
 /// An event; the number is that of a connection or of a request.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum What {
     Round,
     Failed,

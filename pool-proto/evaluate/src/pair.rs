@@ -27,7 +27,7 @@ use crate::time::{Nanos, SECOND};
 const SERVER_CAPACITY: u32 = 1 << 20;
 
 /// An event; the number is that of a link or of a request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum What {
     Timer(Side),
     // Links, in the order of their lives.

@@ -9,7 +9,7 @@ use crate::scenario::{Scenario, Taker};
 use crate::time::Nanos;
 
 /// An end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Side {
     Client(usize),
     Server,
