@@ -1,0 +1,166 @@
+//! The demand that a pool has to meet: arrivals, and what happens to the network meanwhile.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+use crate::network::Outage;
+use crate::time::{Nanos, SECOND, from_seconds};
+
+/// A caller that wants a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// When it comes.
+    pub at: Nanos,
+    /// How long it uses the connection, from the moment in which both ends have it.
+    pub hold: Nanos,
+}
+
+/// The arrivals of a run, in order, and its circumstances.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// The name of the pattern, or of the file.
+    pub name: String,
+    /// The seed of the machines.
+    pub seed: u64,
+    /// The callers, the earliest first.
+    pub arrivals: Vec<Arrival>,
+    /// The end of the run.
+    pub end: Nanos,
+    /// Whether a connection is put back after its use, and not closed.
+    pub put_back: bool,
+    /// An outage of the network.
+    pub outage: Option<Outage>,
+    /// The time after which the server closes a connection that nobody has taken.
+    pub reaper: Option<Nanos>,
+}
+
+/// The time before the first arrival of a file, in which the stock fills up.
+const LEAD_IN: Nanos = 10 * SECOND;
+
+/// Why a file of arrivals cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The file cannot be opened or read.
+    #[error("{file}: {error}")]
+    Io {
+        /// The file.
+        file: String,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// A field is not a time.
+    #[error(
+        "{file}, line {line}: the {column} is {found:?}; expected seconds as a decimal number from 0 \
+         up, such as 12.345"
+    )]
+    NotATime {
+        /// The file.
+        file: String,
+        /// The line, from 1 up.
+        line: usize,
+        /// The column.
+        column: &'static str,
+        /// The text of the field.
+        found: String,
+    },
+    /// A line has a wrong number of fields.
+    #[error(
+        "{file}, line {line}: found {found} fields; expected the time of an arrival in seconds, and \
+         optionally its holding time in seconds"
+    )]
+    Fields {
+        /// The file.
+        file: String,
+        /// The line, from 1 up.
+        line: usize,
+        /// The number of fields.
+        found: usize,
+    },
+    /// There is no arrival.
+    #[error("{file}: no arrivals; expected one a line, as seconds")]
+    Empty {
+        /// The file.
+        file: String,
+    },
+}
+
+impl Load {
+    /// Returns a load of these arrivals, which it sorts, in a run up to `end`.
+    #[must_use]
+    pub fn new(name: impl Into<String>, mut arrivals: Vec<Arrival>, end: Nanos) -> Self {
+        arrivals.sort_by_key(|arrival| arrival.at);
+        Self {
+            name: name.into(),
+            seed: 1,
+            arrivals,
+            end,
+            put_back: false,
+            outage: None,
+            reaper: None,
+        }
+    }
+
+    /// Reads arrivals from a CSV file: one a line, the time in seconds as a decimal number, and
+    /// optionally the holding time in seconds. Lines that begin with `#` are comments, and the first
+    /// line may be a header. The order of the lines does not matter. Only the differences of the
+    /// times count: the run begins ten seconds before the first arrival, so that the stock is filled.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`] names the line, and what was expected there.
+    pub fn from_csv(path: &Path) -> Result<Self, LoadError> {
+        let file = path.display().to_string();
+        let source =
+            File::open(path).map_err(|error| LoadError::Io { file: file.clone(), error })?;
+        let name = path.file_name().map_or_else(|| file.clone(), |name| name.display().to_string());
+        Ok(Self { name, ..Self::parse(&file, source)? })
+    }
+
+    /// Reads arrivals as [`from_csv`](Self::from_csv) does; `file` names them in errors.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_csv`](Self::from_csv).
+    pub fn parse(file: &str, source: impl Read) -> Result<Self, LoadError> {
+        let file = || file.to_owned();
+        let (mut rows, mut header) = (Vec::new(), false);
+        for (text, line) in BufReader::new(source).lines().zip(1..) {
+            let text = text.map_err(|error| LoadError::Io { file: file(), error })?;
+            if text.trim().is_empty() || text.starts_with('#') {
+                continue;
+            }
+            let fields: Vec<&str> =
+                text.split(',').map(|field| field.trim().trim_matches('"')).collect();
+            let (at, hold) = match *fields.as_slice() {
+                [at] => (at, "0"),
+                [at, hold] => (at, hold),
+                _ => return Err(LoadError::Fields { file: file(), line, found: fields.len() }),
+            };
+            let time = |column, text: &str| {
+                let number = text.parse().ok().filter(|value: &f64| *value >= 0.0);
+                let number = number.filter(|value| value.is_finite());
+                let found = text.to_owned();
+                number.ok_or_else(|| LoadError::NotATime { file: file(), line, column, found })
+            };
+            match time("time of the arrival", at) {
+                // A header.
+                Err(_) if rows.is_empty() && !header && at.starts_with(char::is_alphabetic) => {
+                    header = true;
+                }
+                at => rows.push((at?, time("holding time", hold)?)),
+            }
+        }
+        let first = rows.iter().map(|(at, _)| *at).fold(f64::INFINITY, f64::min);
+        let arrival = |(at, hold)| Arrival {
+            at: LEAD_IN.saturating_add(from_seconds(at - first)),
+            hold: from_seconds(hold),
+        };
+        let arrivals: Vec<Arrival> = rows.into_iter().map(arrival).collect();
+        let Some(last) = arrivals.iter().map(|arrival| arrival.at).max() else {
+            return Err(LoadError::Empty { file: file() });
+        };
+        Ok(Self::new(file(), arrivals, last.saturating_add(1)))
+    }
+}
