@@ -335,5 +335,6 @@ mod server;
 pub use acquirer::Acquirer;
 pub(crate) use acquirer::{assigned, is_servers};
 pub use bounds::Bounds;
+pub(crate) use client::sound_capacity;
 pub use client::{ClientConfig, ClientConfigBuilder};
 pub use server::{ServerConfig, ServerConfigBuilder};

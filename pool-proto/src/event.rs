@@ -227,6 +227,8 @@ pub enum CloseReason {
     PeerClosed,
     /// It was idle for the idle timeout.
     IdleTimeout,
+    /// It was ready beyond the capacity for some time: see [`Tuning::Demand`](crate::Tuning::Demand).
+    Surplus,
     /// It reached its maximum lifetime.
     Expired,
     /// The peer began to use it, but no acquire by its id came in time.
@@ -268,6 +270,7 @@ impl fmt::Display for CloseReason {
             Self::MissingId => "it came without an id",
             Self::PeerClosed => "the peer closed it",
             Self::IdleTimeout => "it was idle for too long",
+            Self::Surplus => "it was not needed any more",
             Self::Expired => "it reached its maximum lifetime",
             Self::Unclaimed => "the peer began to use it, but nobody here asked for it in time",
             Self::Overflow => "it was put back into a full pool",

@@ -22,12 +22,14 @@
 
 mod detector;
 mod error;
+mod hint;
 mod reader;
 mod value;
 mod writer;
 
 pub use detector::FormatDetector;
 pub use error::IdError;
+pub(crate) use hint::{HintReader, with_hint};
 pub use reader::IdReader;
 pub use value::{ConnId, ParseIdError};
 pub use writer::IdWriter;

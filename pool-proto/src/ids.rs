@@ -12,7 +12,7 @@ use crate::config::assigned;
 use crate::entropy::{Entropy, Use};
 use crate::error::Refusal;
 use crate::event::CloseReason;
-use crate::id::ConnId;
+use crate::id::{ConnId, with_hint};
 use crate::keyed::TableKey;
 
 /// The number of remembered ended ids. An id travels for about a round trip, in which no more
@@ -35,6 +35,15 @@ enum Live {
     Issued(Issuer, Places),
     /// The peer makes the ids: untrusted, so the table is keyed.
     Received(HashMap<ConnId, u32, TableKey>),
+}
+
+/// The facts that the id of a connection tells the peer, if it is to tell them.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Told {
+    /// Whether the server may acquire the connection.
+    pub(crate) servers: Option<bool>,
+    /// How many callers wait at this end.
+    pub(crate) waiters: Option<u32>,
 }
 
 impl Ids {
@@ -85,14 +94,9 @@ impl Ids {
     }
 
     /// Makes an id for the connection in slot `index`, at any time of its life; `None` if the peer
-    /// makes the ids. With `control`, it is the zero id unless a live connection has that. With
-    /// `servers`, it says whether the server may acquire the connection.
-    pub(crate) fn issue(
-        &mut self,
-        index: u32,
-        control: bool,
-        servers: Option<bool>,
-    ) -> Option<ConnId> {
+    /// makes the ids. With `control`, it is the zero id unless a live connection has that. It tells the
+    /// peer what is `told`.
+    pub(crate) fn issue(&mut self, index: u32, control: bool, told: Told) -> Option<ConnId> {
         let Live::Issued(issuer, places) = &mut self.live else {
             return None;
         };
@@ -104,7 +108,8 @@ impl Ids {
         // Ends soon: at least half of the places are free.
         loop {
             let drawn = issuer.draw();
-            let id = servers.map_or(drawn, |servers| assigned(drawn, servers));
+            let drawn = told.waiters.map_or(drawn, |waiters| with_hint(drawn, waiters));
+            let id = told.servers.map_or(drawn, |servers| assigned(drawn, servers));
             if id != ConnId::ZERO && places.enter(id, index) {
                 return Some(id);
             }
@@ -220,8 +225,8 @@ impl Places {
 /// PRF", 2012): without the key, its outputs for new inputs cannot be told from independent random
 /// ones, however many outputs are known. A draw whose place is taken is passed over. So a peer that
 /// knows all ids so far, and which of them are live, can only guess the next among those with a free
-/// place, at least half of all: it is right once in 2³¹ tries. (If ids say which end may acquire, once in
-/// 2³⁰ tries.)
+/// place, at least half of all: it is right once in 2³¹ tries. (Ids that the peer is told have 25 random
+/// bits, and 24 if they say which end may acquire: there it is right once in 2²⁴ or 2²³ tries.)
 ///
 /// The alternative is a permutation of 32 bits, whose ids would not repeat and, if it permutes slots,
 /// would need no table. A block of 32 bits is too small for that: the usual proofs for a cipher of

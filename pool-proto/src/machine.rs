@@ -13,7 +13,7 @@ use crate::config::{Acquirer, Common, TakeOrder, is_servers};
 use crate::entropy::Use;
 use crate::event::{Action, CloseReason, Token};
 use crate::id::ConnId;
-use crate::ids::Ids;
+use crate::ids::{Ids, Told};
 use crate::role::Role;
 use crate::slots::Slots;
 use crate::state::State;
@@ -167,6 +167,12 @@ impl<C, R: Role> Machine<C, R> {
         stats
     }
 
+    /// Returns the totals since the machine was created, as they are in the [statistics](Self::stats).
+    #[must_use]
+    pub const fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
     /// Returns the state of a connection; `None` when it has ended.
     #[must_use]
     pub fn state_of(&self, token: Token) -> Option<State> {
@@ -267,12 +273,11 @@ impl<C, R: Role> Machine<C, R> {
     /// time of the connection's life, but once.
     ///
     /// The zero id is made for the control connection only, if one is configured: users of the Go
-    /// package know the control connection by that id. With `servers`, the id says whether the server
-    /// may acquire the connection.
-    pub(crate) fn issue_id(&mut self, index: u32, servers: Option<bool>) -> Option<ConnId> {
+    /// package know the control connection by that id. The id tells the peer what is `told`.
+    pub(crate) fn issue_id(&mut self, index: u32, told: Told) -> Option<ConnId> {
         let slot = self.slots.get_mut(index)?;
         debug_assert!(slot.id.is_none(), "a connection has one id");
-        slot.id = self.ids.issue(index, self.control, servers);
+        slot.id = self.ids.issue(index, self.control, told);
         slot.id
     }
 

@@ -24,7 +24,7 @@ pub(crate) struct Slot<C> {
     pub(crate) connection: Option<C>,
     /// The time at which the connection entered its state.
     pub(crate) since: Instant,
-    /// The time at which it was established.
+    /// The time at which it was established; before, the time at which it was begun.
     pub(crate) established: Instant,
     /// Its id, after this end has issued it or the peer has sent it.
     pub(crate) id: Option<ConnId>,

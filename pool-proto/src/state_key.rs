@@ -114,6 +114,9 @@ impl RoleKey for Dialing {
         // Only the present epoch counts: former epochs do not come back.
         (slot.origin == client.role.epoch).hash(hasher);
         let established = !matches!(slot.state, State::Dialing | State::Handshaking);
+        if !established && client.role.tuner.lead_time().is_some() {
+            slot.established.distance(client.now).hash(hasher);
+        }
         if established && !slot.used && slot.claimed.is_none() {
             client.now.since(slot.established).min(PROBATION).hash(hasher);
         }
@@ -126,24 +129,25 @@ impl RoleKey for Dialing {
     ) {
         let (role, now) = (&client.role, client.now);
         let distance = |at: Option<Instant>| at.and_then(|at| at.distance(now));
-        role.tuner.hash(hasher);
+        role.tuner.hash_state(now, hasher);
+        role.hints.hash(hasher);
         let backoff = &role.backoff;
         (backoff.failures, backoff.forgiven, backoff.random.get_seed()).hash(hasher);
         let probes = &role.probes;
         (probes.failures, probes.forgiven, probes.random.get_seed()).hash(hasher);
         (distance(role.retry_at), distance(role.next_round), role.relapsed).hash(hasher);
-        (role.ceiling, role.allowance).hash(hasher);
+        (role.ceiling, role.allowance, role.window.min(role.max_dials)).hash(hasher);
         // Every time beyond RECOVERY counts alike, and none where there is nothing to revoke.
         for (revocable, at) in [(backoff, role.recovered_at), (probes, role.raised_at)] {
             let age = now.since(at).min(RECOVERY + Duration::from_nanos(1));
             (revocable.forgiven > 0).then_some(age).hash(hasher);
         }
         now.since(role.raised_at).min(PROBATION).hash(hasher);
-        let created = match role.tuner.tuning() {
-            Tuning::NodePass => role.created,
-            Tuning::Demand => role.created.min(1),
-        };
-        (created, role.lowest_idle, role.quota, role.share).hash(hasher);
+        if role.tuner.tuning() == Tuning::NodePass {
+            (role.created, role.quota).hash(hasher);
+        }
+        (role.surplus_at.map(|_| role.surplus), distance(role.surplus_at)).hash(hasher);
+        role.share.hash(hasher);
         if client.acquirer == Acquirer::Both {
             now.since(role.yielded_at).min(YIELDING).hash(hasher);
         }

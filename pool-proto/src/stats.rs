@@ -30,8 +30,12 @@ pub struct Stats {
     pub waiters: u32,
     /// The number of ready connections aimed at (server: the most that may be ready).
     pub capacity: u32,
-    /// The time between two rounds of the tuner (server: zero).
+    /// The time from the end of one round to the begin of the next under
+    /// [`Tuning::NodePass`](crate::Tuning::NodePass); otherwise zero.
     pub interval: Duration,
+    /// The time in which a connection is replaced, as [`Tuning::Demand`](crate::Tuning::Demand) reckons
+    /// with it (client); `None` where nothing depends on it.
+    pub lead_time: Option<Duration>,
     /// Failures in a row, on which the backoff of the next dial depends (client). A peer that is full
     /// is not a failure.
     pub failures_in_a_row: u32,
@@ -51,6 +55,16 @@ pub struct Totals {
     pub dials: u64,
     /// Dials that failed.
     pub dial_failures: u64,
+    /// Seconds in which callers waited, here or at the peer, and [`max_dials`] were under way: with more at
+    /// a time, they would have been served sooner.
+    ///
+    /// [`max_dials`]: crate::ClientConfigBuilder::max_dials
+    pub limited_by_dials: u64,
+    /// Seconds in which callers waited, here or at the peer, and as many connections were ready or under
+    /// way as the [`capacity`] allows at most.
+    ///
+    /// [`capacity`]: crate::ClientConfigBuilder::capacity
+    pub limited_by_capacity: u64,
     /// Dials that timed out.
     pub dial_timeouts: u64,
     /// Peers accepted, which may do their handshakes (server).
@@ -115,6 +129,8 @@ pub struct Totals {
     pub peer_closed: u64,
     /// Connections closed by the idle timeout.
     pub idle_timeouts: u64,
+    /// Connections closed because they were ready beyond the capacity for some time.
+    pub surplus: u64,
     /// Connections closed at the end of their lifetime.
     pub expired: u64,
     /// Connections that the peer had begun to use and not closed, and for which no acquire by id came in
@@ -139,6 +155,7 @@ impl Totals {
             CloseReason::MissingId => &mut self.id_failures,
             CloseReason::PeerClosed => &mut self.peer_closed,
             CloseReason::IdleTimeout => &mut self.idle_timeouts,
+            CloseReason::Surplus => &mut self.surplus,
             CloseReason::Expired => &mut self.expired,
             CloseReason::Unclaimed => &mut self.unclaimed,
             CloseReason::Overflow => &mut self.overflowed,

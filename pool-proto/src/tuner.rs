@@ -1,99 +1,141 @@
-//! The tuning laws of capacity and interval.
+//! The tuning laws: how many connections are kept ready.
 
+mod demand;
+mod lead_time;
+mod rounds;
+
+use core::hash::{Hash, Hasher};
+use core::ops::RangeInclusive;
 use core::time::Duration;
 
-use crate::time::Period;
+use demand::Demand;
+use rounds::Rounds;
 
-/// The law that moves capacity and interval.
+use crate::time::{Instant, Period};
+
+/// The law that moves the capacity, the number of ready connections to aim at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Tuning {
-    /// Capacity follows demand. Connections are replaced as soon as they are taken.
+    /// The capacity follows demand: it is the highest number of acquires within a *lead time* that was
+    /// seen lately, and one more. Each connection is replaced as soon as it is acquired.
     ///
-    /// - A miss raises the capacity by one at once. A miss is an acquire that finds nothing ready or
-    ///   takes the last ready connection. (When the server acquires any connection and the client
-    ///   the one with that id, the client sees a shortage only by the latter.)
-    /// - A round lowers the capacity by an eighth of the surplus, rounded up. The surplus is the
-    ///   lowest idle count since the last round, less a fifth of the capacity: stock that was never
-    ///   needed.
-    /// - The interval is the minimum while connections are being created. A round that created none
-    ///   doubles it.
+    /// - The lead time is the time from a dial until the connection is ready. An acquire is served at
+    ///   once if and only if there were no more acquires within the lead time before it than the capacity.
+    ///   It is measured: the smoothed mean and twice the deviation, as in RFC 6298.
+    /// - Acquires count whether they are served from stock or wait: those of this end's callers, and
+    ///   those of the peer's, of which this end learns by acquires by id. Acquires while the peer is down
+    ///   do not count.
+    /// - A peak is remembered for [`keep`](crate::ClientConfigBuilder::keep), 60 s by default. That is
+    ///   how long a connection may be idle in order to spare one wait. Bursts that are further apart
+    ///   find the stock of quieter times.
+    /// - Ready connections beyond the capacity, which nobody has needed for a sixteenth of `keep`, are
+    ///   closed.
+    /// - Callers of the peer wait where this end does not see them. A server of this crate tells roughly
+    ///   how many by the ids that it makes ([`ConnId`](crate::ConnId)). At a server of the Go package,
+    ///   their number shows only as new connections are acquired at once, and the capacity then at most
+    ///   doubles with each lead time.
     ///
-    /// The factors are this crate's own: with rounds one second apart, an unused surplus halves in
-    /// about seven seconds, while a burst is answered within one dial.
+    /// The law is a base-stock policy, which is optimal where an order costs nothing but its lead time
+    /// (see for example Zipkin, *Foundations of Inventory Management*, 2000, chapter 6).
     #[default]
     Demand,
     /// The law of the Go package `github.com/NodePassProject/pool`, bit for bit: connections are
-    /// created in rounds only.
+    /// created in rounds. A round begins by dialling what is missing, ends with the last of its dials,
+    /// and is followed by the interval.
     ///
     /// It is for fleets in which both implementations must behave alike. With capacities up to 4, its
     /// interval can only rise.
     NodePass,
 }
 
-/// The step of the interval under [`Tuning::NodePass`], in nanoseconds: 100 ms, measured on the Go
-/// package.
-const INTERVAL_STEP: u64 = 100_000_000;
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Law {
+    Demand(Demand),
+    Rounds(Rounds),
+}
 
-/// Capacity and interval, moved by a [`Tuning`] law within fixed bounds; a pure value.
+/// The capacity, moved by a [`Tuning`] law within fixed bounds; a pure value.
 ///
 /// ```
 /// use core::time::Duration;
-/// use pool_proto::{Tuner, Tuning};
+/// use pool_proto::{Instant, Tuner, Tuning};
 ///
 /// let ms = Duration::from_millis;
+/// let mut tuner = Tuner::new(Tuning::Demand, 2..=64, ms(100)..=ms(1000));
+/// // Connections take 80 ms. Ten are acquired within that time: the next ten will find eleven.
+/// tuner.established(ms(80));
+/// let now = Instant::EPOCH + ms(1000);
+/// for _ in 0..10 {
+///     tuner.acquired(now);
+/// }
+/// assert_eq!(tuner.capacity(), 11);
+/// // After a minute without demand that is forgotten.
+/// tuner.advance(now + Duration::from_secs(61));
+/// assert_eq!(tuner.capacity(), 2);
+///
 /// let mut tuner = Tuner::new(Tuning::NodePass, 5..=20, ms(100)..=ms(1000));
 /// // An empty pool of capacity 5 that creates 5 connections: one more next time.
 /// assert_eq!(tuner.round(0, 5), (6, ms(100)));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tuner {
-    tuning: Tuning,
     min_capacity: u32,
     max_capacity: u32,
     capacity: u32,
-    min_interval: Period,
-    max_interval: Period,
-    interval: Period,
+    law: Law,
 }
 
 impl Tuner {
-    /// Creates a tuner. Capacity and interval start at their minima.
+    /// Creates a tuner. Capacity and interval start at their minima. The interval is that of
+    /// [`Tuning::NodePass`].
     ///
     /// Inverted bounds count as the single value of their lower end. An interval beyond 584 years
     /// saturates. (The configuration builders refuse both.)
     #[must_use]
     pub fn new(
         tuning: Tuning,
-        capacity: core::ops::RangeInclusive<u32>,
-        interval: core::ops::RangeInclusive<Duration>,
+        capacity: RangeInclusive<u32>,
+        interval: RangeInclusive<Duration>,
     ) -> Self {
         let (min_capacity, max_capacity) = capacity.into_inner();
-        let (min_interval, max_interval) = interval.into_inner();
-        let min_interval = Period::saturating(min_interval);
         Self {
-            tuning,
             min_capacity,
             max_capacity: max_capacity.max(min_capacity),
             capacity: min_capacity,
-            min_interval,
-            max_interval: Period::saturating(max_interval).max(min_interval),
-            interval: min_interval,
+            law: match tuning {
+                Tuning::Demand => Law::Demand(Demand::new()),
+                Tuning::NodePass => Law::Rounds(Rounds::new(interval)),
+            },
         }
+    }
+
+    /// Returns the tuner with the time for which [`Tuning::Demand`] remembers a peak. Default 60 s.
+    #[must_use]
+    pub fn with_keep(mut self, keep: Duration) -> Self {
+        if let Law::Demand(law) = &mut self.law {
+            law.set_keep(Period::saturating(keep));
+        }
+        self
     }
 
     /// Returns the tuner with this capacity and interval, clamped to its bounds.
     #[must_use]
     pub fn with_state(mut self, capacity: u32, interval: Duration) -> Self {
-        self.capacity = capacity.max(self.min_capacity).min(self.max_capacity);
-        self.interval = Period::saturating(interval).max(self.min_interval).min(self.max_interval);
+        self.aim(capacity);
+        if let Law::Rounds(law) = &mut self.law {
+            law.set_interval(Period::saturating(interval));
+        }
         self
     }
 
     /// Returns the law.
     #[must_use]
     pub const fn tuning(&self) -> Tuning {
-        self.tuning
+        match &self.law {
+            Law::Demand(_) => Tuning::Demand,
+            Law::Rounds(_) => Tuning::NodePass,
+        }
     }
 
     /// Returns the number of ready connections to aim at.
@@ -114,92 +156,184 @@ impl Tuner {
         self.max_capacity
     }
 
-    /// Returns the time from one round to the next.
+    /// Sets new bounds. The capacity moves into them at once.
+    ///
+    /// Inverted bounds count as the single value of their lower end.
+    pub fn set_bounds(&mut self, capacity: RangeInclusive<u32>) {
+        let (min, max) = capacity.into_inner();
+        (self.min_capacity, self.max_capacity) = (min, max.max(min));
+        match &self.law {
+            Law::Demand(_) => self.follow(),
+            Law::Rounds(_) => self.aim(self.capacity),
+        }
+    }
+
+    /// Returns the time from the end of one round to the begin of the next; zero under
+    /// [`Tuning::Demand`], which has no rounds.
     #[must_use]
     pub const fn interval(&self) -> Duration {
-        self.interval.duration()
+        self.period().duration()
     }
 
     pub(crate) const fn period(&self) -> Period {
-        self.interval
+        match &self.law {
+            Law::Demand(_) => Period::ZERO,
+            Law::Rounds(law) => law.interval(),
+        }
     }
 
-    /// Does a whole round: [`begin_round`](Self::begin_round), then [`end_round`](Self::end_round).
-    /// Returns the new capacity and interval.
+    /// Returns the time in which a connection is replaced, as the law reckons with it: few dials take
+    /// longer. `None` under [`Tuning::NodePass`], and where the bounds leave no choice, since nothing is
+    /// measured then.
+    #[must_use]
+    pub fn lead_time(&self) -> Option<Duration> {
+        match &self.law {
+            Law::Demand(law) if self.has_choice() => Some(law.lead_time().bound()),
+            _ => None,
+        }
+    }
+
+    // --- Tuning::NodePass -----------------------------------------------------------------------
+
+    /// Does a whole round of [`Tuning::NodePass`]: [`begin_round`](Self::begin_round), then
+    /// [`end_round`](Self::end_round). Returns the new capacity and interval.
     pub fn round(&mut self, idle: u32, created: u32) -> (u32, Duration) {
         self.begin_round(idle);
         self.end_round(created);
         (self.capacity, self.interval())
     }
 
-    /// Begins a round. `idle` is the number of ready connections ([`Tuning::Demand`]: the lowest since
-    /// the last round).
+    /// Begins a round of [`Tuning::NodePass`] with so many idle connections. Does nothing under another
+    /// law.
     pub fn begin_round(&mut self, idle: u32) {
-        let capacity = u64::from(self.capacity);
-        // Whole fifths: the Go package truncates `capacity × 0.2` and `capacity × 0.8`.
-        let fifth = capacity / 5;
-        match self.tuning {
-            Tuning::NodePass => {
-                let interval = self.interval.as_nanos();
-                let moved = if u64::from(idle) < fifth {
-                    interval.saturating_sub(INTERVAL_STEP)
-                } else if u64::from(idle) > capacity * 4 / 5 {
-                    interval.saturating_add(INTERVAL_STEP)
-                } else {
-                    interval
-                };
-                self.interval =
-                    Period::from_nanos(moved).max(self.min_interval).min(self.max_interval);
-            }
-            Tuning::Demand => {
-                let fifth = u32::try_from(fifth).unwrap_or(u32::MAX);
-                let surplus = idle.saturating_sub(fifth);
-                self.lower_by(surplus.div_ceil(8));
-            }
+        if let Law::Rounds(law) = &mut self.law {
+            law.begin(idle, self.capacity);
         }
     }
 
-    /// Ends a round in which `created` connections came into the pool.
+    /// Ends a round of [`Tuning::NodePass`] in which `created` connections came into the pool. Does
+    /// nothing under another law.
     pub fn end_round(&mut self, created: u32) {
-        match self.tuning {
-            Tuning::NodePass => {
-                let (created, capacity) = (u64::from(created), u64::from(self.capacity));
-                if 5 * created < capacity {
-                    self.lower_by(1);
-                } else if 5 * created > 4 * capacity {
-                    self.raise();
-                }
-            }
-            Tuning::Demand if created > 0 => self.interval = self.min_interval,
-            Tuning::Demand => {
-                let doubled = Period::from_nanos(self.interval.as_nanos().saturating_mul(2));
-                self.interval = doubled.min(self.max_interval);
-            }
+        if matches!(self.law, Law::Rounds(_)) {
+            self.aim(Rounds::end(created, self.capacity));
         }
     }
 
-    /// Counts a miss: an acquire found nothing ready, or took the last ready connection. Raises the
-    /// capacity by one under [`Tuning::Demand`].
-    pub fn missed(&mut self) {
-        if self.tuning == Tuning::Demand {
-            self.raise();
+    // --- Tuning::Demand -------------------------------------------------------------------------
+
+    /// A caller at this end acquires any connection, whether one is ready or not.
+    pub fn acquired(&mut self, now: Instant) {
+        let limit = self.max_capacity;
+        self.learn(|law| law.acquired(now, 1, limit));
+    }
+
+    /// A caller at this end acquires a connection by the id that a caller at the peer, who has acquired
+    /// it, has told. The connection was established `age` ago. Returns whether the caller at the peer had
+    /// been waiting for it, as an age of less than a quarter of the lead time says.
+    pub fn acquired_by_peer(&mut self, now: Instant, age: Duration) -> bool {
+        let limit = self.max_capacity;
+        let mut fresh = false;
+        self.learn(|law| {
+            fresh = age < law.lead_time().bound() / 4;
+            law.acquired_by_peer(now, fresh, limit);
+        });
+        fresh
+    }
+
+    /// A connection is put back: its acquire need not be replaced.
+    pub fn returned(&mut self) {
+        self.learn(Demand::returned);
+    }
+
+    /// The peer has told how many of its callers wait for a connection, within bounds.
+    ///
+    /// The hint alone does not raise the capacity above three quarters of the maximum. Acquires must
+    /// confirm it.
+    pub fn peer_waits(&mut self, now: Instant, waiters: RangeInclusive<u32>) {
+        let limit = self.max_capacity - self.max_capacity / 4;
+        self.learn(|law| law.peer_waits(now, &waiters, limit));
+    }
+
+    /// Returns how many callers of the peer wait, as far as its hints say.
+    #[must_use]
+    pub const fn backlog(&self) -> u32 {
+        match &self.law {
+            Law::Demand(law) => law.backlog(),
+            Law::Rounds(_) => 0,
         }
     }
 
-    /// Raises the capacity to `ready`, for a caller that waits for this stock, under
-    /// [`Tuning::Demand`].
-    pub fn require(&mut self, ready: u32) {
-        if self.tuning == Tuning::Demand {
-            self.capacity = self.capacity.max(ready.min(self.max_capacity));
+    /// A connection is established, `took` after its dial began.
+    pub fn established(&mut self, now: Instant, took: Duration) {
+        self.learn(|law| law.established(now, took));
+    }
+
+    /// The peer is down. Until a connection is established, nothing is learnt, and nothing forgotten.
+    pub fn failed(&mut self, now: Instant) {
+        self.learn(|law| law.failed(now));
+    }
+
+    /// A caller at this end waits for a stock of `ready`.
+    pub fn require(&mut self, now: Instant, ready: u32) {
+        self.learn(|law| law.require(now, ready));
+    }
+
+    /// Forgets peaks that are too long ago.
+    pub fn advance(&mut self, now: Instant) {
+        self.learn(|law| law.advance(now));
+    }
+
+    /// Returns when to call [`advance`](Self::advance) next, if there is something to forget.
+    #[must_use]
+    pub fn next_advance(&self) -> Option<Instant> {
+        match &self.law {
+            Law::Demand(law) if self.capacity > self.min_capacity => law.next_change(),
+            _ => None,
         }
     }
 
-    fn raise(&mut self) {
-        self.capacity = self.capacity.saturating_add(1).min(self.max_capacity);
+    /// The time after which ready connections beyond the capacity are surplus, if they are to be closed.
+    pub(crate) fn surplus_after(&self) -> Option<Period> {
+        match &self.law {
+            Law::Demand(law) => Some(Period::from_nanos((law.keep().as_nanos() / 16).max(1))),
+            Law::Rounds(_) => None,
+        }
     }
 
-    fn lower_by(&mut self, steps: u32) {
-        self.capacity = self.capacity.saturating_sub(steps).max(self.min_capacity);
+    /// Feeds `hasher` with everything that the future of the tuner depends on: of times, the distances
+    /// from `now`. For model checkers.
+    pub fn hash_state<H: Hasher>(&self, now: Instant, hasher: &mut H) {
+        (self.min_capacity, self.max_capacity, self.capacity).hash(hasher);
+        match &self.law {
+            Law::Demand(law) if self.has_choice() => law.hash_state(now, hasher),
+            Law::Demand(_) => {}
+            Law::Rounds(law) => law.hash(hasher),
+        }
+    }
+
+    fn learn(&mut self, act: impl FnOnce(&mut Demand)) {
+        if self.has_choice()
+            && let Law::Demand(law) = &mut self.law
+        {
+            act(law);
+            self.follow();
+        }
+    }
+
+    const fn has_choice(&self) -> bool {
+        self.min_capacity < self.max_capacity
+    }
+
+    /// Sets the capacity that the peak of demand needs.
+    fn follow(&mut self) {
+        if let Law::Demand(law) = &self.law {
+            let demand = law.demand();
+            self.aim(if demand > 0 { demand.saturating_add(1) } else { 0 });
+        }
+    }
+
+    fn aim(&mut self, capacity: u32) {
+        self.capacity = capacity.max(self.min_capacity).min(self.max_capacity);
     }
 }
 

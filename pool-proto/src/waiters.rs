@@ -189,13 +189,23 @@ impl Waiters {
 
     /// The largest stock that a waiter waits for.
     pub(crate) fn largest_stock(&self) -> Option<u32> {
+        self.stocks().map(|(_, wanted)| wanted).max()
+    }
+
+    /// The first waiter for a stock of more than `most`, and that stock.
+    pub(crate) fn first_beyond(&self, most: u32) -> Option<(u32, u32)> {
+        self.stocks().find(|(_, wanted)| *wanted > most)
+    }
+
+    /// The waiters for stock, with the stock that they wait for.
+    fn stocks(&self) -> impl Iterator<Item = (u32, u32)> {
         let next = |index: &u32| self.stock.next(&self.slab, *index);
-        core::iter::successors(self.stock.front(), next)
-            .filter_map(|index| match self.request(index) {
-                Some(Request::Stock(wanted)) => Some(wanted),
+        core::iter::successors(self.stock.front(), next).filter_map(|index| {
+            match self.request(index) {
+                Some(Request::Stock(wanted)) => Some((index, wanted)),
                 _ => None,
-            })
-            .max()
+            }
+        })
     }
 
     /// Takes a waiter out of its queue with an outcome. It lives until the outcome is collected.

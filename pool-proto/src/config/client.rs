@@ -1,5 +1,6 @@
 //! A client's settings.
 
+use core::ops::RangeInclusive;
 use core::time::Duration;
 
 use super::{Common, Draft, at_least_one, at_most, enough_for, positive, representable};
@@ -42,9 +43,10 @@ impl ClientConfig {
             common: Draft::default(),
             ids: IdExchange::default(),
             tuning: Tuning::default(),
-            capacity: Bounds(4..=64),
+            capacity: Bounds(2..=1024),
             interval: Bounds(Duration::from_millis(100)..=Duration::from_secs(1)),
-            max_dials: 32,
+            keep: Duration::from_secs(60),
+            max_dials: 512,
             dial_timeout: Duration::from_secs(10),
             backoff: (Duration::from_millis(200), Duration::from_secs(5)),
         }
@@ -88,6 +90,7 @@ pub struct ClientConfigBuilder {
     tuning: Tuning,
     capacity: Bounds<u32>,
     interval: Bounds<Duration>,
+    keep: Duration,
     max_dials: u32,
     dial_timeout: Duration,
     backoff: (Duration, Duration),
@@ -114,7 +117,17 @@ impl ClientConfigBuilder {
         self
     }
 
-    /// Sets the law that moves capacity and interval. Default [`Tuning::Demand`].
+    /// Sets the time for which [`Tuning::Demand`] remembers a peak of demand. Default 60 s.
+    ///
+    /// So long may a connection be idle in order to spare one wait: with twice the time, crowds that come
+    /// half as often find their stock, and the stock of a crowd that does not come again is held twice as
+    /// long. A minute of an idle TLS connection costs some 30 KB at each end, and keep-alive.
+    pub fn keep(mut self, keep: Duration) -> Self {
+        self.keep = keep;
+        self
+    }
+
+    /// Sets the law that moves the capacity. Default [`Tuning::Demand`].
     pub fn tuning(mut self, tuning: Tuning) -> Self {
         self.tuning = tuning;
         self
@@ -175,19 +188,14 @@ impl ClientConfigBuilder {
             (IdExchange::Wire(_), Acquirer::Either) => TakeOrder::OldestFirst,
             _ => TakeOrder::NewestFirst,
         })?;
-        let (Bounds(capacity), Bounds(interval)) = (self.capacity, self.interval);
-        let (low, high) = (*capacity.start(), *capacity.end());
-        at_least_one("capacity", low)?;
-        if low > high {
-            return Err(ConfigError::Inverted { setting: "capacity" });
-        }
-        at_most("capacity", high, common.max_connections, "max_connections")?;
-        enough_for(acquirer, high)?;
+        let interval = self.interval.0;
+        let capacity = sound_capacity(self.capacity, common.max_connections, acquirer)?;
         positive("interval", *interval.start())?;
         representable("interval", *interval.end())?;
         if interval.is_empty() {
             return Err(ConfigError::Inverted { setting: "interval" });
         }
+        positive("keep", self.keep)?;
         positive("backoff", self.backoff.0)?;
         representable("backoff", self.backoff.1)?;
         if self.backoff.0 > self.backoff.1 {
@@ -196,10 +204,26 @@ impl ClientConfigBuilder {
         Ok(ClientConfig {
             common,
             ids: self.ids,
-            tuner: Tuner::new(self.tuning, capacity, interval),
+            tuner: Tuner::new(self.tuning, capacity, interval).with_keep(self.keep),
             max_dials: at_least_one("max_dials", self.max_dials)?,
             dial_timeout: positive("dial_timeout", self.dial_timeout)?,
             backoff: self.backoff,
         })
     }
+}
+
+/// The capacity of a client, if it makes sense.
+pub(crate) fn sound_capacity(
+    Bounds(capacity): Bounds<u32>,
+    max_connections: u32,
+    acquirer: Acquirer,
+) -> Result<RangeInclusive<u32>, ConfigError> {
+    let (low, high) = (*capacity.start(), *capacity.end());
+    at_least_one("capacity", low)?;
+    if low > high {
+        return Err(ConfigError::Inverted { setting: "capacity" });
+    }
+    at_most("capacity", high, max_connections, "max_connections")?;
+    enough_for(acquirer, high)?;
+    Ok(capacity)
 }

@@ -27,8 +27,8 @@ impl ServerConfig {
         ServerConfigBuilder {
             common: Draft::default(),
             format: IdFormat::default(),
-            capacity: 64,
-            max_handshakes: 256,
+            capacity: 1024,
+            max_handshakes: 512,
             max_per_source: None,
             allow: AllowList::everyone(),
         }

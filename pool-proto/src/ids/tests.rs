@@ -12,7 +12,7 @@ fn ids(seed: u64) -> Ids {
 
 /// Issues `count` ids, each for a slot of its own number.
 fn issue(ids: &mut Ids, count: u32) -> Vec<ConnId> {
-    (0..count).map(|slot| ids.issue(slot, false, None).unwrap()).collect()
+    (0..count).map(|slot| ids.issue(slot, false, Told::default()).unwrap()).collect()
 }
 
 /// The vectors of the reference implementation of SipHash-2-4 (Aumasson and Bernstein,
@@ -72,7 +72,7 @@ fn an_id_whose_place_is_taken_is_passed_over() {
     let next = draws(&ids, 1).remove(0);
     let former = expected[..32].iter().find(|id| place(id) == place(&next)).copied();
     ids.ended(former.unwrap_or(expected[0]), CloseReason::Released);
-    assert_eq!(ids.issue(99, false, None), Some(next));
+    assert_eq!(ids.issue(99, false, Told::default()), Some(next));
 }
 
 #[test]
@@ -88,12 +88,12 @@ fn places_double_when_half_of_them_are_taken() {
 #[test]
 fn the_zero_id_is_issued_to_one_connection_that_may_have_it() {
     let mut ids = ids(3);
-    assert_eq!(ids.issue(1, true, None), Some(ConnId::ZERO));
-    assert_ne!(ids.issue(2, true, None), Some(ConnId::ZERO));
+    assert_eq!(ids.issue(1, true, Told::default()), Some(ConnId::ZERO));
+    assert_ne!(ids.issue(2, true, Told::default()), Some(ConnId::ZERO));
     assert_eq!(ids.find(ConnId::ZERO), Some(1));
     ids.ended(ConnId::ZERO, CloseReason::Released);
-    assert_ne!(ids.issue(3, false, None), Some(ConnId::ZERO));
-    assert_eq!(ids.issue(4, true, None), Some(ConnId::ZERO));
+    assert_ne!(ids.issue(3, false, Told::default()), Some(ConnId::ZERO));
+    assert_eq!(ids.issue(4, true, Told::default()), Some(ConnId::ZERO));
 }
 
 // --- attacks ----------------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ const SEEN: usize = 1 << 16;
 fn observed(entropy: Entropy) -> Vec<u32> {
     let mut ids = Ids::issued(&entropy);
     let next = |_| {
-        let id = ids.issue(0, false, None).unwrap();
+        let id = ids.issue(0, false, Told::default()).unwrap();
         ids.ended(id, CloseReason::Released);
         u32::from_be_bytes(id.to_bytes())
     };

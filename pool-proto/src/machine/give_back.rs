@@ -69,6 +69,7 @@ impl<C, R: Role> Machine<C, R> {
             return Err(error);
         };
         self.totals.put += 1;
+        self.role.returned();
         slot.connection = Some(connection);
         slot.used = true;
         (slot.claimed, slot.finished) = (None, false);

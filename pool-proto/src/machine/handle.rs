@@ -118,6 +118,9 @@ impl<C, R: Role> Machine<C, R> {
             }
         }
         self.totals.established += 1;
+        if let Some(slot) = self.slots.get(index) {
+            R::established(self, slot.established, id, now);
+        }
         let step = self.random.u8(0..LIFETIME_STEPS);
         self.slots.start_ageing(index, step, now);
         self.offer(index, false, now);

@@ -171,7 +171,7 @@ impl<C, R: Role> Machine<C, R> {
         }
     }
 
-    pub(super) fn refuse(&mut self, index: u32, refusal: Refusal) {
+    pub(crate) fn refuse(&mut self, index: u32, refusal: Refusal) {
         self.totals.refused += 1;
         self.complete(index, WaiterState::Refused(refusal));
     }

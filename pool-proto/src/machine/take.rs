@@ -26,6 +26,7 @@ impl<C, R: Role> Machine<C, R> {
             && self.expiry(index, now).is_none()
             && let Some(lease) = self.lease(index, true, now)
         {
+            self.role.demanded(now);
             return self.ready(lease, now);
         }
         self.acquire_any(now, false)
@@ -48,6 +49,9 @@ impl<C, R: Role> Machine<C, R> {
         if self.acquirer == Acquirer::Peer {
             return self.refused(Refusal::PeerAcquires);
         }
+        if !again {
+            self.role.demanded(now);
+        }
         while let Some(index) = self.next_idle() {
             if let Some(reason) = self.expiry(index, now) {
                 self.close_one(index, reason);
@@ -57,9 +61,6 @@ impl<C, R: Role> Machine<C, R> {
         }
         if let Some(refusal) = self.role.supply_ended() {
             return self.refused(refusal);
-        }
-        if !again {
-            self.role.missed();
         }
         self.enqueue(Request::Any, again, now)
     }
@@ -119,9 +120,6 @@ impl<C, R: Role> Machine<C, R> {
     #[inline]
     fn ready(&mut self, lease: Lease<C>, now: Instant) -> Acquired<C> {
         self.totals.served_at_once += 1;
-        if self.slots.len(State::Idle) == 0 {
-            self.role.missed();
-        }
         self.dispatch(now);
         Acquired::Ready(lease)
     }
@@ -145,7 +143,7 @@ impl<C, R: Role> Machine<C, R> {
             self.totals.refused += 1;
             return Stock::Refused(refusal);
         }
-        self.role.require(ready);
+        self.role.require(now, ready);
         let queued = self.waiters.enqueue(Request::Stock(ready), false);
         self.dispatch(now);
         match queued {
@@ -191,13 +189,7 @@ impl<C, R: Role> Machine<C, R> {
             }
             let any = self.waiters.get(waiter).is_some_and(|waiter| waiter.request == Request::Any);
             let lease = self.lease(index, any, now);
-            let ended = self.waiters.remove(waiter);
-            // A waiter for any connection was counted as a miss when it began to wait.
-            if self.slots.len(State::Idle) == 0
-                && ended.is_some_and(|ended| ended.request != Request::Any)
-            {
-                self.role.missed();
-            }
+            self.waiters.remove(waiter);
             self.totals.served_after_waiting += 1;
             self.dispatch(now);
             return lease.map_or(Collected::Unknown, Collected::Ready);
@@ -324,6 +316,9 @@ impl<C, R: Role> Machine<C, R> {
             self.role.doubt_refuted();
         }
         let lease = Lease { token, id: slot.id?, connection: slot.connection.take()? };
+        if !any {
+            R::demanded_by_peer(self, index, now);
+        }
         if self.acquirer == Acquirer::Both && is_news {
             self.note_acquired(index, any);
         }

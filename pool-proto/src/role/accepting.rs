@@ -18,7 +18,7 @@ use crate::config::{Acquirer, ServerConfig};
 use crate::error::{Refusal, Rejected};
 use crate::event::{CloseReason, Token};
 use crate::id::ConnId;
-use crate::ids::Ids;
+use crate::ids::{Ids, Told};
 use crate::machine::Machine;
 use crate::slots::Slot;
 use crate::state::State;
@@ -205,7 +205,8 @@ impl<C> Server<C> {
             Acquirer::Both => Some(self.next_is_ours(source) && !yielded),
             _ => None,
         };
-        let id = self.issue_id(index, servers).ok_or(full)?;
+        let waiters = Some(self.role.sources.share_of(self.waiters.any()));
+        let id = self.issue_id(index, Told { servers, waiters }).ok_or(full)?;
         self.enter(index, State::Admitted, now);
         Ok(id)
     }

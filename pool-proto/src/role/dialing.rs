@@ -15,11 +15,13 @@
 //! more than the backoff does, so the backoff it is; the waits are the same in both cases, and both
 //! are short while a caller waits.
 
+mod law;
 mod outcomes;
 mod sharing;
 
 use core::time::Duration;
 
+use law::Limit;
 pub(crate) use sharing::YIELDING;
 
 use super::hooks::Hooks;
@@ -27,16 +29,17 @@ use super::max_claimed;
 use super::share::Share;
 use crate::answer::WaitReason;
 use crate::backoff::Backoff;
-use crate::config::ClientConfig;
+use crate::config::{Bounds, ClientConfig, sound_capacity};
 use crate::entropy::Use;
+use crate::error::{ConfigError, Refusal};
 use crate::event::{Action, CloseReason, HandshakeFailure, Token};
-use crate::id::{ConnId, IdExchange};
-use crate::ids::Ids;
+use crate::id::{ConnId, HintReader, IdExchange};
+use crate::ids::{Ids, Told};
 use crate::machine::Machine;
 use crate::state::State;
 use crate::stats::Stats;
 use crate::time::{Instant, Period};
-use crate::tuner::{Tuner, Tuning};
+use crate::tuner::Tuner;
 
 /// A connection that the peer closes, unused by either end, counts as turned away if it is newer than
 /// this, or if the ceiling has just risen: a full server of the Go package completes the handshake,
@@ -60,13 +63,20 @@ const LONGEST_WITH_WAITERS: Period = Period::from_nanos(1_000_000_000);
 #[derive(Clone)]
 pub struct Dialing {
     pub(crate) tuner: Tuner,
+    /// What the peer's ids tell of its waiters.
+    pub(crate) hints: HintReader,
     /// The waits for a peer that is down.
     pub(crate) backoff: Backoff,
     /// The waits for room at a peer that is full.
     pub(crate) probes: Backoff,
     /// The cap of both while a caller waits.
     cap_with_waiters: Period,
-    max_dials: u32,
+    pub(crate) max_dials: u32,
+    /// The most dials at a time since the last failure: one at first, and two more for each success, as in
+    /// a slow start (RFC 5681).
+    pub(crate) window: u32,
+    /// Since when callers wait and a limit holds, if no limit did less than a second ago.
+    limited: Option<(Limit, Instant)>,
     /// The end of the wait. Before it nothing is dialled after failures, and nothing beyond the
     /// ceiling otherwise.
     pub(crate) retry_at: Option<Instant>,
@@ -85,11 +95,13 @@ pub struct Dialing {
     pub(crate) relapsed: bool,
     /// The time of the success that ended the last failures.
     pub(crate) recovered_at: Instant,
+    /// The begin of the next round under [`Tuning::NodePass`]; `None` while a round goes on.
     pub(crate) next_round: Option<Instant>,
-    /// Connections established since the last round.
+    /// Connections that the round has established.
     pub(crate) created: u32,
-    /// The lowest number of idle connections since the last round.
-    pub(crate) lowest_idle: u32,
+    /// The fewest ready connections beyond the capacity since there are any, and when they are closed.
+    pub(crate) surplus: u32,
+    pub(crate) surplus_at: Option<Instant>,
     /// The last acquires of both ends, where both acquire.
     pub(crate) share: Share,
     /// When a connection was given up last because the peer had none.
@@ -112,12 +124,15 @@ impl<C> Client<C> {
         let mut random = entropy.generator(Use::Backoff);
         let role = Dialing {
             tuner: config.tuner.clone(),
+            hints: HintReader::new(),
             backoff: Backoff::with_generator(base, cap, random.fork()),
             probes: Backoff::with_generator(base, cap, random),
             cap_with_waiters: Period::saturating(base)
                 .max(LONGEST_WITH_WAITERS)
                 .min(Period::saturating(cap)),
             max_dials: config.max_dials,
+            window: u32::MAX,
+            limited: None,
             retry_at: None,
             ceiling: None,
             allowance: 1,
@@ -127,14 +142,15 @@ impl<C> Client<C> {
             recovered_at: now,
             next_round: None,
             created: 0,
-            lowest_idle: 0,
+            surplus: 0,
+            surplus_at: None,
             share: Share::default(),
             yielded_at: now,
             quota: 0,
         };
         let mut client =
             Self::assemble(&config.common, config.dial_timeout, exchanged, ids, role, now);
-        client.begin_round(now);
+        client.begin_round();
         client.dispatch(now);
         client
     }
@@ -155,32 +171,35 @@ impl<C> Client<C> {
         // One failure is left: it is still unknown whether the peer is there.
         role.backoff.failures = role.backoff.failures.min(1);
         role.probes.failures = 0;
-        if role.tuner.tuning() == Tuning::NodePass {
-            role.next_round = Some(now);
-        }
+        role.next_round = role.next_round.map(|_| now);
         self.dispatch(now);
     }
 
-    fn begin_round(&mut self, now: Instant) {
-        let (idle, spare) = (self.idle(), self.spare());
-        let (supply, aim) = (self.supply(), self.aim());
-        let role = &mut self.role;
-        match role.tuner.tuning() {
-            Tuning::NodePass => {
-                role.tuner.begin_round(idle);
-                role.quota = aim.saturating_sub(supply);
-                role.next_round = Some(now.after(role.tuner.period()));
-            }
-            Tuning::Demand => {
-                role.tuner.begin_round(role.lowest_idle);
-                // A capacity below the stock that a caller waits for would never satisfy it.
-                if let Some(ready) = self.waiters.largest_stock() {
-                    role.tuner.require(ready);
-                }
-                role.lowest_idle = spare;
-                role.next_round = None;
-            }
+    /// Sets the [capacity](crate::ClientConfigBuilder::capacity) anew: a range within which the law moves
+    /// it, or one number. For users who know more of their demand than the law can see, or have a law of
+    /// their own: they read the [statistics](Machine::stats), and set one number from time to time.
+    ///
+    /// What is missing is dialled at once. Ready connections beyond the capacity are closed after a
+    /// sixteenth of [`keep`](crate::ClientConfigBuilder::keep). Callers that wait for a larger stock than
+    /// the new maximum are refused.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] as at the build of the configuration; the capacity stays as it was.
+    pub fn set_capacity(
+        &mut self,
+        now: Instant,
+        capacity: impl Into<Bounds<u32>>,
+    ) -> Result<(), ConfigError> {
+        let capacity = sound_capacity(capacity.into(), self.max_connections, self.acquirer)?;
+        let now = self.advance(now);
+        self.role.tuner.set_bounds(capacity);
+        let capacity = self.role.tuner.max_capacity();
+        while let Some((waiter, wanted)) = self.waiters.first_beyond(capacity) {
+            self.refuse(waiter, Refusal::StockBeyondCapacity { wanted, capacity });
         }
+        self.dispatch(now);
+        Ok(())
     }
 
     /// Whether one more connection is allowed.
@@ -196,7 +215,7 @@ impl<C> Client<C> {
         let Some(key) = self.slots.insert(State::Dialing, self.role.epoch, now) else {
             return false;
         };
-        self.issue_id(key.index, None);
+        self.issue_id(key.index, Told::default());
         self.totals.dials += 1;
         self.role.quota = self.role.quota.saturating_sub(1);
         self.actions.push_back(Action::Dial { token: Token(key) });
@@ -219,10 +238,9 @@ impl<C> Client<C> {
     /// after every call.
     #[inline(never)]
     fn dial_missing(&mut self, now: Instant) {
-        let role = &self.role;
-        let paced = role.tuner.tuning() == Tuning::NodePass;
-        // After a failure one dial probes the peer; the rest follows when it has succeeded.
-        let max_dials = if role.is_down() { 1 } else { role.max_dials };
+        let (role, paced) = (&self.role, self.is_paced());
+        // After a failure one dial probes the peer; the others follow when it has succeeded.
+        let max_dials = if role.is_down() { 1 } else { role.max_dials.min(role.window) };
         let limit = match (role.ceiling, role.retry_at) {
             (None, None) => u32::MAX,
             (Some(ceiling), None) => ceiling.max(self.established()).saturating_add(role.allowance),
@@ -281,15 +299,8 @@ impl Hooks for Dialing {
     const LAST_STEP: State = State::Handshaking;
 
     fn refill<C>(client: &mut Client<C>, now: Instant) {
-        let spare = client.spare();
-        let role = &mut client.role;
-        role.lowest_idle = role.lowest_idle.min(spare);
-        let paced = role.tuner.tuning() == Tuning::NodePass;
-        if !paced && role.next_round.is_none() && role.tuner.capacity() > role.tuner.min_capacity()
-        {
-            role.next_round = Some(now.after(role.tuner.period()));
-        }
-        if role.retry_at.is_some() {
+        client.note_surplus(now);
+        if client.role.retry_at.is_some() {
             client.hurry(now);
         }
         if client.yields_at() <= now {
@@ -298,6 +309,8 @@ impl Hooks for Dialing {
         if client.supply() < client.aim() {
             client.dial_missing(now);
         }
+        client.note_limit(now);
+        client.end_round(now);
     }
 
     fn handle_timeout<C>(client: &mut Client<C>, now: Instant) {
@@ -305,16 +318,30 @@ impl Hooks for Dialing {
             client.role.retry_at = None;
         }
         if client.role.next_round.is_some_and(|at| at <= now) {
-            let created = core::mem::take(&mut client.role.created);
-            client.role.tuner.end_round(created);
-            client.begin_round(now);
+            client.begin_round();
+        }
+        client.role.tuner.advance(now);
+        if client.role.surplus_at.is_some_and(|at| at <= now) {
+            client.close_surplus();
         }
     }
 
     fn next_deadline<C>(client: &Client<C>) -> Instant {
-        let retry_at = client.role.retry_at.unwrap_or(Instant::NEVER);
-        let next_round = client.role.next_round.unwrap_or(Instant::NEVER);
-        retry_at.min(next_round).min(client.yields_at())
+        let role = &client.role;
+        let own = [role.retry_at, role.next_round, role.surplus_at, role.tuner.next_advance()];
+        own.into_iter().flatten().chain([client.yields_at()]).min().unwrap_or(Instant::NEVER)
+    }
+
+    #[inline]
+    fn established<C>(client: &mut Client<C>, begun: Instant, id: Option<ConnId>, now: Instant) {
+        let role = &mut client.role;
+        role.tuner.established(now, now.since(begun));
+        // The control connection has the id that its user knows.
+        if let Some(id) = id.filter(|id| *id != ConnId::ZERO)
+            && let Some(waiters) = role.hints.read(id)
+        {
+            role.tuner.peer_waits(now, waiters);
+        }
     }
 
     #[inline]
@@ -411,7 +438,7 @@ impl Hooks for Dialing {
             return false;
         }
         // A peer without room, and a law that says when to dial, want the old one to go first.
-        let in_turn = role.ceiling.is_some() || role.tuner.tuning() == Tuning::NodePass;
+        let in_turn = role.ceiling.is_some() || client.is_paced();
         if in_turn || !client.has_room() {
             return true;
         }
@@ -448,7 +475,7 @@ impl Hooks for Dialing {
             && client.supply() < client.role.tuner.capacity()
         {
             WaitReason::Full { held: client.held() }
-        } else if client.role.tuner.tuning() == Tuning::NodePass {
+        } else if client.is_paced() {
             WaitReason::NextRound
         } else if client.idle() > 0 {
             WaitReason::Reserved { reserved: client.idle() }
@@ -461,27 +488,38 @@ impl Hooks for Dialing {
         self.tuner.max_capacity()
     }
 
-    fn missed(&mut self) {
+    fn demanded(&mut self, now: Instant) {
         // During failures the peer is the bottleneck, not the stock: a higher capacity would only mean
         // more dials at its return.
         if !self.is_down() {
-            self.tuner.missed();
+            self.tuner.acquired(now);
         }
     }
 
-    fn require(&mut self, ready: u32) {
-        self.tuner.require(ready);
+    fn demanded_by_peer<C>(client: &mut Client<C>, index: u32, now: Instant) {
+        let Some(slot) = client.slots.get(index).filter(|_| !client.role.is_down()) else { return };
+        let (age, recent) = (now.since(slot.established), slot.origin == client.role.epoch);
+        if client.role.tuner.acquired_by_peer(now, age) {
+            client.found_room(recent, now);
+        }
+    }
+
+    fn returned(&mut self) {
+        self.tuner.returned();
+    }
+
+    fn require(&mut self, now: Instant, ready: u32) {
+        self.tuner.require(now, ready);
     }
 
     fn flushed(&mut self, now: Instant) {
-        if self.tuner.tuning() == Tuning::NodePass {
-            self.next_round = Some(now);
-        }
+        self.next_round = self.next_round.map(|_| now);
     }
 
     fn report(&self, stats: &mut Stats) {
         stats.capacity = self.tuner.capacity();
         stats.interval = self.tuner.interval();
+        stats.lead_time = self.tuner.lead_time();
         stats.failures_in_a_row = self.backoff.failures();
         stats.ceiling = self.ceiling;
     }

@@ -3,6 +3,7 @@
 use crate::answer::WaitReason;
 use crate::error::Refusal;
 use crate::event::{CloseReason, HandshakeFailure};
+use crate::id::ConnId;
 use crate::machine::Machine;
 use crate::state::State;
 use crate::stats::Stats;
@@ -30,6 +31,16 @@ pub trait Hooks: Sized {
 
     /// Returns the earliest deadline of the role's own; [`Instant::NEVER`] if it has none.
     fn next_deadline<C>(machine: &Machine<C, Self>) -> Instant;
+
+    /// A connection is established that was begun at `begun`. The peer has given it `id`, if it makes the
+    /// ids.
+    fn established<C>(
+        _machine: &mut Machine<C, Self>,
+        _begun: Instant,
+        _id: Option<ConnId>,
+        _now: Instant,
+    ) {
+    }
 
     /// A connection has moved from one state to another.
     fn moved<C>(machine: &mut Machine<C, Self>, index: u32, from: State, to: State);
@@ -74,11 +85,17 @@ pub trait Hooks: Sized {
     /// Returns the most ready connections that the pool may hold.
     fn max_capacity(&self) -> u32;
 
-    /// A caller found nothing ready, or took the last ready connection.
-    fn missed(&mut self) {}
+    /// A caller acquires any connection.
+    fn demanded(&mut self, _now: Instant) {}
+
+    /// A caller acquires a connection by its id: a caller at the peer has acquired it.
+    fn demanded_by_peer<C>(_machine: &mut Machine<C, Self>, _index: u32, _now: Instant) {}
+
+    /// A caller has put a connection back.
+    fn returned(&mut self) {}
 
     /// A caller waits for this number of ready connections.
-    fn require(&mut self, _ready: u32) {}
+    fn require(&mut self, _now: Instant, _ready: u32) {}
 
     /// Returns why no connection can come any more, if so.
     fn supply_ended(&self) -> Option<Refusal> {

@@ -125,6 +125,11 @@ impl Sources {
         self.slab.get(source).map(|source| source.peer)
     }
 
+    /// A peer's even share of a number. Peers in their handshakes count as well, so that it may be less.
+    pub(crate) fn share_of(&self, number: u32) -> u32 {
+        number.div_ceil(u32::try_from(self.by_peer.len()).unwrap_or(u32::MAX).max(1))
+    }
+
     /// The number of pooled connections of a peer.
     pub(crate) fn pooled_count(&self, peer: &Peer) -> u32 {
         let source = self.by_peer.get(peer).and_then(|index| self.slab.get(*index));

@@ -6,47 +6,108 @@ const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
+const fn at(millis: u64) -> Instant {
+    Instant::from_nanos(millis * 1_000_000)
+}
+
+/// A client whose dials take 100 ms.
 fn demand() -> Tuner {
-    Tuner::new(Tuning::Demand, 4..=100, ms(100)..=ms(1000))
+    let mut tuner = Tuner::new(Tuning::Demand, 2..=100, ms(100)..=ms(1000));
+    (0..50).for_each(|_| tuner.established(at(0), ms(100)));
+    tuner
 }
 
 #[test]
-fn demand_raises_capacity_with_every_miss_up_to_the_maximum() {
-    let mut tuner = demand();
-    for _ in 0..1000 {
-        tuner.missed();
+fn the_lead_time_is_that_of_slow_dials() {
+    let mut tuner = Tuner::new(Tuning::Demand, 2..=100, ms(100)..=ms(1000));
+    assert_eq!(tuner.lead_time(), Some(ms(250)), "unknown");
+    tuner.established(at(0), ms(100));
+    assert_eq!(tuner.lead_time(), Some(ms(200)), "one sample may mislead");
+    for took in [80, 120].repeat(50) {
+        tuner.established(at(0), ms(took));
     }
-    assert_eq!(tuner.capacity(), 100);
+    let lead_time = tuner.lead_time().unwrap();
+    assert!((ms(130)..ms(150)).contains(&lead_time), "{lead_time:?}");
+    (0..1000).for_each(|_| tuner.established(at(0), Duration::MAX));
+    assert!(tuner.lead_time().unwrap() < ms(10_001));
 }
 
 #[test]
-fn demand_lowers_capacity_only_by_stock_that_was_never_needed() {
+fn an_acquire_counts_for_one_lead_time() {
     let mut tuner = demand();
-    tuner.require(100);
-    tuner.begin_round(20);
-    assert_eq!(tuner.capacity(), 100, "a fifth is reserve, not surplus");
-    tuner.begin_round(21);
-    assert_eq!(tuner.capacity(), 99);
-    for _ in 0..1000 {
-        tuner.begin_round(100);
+    let lead_time = tuner.lead_time().unwrap();
+    let next = |time: Instant| time + lead_time;
+    // Two at a time, and never three within a lead time.
+    let mut now = at(1000);
+    for _ in 0..10 {
+        tuner.acquired(now);
+        tuner.acquired(now);
+        now = next(now);
+    }
+    assert_eq!(tuner.capacity(), 3);
+}
+
+#[test]
+fn the_third_highest_count_is_what_the_stock_is_for() {
+    let mut tuner = demand();
+    let mut now = at(1000);
+    for (crowd, capacity) in [(20, 11), (20, 11), (16, 17), (18, 19), (80, 41)] {
+        now = now + ms(1000);
+        (0..crowd).for_each(|_| tuner.acquired(now));
+        assert_eq!(tuner.capacity(), capacity, "after {crowd}");
+    }
+}
+
+#[test]
+fn callers_of_the_peer_that_waited_are_counted_once() {
+    let mut tuner = demand();
+    tuner.peer_waits(at(1000), 6..=7);
+    assert_eq!(tuner.capacity(), 4);
+    // As these are served, they were counted; one more was not.
+    for _ in 0..6 {
+        assert!(tuner.acquired_by_peer(at(1001), ms(1)));
     }
     assert_eq!(tuner.capacity(), 4);
+    assert!(!tuner.acquired_by_peer(at(1002), ms(500)));
+    assert!(tuner.acquired_by_peer(at(1003), ms(1)));
+    assert_eq!(tuner.capacity(), 5, "half of eight, and one");
 }
 
 #[test]
-fn demand_makes_rounds_rarer_while_nothing_happens() {
+fn the_first_hint_after_an_outage_is_of_its_callers() {
     let mut tuner = demand();
-    let quiet: std::vec::Vec<u128> = (0..5).map(|_| tuner.round(0, 0).1.as_millis()).collect();
-    assert_eq!(quiet, [200, 400, 800, 1000, 1000]);
-    assert_eq!(tuner.round(0, 1).1, ms(100));
+    tuner.failed(at(1000));
+    tuner.established(at(61_000), ms(100));
+    tuner.peer_waits(at(61_000), 64..=95);
+    assert_eq!(tuner.capacity(), 2);
+    tuner.peer_waits(at(61_000), 96..=127);
+    assert_eq!(tuner.capacity(), 17, "32 more have come");
 }
 
 #[test]
-fn the_law_of_the_go_package_ignores_misses() {
+fn the_law_of_the_go_package_ignores_demand() {
     let mut tuner = Tuner::new(Tuning::NodePass, 4..=100, ms(100)..=ms(1000));
-    tuner.missed();
-    tuner.require(50);
-    assert_eq!(tuner.capacity(), 4);
+    tuner.acquired(at(0));
+    tuner.require(at(0), 50);
+    assert_eq!((tuner.capacity(), tuner.next_advance()), (4, None));
+}
+
+#[test]
+fn new_bounds_hold_at_once() {
+    let mut tuner = demand();
+    for now in [1000, 2000, 3000] {
+        (0..40).for_each(|_| tuner.acquired(at(now)));
+    }
+    assert_eq!(tuner.capacity(), 41);
+    tuner.set_bounds(2..=30);
+    assert_eq!(tuner.capacity(), 30);
+    tuner.set_bounds(2..=100);
+    assert_eq!(tuner.capacity(), 41, "what was learnt is kept");
+    tuner.set_bounds(60..=100);
+    assert_eq!(tuner.capacity(), 60);
+    let mut tuner = Tuner::new(Tuning::NodePass, 4..=8, ms(100)..=ms(1000));
+    tuner.set_bounds(6..=20);
+    assert_eq!(tuner.capacity(), 6);
 }
 
 #[test]

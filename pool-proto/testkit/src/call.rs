@@ -37,6 +37,7 @@ pub enum Call {
     AddError,
     ResetError,
     DialNow,
+    SetCapacity(u32, u32),
     Accept(IpAddr),
     Admit(Token, Option<[u8; 32]>),
 }
@@ -54,6 +55,7 @@ pub enum Answer {
     Count(u32),
     Accepted(Result<Token, Rejected>),
     Admitted(Result<ConnId, Rejected>),
+    Configured(Result<(), ConfigError>),
 }
 
 /// The calls and questions that machines of both roles have.
@@ -97,6 +99,9 @@ pub trait TestRole: Role + 'static {
 
     /// Ends the wait for the next dial, on the side that dials.
     fn dial_now(machine: &mut Machine<u32, Self>, now: Instant);
+
+    /// Sets the bounds of the capacity, on the side that has them.
+    fn set_capacity(machine: &mut Machine<u32, Self>, now: Instant, low: u32, high: u32) -> Answer;
 }
 
 impl TestRole for Dialing {
@@ -122,6 +127,10 @@ impl TestRole for Dialing {
     fn dial_now(machine: &mut Machine<u32, Self>, now: Instant) {
         machine.dial_now(now);
     }
+
+    fn set_capacity(machine: &mut Machine<u32, Self>, now: Instant, low: u32, high: u32) -> Answer {
+        Answer::Configured(machine.set_capacity(now, low..=high))
+    }
 }
 
 impl TestRole for Accepting {
@@ -145,6 +154,10 @@ impl TestRole for Accepting {
     }
 
     fn dial_now(_machine: &mut Machine<u32, Self>, _now: Instant) {}
+
+    fn set_capacity(_: &mut Machine<u32, Self>, _now: Instant, _low: u32, _high: u32) -> Answer {
+        Answer::Nothing
+    }
 }
 
 impl<R: TestRole> Pool for Machine<u32, R> {
@@ -211,6 +224,7 @@ impl<R: TestRole> Pool for Machine<u32, R> {
             Call::AddError => self.add_error(),
             Call::ResetError => self.reset_error(),
             Call::DialNow => R::dial_now(self, now),
+            Call::SetCapacity(low, high) => return R::set_capacity(self, now, low, high),
             Call::Accept(address) => return R::accept(self, now, address),
             Call::Admit(token, certificate) => return R::admit(self, now, token, certificate),
         }

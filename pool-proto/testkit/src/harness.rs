@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use pool_proto::{
-    Accepting, Acquired, Action, CheckKind, CheckResult, CloseReason, Collected, ConnId, Dialing,
-    Event, HandshakeFailure, Instant, Lease, Machine, PutError, Rejected, Server, ServerConfig,
-    State, Stats, Stock, Token, WaitOutcome, WaiterId,
+    Accepting, Acquired, Action, CheckKind, CheckResult, CloseReason, Collected, ConfigError,
+    ConnId, Dialing, Event, HandshakeFailure, Instant, Lease, Machine, PutError, Rejected, Server,
+    ServerConfig, State, Stats, Stock, Token, WaitOutcome, WaiterId,
 };
 
 pub use crate::call::Did;
@@ -63,6 +63,18 @@ impl ClientHarness {
     /// A client with a fixed seed, the default settings, and whatever else `config` sets.
     pub fn client(min: u32, max: u32, config: impl FnOnce(Setup) -> Setup) -> Self {
         Self::new(&config(Setup::DEFAULT.capacity(min, max)))
+    }
+
+    /// Sets the bounds of the capacity.
+    ///
+    /// # Errors
+    ///
+    /// Those of the machine.
+    pub fn set_capacity(&mut self, low: u32, high: u32) -> Result<(), ConfigError> {
+        match self.make(Call::SetCapacity(low, high)) {
+            Answer::Configured(result) => result,
+            other => panic!("{other:?}"),
+        }
     }
 
     pub fn dial_now(&mut self) {

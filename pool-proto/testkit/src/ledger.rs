@@ -81,6 +81,8 @@ pub struct Ledger {
     before: Stats,
     /// Since when a client backs off, and for how long at the most.
     backing_off: Option<(Instant, std::time::Duration)>,
+    /// The most dials at a time since the last failure.
+    window: u32,
     /// With many connections, their states are looked at now and then only.
     large: bool,
     counts: Counts,
@@ -127,6 +129,7 @@ impl Ledger {
             accept_ended: false,
             before: pool.stats(),
             backing_off: None,
+            window: u32::MAX,
             large: setup.capacity.1 > 256,
             counts: Counts::default(),
             step: Step::default(),
@@ -194,6 +197,7 @@ impl Ledger {
         self.check_counts(&stats, pool)?;
         self.check_waiters(&stats, actions, pool)?;
         self.check_limits(&stats)?;
+        self.follow_window(&stats);
         self.check_nothing_is_left_undone(&stats)?;
         self.check_tuning(&stats)?;
         self.check_backoff(call, &stats, pool)?;

@@ -55,6 +55,7 @@ pub struct Setup {
     // the client's
     pub tuning: Tuning,
     pub interval: (Duration, Duration),
+    pub keep: Duration,
     pub max_dials: u32,
     pub dial_timeout: Duration,
     pub backoff: (Duration, Duration),
@@ -121,7 +122,7 @@ impl Setup {
     /// The builders' defaults, and a fixed seed.
     pub const DEFAULT: Self = Self {
         seed: 1,
-        capacity: (4, 64),
+        capacity: (2, 1024),
         max_connections: 65_536,
         max_waiters: 65_536,
         take_order: None,
@@ -137,10 +138,11 @@ impl Setup {
         ids: IdExchange::Wire(IdFormat::Hex8),
         tuning: Tuning::Demand,
         interval: (Duration::from_millis(100), seconds(1)),
-        max_dials: 32,
+        keep: seconds(60),
+        max_dials: 512,
         dial_timeout: seconds(10),
         backoff: (Duration::from_millis(200), seconds(5)),
-        max_handshakes: 256,
+        max_handshakes: 512,
         max_per_source: None,
         first_byte_timeout: seconds(5),
         certificates: false,
@@ -175,6 +177,7 @@ impl Setup {
         acquirer: Acquirer,
         ids: IdExchange,
         tuning: Tuning,
+        keep: Duration,
         max_dials: u32,
         dial_timeout: Duration,
         max_handshakes: u32,
@@ -259,6 +262,7 @@ impl Setup {
             },
             tuning: [Tuning::Demand, Tuning::NodePass][pick(&[0, 1]) as usize],
             interval: (ms(interval.0), ms(interval.1)),
+            keep: ms(2 * interval.1),
             max_dials: pick(&[32, 1, 2, 3]),
             dial_timeout: ms(pick(&[5000, 1500])),
             backoff: (ms(pick(&[20_000, 5000])), ms(pick(&[70_000, 20_000]))),
@@ -351,8 +355,15 @@ impl Setup {
     /// The longest time after which a machine of this setup may be due.
     pub fn longest_period(&self) -> Duration {
         let periods = State::ALL.iter().filter_map(|state| self.period(*state));
-        let others = [self.interval.1, self.backoff.1].into_iter().chain(self.max_lifetime);
+        let others =
+            [self.interval.1, self.keep, self.backoff.1].into_iter().chain(self.max_lifetime);
         periods.chain(others).max().unwrap_or_default()
+    }
+
+    /// Whether a client takes this capacity.
+    pub const fn allows_capacity(&self, low: u32, high: u32) -> bool {
+        let least = if matches!(self.acquirer, Acquirer::Both) { 2 } else { 1 };
+        0 < low && low <= high && least <= high && high <= self.max_connections
     }
 
     pub fn client(&self) -> Result<ClientConfig, ConfigError> {
@@ -366,6 +377,7 @@ impl Setup {
             .ids(self.ids)
             .tuning(self.tuning)
             .interval(self.interval.0..=self.interval.1)
+            .keep(self.keep)
             .max_dials(self.max_dials)
             .dial_timeout(self.dial_timeout)
             .backoff(self.backoff.0, self.backoff.1)

@@ -106,11 +106,12 @@ const fn distance(at: Instant, from: Instant) -> i128 {
 fn counted(before: &Stats, after: &Stats) -> Vec<i128> {
     let numbers = |stats: &Stats| -> Vec<i128> {
         let mut stats = *stats;
-        // It prints in various units.
+        // They print in various units.
         let interval = std::mem::take(&mut stats.interval).as_nanos();
+        let lead_time = std::mem::take(&mut stats.lead_time).unwrap_or_default().as_nanos();
         // A number that is not always there.
         let ceiling = std::mem::take(&mut stats.ceiling).map_or(0, |ceiling| ceiling + 1);
-        let text = format!("{stats:?} {interval} {ceiling}");
+        let text = format!("{stats:?} {interval} {lead_time} {ceiling}");
         let words = text.split(|other: char| !other.is_ascii_digit());
         words.filter_map(|word| word.parse().ok()).collect()
     };

@@ -76,6 +76,8 @@ impl Alphabet {
         match dials {
             true => {
                 self.steps.push(Op::DialNow);
+                self.steps.extend([Op::SetCapacity(1, true), Op::SetCapacity(2, true)]);
+                self.futile.push(Op::SetCapacity(4, true));
                 self.futile.push(Op::AcceptEnded);
             }
             false => self.steps.extend([Op::AcceptEnded, Op::Accept(0), Op::Accept(1)]),

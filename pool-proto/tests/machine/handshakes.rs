@@ -92,7 +92,7 @@ fn a_crowd_that_says_nothing_costs_nobody_anything() {
             });
             reason.is_none()
         }));
-        assert!(pool.stats().handshaking <= 256);
+        assert!(pool.stats().handshaking <= 512);
     }
 }
 

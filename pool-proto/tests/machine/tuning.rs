@@ -1,7 +1,8 @@
 //! The client's supply under the two tuning laws.
 
 use pool_proto::{
-    Acquired, Collected, Event, HandshakeFailure, Refusal, Stock, Tuning, WaitReason,
+    Acquired, CheckResult, CloseReason, Collected, HandshakeFailure, Refusal, Stock, Tuning,
+    WaitReason,
 };
 use pool_testkit::harness::*;
 
@@ -13,39 +14,99 @@ fn node_pass(min: u32, max: u32) -> ClientHarness {
     ClientHarness::client(min, max, |config| config.tuning(Tuning::NodePass))
 }
 
+/// Lets `count` callers acquire at once, and use up what they get. Returns how many were served at once.
+fn crowd(pool: &mut ClientHarness, count: usize) -> usize {
+    let acquired: Vec<_> = (0..count).map(|_| pool.acquire()).collect();
+    let mut served = 0;
+    for acquired in acquired {
+        let lease = match acquired {
+            Acquired::Ready(lease) => {
+                served += 1;
+                lease
+            }
+            Acquired::Queued(waiter) => {
+                pool.fill();
+                pool.collect_lease(waiter)
+            }
+            Acquired::Refused(refusal) => panic!("{refusal}"),
+        };
+        pool.release(lease);
+    }
+    pool.fill();
+    served
+}
+
 // --- Demand -------------------------------------------------------------------------------------
 
 #[test]
-fn a_miss_raises_the_capacity_and_dials_at_once() {
+fn each_waiter_has_a_dial_of_its_own_up_to_the_maximum() {
     let mut pool = client(1, 3);
-    for dialing in [2, 3, 3, 3] {
+    for dialing in [2, 2, 3, 3] {
         pool.queue();
         assert_eq!(pool.dialing().len(), dialing);
-        assert_eq!(pool.stats().capacity as usize, dialing);
     }
+    assert_eq!(pool.stats().capacity, 3);
 }
 
 #[test]
-fn a_waiter_has_missed_once_whatever_the_stock_when_it_collects() {
-    let mut pool = client(1, 4);
-    let waiter = pool.queue();
-    assert_eq!(pool.stats().capacity, 2);
-    let token = pool.dialing()[0];
-    pool.connect(token);
-    assert_eq!(pool.collect_lease(waiter).token, token);
-    assert_eq!((pool.stats().idle, pool.stats().capacity), (0, 2));
+fn an_acquire_that_is_served_from_stock_counts_as_one_that_waits() {
+    let waited = {
+        let mut pool = client(1, 8);
+        pool.queue();
+        pool.stats().capacity
+    };
+    let mut pool = client(1, 8);
+    pool.fill();
+    let lease = pool.take();
+    assert_eq!((pool.stats().capacity, waited), (2, 2));
+    pool.release(lease);
 }
 
 #[test]
-fn a_miss_that_finds_the_queue_full_dials_all_the_same() {
+fn an_acquire_that_finds_the_queue_full_counts_all_the_same() {
     let mut pool = ClientHarness::client(1, 4, |config| config.max_waiters(1));
     pool.queue();
-    assert_eq!(pool.dialing().len(), 2);
     let full = Refusal::TooManyWaiters { limit: 1 };
     assert_eq!(pool.acquire(), Acquired::Refused(full));
-    assert_eq!(pool.dialing().len(), 3);
+    assert_eq!(pool.acquire(), Acquired::Refused(full));
+    // Half of a crowd of three that has come once, and one more.
+    assert_eq!((pool.stats().capacity, pool.dialing().len()), (3, 3));
     assert_eq!(pool.wait_ready(4), Stock::Refused(full));
-    assert_eq!(pool.dialing().len(), 4);
+    assert_eq!(pool.dialing().len(), 4, "it may come again");
+}
+
+#[test]
+fn an_acquire_by_id_counts_as_one_of_the_peers() {
+    let mut pool = client(1, 8);
+    let token = pool.dialing()[0];
+    let id = pool.connect(token);
+    let theirs = pool.take_by_id(id);
+    assert_eq!(pool.stats().capacity, 2);
+    pool.release(theirs);
+}
+
+#[test]
+fn connections_that_are_put_back_are_not_demand() {
+    let mut pool = client(1, 8);
+    pool.fill();
+    for _ in 0..50 {
+        let lease = pool.take();
+        pool.put_drained(lease, CheckResult::Quiet).unwrap();
+    }
+    assert_eq!((pool.stats().capacity, pool.stats().totals.dials), (2, 3));
+}
+
+#[test]
+fn crowds_that_come_again_find_their_stock() {
+    let mut pool = client(1, 64);
+    pool.fill();
+    let mut at_once = Vec::new();
+    for _ in 0..4 {
+        at_once.push(crowd(&mut pool, 20));
+        pool.pass(ms(5_000));
+    }
+    // The first one has the minimum, the next ones half of the highest so far, and three are a habit.
+    assert_eq!(at_once, [1, 11, 11, 20]);
 }
 
 #[test]
@@ -59,41 +120,52 @@ fn a_leased_connection_is_replaced_at_once() {
 }
 
 #[test]
-fn a_stale_event_does_not_show_the_tuner_what_it_had_not_seen() {
-    let capacity_after_a_round = |stale: bool| {
-        let mut pool = ClientHarness::client(1, 8, |config| config.interval(ms(100)..=ms(100)));
-        let _: Stock = pool.wait_ready(8);
-        pool.fill();
-        let lease = pool.take();
-        let ended = lease.token;
-        pool.release(lease);
-        pool.fill();
-        pool.pass(ms(100));
-        let before = pool.stats().capacity;
-        for token in pool.pooled() {
-            pool.readable(token);
-        }
-        if stale {
-            pool.event(Event::Closed { token: ended });
-        }
-        pool.pass(ms(100));
-        (before, pool.stats().capacity)
-    };
-    assert_eq!(capacity_after_a_round(true), capacity_after_a_round(false));
+fn stock_that_nobody_needs_goes_a_sixteenth_of_keep_after_its_peak_is_forgotten() {
+    let mut pool = ClientHarness::client(2, 20, |config| config.keep(ms(16_000)));
+    let Stock::Queued(waiter) = pool.wait_ready(20) else { panic!() };
+    pool.fill();
+    assert_eq!(pool.collect(waiter), Collected::Stocked);
+    pool.pass(ms(15_999));
+    assert_eq!((pool.stats().capacity, pool.stats().idle), (20, 20));
+    pool.pass(ms(1));
+    assert_eq!((pool.stats().capacity, pool.stats().idle), (2, 20));
+    pool.pass(ms(999));
+    let lease = pool.take();
+    pool.put_drained(lease, CheckResult::Quiet).unwrap();
+    pool.pass(ms(1));
+    // One was in use meanwhile.
+    assert_eq!((pool.stats().idle, pool.ended(CloseReason::Surplus)), (3, 17));
+    pool.pass(ms(60_000));
+    assert_eq!((pool.stats().idle, pool.machine.poll_timeout()), (2, None));
 }
 
 #[test]
-fn unused_capacity_goes_in_rounds_and_the_rounds_end_at_the_minimum() {
-    let mut pool = client(2, 20);
-    assert_eq!(pool.wait_ready(20), Stock::Queued(pool.waiters()[0]));
-    assert_eq!(pool.stats().capacity, 20);
+fn an_outage_is_not_remembered_and_makes_nothing_forgotten() {
+    let mut pool = ClientHarness::client(1, 64, |config| config.keep(ms(16_000)));
     pool.fill();
-    assert_eq!(pool.collect(pool.waiters()[0]), Collected::Stocked);
-    assert!(pool.machine.poll_timeout().unwrap() <= pool.now + ms(1000));
+    for _ in 0..3 {
+        crowd(&mut pool, 10);
+        pool.pass(ms(1_000));
+    }
+    let capacity = pool.stats().capacity;
+    for token in pool.pooled() {
+        pool.closed(token);
+    }
+    while pool.stats().failures_in_a_row == 0 {
+        for token in pool.dialing() {
+            pool.dial_failed(token);
+        }
+    }
+    for _ in 0..30 {
+        pool.queue();
+    }
     pool.pass(ms(60_000));
-    assert_eq!(pool.stats().capacity, 2);
-    assert_eq!(pool.machine.poll_timeout(), None);
-    assert_eq!(pool.stats().idle, 20, "rounds close nothing");
+    assert_eq!(pool.stats().capacity, capacity);
+    pool.pass(ms(1));
+    pool.fill();
+    assert_eq!(pool.stats().capacity, capacity);
+    pool.pass(ms(60_000));
+    assert_eq!(pool.stats().capacity, 1);
 }
 
 #[test]
@@ -114,38 +186,88 @@ fn the_capacity_stays_while_somebody_waits_for_that_much() {
 }
 
 #[test]
-fn stock_that_was_needed_since_the_last_round_is_no_surplus() {
-    let mut pool = client(1, 8);
-    assert!(matches!(pool.wait_ready(8), Stock::Queued(_)));
-    pool.fill();
-    // The round that begins now has 8 from the start.
-    pool.pass(ms(100));
-    assert_eq!(pool.stats().capacity, 8);
-    let leases: Vec<_> = (0..8).map(|_| pool.take()).collect();
-    pool.fill();
-    assert_eq!(pool.stats().idle, 8);
-    pool.pass(ms(100));
-    assert_eq!(pool.stats().capacity, 8, "all of it was taken once");
-    pool.pass(ms(200));
-    assert!(pool.stats().capacity < 8, "none of it was");
-    drop(leases);
+fn seconds_in_which_a_limit_keeps_callers_waiting_are_counted() {
+    let counted = |pool: &ClientHarness| {
+        let totals = pool.stats().totals;
+        (totals.limited_by_dials, totals.limited_by_capacity)
+    };
+    let limited = |capacity, max_dials| {
+        let mut pool = ClientHarness::client(1, capacity, |config| config.max_dials(max_dials));
+        for _ in 0..6 {
+            pool.queue();
+        }
+        for _ in 0..25 {
+            pool.pass(ms(100));
+            // Any change will do for the machine to look at its limits.
+            pool.queue();
+        }
+        counted(&pool)
+    };
+    assert_eq!(limited(8, 2), (2, 0));
+    assert_eq!(limited(3, 32), (0, 2));
+    let mut pool = client(4, 64);
+    for _ in 0..30 {
+        pool.queue();
+        pool.pass(ms(100));
+    }
+    assert_eq!(counted(&pool), (0, 0), "each has a dial of its own");
 }
 
-// --- Reference ----------------------------------------------------------------------------------
+#[test]
+fn a_capacity_that_is_set_holds_at_once() {
+    let mut pool = ClientHarness::client(2, 8, |config| config.max_connections(20));
+    pool.fill();
+    assert_eq!(pool.set_capacity(6, 6), Ok(()));
+    pool.fill();
+    assert_eq!(pool.stats().idle, 6);
+    assert!(matches!(pool.wait_ready(9), Stock::Refused(Refusal::StockBeyondCapacity { .. })));
+    let low = pool.set_capacity(0, 5).unwrap_err();
+    let high = pool.set_capacity(3, 21).unwrap_err();
+    assert!(low.to_string().starts_with("capacity is zero"), "{low}");
+    assert!(high.to_string().starts_with("capacity is 21"), "{high}");
+    assert_eq!(pool.stats().capacity, 6, "as it was");
+}
+
+#[test]
+fn a_waiter_for_more_than_a_new_capacity_is_refused() {
+    let mut pool = client(2, 8);
+    let Stock::Queued(waiter) = pool.wait_ready(7) else { panic!() };
+    assert_eq!(pool.set_capacity(2, 5), Ok(()));
+    let refusal = Refusal::StockBeyondCapacity { wanted: 7, capacity: 5 };
+    assert_eq!(pool.collect(waiter), Collected::Refused(refusal));
+}
+
+// --- NodePass ------------------------------------------------------------------------------------
 
 #[test]
 fn the_law_of_the_go_package_dials_in_rounds_only() {
     let mut pool = node_pass(5, 20);
     assert_eq!(pool.dialing().len(), 5);
     pool.fill();
+    assert_eq!(pool.stats().capacity, 6, "a round that has filled an empty pool raises it");
     let lease = pool.take();
     assert_eq!(pool.dialing(), [], "not before the next round");
-    assert_eq!(pool.stats().capacity, 5, "which has not ended yet");
     assert_eq!(pool.machine.poll_timeout(), Some(pool.now + ms(100)));
     pool.wait(ms(100));
     pool.timeout();
-    assert_eq!(pool.stats().capacity, 6);
     assert_eq!(pool.dialing().len(), 2, "4 idle of 6");
+    pool.release(lease);
+}
+
+#[test]
+fn a_round_of_the_go_package_waits_for_its_dials_and_sleeps_afterwards() {
+    let mut pool = node_pass(5, 20);
+    let [slow, quick @ ..] = &pool.dialing()[..] else { panic!() };
+    for token in quick {
+        pool.connect(*token);
+    }
+    let slow = *slow;
+    pool.pass(ms(350));
+    let lease = pool.take();
+    assert_eq!((pool.dialing(), pool.stats().capacity), (vec![slow], 5), "the round goes on");
+    pool.connect(slow);
+    assert_eq!(pool.stats().capacity, 6, "all five count");
+    assert_eq!(pool.machine.poll_timeout(), Some(pool.now + ms(100)));
     pool.release(lease);
 }
 
@@ -169,7 +291,8 @@ fn a_miss_changes_nothing_under_the_law_of_the_go_package() {
     pool.fill();
     let lease = pool.take();
     let waiter = pool.queue();
-    assert_eq!(pool.stats().capacity, 1);
+    // Raised by the first round, which has filled an empty pool.
+    assert_eq!(pool.stats().capacity, 2);
     assert_eq!(pool.dialing(), []);
     assert_eq!(pool.machine.why(waiter), Some(WaitReason::NextRound));
     pool.pass(ms(100));

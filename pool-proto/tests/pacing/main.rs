@@ -1,6 +1,6 @@
-//! The two pacing laws, as the pure values that they are: how many connections a client aims at and
-//! how often it looks, and how long it waits after failures. In [`fleet`] and [`full`], whole
-//! machines follow them in virtual time.
+//! The pacing laws, as the pure values that they are: how many connections a client aims at ([`demand`]
+//! and below), and how long it waits after failures. In [`fleet`] and [`full`], whole machines follow
+//! them in virtual time.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,21 +9,18 @@
     reason = "a panic is how a test fails"
 )]
 
+mod demand;
 mod fleet;
 mod full;
 
 use std::time::Duration;
 
-use pool_proto::{Backoff, Tuner, Tuning};
+use pool_proto::{Backoff, Instant, Tuner, Tuning};
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
-}
-
-fn tunings() -> impl Strategy<Value = Tuning> {
-    prop_oneof![Just(Tuning::Demand), Just(Tuning::NodePass)]
 }
 
 /// Small numbers, where rounding shows, and the largest, where sums would overflow.
@@ -41,16 +38,15 @@ fn intervals() -> impl Strategy<Value = Duration> {
 }
 
 prop_compose! {
-    /// A tuner in any state within its bounds.
+    /// A tuner under the law of the Go package in any state within its bounds.
     fn tuners()(
-        tuning in tunings(),
         capacities in (counts(), counts()),
         bounds in (intervals(), intervals()),
         state in (counts(), intervals()),
     ) -> Tuner {
         let capacity = capacities.0.min(capacities.1)..=capacities.0.max(capacities.1);
         let interval = bounds.0.min(bounds.1)..=bounds.0.max(bounds.1);
-        Tuner::new(tuning, capacity, interval).with_state(state.0, state.1)
+        Tuner::new(Tuning::NodePass, capacity, interval).with_state(state.0, state.1)
     }
 }
 
@@ -58,7 +54,7 @@ prop_compose! {
 enum Turn {
     Begin(u32),
     End(u32),
-    Missed,
+    Acquired,
     Require(u32),
 }
 
@@ -66,7 +62,7 @@ fn turns() -> impl Strategy<Value = Turn> {
     prop_oneof![
         counts().prop_map(Turn::Begin),
         counts().prop_map(Turn::End),
-        Just(Turn::Missed),
+        Just(Turn::Acquired),
         counts().prop_map(Turn::Require),
     ]
 }
@@ -75,8 +71,8 @@ fn take(tuner: &mut Tuner, turn: Turn) {
     match turn {
         Turn::Begin(idle) => tuner.begin_round(idle),
         Turn::End(created) => tuner.end_round(created),
-        Turn::Missed => tuner.missed(),
-        Turn::Require(ready) => tuner.require(ready),
+        Turn::Acquired => tuner.acquired(Instant::EPOCH),
+        Turn::Require(ready) => tuner.require(Instant::EPOCH, ready),
     }
 }
 
@@ -110,7 +106,7 @@ proptest! {
 
     #[test]
     fn the_law_of_the_go_package_moves_in_small_steps_and_for_rounds_only(
-        tuner in tuners().prop_filter("the law of the Go package", |t| t.tuning() == Tuning::NodePass),
+        tuner in tuners(),
         turn in turns(),
     ) {
         let mut after = tuner.clone();
@@ -120,7 +116,7 @@ proptest! {
         match turn {
             Turn::Begin(_) => prop_assert_eq!(after.capacity(), tuner.capacity()),
             Turn::End(_) => prop_assert_eq!(after.interval(), tuner.interval()),
-            Turn::Missed | Turn::Require(_) => prop_assert_eq!(after, tuner),
+            Turn::Acquired | Turn::Require(_) => prop_assert_eq!(after, tuner),
         }
     }
 
@@ -153,50 +149,6 @@ proptest! {
             capacity
         };
         prop_assert_eq!(tuner.capacity(), expected);
-    }
-
-    #[test]
-    fn demand_raises_with_misses_and_lowers_with_rounds(
-        tuner in tuners().prop_filter("demand", |t| t.tuning() == Tuning::Demand),
-        turn in turns(),
-    ) {
-        let mut after = tuner.clone();
-        take(&mut after, turn);
-        let (was, is) = (tuner.capacity(), after.capacity());
-        match turn {
-            Turn::Missed => {
-                prop_assert_eq!(is, was.saturating_add(1).min(tuner.max_capacity()));
-            }
-            Turn::Require(ready) => prop_assert_eq!(is, was.max(ready.min(tuner.max_capacity()))),
-            Turn::Begin(idle) => {
-                prop_assert!(is <= was);
-                prop_assert!(is == was || idle > was / 5, "what is needed goes");
-                // At most an eighth of the stock, rounded up.
-                prop_assert!(was - is <= idle.div_ceil(8));
-                let more = tuner.clone().round(idle.saturating_add(1), 0).0;
-                prop_assert!(more <= is, "more surplus leaves more");
-            }
-            Turn::End(created) => {
-                prop_assert_eq!(is, was);
-                let shortest = tuner.clone().with_state(0, Duration::ZERO).interval();
-                if created > 0 {
-                    prop_assert_eq!(after.interval(), shortest);
-                } else {
-                    prop_assert!(after.interval() >= tuner.interval());
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn unused_stock_goes_to_the_minimum_and_stays_there(min in 1..50u32, more in 0..2000u32) {
-        let mut tuner = Tuner::new(Tuning::Demand, min..=min + more, ms(100)..=ms(1000));
-        tuner.require(min + more);
-        for _ in 0..200 {
-            let capacity = tuner.capacity();
-            tuner.begin_round(capacity);
-        }
-        prop_assert_eq!(tuner.capacity(), min);
     }
 
     #[test]

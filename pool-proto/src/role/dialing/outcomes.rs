@@ -10,6 +10,7 @@ impl<C> Client<C> {
         let (established, awaited) = (self.established(), self.is_awaited());
         let role = &mut self.role;
         role.created = role.created.saturating_add(1);
+        role.window = role.window.saturating_add(2);
         let recent = epoch == role.epoch;
         if recent || !role.relapsed {
             role.relapsed = false;
@@ -21,9 +22,17 @@ impl<C> Client<C> {
         }
         // Connections that callers wait for are in use at once, and leave their places at the peer: they
         // never raise the supply, and yet there may be more room.
-        let Some(ceiling) = role.ceiling.filter(|ceiling| awaited || established > *ceiling) else {
-            return;
-        };
+        if awaited || role.ceiling.is_some_and(|ceiling| established > ceiling) {
+            self.found_room(recent, now);
+        }
+    }
+
+    /// The peer has let a connection in beyond the ceiling, or one that a caller at either end has waited
+    /// for.
+    pub(super) fn found_room(&mut self, recent: bool, now: Instant) {
+        let established = self.established();
+        let role = &mut self.role;
+        let Some(ceiling) = role.ceiling else { return };
         role.ceiling = Some(ceiling.max(established));
         // An attempt that was begun before the last rejection does not tell whether there is room now.
         if recent {
@@ -53,6 +62,10 @@ impl<C> Client<C> {
         if epoch != role.epoch && !revokes {
             return;
         }
+        role.tuner.failed(now);
+        // Whoever comes back may have more room than before, or less.
+        (role.ceiling, role.allowance) = (None, 1);
+        role.window = 1;
         role.epoch = role.epoch.wrapping_add(1);
         role.relapsed |= early;
         let wait = match revokes {

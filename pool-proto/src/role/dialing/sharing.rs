@@ -27,9 +27,21 @@ impl<C> Client<C> {
         Parts { ours: self.slots.len(State::Idle), theirs: self.slots.len(State::Reserved) }
     }
 
-    /// The capacity, and at least one connection for each end.
+    /// The capacity, and at least one connection for each end that acquires.
     fn shared_capacity(&self) -> u32 {
-        self.role.tuner.capacity().max(2)
+        let ends = if self.acquirer == Acquirer::Both { 2 } else { 1 };
+        self.role.tuner.capacity().max(ends)
+    }
+
+    /// The capacity, and enough for the callers that wait, within its maximum: the law does not count those
+    /// that began to wait while the peer was down, and forgets those that wait for long.
+    fn wanted(&self) -> u32 {
+        if self.is_paced() {
+            return self.shared_capacity();
+        }
+        let stock = self.waiters.largest_stock().unwrap_or(0);
+        let waiting = self.waiters.any().max(stock).min(self.role.tuner.max_capacity());
+        self.shared_capacity().max(waiting)
     }
 
     /// The supply to dial up to.
@@ -38,14 +50,16 @@ impl<C> Client<C> {
     /// do not count: more are dialled until as many as the callers are this end's. The peer gives a new
     /// one to the end that lacks it most, so these are few.
     pub(super) fn aim(&self) -> u32 {
-        if self.acquirer != Acquirer::Both {
-            return self.role.tuner.capacity();
+        if self.waiters.len() == 0 {
+            return self.shared_capacity();
         }
-        let capacity = self.shared_capacity();
-        if self.waiters.any() == 0 {
-            return capacity;
+        let (capacity, waiting) = (self.wanted(), self.waiters.any());
+        match self.acquirer {
+            Acquirer::Both if waiting > 0 => {
+                self.stock().theirs.saturating_add(waiting).max(capacity)
+            }
+            _ => capacity,
         }
-        self.stock().theirs.saturating_add(self.waiters.any()).max(capacity)
     }
 
     /// The supply beyond which a connection for callers that wait is dialled now and then only, as the

@@ -112,6 +112,7 @@ fn settings(choices: &mut Choices<'_>) -> Setup {
         control_connection: false,
         capacity: bounds(choices, number),
         interval: bounds(choices, span),
+        keep: Duration::ZERO,
         tuning: if choices.flag() { Tuning::NodePass } else { Tuning::Demand },
         ids: choices.of([
             IdExchange::None,
@@ -128,7 +129,8 @@ fn settings(choices: &mut Choices<'_>) -> Setup {
         certificates: choices.flag(),
         acquirer: Acquirer::Either,
     };
-    // From another setting, so that old inputs keep their meaning.
+    // From other settings, so that old inputs keep their meaning.
+    setup.keep = setup.interval.1;
     setup.acquirer = match setup.max_waiters % 8 {
         5 => Acquirer::ThisEnd,
         6 => Acquirer::Peer,

@@ -67,6 +67,10 @@ impl Ledger {
                 self.closed = true;
                 self.lose_checks(CloseReason::PoolClosed, |_| true)
             }
+            Call::SetCapacity(low, high) if self.setup.allows_capacity(low, high) => {
+                self.setup.capacity = (low, high);
+                Ok(())
+            }
             Call::GracefulShutdown(deadline) if !self.closed => self.enter_shutdown(deadline),
             _ if !self.step.fitted => Ok(()),
             Call::Event(Event::AcceptEnded) => {

@@ -1,7 +1,7 @@
 //! 1 and 6: states, counters, ends and deadlines of connections.
 
 use pool_proto::{
-    Action, CheckKind, CheckResult, CloseReason, Event, Instant, State, Stats, Token,
+    Action, CheckKind, CheckResult, CloseReason, Event, Instant, State, Stats, Token, Tuning,
 };
 
 use super::{Ledger, Life, Place, place_of};
@@ -66,6 +66,7 @@ impl Ledger {
             ("duplicate ids", totals.duplicate_ids, ended(CloseReason::DuplicateId)),
             ("closed by the peer", totals.peer_closed, ended(CloseReason::PeerClosed)),
             ("idle timeouts", totals.idle_timeouts, ended(CloseReason::IdleTimeout)),
+            ("surplus", totals.surplus, ended(CloseReason::Surplus)),
             ("expired", totals.expired, ended(CloseReason::Expired)),
             ("unclaimed", totals.unclaimed, ended(CloseReason::Unclaimed)),
             ("overflowed", totals.overflowed, ended(CloseReason::Overflow)),
@@ -240,6 +241,7 @@ impl Ledger {
         let age = matches!(
             reason,
             CloseReason::IdleTimeout
+                | CloseReason::Surplus
                 | CloseReason::Expired
                 | CloseReason::Cleaned
                 | CloseReason::Yielded
@@ -255,6 +257,10 @@ impl Ledger {
             CloseReason::IdleTimeout => {
                 let half = self.setup.idle_timeout.map(|whole| life.since + whole / 2);
                 half.is_some_and(|half| half <= self.seen)
+            }
+            CloseReason::Surplus => {
+                let demand = self.setup.tuning == Tuning::Demand && self.side == Side::Client;
+                demand && self.before.idle > self.before.capacity && life.state == State::Idle
             }
             CloseReason::Expired => {
                 let age = life.established.map(|established| self.seen.since(established));
@@ -280,6 +286,10 @@ impl Ledger {
             return Ok(());
         }
         let mut expected = self.before;
+        // Whatever is called, time goes on.
+        let (now, told) = (&stats.totals, &mut expected.totals);
+        (told.limited_by_dials, told.limited_by_capacity) =
+            (now.limited_by_dials, now.limited_by_capacity);
         match call {
             Call::Put(..) | Call::PutDrained(..) => expected.totals.put_unknown += 1,
             _ => expected.totals.stale_events += 1,

@@ -25,7 +25,9 @@ impl Ledger {
         let both = self.side == Side::Client && setup.acquirer == Acquirer::Both;
         let most = if both { setup.max_connections } else { setup.capacity.1 };
         let idle = stats.idle;
-        ensure!(idle <= most, "2: stock within capacity", "{idle} for {most}");
+        // The capacity may have been lowered.
+        let before = self.before.idle;
+        ensure!(idle <= most.max(before), "2: stock within capacity", "{idle} for {most}");
         let ready = stats.handshaking - unproven + stats.idle;
         if self.side == Side::Server {
             ensure!(ready <= most, "2: ready connections of a server", "{ready} for {most}");
@@ -45,10 +47,16 @@ impl Ledger {
                 false => u32::try_from(self.lives.iter().filter(old).count()).unwrap_or(u32::MAX),
             };
             let waiting = u32::try_from(self.waiting.for_any()).unwrap_or(u32::MAX);
+            // Waiters have a connection each, whatever the law says.
+            let waited = match setup.tuning {
+                Tuning::NodePass => 0,
+                _ => waiting.max(self.waiting.for_stock()).min(setup.capacity.1),
+            };
+            let capacity = stats.capacity.max(waited);
             let most = match (both, waiting) {
-                (false, _) => stats.capacity,
-                (true, 0) => stats.capacity.max(2),
-                (true, _) => stats.capacity.max(2).max(stats.reserved.saturating_add(waiting)),
+                (false, _) => capacity,
+                (true, 0) => capacity.max(2),
+                (true, _) => capacity.max(2).max(stats.reserved.saturating_add(waiting)),
             };
             let most = most.saturating_add(old);
             ensure!(supply <= most, "2: supply within capacity", "{supply} for {most}");
@@ -196,17 +204,27 @@ impl Ledger {
         }
         let within = (low..=high).contains(&capacity);
         ensure!(within, "3: capacity within its bounds", "{capacity} in {low}..={high}");
-        let (low, high) = self.setup.interval;
-        let within = (low..=high).contains(&interval);
-        ensure!(within, "3: interval within its bounds", "{interval:?} in {low:?}..={high:?}");
         if self.setup.tuning == Tuning::NodePass {
-            let step = capacity.abs_diff(before);
+            let (shortest, longest) = self.setup.interval;
+            let within = (shortest..=longest).contains(&interval);
+            ensure!(within, "3: interval within its bounds", "{interval:?}");
+            // Its bounds may have moved.
+            let step = capacity.abs_diff(before.clamp(low, high));
             ensure!(step <= 1, "3: capacity moves by one", "{before} to {capacity}");
             let step = interval.abs_diff(former);
             let most = Duration::from_millis(100);
             ensure!(step <= most, "3: the interval moves by 100 ms", "{former:?} to {interval:?}");
         }
         Ok(())
+    }
+
+    /// After a failure a client begins with one dial, and each success allows two more at a time.
+    pub(super) const fn follow_window(&mut self, stats: &Stats) {
+        if stats.failures_in_a_row > self.before.failures_in_a_row {
+            self.window = 1;
+        } else if stats.totals.established > self.before.totals.established {
+            self.window = self.window.saturating_add(2);
+        }
     }
 
     /// 7: a client that may dial, and lacks connections, does, whatever its other dials are up to.
@@ -220,7 +238,8 @@ impl Ledger {
         let all = ready + stats.claimed + stats.leased;
         // Granted connections count as supply, and are told as leased.
         let supply = ready as usize + self.waiting.called();
-        let may = in_flight < self.setup.max_dials && all < self.setup.max_connections;
+        let most = self.setup.max_dials.min(self.window);
+        let may = in_flight < most && all < self.setup.max_connections;
         // With more claimed connections than this, a client stops dialling.
         let flooded = stats.claimed >= self.setup.capacity.1.saturating_mul(2).max(64);
         // A full server does not keep it from replacing what is taken.

@@ -86,11 +86,19 @@ impl Waiting {
 
     /// The smallest stock that is waited for.
     pub(super) fn least_stock(&self) -> Option<u32> {
-        let stocks = self.queue.iter().filter_map(|(_, want, _)| match want {
+        self.stocks().min()
+    }
+
+    /// The largest stock that is waited for; zero if none is.
+    pub(super) fn for_stock(&self) -> u32 {
+        self.stocks().max().unwrap_or(0)
+    }
+
+    fn stocks(&self) -> impl Iterator<Item = u32> {
+        self.queue.iter().filter_map(|(_, want, _)| match want {
             Want::Stock(ready) => Some(*ready),
             _ => None,
-        });
-        stocks.min()
+        })
     }
 
     /// Whether a waiter waits for this id.

@@ -70,6 +70,10 @@ impl Driver {
             Op::AddError => return Some(Call::AddError),
             Op::ResetError => return Some(Call::ResetError),
             Op::DialNow => return dials.then_some(Call::DialNow),
+            Op::SetCapacity(most, fixed) => {
+                let (low, high) = (if fixed { most } else { 1 }, most);
+                return dials.then_some(Call::SetCapacity(low.into(), high.into()));
+            }
             Op::Accept(number) => return (!dials).then(|| Call::Accept(peer(number))),
             Op::Admit(whom, number) if !dials => {
                 let token = self.token(whom, &[Accepted, Handshaking])?;

@@ -6,6 +6,7 @@ pub mod calls;
 pub mod choices;
 pub mod client;
 mod ending;
+mod hints;
 mod retire;
 pub mod server;
 pub mod state_key;
@@ -39,6 +40,8 @@ pub struct Connection {
     held: Option<u32>,
     /// As far as it is known: a client that makes its ids does not tell them before a lease.
     id: Option<ConnId>,
+    /// When its dial, or its handshake at the server, began.
+    begun: Instant,
     established: Option<Instant>,
     /// Whether the end of its lifetime is still to come.
     ageing: bool,
@@ -67,7 +70,7 @@ pub struct Connection {
 
 #[derive(Clone, Debug)]
 pub enum Supply {
-    Dialer(Dialer),
+    Dialer(Box<Dialer>),
     Door(Door),
 }
 
@@ -104,7 +107,7 @@ impl Naive {
     /// Returns the pool at its start, and its first actions.
     pub fn new(setup: &Setup, dials: bool, now: Instant, choices: Choices) -> (Self, Vec<Did>) {
         let supply = match dials {
-            true => Supply::Dialer(Dialer::new(setup, now)),
+            true => Supply::Dialer(Box::new(Dialer::new(setup, now))),
             false => Supply::Door(Door::default()),
         };
         let mut naive = Self {
@@ -165,7 +168,7 @@ impl Naive {
     /// Takes the machine's deadline, and says whether it can be right.
     pub fn accepts_timeout(&mut self, due: Option<Instant>) -> Result<(), String> {
         let known = self.connections.iter().flat_map(|c| [self.state_due(c), self.lifetime_due(c)]);
-        let known = known.flatten().chain(self.round_due()).chain(self.retire_due());
+        let known = known.flatten().chain(self.law_due()).chain(self.retire_due());
         let known = known.chain(self.deadline.filter(|_| !self.closed)).min();
         self.accept_retry(known, due)
     }
@@ -309,6 +312,7 @@ impl Naive {
             entry: 0,
             held: None,
             id: None,
+            begun: self.now,
             established: None,
             ageing: false,
             used: false,
@@ -399,6 +403,9 @@ impl Naive {
         if std::mem::take(&mut self.get(token).doubted) {
             self.doubt_refuted();
         }
+        if want != Want::Any {
+            self.demanded_there(token);
+        }
         let connection = self.get(token);
         connection.waiter = None;
         let lease = Lease {
@@ -454,6 +461,7 @@ impl Naive {
             CloseReason::MissingId => &mut totals.id_failures,
             CloseReason::PeerClosed => &mut totals.peer_closed,
             CloseReason::IdleTimeout => &mut totals.idle_timeouts,
+            CloseReason::Surplus => &mut totals.surplus,
             CloseReason::Expired => &mut totals.expired,
             CloseReason::Unclaimed => &mut totals.unclaimed,
             CloseReason::Overflow => &mut totals.overflowed,
@@ -505,6 +513,8 @@ impl Naive {
             }
         }
         self.refill();
+        self.note_limit();
+        self.end_round();
         while let Some(waiter) = self.first_for_stock(self.count(Idle)) {
             self.answer(waiter, WaiterState::Stocked);
         }

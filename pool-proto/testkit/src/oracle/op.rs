@@ -95,6 +95,8 @@ pub enum Op {
     AddError,
     ResetError,
     DialNow,
+    /// The capacity is to be between one and this number, or this number.
+    SetCapacity(u8, bool),
     // what the driver says
     Dialed(Whom),
     DialFailed(Whom),
@@ -119,7 +121,7 @@ pub enum Op {
 }
 
 /// Kinds of [`Op`], for those who count which occurred.
-pub const KINDS: usize = 34;
+pub const KINDS: usize = 35;
 
 impl Op {
     /// Which kind it is, below [`KINDS`].
@@ -159,6 +161,7 @@ impl Op {
             Self::DialNow => 31,
             Self::EndFinished => 32,
             Self::GracefulShutdown(_) => 33,
+            Self::SetCapacity(..) => 34,
         }
     }
 
@@ -184,7 +187,8 @@ impl Op {
             118 => Self::PutForeign,
             119 => Self::AddError,
             120 => Self::ResetError,
-            121..123 => Self::Clean,
+            121 => Self::Clean,
+            122 => Self::SetCapacity(next() % 9, next() > 127),
             123 => Self::EndFinished,
             124..127 => Self::Flush,
             127 => Self::close_rarely(next),

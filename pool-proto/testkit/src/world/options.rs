@@ -202,9 +202,11 @@ fn draw_client(random: &mut Source, reuse_delay: Duration) -> Setup {
     let high = low + random.u32(0..12);
     let short = ms(random.u64(50..1000));
     let base = ms(random.u64(5..500));
+    let long = short + ms(random.u64(0..4000));
     Setup {
         capacity: (low, high),
-        interval: (short, short + ms(random.u64(0..4000))),
+        interval: (short, long),
+        keep: long * 8,
         tuning: if random.u8(..4) == 0 { Tuning::NodePass } else { Tuning::Demand },
         max_dials: random.u32(1..10),
         max_connections: high + random.u32(0..24),

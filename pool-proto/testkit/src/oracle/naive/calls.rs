@@ -68,6 +68,7 @@ impl Naive {
                 Answer::Nothing
             }
             Call::DialNow => self.dial_now(),
+            Call::SetCapacity(low, high) => self.set_capacity(low, high),
             Call::Accept(address) => self.accept(address),
             Call::Admit(token, certificate) => self.admit(token, certificate),
         };
@@ -174,6 +175,7 @@ impl Naive {
             self.get(token).id = Some(id);
         }
         self.totals.established += 1;
+        self.arrived(token);
         let (now, ages) = (self.now, self.setup.max_lifetime.is_some());
         let connection = self.get(token);
         (connection.established, connection.ageing) = (Some(now), ages);
@@ -285,9 +287,6 @@ impl Naive {
     fn served(&mut self, token: Token, want: Want) -> Acquired<u32> {
         let lease = self.hand_over(token, want);
         self.totals.served_at_once += 1;
-        if self.count(Idle) == 0 {
-            self.missed();
-        }
         self.settle();
         Acquired::Ready(lease)
     }
@@ -295,6 +294,9 @@ impl Naive {
     fn acquire(&mut self, again: bool) -> Acquired<u32> {
         if let Some(refusal) = self.ending() {
             return self.refused(refusal);
+        }
+        if !again {
+            self.demanded();
         }
         while let Some(token) = self.next_idle() {
             match self.expiry(token) {
@@ -304,9 +306,6 @@ impl Naive {
         }
         if self.listener_gone() {
             return self.refused(Refusal::AcceptEnded);
-        }
-        if !again {
-            self.missed();
         }
         match self.queue(Want::Any, again) {
             Ok(waiter) => Acquired::Queued(waiter),
@@ -383,10 +382,6 @@ impl Naive {
             }
             let lease = self.hand_over(token, found.want);
             self.remove(waiter);
-            // A waiter for any connection was counted when it began to wait.
-            if self.count(Idle) == 0 && found.want != Want::Any {
-                self.missed();
-            }
             self.totals.served_after_waiting += 1;
             self.settle();
             return Collected::Ready(lease);
@@ -454,6 +449,7 @@ impl Naive {
             return Err(error);
         }
         self.totals.put += 1;
+        self.returned();
         let lease = self.get(token);
         lease.held = Some(connection);
         (lease.used, lease.claimed, lease.finished) = (true, None, false);

@@ -6,8 +6,12 @@ use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use pool_proto::State::*;
-use pool_proto::{CloseReason, Instant, Stats, Tuner, Tuning, WaitReason};
+use pool_proto::{
+    Acquirer, CloseReason, ConfigError, ConnId, Instant, Refusal, Stats, Token, Tuner, Tuning,
+    WaitReason,
+};
 
+use super::hints::Hints;
 use super::{Connection, Naive, Supply, Want};
 use crate::call::{Answer, Did};
 use crate::setup::Setup;
@@ -22,10 +26,18 @@ const RECOVERY: Duration = Duration::from_secs(10);
 pub struct Dialer {
     /// The law itself is a pure value with tests of its own; when it is asked is said here.
     tuner: Tuner,
+    hints: Hints,
+    /// The next round of the Go package's law; none while one goes on.
     next_round: Option<Instant>,
     created: u32,
-    lowest_idle: u32,
+    /// The fewest that were too many since there are any, and when they are closed.
+    surplus: Option<(u32, Instant)>,
     quota: u32,
+    max_dials: u32,
+    /// The most at a time since the last failure.
+    window: u32,
+    /// Since when too few come for those that wait: for the limit on dials, or on the stock.
+    limited: Option<(bool, Instant)>,
     failures: u32,
     /// The failures that the last success forgave.
     forgiven: u32,
@@ -66,11 +78,15 @@ impl Dialer {
     pub fn new(setup: &Setup, now: Instant) -> Self {
         let ((min, max), (short, long)) = (setup.capacity, setup.interval);
         Self {
-            tuner: Tuner::new(setup.tuning, min..=max, short..=long),
+            tuner: Tuner::new(setup.tuning, min..=max, short..=long).with_keep(setup.keep),
+            hints: Hints::new(),
             next_round: None,
             created: 0,
-            lowest_idle: 0,
+            surplus: None,
             quota: 0,
+            max_dials: setup.max_dials,
+            window: u32::MAX,
+            limited: None,
             failures: 0,
             forgiven: 0,
             retry: None,
@@ -88,6 +104,7 @@ impl Dialer {
     pub fn report(&self, stats: &mut Stats) {
         stats.capacity = self.tuner.capacity();
         stats.interval = self.tuner.interval();
+        stats.lead_time = self.tuner.lead_time();
         stats.failures_in_a_row = self.failures;
         stats.ceiling = self.ceiling;
     }
@@ -95,9 +112,11 @@ impl Dialer {
     /// All but names and counters: of what follows from how long ago, no more than matters.
     pub fn hash_state(&self, now: Instant, hasher: &mut impl Hasher) {
         let distance = |at: Instant| at.as_nanos().wrapping_sub(now.as_nanos());
-        self.tuner.hash(hasher);
-        let created = if self.paced() { self.created } else { self.created.min(1) };
-        (created, self.lowest_idle, self.quota, self.failures, self.forgiven).hash(hasher);
+        self.tuner.hash_state(now, hasher);
+        self.hints.hash(hasher);
+        (self.failures, self.forgiven, self.window.min(self.max_dials)).hash(hasher);
+        self.paced().then_some((self.created, self.quota)).hash(hasher);
+        self.surplus.map(|(fewest, at)| (fewest, distance(at))).hash(hasher);
         let retry = self.retry.map(|r| (distance(r.from), distance(r.to), r.perhaps_over));
         (self.next_round.map(distance), retry, self.relapsed).hash(hasher);
         (self.rejections, self.forgiven_rejections, self.ceiling, self.taken_since).hash(hasher);
@@ -138,44 +157,153 @@ impl Naive {
     // --- rounds ---------------------------------------------------------------------------------
 
     pub fn begin_round(&mut self) {
-        let (idle, stock, now, wanted) =
-            (self.count(Idle), self.stock(), self.now, self.most_stock());
+        let (idle, stock, wanted) = (self.count(Idle), self.stock(), self.wanted());
         let Some(dialer) = self.dialer_mut() else { return };
-        if dialer.paced() {
-            dialer.tuner.begin_round(idle);
-            dialer.quota = dialer.tuner.capacity().saturating_sub(stock);
+        dialer.next_round = None;
+        dialer.tuner.begin_round(idle);
+        // The law may have moved.
+        let wanted = if dialer.paced() { dialer.tuner.capacity() } else { wanted };
+        dialer.quota = wanted.saturating_sub(stock);
+    }
+
+    /// A round is over when all that it has dialled has come to something.
+    pub fn end_round(&mut self) {
+        let (now, over) = (self.now, self.in_flight() == 0);
+        let Some(dialer) = self.dialer_mut().filter(|dialer| dialer.paced()) else { return };
+        if over && dialer.next_round.is_none() {
+            let created = std::mem::take(&mut dialer.created);
+            dialer.tuner.end_round(created);
             dialer.next_round = Some(now + dialer.tuner.interval());
-        } else {
-            dialer.tuner.begin_round(dialer.lowest_idle);
-            if let Some(ready) = wanted {
-                dialer.tuner.require(ready);
-            }
-            dialer.lowest_idle = idle;
-            dialer.next_round = None;
+            dialer.quota = 0;
         }
     }
 
-    pub fn round_due(&self) -> Option<Instant> {
-        self.dialer().filter(|_| !self.is_ending())?.next_round
+    /// When something of the dialer's own is due: a round, a peak to forget, a surplus to close.
+    pub fn law_due(&self) -> Option<Instant> {
+        let dialer = self.dialer().filter(|_| !self.is_ending())?;
+        let surplus = dialer.surplus.map(|(_, at)| at);
+        [dialer.next_round, dialer.tuner.next_advance(), surplus].into_iter().flatten().min()
     }
 
-    pub fn missed(&mut self) {
+    /// A caller here wants any connection.
+    pub fn demanded(&mut self) {
+        let now = self.now;
         if let Some(dialer) = self.dialer_mut().filter(|dialer| dialer.failures == 0) {
-            dialer.tuner.missed();
+            dialer.tuner.acquired(now);
+        }
+    }
+
+    /// A caller at the server has one, and has told its id.
+    pub fn demanded_there(&mut self, token: Token) {
+        let (now, held) = (self.now, self.in_stock());
+        let connection = self.get(token);
+        let (epoch, since) = (connection.epoch, connection.established);
+        let age = since.map_or(Duration::ZERO, |since| now.since(since));
+        let Some(dialer) = self.dialer_mut().filter(|dialer| dialer.failures == 0) else { return };
+        if dialer.tuner.acquired_by_peer(now, age) {
+            self.found_room(epoch, held);
+        }
+    }
+
+    /// One has come, and its id may tell how many wait at the server.
+    pub fn arrived(&mut self, token: Token) {
+        let now = self.now;
+        let connection = self.get(token);
+        let (took, id) = (now.since(connection.begun), connection.id);
+        let received = self.ids_received();
+        let Some(dialer) = self.dialer_mut() else { return };
+        dialer.tuner.established(now, took);
+        if let Some(id) = id.filter(|id| received && *id != ConnId::ZERO)
+            && let Some(waiters) = dialer.hints.read(id)
+        {
+            dialer.tuner.peer_waits(now, waiters);
+        }
+    }
+
+    pub fn returned(&mut self) {
+        if let Some(dialer) = self.dialer_mut() {
+            dialer.tuner.returned();
         }
     }
 
     pub fn require(&mut self, ready: u32) {
+        let now = self.now;
         if let Some(dialer) = self.dialer_mut() {
-            dialer.tuner.require(ready);
+            dialer.tuner.require(now, ready);
         }
+    }
+
+    pub fn set_capacity(&mut self, low: u32, high: u32) -> Answer {
+        let Setup { max_connections, acquirer, .. } = self.setup;
+        let (setting, limit) = ("capacity", max_connections);
+        if low == 0 {
+            return Answer::Configured(Err(ConfigError::Zero { setting }));
+        }
+        if low > high {
+            return Answer::Configured(Err(ConfigError::Inverted { setting }));
+        }
+        if high > limit {
+            let (value, limit, bound) = (high.into(), limit.into(), "max_connections");
+            return Answer::Configured(Err(ConfigError::TooLarge { setting, value, limit, bound }));
+        }
+        assert_ne!(acquirer, Acquirer::Both, "the naive pool does not know this");
+        self.setup.capacity = (low, high);
+        if let Some(dialer) = self.dialer_mut() {
+            dialer.tuner.set_bounds(low..=high);
+        }
+        while let Some((waiter, wanted)) = self.first_beyond(high) {
+            self.refuse(waiter, Refusal::StockBeyondCapacity { wanted, capacity: high });
+        }
+        self.settle();
+        Answer::Configured(Ok(()))
     }
 
     pub fn flushed(&mut self) {
         let now = self.now;
-        if let Some(dialer) = self.dialer_mut().filter(|dialer| dialer.paced()) {
-            dialer.next_round = Some(now);
+        if let Some(dialer) = self.dialer_mut() {
+            dialer.next_round = dialer.next_round.map(|_| now);
         }
+    }
+
+    /// How many connections are wanted: those that the law says, and enough for all that wait.
+    fn wanted(&self) -> u32 {
+        let Some(dialer) = self.dialer() else { return 0 };
+        let capacity = dialer.tuner.capacity();
+        if dialer.paced() {
+            return capacity;
+        }
+        let waiting = self.count_waiting(Want::Any);
+        let most = waiting.max(self.most_stock().unwrap_or(0));
+        capacity.max(most.min(self.setup.capacity.1))
+    }
+
+    pub fn note_limit(&mut self) {
+        let (now, in_flight, stock) = (self.now, self.in_flight(), self.stock());
+        let (here, most) = (self.count_waiting(Want::Any), self.setup.capacity.1);
+        let Some(dialer) = self.dialer_mut() else { return };
+        let waiting = here.max(dialer.tuner.backlog());
+        let by_dials = in_flight >= dialer.max_dials;
+        let too_few = waiting > in_flight && dialer.failures == 0 && (by_dials || stock >= most);
+        let Some((_, since)) = dialer.limited.filter(|(by, _)| too_few && *by == by_dials) else {
+            dialer.limited = too_few.then_some((by_dials, now));
+            return;
+        };
+        if now.since(since) >= Duration::from_secs(1) {
+            dialer.limited = Some((by_dials, now));
+            self.totals.limited_by_dials += u64::from(by_dials);
+            self.totals.limited_by_capacity += u64::from(!by_dials);
+        }
+    }
+
+    fn note_surplus(&mut self) {
+        let (now, more) = (self.now, self.count(Idle).saturating_sub(self.wanted()));
+        let soon = (self.setup.keep / 16).max(Duration::from_nanos(1));
+        let Some(dialer) = self.dialer_mut().filter(|dialer| !dialer.paced()) else { return };
+        dialer.surplus = match dialer.surplus {
+            _ if more == 0 => None,
+            Some((fewest, at)) => Some((fewest.min(more), at)),
+            None => Some((more, now + soon)),
+        };
     }
 
     /// Handles a timeout of the dialer itself: rounds and retries.
@@ -190,24 +318,23 @@ impl Naive {
             }
             _ => {}
         }
+        dialer.tuner.advance(now);
+        let surplus = dialer.surplus.take_if(|(_, at)| *at <= now);
         if dialer.next_round.is_some_and(|at| at <= now) {
-            let created = std::mem::take(&mut dialer.created);
-            dialer.tuner.end_round(created);
             self.begin_round();
+        }
+        for _ in 0..surplus.map_or(0, |(fewest, _)| fewest) {
+            if let Some(oldest) = self.first(Idle) {
+                self.close_one(oldest, CloseReason::Surplus);
+            }
         }
     }
 
     // --- dials ----------------------------------------------------------------------------------
 
     pub fn refill(&mut self) {
-        let (idle, now) = (self.count(Idle), self.now);
-        let Some(dialer) = self.dialer_mut() else { return };
-        dialer.lowest_idle = dialer.lowest_idle.min(idle);
-        // Under demand a round can only lower the capacity: at the minimum there is none.
-        let lowerable = dialer.tuner.capacity() > dialer.tuner.min_capacity();
-        if !dialer.paced() && dialer.next_round.is_none() && lowerable {
-            dialer.next_round = Some(now + dialer.tuner.interval());
-        }
+        let now = self.now;
+        self.note_surplus();
         self.hurry();
         let (during, after) = (self.missing_dials(true), self.missing_dials(false));
         let dialled = self.choices.dialled.len();
@@ -318,14 +445,14 @@ impl Naive {
         }
         let wanted = match dialer.ceiling {
             None if waiting => 0,
-            None => dialer.tuner.capacity(),
+            None => self.wanted(),
             Some(ceiling) if waiting => ceiling,
             Some(ceiling) => ceiling.max(self.in_stock()) + 1 + dialer.taken_since,
         };
-        let at_a_time = if down { 1 } else { self.setup.max_dials };
+        let at_a_time = if down { 1 } else { self.setup.max_dials.min(dialer.window) };
         let paced = if dialer.paced() { dialer.quota } else { u32::MAX };
         [
-            wanted.min(dialer.tuner.capacity()).saturating_sub(self.stock()),
+            wanted.min(self.wanted()).saturating_sub(self.stock()),
             at_a_time.saturating_sub(self.in_flight()),
             self.setup.max_connections - self.held(),
             paced,
@@ -352,9 +479,7 @@ impl Naive {
         if let Some(dialer) = self.dialer_mut().filter(|_| !ending) {
             (dialer.retry, dialer.rejections) = (None, 0);
             dialer.failures = dialer.failures.min(1);
-            if dialer.paced() {
-                dialer.next_round = Some(now);
-            }
+            dialer.next_round = dialer.next_round.map(|_| now);
             self.settle();
         }
         Answer::Nothing
@@ -373,6 +498,8 @@ impl Naive {
         let unused =
             connection.established.filter(|_| !connection.used && connection.claimed.is_none());
         let dials = matches!(self.supply, Supply::Dialer(_));
+        let in_flight = dials && connection.established.is_none();
+        in_flight.then_some(self.now.since(connection.begun)).hash(hasher);
         unused.filter(|_| dials).map(|at| self.now.since(at).min(SETTLING)).hash(hasher);
     }
 

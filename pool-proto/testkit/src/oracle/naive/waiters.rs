@@ -51,6 +51,19 @@ impl Naive {
         queue.min_by_key(|waiter| waiter.place).map(|waiter| waiter.id)
     }
 
+    /// The first that waits for a stock of more than `most`.
+    pub fn first_beyond(&self, most: u32) -> Option<(WaiterId, u32)> {
+        let beyond = self.waiting().filter_map(|waiter| match waiter.want {
+            Want::Stock(ready) if ready > most => Some((waiter, ready)),
+            _ => None,
+        });
+        beyond.min_by_key(|(waiter, _)| waiter.place).map(|(waiter, ready)| (waiter.id, ready))
+    }
+
+    pub fn count_waiting(&self, want: Want) -> u32 {
+        u32::try_from(self.waiting().filter(|waiter| waiter.want == want).count()).unwrap()
+    }
+
     /// The first in the queue for stock that wants no more than `ready`.
     pub fn first_for_stock(&self, ready: u32) -> Option<WaiterId> {
         let queue = self.waiting().filter(|waiter| match waiter.want {

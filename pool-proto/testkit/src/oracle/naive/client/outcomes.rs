@@ -8,12 +8,13 @@ use super::{Connection, Naive, RECOVERY, Retry, SETTLING};
 impl Naive {
     /// A connection was established.
     pub fn succeeded(&mut self, token: Token) {
-        let (now, epoch, max_dials) = (self.now, self.get(token).epoch, self.setup.max_dials);
+        let (now, epoch) = (self.now, self.get(token).epoch);
         // This one is still counted as a handshake.
-        let (held, most) = (self.in_stock() + 1, self.setup.capacity.1);
+        let held = self.in_stock() + 1;
         let awaited = self.is_awaited();
         let Some(dialer) = self.dialer_mut() else { return };
         dialer.created += 1;
+        dialer.window = dialer.window.saturating_add(2);
         let latest = epoch == dialer.epoch;
         // An attempt begun before the last success was disproved may be the same false success.
         if latest || !dialer.relapsed {
@@ -23,9 +24,17 @@ impl Naive {
                 (dialer.failures, dialer.retry) = (0, None);
             }
         }
-        let Some(ceiling) = dialer.ceiling.filter(|ceiling| held > *ceiling || awaited) else {
-            return;
-        };
+        if awaited || dialer.ceiling.is_some_and(|ceiling| held > ceiling) {
+            self.found_room(epoch, held);
+        }
+    }
+
+    /// The server has let one more in, or one that was in use there at once.
+    pub fn found_room(&mut self, epoch: u32, held: u32) {
+        let (now, max_dials, most) = (self.now, self.setup.max_dials, self.setup.capacity.1);
+        let Some(dialer) = self.dialer_mut() else { return };
+        let latest = epoch == dialer.epoch;
+        let Some(ceiling) = dialer.ceiling else { return };
         dialer.ceiling = Some(ceiling.max(held));
         if !latest {
             return;
@@ -116,6 +125,8 @@ impl Naive {
             }
             &mut dialer.rejections
         } else {
+            dialer.tuner.failed(now);
+            (dialer.ceiling, dialer.taken_since, dialer.window) = (None, 0, 1);
             if disproves {
                 dialer.failures = dialer.failures.max(std::mem::take(&mut dialer.forgiven));
             }

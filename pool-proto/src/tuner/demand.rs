@@ -1,0 +1,247 @@
+//! The law of [`Tuning::Demand`](super::Tuning::Demand): a base stock over the lead time.
+//!
+//! A connection that is acquired now is replaced one lead time later. So an acquire is served at once if
+//! and only if the stock is at least the number of acquires within the lead time before it. (In the theory
+//! of inventories this is the base-stock policy, which is optimal where an order costs nothing but its
+//! lead time.) The law therefore counts the acquires of each lead time, whatever the stock is: an acquire
+//! that was served from stock teaches as much as one that had to wait.
+//!
+//! The capacity is the third highest count of the last `keep`, and one more. A rank below the first
+//! fluctuates less, and forgets what comes once: an extreme value of a random demand, the backlog after a
+//! start, a crowd that does not come again. But half of the highest count is kept, for a crowd may.
+
+use alloc::collections::VecDeque;
+use core::hash::{Hash, Hasher};
+use core::ops::RangeInclusive;
+use core::time::Duration;
+
+use super::lead_time::LeadTime;
+use crate::time::{Instant, Period};
+
+/// The number of counts in a row that the law looks at.
+const RANKS: usize = 3;
+
+/// The most acquires that are counted: more than a pool has connections by default.
+const MOST: u32 = 1 << 16;
+
+/// The highest count of acquires within a lead time that was seen in one slot of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Peak {
+    at: Instant,
+    count: u32,
+    /// How many later slots had a count at least as high. With [`RANKS`] of them, it is of no interest.
+    beaten: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Demand {
+    keep: Period,
+    lead_time: LeadTime,
+    /// The acquires of the last lead time, oldest first; at most as many as the maximum of the capacity,
+    /// because more would change nothing.
+    recent: VecDeque<Instant>,
+    /// The peak of the current slot. Slots are a lead time long, so that no acquire counts in more than two.
+    current: Option<Peak>,
+    /// The peaks of former slots that may still be among the [`RANKS`] highest, oldest first.
+    peaks: VecDeque<Peak>,
+    /// The highest of them.
+    highest: [u32; RANKS],
+    /// Callers at the peer's end that wait, as far as its hints and its acquires say.
+    backlog: u32,
+    /// Since when the peer is down. That time does not count: nothing is learnt, and nothing forgotten.
+    down_since: Option<Instant>,
+    /// Whether the next hint is of callers that an outage has kept waiting: it says nothing about demand.
+    resync: bool,
+}
+
+impl Demand {
+    /// The default of `keep`.
+    pub(super) const KEEP: Duration = Duration::from_secs(60);
+
+    pub(super) fn new() -> Self {
+        Self {
+            keep: Period::saturating(Self::KEEP),
+            lead_time: LeadTime::new(),
+            recent: VecDeque::new(),
+            current: None,
+            peaks: VecDeque::new(),
+            highest: [0; RANKS],
+            backlog: 0,
+            down_since: None,
+            resync: false,
+        }
+    }
+
+    pub(super) const fn keep(&self) -> Period {
+        self.keep
+    }
+
+    pub(super) const fn set_keep(&mut self, keep: Period) {
+        self.keep = keep;
+    }
+
+    pub(super) const fn lead_time(&self) -> &LeadTime {
+        &self.lead_time
+    }
+
+    pub(super) const fn backlog(&self) -> u32 {
+        self.backlog
+    }
+
+    /// The number of acquires within a lead time to be prepared for.
+    pub(super) fn demand(&self) -> u32 {
+        let mut highest = self.highest;
+        insert(&mut highest, self.current.map_or(0, |current| current.count));
+        let [first, .., last] = highest;
+        last.max(first.div_ceil(2))
+    }
+
+    /// When a peak is forgotten.
+    pub(super) fn next_change(&self) -> Option<Instant> {
+        let oldest = self.peaks.front().or(self.current.as_ref());
+        oldest.filter(|_| self.down_since.is_none()).map(|peak| peak.at.after(self.keep))
+    }
+
+    pub(super) fn advance(&mut self, now: Instant) {
+        while self.next_change().is_some_and(|at| at <= now) {
+            if self.peaks.pop_front().is_none() {
+                self.current = None;
+            }
+            self.rank();
+        }
+    }
+
+    pub(super) fn established(&mut self, now: Instant, took: Duration) {
+        self.lead_time.sample(took);
+        if let Some(since) = self.down_since.take() {
+            let outage = now.since(since);
+            for peak in self.peaks.iter_mut().chain(&mut self.current) {
+                peak.at = peak.at + outage;
+            }
+        }
+    }
+
+    pub(super) fn failed(&mut self, now: Instant) {
+        self.backlog = 0;
+        self.resync = true;
+        self.down_since.get_or_insert(now);
+    }
+
+    /// Counts `count` acquires at `now`, of which no more than `limit` matter.
+    pub(super) fn acquired(&mut self, now: Instant, count: u32, limit: u32) {
+        if self.down_since.is_some() {
+            return;
+        }
+        let limit = limit.min(MOST);
+        let lead_time = self.lead_time.bound();
+        while self.recent.front().is_some_and(|at| now.since(*at) >= lead_time) {
+            self.recent.pop_front();
+        }
+        for _ in 0..count.min(limit) {
+            if self.recent.len() >= limit as usize {
+                self.recent.pop_front();
+            }
+            self.recent.push_back(now);
+        }
+        let count = u32::try_from(self.recent.len()).unwrap_or(u32::MAX);
+        self.note_count(now, count);
+    }
+
+    /// A connection has come back without a dial, in place of the oldest acquire.
+    pub(super) fn returned(&mut self) {
+        self.recent.pop_front();
+    }
+
+    /// Counts an acquire of the peer's user. With `fresh`, it had waited for this connection.
+    pub(super) fn acquired_by_peer(&mut self, now: Instant, fresh: bool, limit: u32) {
+        if fresh && self.backlog > 0 {
+            // It was counted when the peer told of it.
+            self.backlog -= 1;
+        } else {
+            self.acquired(now, 1, limit);
+        }
+    }
+
+    /// The peer has told how many of its callers wait, roughly. Those that are new count as acquires.
+    pub(super) fn peer_waits(&mut self, now: Instant, waiters: &RangeInclusive<u32>, limit: u32) {
+        let (least, most) = (*waiters.start(), *waiters.end());
+        if self.backlog > most {
+            self.backlog = most;
+        } else if self.backlog < least {
+            let new = least - self.backlog;
+            self.backlog = least;
+            if !self.resync {
+                self.acquired(now, new, limit);
+            }
+        }
+        self.resync = false;
+    }
+
+    /// A caller waits for a stock of `ready`, which it will use up, perhaps at once, and perhaps again.
+    pub(super) fn require(&mut self, now: Instant, ready: u32) {
+        if self.down_since.is_none() {
+            self.note_count(now, ready.saturating_sub(1).saturating_mul(2));
+        }
+    }
+
+    fn note_count(&mut self, now: Instant, count: u32) {
+        self.advance(now);
+        let current = self.current.filter(|current| self.slot(current.at) == self.slot(now));
+        if current.is_none() {
+            self.end_slot();
+        }
+        match &mut self.current {
+            Some(current) if current.count > count => {}
+            current => *current = Some(Peak { at: now, count, beaten: 0 }),
+        }
+    }
+
+    /// The number of the slot of a time.
+    fn slot(&self, at: Instant) -> u64 {
+        let length = Period::saturating(self.lead_time.bound()).as_nanos();
+        at.as_nanos() / length.max(1)
+    }
+
+    fn end_slot(&mut self) {
+        if let Some(ended) = self.current.take() {
+            self.peaks.retain_mut(|peak| {
+                peak.beaten += usize::from(peak.count <= ended.count);
+                peak.beaten < RANKS
+            });
+            self.peaks.push_back(ended);
+            self.rank();
+        }
+    }
+
+    fn rank(&mut self) {
+        self.highest = [0; RANKS];
+        for peak in &self.peaks {
+            insert(&mut self.highest, peak.count);
+        }
+    }
+
+    /// Feeds `hasher` with everything that the future depends on: of times, the distances from `now`.
+    pub(super) fn hash_state<H: Hasher>(&self, now: Instant, hasher: &mut H) {
+        (self.keep, self.lead_time, self.backlog, self.resync).hash(hasher);
+        let lead_time = self.lead_time.bound();
+        // The begin of the slot.
+        (now.as_nanos() % Period::saturating(lead_time).as_nanos().max(1)).hash(hasher);
+        for at in self.recent.iter().filter(|at| now.since(**at) < lead_time) {
+            at.distance(now).hash(hasher);
+        }
+        for Peak { at, count, beaten } in self.peaks.iter().chain(&self.current) {
+            (at.distance(now), count, beaten).hash(hasher);
+        }
+        self.down_since.map(|at| at.distance(now)).hash(hasher);
+    }
+}
+
+/// Inserts a count into the highest ones, in descending order.
+fn insert(highest: &mut [u32; RANKS], count: u32) {
+    let mut falling = count;
+    for rank in highest {
+        if falling > *rank {
+            core::mem::swap(rank, &mut falling);
+        }
+    }
+}
