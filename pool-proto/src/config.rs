@@ -330,10 +330,12 @@ macro_rules! common_settings {
 mod acquirer;
 mod bounds;
 mod client;
+mod numbers;
 mod server;
 
 pub use acquirer::Acquirer;
 pub(crate) use acquirer::{assigned, is_servers};
 pub use bounds::Bounds;
+pub(crate) use numbers::NotSettings;
 pub use client::{ClientConfig, ClientConfigBuilder};
 pub use server::{ServerConfig, ServerConfigBuilder};

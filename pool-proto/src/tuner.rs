@@ -124,6 +124,11 @@ impl Tuner {
         self.interval
     }
 
+    /// The bounds of the interval.
+    pub(crate) const fn intervals(&self) -> (Period, Period) {
+        (self.min_interval, self.max_interval)
+    }
+
     /// Does a whole round: [`begin_round`](Self::begin_round), then [`end_round`](Self::end_round).
     /// Returns the new capacity and interval.
     pub fn round(&mut self, idle: u32, created: u32) -> (u32, Duration) {

@@ -1,0 +1,59 @@
+//! The names of ids on a tape: where in the machine an id is found, instead of the id itself.
+
+use super::Machine;
+use crate::config::{assigned, is_servers};
+use crate::id::ConnId;
+use crate::role::Role;
+use crate::tape::IdName;
+use crate::waiters::Request;
+
+impl<C, R: Role> Machine<C, R> {
+    /// The name of an id at this moment.
+    ///
+    /// A machine only compares ids, so a place in it says as much as the id does: an id that is in none
+    /// of these places is new to the machine, whichever it is.
+    pub(crate) fn name_of(&self, id: ConnId) -> IdName {
+        if id == ConnId::ZERO {
+            return IdName::Zero;
+        }
+        if let Some(token) = self.ids.find(id).and_then(|index| self.slots.token(index)) {
+            return IdName::Live(token);
+        }
+        if let Some(waiter) = self.waiters.named_by(id) {
+            return IdName::Awaited(waiter);
+        }
+        let ended = (0..=u8::MAX).zip(self.ids.ended.iter().rev()).find(|(_, (ended, _))| *ended == id);
+        match ended {
+            Some((since, _)) => IdName::Ended(since),
+            None if is_servers(id) => IdName::NewOfServer,
+            None => IdName::NewOfClient,
+        }
+    }
+
+    /// The id with this name at this moment; `None` if nothing in the machine has it. A new id is made
+    /// from `fresh`, which counts the ids made so far.
+    pub(crate) fn id_named(&self, name: IdName, fresh: &mut u32) -> Option<ConnId> {
+        match name {
+            IdName::Zero => Some(ConnId::ZERO),
+            IdName::Live(token) => self.slots.get(self.slots.slab.resolve(token.0)?)?.id,
+            IdName::Awaited(waiter) => match self.waiters.get(waiter)?.request {
+                Request::Id(id) => Some(id),
+                Request::Any | Request::Stock(_) => None,
+            },
+            IdName::Ended(since) => {
+                self.ids.ended.iter().rev().nth(usize::from(since)).map(|(id, _)| *id)
+            }
+            IdName::NewOfServer | IdName::NewOfClient => {
+                // Ends soon: a machine knows few of the 2³¹ ids of an end.
+                loop {
+                    *fresh = fresh.wrapping_add(1);
+                    let id = ConnId::from_bytes(fresh.to_be_bytes());
+                    let id = assigned(id, name == IdName::NewOfServer);
+                    if self.name_of(id) == name {
+                        return Some(id);
+                    }
+                }
+            }
+        }
+    }
+}

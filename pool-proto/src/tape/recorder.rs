@@ -1,0 +1,172 @@
+//! The part of a tape that is not written yet.
+
+use alloc::vec::Vec;
+use core::hash::Hasher;
+use core::mem;
+
+use siphasher::sip::SipHasher13;
+
+use super::bytes::put_varint;
+use super::header::Header;
+use super::input::Input;
+use super::outputs::{Output, Outputs};
+use crate::event::Action;
+use crate::time::Instant;
+
+/// The kind of a block.
+pub(super) const HEADER: u8 = 0;
+pub(super) const INPUTS: u8 = 1;
+pub(super) const ENDED: u8 = 2;
+pub(super) const OVERRUN: u8 = 3;
+
+/// The bytes of a block before its body: kind and length.
+pub(super) const BLOCK_HEAD: usize = 5;
+
+/// The most bytes that an input takes: a time, an operation, two keys or a peer, and a check.
+const LONGEST: usize = 10 + 1 + 2 * 10 + 8 + 1;
+
+/// The bytes at the end of a block of inputs: the hash of the outputs, and the checksum.
+const BLOCK_END: usize = 8 + 8;
+
+/// The smallest buffer: enough for some inputs.
+const SMALLEST: usize = 1024;
+
+/// Collects inputs in a buffer that does not grow.
+#[derive(Clone, Debug)]
+pub(super) struct Recorder {
+    /// The block that is being filled, with room for its head.
+    buffer: Vec<u8>,
+    /// The most bytes of it.
+    limit: usize,
+    outputs: Outputs,
+    /// The time of the last input.
+    last: Instant,
+    /// The number of inputs on the tape.
+    inputs: u64,
+    /// The number of the block that is being filled.
+    number: u64,
+    /// The kind of the last block, once the recording has ended.
+    ended: Option<u8>,
+}
+
+/// A piece of a tape, to be written after the one before it.
+#[derive(Debug)]
+#[must_use = "a tape without one of its blocks cannot be read"]
+pub struct Block {
+    bytes: Vec<u8>,
+    number: u64,
+    is_last: bool,
+}
+
+impl Block {
+    /// Completes the piece with its length and checksum, and returns its bytes. It takes a microsecond for
+    /// each kilobyte, so let no lock be held.
+    pub fn seal(self) -> Vec<u8> {
+        let Self { mut bytes, number, .. } = self;
+        // The first block comes after the bytes by which a tape is known.
+        let start = if number == 0 { Header::preamble().len() } else { 0 };
+        let block = bytes.get_mut(start..).unwrap_or_default();
+        let length = u32::try_from(block.len().saturating_sub(BLOCK_HEAD)).unwrap_or(u32::MAX);
+        if let Some(place) = block.get_mut(1..BLOCK_HEAD) {
+            place.copy_from_slice(&length.to_le_bytes());
+        }
+        let sum = checksum(number, block);
+        bytes.extend(sum.to_le_bytes());
+        bytes
+    }
+
+    /// Returns whether the tape ends with this piece.
+    #[must_use]
+    pub const fn is_last(&self) -> bool {
+        self.is_last
+    }
+}
+
+/// The checksum of a block, which is another one at another place of the tape.
+pub(super) fn checksum(number: u64, block: &[u8]) -> u64 {
+    let mut hasher = SipHasher13::new_with_keys(number, 0);
+    hasher.write(block);
+    hasher.finish()
+}
+
+impl Recorder {
+    /// Begins a tape with the outputs of a machine's creation. The buffer takes `limit` bytes.
+    pub(super) fn new<'a, C: 'a>(
+        mut header: Header,
+        actions: impl IntoIterator<Item = &'a Action<C>>,
+        limit: usize,
+    ) -> (Self, Block) {
+        let mut outputs = Outputs::new();
+        outputs.add(&(), actions);
+        header.outputs = outputs.hash();
+        let mut bytes = Header::preamble();
+        bytes.extend([HEADER, 0, 0, 0, 0]);
+        header.write(&mut bytes);
+        let limit = limit.max(SMALLEST);
+        let buffer = begin_in(Vec::new(), limit);
+        let (last, inputs, number) = (header.began, 0, 1);
+        let recorder = Self { buffer, limit, outputs, last, inputs, number, ended: None };
+        (recorder, Block { bytes, number: 0, is_last: false })
+    }
+
+    /// Records an input and its outputs, if there is room.
+    pub(super) fn push<'a, C: 'a>(
+        &mut self,
+        now: Instant,
+        input: &Input,
+        answer: &impl Output,
+        actions: impl IntoIterator<Item = &'a Action<C>>,
+    ) {
+        if self.ended.is_some() {
+            return;
+        }
+        if self.buffer.len() + LONGEST + BLOCK_END > self.limit {
+            self.ended = Some(OVERRUN);
+            return;
+        }
+        let elapsed = now.as_nanos().saturating_sub(self.last.as_nanos());
+        self.last = now;
+        put_varint(&mut self.buffer, elapsed);
+        input.write(&mut self.buffer);
+        self.outputs.add(answer, actions);
+        self.buffer.push(self.outputs.check());
+        self.inputs += 1;
+    }
+
+    /// Whether a piece should be taken: half of the buffer is full, or the recording has ended.
+    pub(super) const fn is_due(&self) -> bool {
+        self.buffer.len() > self.limit / 2 || self.ended.is_some()
+    }
+
+    pub(super) const fn inputs(&self) -> u64 {
+        self.inputs
+    }
+
+    /// Ends the recording, unless it has ended before.
+    pub(super) fn end(&mut self) {
+        self.ended.get_or_insert(ENDED);
+    }
+
+    /// Takes the piece that is there, if it has inputs or is the last one, and goes on in `spare`.
+    pub(super) fn take(&mut self, spare: Vec<u8>) -> Option<Block> {
+        if self.buffer.len() == BLOCK_HEAD && self.ended.is_none() {
+            return None;
+        }
+        let mut bytes = mem::replace(&mut self.buffer, begin_in(spare, self.limit));
+        if let (Some(kind), Some(ended)) = (bytes.first_mut(), self.ended) {
+            *kind = ended;
+        }
+        bytes.extend(self.outputs.hash().to_le_bytes());
+        let block = Block { bytes, number: self.number, is_last: self.ended.is_some() };
+        self.number += 1;
+        Some(block)
+    }
+}
+
+/// Begins a block of inputs, in memory that may have been used before.
+fn begin_in(mut spare: Vec<u8>, limit: usize) -> Vec<u8> {
+    spare.clear();
+    spare.reserve_exact(limit);
+    spare.extend([INPUTS, 0, 0, 0, 0]);
+    spare
+}
