@@ -336,6 +336,6 @@ mod server;
 pub use acquirer::Acquirer;
 pub(crate) use acquirer::{assigned, is_servers};
 pub use bounds::Bounds;
-pub(crate) use numbers::NotSettings;
 pub use client::{ClientConfig, ClientConfigBuilder};
+pub(crate) use numbers::NotSettings;
 pub use server::{ServerConfig, ServerConfigBuilder};

@@ -80,7 +80,10 @@ impl<'a> Numbers<'a> {
 
 /// The number of a choice: its place in the list by which it is read back.
 fn number_of<T: PartialEq>(chosen: &T, of: &[T]) -> u64 {
-    of.iter().zip(0..).find_map(|(choice, number)| (choice == chosen).then_some(number)).unwrap_or(0)
+    of.iter()
+        .zip(0..)
+        .find_map(|(choice, number)| (choice == chosen).then_some(number))
+        .unwrap_or(0)
 }
 
 const ORDERS: [TakeOrder; 2] = [TakeOrder::OldestFirst, TakeOrder::NewestFirst];

@@ -22,7 +22,8 @@ impl<C, R: Role> Machine<C, R> {
         if let Some(waiter) = self.waiters.named_by(id) {
             return IdName::Awaited(waiter);
         }
-        let ended = (0..=u8::MAX).zip(self.ids.ended.iter().rev()).find(|(_, (ended, _))| *ended == id);
+        let ended =
+            (0..=u8::MAX).zip(self.ids.ended.iter().rev()).find(|(_, (ended, _))| *ended == id);
         match ended {
             Some((since, _)) => IdName::Ended(since),
             None if is_servers(id) => IdName::NewOfServer,

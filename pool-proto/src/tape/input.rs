@@ -14,7 +14,10 @@ use crate::time::Instant;
 /// [`Server`](crate::Server), or an [`Event`](crate::Event), with the same name. As text it says so in a
 /// few words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each field is the argument with its name, of the call with its name")]
+#[expect(
+    missing_docs,
+    reason = "each field is the argument with its name, of the call with its name"
+)]
 pub enum Input {
     Timeout,
     Acquire,

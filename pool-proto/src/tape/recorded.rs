@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::fmt;
 use core::net::IpAddr;
 use core::ops::Deref;
 
@@ -71,6 +72,12 @@ impl<C, R> Deref for Recorded<C, R> {
 
     fn deref(&self) -> &Machine<C, R> {
         &self.machine
+    }
+}
+
+impl<C, R: Role> fmt::Debug for Recorded<C, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.machine.fmt(f)
     }
 }
 
