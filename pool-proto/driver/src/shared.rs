@@ -22,6 +22,7 @@
 //! | `acquire_any.rs` | the same at several pools |
 //! | `attempt.rs` | the duty to report a dial or a handshake |
 //! | `leased.rs` | a connection in a caller's hands |
+//! | `recording.rs` | the tape of the machine, and the thread that writes it |
 //! | `readiness.rs` | the waker that an idle connection leaves with its reactor |
 //! | `block_on.rs` | waiting on a thread |
 
@@ -31,6 +32,7 @@ mod attempt;
 mod block_on;
 mod leased;
 mod readiness;
+mod recording;
 mod state;
 
 use core::fmt;
@@ -48,11 +50,13 @@ pub(crate) use attempt::SILENCE;
 use attempt::{Peer, given_up};
 pub use block_on::block_on;
 pub use leased::Leased;
+use pool_proto::tape::Recorded;
 use pool_proto::{
-    CheckKind, CheckResult, CloseReason, ConnId, Event, Instant, Machine, PutError, Role, Stats,
-    Token,
+    CheckKind, CheckResult, CloseReason, ConnId, Event, Instant, PutError, Role, Stats, Token,
 };
 pub use readiness::ReadinessWaker;
+pub use recording::Recording;
+pub(crate) use recording::{OpenTape, TAPE_BUFFER};
 use state::{Deferred, State};
 
 use crate::clock::Clock;
@@ -186,7 +190,8 @@ impl<C: PoolConnection, R: Role> AnyRole for SharedMachine<C, R> {
 
 impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
     /// Shares `machine`, which gets its time from `clock`.
-    pub fn new(machine: Machine<C, R>, clock: impl Clock) -> Arc<Self> {
+    pub fn new(machine: impl Into<Recorded<C, R>>, clock: impl Clock) -> Arc<Self> {
+        let machine = machine.into();
         let drains_at_put = machine.reuse_delay().is_zero();
         let state = Mutex::new(State::new(machine));
         let shared = Self { state, clock: Box::new(clock), drains_at_put };
@@ -223,6 +228,9 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
     fn run_deferred(&self, deferred: Deferred<C>, now: Instant) {
         deferred.wakers.each(Waker::wake);
         deferred.orphans.each(drop);
+        if let Some(writer) = deferred.writer {
+            writer.unpark();
+        }
         let mut interrupts = 0..INTERRUPTS;
         deferred.revoked.each(|(token, revoker, reason)| {
             tracing::debug!(?token, %reason, "lease revoked");
@@ -307,10 +315,10 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
         self.lock().last_failure(now)
     }
 
-    /// Runs `act` on the machine, for calls that need no waker: [`flush`](Machine::flush),
-    /// [`clean`](Machine::clean), [`close`](Machine::close),
-    /// [`graceful_shutdown`](Machine::graceful_shutdown), the error counter.
-    pub fn run<T>(&self, act: impl FnOnce(&mut Machine<C, R>, Instant) -> T) -> T {
+    /// Runs `act` on the machine, for calls that need no waker: [`flush`](Recorded::flush),
+    /// [`clean`](Recorded::clean), [`close`](Recorded::close),
+    /// [`graceful_shutdown`](Recorded::graceful_shutdown), the error counter.
+    pub fn run<T>(&self, act: impl FnOnce(&mut Recorded<C, R>, Instant) -> T) -> T {
         self.with(self.clock.coarse(), |state, now| act(&mut state.machine, now))
     }
 
@@ -342,7 +350,7 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
         token: Token,
         connection: C,
         result: CheckResult,
-        tell: impl FnOnce(&mut Machine<C, R>, Instant, C),
+        tell: impl FnOnce(&mut Recorded<C, R>, Instant, C),
     ) {
         let peer = connection.peer_addr().filter(|_| result == CheckResult::Closed);
         self.with(now, |state, now| {
@@ -400,7 +408,14 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
     /// Marks the driver as ended. After the last [`turn`](Self::turn), connections to close are
     /// dropped by the caller whose call ended them.
     pub fn end(&self) {
-        self.lock().ended = true;
+        let writer = {
+            let mut state = self.lock();
+            state.ended = true;
+            state.writer.take()
+        };
+        if let Some(writer) = writer {
+            writer.unpark();
+        }
     }
 
     /// Ready when the next [`turn`](Self::turn) is due earlier than the last turn returned, and at

@@ -188,13 +188,13 @@ impl<C, R: Role> Recorded<C, R> {
         }
     }
 
-    /// Returns the next block of the tape, if there is anything to write. The tape goes on in the memory of
-    /// `spare`, which may be that of a block that has been written.
+    /// Returns the next block of the tape, if there is anything to write. The tape then goes on in the memory
+    /// of `spare`, which may be that of a block that has been written.
     ///
     /// If blocks are taken too seldom for the buffer, the recording ends, and the last block says so.
-    pub fn take_block(&mut self, spare: Vec<u8>) -> Option<Block> {
+    pub fn take_block(&mut self, spare: &mut Vec<u8>) -> Option<Block> {
         let block = self.tape.as_mut()?.recorder.take(spare)?;
-        if block.is_last() {
+        if block.ending().is_some() {
             self.tape = None;
         }
         Some(block)

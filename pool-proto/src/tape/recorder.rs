@@ -10,6 +10,7 @@ use super::bytes::put_varint;
 use super::header::Header;
 use super::input::Input;
 use super::outputs::{Output, Outputs};
+use super::reader::Ending;
 use crate::event::Action;
 use crate::time::Instant;
 
@@ -45,8 +46,8 @@ pub(super) struct Recorder {
     inputs: u64,
     /// The number of the block that is being filled.
     number: u64,
-    /// The kind of the last block, once the recording has ended.
-    ended: Option<u8>,
+    /// Whether the recording has ended, and how.
+    ending: Option<Ending>,
 }
 
 /// A piece of a tape, to be written after the one before it.
@@ -55,7 +56,8 @@ pub(super) struct Recorder {
 pub struct Block {
     bytes: Vec<u8>,
     number: u64,
-    is_last: bool,
+    inputs: u64,
+    ending: Option<Ending>,
 }
 
 impl Block {
@@ -75,10 +77,16 @@ impl Block {
         bytes
     }
 
-    /// Returns whether the tape ends with this piece.
+    /// Returns how the tape ends, if it ends with this piece.
     #[must_use]
-    pub const fn is_last(&self) -> bool {
-        self.is_last
+    pub const fn ending(&self) -> Option<Ending> {
+        self.ending
+    }
+
+    /// Returns the number of inputs on the tape up to the end of this piece.
+    #[must_use]
+    pub const fn inputs(&self) -> u64 {
+        self.inputs
     }
 }
 
@@ -105,8 +113,8 @@ impl Recorder {
         let limit = limit.max(SMALLEST);
         let buffer = begin_in(Vec::new(), limit);
         let (last, inputs, number) = (header.began, 0, 1);
-        let recorder = Self { buffer, limit, outputs, last, inputs, number, ended: None };
-        (recorder, Block { bytes, number: 0, is_last: false })
+        let recorder = Self { buffer, limit, outputs, last, inputs, number, ending: None };
+        (recorder, Block { bytes, number: 0, inputs: 0, ending: None })
     }
 
     /// Records an input and its outputs, if there is room.
@@ -117,11 +125,11 @@ impl Recorder {
         answer: &impl Output,
         actions: impl IntoIterator<Item = &'a Action<C>>,
     ) {
-        if self.ended.is_some() {
+        if self.ending.is_some() {
             return;
         }
         if self.buffer.len() + LONGEST + BLOCK_END > self.limit {
-            self.ended = Some(OVERRUN);
+            self.ending = Some(Ending::Overrun);
             return;
         }
         let elapsed = now.as_nanos().saturating_sub(self.last.as_nanos());
@@ -135,7 +143,7 @@ impl Recorder {
 
     /// Whether a piece should be taken: half of the buffer is full, or the recording has ended.
     pub(super) const fn is_due(&self) -> bool {
-        self.buffer.len() > self.limit / 2 || self.ended.is_some()
+        self.buffer.len() > self.limit / 2 || self.ending.is_some()
     }
 
     pub(super) const fn inputs(&self) -> u64 {
@@ -144,20 +152,26 @@ impl Recorder {
 
     /// Ends the recording, unless it has ended before.
     pub(super) fn end(&mut self) {
-        self.ended.get_or_insert(ENDED);
+        self.ending.get_or_insert(Ending::Ended);
     }
 
     /// Takes the piece that is there, if it has inputs or is the last one, and goes on in `spare`.
-    pub(super) fn take(&mut self, spare: Vec<u8>) -> Option<Block> {
-        if self.buffer.len() == BLOCK_HEAD && self.ended.is_none() {
+    pub(super) fn take(&mut self, spare: &mut Vec<u8>) -> Option<Block> {
+        if self.buffer.len() == BLOCK_HEAD && self.ending.is_none() {
             return None;
         }
-        let mut bytes = mem::replace(&mut self.buffer, begin_in(spare, self.limit));
-        if let (Some(kind), Some(ended)) = (bytes.first_mut(), self.ended) {
-            *kind = ended;
+        let next = begin_in(mem::take(spare), self.limit);
+        let mut bytes = mem::replace(&mut self.buffer, next);
+        if let Some(kind) = bytes.first_mut() {
+            *kind = match self.ending {
+                None => INPUTS,
+                Some(Ending::Ended) => ENDED,
+                Some(Ending::Overrun) => OVERRUN,
+            };
         }
         bytes.extend(self.outputs.hash().to_le_bytes());
-        let block = Block { bytes, number: self.number, is_last: self.ended.is_some() };
+        let Self { number, inputs, ending, .. } = *self;
+        let block = Block { bytes, number, inputs, ending };
         self.number += 1;
         Some(block)
     }

@@ -252,7 +252,7 @@ impl<R: TestRole> Pool for Recorded<u32, R> {
     }
 
     fn take_block(&mut self) -> Option<Block> {
-        self.take_block(Vec::new())
+        self.take_block(&mut Vec::new())
     }
 
     fn end_tape(&mut self) -> Option<u64> {

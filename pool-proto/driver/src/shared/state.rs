@@ -5,17 +5,18 @@ use core::net::SocketAddr;
 use core::task::Waker;
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
+use std::thread::Thread;
 use std::vec::Vec;
 
-use pool_proto::{
-    Action, CheckKind, CloseReason, Instant, Machine, Role, Token, TokenMap, WaiterId,
-};
+use pool_proto::tape::Recorded;
+use pool_proto::{Action, CheckKind, CloseReason, Instant, Role, Token, TokenMap, WaiterId};
 
 use super::attempt::{Peer, SILENCE, given_up};
+use super::recording::Recording;
 use super::{Command, INTERRUPTS, Revoke, TURN};
 
 pub(super) struct State<C, R> {
-    pub(super) machine: Machine<C, R>,
+    pub(super) machine: Recorded<C, R>,
     /// By [`WaiterId::slot`].
     wakers: Vec<Option<Waker>>,
     /// By which a lease is revoked when only its token is known.
@@ -39,6 +40,10 @@ pub(super) struct State<C, R> {
     pub(super) shutdown_seen: bool,
     /// The driver has ended.
     pub(super) ended: bool,
+    /// The thread that writes the tape, while it sleeps.
+    pub(super) writer: Option<Thread>,
+    /// The outcome of a recording that is over.
+    pub(super) recorded: Option<Recording>,
 }
 
 /// Work for after unlocking.
@@ -50,6 +55,8 @@ pub(super) struct Deferred<C> {
     pub(super) revoked: Few<(Token, Arc<dyn Revoke>, CloseReason)>,
     /// Connections to close that no driver is left to close.
     pub(super) orphans: Few<C>,
+    /// The thread to wake because there is enough to write.
+    pub(super) writer: Option<Thread>,
 }
 
 /// A list that is usually empty or has one item, and then does not allocate.
@@ -95,7 +102,7 @@ impl<T> Few<T> {
 }
 
 impl<C, R: Role> State<C, R> {
-    pub(super) const fn new(machine: Machine<C, R>) -> Self {
+    pub(super) const fn new(machine: Recorded<C, R>) -> Self {
         Self {
             machine,
             wakers: Vec::new(),
@@ -110,6 +117,8 @@ impl<C, R: Role> State<C, R> {
             peers: TokenMap::new(),
             shutdown_seen: false,
             ended: false,
+            writer: None,
+            recorded: None,
         }
     }
 
@@ -140,7 +149,15 @@ impl<C, R: Role> State<C, R> {
     /// Returns whether the last call has left no work, as most calls do.
     #[inline]
     pub(super) fn is_settled(&self) -> bool {
-        !self.machine.has_actions() && (self.driver.is_none() || !self.has_work())
+        !self.machine.has_actions()
+            && (self.driver.is_none() || !self.has_work())
+            && !self.wakes_writer()
+    }
+
+    /// Returns whether the tape is to be written by a thread that sleeps.
+    #[inline]
+    fn wakes_writer(&self) -> bool {
+        self.machine.is_tape_due() && self.writer.is_some()
     }
 
     /// Sorts the machine's actions by who carries them out: the driver, or the caller after
@@ -152,6 +169,7 @@ impl<C, R: Role> State<C, R> {
             checks: Few::None,
             revoked: Few::None,
             orphans: Few::None,
+            writer: if self.wakes_writer() { self.writer.take() } else { None },
         };
         while let Some(action) = self.machine.poll_action() {
             match action {
