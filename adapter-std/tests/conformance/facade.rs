@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adapter_std::{
-    AcquireError, Balanced, BuildError, ClientPool, ConnId, PooledStream, PutError, ServerPool,
-    Stats, TlsFacts,
+    AcquireError, Balanced, BuildError, ClientPool, ConnId, PooledStream, PutError, Recording,
+    ServerPool, Stats, TlsFacts,
 };
 use pool_conformance::{
     Adapter, Balancer, ClientSetup, Demand, Dial, Halves, Handle, Listen, Pool, ServerSetup, Stream,
@@ -33,6 +33,9 @@ impl Adapter for Std {
         if let Some(keep_alive) = setup.keep_alive {
             builder = builder.keep_alive(keep_alive);
         }
+        if let Some(open) = setup.tape {
+            builder = builder.record(move || open());
+        }
         builder = match setup.demand {
             Demand::Nothing => builder,
             Demand::Tls => builder.require_tls(),
@@ -52,6 +55,9 @@ impl Adapter for Std {
         }
         if let Some(keep_alive) = setup.keep_alive {
             builder = builder.keep_alive(keep_alive);
+        }
+        if let Some(open) = setup.tape {
+            builder = builder.record(move || open());
         }
         builder = match setup.demand {
             Demand::Nothing => builder,
@@ -220,6 +226,14 @@ macro_rules! facade {
 
             fn reset_error(&self) {
                 self.pool.reset_error();
+            }
+
+            fn recording(&self) -> Option<Recording> {
+                self.pool.recording()
+            }
+
+            fn end_recording(&self) {
+                self.pool.end_recording();
             }
 
             fn dial_now(&self) {

@@ -15,7 +15,7 @@ use std::vec::Vec;
 
 use pool_driver::BuildError;
 use pool_driver::KeepAlive;
-use pool_driver::shared::AcquireError;
+use pool_driver::shared::{AcquireError, Recording};
 use pool_driver::tls::{ClientTls, ServerTls, TlsFacts};
 use pool_driver::{Configured, Runtime};
 use pool_proto::{ClientConfig, ConnId, Dialing, PutError, ServerConfig, Stats};
@@ -56,9 +56,14 @@ pub struct ClientSetup {
     pub keep_alive: Option<Option<KeepAlive>>,
     /// For the builder's `require_tls` or `require_authentication`.
     pub demand: Demand,
+    /// For the builder's `record`, which is not called for `None`.
+    pub tape: Option<OpenTape>,
     /// For the builder's `connect` or `connect_with`.
     pub dial: Dial,
 }
+
+/// Opens the writer of a tape.
+pub type OpenTape = Arc<dyn Fn() -> io::Result<Box<dyn Write + Send>> + Send + Sync>;
 
 /// The least protection that is demanded of a builder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,6 +97,8 @@ pub struct ServerSetup {
     pub keep_alive: Option<Option<KeepAlive>>,
     /// For the builder's `require_tls` or `require_authentication`.
     pub demand: Demand,
+    /// For the builder's `record`, which is not called for `None`.
+    pub tape: Option<OpenTape>,
     /// For the builder's `bind`, `bind_addr` or `listen`.
     pub listen: Listen,
 }
@@ -201,6 +208,12 @@ pub trait Handle {
     /// [`pool_driver::Pool::reset_error`].
     fn reset_error(&self);
 
+    /// [`pool_driver::Pool::recording`].
+    fn recording(&self) -> Option<Recording>;
+
+    /// [`pool_driver::Pool::end_recording`].
+    fn end_recording(&self);
+
     /// Calls `dial_now` of a client pool. Does nothing for a server.
     fn dial_now(&self);
 }
@@ -260,6 +273,14 @@ impl<N: Runtime, R: Configured> Handle for pool_driver::Pool<N, R> {
 
     fn reset_error(&self) {
         self.reset_error();
+    }
+
+    fn recording(&self) -> Option<Recording> {
+        self.recording()
+    }
+
+    fn end_recording(&self) {
+        self.end_recording();
     }
 
     fn dial_now(&self) {

@@ -32,12 +32,24 @@ topic! {
 
 fn both_ends_have_default_settings(ends: &Ends) {
     let listen = Listen::Address("127.0.0.1:0".to_owned());
-    let setup =
-        ServerSetup { config: None, tls: None, keep_alive: None, demand: Demand::Nothing, listen };
+    let setup = ServerSetup {
+        config: None,
+        tls: None,
+        keep_alive: None,
+        demand: Demand::Nothing,
+        listen,
+        tape: None,
+    };
     let server = ends.server.server(setup).unwrap();
     let dial = Dial::Address(server.address().to_string());
-    let setup =
-        ClientSetup { config: None, tls: None, keep_alive: None, demand: Demand::Nothing, dial };
+    let setup = ClientSetup {
+        config: None,
+        tls: None,
+        keep_alive: None,
+        demand: Demand::Nothing,
+        dial,
+        tape: None,
+    };
     let client = ends.client.client(setup).unwrap();
     client.wait_ready(4, SOON).unwrap();
     assert_eq!((client.capacity(), server.capacity()), (4, 64));
@@ -56,6 +68,7 @@ fn a_malformed_address_is_refused_at_once(ends: &Ends) {
             keep_alive: None,
             demand: Demand::Nothing,
             dial,
+            tape: None,
         };
         let error = ends.client.client(setup).unwrap_err();
         let text = error.to_string();
@@ -72,9 +85,16 @@ fn a_keep_alive_that_the_system_refuses_is_refused_at_once(ends: &Ends) {
         let keep_alive = Some(Some(KeepAlive::every(period)));
         let (config, demand) = (None, Demand::Nothing);
         let dial = Dial::Address(unused_address().to_string());
-        let client = ClientSetup { config, tls: None, keep_alive, demand, dial };
+        let client = ClientSetup { config, tls: None, keep_alive, demand, dial, tape: None };
         // Nothing is bound before: this address would fail.
-        let server = |listen| ServerSetup { config: None, tls: None, keep_alive, demand, listen };
+        let server = |listen| ServerSetup {
+            config: None,
+            tls: None,
+            keep_alive,
+            demand,
+            listen,
+            tape: None,
+        };
         let servers = [
             server(Listen::Address("192.0.2.1:1".to_owned())),
             server(Listen::At("192.0.2.1:1".parse().unwrap())),
