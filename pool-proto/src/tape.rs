@@ -44,7 +44,7 @@
 //!          varint count of the settings, varint each, 8 bytes hash of the outputs at the creation
 //! inputs   any number of inputs, 8 bytes hash of all outputs so far
 //! input    varint nanoseconds since the input before, 1 byte operation, operands,
-//!          1 byte: the lowest of the hash of all outputs so far
+//!          1 byte: the highest of the hash of all outputs so far
 //! ```
 //!
 //! An operation is the number of its variant in [`Input`], plus 32 times a detail: the result of a check
@@ -53,11 +53,11 @@
 //! (slot and generation), counts as varints, a deadline as a varint (1 + its nanoseconds, 0 for none),
 //! peers as 8 bytes.
 //!
-//! The hash is a SipHash-1-3 under a zero key of the outputs as 64-bit words: each answer, then the
-//! actions that came with it, then, if the input was a timeout, the next deadline. Ids and addresses in
-//! outputs are left out: they are those of the inputs. A machine that behaves otherwise than on the tape
-//! is noticed at the input at which it does, with a probability of 255 in 256, and at the end of the block
-//! for certain. A busy machine takes some 8 bytes for each input.
+//! The hash is of the outputs as 64-bit words, by rustc's FxHash: each answer, or, if the input was a
+//! timeout, the next deadline, and then the actions that came with it. Ids and addresses in outputs are left
+//! out: they are those of the inputs. A machine that behaves otherwise than on the tape is noticed at the
+//! input at which it does, with a probability of 255 in 256, and soon after that otherwise; the whole hash
+//! at the end of a block leaves one chance in 2⁶⁴. A busy machine takes some 8 bytes for each input.
 //!
 //! A byte that was changed is noticed by the checksum of its block. A tape whose process was killed ends
 //! without a block of kind 2 or 3, and can be replayed up to the last whole block.

@@ -1,19 +1,56 @@
 //! Numbers as bytes.
 
-use alloc::vec::Vec;
+/// The most bytes that an input takes: a time, an operation, two keys or a key and a peer, and a check.
+pub(super) const LONGEST: usize = 10 + 1 + 2 * 10 + 8 + 1;
 
-/// Appends a varint.
-pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while let Ok(0x80..) | Err(_) = u8::try_from(value) {
-        out.push(low(value) | 0x80);
-        value >>= 7;
+/// A few bytes on the stack. Input by input, they go into a buffer at once, which takes half the time of
+/// going there byte by byte.
+pub(super) struct Short {
+    bytes: [u8; LONGEST],
+    len: usize,
+}
+
+impl Short {
+    pub(super) const fn new() -> Self {
+        Self { bytes: [0; LONGEST], len: 0 }
     }
-    out.push(low(value));
+
+    /// Appends a byte. Beyond [`LONGEST`] of them, there is none to append.
+    #[inline]
+    pub(super) const fn push(&mut self, byte: u8) {
+        debug_assert!(self.len < LONGEST, "an input is not longer");
+        if let Some((_, rest)) = self.bytes.split_at_mut_checked(self.len)
+            && let Some(place) = rest.first_mut()
+        {
+            *place = byte;
+            self.len += 1;
+        }
+    }
+
+    /// Appends a number of fixed size.
+    pub(super) fn long(&mut self, value: u64) {
+        value.to_le_bytes().into_iter().for_each(|byte| self.push(byte));
+    }
+
+    /// Appends a varint.
+    #[inline]
+    pub(super) const fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.push(low(value) | 0x80);
+            value >>= 7;
+        }
+        self.push(low(value));
+    }
+
+    pub(super) fn as_slice(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
 }
 
 /// The lowest seven bits.
 const fn low(value: u64) -> u8 {
-    value.to_le_bytes()[0] & 0x7f
+    let [lowest, ..] = value.to_le_bytes();
+    lowest & 0x7f
 }
 
 /// Reads bytes from the front.

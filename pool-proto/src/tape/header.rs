@@ -3,7 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::bytes::{Cursor, put_varint};
+use super::bytes::{Cursor, Short};
 use super::{FORMAT, MAGIC};
 use crate::config::{ClientConfig, ServerConfig};
 use crate::entropy::Jitter;
@@ -86,10 +86,11 @@ impl Header {
         });
         out.extend(self.jitter.lifetimes.to_le_bytes());
         out.extend(self.jitter.backoff.to_le_bytes());
-        put_varint(out, self.began.as_nanos());
-        put_varint(out, self.settings.len() as u64);
-        for setting in &self.settings {
-            put_varint(out, *setting);
+        let numbers = [self.began.as_nanos(), self.settings.len() as u64];
+        for number in numbers.iter().chain(&self.settings) {
+            let mut varint = Short::new();
+            varint.varint(*number);
+            out.extend(varint.as_slice());
         }
         out.extend(self.outputs.to_le_bytes());
     }

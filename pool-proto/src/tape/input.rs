@@ -1,9 +1,8 @@
 //! Inputs: everything that changes a machine, without the connections themselves.
 
-use alloc::vec::Vec;
 use core::fmt;
 
-use super::bytes::{Cursor, put_varint};
+use super::bytes::{Cursor, Short};
 use crate::event::{CheckResult, HandshakeFailure, Token, WaiterId};
 use crate::slab::Key;
 use crate::time::Instant;
@@ -128,7 +127,7 @@ impl Input {
     }
 
     /// Appends the operation and its operands.
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, out: &mut Short) {
         let (operation, detail) = self.operation();
         out.push(operation | (detail << 5));
         match *self {
@@ -145,11 +144,11 @@ impl Input {
             | Self::AcceptEnded
             | Self::DialNow => {}
             Self::AcquireById { id } => id.write(out),
-            Self::WaitReady { ready } => put_varint(out, ready.into()),
+            Self::WaitReady { ready } => out.varint(ready.into()),
             Self::Collect { waiter } | Self::Cancel { waiter } => put_key(out, waiter.0),
             Self::GracefulShutdown { deadline } => {
                 let nanos = deadline.map_or(0, |at| at.as_nanos().saturating_add(1));
-                put_varint(out, nanos);
+                out.varint(nanos);
             }
             Self::Put { token, .. }
             | Self::Reject { token, .. }
@@ -166,10 +165,10 @@ impl Input {
                 put_key(out, token.0);
                 id.write(out);
             }
-            Self::Accept { peer } => out.extend(peer.0.to_le_bytes()),
+            Self::Accept { peer } => out.long(peer.0),
             Self::Admit { token, certificate: Some(peer) } => {
                 put_key(out, token.0);
-                out.extend(peer.0.to_le_bytes());
+                out.long(peer.0);
             }
         }
     }
@@ -240,7 +239,7 @@ impl IdName {
         }
     }
 
-    fn write(self, out: &mut Vec<u8>) {
+    fn write(self, out: &mut Short) {
         match self {
             Self::Live(Token(key)) | Self::Awaited(WaiterId(key)) => put_key(out, key),
             Self::Ended(since) => out.push(since),
@@ -261,9 +260,9 @@ impl IdName {
     }
 }
 
-fn put_key(out: &mut Vec<u8>, key: Key) {
-    put_varint(out, key.index.into());
-    put_varint(out, key.generation.into());
+fn put_key(out: &mut Short, key: Key) {
+    out.varint(key.index.into());
+    out.varint(key.generation.into());
 }
 
 fn key(from: &mut Cursor<'_>) -> Option<Key> {

@@ -32,7 +32,7 @@ pub struct Record {
     pub at: Instant,
     /// The input.
     pub input: Input,
-    /// The lowest byte of the hash of all outputs so far.
+    /// The highest byte of the hash of all outputs so far.
     pub(super) check: u8,
     /// The whole hash, at the end of a block.
     pub(super) outputs: Option<u64>,

@@ -213,7 +213,6 @@ impl<C, R: Role> Recorded<C, R> {
         self.tell_recorded(input, act)
     }
 
-    #[inline(never)]
     fn tell_recorded<T: Output>(
         &mut self,
         input: impl FnOnce(&Named<'_, C, R>) -> Input,

@@ -6,7 +6,7 @@ use core::mem;
 
 use siphasher::sip::SipHasher13;
 
-use super::bytes::put_varint;
+use super::bytes::{LONGEST, Short};
 use super::header::Header;
 use super::input::Input;
 use super::outputs::{Output, Outputs};
@@ -22,9 +22,6 @@ pub(super) const OVERRUN: u8 = 3;
 
 /// The bytes of a block before its body: kind and length.
 pub(super) const BLOCK_HEAD: usize = 5;
-
-/// The most bytes that an input takes: a time, an operation, two keys or a peer, and a check.
-const LONGEST: usize = 10 + 1 + 2 * 10 + 8 + 1;
 
 /// The bytes at the end of a block of inputs: the hash of the outputs, and the checksum.
 const BLOCK_END: usize = 8 + 8;
@@ -134,10 +131,12 @@ impl Recorder {
         }
         let elapsed = now.as_nanos().saturating_sub(self.last.as_nanos());
         self.last = now;
-        put_varint(&mut self.buffer, elapsed);
-        input.write(&mut self.buffer);
         self.outputs.add(answer, actions);
-        self.buffer.push(self.outputs.check());
+        let mut record = Short::new();
+        record.varint(elapsed);
+        input.write(&mut record);
+        record.push(self.outputs.check());
+        self.buffer.extend_from_slice(record.as_slice());
         self.inputs += 1;
     }
 

@@ -67,8 +67,9 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
         self.run(|machine, _| machine.end_tape());
     }
 
-    /// Writes the tape up to its end: that of the recording, or of the driver. Blocks.
-    pub(crate) fn write_tape(&self, first: Block, writer: Box<dyn Write + Send>) {
+    /// Writes the tape of a machine up to its end: that of the recording, or of the driver. `first` is the
+    /// block that came with the machine. Blocks, so it takes a thread of its own.
+    pub fn write_tape(&self, first: Block, writer: Box<dyn Write + Send>) {
         let mut written = 0;
         let outcome = match self.write_blocks(first, writer, &mut written) {
             Ok(ending) => Recording::Ended { inputs: written, ending },
