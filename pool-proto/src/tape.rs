@@ -57,7 +57,7 @@
 //! timeout, the next deadline, and then the actions that came with it. Ids and addresses in outputs are left
 //! out: they are those of the inputs. A machine that behaves otherwise than on the tape is noticed at the
 //! input at which it does, with a probability of 255 in 256, and soon after that otherwise; the whole hash
-//! at the end of a block leaves one chance in 2⁶⁴. A busy machine takes some 8 bytes for each input.
+//! at the end of a block leaves one chance in 2⁶⁴. A busy machine takes some 6 bytes for each input.
 //!
 //! A byte that was changed is noticed by the checksum of its block. A tape whose process was killed ends
 //! without a block of kind 2 or 3, and can be replayed up to the last whole block.

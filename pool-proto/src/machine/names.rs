@@ -11,7 +11,9 @@ impl<C, R: Role> Machine<C, R> {
     /// The name of an id at this moment.
     ///
     /// A machine only compares ids, so a place in it says as much as the id does: an id that is in none
-    /// of these places is new to the machine, whichever it is.
+    /// of these places is new to the machine, whichever it is. (But for a waiter whose grant has lapsed: it
+    /// is in no queue. A replay differs if more than 256 connections end before it asks again, and then a
+    /// peer gives another connection the same id.)
     pub(crate) fn name_of(&self, id: ConnId) -> IdName {
         if id == ConnId::ZERO {
             return IdName::Zero;
