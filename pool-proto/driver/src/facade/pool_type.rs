@@ -153,8 +153,8 @@ macro_rules! __pool_type {
                 self.0.last_failure()
             }
 
-            /// Returns the state of the recording; `None` if the builder was not told to
-            /// [record]($Builder::record) the pool.
+            /// Returns the state of the recording; `None` if the builder of the pool was not told to
+            /// `record` it.
             #[must_use]
             pub fn recording(&self) -> Option<$crate::shared::Recording> {
                 self.0.recording()
@@ -223,17 +223,16 @@ macro_rules! __pool_type {
             /// `record(|| std::fs::File::create("pool.tape"))`. The program `replay` of the package
             /// `pool-tape` replays such a tape, and [`tape`](crate::tape) tells its format.
             ///
-            /// The tape has the times of requests, and neither ids, addresses, names nor data. A busy pool
-            /// writes some 12 bytes for each connection that is acquired and put back, and takes some 5 %
-            /// longer for it. A recording that begins later could not be replayed, so there is none; it ends
-            /// with the pool, or by [`end_recording`]($Pool::end_recording).
+            /// The tape has the times of requests, and neither ids, addresses, keys nor data. An acquire
+            /// and a put take some 12 bytes on it, and some 5 % longer. A recording that begins later could
+            /// not be replayed, so there is none; it ends with the pool, or by `end_recording` of the pool.
             ///
-            /// A thread of the pool's own writes the tape, within a second, and never delays the pool; only
-            /// [`closed`]($Pool::closed) waits for the end of the tape. If the writer fails, or is so slow that a buffer of 1 MiB fills up, the recording ends, and
-            /// [`recording`]($Pool::recording) says so.
+            /// A thread of the pool's own writes the tape, each input within a second, and never delays the
+            /// pool; only `closed` waits for the end of the tape. If the writer fails, or is so slow that
+            /// a buffer of 1 MiB fills up, the recording ends, and `recording` of the pool says so.
             ///
-            /// If `open` fails, the pool is not built
-            /// ([`BuildError::Tape`](crate::BuildError::Tape)).
+            /// If `open` fails, the call that builds the pool does, with
+            /// [`BuildError::Tape`](crate::BuildError::Tape).
             pub fn record<W: std::io::Write + Send + 'static>(
                 self,
                 open: impl Fn() -> std::io::Result<W> + Send + Sync + 'static,
