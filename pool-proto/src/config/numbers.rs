@@ -78,14 +78,7 @@ impl<'a> Numbers<'a> {
     }
 }
 
-/// The number of a choice: its place in the list by which it is read back.
-fn number_of<T: PartialEq>(chosen: &T, of: &[T]) -> u64 {
-    of.iter()
-        .zip(0..)
-        .find_map(|(choice, number)| (choice == chosen).then_some(number))
-        .unwrap_or(0)
-}
-
+// The variants of each setting in the order of their declaration, which is their number.
 const ORDERS: [TakeOrder; 2] = [TakeOrder::OldestFirst, TakeOrder::NewestFirst];
 const ACQUIRERS: [Acquirer; 4] =
     [Acquirer::Either, Acquirer::ThisEnd, Acquirer::Peer, Acquirer::Both];
@@ -115,8 +108,8 @@ impl Common {
         [
             (*max_connections).into(),
             (*max_waiters).into(),
-            number_of(take_order, &ORDERS),
-            number_of(acquirer, &ACQUIRERS),
+            *take_order as u64,
+            *acquirer as u64,
             handshake_timeout.as_nanos(),
             first_byte_timeout.as_nanos(),
             idle_timeout.as_nanos(),
@@ -157,8 +150,11 @@ impl ClientConfig {
         let Self { common, ids, tuner, max_dials, dial_timeout, backoff: (base, cap) } = self;
         let (shortest, longest) = tuner.intervals();
         let own = [
-            number_of(ids, &EXCHANGES),
-            number_of(&tuner.tuning(), &TUNINGS),
+            match ids {
+                IdExchange::None => 0,
+                IdExchange::Wire(format) => 1 + *format as u64,
+            },
+            tuner.tuning() as u64,
             tuner.min_capacity().into(),
             tuner.max_capacity().into(),
             shortest.as_nanos(),
@@ -202,7 +198,7 @@ impl ServerConfig {
             certificates,
         } = self;
         let own = [
-            number_of(format, &FORMATS),
+            *format as u64,
             (*capacity).into(),
             (*max_handshakes).into(),
             (*max_per_source).into(),
@@ -270,6 +266,22 @@ mod tests {
     fn with_seed(mut config: ClientConfig) -> ClientConfig {
         config.common.seed = Some(Entropy::Taped(JITTER));
         config
+    }
+
+    #[test]
+    fn every_choice_comes_back() {
+        let base = || ClientConfig::builder().capacity(2..=4);
+        let choices = ORDERS
+            .map(|order| base().take_order(order))
+            .into_iter()
+            .chain(ACQUIRERS.map(|acquirer| base().acquirer(acquirer)))
+            .chain(EXCHANGES.map(|ids| base().ids(ids)))
+            .chain(TUNINGS.map(|tuning| base().tuning(tuning)));
+        for config in choices {
+            let config = with_seed(config.build().unwrap());
+            let read = ClientConfig::from_numbers(&config.numbers(), JITTER).unwrap();
+            assert_eq!(std::format!("{read:?}"), std::format!("{config:?}"));
+        }
     }
 
     #[test]
