@@ -5,9 +5,9 @@
 //! site can be reached here, one input at a time. [`Recorded`] is a machine with a tape, [`Tape`] reads
 //! one, [`Replay`] replays it.
 //!
-//! There is no tape of a machine that runs already: it would have to begin with the whole state of the
-//! machine, every list and counter of it, and would then be readable by the same version only. So a
-//! recording begins with the machine, or not at all. It may end at any time.
+//! A machine that runs already cannot be recorded: its tape would have to begin with the whole state of
+//! the machine, every list and counter of it, and only the same version could read that. So a recording
+//! begins with the machine. It may end at any time.
 //!
 //! # What a tape tells
 //!

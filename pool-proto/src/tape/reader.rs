@@ -195,7 +195,7 @@ impl<'a> Blocks<'a> {
     }
 }
 
-/// The inputs on a tape. After an error, there are no more.
+/// The inputs on a tape. An error is the last item.
 #[derive(Clone, Debug)]
 pub struct Records<'a> {
     blocks: Blocks<'a>,

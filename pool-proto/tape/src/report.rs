@@ -25,11 +25,11 @@ pub struct Report {
     pub identical: u64,
     /// The time from the creation of the machine to the last of them.
     pub lasted: Duration,
-    /// The reason why there are no more of them.
+    /// The reason why the replay has ended.
     pub outcome: Outcome,
 }
 
-/// The reason why a replay has ended.
+/// The end of a replay.
 #[derive(Debug)]
 pub enum Outcome {
     /// The tape is at its end, and this version behaves as it was recorded.
