@@ -208,17 +208,22 @@ fn a_recording_ends_before_its_pool(ends: &Ends) {
     assert_eq!(memory.bytes().len(), length);
 }
 
-/// Writes some bytes to a tape in memory, and then fails.
-struct Failing(Memory, usize);
+/// Writes some bytes to a tape in memory, and then fails, or panics.
+struct Failing {
+    memory: Memory,
+    room: usize,
+    panics: bool,
+}
 
 impl Write for Failing {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = bytes.len().min(self.1);
-        self.1 -= count;
-        if count == 0 {
-            return Err(io::Error::other("the disk is full"));
+        let count = bytes.len().min(self.room);
+        self.room -= count;
+        assert!(count > 0 || !self.panics, "the panic of a test");
+        match bytes.get(..count) {
+            Some(bytes) if count > 0 => self.memory.write(bytes),
+            _ => Err(io::Error::other("the disk is full")),
         }
-        self.0.write(&bytes[..count])
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -227,27 +232,31 @@ impl Write for Failing {
 }
 
 fn a_tape_whose_writer_fails_is_cut_off_and_the_pool_goes_on(ends: &Ends) {
-    let memory = Memory::default();
-    let room = 100_000;
-    let opened = memory.clone();
-    let open: OpenTape = Arc::new(move || Ok(Box::new(Failing(opened.clone(), room))));
-    let client = ends.recorded_client(single(), Some(open));
-    let failed = eventually(
-        || {
-            (0..10_000).for_each(|_| client.add_error());
-            client.recording()
-        },
-        |recording| matches!(recording, Some(Recording::Failed { .. })),
-    );
-    let Some(Recording::Failed { inputs, error }) = failed else { unreachable!() };
-    assert_eq!(error, "the disk is full");
-    assert_eq!(memory.bytes().len(), room);
-    let (told, ending) = replay(&memory.bytes());
-    assert_eq!(told.len() as u64, inputs);
-    assert!(matches!(ending, Err(TapeError::Truncated { .. })), "{ending:?}");
-    client.reset_error();
-    assert_eq!(client.error_count(), 0);
-    client.end();
+    for (panics, expected) in
+        [(false, "the disk is full"), (true, "the writer of the tape panicked")]
+    {
+        let (memory, room) = (Memory::default(), 100_000);
+        let opened = memory.clone();
+        let open: OpenTape =
+            Arc::new(move || Ok(Box::new(Failing { memory: opened.clone(), room, panics })));
+        let client = ends.recorded_client(single(), Some(open));
+        let failed = eventually(
+            || {
+                (0..10_000).for_each(|_| client.add_error());
+                client.recording()
+            },
+            |recording| matches!(recording, Some(Recording::Failed { .. })),
+        );
+        let Some(Recording::Failed { inputs, error }) = failed else { unreachable!() };
+        assert_eq!(error, expected);
+        assert_eq!(memory.bytes().len(), room);
+        let (told, ending) = replay(&memory.bytes());
+        assert_eq!(told.len() as u64, inputs);
+        assert!(matches!(ending, Err(TapeError::Truncated { .. })), "{ending:?}");
+        client.reset_error();
+        assert_eq!(client.error_count(), 0);
+        client.end();
+    }
 }
 
 /// Writes to a tape in memory, once something is sent for each write.

@@ -8,6 +8,7 @@
 use core::time::Duration;
 use std::boxed::Box;
 use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::string::{String, ToString};
 use std::sync::Arc;
 use std::thread;
@@ -71,7 +72,10 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
     /// block that came with the machine. Blocks, so it takes a thread of its own.
     pub fn write_tape(&self, first: Block, writer: Box<dyn Write + Send>) {
         let mut written = 0;
-        let outcome = match self.write_blocks(first, writer, &mut written) {
+        // The writer is the user's, and a panic of it would leave a recording that seems to run.
+        let write = AssertUnwindSafe(|| self.write_blocks(first, writer, &mut written));
+        let panicked = |_| Err(io::Error::other("the writer of the tape panicked"));
+        let outcome = match catch_unwind(write).unwrap_or_else(panicked) {
             Ok(ending) => Recording::Ended { inputs: written, ending },
             Err(error) => {
                 tracing::warn!(%error, inputs = written, "the tape could not be written");
