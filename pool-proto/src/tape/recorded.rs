@@ -213,8 +213,6 @@ impl<C, R: Role> Recorded<C, R> {
         self.tell_recorded(input, act)
     }
 
-    /// Out of line, so that a call without a tape stays as small as it was.
-    #[inline(never)]
     fn tell_recorded<T: Output>(
         &mut self,
         input: impl FnOnce(&Named<'_, C, R>) -> Input,
