@@ -182,6 +182,22 @@ impl Tuner {
         }
     }
 
+    /// The bounds of the interval, if the law has one.
+    pub(crate) const fn intervals(&self) -> Option<(Period, Period)> {
+        match &self.law {
+            Law::Demand(_) => None,
+            Law::Rounds(law) => Some(law.bounds()),
+        }
+    }
+
+    /// The time for which a peak is remembered, if the law remembers any.
+    pub(crate) const fn keep(&self) -> Option<Period> {
+        match &self.law {
+            Law::Demand(law) => Some(law.keep()),
+            Law::Rounds(_) => None,
+        }
+    }
+
     /// Returns the time in which a connection is replaced, as the law reckons with it: few dials take
     /// longer. `None` under [`Tuning::NodePass`], and where the bounds leave no choice, since nothing is
     /// measured then.

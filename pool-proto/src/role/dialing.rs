@@ -19,6 +19,7 @@ mod law;
 mod outcomes;
 mod sharing;
 
+use core::ops::RangeInclusive;
 use core::time::Duration;
 
 use law::Limit;
@@ -191,7 +192,20 @@ impl<C> Client<C> {
         now: Instant,
         capacity: impl Into<Bounds<u32>>,
     ) -> Result<(), ConfigError> {
-        let capacity = sound_capacity(capacity.into(), self.max_connections, self.acquirer)?;
+        let capacity = self.sound_capacity(capacity.into())?;
+        self.bound_capacity(now, capacity);
+        Ok(())
+    }
+
+    /// The bounds, if they make sense for this client.
+    pub(crate) fn sound_capacity(
+        &self,
+        capacity: Bounds<u32>,
+    ) -> Result<RangeInclusive<u32>, ConfigError> {
+        sound_capacity(capacity, self.max_connections, self.acquirer)
+    }
+
+    pub(crate) fn bound_capacity(&mut self, now: Instant, capacity: RangeInclusive<u32>) {
         let now = self.advance(now);
         self.role.tuner.set_bounds(capacity);
         let capacity = self.role.tuner.max_capacity();
@@ -199,7 +213,6 @@ impl<C> Client<C> {
             self.refuse(waiter, Refusal::StockBeyondCapacity { wanted, capacity });
         }
         self.dispatch(now);
-        Ok(())
     }
 
     /// Whether one more connection is allowed.

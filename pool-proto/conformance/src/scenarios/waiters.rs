@@ -267,7 +267,7 @@ fn a_zero_timeout_answers_at_once(ends: &Ends) {
     let before = now();
     let ours = server.acquire(Duration::ZERO).unwrap();
     client.take_id(ours.id());
-    let without_peers = ends.serve(TlsMode::None, server_config());
+    let without_peers = ends.serve(TlsMode::None, server_config().capacity(64));
     for _ in 0..100 {
         assert!(without_peers.acquire(Duration::ZERO).is_err());
         assert!(without_peers.wait_ready(1, Duration::ZERO).is_err());
