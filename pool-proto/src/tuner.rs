@@ -99,12 +99,13 @@ impl Tuner {
         interval: RangeInclusive<Duration>,
     ) -> Self {
         let (min_capacity, max_capacity) = capacity.into_inner();
+        let max_capacity = max_capacity.max(min_capacity);
         Self {
             min_capacity,
-            max_capacity: max_capacity.max(min_capacity),
+            max_capacity,
             capacity: min_capacity,
             law: match tuning {
-                Tuning::Demand => Law::Demand(Demand::new()),
+                Tuning::Demand => Law::Demand(Demand::new(max_capacity)),
                 Tuning::NodePass => Law::Rounds(Rounds::new(interval)),
             },
         }
