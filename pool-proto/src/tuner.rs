@@ -40,12 +40,23 @@ pub enum Tuning {
     /// (see for example Zipkin, *Foundations of Inventory Management*, 2000, chapter 6).
     #[default]
     Demand,
-    /// The law of the Go package `github.com/NodePassProject/pool`, bit for bit: connections are
-    /// created in rounds. A round begins by dialling what is missing, ends with the last of its dials,
-    /// and is followed by the interval.
+    /// The law of the Go package `github.com/NodePassProject/pool`, as its release v1.0.50 has it: connections
+    /// are created in rounds. A round begins by dialling what is missing, ends with the last of its dials, and
+    /// is followed by the interval.
     ///
-    /// It is for fleets in which both implementations must behave alike. With capacities up to 4, its
-    /// interval can only rise.
+    /// It is for fleets in which both implementations must behave alike. With the same dials and acquires,
+    /// each round has the same idle connections, dials, capacity and interval in both.
+    ///
+    /// - The interval moves at the begin of a round: 100 ms down if fewer than a fifth of the capacity are
+    ///   idle, 100 ms up if more than four fifths are.
+    /// - The capacity moves at the end: one down if the round has created less than a fifth of it, one up
+    ///   if more than four fifths.
+    /// - While the peer is down, rounds go on, and those that create nothing lower the capacity. A Go client
+    ///   dials in each of them, this one as its [backoff](crate::ClientConfigBuilder::backoff) allows.
+    /// - At most [`max_dials`](crate::ClientConfigBuilder::max_dials) are under way at a time; the Go package
+    ///   has no such limit.
+    ///
+    /// With capacities up to 4, the interval can only rise.
     NodePass,
 }
 
