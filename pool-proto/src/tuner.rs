@@ -74,13 +74,13 @@ enum Law {
 ///
 /// let ms = Duration::from_millis;
 /// let mut tuner = Tuner::new(Tuning::Demand, 2..=64, ms(100)..=ms(1000));
-/// // Connections take 80 ms. Ten are acquired within that time: the next ten will find eleven.
-/// tuner.established(ms(80));
+/// // Connections take 80 ms. Ten are acquired within that time: a crowd that has come once counts half.
 /// let now = Instant::EPOCH + ms(1000);
+/// tuner.established(now, ms(80));
 /// for _ in 0..10 {
 ///     tuner.acquired(now);
 /// }
-/// assert_eq!(tuner.capacity(), 11);
+/// assert_eq!(tuner.capacity(), 6);
 /// // After a minute without demand that is forgotten.
 /// tuner.advance(now + Duration::from_secs(61));
 /// assert_eq!(tuner.capacity(), 2);
