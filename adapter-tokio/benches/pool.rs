@@ -3,7 +3,8 @@
 //! - *fill*: connections per second while an empty pool is filled, both ends included;
 //! - *take*: acquiring a ready connection, including the check of its socket, and putting it back;
 //! - *wake*: the time from the hand-off of a new connection at the server until the client's acquire by
-//!   its id returns. The id has just been sent, so the client has yet to read it.
+//!   its id returns. The id has just been sent, so the client has yet to read it;
+//! - *tape*: acquiring and putting back at two servers in alternating rounds, of which one is recorded.
 //!
 //! Run `cargo bench -p adapter-tokio --bench pool`; with `-- --quick` it takes less time.
 
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use adapter_tokio::pool_driver::tls::{ClientTls, ServerTls};
 use adapter_tokio::pool_proto::{ClientConfig, ServerConfig};
-use adapter_tokio::{ClientPool, ServerPool};
+use adapter_tokio::{ClientPool, ServerPool, ServerPoolBuilder};
 use hdrhistogram::Histogram;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -45,17 +46,27 @@ async fn main() -> Outcome<()> {
         fill(size, tls).await?;
         take(size, tls).await?;
         wake(size, tls).await?;
+        tape(size, tls).await?;
     }
     Ok(())
 }
 
 async fn pair(low: u32, high: u32, tls: bool) -> Outcome<(ClientPool, ServerPool)> {
+    pair_with(low, high, tls, |server| server).await
+}
+
+async fn pair_with(
+    low: u32,
+    high: u32,
+    tls: bool,
+    more: impl FnOnce(ServerPoolBuilder) -> ServerPoolBuilder,
+) -> Outcome<(ClientPool, ServerPool)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?.to_string();
     // Capacity for connections that are put back after their replacements were dialled.
     let server_config = ServerConfig::builder().capacity(high.saturating_mul(2)).build()?;
     let client_config = ClientConfig::builder().capacity(low..=high).build()?;
-    let mut server = ServerPool::builder().config(server_config);
+    let mut server = more(ServerPool::builder().config(server_config));
     let mut client = ClientPool::builder().config(client_config);
     if tls {
         server = server.tls(ServerTls::self_signed()?);
@@ -117,6 +128,44 @@ async fn wake(size: Size, tls: bool) -> Outcome<()> {
         stats.served_after_waiting,
         stats.served_after_waiting + stats.served_at_once
     );
+    Ok(())
+}
+
+/// The number of rounds in which the two servers alternate.
+const ROUNDS: u32 = 100;
+
+async fn tape(size: Size, tls: bool) -> Outcome<()> {
+    let (client, plain) = pair(16, 64, tls).await?;
+    let (other_client, recorded) =
+        pair_with(16, 64, tls, |server| server.record(|| Ok(std::io::sink()))).await?;
+    for server in [&plain, &recorded] {
+        server.wait_ready(16, SOON).await?;
+    }
+    let mut took = [const { Vec::new() }; 2];
+    for _ in 0..ROUNDS {
+        for (server, took) in [&plain, &recorded].into_iter().zip(&mut took) {
+            let begun = Instant::now();
+            for _ in 0..size.takes.div_ceil(ROUNDS) {
+                let stream = server.acquire(SOON).await?;
+                server.put(stream)?;
+            }
+            took.push(begun.elapsed().as_secs_f64());
+        }
+    }
+    let mut ratios: Vec<f64> =
+        took[0].iter().zip(&took[1]).map(|(plain, recorded)| recorded / plain).collect();
+    let median = |numbers: &mut Vec<f64>| {
+        numbers.sort_unstable_by(f64::total_cmp);
+        numbers.get(numbers.len() / 2).copied().unwrap_or(f64::NAN)
+    };
+    let [plain, with_tape] =
+        took.each_mut().map(|took| median(took) / f64::from(size.takes.div_ceil(ROUNDS)) * 1e6);
+    println!(
+        "  tape   acquire + put  {plain:.2} µs, recorded {with_tape:.2} µs; ratio {:.3}; {:?}",
+        median(&mut ratios),
+        recorded.recording()
+    );
+    drop((client, other_client));
     Ok(())
 }
 

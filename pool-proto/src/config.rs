@@ -330,6 +330,7 @@ macro_rules! common_settings {
 mod acquirer;
 mod bounds;
 mod client;
+mod numbers;
 mod server;
 
 pub use acquirer::Acquirer;
@@ -337,4 +338,5 @@ pub(crate) use acquirer::{assigned, is_servers};
 pub use bounds::Bounds;
 pub(crate) use client::sound_capacity;
 pub use client::{ClientConfig, ClientConfigBuilder};
+pub(crate) use numbers::NotSettings;
 pub use server::{ServerConfig, ServerConfigBuilder};

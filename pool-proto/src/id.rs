@@ -29,6 +29,7 @@ mod writer;
 
 pub use detector::FormatDetector;
 pub use error::IdError;
+pub use hint::Hint;
 pub(crate) use hint::{HintReader, with_hint};
 pub use reader::IdReader;
 pub use value::{ConnId, ParseIdError};

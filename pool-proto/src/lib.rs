@@ -205,6 +205,7 @@
 //! | [`allow`] | the allow list |
 //! | `time.rs`, `token_map.rs` | instants; a table for drivers |
 //! | `state_key.rs` | the state of a machine as a hash, for model checkers |
+//! | [`tape`] | all inputs of a machine, recorded and replayed |
 
 #![no_std]
 
@@ -229,6 +230,7 @@ mod slots;
 mod state;
 mod state_key;
 mod stats;
+pub mod tape;
 mod time;
 mod token_map;
 mod tuner;

@@ -2,6 +2,7 @@
 
 mod give_back;
 mod handle;
+mod names;
 mod retire;
 mod step;
 mod take;

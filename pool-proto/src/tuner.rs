@@ -110,12 +110,13 @@ impl Tuner {
         interval: RangeInclusive<Duration>,
     ) -> Self {
         let (min_capacity, max_capacity) = capacity.into_inner();
+        let max_capacity = max_capacity.max(min_capacity);
         Self {
             min_capacity,
-            max_capacity: max_capacity.max(min_capacity),
+            max_capacity,
             capacity: min_capacity,
             law: match tuning {
-                Tuning::Demand => Law::Demand(Demand::new()),
+                Tuning::Demand => Law::Demand(Demand::new(max_capacity)),
                 Tuning::NodePass => Law::Rounds(Rounds::new(interval)),
             },
         }
@@ -190,6 +191,22 @@ impl Tuner {
         match &self.law {
             Law::Demand(_) => Period::ZERO,
             Law::Rounds(law) => law.interval(),
+        }
+    }
+
+    /// The bounds of the interval, if the law has one.
+    pub(crate) const fn intervals(&self) -> Option<(Period, Period)> {
+        match &self.law {
+            Law::Demand(_) => None,
+            Law::Rounds(law) => Some(law.bounds()),
+        }
+    }
+
+    /// The time for which a peak is remembered, if the law remembers any.
+    pub(crate) const fn keep(&self) -> Option<Period> {
+        match &self.law {
+            Law::Demand(law) => Some(law.keep()),
+            Law::Rounds(_) => None,
         }
     }
 

@@ -157,6 +157,11 @@ impl Waiters {
         self.by_id.get(&id)?.front()
     }
 
+    /// The name of the first waiter for an id.
+    pub(crate) fn named_by(&self, id: ConnId) -> Option<WaiterId> {
+        self.slab.key(self.first_by_id(id)?).map(WaiterId)
+    }
+
     /// The first waiter for any connection or for stock: requests that only new peers can satisfy.
     pub(crate) fn first_for_supply(&self) -> Option<u32> {
         self.any.front().or_else(|| self.stock.front())

@@ -5,9 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use allocation_counter::measure;
+use pool_proto::tape::Recorded;
 use pool_proto::{
     Acquired, Action, CheckResult, Client, ClientConfig, Collected, ConnId, Event, Instant, Lease,
-    Machine, Role, Server, ServerConfig, Stock, Token, WaiterId,
+    Role, Server, ServerConfig, Stock, Token, WaiterId,
 };
 
 /// Long enough for every table and queue to have had its largest size: that growth is rare, and not
@@ -15,13 +16,18 @@ use pool_proto::{
 const WARM_UP: u32 = 300_000;
 const CYCLES: u32 = 100_000;
 
+/// The bytes of the buffer of a tape.
+const TAPE: usize = 4096;
+
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
 /// A driver that answers everything at once, in memory that it has from the start.
 struct Driver<R: Role> {
-    pool: Machine<u32, R>,
+    pool: Recorded<u32, R>,
+    /// The memory of the last block of its tape.
+    spare: Vec<u8>,
     now: Instant,
     random: fastrand::Rng,
     dials: Vec<Token>,
@@ -32,9 +38,10 @@ struct Driver<R: Role> {
 }
 
 impl<R: Role> Driver<R> {
-    fn new(pool: Machine<u32, R>) -> Self {
+    fn new(pool: impl Into<Recorded<u32, R>>) -> Self {
         Self {
-            pool,
+            pool: pool.into(),
+            spare: Vec::with_capacity(TAPE),
             now: Instant::EPOCH,
             random: fastrand::Rng::with_seed(1),
             dials: Vec::with_capacity(64),
@@ -50,6 +57,11 @@ impl<R: Role> Driver<R> {
     }
 
     fn drain(&mut self) {
+        if self.pool.is_tape_due()
+            && let Some(block) = self.pool.take_block(&mut self.spare)
+        {
+            self.spare = block.seal();
+        }
         while let Some(action) = self.pool.poll_action() {
             match action {
                 Action::Dial { token } => self.dials.push(token),
@@ -214,6 +226,18 @@ fn a_client_in_its_steady_state_allocates_nothing() {
     assert!(totals.served_after_waiting > 1000, "{totals:?}");
     assert!(totals.expired > 100 && totals.unclaimed > 10, "{totals:?}");
     assert!(driver.woken > 1000);
+}
+
+#[test]
+fn a_recorded_client_in_its_steady_state_allocates_nothing() {
+    let config = ClientConfig::builder().capacity(4..=8).max_waiters(60).max_connections(8);
+    let config = config.idle_timeout(ms(50)).claim_timeout(ms(20)).seed(1).build().unwrap();
+    let (client, first) = Recorded::client(&config, Instant::EPOCH, TAPE);
+    drop(first.seal());
+    let mut driver = Driver::new(client);
+    assert_eq!(allocations(&mut driver, client_cycle), 0);
+    let inputs = driver.pool.taped();
+    assert!(inputs > Some(u64::from(CYCLES)), "{inputs:?}");
 }
 
 #[test]

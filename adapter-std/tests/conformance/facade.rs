@@ -6,13 +6,15 @@ use std::any::Any;
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use adapter_std::pool_driver::pool_proto::ConfigError;
 use adapter_std::{
-    AcquireError, Balanced, BuildError, ClientPool, ConnId, PooledStream, PutError, ServerPool,
-    Stats, TlsFacts,
+    AcquireError, Balanced, BuildError, ClientPool, ConnId, PooledStream, PutError, Recording,
+    ServerPool, Stats, TlsFacts,
 };
 use pool_conformance::{
     Adapter, Balancer, ClientSetup, Demand, Dial, Halves, Handle, Listen, Pool, ServerSetup, Stream,
@@ -33,6 +35,9 @@ impl Adapter for Std {
         if let Some(keep_alive) = setup.keep_alive {
             builder = builder.keep_alive(keep_alive);
         }
+        if let Some(open) = setup.tape {
+            builder = builder.record(move || open());
+        }
         builder = match setup.demand {
             Demand::Nothing => builder,
             Demand::Tls => builder.require_tls(),
@@ -52,6 +57,9 @@ impl Adapter for Std {
         }
         if let Some(keep_alive) = setup.keep_alive {
             builder = builder.keep_alive(keep_alive);
+        }
+        if let Some(open) = setup.tape {
+            builder = builder.record(move || open());
         }
         builder = match setup.demand {
             Demand::Nothing => builder,
@@ -222,11 +230,27 @@ macro_rules! facade {
                 self.pool.reset_error();
             }
 
+            fn recording(&self) -> Option<Recording> {
+                self.pool.recording()
+            }
+
+            fn end_recording(&self) {
+                self.pool.end_recording();
+            }
+
             fn dial_now(&self) {
                 let pool: &dyn Any = &self.pool;
                 if let Some(client) = pool.downcast_ref::<ClientPool>() {
                     client.dial_now();
                 }
+            }
+
+            fn set_capacity(
+                &self,
+                capacity: RangeInclusive<u32>,
+            ) -> Option<Result<(), ConfigError>> {
+                let pool: &dyn Any = &self.pool;
+                Some(pool.downcast_ref::<ClientPool>()?.set_capacity(capacity))
             }
         }
     };

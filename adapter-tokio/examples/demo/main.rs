@@ -1,6 +1,6 @@
 //! A tunnel on two connection pools, demonstrated and checked: `cargo run --release --example
-//! demo`. It uses loopback only, takes no arguments, and runs for about 15 seconds. If every check
-//! holds, the last line is `demo: ok …` and the exit code is 0.
+//! demo`. It uses loopback only, and runs for about 15 seconds. If every check holds, the last line is
+//! `demo: ok …` and the exit code is 0. `-- --record FOLDER` leaves a tape of each pool there.
 
 mod control;
 mod descriptors;
@@ -17,14 +17,17 @@ mod progress;
 mod proxy;
 mod report;
 mod stages;
+mod tapes;
 mod tasks;
 mod tunnel;
 mod visitors;
 
 use std::error::Error;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::Parser;
 use tokio::time::{Instant, timeout};
 
 use report::{Checks, time};
@@ -35,7 +38,21 @@ type Failure = Box<dyn Error + Send + Sync>;
 /// With start and shutdown, the program takes less than 30 s.
 const DEADLINE: Duration = Duration::from_secs(28);
 
+/// A tunnel on two connection pools, demonstrated and checked
+#[derive(Parser)]
+#[command(name = "demo")]
+struct Arguments {
+    /// Leaves a tape of each pool in this folder, to be replayed by `replay` of the package pool-tape
+    #[arg(long, value_name = "FOLDER")]
+    record: Option<PathBuf>,
+}
+
 fn main() -> ExitCode {
+    let Arguments { record } = Arguments::parse();
+    if let Some(Err(error)) = record.map(tapes::keep_in) {
+        println!("demo: FAILED – no place for tapes: {error}");
+        return ExitCode::FAILURE;
+    }
     descriptors::raise_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let verdict = match runtime {

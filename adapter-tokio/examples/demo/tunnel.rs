@@ -24,6 +24,7 @@ use crate::exit::{Exit, open_service};
 use crate::fresh::Arrivals;
 use crate::ledger::Ledger;
 use crate::proxy::distant;
+use crate::tapes;
 use crate::tasks::{Tasks, lock};
 
 /// The backoff after failed dials: random waits up to the first value, which doubles up to the
@@ -110,7 +111,7 @@ impl Tunnel {
         let (low, high) = plan.stock;
         let server_config = ServerConfig::builder().capacity(2 * high).build()?;
         let (listener, address) = listen()?;
-        let server = ServerPool::builder()
+        let server = tapes::of_server(ServerPool::builder())
             .config(server_config.clone())
             .tls(server_tls.clone())
             .require_authentication()
@@ -121,7 +122,7 @@ impl Tunnel {
             .capacity(low..=high)
             .max_dials(MAX_DIALS)
             .backoff(BACKOFF.0, BACKOFF.1);
-        let client = ClientPool::builder()
+        let client = tapes::of_client(ClientPool::builder())
             .config(config.build()?)
             .tls(client_tls.clone())
             .require_authentication()
@@ -244,7 +245,7 @@ impl Tunnel {
 
     /// Starts a new server pool on the same port.
     pub(crate) fn restart_server(&self, port: TcpSocket) -> Result<(), Failure> {
-        let server = ServerPool::builder()
+        let server = tapes::of_server(ServerPool::builder())
             .config(self.server_config.clone())
             .tls(self.server_tls.clone())
             .require_authentication()

@@ -58,7 +58,8 @@ pub(crate) fn soon<F: Future>(future: F) -> impl Future<Output = F::Output> {
 }
 
 pub(crate) fn client_config() -> ClientConfigBuilder {
-    ClientConfig::builder()
+    // A few more at first than by default, so that most tests need no waits for stock.
+    ClientConfig::builder().capacity(4..=64)
 }
 
 pub(crate) fn server_config() -> ServerConfigBuilder {

@@ -21,7 +21,7 @@ fn dial_with<H: Harness, F: Future<Output = io::Result<Dialled<H>>> + Send + 'st
     config: ClientConfigBuilder,
     dial: impl Fn() -> F + Send + Sync + 'static,
 ) -> PoolOf<H, Dialing> {
-    let builder = set_up::<H, _>(Some(config.build().unwrap()), None, None);
+    let builder = set_up::<H, _>(Some(config.build().unwrap()), None, None, None);
     H::block_on(async { builder.connect_with(dial).unwrap() })
 }
 

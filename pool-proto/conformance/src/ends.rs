@@ -65,7 +65,8 @@ pub(super) fn each<T: std::fmt::Debug>(table: &[T], act: impl Fn(&T)) {
 }
 
 pub(super) fn client_config() -> ClientConfigBuilder {
-    ClientConfig::builder()
+    // A few more at first than by default, so that most tests need no waits for stock.
+    ClientConfig::builder().capacity(4..=64)
 }
 
 pub(super) fn server_config() -> ServerConfigBuilder {
@@ -141,7 +142,14 @@ impl Ends {
     ) -> Arc<dyn Pool> {
         let config = Some(config.build().unwrap());
         self.server
-            .server(ServerSetup { config, tls, keep_alive: None, demand: Demand::Nothing, listen })
+            .server(ServerSetup {
+                config,
+                tls,
+                keep_alive: None,
+                demand: Demand::Nothing,
+                listen,
+                tape: None,
+            })
             .unwrap()
     }
 
@@ -162,7 +170,14 @@ impl Ends {
     ) -> Arc<dyn Pool> {
         let config = Some(config.build().unwrap());
         self.client
-            .client(ClientSetup { config, tls, keep_alive: None, demand: Demand::Nothing, dial })
+            .client(ClientSetup {
+                config,
+                tls,
+                keep_alive: None,
+                demand: Demand::Nothing,
+                dial,
+                tape: None,
+            })
             .unwrap()
     }
 
@@ -175,7 +190,9 @@ impl Ends {
     ) -> Arc<dyn Pool> {
         let (config, keep_alive) = (None, Some(Some(KeepAlive::every(period))));
         let (tls, demand) = (server_tls(mode), Demand::Nothing);
-        self.server.server(ServerSetup { config, tls, keep_alive, demand, listen }).unwrap()
+        self.server
+            .server(ServerSetup { config, tls, keep_alive, demand, listen, tape: None })
+            .unwrap()
     }
 
     /// A client whose connections are never silent for longer than `period`.
@@ -189,7 +206,9 @@ impl Ends {
         let config = Some(config.build().unwrap());
         let (tls, keep_alive) = (client_tls(mode), Some(Some(KeepAlive::every(period))));
         let (demand, dial) = (Demand::Nothing, Dial::Address(address.to_string()));
-        self.client.client(ClientSetup { config, tls, keep_alive, demand, dial }).unwrap()
+        self.client
+            .client(ClientSetup { config, tls, keep_alive, demand, dial, tape: None })
+            .unwrap()
     }
 
     /// A server and its client.

@@ -7,7 +7,7 @@ use std::boxed::Box;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::ops::Deref;
+use std::ops::{Deref, RangeInclusive};
 use std::string::String;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use std::vec::Vec;
 
 use pool_driver::BuildError;
 use pool_driver::KeepAlive;
-use pool_driver::shared::AcquireError;
+use pool_driver::shared::{AcquireError, Recording};
 use pool_driver::tls::{ClientTls, ServerTls, TlsFacts};
 use pool_driver::{Configured, Runtime};
-use pool_proto::{ClientConfig, ConnId, Dialing, PutError, ServerConfig, Stats};
+use pool_proto::{ClientConfig, ConfigError, ConnId, Dialing, PutError, ServerConfig, Stats};
 
 /// An adapter: builds pools and balancers for the scenarios.
 ///
@@ -56,9 +56,14 @@ pub struct ClientSetup {
     pub keep_alive: Option<Option<KeepAlive>>,
     /// For the builder's `require_tls` or `require_authentication`.
     pub demand: Demand,
+    /// For the builder's `record`, which is not called for `None`.
+    pub tape: Option<OpenTape>,
     /// For the builder's `connect` or `connect_with`.
     pub dial: Dial,
 }
+
+/// Opens the writer of a tape.
+pub type OpenTape = Arc<dyn Fn() -> io::Result<Box<dyn Write + Send>> + Send + Sync>;
 
 /// The least protection that is demanded of a builder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,6 +97,8 @@ pub struct ServerSetup {
     pub keep_alive: Option<Option<KeepAlive>>,
     /// For the builder's `require_tls` or `require_authentication`.
     pub demand: Demand,
+    /// For the builder's `record`, which is not called for `None`.
+    pub tape: Option<OpenTape>,
     /// For the builder's `bind`, `bind_addr` or `listen`.
     pub listen: Listen,
 }
@@ -201,8 +208,17 @@ pub trait Handle {
     /// [`pool_driver::Pool::reset_error`].
     fn reset_error(&self);
 
+    /// [`pool_driver::Pool::recording`].
+    fn recording(&self) -> Option<Recording>;
+
+    /// [`pool_driver::Pool::end_recording`].
+    fn end_recording(&self);
+
     /// Calls `dial_now` of a client pool. Does nothing for a server.
     fn dial_now(&self);
+
+    /// Calls `set_capacity` of a client pool; `None` for a server.
+    fn set_capacity(&self, capacity: RangeInclusive<u32>) -> Option<Result<(), ConfigError>>;
 }
 
 impl<N: Runtime, R: Configured> Handle for pool_driver::Pool<N, R> {
@@ -262,11 +278,25 @@ impl<N: Runtime, R: Configured> Handle for pool_driver::Pool<N, R> {
         self.reset_error();
     }
 
+    fn recording(&self) -> Option<Recording> {
+        self.recording()
+    }
+
+    fn end_recording(&self) {
+        self.end_recording();
+    }
+
     fn dial_now(&self) {
         let pool: &dyn Any = self;
         if let Some(client) = pool.downcast_ref::<pool_driver::Pool<N, Dialing>>() {
             client.dial_now();
         }
+    }
+
+    fn set_capacity(&self, capacity: RangeInclusive<u32>) -> Option<Result<(), ConfigError>> {
+        let pool: &dyn Any = self;
+        let client = pool.downcast_ref::<pool_driver::Pool<N, Dialing>>()?;
+        Some(client.set_capacity(capacity.into()))
     }
 }
 

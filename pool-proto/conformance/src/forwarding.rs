@@ -12,7 +12,7 @@ macro_rules! forwarding_test {
 
             use $adapter::{
                 AcquireError, AnyPool as _, Balanced, Balancer, ClientConfig, ClientPool,
-                KeepAlive, Refusal, ServerConfig, ServerPool,
+                KeepAlive, Recording, Refusal, ServerConfig, ServerPool,
             };
 
             const SOON: Duration = Duration::from_secs(5);
@@ -28,6 +28,7 @@ macro_rules! forwarding_test {
                 let client = ClientPool::builder()
                     .config(ClientConfig::builder().capacity(2..=4).build().unwrap())
                     .keep_alive(None)
+                    .record(|| Ok(std::io::sink()))
                     .connect(address.to_string())
                     .unwrap();
                 for pool in [client.clone(), client.clone()] {
@@ -101,9 +102,18 @@ macro_rules! forwarding_test {
                     let refused = AcquireError::Refused(Refusal::PoolClosed);
                     assert_eq!(pool.acquire(SOON).await.unwrap_err(), refused);
                 }
+                assert_eq!(server.recording(), None);
+                let running = matches!(client.recording(), Some(Recording::Running { .. }));
+                assert!(running, "{:?}", client.recording());
+                client.end_recording();
                 client.close();
                 client.closed().await;
                 assert!(client.is_closed());
+                let inputs = match client.recording() {
+                    Some(Recording::Ended { inputs, .. }) => inputs,
+                    other => panic!("{other:?}"),
+                };
+                assert!(inputs > 10, "{inputs}");
             };
             $block_on(test);
         }

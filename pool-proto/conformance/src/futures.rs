@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use futures_lite::FutureExt;
 
-use super::facade::{self, Adapter, ClientSetup, Demand, Dial, Halves, Listen, ServerSetup};
+use super::facade::{
+    self, Adapter, ClientSetup, Demand, Dial, Halves, Listen, OpenTape, ServerSetup,
+};
 use super::prelude::*;
 use pool_driver::BuildError;
 use pool_driver::KeepAlive;
@@ -155,6 +157,7 @@ pub(super) fn set_up<H: Harness, R: Configured>(
     config: Option<R::Config>,
     tls: Option<R::Tls>,
     keep_alive: Option<Option<KeepAlive>>,
+    tape: Option<OpenTape>,
 ) -> PoolBuilder<H::Runtime, R> {
     let mut builder = pool_driver::Pool::builder().tls(tls);
     if let Some(handle) = H::handle() {
@@ -165,6 +168,9 @@ pub(super) fn set_up<H: Harness, R: Configured>(
     }
     if let Some(keep_alive) = keep_alive {
         builder = builder.keep_alive(keep_alive);
+    }
+    if let Some(open) = tape {
+        builder = builder.record(move || open());
     }
     builder
 }
@@ -186,7 +192,7 @@ impl<H: Harness> Adapter for OnFutures<H> {
     }
 
     fn client(&self, setup: ClientSetup) -> Result<Arc<dyn Pool>, BuildError> {
-        let builder = set_up::<H, Dialing>(setup.config, setup.tls, setup.keep_alive);
+        let builder = set_up::<H, Dialing>(setup.config, setup.tls, setup.keep_alive, setup.tape);
         let builder = demanding(builder, setup.demand);
         let pool = H::block_on(async {
             match setup.dial {
@@ -198,7 +204,7 @@ impl<H: Harness> Adapter for OnFutures<H> {
     }
 
     fn server(&self, setup: ServerSetup) -> Result<Arc<dyn Pool>, BuildError> {
-        let builder = set_up::<H, Accepting>(setup.config, setup.tls, setup.keep_alive);
+        let builder = set_up::<H, Accepting>(setup.config, setup.tls, setup.keep_alive, setup.tape);
         let builder = demanding(builder, setup.demand);
         let pool = H::block_on(async {
             match setup.listen {

@@ -76,7 +76,8 @@ mod wait;
 
 pub use ends::Ends;
 pub use facade::{
-    Adapter, Balancer, ClientSetup, Demand, Dial, Halves, Handle, Listen, Pool, ServerSetup, Stream,
+    Adapter, Balancer, ClientSetup, Demand, Dial, Halves, Handle, Listen, OpenTape, Pool,
+    ServerSetup, Stream,
 };
 pub use futures::{Harness, OnFutures, StreamOf};
 pub use scenarios::scenarios;

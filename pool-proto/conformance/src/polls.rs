@@ -34,7 +34,7 @@ pub(super) fn serve<H: Harness>(
 ) -> (PoolOf<H, Accepting>, SocketAddr) {
     let (listener, address) = listener();
     listener.set_nonblocking(true).unwrap();
-    let builder = set_up::<H, _>(Some(config.build().unwrap()), server_tls(mode), None);
+    let builder = set_up::<H, _>(Some(config.build().unwrap()), server_tls(mode), None, None);
     let pool = H::block_on(async { builder.listen(H::listener(listener).unwrap()).unwrap() });
     (pool, address)
 }
@@ -44,7 +44,7 @@ fn dial<H: Harness>(
     config: ClientConfigBuilder,
     address: SocketAddr,
 ) -> PoolOf<H, Dialing> {
-    let builder = set_up::<H, _>(Some(config.build().unwrap()), client_tls(mode), None);
+    let builder = set_up::<H, _>(Some(config.build().unwrap()), client_tls(mode), None, None);
     H::block_on(async { builder.connect(address.to_string()).unwrap() })
 }
 

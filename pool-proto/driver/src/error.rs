@@ -53,6 +53,12 @@ pub enum BuildError {
         /// The operating system's error.
         source: io::Error,
     },
+    /// The writer of the tape could not be opened.
+    #[error("the tape of the pool cannot be opened ({source}); give a place that can be written")]
+    Tape {
+        /// The error of the function that opens it.
+        source: io::Error,
+    },
     /// The operating system gives no random bytes, from which ids and hash keys are derived.
     #[error(
         "the operating system gives no random bytes, so ids could be guessed; let the process call \

@@ -235,6 +235,27 @@ macro_rules! __client_types {
             pub fn dial_now(&self) {
                 self.0.dial_now();
             }
+
+            /// Sets the capacity anew: a range within which the tuning law moves it, such as `8..=64`, or
+            /// one number. For callers that know more of their demand than the law can see, or have a law
+            /// of their own: they read [`stats`](Self::stats), and set one number from time to time.
+            ///
+            /// Missing connections are dialled at once. Ready ones beyond the capacity are closed after a
+            /// sixteenth of [`keep`]. Callers that wait for a larger stock than the new maximum are
+            /// refused.
+            ///
+            /// # Errors
+            ///
+            /// [`ConfigError`] as at the build of the configuration; the capacity stays as it was.
+            ///
+            /// [`keep`]: $crate::pool_proto::ClientConfigBuilder::keep
+            /// [`ConfigError`]: $crate::pool_proto::ConfigError
+            pub fn set_capacity(
+                &self,
+                capacity: impl Into<$crate::pool_proto::Bounds<u32>>,
+            ) -> Result<(), $crate::pool_proto::ConfigError> {
+                self.0.set_capacity(capacity.into())
+            }
         }
 
         impl ClientPoolBuilder {

@@ -78,10 +78,11 @@ pub mod exports {
         Accepting, Acquirer, AllowList, AllowListError, Bounds, ClientConfig, ClientConfigBuilder,
         CloseReason, ConfigError, ConnId, Dialing, IdExchange, IdFormat, ParseIdError, PutError,
         Refusal, ServerConfig, ServerConfigBuilder, Stats, TakeOrder, Totals, Tuning, WaitReason,
+        tape,
     };
 
     pub use crate::connection::Revoked;
-    pub use crate::shared::AcquireError;
+    pub use crate::shared::{AcquireError, Recording};
     #[cfg(all(feature = "self-signed", any(feature = "ring", feature = "aws-lc-rs")))]
     pub use crate::tls::IdentityPem;
     #[cfg(feature = "tls")]

@@ -24,6 +24,7 @@ use core::future::Future;
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::sync::{Arc, Weak};
+use std::thread;
 
 use accept::ListeningSocket;
 pub use accept::{AcceptFailure, AcceptPacer};
@@ -35,12 +36,12 @@ pub(crate) use driver::PoolAttempt;
 pub use driver::ShutdownGuard;
 use driver::{Driver, PoolConnectionOf, PoolMachine, Supply};
 use futures_lite::FutureExt;
-use pool_proto::{Accepting, ConnId, Dialing, Instant, Machine, PutError, Stats};
+use pool_proto::{Accepting, Bounds, ConfigError, ConnId, Dialing, PutError, Stats};
 
 use crate::clock::{Clock as _, MonotonicClock};
 use crate::error::BuildError;
 use crate::runtime::Runtime;
-use crate::shared::{AcquireError, Deadline, SharedMachine};
+use crate::shared::{AcquireError, Deadline, OpenTape, Recording, SharedMachine, TAPE_BUFFER};
 
 /// A pool of idle connections on runtime `N`, in role `R`. Adapters give it concrete names with
 /// [`pool_types!`](crate::pool_types).
@@ -83,16 +84,37 @@ impl<N: Runtime, R: Configured> Pool<N, R> {
     fn start(
         handle: &N::Handle,
         max_dials: u32,
-        machine: impl FnOnce(Instant) -> Machine<PoolConnectionOf<N>, R>,
+        config: &R::Config,
+        tape: Option<OpenTape>,
         supply: impl Supply<N, R>,
         listener: Weak<ListeningSocket<N>>,
     ) -> Result<Self, BuildError> {
+        let tape = tape.map(|open| open()).transpose();
+        let tape = tape.map_err(|source| BuildError::Tape { source })?;
         let local_addr = listener
             .upgrade()
             .and_then(|socket| N::kernel_listener(&socket.listener).local_addr().ok());
-        let shared = SharedMachine::new(machine(MonotonicClock.now()), MonotonicClock);
+        let now = MonotonicClock.now();
+        let (machine, tape) = match tape {
+            Some(writer) => {
+                let (machine, first) = R::recorded(config, now, TAPE_BUFFER);
+                (machine, Some((first, writer)))
+            }
+            None => (R::machine(config, now).into(), None),
+        };
+        let shared = SharedMachine::new(machine, MonotonicClock);
         let (guard, ended) = ShutdownGuard::new();
         let driver = Driver::new(Arc::clone(&shared), supply, guard.clone());
+        if let Some((first, writer)) = tape {
+            // Ends after the driver, which is dropped if it cannot be started.
+            let (shared, guard) = (Arc::clone(&shared), guard.clone());
+            let write = move || {
+                shared.write_tape(first, writer);
+                drop(guard);
+            };
+            let thread = thread::Builder::new().name("pool-tape".to_owned());
+            thread.spawn(write).map_err(|source| BuildError::Start { source })?;
+        }
         let runtime =
             N::start(handle, max_dials, guard, |runtime, executor| driver.run(runtime, executor))?;
         Ok(Self { inner: Arc::new(Inner { shared, ended, runtime, local_addr, listener }) })
@@ -213,6 +235,17 @@ impl<N: Runtime, R: Configured> Pool<N, R> {
         self.shared().run(|machine, _| machine.reset_error());
     }
 
+    /// Returns the state of the recording; `None` if the pool is not recorded.
+    #[must_use]
+    pub fn recording(&self) -> Option<Recording> {
+        self.shared().recording()
+    }
+
+    /// Ends the recording, if there is one.
+    pub fn end_recording(&self) {
+        self.shared().end_recording();
+    }
+
     /// Closes all idle connections and returns their number.
     pub fn clean(&self) -> u32 {
         self.shared().run(|machine, now| machine.clean(now))
@@ -258,6 +291,15 @@ impl<N: Runtime> Pool<N, Dialing> {
     /// Ends the wait for the next dial.
     pub fn dial_now(&self) {
         self.shared().run(|machine, now| machine.dial_now(now));
+    }
+
+    /// Sets the bounds of the capacity.
+    ///
+    /// # Errors
+    ///
+    /// Those of the machine.
+    pub fn set_capacity(&self, capacity: Bounds<u32>) -> Result<(), ConfigError> {
+        self.shared().run(|machine, now| machine.set_capacity(now, capacity))
     }
 }
 

@@ -22,6 +22,7 @@
 //! | `acquire_any.rs` | the same at several pools |
 //! | `attempt.rs` | the duty to report a dial or a handshake |
 //! | `leased.rs` | a connection in a caller's hands |
+//! | `recording.rs` | the tape of the machine, and the thread that writes it |
 //! | `readiness.rs` | the waker that an idle connection leaves with its reactor |
 //! | `revoker.rs` | the handle by which the pool ends a connection that a caller holds |
 //! | `block_on.rs` | waiting on a thread |
@@ -32,6 +33,7 @@ mod attempt;
 mod block_on;
 mod leased;
 mod readiness;
+mod recording;
 mod revoker;
 mod state;
 
@@ -50,11 +52,13 @@ pub(crate) use attempt::SILENCE;
 use attempt::{Peer, given_up};
 pub use block_on::block_on;
 pub use leased::Leased;
+use pool_proto::tape::Recorded;
 use pool_proto::{
-    CheckKind, CheckResult, CloseReason, ConnId, Event, Instant, Machine, PutError, Role, Stats,
-    Token,
+    CheckKind, CheckResult, CloseReason, ConnId, Event, Instant, PutError, Role, Stats, Token,
 };
 pub use readiness::ReadinessWaker;
+pub use recording::Recording;
+pub(crate) use recording::{OpenTape, TAPE_BUFFER};
 pub use revoker::{Interrupt, Revocation, Revoker};
 use state::{Deferred, State};
 
@@ -178,7 +182,8 @@ impl<C: PoolConnection, R: Role> AnyRole for SharedMachine<C, R> {
 
 impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
     /// Shares `machine`, which gets its time from `clock`.
-    pub fn new(machine: Machine<C, R>, clock: impl Clock) -> Arc<Self> {
+    pub fn new(machine: impl Into<Recorded<C, R>>, clock: impl Clock) -> Arc<Self> {
+        let machine = machine.into();
         let drains_at_put = machine.reuse_delay().is_zero();
         let state = Mutex::new(State::new(machine));
         let shared = Self { state, clock: Box::new(clock), drains_at_put };
@@ -215,6 +220,9 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
     fn run_deferred(&self, deferred: Deferred<C>, now: Instant) {
         deferred.wakers.each(Waker::wake);
         deferred.orphans.each(drop);
+        if let Some(writer) = deferred.writer {
+            writer.unpark();
+        }
         deferred.interrupts.each(|(token, revoker)| revoker.interrupt(token));
         deferred.checks.each(|(token, mut connection, kind)| {
             let result = match kind {
@@ -293,10 +301,10 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
         self.lock().last_failure(now)
     }
 
-    /// Runs `act` on the machine, for calls that need no waker: [`flush`](Machine::flush),
-    /// [`clean`](Machine::clean), [`close`](Machine::close),
-    /// [`graceful_shutdown`](Machine::graceful_shutdown), the error counter.
-    pub fn run<T>(&self, act: impl FnOnce(&mut Machine<C, R>, Instant) -> T) -> T {
+    /// Runs `act` on the machine, for calls that need no waker: [`flush`](Recorded::flush),
+    /// [`clean`](Recorded::clean), [`close`](Recorded::close),
+    /// [`graceful_shutdown`](Recorded::graceful_shutdown), the error counter.
+    pub fn run<T>(&self, act: impl FnOnce(&mut Recorded<C, R>, Instant) -> T) -> T {
         self.with(self.clock.coarse(), |state, now| act(&mut state.machine, now))
     }
 
@@ -328,7 +336,7 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
         token: Token,
         connection: C,
         result: CheckResult,
-        tell: impl FnOnce(&mut Machine<C, R>, Instant, C),
+        tell: impl FnOnce(&mut Recorded<C, R>, Instant, C),
     ) {
         let peer = connection.peer_addr().filter(|_| result == CheckResult::Closed);
         self.with(now, |state, now| {
@@ -380,13 +388,28 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
         state.take_commands(commands);
         state.shutdown_seen = state.machine.is_shutting_down();
         state.arm(now);
-        Turn { due: state.armed, is_full: state.has_more() }
+        let turn = Turn { due: state.armed, is_full: state.has_more() };
+        let limited = state.news_of_limits();
+        drop(state);
+        if let Some(setting) = limited {
+            tracing::warn!(
+                "callers have waited for a second because {setting} is reached: raise it"
+            );
+        }
+        turn
     }
 
     /// Marks the driver as ended. After the last [`turn`](Self::turn), connections to close are
     /// dropped by the caller whose call ended them.
     pub fn end(&self) {
-        self.lock().ended = true;
+        let writer = {
+            let mut state = self.lock();
+            state.ended = true;
+            state.writer.take()
+        };
+        if let Some(writer) = writer {
+            writer.unpark();
+        }
     }
 
     /// Ready when the next [`turn`](Self::turn) is due earlier than the last turn returned, and at

@@ -85,7 +85,7 @@ impl ClientConfig {
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ClientConfigBuilder {
-    common: Draft,
+    pub(super) common: Draft,
     ids: IdExchange,
     tuning: Tuning,
     capacity: Bounds<u32>,

@@ -62,7 +62,7 @@ impl ServerConfig {
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ServerConfigBuilder {
-    common: Draft,
+    pub(super) common: Draft,
     format: IdFormat,
     capacity: u32,
     max_handshakes: u32,

@@ -9,6 +9,7 @@
 //! masked by a mix of the other 25 bits, so that ids look as random as before, and have 25 random bits.
 //! The three zeros tell a server of this crate from one that makes other ids.
 
+use core::fmt;
 use core::ops::RangeInclusive;
 
 use super::ConnId;
@@ -30,17 +31,59 @@ const AGAIN: u8 = 16;
 /// Returns `id` with the hint that `waiters` callers wait.
 pub(crate) fn with_hint(id: ConnId, waiters: u32) -> ConnId {
     let higher = LEVELS.iter().skip(1).take_while(|least| **least <= waiters);
-    let level = u32::try_from(higher.count()).unwrap_or(0);
+    marked(id, u32::try_from(higher.count()).unwrap_or(0))
+}
+
+fn marked(id: ConnId, level: u32) -> ConnId {
     let rest = value(id) & !BITS;
     ConnId::from_bytes((rest | ((level << SHIFT) ^ mask(rest))).to_be_bytes())
 }
 
+/// Returns the level of the number of waiters; `None` if the id has no hint.
+fn level(id: ConnId) -> Option<u32> {
+    let level = ((value(id) ^ mask(value(id) & !BITS)) & BITS) >> SHIFT;
+    (level as usize).lt(&LEVELS.len()).then_some(level)
+}
+
 /// Returns the bounds of the number of waiters; `None` if the id has no hint.
 fn hint(id: ConnId) -> Option<RangeInclusive<u32>> {
-    let level = ((value(id) ^ mask(value(id) & !BITS)) & BITS) >> SHIFT;
-    let least = LEVELS.get(level as usize)?;
-    let most = LEVELS.get(level as usize + 1).map_or(u32::MAX, |next| next - 1);
-    Some(*least..=most)
+    let level = level(id)? as usize;
+    let most = LEVELS.get(level + 1).map_or(u32::MAX, |next| next - 1);
+    Some(*LEVELS.get(level)?..=most)
+}
+
+/// The hint of an id on a tape: its level, if it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hint(Option<u8>);
+
+impl Hint {
+    pub(crate) fn of(id: ConnId) -> Self {
+        Self(level(id).and_then(|level| u8::try_from(level).ok()))
+    }
+
+    /// Gives an id this hint. An id that is to have none is returned as it is.
+    pub(crate) fn mark(self, id: ConnId) -> ConnId {
+        self.0.map_or(id, |level| marked(id, level.into()))
+    }
+
+    pub(crate) const fn to_byte(self) -> u8 {
+        match self.0 {
+            Some(level) => level + 1,
+            None => 0,
+        }
+    }
+
+    pub(crate) fn from_byte(byte: u8) -> Option<Self> {
+        let level = byte.checked_sub(1);
+        level.is_none_or(|level| usize::from(level) < LEVELS.len()).then_some(Self(level))
+    }
+}
+
+impl fmt::Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let least = self.0.and_then(|level| LEVELS.get(usize::from(level)));
+        least.map_or(Ok(()), |least| write!(f, ", with the hint of {least} waiters or more"))
+    }
 }
 
 const fn value(id: ConnId) -> u32 {

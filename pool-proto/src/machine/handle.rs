@@ -13,33 +13,35 @@ impl<C, R: Role> Machine<C, R> {
     pub fn handle_event(&mut self, now: Instant, event: Event<C>) {
         let now = self.advance(now);
         match event {
-            Event::Dialed { token } => match self.resolve(token, &[State::Dialing]) {
-                Some(index) => self.enter(index, State::Handshaking, now),
-                None => return,
-            },
-            Event::DialFailed { token } => match self.resolve(token, &[State::Dialing]) {
-                Some(index) => drop(self.end(index, CloseReason::DialFailed)),
-                None => return,
-            },
-            Event::FirstByte { token } => match self.resolve(token, &[State::Accepted]) {
-                Some(index) => self.enter(index, State::Handshaking, now),
-                None => return,
-            },
+            Event::Dialed { token } => {
+                if let Some(index) = self.resolve(token, &[State::Dialing]) {
+                    self.enter(index, State::Handshaking, now);
+                }
+            }
+            Event::DialFailed { token } => {
+                if let Some(index) = self.resolve(token, &[State::Dialing]) {
+                    self.end(index, CloseReason::DialFailed);
+                }
+            }
+            Event::FirstByte { token } => {
+                if let Some(index) = self.resolve(token, &[State::Accepted]) {
+                    self.enter(index, State::Handshaking, now);
+                }
+            }
             Event::Established { token, connection, id } => {
                 self.establish(token, connection, id, now);
             }
             Event::HandshakeFailed { token, failure } => {
                 let handshake = [State::Accepted, State::Handshaking, State::Admitted];
-                let Some(index) = self.resolve(token, &handshake) else {
-                    return;
-                };
-                match failure {
-                    HandshakeFailure::Tls => self.totals.tls_failures += 1,
-                    HandshakeFailure::Id => self.totals.id_failures += 1,
-                    HandshakeFailure::Transport => self.totals.transport_failures += 1,
+                if let Some(index) = self.resolve(token, &handshake) {
+                    match failure {
+                        HandshakeFailure::Tls => self.totals.tls_failures += 1,
+                        HandshakeFailure::Id => self.totals.id_failures += 1,
+                        HandshakeFailure::Transport => self.totals.transport_failures += 1,
+                    }
+                    R::handshake_failed(self, index, failure);
+                    self.end(index, CloseReason::HandshakeFailed);
                 }
-                R::handshake_failed(self, index, failure);
-                self.end(index, CloseReason::HandshakeFailed);
             }
             Event::Readable { token } => self.readable(token, now),
             Event::Checked { token, connection, result } => {

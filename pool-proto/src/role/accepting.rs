@@ -113,7 +113,7 @@ impl<C> Server<C> {
         if self.shutdown.is_some() {
             return Err(Rejected::ShuttingDown);
         }
-        if !self.role.allow.permits(address) {
+        if !self.role.permits(address) {
             return Err(Rejected::NotAllowed { address: address.to_canonical() });
         }
         let peer = Peer::at(address);
@@ -295,6 +295,13 @@ impl<C> Server<C> {
         if let Some((_, victim)) = heaviest {
             self.close_one(victim, CloseReason::HandshakeEvicted);
         }
+    }
+}
+
+impl Accepting {
+    /// Whether a peer with this address may connect.
+    pub(crate) fn permits(&self, address: IpAddr) -> bool {
+        self.allow.permits(address)
     }
 }
 

@@ -18,11 +18,14 @@
 mod law;
 mod outcomes;
 mod sharing;
+mod urgency;
 
+use core::ops::RangeInclusive;
 use core::time::Duration;
 
 use law::Limit;
 pub(crate) use sharing::YIELDING;
+use urgency::Urgency;
 
 use super::hooks::Hooks;
 use super::max_claimed;
@@ -77,6 +80,7 @@ pub struct Dialing {
     pub(crate) window: u32,
     /// Since when callers wait and a limit holds, if no limit did less than a second ago.
     limited: Option<(Limit, Instant)>,
+    pub(crate) urgency: Urgency,
     /// The end of the wait. Before it nothing is dialled after failures, and nothing beyond the
     /// ceiling otherwise.
     pub(crate) retry_at: Option<Instant>,
@@ -133,6 +137,7 @@ impl<C> Client<C> {
             max_dials: config.max_dials,
             window: u32::MAX,
             limited: None,
+            urgency: Urgency::default(),
             retry_at: None,
             ceiling: None,
             allowance: 1,
@@ -191,7 +196,20 @@ impl<C> Client<C> {
         now: Instant,
         capacity: impl Into<Bounds<u32>>,
     ) -> Result<(), ConfigError> {
-        let capacity = sound_capacity(capacity.into(), self.max_connections, self.acquirer)?;
+        let capacity = self.sound_capacity(capacity.into())?;
+        self.bound_capacity(now, capacity);
+        Ok(())
+    }
+
+    /// The bounds, if they make sense for this client.
+    pub(crate) fn sound_capacity(
+        &self,
+        capacity: Bounds<u32>,
+    ) -> Result<RangeInclusive<u32>, ConfigError> {
+        sound_capacity(capacity, self.max_connections, self.acquirer)
+    }
+
+    pub(crate) fn bound_capacity(&mut self, now: Instant, capacity: RangeInclusive<u32>) {
         let now = self.advance(now);
         self.role.tuner.set_bounds(capacity);
         let capacity = self.role.tuner.max_capacity();
@@ -199,7 +217,6 @@ impl<C> Client<C> {
             self.refuse(waiter, Refusal::StockBeyondCapacity { wanted, capacity });
         }
         self.dispatch(now);
-        Ok(())
     }
 
     /// Whether one more connection is allowed.
@@ -254,6 +271,7 @@ impl<C> Client<C> {
             && self.in_flight() < max_dials
             && self.has_room()
             && (!paced || self.role.quota > 0)
+            && !self.is_ahead(now)
             && self.dial(now)
         {}
         let beyond = self.role.ceiling.is_some_and(|ceiling| self.supply() > ceiling);
@@ -328,8 +346,14 @@ impl Hooks for Dialing {
 
     fn next_deadline<C>(client: &Client<C>) -> Instant {
         let role = &client.role;
-        let own = [role.retry_at, role.next_round, role.surplus_at, role.tuner.next_advance()];
-        own.into_iter().flatten().chain([client.yields_at()]).min().unwrap_or(Instant::NEVER)
+        let law = [role.next_round, role.surplus_at, role.tuner.next_advance()];
+        let dials = [role.retry_at, client.dial_at()];
+        law.into_iter()
+            .chain(dials)
+            .flatten()
+            .chain([client.yields_at()])
+            .min()
+            .unwrap_or(Instant::NEVER)
     }
 
     #[inline]
@@ -491,12 +515,14 @@ impl Hooks for Dialing {
     fn demanded(&mut self, now: Instant) {
         // During failures the peer is the bottleneck, not the stock: a higher capacity would only mean
         // more dials at its return.
+        self.urgency.acquired(now);
         if !self.is_down() {
             self.tuner.acquired(now);
         }
     }
 
     fn demanded_by_peer<C>(client: &mut Client<C>, index: u32, now: Instant) {
+        client.role.urgency.acquired(now);
         let Some(slot) = client.slots.get(index).filter(|_| !client.role.is_down()) else { return };
         let (age, recent) = (now.since(slot.established), slot.origin == client.role.epoch);
         if client.role.tuner.acquired_by_peer(now, age) {

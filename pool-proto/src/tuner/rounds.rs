@@ -26,6 +26,10 @@ impl Rounds {
         }
     }
 
+    pub(super) const fn bounds(&self) -> (Period, Period) {
+        (self.min_interval, self.max_interval)
+    }
+
     pub(super) const fn interval(&self) -> Period {
         self.interval
     }

@@ -3,13 +3,15 @@
 
 use std::net::IpAddr;
 
+use pool_proto::tape::{Block, Recorded};
 use pool_proto::{
     Accepting, Acquired, Action, CheckResult, Client, Collected, ConfigError, ConnId, Dialing,
-    Event, Instant, Machine, PutError, Rejected, Role, Server, State, Stats, Stock, Token,
-    WaitOutcome, WaitReason, WaiterId,
+    Event, Instant, PutError, Rejected, Role, Server, State, Stats, Stock, Token, WaitOutcome,
+    WaitReason, WaiterId,
 };
 
 use crate::setup::{Setup, Side};
+use crate::tape::BUFFER;
 
 /// An action of a machine whose connections are numbers.
 pub type Did = Action<u32>;
@@ -73,6 +75,12 @@ pub trait Pool {
     fn answer(&mut self, call: &Call, now: Instant) -> Answer;
     /// The next action, if there is one.
     fn poll(&mut self) -> Option<Did>;
+    /// Whether a block of the tape should be taken.
+    fn is_tape_due(&self) -> bool;
+    /// The next block of the tape, if there is one.
+    fn take_block(&mut self) -> Option<Block>;
+    /// Ends the tape, if there is one, and returns the number of its inputs.
+    fn end_tape(&mut self) -> Option<u64>;
 }
 
 /// A role of the core, as harnesses build its machines.
@@ -84,39 +92,51 @@ pub trait TestRole: Role + 'static {
     /// # Errors
     ///
     /// The setup makes no sense.
-    fn machine(setup: &Setup, now: Instant) -> Result<Machine<u32, Self>, ConfigError>;
+    fn machine(setup: &Setup, now: Instant) -> Result<Recorded<u32, Self>, ConfigError>;
+
+    /// A machine of this role with a tape, and the first block of the tape.
+    ///
+    /// # Errors
+    ///
+    /// The setup makes no sense.
+    fn taped(setup: &Setup, now: Instant) -> Result<(Recorded<u32, Self>, Block), ConfigError>;
 
     /// Accepts a peer, on the side that does.
-    fn accept(machine: &mut Machine<u32, Self>, now: Instant, address: IpAddr) -> Answer;
+    fn accept(machine: &mut Recorded<u32, Self>, now: Instant, address: IpAddr) -> Answer;
 
     /// Admits a peer, on the side that does.
     fn admit(
-        machine: &mut Machine<u32, Self>,
+        machine: &mut Recorded<u32, Self>,
         now: Instant,
         token: Token,
         certificate: Option<[u8; 32]>,
     ) -> Answer;
 
     /// Ends the wait for the next dial, on the side that dials.
-    fn dial_now(machine: &mut Machine<u32, Self>, now: Instant);
+    fn dial_now(machine: &mut Recorded<u32, Self>, now: Instant);
 
     /// Sets the bounds of the capacity, on the side that has them.
-    fn set_capacity(machine: &mut Machine<u32, Self>, now: Instant, low: u32, high: u32) -> Answer;
+    fn set_capacity(machine: &mut Recorded<u32, Self>, now: Instant, low: u32, high: u32)
+    -> Answer;
 }
 
 impl TestRole for Dialing {
     const SIDE: Side = Side::Client;
 
-    fn machine(setup: &Setup, now: Instant) -> Result<Machine<u32, Self>, ConfigError> {
-        Ok(Client::new(&setup.client()?, now))
+    fn machine(setup: &Setup, now: Instant) -> Result<Recorded<u32, Self>, ConfigError> {
+        Ok(Client::new(&setup.client()?, now).into())
     }
 
-    fn accept(_machine: &mut Machine<u32, Self>, _now: Instant, _address: IpAddr) -> Answer {
+    fn taped(setup: &Setup, now: Instant) -> Result<(Recorded<u32, Self>, Block), ConfigError> {
+        Ok(Recorded::client(&setup.client()?, now, BUFFER))
+    }
+
+    fn accept(_machine: &mut Recorded<u32, Self>, _now: Instant, _address: IpAddr) -> Answer {
         Answer::Nothing
     }
 
     fn admit(
-        _machine: &mut Machine<u32, Self>,
+        _machine: &mut Recorded<u32, Self>,
         _now: Instant,
         _token: Token,
         _certificate: Option<[u8; 32]>,
@@ -124,11 +144,16 @@ impl TestRole for Dialing {
         Answer::Nothing
     }
 
-    fn dial_now(machine: &mut Machine<u32, Self>, now: Instant) {
+    fn dial_now(machine: &mut Recorded<u32, Self>, now: Instant) {
         machine.dial_now(now);
     }
 
-    fn set_capacity(machine: &mut Machine<u32, Self>, now: Instant, low: u32, high: u32) -> Answer {
+    fn set_capacity(
+        machine: &mut Recorded<u32, Self>,
+        now: Instant,
+        low: u32,
+        high: u32,
+    ) -> Answer {
         Answer::Configured(machine.set_capacity(now, low..=high))
     }
 }
@@ -136,16 +161,20 @@ impl TestRole for Dialing {
 impl TestRole for Accepting {
     const SIDE: Side = Side::Server;
 
-    fn machine(setup: &Setup, now: Instant) -> Result<Machine<u32, Self>, ConfigError> {
-        Ok(Server::new(&setup.server()?, now))
+    fn machine(setup: &Setup, now: Instant) -> Result<Recorded<u32, Self>, ConfigError> {
+        Ok(Server::new(&setup.server()?, now).into())
     }
 
-    fn accept(machine: &mut Machine<u32, Self>, now: Instant, address: IpAddr) -> Answer {
+    fn taped(setup: &Setup, now: Instant) -> Result<(Recorded<u32, Self>, Block), ConfigError> {
+        Ok(Recorded::server(&setup.server()?, now, BUFFER))
+    }
+
+    fn accept(machine: &mut Recorded<u32, Self>, now: Instant, address: IpAddr) -> Answer {
         Answer::Accepted(machine.accept(now, address))
     }
 
     fn admit(
-        machine: &mut Machine<u32, Self>,
+        machine: &mut Recorded<u32, Self>,
         now: Instant,
         token: Token,
         certificate: Option<[u8; 32]>,
@@ -153,48 +182,48 @@ impl TestRole for Accepting {
         Answer::Admitted(machine.admit(now, token, certificate))
     }
 
-    fn dial_now(_machine: &mut Machine<u32, Self>, _now: Instant) {}
+    fn dial_now(_machine: &mut Recorded<u32, Self>, _now: Instant) {}
 
-    fn set_capacity(_: &mut Machine<u32, Self>, _now: Instant, _low: u32, _high: u32) -> Answer {
+    fn set_capacity(_: &mut Recorded<u32, Self>, _now: Instant, _low: u32, _high: u32) -> Answer {
         Answer::Nothing
     }
 }
 
-impl<R: TestRole> Pool for Machine<u32, R> {
+impl<R: TestRole> Pool for Recorded<u32, R> {
     fn stats(&self) -> Stats {
-        self.stats()
+        (**self).stats()
     }
 
     fn state_of(&self, token: Token) -> Option<State> {
-        self.state_of(token)
+        (**self).state_of(token)
     }
 
     fn why(&self, waiter: WaiterId) -> Option<WaitReason> {
-        self.why(waiter)
+        (**self).why(waiter)
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        self.poll_timeout()
+        (**self).poll_timeout()
     }
 
     fn idle(&self) -> u32 {
-        self.idle()
+        (**self).idle()
     }
 
     fn is_closed(&self) -> bool {
-        self.is_closed()
+        (**self).is_closed()
     }
 
     fn is_shutting_down(&self) -> bool {
-        self.is_shutting_down()
+        (**self).is_shutting_down()
     }
 
     fn peer_claims(&self) -> bool {
-        self.peer_claims()
+        (**self).peer_claims()
     }
 
     fn error_count(&self) -> u64 {
-        self.error_count()
+        (**self).error_count()
     }
 
     fn answer(&mut self, call: &Call, now: Instant) -> Answer {
@@ -237,6 +266,19 @@ impl<R: TestRole> Pool for Machine<u32, R> {
         assert_eq!(announced, action.is_some(), "has_actions says otherwise: {action:?}");
         action
     }
+
+    fn is_tape_due(&self) -> bool {
+        self.is_tape_due()
+    }
+
+    fn take_block(&mut self) -> Option<Block> {
+        self.take_block(&mut Vec::new())
+    }
+
+    fn end_tape(&mut self) -> Option<u64> {
+        self.end_tape();
+        self.taped()
+    }
 }
 
 impl Call {
@@ -271,23 +313,29 @@ pub fn drain(machine: &mut impl Pool) -> Vec<Did> {
     std::iter::from_fn(|| machine.poll()).collect()
 }
 
-/// A machine of either role.
+/// A machine of either role, with a tape.
 #[derive(Clone)]
 pub enum AnyMachine {
-    Client(Client<u32>),
-    Server(Server<u32>),
+    Client(Recorded<u32, Dialing>),
+    Server(Recorded<u32, Accepting>),
 }
 
 impl AnyMachine {
-    /// A machine of one side.
+    /// A machine of one side, and the first block of its tape.
     ///
     /// # Errors
     ///
     /// The setup makes no sense.
-    pub fn new(side: Side, setup: &Setup, now: Instant) -> Result<Self, ConfigError> {
+    pub fn new(side: Side, setup: &Setup, now: Instant) -> Result<(Self, Block), ConfigError> {
         Ok(match side {
-            Side::Client => Self::Client(Dialing::machine(setup, now)?),
-            Side::Server => Self::Server(Accepting::machine(setup, now)?),
+            Side::Client => {
+                let (machine, first) = Dialing::taped(setup, now)?;
+                (Self::Client(machine), first)
+            }
+            Side::Server => {
+                let (machine, first) = Accepting::taped(setup, now)?;
+                (Self::Server(machine), first)
+            }
         })
     }
 }
@@ -345,5 +393,17 @@ impl Pool for AnyMachine {
 
     fn poll(&mut self) -> Option<Did> {
         on!(self, pool => pool.poll())
+    }
+
+    fn is_tape_due(&self) -> bool {
+        on!(self, pool => pool.is_tape_due())
+    }
+
+    fn take_block(&mut self) -> Option<Block> {
+        on!(self, pool => Pool::take_block(pool))
+    }
+
+    fn end_tape(&mut self) -> Option<u64> {
+        on!(self, pool => Pool::end_tape(pool))
     }
 }

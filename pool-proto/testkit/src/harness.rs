@@ -4,9 +4,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use pool_proto::tape::Recorded;
 use pool_proto::{
     Accepting, Acquired, Action, CheckKind, CheckResult, CloseReason, Collected, ConfigError,
-    ConnId, Dialing, Event, HandshakeFailure, Instant, Lease, Machine, PutError, Rejected, Server,
+    ConnId, Dialing, Event, HandshakeFailure, Instant, Lease, PutError, Rejected, Server,
     ServerConfig, State, Stats, Stock, Token, WaitOutcome, WaiterId,
 };
 
@@ -29,7 +30,7 @@ pub fn ip(text: &str) -> IpAddr {
 }
 
 pub struct Harness<R: TestRole> {
-    pub machine: Machine<u32, R>,
+    pub machine: Recorded<u32, R>,
     pub now: Instant,
     /// All actions so far, in order.
     pub log: Vec<Did>,
@@ -106,7 +107,7 @@ impl ServerHarness {
 
     /// A server with a configuration of its own, of which `setup` tells what the ledger has to know.
     pub fn of(config: &ServerConfig, setup: &Setup) -> Self {
-        Self::with(Server::new(config, Instant::EPOCH), setup)
+        Self::with(Server::new(config, Instant::EPOCH).into(), setup)
     }
 
     pub fn accept(&mut self, address: &str) -> Result<Token, Rejected> {
@@ -147,7 +148,7 @@ impl<R: TestRole> Harness<R> {
         Self::with(R::machine(setup, Instant::EPOCH).unwrap(), setup)
     }
 
-    fn with(machine: Machine<u32, R>, setup: &Setup) -> Self {
+    fn with(machine: Recorded<u32, R>, setup: &Setup) -> Self {
         let ledger = Ledger::new(R::SIDE, setup, Instant::EPOCH, &machine);
         let mut harness = Self {
             machine,

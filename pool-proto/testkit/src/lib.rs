@@ -9,6 +9,7 @@
 //! | [`harness`] | a driver without I/O, for unit tests |
 //! | [`world`] | a client, a server, a network that fails, and users, in virtual time |
 //! | [`fuzz`] | the bodies of the fuzz targets |
+//! | [`tape`] | the tape of a machine under test, and its replay |
 //! | [`measure`] | measuring a step of a benchmark |
 //!
 //! The binary `simulate` lives through many worlds.
@@ -30,5 +31,6 @@ pub mod ledger;
 pub mod measure;
 pub mod oracle;
 pub mod setup;
+pub mod tape;
 pub mod violation;
 pub mod world;

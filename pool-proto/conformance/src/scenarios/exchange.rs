@@ -168,7 +168,7 @@ fn the_stock_matches_the_configuration(ends: &Ends) {
     client.wait_ready(7, SOON).unwrap();
     server.wait_ready(7, SOON).unwrap();
     assert_eq!((client.idle(), client.capacity(), client.is_ready()), (7, 7, true));
-    assert_eq!((server.idle(), server.capacity(), server.is_ready()), (7, 64, true));
+    assert_eq!((server.idle(), server.capacity(), server.is_ready()), (7, 1024, true));
     assert_eq!(client.stats().totals.dials, 7);
 }
 

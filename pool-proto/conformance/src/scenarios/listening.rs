@@ -43,6 +43,7 @@ fn bind_by(ends: &Ends, listen: Listen) -> Result<Arc<dyn Pool>, BuildError> {
         keep_alive: None,
         demand: Demand::Nothing,
         listen,
+        tape: None,
     })
 }
 

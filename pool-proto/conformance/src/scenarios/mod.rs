@@ -17,6 +17,7 @@ mod listening;
 mod options;
 mod paths;
 mod reasons;
+mod recording;
 mod refusals;
 mod resources;
 mod reuse;
@@ -57,6 +58,7 @@ pub fn scenarios() -> Vec<Scenario> {
         options::SCENARIOS,
         paths::SCENARIOS,
         reasons::SCENARIOS,
+        recording::SCENARIOS,
         refusals::SCENARIOS,
         resources::SCENARIOS,
         reuse::SCENARIOS,

@@ -89,7 +89,14 @@ fn client_of(
     let config = Some(single().max_connections(1).build().unwrap());
     let client = ends
         .client
-        .client(ClientSetup { config, tls: None, keep_alive, demand: Demand::Nothing, dial })
+        .client(ClientSetup {
+            config,
+            tls: None,
+            keep_alive,
+            demand: Demand::Nothing,
+            dial,
+            tape: None,
+        })
         .unwrap();
     client.wait_ready(1, SOON).unwrap();
     let kept = kept.lock().unwrap().take().unwrap();
@@ -141,6 +148,7 @@ fn a_server_sets_keep_alive_and_no_delay(ends: &Ends) {
         keep_alive: Some(Some(every_seven_seconds())),
         demand: Demand::Nothing,
         listen: Listen::On(listener().0),
+        tape: None,
     };
     let server = ends.server.server(setup).unwrap();
     let peer = connect(server.address());

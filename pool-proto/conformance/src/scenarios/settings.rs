@@ -21,6 +21,7 @@ topic! {
     parallel the_longest_times_are_for_ever,
     parallel configured_capacity_and_interval_are_in_force,
     parallel capacity_follows_demand,
+    parallel a_capacity_that_is_set_is_filled_and_given_up,
     parallel nodepass_tuning_fills_the_pool_in_rounds,
     parallel idle_connections_end_at_the_idle_timeout,
     parallel connections_end_at_their_max_lifetime,
@@ -32,12 +33,24 @@ topic! {
 
 fn both_ends_have_default_settings(ends: &Ends) {
     let listen = Listen::Address("127.0.0.1:0".to_owned());
-    let setup =
-        ServerSetup { config: None, tls: None, keep_alive: None, demand: Demand::Nothing, listen };
+    let setup = ServerSetup {
+        config: None,
+        tls: None,
+        keep_alive: None,
+        demand: Demand::Nothing,
+        listen,
+        tape: None,
+    };
     let server = ends.server.server(setup).unwrap();
     let dial = Dial::Address(server.address().to_string());
-    let setup =
-        ClientSetup { config: None, tls: None, keep_alive: None, demand: Demand::Nothing, dial };
+    let setup = ClientSetup {
+        config: None,
+        tls: None,
+        keep_alive: None,
+        demand: Demand::Nothing,
+        dial,
+        tape: None,
+    };
     let client = ends.client.client(setup).unwrap();
     client.wait_ready(2, SOON).unwrap();
     assert_eq!((client.capacity(), server.capacity()), (2, 1024));
@@ -55,6 +68,7 @@ fn a_malformed_address_is_refused_at_once(ends: &Ends) {
             keep_alive: None,
             demand: Demand::Nothing,
             dial,
+            tape: None,
         };
         let error = ends.client.client(setup).unwrap_err();
         let text = error.to_string();
@@ -71,9 +85,16 @@ fn a_keep_alive_that_the_system_refuses_is_refused_at_once(ends: &Ends) {
         let keep_alive = Some(Some(KeepAlive::every(period)));
         let (config, demand) = (None, Demand::Nothing);
         let dial = Dial::Address(unused_address().to_string());
-        let client = ClientSetup { config, tls: None, keep_alive, demand, dial };
+        let client = ClientSetup { config, tls: None, keep_alive, demand, dial, tape: None };
         // Nothing is bound before: this address would fail.
-        let server = |listen| ServerSetup { config: None, tls: None, keep_alive, demand, listen };
+        let server = |listen| ServerSetup {
+            config: None,
+            tls: None,
+            keep_alive,
+            demand,
+            listen,
+            tape: None,
+        };
         let servers = [
             server(Listen::Address("192.0.2.1:1".to_owned())),
             server(Listen::At("192.0.2.1:1".parse().unwrap())),
@@ -175,6 +196,19 @@ fn capacity_follows_demand(ends: &Ends) {
     drop(taken);
     // Without demand, the capacity falls again.
     eventually(|| client.stats(), |stats| (stats.capacity, stats.totals.leases) == (2, 40));
+}
+
+fn a_capacity_that_is_set_is_filled_and_given_up(ends: &Ends) {
+    let server = ends.serve(TlsMode::None, server_config());
+    let config = client_config().capacity(2).keep(Duration::from_millis(160));
+    let client = ends.dial(TlsMode::None, config, server.address());
+    assert_eq!(client.set_capacity(9..=9), Some(Ok(())));
+    client.wait_ready(9, SOON).unwrap();
+    assert_eq!(client.set_capacity(3..=3), Some(Ok(())));
+    eventually(|| client.stats(), |stats| stats.idle == 3 && stats.totals.surplus == 6);
+    let refused = client.set_capacity(0..=3).unwrap().unwrap_err();
+    assert!(refused.to_string().contains("capacity"), "{refused}");
+    assert_eq!((client.capacity(), server.set_capacity(1..=1)), (3, None));
 }
 
 fn nodepass_tuning_fills_the_pool_in_rounds(ends: &Ends) {

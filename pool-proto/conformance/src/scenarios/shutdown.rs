@@ -52,6 +52,7 @@ fn bind(ends: &Ends, mode: TlsMode, address: &str) -> Arc<dyn Pool> {
         keep_alive: None,
         demand: Demand::Nothing,
         listen: Listen::Address(address.to_owned()),
+        tape: None,
     };
     ends.server.server(setup).unwrap()
 }

@@ -241,7 +241,8 @@ fn a_builder_refuses_less_protection_than_was_required(ends: &Ends) {
     let serve = |demand, tls: Option<&ServerTls>| {
         let listen = Listen::Address("127.0.0.1:0".to_owned());
         let (config, keep_alive) = (None, None);
-        let setup = ServerSetup { config, tls: tls.cloned(), keep_alive, demand, listen };
+        let setup =
+            ServerSetup { config, tls: tls.cloned(), keep_alive, demand, listen, tape: None };
         ends.server.server(setup).map(drop)
     };
     let any_server = ClientTls::self_signed().unwrap();
@@ -250,7 +251,7 @@ fn a_builder_refuses_less_protection_than_was_required(ends: &Ends) {
     let connect = |demand, tls: Option<&ClientTls>| {
         let dial = Dial::Address(unused_address().to_string());
         let (config, keep_alive) = (None, None);
-        let setup = ClientSetup { config, tls: tls.cloned(), keep_alive, demand, dial };
+        let setup = ClientSetup { config, tls: tls.cloned(), keep_alive, demand, dial, tape: None };
         ends.client.client(setup).map(drop)
     };
 

@@ -253,10 +253,11 @@ fn a_cancelled_waiter_by_id_leaves_the_connection_in_the_pool(ends: &Ends) {
 
 fn wait_ready_beyond_the_capacity_is_refused(ends: &Ends) {
     let (server, client) = ends.hex_pair(TlsMode::None);
-    let refusal = Refusal::StockBeyondCapacity { wanted: 65, capacity: 64 };
-    for pool in [client, server] {
-        let error = pool.wait_ready(65, SOON).unwrap_err();
-        assert!(error.to_string().contains("65 ready connections"), "{error}");
+    for (pool, capacity) in [(client, 64), (server, 1024)] {
+        let wanted = capacity + 1;
+        let refusal = Refusal::StockBeyondCapacity { wanted, capacity };
+        let error = pool.wait_ready(wanted, SOON).unwrap_err();
+        assert!(error.to_string().contains(&format!("{wanted} ready connections")), "{error}");
         assert_eq!(error, AcquireError::Refused(refusal));
     }
 }

@@ -153,6 +153,19 @@ macro_rules! __pool_type {
                 self.0.last_failure()
             }
 
+            /// Returns the state of the recording; `None` if the builder of the pool was not told to
+            /// `record` it.
+            #[must_use]
+            pub fn recording(&self) -> Option<$crate::shared::Recording> {
+                self.0.recording()
+            }
+
+            /// Ends the recording, if there is one: the call before this one is the last on the tape. A
+            /// thread writes the rest; [`recording`](Self::recording) tells when it has.
+            pub fn end_recording(&self) {
+                self.0.end_recording();
+            }
+
             /// Adds one to the user's error counter. The pool stores the counter and does nothing else
             /// with it.
             pub fn add_error(&self) {
@@ -203,6 +216,28 @@ macro_rules! __pool_type {
             #[cfg(feature = "tls")]
             pub fn tls(self, tls: impl Into<Option<$Tls>>) -> Self {
                 Self(self.0.tls(tls))
+            }
+
+            /// Records everything that the pool's state machine is told, from its creation on, in the
+            /// writer that `open` opens: each pool that is built opens one of its own, for example by
+            /// `record(|| std::fs::File::create("pool.tape"))`. The program `replay` of the package
+            /// `pool-tape` replays such a tape, and [`tape`](crate::tape) tells its format.
+            ///
+            /// The tape has the times of requests, and neither ids, addresses, keys nor data. An acquire
+            /// and a put take some 12 bytes on it, and some 5 % longer. A recording that begins later could
+            /// not be replayed, so there is none; it ends with the pool, or by `end_recording` of the pool.
+            ///
+            /// A thread of the pool's own writes the tape, each input within a second, and never delays the
+            /// pool; only `closed` waits for the end of the tape. If the writer fails, or is so slow that
+            /// a buffer of 1 MiB fills up, the recording ends, and `recording` of the pool says so.
+            ///
+            /// If `open` fails, the call that builds the pool does, with
+            /// [`BuildError::Tape`](crate::BuildError::Tape).
+            pub fn record<W: std::io::Write + Send + 'static>(
+                self,
+                open: impl Fn() -> std::io::Result<W> + Send + Sync + 'static,
+            ) -> Self {
+                Self(self.0.record(open))
             }
 
             /// Refuses to build a pool without TLS, which could be read and changed on its way: the

@@ -6,8 +6,10 @@ use core::net::SocketAddr;
 use std::io;
 use std::sync::{Arc, Weak};
 
+use pool_proto::tape::{Block, Recorded};
 use pool_proto::{
-    Accepting, Client, ClientConfig, ConfigError, Dialing, Role, Server, ServerConfig,
+    Accepting, Client, ClientConfig, ConfigError, Dialing, Instant, Machine, Role, Server,
+    ServerConfig,
 };
 
 use super::Pool;
@@ -17,6 +19,7 @@ use crate::connection::keep_alive::KeepAlive;
 use crate::connection::{Acceptor, Connector, listen_on_first};
 use crate::error::BuildError;
 use crate::runtime::Runtime;
+use crate::shared::OpenTape;
 use crate::tls::{ClientTls, ServerTls};
 
 /// A role that pools can be built for, with the types that configure it.
@@ -28,6 +31,14 @@ pub trait Configured: Role {
 
     /// Returns the setting to make if these do not authenticate the peer.
     fn lacks_authentication(tls: &Self::Tls) -> Option<&'static str>;
+
+    /// Creates a machine.
+    fn machine<C>(config: &Self::Config, now: Instant) -> Machine<C, Self>;
+
+    /// Creates a machine with a tape, and returns the first block of the tape. The buffer of the tape takes
+    /// `limit` bytes.
+    fn recorded<C>(config: &Self::Config, now: Instant, limit: usize)
+    -> (Recorded<C, Self>, Block);
 }
 
 impl Configured for Dialing {
@@ -40,6 +51,18 @@ impl Configured for Dialing {
              verify its chain and name with ClientTls::verified_pem(host, roots)?",
         )
     }
+
+    fn machine<C>(config: &ClientConfig, now: Instant) -> Machine<C, Self> {
+        Client::new(config, now)
+    }
+
+    fn recorded<C>(
+        config: &ClientConfig,
+        now: Instant,
+        limit: usize,
+    ) -> (Recorded<C, Self>, Block) {
+        Recorded::client(config, now, limit)
+    }
 }
 
 impl Configured for Accepting {
@@ -51,6 +74,18 @@ impl Configured for Accepting {
             "pin the clients' certificates with ServerTls::pinned_clients(fingerprints)?, or trust \
              the authority that issues them with ServerTls::require_client_certificates(roots)?",
         )
+    }
+
+    fn machine<C>(config: &ServerConfig, now: Instant) -> Machine<C, Self> {
+        Server::new(config, now)
+    }
+
+    fn recorded<C>(
+        config: &ServerConfig,
+        now: Instant,
+        limit: usize,
+    ) -> (Recorded<C, Self>, Block) {
+        Recorded::server(config, now, limit)
     }
 }
 
@@ -71,13 +106,15 @@ pub struct PoolBuilder<N: Runtime, R: Configured> {
     keep_alive: Option<KeepAlive>,
     handle: Option<N::Handle>,
     demand: Demand,
+    tape: Option<OpenTape>,
 }
 
 impl<N: Runtime, R: Configured> Default for PoolBuilder<N, R> {
     /// The default configuration, no TLS, keep-alive every 15 s, on the current runtime.
     fn default() -> Self {
         let keep_alive = Some(KeepAlive::default());
-        Self { config: None, tls: None, keep_alive, handle: None, demand: Demand::Nothing }
+        let demand = Demand::Nothing;
+        Self { config: None, tls: None, keep_alive, handle: None, demand, tape: None }
     }
 }
 
@@ -99,6 +136,15 @@ impl<N: Runtime, R: Configured> PoolBuilder<N, R> {
     /// pool is built.
     pub fn keep_alive(mut self, keep_alive: impl Into<Option<KeepAlive>>) -> Self {
         self.keep_alive = keep_alive.into();
+        self
+    }
+
+    /// Records everything that the machine of the pool is told, in a writer that `open` opens.
+    pub fn record<W: io::Write + Send + 'static>(
+        mut self,
+        open: impl Fn() -> io::Result<W> + Send + Sync + 'static,
+    ) -> Self {
+        self.tape = Some(Arc::new(move || Ok(Box::new(open()?))));
         self
     }
 
@@ -190,8 +236,7 @@ impl<N: Runtime> PoolBuilder<N, Dialing> {
         let config = self.take_config()?.or_entropy(entropy()?);
         let supply = Dialer::new(dial, Connector::new(self.tls, config.ids()), self.keep_alive);
         let max_dials = config.max_dials();
-        let machine = |now| Client::new(&config, now);
-        Pool::start(&handle, max_dials, machine, supply, Weak::new())
+        Pool::start(&handle, max_dials, &config, self.tape, supply, Weak::new())
     }
 
     fn take_config(&mut self) -> Result<ClientConfig, ConfigError> {
@@ -262,7 +307,7 @@ impl<N: Runtime> PoolBuilder<N, Accepting> {
         let listener = Arc::downgrade(&socket);
         let acceptor = Acceptor::new(self.tls, config.id_format());
         let supply = Listener::new(socket, acceptor, self.keep_alive);
-        Pool::start(handle, 0, |now| Server::new(&config, now), supply, listener)
+        Pool::start(handle, 0, &config, self.tape, supply, listener)
     }
 }
 
@@ -275,13 +320,14 @@ fn entropy() -> Result<[u8; 32], BuildError> {
 
 impl<N: Runtime, R: Configured> fmt::Debug for PoolBuilder<N, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { config, tls, keep_alive, handle, demand } = self;
+        let Self { config, tls, keep_alive, handle, demand, tape } = self;
         f.debug_struct("PoolBuilder")
             .field("config", config)
             .field("tls", tls)
             .field("keep_alive", keep_alive)
             .field("handle", handle)
             .field("demand", demand)
+            .field("recorded", &tape.is_some())
             .finish()
     }
 }

@@ -6,9 +6,10 @@ use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 use std::sync::Arc;
 
+use pool_proto::tape::Recorded;
 use pool_proto::{
-    Acquired, CheckResult, CloseReason, Collected, ConnId, Instant, Lease, Machine, Refusal, Role,
-    Stock, WaitOutcome, WaitReason, WaiterId,
+    Acquired, CheckResult, CloseReason, Collected, ConnId, Instant, Lease, Refusal, Role, Stock,
+    WaitOutcome, WaitReason, WaiterId,
 };
 use thiserror::Error;
 
@@ -65,7 +66,7 @@ impl<C: PoolConnection, R: Role> Wait<C, R> {
     fn poll(
         &mut self,
         cx: &Context<'_>,
-        begin: impl FnOnce(&mut Machine<C, R>, Instant) -> Step<C>,
+        begin: impl FnOnce(&mut Recorded<C, R>, Instant) -> Step<C>,
     ) -> Poll<Result<Option<Lease<C>>, AcquireError>> {
         let (waiter, expired) = (self.waiter, self.expired);
         let step = self.shared.with(self.shared.clock.coarse(), |state, now| match waiter {

@@ -5,17 +5,18 @@ use core::net::SocketAddr;
 use core::task::Waker;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::thread::Thread;
 use std::vec::Vec;
 
-use pool_proto::{
-    Action, CheckKind, CloseReason, Instant, Machine, Role, Token, TokenMap, WaiterId,
-};
+use pool_proto::tape::Recorded;
+use pool_proto::{Action, CheckKind, CloseReason, Instant, Role, Token, TokenMap, WaiterId};
 
 use super::attempt::{Peer, SILENCE, given_up};
+use super::recording::Recording;
 use super::{Command, INTERRUPTS, Revoker, TURN};
 
 pub(super) struct State<C, R> {
-    pub(super) machine: Machine<C, R>,
+    pub(super) machine: Recorded<C, R>,
     /// By [`WaiterId::slot`].
     wakers: Vec<Option<Waker>>,
     /// By which a lease is revoked when only its token is known.
@@ -35,10 +36,16 @@ pub(super) struct State<C, R> {
     pub(super) established: Option<Instant>,
     /// The peers of dials and handshakes under way, for the texts of failures.
     pub(super) peers: TokenMap<Peer>,
+    /// The totals of limits that hold at the last report of them.
+    limits_told: [u64; 2],
     /// The driver knows that the pool shuts down.
     pub(super) shutdown_seen: bool,
     /// The driver has ended.
     pub(super) ended: bool,
+    /// The thread that writes the tape, while it sleeps.
+    pub(super) writer: Option<Thread>,
+    /// The outcome of a recording that is over.
+    pub(super) recorded: Option<Recording>,
 }
 
 /// Work for after unlocking.
@@ -50,6 +57,8 @@ pub(super) struct Deferred<C> {
     pub(super) interrupts: Few<(Token, Revoker)>,
     /// Connections to close that no driver is left to close.
     pub(super) orphans: Few<C>,
+    /// The thread to wake because there is enough to write.
+    pub(super) writer: Option<Thread>,
 }
 
 /// A list that is usually empty or has one item, and then does not allocate.
@@ -95,7 +104,7 @@ impl<T> Few<T> {
 }
 
 impl<C, R: Role> State<C, R> {
-    pub(super) const fn new(machine: Machine<C, R>) -> Self {
+    pub(super) const fn new(machine: Recorded<C, R>) -> Self {
         Self {
             machine,
             wakers: Vec::new(),
@@ -108,8 +117,11 @@ impl<C, R: Role> State<C, R> {
             last_failure: None,
             established: None,
             peers: TokenMap::new(),
+            limits_told: [0; 2],
             shutdown_seen: false,
             ended: false,
+            writer: None,
+            recorded: None,
         }
     }
 
@@ -140,7 +152,15 @@ impl<C, R: Role> State<C, R> {
     /// Returns whether the last call has left no work, as most calls do.
     #[inline]
     pub(super) fn is_settled(&self) -> bool {
-        !self.machine.has_actions() && (self.driver.is_none() || !self.has_work())
+        !self.machine.has_actions()
+            && (self.driver.is_none() || !self.has_work())
+            && !self.wakes_writer()
+    }
+
+    /// Returns whether the tape is to be written by a thread that sleeps.
+    #[inline]
+    fn wakes_writer(&self) -> bool {
+        self.machine.is_tape_due() && self.writer.is_some()
     }
 
     /// Sorts the machine's actions by who carries them out: the driver, or the caller after
@@ -152,6 +172,7 @@ impl<C, R: Role> State<C, R> {
             checks: Few::None,
             interrupts: Few::None,
             orphans: Few::None,
+            writer: if self.wakes_writer() { self.writer.take() } else { None },
         };
         while let Some(action) = self.machine.poll_action() {
             match action {
@@ -262,6 +283,20 @@ impl<C, R: Role> State<C, R> {
             (Some(due), Some(armed)) => due < armed,
             (due, _) => due.is_some(),
         }
+    }
+
+    /// Returns the setting that has kept callers waiting, if that is to be reported: at first, and then each
+    /// time that it has lasted twice as long.
+    pub(super) fn news_of_limits(&mut self) -> Option<&'static str> {
+        let totals = self.machine.totals();
+        let seconds = [totals.limited_by_dials, totals.limited_by_capacity];
+        let told = core::mem::replace(&mut self.limits_told, seconds);
+        let news = |at: usize| {
+            let pair = seconds.get(at).zip(told.get(at));
+            pair.is_some_and(|(now, before)| now > before && now.is_power_of_two())
+        };
+        let settings = ["max_dials", "the maximum of capacity"];
+        settings.into_iter().enumerate().find_map(|(at, setting)| news(at).then_some(setting))
     }
 
     /// Stores the waker of a waiter. Returns the former one.

@@ -11,6 +11,7 @@
 //! | `configuration` | builders, and machines with extreme settings at extreme times | the documented bounds; the harness of the machine's tests |
 //! | `client_script`, `server_script` | one machine, any order of calls | the oracle and the ledger |
 //! | `pair_script` | both machines with a network between them | the oracle, the ledger, and the checks of the simulated world |
+//! | `tape` | tapes: headers, inputs of any kind and in any order | the format as it is documented; bounds |
 //! | `tls_text` | fingerprints, TLS modes, PEM | an obvious parser; round trips |
 
 mod allow_list;
@@ -19,6 +20,7 @@ mod configuration;
 mod id_reader;
 mod pair;
 mod script;
+mod tape;
 #[cfg(feature = "tls")]
 mod tls_text;
 
@@ -27,6 +29,7 @@ pub use configuration::configuration;
 pub use id_reader::id_reader;
 pub use pair::pair_script;
 pub use script::{client_script, server_script};
+pub use tape::tape;
 #[cfg(feature = "tls")]
 pub use tls_text::tls_text;
 
@@ -41,6 +44,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("id_reader", id_reader),
     ("pair_script", pair_script),
     ("server_script", server_script),
+    ("tape", tape),
     #[cfg(feature = "tls")]
     ("tls_text", tls_text),
 ];

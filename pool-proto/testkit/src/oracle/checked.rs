@@ -1,6 +1,7 @@
 //! A real machine, its ledger, and the naive pool at its side.
 
-use pool_proto::{Action, CheckResult, CloseReason, Instant, Machine, Stats};
+use pool_proto::tape::Recorded;
+use pool_proto::{Action, CheckResult, CloseReason, Instant, Stats};
 
 use super::driver::Driver;
 use super::naive::Naive;
@@ -9,14 +10,17 @@ use super::shadow::Shadow;
 use crate::call::{Answer, Call, Did, TestRole, drain};
 use crate::ledger::Ledger;
 use crate::setup::Setup;
+use crate::tape::Taping;
 use crate::violation::hold;
 
 /// A machine whose every step is checked.
 #[derive(Clone)]
 pub struct Checked<R: TestRole> {
-    machine: Machine<u32, R>,
+    machine: Recorded<u32, R>,
     /// Gets the same inputs.
-    twin: Option<Machine<u32, R>>,
+    twin: Option<Recorded<u32, R>>,
+    /// Where there is a twin.
+    tape: Option<Taping>,
     /// Where lifetimes are random, there is none.
     shadow: Option<Shadow>,
     driver: Driver,
@@ -30,10 +34,16 @@ pub struct Outcome {
 }
 
 impl<R: TestRole> Checked<R> {
-    /// A machine at its start, in lockstep with a `twin` if so wanted.
+    /// A machine at its start, in lockstep with a `twin` and with a tape, if so wanted.
     pub fn new(setup: &Setup, twin: bool) -> Self {
         let now = Instant::EPOCH + std::time::Duration::from_secs(100);
-        let mut machine = R::machine(setup, now).unwrap();
+        let (mut machine, tape) = match twin {
+            true => {
+                let (machine, first) = R::taped(setup, now).unwrap();
+                (machine, Some(Taping::new(first)))
+            }
+            false => (R::machine(setup, now).unwrap(), None),
+        };
         let mut ledger = Ledger::new(R::SIDE, setup, now, &machine);
         let actions = drain(&mut machine);
         hold(ledger.start(&actions, &machine));
@@ -44,12 +54,12 @@ impl<R: TestRole> Checked<R> {
         });
         let shadow = Shadow::new(setup, R::SIDE, now, &actions);
         let driver = Driver::new(ledger, now);
-        let mut checked = Self { machine, twin, shadow, driver };
+        let mut checked = Self { machine, twin, tape, shadow, driver };
         checked.compare();
         checked
     }
 
-    pub const fn machine(&self) -> &Machine<u32, R> {
+    pub const fn machine(&self) -> &Recorded<u32, R> {
         &self.machine
     }
 
@@ -81,6 +91,9 @@ impl<R: TestRole> Checked<R> {
         let now = self.driver.now;
         hold(self.driver.ledger.begin(&call, now));
         let (answer, actions) = call.make(&mut self.machine, now);
+        if let Some(tape) = &mut self.tape {
+            tape.write(&mut self.machine);
+        }
         if let Some(twin) = &mut self.twin {
             let (twins, did) = call.make(twin, now);
             assert_eq!((&twins, &did), (&answer, &actions), "two machines with one seed");
@@ -109,6 +122,9 @@ impl<R: TestRole> Checked<R> {
         while self.apply(&Op::Put(super::op::Whom::Nth(0))).is_some() {}
         while self.apply(&Op::Collect(super::op::Who::Nth(0))).is_some() {}
         hold(self.driver.ledger.check_end(&self.machine));
+        if let Some(tape) = &mut self.tape {
+            hold(tape.check(&mut self.machine));
+        }
     }
 }
 

@@ -12,11 +12,13 @@ use crate::call::{Answer, AnyMachine, Call, Pool, drain};
 use crate::ledger::Ledger;
 use crate::oracle::Shadow;
 use crate::setup::{Setup, Side};
+use crate::tape::Taping;
 use crate::violation::{Verdict, Violation, ensure};
 
-/// A machine and the ledger that is kept of it.
+/// A machine, the ledger that is kept of it, and its tape.
 pub(crate) struct End {
     machine: AnyMachine,
+    tape: Taping,
     pub(crate) ledger: Ledger,
     /// Where the options want it, the naive pool.
     shadow: Option<Shadow>,
@@ -30,12 +32,13 @@ impl End {
     /// A new machine.
     pub(crate) fn new(side: Side, setup: &Setup, now: u64, skew: i64) -> Verdict<Self> {
         let at = Instant::from_nanos(now.saturating_add_signed(skew));
-        let machine = AnyMachine::new(side, setup, at).map_err(|error| Violation {
+        let (machine, first) = AnyMachine::new(side, setup, at).map_err(|error| Violation {
             invariant: "the simulation itself",
             seen: format!("{side:?}: {error}"),
         })?;
         let ledger = Ledger::new(side, setup, at, &machine);
-        Ok(Self { machine, ledger, shadow: None, skew, did: VecDeque::new() })
+        let (tape, did) = (Taping::new(first), VecDeque::new());
+        Ok(Self { machine, tape, ledger, shadow: None, skew, did })
     }
 
     pub(crate) const fn setup(&self) -> &Setup {
@@ -82,6 +85,7 @@ impl End {
         let clock = self.clock(now);
         self.ledger.begin(call, clock)?;
         let (answer, actions) = call.make(&mut self.machine, clock);
+        self.tape.write(&mut self.machine);
         self.ledger.settle(call, &answer, &actions, &self.machine)?;
         if let Some(shadow) = &mut self.shadow {
             shadow.follow(clock, call, &answer, &actions);
@@ -212,9 +216,10 @@ impl End {
         self.machine.is_closed() || self.machine.is_shutting_down()
     }
 
-    /// 1 and 8: everything has come out.
-    pub(crate) fn check_end(&self) -> Verdict {
-        self.ledger.check_end(&self.machine)
+    /// 1, 8 and 10: everything has come out, and the tape replays.
+    pub(crate) fn check_end(&mut self) -> Verdict {
+        self.ledger.check_end(&self.machine)?;
+        self.tape.check(&mut self.machine)
     }
 }
 

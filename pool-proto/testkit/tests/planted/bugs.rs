@@ -227,7 +227,7 @@ pub(crate) const BUGS: &[Bug] = &[
     ),
     bug(
         "a clock that goes back is followed",
-        "violation of 1: a connection ends for a reason",
+        "violation of 10: a replay is identical",
         "machine.rs",
         "        self.now = self.now.max(now)",
         "        self.now = if planted!() { now } else { self.now }.max(now)",

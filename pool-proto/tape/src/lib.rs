@@ -1,0 +1,20 @@
+//! Replays tapes of pools, and reads from them when callers came.
+//!
+//! A tape has everything that the state machine of a pool was told, from its creation on. A pool records
+//! one if its builder is told to. [`pool_proto::tape`] has the format, and tells what is on a tape and what
+//! is not.
+//!
+//! ```
+//! use pool_tape::{Outcome, replay};
+//!
+//! fn is_as_recorded(tape: &[u8]) -> Result<bool, pool_proto::tape::TapeError> {
+//!     Ok(matches!(replay(tape)?.outcome, Outcome::Identical(_)))
+//! }
+//! # assert!(is_as_recorded(b"no tape").is_err());
+//! ```
+
+mod arrivals;
+mod report;
+
+pub use arrivals::{Arrival, ArrivalsError, arrivals};
+pub use report::{Difference, Outcome, Report, line, replay};
