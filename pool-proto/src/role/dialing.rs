@@ -165,7 +165,7 @@ impl<C> Client<C> {
     /// for example because a network interface is up.
     ///
     /// As after any wait, this is one dial, and the others follow when it has succeeded. Under
-    /// [`Tuning::NodePass`] it also brings the next round forward.
+    /// [`Tuning::NodePass`](crate::Tuning::NodePass) it also brings the next round forward.
     pub fn dial_now(&mut self, now: Instant) {
         let now = self.advance(now);
         if self.is_ending() {

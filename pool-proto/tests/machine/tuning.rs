@@ -343,6 +343,33 @@ fn a_failed_dial_of_a_round_is_not_made_up_for_in_it() {
 }
 
 #[test]
+fn rounds_go_on_in_an_outage_and_lower_the_capacity_as_those_of_the_go_package() {
+    let mut pool = node_pass(5, 20);
+    for stock in 5..10 {
+        pool.fill();
+        (0..stock).for_each(|_| drop(pool.take()));
+        pool.pass(ms(100));
+    }
+    assert_eq!(pool.dialing().len(), 10);
+    // A Go client dials in each of these rounds. Here the backoff allows a few dials.
+    for capacity in [9, 8, 7, 6, 5, 5, 5] {
+        for token in pool.dialing() {
+            pool.dial_failed(token);
+        }
+        assert_eq!((pool.stats().capacity, pool.stats().interval), (capacity, ms(100)));
+        pool.pass(ms(100));
+    }
+    while pool.dialing().is_empty() {
+        pool.pass(ms(100));
+    }
+    let before = pool.stats().totals.dials;
+    assert_eq!(pool.dialing().len(), 1, "the probe");
+    pool.fill();
+    assert_eq!(pool.stats().totals.dials, before + 4, "the rest, in the same round");
+    assert_eq!((pool.stats().idle, pool.stats().capacity), (5, 6));
+}
+
+#[test]
 fn a_miss_changes_nothing_under_the_law_of_the_go_package() {
     let mut pool = node_pass(1, 20);
     pool.fill();
