@@ -171,8 +171,8 @@ fn dials_end_when_the_executor_is_dropped() {
         }
     });
     let client = client.unwrap();
-    // References of the test, the dialer, and four dials.
-    block_on(eventually(|| Arc::strong_count(&alive), |count| *count == 6));
+    // References of the test, the dialer, and two dials.
+    block_on(eventually(|| Arc::strong_count(&alive), |count| *count == 4));
     drop(threads);
     block_on(soon(client.closed()));
     assert_eq!(Arc::strong_count(&alive), 1);

@@ -28,6 +28,8 @@ pub struct Stats {
     pub returning: u32,
     /// Waiters: for any connection, by id, and for stock.
     pub waiters: u32,
+    /// Callers that wait at the peer, roughly, as far as its ids say (client): see [`ConnId`](crate::ConnId).
+    pub peer_waiters: u32,
     /// The number of ready connections aimed at (server: the most that may be ready).
     pub capacity: u32,
     /// The time from the end of one round to the begin of the next under

@@ -278,17 +278,29 @@ impl Tuner {
     /// The hint alone does not raise the capacity above three quarters of the maximum. Acquires must
     /// confirm it.
     pub fn peer_waits(&mut self, now: Instant, waiters: RangeInclusive<u32>) {
-        let limit = self.max_capacity - self.max_capacity / 4;
+        let limit = self.believed();
         self.learn(|law| law.peer_waits(now, &waiters, limit));
     }
 
-    /// Returns how many callers of the peer wait, as far as its hints say.
+    /// Returns how many callers of the peer wait, as far as its hints say and are believed: up to three
+    /// quarters of the maximum of the capacity.
     #[must_use]
     pub const fn backlog(&self) -> u32 {
         match &self.law {
-            Law::Demand(law) => law.backlog(),
-            Law::Rounds(_) => 0,
+            Law::Demand(law) if self.has_choice() => {
+                if law.backlog() < self.believed() {
+                    law.backlog()
+                } else {
+                    self.believed()
+                }
+            }
+            _ => 0,
         }
+    }
+
+    /// The most that a hint alone may ask for.
+    const fn believed(&self) -> u32 {
+        self.max_capacity - self.max_capacity / 4
     }
 
     /// A connection is established, `took` after its dial began.
@@ -315,7 +327,7 @@ impl Tuner {
     #[must_use]
     pub fn next_advance(&self) -> Option<Instant> {
         match &self.law {
-            Law::Demand(law) if self.capacity > self.min_capacity => law.next_change(),
+            Law::Demand(law) if self.has_choice() => law.next_change(),
             _ => None,
         }
     }

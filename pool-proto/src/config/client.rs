@@ -46,7 +46,7 @@ impl ClientConfig {
             capacity: Bounds(2..=1024),
             interval: Bounds(Duration::from_millis(100)..=Duration::from_secs(1)),
             keep: Duration::from_secs(60),
-            max_dials: 512,
+            max_dials: 1024,
             dial_timeout: Duration::from_secs(10),
             backoff: (Duration::from_millis(200), Duration::from_secs(5)),
         }

@@ -61,6 +61,10 @@ pub(crate) const PROBATION: Duration = Duration::from_secs(1);
 /// later connection no longer revokes it. Ten times [`PROBATION`].
 pub(crate) const RECOVERY: Duration = Duration::from_secs(10);
 
+/// The most dials at a time before any has succeeded: half of the handshakes that a server does at a time
+/// by default.
+pub(crate) const FIRST_WINDOW: u32 = 256;
+
 /// The longest wait while a caller waits, if the base of the backoff is not longer.
 ///
 /// A caller that has waited for a second rarely notices another one, and a dial a second is little
@@ -80,8 +84,8 @@ pub struct Dialing {
     /// The cap of both while a caller waits.
     cap_with_waiters: Period,
     pub(crate) max_dials: u32,
-    /// The most dials at a time since the last failure: one at first, and two more for each success, as in
-    /// a slow start (RFC 5681).
+    /// The most dials at a time: [`FIRST_WINDOW`] at first, one after a failure, and two more for each
+    /// success, as in a slow start (RFC 5681).
     pub(crate) window: u32,
     /// Since when callers wait and a limit holds, if no limit did less than a second ago.
     limited: Option<(Limit, Instant)>,
@@ -450,6 +454,7 @@ impl Hooks for Dialing {
         stats.capacity = self.tuner.capacity();
         stats.interval = self.tuner.interval();
         stats.lead_time = self.tuner.lead_time();
+        stats.peer_waiters = self.tuner.backlog();
         stats.failures_in_a_row = self.backoff.failures();
         stats.ceiling = self.ceiling;
     }

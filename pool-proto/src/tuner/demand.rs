@@ -21,6 +21,10 @@ use crate::time::{Instant, Period};
 /// The number of counts in a row that the law looks at.
 const RANKS: usize = 3;
 
+/// The lead times after which a hint is stale: until then, connections that are dialled because of it have
+/// brought newer ones.
+const STALE: u32 = 4;
+
 /// The most acquires that are counted: more than a pool has connections by default.
 const MOST: u32 = 1 << 16;
 
@@ -48,6 +52,8 @@ pub(super) struct Demand {
     highest: [u32; RANKS],
     /// Callers at the peer's end that wait, as far as its hints and its acquires say.
     backlog: u32,
+    /// The time of the last of these hints. An old one says nothing.
+    heard_at: Instant,
     /// Since when the peer is down. That time does not count: nothing is learnt, and nothing forgotten.
     down_since: Option<Instant>,
     /// Whether the next hint is of callers that an outage has kept waiting: it says nothing about demand.
@@ -70,6 +76,7 @@ impl Demand {
             peaks: VecDeque::with_capacity(RANKS * room),
             highest: [0; RANKS],
             backlog: 0,
+            heard_at: Instant::EPOCH,
             down_since: None,
             resync: false,
         }
@@ -99,14 +106,29 @@ impl Demand {
         last.max(first.div_ceil(2))
     }
 
-    /// When a peak is forgotten.
+    /// When something is forgotten.
     pub(super) fn next_change(&self) -> Option<Instant> {
+        let hint = (self.backlog > 0).then(|| self.hint_until());
+        self.next_forgotten().into_iter().chain(hint).min()
+    }
+
+    /// When the last hint is stale.
+    fn hint_until(&self) -> Instant {
+        let fresh = Period::saturating(self.lead_time.bound() * STALE);
+        self.heard_at.after(fresh.min(self.keep))
+    }
+
+    /// When a peak is forgotten.
+    fn next_forgotten(&self) -> Option<Instant> {
         let oldest = self.peaks.front().or(self.current.as_ref());
         oldest.filter(|_| self.down_since.is_none()).map(|peak| peak.at.after(self.keep))
     }
 
     pub(super) fn advance(&mut self, now: Instant) {
-        while self.next_change().is_some_and(|at| at <= now) {
+        if self.backlog > 0 && self.hint_until() <= now {
+            self.backlog = 0;
+        }
+        while self.next_forgotten().is_some_and(|at| at <= now) {
             if self.peaks.pop_front().is_none() {
                 self.current = None;
             }
@@ -168,6 +190,7 @@ impl Demand {
     /// The peer has told how many of its callers wait, roughly. Those that are new count as acquires.
     pub(super) fn peer_waits(&mut self, now: Instant, waiters: &RangeInclusive<u32>, limit: u32) {
         let (least, most) = (*waiters.start(), *waiters.end());
+        self.heard_at = now;
         if self.backlog > most {
             self.backlog = most;
         } else if self.backlog < least {
@@ -236,6 +259,7 @@ impl Demand {
             (at.distance(now), count, beaten).hash(hasher);
         }
         self.down_since.map(|at| at.distance(now)).hash(hasher);
+        (self.backlog > 0).then(|| self.heard_at.distance(now)).hash(hasher);
     }
 }
 

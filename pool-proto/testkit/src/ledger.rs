@@ -129,7 +129,7 @@ impl Ledger {
             accept_ended: false,
             before: pool.stats(),
             backing_off: None,
-            window: u32::MAX,
+            window: 256,
             large: setup.capacity.1 > 256,
             counts: Counts::default(),
             step: Step::default(),

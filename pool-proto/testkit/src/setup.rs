@@ -139,7 +139,7 @@ impl Setup {
         tuning: Tuning::Demand,
         interval: (Duration::from_millis(100), seconds(1)),
         keep: seconds(60),
-        max_dials: 512,
+        max_dials: 1024,
         dial_timeout: seconds(10),
         backoff: (Duration::from_millis(200), seconds(5)),
         max_handshakes: 512,

@@ -3,7 +3,7 @@
 use core::ops::RangeInclusive;
 
 use super::urgency::Urgency;
-use super::{Client, Dialing, LONGEST_WITH_WAITERS};
+use super::{Client, Dialing, FIRST_WINDOW, LONGEST_WITH_WAITERS};
 use crate::backoff::Backoff;
 use crate::config::{Bounds, ClientConfig, sound_capacity};
 use crate::entropy::Use;
@@ -31,7 +31,7 @@ impl<C> Client<C> {
                 .max(LONGEST_WITH_WAITERS)
                 .min(Period::saturating(cap)),
             max_dials: config.max_dials,
-            window: u32::MAX,
+            window: FIRST_WINDOW,
             limited: None,
             urgency: Urgency::default(),
             retry_at: None,

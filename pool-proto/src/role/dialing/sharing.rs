@@ -33,15 +33,15 @@ impl<C> Client<C> {
         self.role.tuner.capacity().max(ends)
     }
 
-    /// The capacity, and enough for the callers that wait, within its maximum: the law does not count those
+    /// The capacity, and enough for the callers that wait at either end, within its maximum: the law does not count those
     /// that began to wait while the peer was down, and forgets those that wait for long.
     fn wanted(&self) -> u32 {
         if self.is_paced() {
             return self.shared_capacity();
         }
         let stock = self.waiters.largest_stock().unwrap_or(0);
-        let waiting = self.waiters.any().max(stock).min(self.role.tuner.max_capacity());
-        self.shared_capacity().max(waiting)
+        let waiting = self.waiters.any().max(stock).max(self.role.tuner.backlog());
+        self.shared_capacity().max(waiting.min(self.role.tuner.max_capacity()))
     }
 
     /// The supply to dial up to.
@@ -50,7 +50,7 @@ impl<C> Client<C> {
     /// do not count: more are dialled until as many as the callers are this end's. The peer gives a new
     /// one to the end that lacks it most, so these are few.
     pub(super) fn aim(&self) -> u32 {
-        if self.waiters.len() == 0 {
+        if self.waiters.len() == 0 && self.role.tuner.backlog() == 0 {
             return self.shared_capacity();
         }
         let (capacity, waiting) = (self.wanted(), self.waiters.any());

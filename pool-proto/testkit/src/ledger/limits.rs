@@ -53,7 +53,10 @@ impl Ledger {
             // Waiters have a connection each, whatever the law says.
             let waited = match setup.tuning {
                 Tuning::NodePass => 0,
-                _ => waiting.max(self.waiting.for_stock()).min(setup.capacity.1),
+                _ => {
+                    let here = waiting.max(self.waiting.for_stock());
+                    here.max(stats.peer_waiters).min(setup.capacity.1)
+                }
             };
             let capacity = stats.capacity.max(waited);
             let most = match (both, waiting) {
@@ -205,6 +208,8 @@ impl Ledger {
             ensure!(fixed, "3: a server's capacity is fixed", "{capacity} {interval:?}");
             return Ok(());
         }
+        let hinted = stats.peer_waiters;
+        ensure!(hinted <= high - high / 4, "3: no hint asks for everything", "{hinted} of {high}");
         let within = (low..=high).contains(&capacity);
         ensure!(within, "3: capacity within its bounds", "{capacity} in {low}..={high}");
         if self.setup.tuning == Tuning::NodePass {

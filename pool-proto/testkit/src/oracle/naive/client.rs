@@ -89,7 +89,7 @@ impl Dialer {
             surplus: None,
             quota: 0,
             max_dials: setup.max_dials,
-            window: u32::MAX,
+            window: 256,
             limited: None,
             failures: 0,
             forgiven: 0,
@@ -109,6 +109,7 @@ impl Dialer {
         stats.capacity = self.tuner.capacity();
         stats.interval = self.tuner.interval();
         stats.lead_time = self.tuner.lead_time();
+        stats.peer_waiters = self.tuner.backlog();
         stats.failures_in_a_row = self.failures;
         stats.ceiling = self.ceiling;
     }
@@ -284,7 +285,7 @@ impl Naive {
             return capacity;
         }
         let waiting = self.count_waiting(Want::Any);
-        let most = waiting.max(self.most_stock().unwrap_or(0));
+        let most = waiting.max(self.most_stock().unwrap_or(0)).max(dialer.tuner.backlog());
         capacity.max(most.min(self.setup.capacity.1))
     }
 

@@ -26,10 +26,11 @@ impl Hints {
             return None;
         }
         self.row += 1;
-        // 0, 1, 2, 3, 4, 6, 8, 12, 16, 24, …: two for each doubling, and the last one is open.
         let least = |level: u32| match level {
             0 | 1 => level,
-            _ => (2 + level % 2) << (level / 2 - 1),
+            // Two for each doubling up to 32, then one.
+            2..10 => (2 + level % 2) << (level / 2 - 1),
+            _ => 1 << (level - 5),
         };
         let most = if level == 15 { u32::MAX } else { least(level + 1) - 1 };
         (self.row >= self.needed).then(|| least(level)..=most)
