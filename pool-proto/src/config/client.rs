@@ -58,6 +58,12 @@ impl ClientConfig {
         self.ids
     }
 
+    /// Returns the law that moves the capacity, as it is at first.
+    #[must_use]
+    pub const fn tuner(&self) -> &Tuner {
+        &self.tuner
+    }
+
     /// Returns the most dials and handshakes at a time.
     #[must_use]
     pub const fn max_dials(&self) -> u32 {
