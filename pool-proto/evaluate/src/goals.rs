@@ -179,7 +179,7 @@ fn fleet(course: &Course<'_>) -> Result<Goal, LawError> {
         1.0,
     );
     let laws = std::slice::from_ref(&course.contender);
-    let least = course.contender.settings().capacity.as_ref().map_or(0, |bounds| *bounds.start());
+    let least = course.contender.config()?.tuner().min_capacity();
     let run = |clients| {
         let circumstances = Circumstances { clients, ..course.circumstances };
         course.run(&[pattern], &[rtt], laws, &circumstances)

@@ -68,7 +68,7 @@ fn goals_that_do_not_hold_fail() {
 fn errors_say_what_was_expected() {
     for (arguments, expected) in [
         (["--patterns", "p11"], "no pattern is called \"p11\"; expected p1, p10"),
-        (["--laws", "best"], "no law is called \"best\"; expected default, shipped"),
+        (["--laws", "best"], "no law is called \"best\"; expected default, nodepass"),
         (["--set", "keeep=1s"], "no setting is called \"keeep\"; the settings are capacity"),
         (["--laws", "fitted"], "a fitted stock is fitted to another law"),
         (["--arrivals", "nowhere.csv"], "nowhere.csv: "),
