@@ -90,7 +90,7 @@ pub struct Course<'a> {
 ///
 /// [`LawError`], if a law cannot be run.
 pub fn check(course: &Course<'_>) -> Result<Vec<Goal>, LawError> {
-    let law = |name| Contender::parse(name, course.settings);
+    let law = |name| Contender::parse(name, course.settings, None);
     let rivals = [course.contender.clone(), law("go")?];
     let fitted = [course.contender.clone(), law("go")?, law("fitted")?];
     let varied: Vec<&str> = MAIN.into_iter().filter(|name| !STEADY.contains(name)).collect();

@@ -29,6 +29,7 @@ enum Law {
 /// The laws, and what they are.
 pub const LAWS: &[(&str, &str)] = &[
     ("default", "the machine with all its defaults"),
+    ("recorded", "the machine with the settings on the tape of a client"),
     ("nodepass", "the machine with Tuning::NodePass"),
     ("fixed:N", "the machine with a capacity of N"),
     ("go", "the law of the Go package, emulated"),
@@ -45,10 +46,13 @@ const LARGEST: u32 = 4096;
 pub enum LawError {
     /// There is no such law.
     #[error(
-        "no law is called {0:?}; expected default, nodepass, fixed:N, go, fitted or \
+        "no law is called {0:?}; expected default, recorded, nodepass, fixed:N, go, fitted or \
          clairvoyant, with settings such as default+max_dials=64"
     )]
     Unknown(String),
+    /// There is no tape with settings.
+    #[error("law recorded has the settings on the tape of a client; expected such a tape")]
+    NotRecorded,
     /// A setting is wrong.
     #[error("law {law}: {error}")]
     Setting {
@@ -78,18 +82,23 @@ pub enum LawError {
 
 impl Contender {
     /// Reads a law with settings of its own, such as `default+max_dials=64`. `general` are settings of
-    /// all laws.
+    /// all laws, and `recorded` are those on a tape, if there is one.
     ///
     /// # Errors
     ///
     /// [`LawError`] names the laws or the settings that there are.
-    pub fn parse(text: &str, general: &[String]) -> Result<Self, LawError> {
+    pub fn parse(
+        text: &str,
+        general: &[String],
+        recorded: Option<&Settings>,
+    ) -> Result<Self, LawError> {
         let mut parts = text.split('+').map(str::trim);
         let name = parts.next().unwrap_or_default();
         let own: Vec<&str> = parts.collect();
         let fixed = name.strip_prefix("fixed:").and_then(|text| u32::from_str(text).ok());
         let (law, mut settings) = match (name, fixed) {
             ("default", _) | (_, Some(_)) => (Law::Machine, Settings::shipped()),
+            ("recorded", _) => (Law::Machine, recorded.cloned().ok_or(LawError::NotRecorded)?),
             ("nodepass", _) => (Law::Machine, Settings::shipped().tuning(Tuning::NodePass)),
             ("go", _) => (Law::Go, Settings::shipped().tuning(Tuning::NodePass)),
             ("fitted", _) => (Law::Fitted, Settings::shipped()),

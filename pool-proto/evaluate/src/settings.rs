@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use pool_proto::{ClientConfig, ClientConfigBuilder, ConfigError, TakeOrder, Tuning};
+use pool_proto::{ClientConfig, ClientConfigBuilder, ConfigError, IdExchange, TakeOrder, Tuning};
 
 /// The settings of a client. Unless they are set, they are those of [`ClientConfig::builder`].
 #[derive(Clone, Debug)]
@@ -148,6 +148,13 @@ impl Settings {
     #[must_use]
     pub fn shipped() -> Self {
         Self { builder: ClientConfig::builder() }
+    }
+
+    /// Returns the settings of a client on a tape. The model has ids and no control connection, whatever
+    /// the client had.
+    #[must_use]
+    pub fn recorded(builder: ClientConfigBuilder) -> Self {
+        Self { builder: builder.ids(IdExchange::default()).control_connection(false) }
     }
 
     /// Returns the configuration with these settings.
