@@ -54,6 +54,8 @@ fn a_small_life_replays_identically() {
     let address = server.local_addr().unwrap().to_string();
     let config = ClientConfig::builder()
         .capacity(2..=16)
+        // Fewer than a crowd, some of which then wait in vain.
+        .max_connections(24)
         .acquirer(Acquirer::Both)
         .reuse_delay(2 * MS)
         .idle_timeout(Duration::from_secs(2))

@@ -131,6 +131,9 @@ impl RoleKey for Dialing {
         let distance = |at: Option<Instant>| at.and_then(|at| at.distance(now));
         role.tuner.hash_state(now, hasher);
         role.hints.hash(hasher);
+        if client.can_be_busy() {
+            role.urgency.hash_state(now, hasher);
+        }
         let backoff = &role.backoff;
         (backoff.failures, backoff.forgiven, backoff.random.get_seed()).hash(hasher);
         let probes = &role.probes;

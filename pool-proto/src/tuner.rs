@@ -40,12 +40,23 @@ pub enum Tuning {
     /// (see for example Zipkin, *Foundations of Inventory Management*, 2000, chapter 6).
     #[default]
     Demand,
-    /// The law of the Go package `github.com/NodePassProject/pool`, bit for bit: connections are
-    /// created in rounds. A round begins by dialling what is missing, ends with the last of its dials,
-    /// and is followed by the interval.
+    /// The law of the Go package `github.com/NodePassProject/pool`, as its release v1.0.50 has it: connections
+    /// are created in rounds. A round begins by dialling what is missing, ends with the last of its dials, and
+    /// is followed by the interval.
     ///
-    /// It is for fleets in which both implementations must behave alike. With capacities up to 4, its
-    /// interval can only rise.
+    /// It is for fleets in which both implementations must behave alike. With the same dials and acquires,
+    /// each round has the same idle connections, dials, capacity and interval in both.
+    ///
+    /// - The interval moves at the begin of a round: 100 ms down if fewer than a fifth of the capacity are
+    ///   idle, 100 ms up if more than four fifths are.
+    /// - The capacity moves at the end: one down if the round has created less than a fifth of it, one up
+    ///   if more than four fifths.
+    /// - While the peer is down, rounds go on, and those that create nothing lower the capacity. A Go client
+    ///   dials in each of them, this one as its [backoff](crate::ClientConfigBuilder::backoff) allows.
+    /// - At most [`max_dials`](crate::ClientConfigBuilder::max_dials) are under way at a time; the Go package
+    ///   has no such limit.
+    ///
+    /// With capacities up to 4, the interval can only rise.
     NodePass,
 }
 
@@ -63,13 +74,13 @@ enum Law {
 ///
 /// let ms = Duration::from_millis;
 /// let mut tuner = Tuner::new(Tuning::Demand, 2..=64, ms(100)..=ms(1000));
-/// // Connections take 80 ms. Ten are acquired within that time: the next ten will find eleven.
-/// tuner.established(ms(80));
+/// // Connections take 80 ms. Ten are acquired within that time: a crowd that has come once counts half.
 /// let now = Instant::EPOCH + ms(1000);
+/// tuner.established(now, ms(80));
 /// for _ in 0..10 {
 ///     tuner.acquired(now);
 /// }
-/// assert_eq!(tuner.capacity(), 11);
+/// assert_eq!(tuner.capacity(), 6);
 /// // After a minute without demand that is forgotten.
 /// tuner.advance(now + Duration::from_secs(61));
 /// assert_eq!(tuner.capacity(), 2);
@@ -99,12 +110,13 @@ impl Tuner {
         interval: RangeInclusive<Duration>,
     ) -> Self {
         let (min_capacity, max_capacity) = capacity.into_inner();
+        let max_capacity = max_capacity.max(min_capacity);
         Self {
             min_capacity,
-            max_capacity: max_capacity.max(min_capacity),
+            max_capacity,
             capacity: min_capacity,
             law: match tuning {
-                Tuning::Demand => Law::Demand(Demand::new()),
+                Tuning::Demand => Law::Demand(Demand::new(max_capacity)),
                 Tuning::NodePass => Law::Rounds(Rounds::new(interval)),
             },
         }

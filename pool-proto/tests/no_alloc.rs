@@ -13,7 +13,7 @@ use pool_proto::{
 
 /// Long enough for every table and queue to have had its largest size: that growth is rare, and not
 /// counted here.
-const WARM_UP: u32 = 300_000;
+const WARM_UP: u32 = 600_000;
 const CYCLES: u32 = 100_000;
 
 /// The bytes of the buffer of a tape.

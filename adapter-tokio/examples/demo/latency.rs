@@ -20,6 +20,9 @@ const EVERY: Duration = Duration::from_millis(4);
 /// Ready connections at the start of each load, enough for the burst.
 const STOCK: u32 = 256;
 
+/// The name of the load whose connections are not replaced.
+const NOT_REPLACED: &str = "not replaced";
+
 /// The delay each way, between the pools and on the control channel.
 const DELAY: Duration = Duration::from_millis(20);
 
@@ -35,7 +38,8 @@ pub(crate) async fn compare(checks: &mut Checks) -> Result<(), Failure> {
         rows,
     );
     println!("  fresh: the same path, but with a new TCP and TLS connection for each visitor.");
-    println!("  paced: {PACED} visitors, one every {}; burst: {AT_A_TIME} at once.", time(EVERY));
+    println!("  paced: {PACED} visitors, one every {}; burst: {AT_A_TIME} at once;", time(EVERY));
+    println!("  not replaced: the same burst, with refilling switched off.");
     println!(
         "  Both start with {STOCK} ready connections. The control channel is delayed too, but a"
     );
@@ -57,15 +61,20 @@ async fn measure(
     })
     .await?;
     let what = format!("timing first bytes, pooled and fresh, {path}");
-    let phase = Phase::begin(&what, 2 * (PACED + AT_A_TIME));
+    let phase = Phase::begin(&what, 2 * (PACED + 2 * AT_A_TIME));
     let paced = Load::Paced { every: EVERY, total: PACED };
     let burst = Load::Burst { total: AT_A_TIME };
     let (mut all, mut medians) = (Tally::new(), Vec::new());
-    for (name, load) in [("paced", paced), ("burst", burst)] {
+    // The last one shows what replacing the connections of a burst takes from it.
+    for (name, load) in [("paced", paced), ("burst", burst), (NOT_REPLACED, burst)] {
         let mut both = Vec::new();
         for entry in [tunnel.entry, tunnel.fresh_entry] {
+            tunnel.client.set_capacity(STOCK..=4 * STOCK)?;
             tunnel.idle().await;
             tunnel.stocked(STOCK).await?;
+            if name == NOT_REPLACED {
+                tunnel.client.set_capacity(1)?;
+            }
             let tally = send(entry, load, Size::Fixed(1024), &phase).await;
             all.add(&tally);
             both.push(tally);

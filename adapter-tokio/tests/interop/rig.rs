@@ -103,7 +103,17 @@ impl FakeServer {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at("127.0.0.1:0", serve).await
+    }
+
+    pub(crate) async fn start_at<F>(
+        address: &str,
+        serve: impl Fn(TcpStream, usize) -> F + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let accepted = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&accepted);
@@ -127,6 +137,12 @@ impl FakeServer {
             std::future::ready(())
         });
         (fake.await, receiver)
+    }
+
+    /// Ends the server and its connections.
+    pub(crate) async fn stop(mut self) {
+        self.task.abort();
+        assert!((&mut self.task).await.unwrap_err().is_cancelled());
     }
 
     pub(crate) fn accepted(&self) -> usize {

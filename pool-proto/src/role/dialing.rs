@@ -14,28 +14,35 @@
 //! places all belong to others, or a balancer whose server is gone. A ceiling of zero would say no
 //! more than the backoff does, so the backoff it is; the waits are the same in both cases, and both
 //! are short while a caller waits.
+//!
+//! | file | contents |
+//! |---|---|
+//! | `calls.rs` | the calls that only a client has |
+//! | `law.rs` | when the tuner is asked, and what follows: rounds, surplus, limits |
+//! | `urgency.rs` | how fast connections are replaced while callers are served from stock |
+//! | `outcomes.rs` | the outcomes of attempts, and what they mean for the next dials |
+//! | `sharing.rs` | a client that acquires, as its server does |
 
+mod calls;
 mod law;
 mod outcomes;
 mod sharing;
+mod urgency;
 
-use core::ops::RangeInclusive;
 use core::time::Duration;
 
 use law::Limit;
 pub(crate) use sharing::YIELDING;
+use urgency::Urgency;
 
 use super::hooks::Hooks;
 use super::max_claimed;
 use super::share::Share;
 use crate::answer::WaitReason;
 use crate::backoff::Backoff;
-use crate::config::{Bounds, ClientConfig, sound_capacity};
-use crate::entropy::Use;
-use crate::error::{ConfigError, Refusal};
 use crate::event::{Action, CloseReason, HandshakeFailure, Token};
-use crate::id::{ConnId, HintReader, IdExchange};
-use crate::ids::{Ids, Told};
+use crate::id::{ConnId, HintReader};
+use crate::ids::Told;
 use crate::machine::Machine;
 use crate::state::State;
 use crate::stats::Stats;
@@ -78,6 +85,7 @@ pub struct Dialing {
     pub(crate) window: u32,
     /// Since when callers wait and a limit holds, if no limit did less than a second ago.
     limited: Option<(Limit, Instant)>,
+    pub(crate) urgency: Urgency,
     /// The end of the wait. Before it nothing is dialled after failures, and nothing beyond the
     /// ceiling otherwise.
     pub(crate) retry_at: Option<Instant>,
@@ -115,106 +123,6 @@ pub struct Dialing {
 pub type Client<C> = Machine<C, Dialing>;
 
 impl<C> Client<C> {
-    /// Creates a client. Its first dials are in [`poll_action`](Machine::poll_action) already.
-    #[must_use]
-    pub fn new(config: &ClientConfig, now: Instant) -> Self {
-        let entropy = config.common.entropy();
-        let exchanged = config.ids != IdExchange::None;
-        let ids = if exchanged { Ids::received(&entropy) } else { Ids::issued(&entropy) };
-        let (base, cap) = config.backoff;
-        let mut random = entropy.generator(Use::Backoff);
-        let role = Dialing {
-            tuner: config.tuner.clone(),
-            hints: HintReader::new(),
-            backoff: Backoff::with_generator(base, cap, random.fork()),
-            probes: Backoff::with_generator(base, cap, random),
-            cap_with_waiters: Period::saturating(base)
-                .max(LONGEST_WITH_WAITERS)
-                .min(Period::saturating(cap)),
-            max_dials: config.max_dials,
-            window: u32::MAX,
-            limited: None,
-            retry_at: None,
-            ceiling: None,
-            allowance: 1,
-            raised_at: now,
-            epoch: 0,
-            relapsed: false,
-            recovered_at: now,
-            next_round: None,
-            created: 0,
-            surplus: 0,
-            surplus_at: None,
-            share: Share::default(),
-            yielded_at: now,
-            quota: 0,
-        };
-        let mut client =
-            Self::assemble(&config.common, config.dial_timeout, exchanged, ids, role, now);
-        client.begin_round();
-        client.dispatch(now);
-        client
-    }
-
-    /// Ends the wait after failures, or for room at a full peer: the next dial begins at once, and
-    /// later waits are as short as at first. For callers that know that the peer can be reached again,
-    /// for example because a network interface is up.
-    ///
-    /// As after any wait, this is one dial, and the others follow when it has succeeded. Under
-    /// [`Tuning::NodePass`] it also brings the next round forward.
-    pub fn dial_now(&mut self, now: Instant) {
-        let now = self.advance(now);
-        if self.is_ending() {
-            return;
-        }
-        let role = &mut self.role;
-        role.retry_at = None;
-        // One failure is left: it is still unknown whether the peer is there.
-        role.backoff.failures = role.backoff.failures.min(1);
-        role.probes.failures = 0;
-        role.next_round = role.next_round.map(|_| now);
-        self.dispatch(now);
-    }
-
-    /// Sets the [capacity](crate::ClientConfigBuilder::capacity) anew: a range within which the law moves
-    /// it, or one number. For users who know more of their demand than the law can see, or have a law of
-    /// their own: they read the [statistics](Machine::stats), and set one number from time to time.
-    ///
-    /// What is missing is dialled at once. Ready connections beyond the capacity are closed after a
-    /// sixteenth of [`keep`](crate::ClientConfigBuilder::keep). Callers that wait for a larger stock than
-    /// the new maximum are refused.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError`] as at the build of the configuration; the capacity stays as it was.
-    pub fn set_capacity(
-        &mut self,
-        now: Instant,
-        capacity: impl Into<Bounds<u32>>,
-    ) -> Result<(), ConfigError> {
-        let capacity = self.sound_capacity(capacity.into())?;
-        self.bound_capacity(now, capacity);
-        Ok(())
-    }
-
-    /// The bounds, if they make sense for this client.
-    pub(crate) fn sound_capacity(
-        &self,
-        capacity: Bounds<u32>,
-    ) -> Result<RangeInclusive<u32>, ConfigError> {
-        sound_capacity(capacity, self.max_connections, self.acquirer)
-    }
-
-    pub(crate) fn bound_capacity(&mut self, now: Instant, capacity: RangeInclusive<u32>) {
-        let now = self.advance(now);
-        self.role.tuner.set_bounds(capacity);
-        let capacity = self.role.tuner.max_capacity();
-        while let Some((waiter, wanted)) = self.waiters.first_beyond(capacity) {
-            self.refuse(waiter, Refusal::StockBeyondCapacity { wanted, capacity });
-        }
-        self.dispatch(now);
-    }
-
     /// Whether one more connection is allowed.
     ///
     /// Without the limit on claimed connections the client would dial forever: a connection whose
@@ -267,6 +175,7 @@ impl<C> Client<C> {
             && self.in_flight() < max_dials
             && self.has_room()
             && (!paced || self.role.quota > 0)
+            && !self.is_ahead(now)
             && self.dial(now)
         {}
         let beyond = self.role.ceiling.is_some_and(|ceiling| self.supply() > ceiling);
@@ -341,8 +250,14 @@ impl Hooks for Dialing {
 
     fn next_deadline<C>(client: &Client<C>) -> Instant {
         let role = &client.role;
-        let own = [role.retry_at, role.next_round, role.surplus_at, role.tuner.next_advance()];
-        own.into_iter().flatten().chain([client.yields_at()]).min().unwrap_or(Instant::NEVER)
+        let law = [role.next_round, role.surplus_at, role.tuner.next_advance()];
+        let dials = [role.retry_at, client.dial_at()];
+        law.into_iter()
+            .chain(dials)
+            .flatten()
+            .chain([client.yields_at()])
+            .min()
+            .unwrap_or(Instant::NEVER)
     }
 
     #[inline]
@@ -504,12 +419,14 @@ impl Hooks for Dialing {
     fn demanded(&mut self, now: Instant) {
         // During failures the peer is the bottleneck, not the stock: a higher capacity would only mean
         // more dials at its return.
+        self.urgency.acquired(now);
         if !self.is_down() {
             self.tuner.acquired(now);
         }
     }
 
     fn demanded_by_peer<C>(client: &mut Client<C>, index: u32, now: Instant) {
+        client.role.urgency.acquired(now);
         let Some(slot) = client.slots.get(index).filter(|_| !client.role.is_down()) else { return };
         let (age, recent) = (now.since(slot.established), slot.origin == client.role.epoch);
         if client.role.tuner.acquired_by_peer(now, age) {

@@ -58,13 +58,16 @@ impl Demand {
     /// The default of `keep`.
     pub(super) const KEEP: Duration = Duration::from_secs(60);
 
-    pub(super) fn new() -> Self {
+    /// Creates the law of a pool with at most `most` ready connections.
+    pub(super) fn new(most: u32) -> Self {
+        // As much as small pools ever need; large ones grow into what they need.
+        let room = most.min(32) as usize;
         Self {
             keep: Period::saturating(Self::KEEP),
             lead_time: LeadTime::new(),
-            recent: VecDeque::new(),
+            recent: VecDeque::with_capacity(room),
             current: None,
-            peaks: VecDeque::new(),
+            peaks: VecDeque::with_capacity(RANKS * room),
             highest: [0; RANKS],
             backlog: 0,
             down_since: None,

@@ -198,7 +198,7 @@ impl Ledger {
         self.check_waiters(&stats, actions, pool)?;
         self.check_limits(&stats)?;
         self.follow_window(&stats);
-        self.check_nothing_is_left_undone(&stats)?;
+        self.check_nothing_is_left_undone(&stats, pool)?;
         self.check_tuning(&stats)?;
         self.check_backoff(call, &stats, pool)?;
         if !self.large || self.counts.steps.is_multiple_of(u64::from(self.lives.len() / 4 + 1)) {

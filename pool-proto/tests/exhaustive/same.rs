@@ -132,6 +132,7 @@ fn answer(answer: &Answer, before: &Naming, after: &Naming) -> String {
         | Answer::Outcome(WaitOutcome::Refused(refusal)) => match refusal {
             Refusal::Gone { id, reason } => format!("{:?} is gone: {reason:?}", before.id(*id)),
             Refusal::UnknownId { id } => format!("nobody knows {:?}", before.id(*id)),
+            Refusal::AcquiredHere { id } => format!("{:?} is acquired here", before.id(*id)),
             other => format!("{other:?}"),
         },
         Answer::Accepted(Ok(token)) => format!("{} joins", after.connection(*token)),

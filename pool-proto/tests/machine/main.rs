@@ -17,6 +17,7 @@ mod config;
 mod control;
 mod endings;
 mod full;
+mod go_rounds;
 mod grants;
 mod handshakes;
 mod idle;

@@ -103,7 +103,10 @@ fn crowds_that_come_again_find_their_stock() {
     let mut at_once = Vec::new();
     for _ in 0..4 {
         at_once.push(crowd(&mut pool, 20));
-        pool.pass(ms(5_000));
+        for _ in 0..50 {
+            pool.pass(ms(100));
+            pool.fill();
+        }
     }
     // The first one has the minimum, the next ones half of the highest so far, and three are a habit.
     assert_eq!(at_once, [1, 11, 11, 20]);
@@ -237,6 +240,60 @@ fn a_waiter_for_more_than_a_new_capacity_is_refused() {
     assert_eq!(pool.collect(waiter), Collected::Refused(refusal));
 }
 
+#[test]
+fn dials_are_spread_while_a_crowd_is_served_from_stock() {
+    let mut pool = ClientHarness::client(100, 100, |config| config.max_dials(100));
+    pool.fill();
+    pool.pass(ms(5_000));
+    let leases: Vec<_> = (0..60).map(|_| pool.take()).collect();
+    // One every 20 ms next to a full stock, and one every 8 ms next to the 40 that are left.
+    let at_once = pool.dialing().len();
+    assert!((2..=4).contains(&at_once), "{at_once}");
+    for _ in 0..100 {
+        pool.pass(ms(1));
+    }
+    let spread = pool.dialing().len() - at_once;
+    assert!((10..=14).contains(&spread), "{spread} in 100 ms");
+    // The rest a second after the last acquire: nobody is expected any more.
+    pool.pass(ms(900));
+    assert_eq!(pool.dialing().len(), 60);
+    leases.into_iter().for_each(|lease| pool.release(lease));
+}
+
+#[test]
+fn nothing_is_spread_as_soon_as_a_caller_waits() {
+    let mut pool = ClientHarness::client(100, 100, |config| config.max_dials(200));
+    pool.fill();
+    let leases: Vec<_> = (0..100).map(|_| pool.take()).collect();
+    assert_eq!(pool.dialing().len(), 100, "the stock is used up");
+    pool.queue();
+    assert_eq!(pool.dialing().len(), 100);
+    leases.into_iter().for_each(|lease| pool.release(lease));
+}
+
+#[test]
+fn a_stock_is_filled_at_once_while_nobody_comes() {
+    let mut pool = ClientHarness::client(200, 200, |config| config.max_dials(500));
+    assert_eq!(pool.dialing().len(), 200);
+    pool.fill();
+    pool.pass(ms(5_000));
+    pool.flush();
+    assert_eq!(pool.dialing().len(), 200);
+}
+
+#[test]
+fn steady_demand_is_not_slowed_down() {
+    let mut pool = ClientHarness::client(100, 100, |config| config);
+    pool.fill();
+    for _ in 0..2_000 {
+        pool.pass(ms(2));
+        let lease = pool.take();
+        pool.release(lease);
+        pool.fill();
+    }
+    assert!(pool.stats().idle >= 95, "{:?}", pool.stats());
+}
+
 // --- NodePass ------------------------------------------------------------------------------------
 
 #[test]
@@ -283,6 +340,33 @@ fn a_failed_dial_of_a_round_is_not_made_up_for_in_it() {
     assert_eq!(pool.dialing(), [], "the quota of the round is used up");
     pool.pass(ms(1));
     assert_eq!(pool.dialing().len(), 1);
+}
+
+#[test]
+fn rounds_go_on_in_an_outage_and_lower_the_capacity_as_those_of_the_go_package() {
+    let mut pool = node_pass(5, 20);
+    for stock in 5..10 {
+        pool.fill();
+        (0..stock).for_each(|_| drop(pool.take()));
+        pool.pass(ms(100));
+    }
+    assert_eq!(pool.dialing().len(), 10);
+    // A Go client dials in each of these rounds. Here the backoff allows a few dials.
+    for capacity in [9, 8, 7, 6, 5, 5, 5] {
+        for token in pool.dialing() {
+            pool.dial_failed(token);
+        }
+        assert_eq!((pool.stats().capacity, pool.stats().interval), (capacity, ms(100)));
+        pool.pass(ms(100));
+    }
+    while pool.dialing().is_empty() {
+        pool.pass(ms(100));
+    }
+    let before = pool.stats().totals.dials;
+    assert_eq!(pool.dialing().len(), 1, "the probe");
+    pool.fill();
+    assert_eq!(pool.stats().totals.dials, before + 4, "the rest, in the same round");
+    assert_eq!((pool.stats().idle, pool.stats().capacity), (5, 6));
 }
 
 #[test]

@@ -67,7 +67,9 @@ impl Fleet {
             ids: 0,
         };
         for number in 0..pools {
-            let config = ClientConfig::builder().seed(seed * 1_000_000 + number).build().unwrap();
+            let config =
+                ClientConfig::builder().capacity(FULL..=64).seed(seed * 1_000_000 + number);
+            let config = config.build().unwrap();
             let machine = Client::new(&config, fleet.now);
             fleet.pools.push(Pool {
                 machine,

@@ -37,6 +37,8 @@ type Request struct {
 	Late bool `json:"late"`
 	// client: return something other than a TCP connection from the dialer
 	Odd bool `json:"odd"`
+	// client: record a trace
+	Trace bool `json:"trace"`
 
 	// any, by_id
 	Ms int `json:"ms"`
@@ -64,6 +66,8 @@ type Answer struct {
 
 	Facts *Facts `json:"facts,omitempty"`
 	Stats *Stats `json:"stats,omitempty"`
+
+	Samples []Sample `json:"samples,omitempty"`
 }
 
 func main() {
@@ -110,6 +114,7 @@ func carryOut(request Request) (answer Answer) {
 		"close_pool":     closePool,
 		"close_listener": closeListener,
 		"stats":          stats,
+		"samples":        samples,
 		"authority":      authority,
 		"write":          write,
 		"send":           send,

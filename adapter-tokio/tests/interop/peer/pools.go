@@ -16,11 +16,13 @@ type instance struct {
 	*pool.Pool
 	listener net.Listener
 	dials    atomic.Int64
+	failures atomic.Int64
 	accepts  atomic.Int64
 	manager  func()
 	// Closed when the manager has dialled or accepted for the first time.
 	begun chan struct{}
 	once  sync.Once
+	trace *trace
 }
 
 func (i *instance) begin() {
@@ -45,13 +47,14 @@ func (l countingListener) Accept() (net.Conn, error) {
 	return l.Listener.Accept()
 }
 
-// Stats is the state that a pool reports. Dials counts the calls of a client's dialer, Accepts those of
-// the listener.
+// Stats is the state that a pool reports. Dials counts the calls of a client's dialer, Failures those of
+// them that returned an error, and Accepts the calls of the listener.
 type Stats struct {
 	Active     int64 `json:"active"`
 	Capacity   int64 `json:"capacity"`
 	IntervalMs int64 `json:"interval_ms"`
 	Dials      int64 `json:"dials"`
+	Failures   int64 `json:"failures"`
 	Accepts    int64 `json:"accepts"`
 }
 
@@ -101,6 +104,9 @@ func client(request Request) (Answer, error) {
 			return end, nil
 		}
 		conn, err := net.DialTimeout("tcp", request.Address, 5*time.Second)
+		if err != nil {
+			made.failures.Add(1)
+		}
 		if err == nil && request.TLS != "0" && !hasParameter[string](pool.NewClientPool) {
 			conn = tls.Client(conn, &tls.Config{
 				MinVersion: tls.VersionTLS13, ServerName: request.Host,
@@ -114,6 +120,9 @@ func client(request Request) (Answer, error) {
 		return Answer{}, err
 	}
 	made.Pool, made.manager = client, client.ClientManager
+	if request.Trace {
+		made.watch()
+	}
 	if !request.Late {
 		made.manage()
 	}
@@ -267,6 +276,7 @@ func (i *instance) stats() Stats {
 		Capacity:   reading(i.Pool, "Capacity"),
 		IntervalMs: reading(i.Pool, "Interval") / int64(time.Millisecond),
 		Dials:      i.dials.Load(),
+		Failures:   i.failures.Load(),
 		Accepts:    i.accepts.Load(),
 	}
 }

@@ -11,6 +11,9 @@ use crate::call::{Call, Pool};
 use crate::setup::Side;
 use crate::violation::{Verdict, ensure};
 
+/// The longest time between two dials that are spread.
+const GAP: Duration = Duration::from_millis(40);
+
 impl Ledger {
     /// 2: supply within capacity and limits.
     pub(super) fn check_limits(&self, stats: &Stats) -> Verdict {
@@ -228,7 +231,7 @@ impl Ledger {
     }
 
     /// 7: a client that may dial, and lacks connections, does, whatever its other dials are up to.
-    pub(super) fn check_nothing_is_left_undone(&self, stats: &Stats) -> Verdict {
+    pub(super) fn check_nothing_is_left_undone(&self, stats: &Stats, pool: &impl Pool) -> Verdict {
         let paced = self.side == Side::Server || self.setup.tuning == Tuning::NodePass;
         if paced || self.closed || self.shutdown.is_some() || stats.failures_in_a_row > 0 {
             return Ok(());
@@ -243,6 +246,14 @@ impl Ledger {
         // With more claimed connections than this, a client stops dialling.
         let flooded = stats.claimed >= self.setup.capacity.1.saturating_mul(2).max(64);
         // A full server does not keep it from replacing what is taken.
+        let capacity = stats.capacity;
+        if stats.idle > 0 && capacity > 16 && self.waiting.queued() == 0 {
+            // While callers are served from stock, dials are spread; but the next one is near.
+            let spread = supply < capacity as usize && stats.ceiling.is_none() && may && !flooded;
+            let due = pool.poll_timeout().is_some_and(|due| due <= self.seen + GAP);
+            ensure!(!spread || due, "7: a spread dial is near", "{supply} of {capacity}");
+            return Ok(());
+        }
         let aim = stats.ceiling.map_or(stats.capacity, |ceiling| ceiling.min(stats.capacity));
         ensure!(
             !may || flooded || supply >= aim as usize,

@@ -50,9 +50,9 @@ pub(crate) const BUGS: &[Bug] = &[
         "the refill waits for its slowest dial",
         "violation of 7: a client dials up to its capacity",
         "role/dialing.rs",
-        "        let role = &self.role;\n        let paced",
+        "        let (role, paced) = (&self.role, self.is_paced());",
         "        if planted!() && self.in_flight() > 0 {\n            return;\n        }\n        \
-         let role = &self.role;\n        let paced",
+         let (role, paced) = (&self.role, self.is_paced());",
     ),
     bug(
         "no backoff",
@@ -325,25 +325,40 @@ pub(crate) const BUGS: &[Bug] = &[
     bug(
         "the interval moves by two steps",
         "violation of 3: the interval moves by 100 ms",
-        "tuner.rs",
-        "interval.saturating_add(INTERVAL_STEP)",
-        "interval.saturating_add(INTERVAL_STEP << u32::from(planted!()))",
+        "tuner/rounds.rs",
+        "interval.saturating_add(STEP)",
+        "interval.saturating_add(STEP << u32::from(planted!()))",
     ),
     bug(
         "the capacity rises above its maximum",
         "violation of 3: capacity within its bounds",
         "tuner.rs",
-        "self.capacity = self.capacity.saturating_add(1).min(self.max_capacity);",
-        "self.capacity = self.capacity.saturating_add(1);\n        \
-         if !planted!() {\n            self.capacity = self.capacity.min(self.max_capacity);\n        }",
+        "self.capacity = capacity.max(self.min_capacity).min(self.max_capacity);",
+        "let most = self.max_capacity.saturating_add(planted!().into());\n        \
+         self.capacity = capacity.max(self.min_capacity).min(most);",
+    ),
+    bug(
+        "what is needed is closed as surplus",
+        "violation of 1: a connection ends for a reason",
+        "role/dialing/law.rs",
+        "        let surplus = self.spare().saturating_sub(self.aim());",
+        "        let needed = if planted!() { 0 } else { self.aim() };\n        \
+         let surplus = self.spare().saturating_sub(needed);",
+    ),
+    bug(
+        "a dial that is spread is forgotten",
+        "violation of 7: a spread dial is near",
+        "role/dialing/urgency.rs",
+        "let missing = self.supply() < self.aim() && self.gap(self.now).is_some();",
+        "let missing = self.supply() < self.aim() && self.gap(self.now).is_some() && !planted!();",
     ),
     bug(
         "ids repeat",
         "violation of 4: ids are unique",
         "ids.rs",
-        "            let id = servers.map_or(drawn, |servers| assigned(drawn, servers));\n            \
+        "            let id = told.servers.map_or(drawn, |servers| assigned(drawn, servers));\n            \
          if id != ConnId::ZERO && places.enter(id, index) {",
-        "            let mut id = servers.map_or(drawn, |servers| assigned(drawn, servers));\n            \
+        "            let mut id = told.servers.map_or(drawn, |servers| assigned(drawn, servers));\n            \
          if planted!() {\n                \
          id = ConnId::from_bytes([1, 0, 0, id.to_bytes()[3]]);\n            }\n            \
          let twice = planted!() && places.find(id).is_some();\n            \

@@ -1,6 +1,7 @@
 //! Where a client's connections come from: dials, paced by the tuner and held back after failures.
 
 mod outcomes;
+mod urgency;
 
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use super::hints::Hints;
 use super::{Connection, Naive, Supply, Want};
 use crate::call::{Answer, Did};
 use crate::setup::Setup;
+use urgency::Urgency;
 
 /// A connection that the peer closes this soon after it was established, unused, was no success.
 const SETTLING: Duration = Duration::from_secs(1);
@@ -27,6 +29,7 @@ pub struct Dialer {
     /// The law itself is a pure value with tests of its own; when it is asked is said here.
     tuner: Tuner,
     hints: Hints,
+    urgency: Urgency,
     /// The next round of the Go package's law; none while one goes on.
     next_round: Option<Instant>,
     created: u32,
@@ -80,6 +83,7 @@ impl Dialer {
         Self {
             tuner: Tuner::new(setup.tuning, min..=max, short..=long).with_keep(setup.keep),
             hints: Hints::new(),
+            urgency: Urgency::default(),
             next_round: None,
             created: 0,
             surplus: None,
@@ -114,6 +118,9 @@ impl Dialer {
         let distance = |at: Instant| at.as_nanos().wrapping_sub(now.as_nanos());
         self.tuner.hash_state(now, hasher);
         self.hints.hash(hasher);
+        if self.tuner.max_capacity() > 16 {
+            self.urgency.hash_state(now, hasher);
+        }
         (self.failures, self.forgiven, self.window.min(self.max_dials)).hash(hasher);
         self.paced().then_some((self.created, self.quota)).hash(hasher);
         self.surplus.map(|(fewest, at)| (fewest, distance(at))).hash(hasher);
@@ -182,13 +189,16 @@ impl Naive {
     pub fn law_due(&self) -> Option<Instant> {
         let dialer = self.dialer().filter(|_| !self.is_ending())?;
         let surplus = dialer.surplus.map(|(_, at)| at);
-        [dialer.next_round, dialer.tuner.next_advance(), surplus].into_iter().flatten().min()
+        let law = [dialer.next_round, dialer.tuner.next_advance(), surplus, self.dial_due()];
+        law.into_iter().flatten().min()
     }
 
     /// A caller here wants any connection.
     pub fn demanded(&mut self) {
         let now = self.now;
-        if let Some(dialer) = self.dialer_mut().filter(|dialer| dialer.failures == 0) {
+        let Some(dialer) = self.dialer_mut() else { return };
+        dialer.urgency.acquired(now);
+        if dialer.failures == 0 {
             dialer.tuner.acquired(now);
         }
     }
@@ -199,8 +209,9 @@ impl Naive {
         let connection = self.get(token);
         let (epoch, since) = (connection.epoch, connection.established);
         let age = since.map_or(Duration::ZERO, |since| now.since(since));
-        let Some(dialer) = self.dialer_mut().filter(|dialer| dialer.failures == 0) else { return };
-        if dialer.tuner.acquired_by_peer(now, age) {
+        let Some(dialer) = self.dialer_mut() else { return };
+        dialer.urgency.acquired(now);
+        if dialer.failures == 0 && dialer.tuner.acquired_by_peer(now, age) {
             self.found_room(epoch, held);
         }
     }
@@ -354,6 +365,7 @@ impl Naive {
             None => after,
         };
         for _ in 0..dials {
+            self.take_pace();
             self.dial();
         }
         let (stock, awaited, setup) = (self.stock(), self.is_awaited(), self.setup);
@@ -456,6 +468,7 @@ impl Naive {
             at_a_time.saturating_sub(self.in_flight()),
             self.setup.max_connections - self.held(),
             paced,
+            self.allowed_by_pace(),
         ]
         .into_iter()
         .min()

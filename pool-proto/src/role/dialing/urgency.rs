@@ -1,0 +1,127 @@
+//! How fast connections are replaced while callers are served from stock.
+//!
+//! A dial and its handshakes take as much processor time as many requests. If the connections that a crowd
+//! has acquired were all replaced at once, the crowd would wait for the processor instead of a connection.
+//! So while the stock serves everybody, dials are spread, the more the fuller the stock still is. As soon
+//! as a caller waits, at either end, nothing is spread.
+//!
+//! The spread is a leaky bucket (as GCRA, ITU-T I.371, describes it). Steady demand is not slowed down: the
+//! dials may be a quarter faster than the acquires of the last second.
+
+use core::hash::{Hash, Hasher};
+use core::time::Duration;
+
+use super::Client;
+use crate::time::{Instant, Period};
+
+/// The time between two dials next to a full stock; next to half of the stock it is half of that.
+const GAP: Duration = Duration::from_millis(20);
+
+/// How far dials may be ahead of that pace, in nanoseconds.
+const AHEAD: u64 = 20_000_000;
+
+/// The time after an acquire in which the next ones are to be expected.
+const BUSY: Duration = Duration::from_secs(1);
+
+/// A stock of this size is replaced at once: that many handshakes are no burden.
+const SMALL: u32 = 16;
+
+/// The length of a slot in which acquires are counted, and the number of slots.
+const SLOT: Duration = Duration::from_millis(250);
+const SLOTS: usize = 4;
+
+/// The acquires of the last second, without those of the slot that goes on: these may be a crowd's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Rate {
+    /// The number of the slot that goes on.
+    slot: u64,
+    current: u32,
+    former: [u32; SLOTS],
+}
+
+impl Rate {
+    fn count(&mut self, now: Instant) {
+        self.advance(now);
+        self.current = self.current.saturating_add(1);
+    }
+
+    fn advance(&mut self, now: Instant) {
+        let slot = now.since(Instant::EPOCH).as_nanos() / SLOT.as_nanos();
+        let slot = u64::try_from(slot).unwrap_or(u64::MAX);
+        for _ in 0..(slot - self.slot).min(SLOTS as u64) {
+            self.former.rotate_right(1);
+            let [latest, ..] = &mut self.former;
+            *latest = core::mem::take(&mut self.current);
+        }
+        self.slot = slot;
+    }
+
+    fn a_second(&self) -> u32 {
+        self.former.iter().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+}
+
+/// The pace of dials.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Urgency {
+    rate: Rate,
+    /// The end of the time in which callers are to be expected.
+    busy_until: Instant,
+    /// The time up to which dials have used up the pace.
+    used: Instant,
+}
+
+impl Urgency {
+    /// A connection was acquired, at either end.
+    pub(super) fn acquired(&mut self, now: Instant) {
+        self.rate.count(now);
+        self.busy_until = now + BUSY;
+    }
+
+    /// Feeds `hasher` with everything that the future depends on, from `now` on.
+    pub(crate) fn hash_state<H: Hasher>(&self, now: Instant, hasher: &mut H) {
+        let ahead = |at: Instant| at.since(now);
+        (self.rate, ahead(self.busy_until), ahead(self.used)).hash(hasher);
+    }
+}
+
+impl<C> Client<C> {
+    /// The time between two dials, if they are to be spread.
+    fn gap(&self, now: Instant) -> Option<Duration> {
+        let (idle, aim) = (self.idle(), self.aim());
+        let waits = self.waiters.len() > 0 || self.role.tuner.backlog() > 0;
+        let busy = self.role.urgency.busy_until > now;
+        if aim <= SMALL || idle == 0 || waits || !busy || self.is_paced() {
+            return None;
+        }
+        let spread = GAP * idle.min(aim) / aim;
+        let rate = self.role.urgency.rate.a_second();
+        let steady = Duration::from_millis(800).checked_div(rate);
+        Some(steady.map_or(spread, |steady| spread.min(steady)))
+    }
+
+    /// Whether the pool may ever be so large that its dials are spread.
+    pub(crate) fn can_be_busy(&self) -> bool {
+        self.role.tuner.max_capacity() > SMALL
+    }
+
+    /// Whether the next dial would be ahead of the pace. Otherwise it takes its share of the pace.
+    pub(super) fn is_ahead(&mut self, now: Instant) -> bool {
+        self.role.urgency.rate.advance(now);
+        let Some(gap) = self.gap(now) else { return false };
+        let used = self.role.urgency.used;
+        if used > now.after(Period::from_nanos(AHEAD)) {
+            return true;
+        }
+        self.role.urgency.used = used.max(now) + gap;
+        false
+    }
+
+    /// When a dial that would be ahead of the pace is due, if one is missing.
+    pub(super) fn dial_at(&self) -> Option<Instant> {
+        let urgency = &self.role.urgency;
+        let on_pace = Instant::from_nanos(urgency.used.as_nanos().saturating_sub(AHEAD));
+        let missing = self.supply() < self.aim() && self.gap(self.now).is_some();
+        Some(on_pace.min(urgency.busy_until)).filter(|at| missing && *at > self.now)
+    }
+}
