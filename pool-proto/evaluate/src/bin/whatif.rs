@@ -28,8 +28,8 @@ struct Arguments {
     /// The tape of a client, for its settings and its round trip.
     #[arg(long, value_name = "TAPE")]
     client: Option<PathBuf>,
-    /// The round trip between the ends, in milliseconds. Default: the one that the dials on the tape
-    /// tell; otherwise 20.
+    /// The round trip between the ends, in milliseconds. Default: the one at which dials take as long as
+    /// on the tape of a client; otherwise 20.
     #[arg(long, value_name = "MS")]
     rtt: Option<f64>,
     /// The end that takes any connection: client or server. Default: the end on the tape; otherwise
@@ -136,7 +136,7 @@ fn round_trip(
         (None, Some((client, lead))) => {
             let (count, lead_ms) = (client.established(), millis(lead));
             let reason =
-                format!("as {count} dials on the tape tell, whose median took {lead_ms:.1} ms");
+                format!("at which a dial takes {lead_ms:.1} ms, the median of {count} on the tape");
             let rtt = network.rtt_of(lead);
             (rtt - rtt % PRECISION, reason)
         }
