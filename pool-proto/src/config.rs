@@ -6,8 +6,8 @@ use crate::entropy::Entropy;
 use crate::error::ConfigError;
 use crate::time::Period;
 
-/// The most connections that one machine can hold: 2²⁴. Of the 2³² ids, at most one in 256 is then in
-/// use: a random id is rarely taken, and a wrong one rarely names a connection.
+/// The most connections that one machine can hold: 2²⁴, half as many as there are ids with the 25 random
+/// bits of a server's. So the server draws an id twice at most, on average.
 pub const MAX_CONNECTIONS: u32 = 1 << 24;
 
 /// The most handshakes at a time that can be configured. To find a handshake to evict, the server may

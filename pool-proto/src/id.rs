@@ -1,8 +1,8 @@
 //! Connection ids: their value, their two wire formats, and the sans-I/O reader and writer.
 //!
 //! After the TCP (and TLS) handshake the server sends the id of the connection, once. All other bytes
-//! are the user's data, in both directions. An id is 4 random bytes. Users see it as 8 lower-case
-//! hex characters, in both [`IdFormat`]s.
+//! are the user's data, in both directions. An id is 4 bytes, most bits of which are random. Users see it
+//! as 8 lower-case hex characters, in both [`IdFormat`]s.
 //!
 //! ```
 //! use bytes::Buf;
@@ -35,7 +35,7 @@ pub use reader::IdReader;
 pub use value::{ConnId, ParseIdError};
 pub use writer::IdWriter;
 
-/// The bytes of an id: the wire protocol names a connection by 4 random bytes.
+/// The bytes of an id: the wire protocol names a connection by 4 bytes.
 const ID_BYTES: usize = 4;
 
 /// The characters of an id in hex, 2 per byte.

@@ -88,7 +88,9 @@
 //! | turned away, ceiling | closed by the peer before the id, or soon after it and unused; the supply that a full peer was seen to hold |
 //! | revoke | end a lease while its holder has it |
 //! | graceful shutdown | the end of a pool after the end of the use of its connections |
-//! | capacity, interval | the number of ready connections aimed at; the time between two rounds of the tuner |
+//! | capacity | the number of ready connections aimed at |
+//! | lead time | the time from a dial until the connection is ready |
+//! | round, interval | a batch of dials under [`Tuning::NodePass`]; the time from the end of one to the begin of the next |
 //! | stock, supply | the idle connections; the connections that are idle, becoming idle, or granted (at a server, becoming idle begins when the handshake is over) |
 //! | refused, rejected | a caller that gets no connection; a peer that is not admitted |
 //!
@@ -206,6 +208,7 @@
 //! | `time.rs`, `token_map.rs` | instants; a table for drivers |
 //! | `state_key.rs` | the state of a machine as a hash, for model checkers |
 //! | [`tape`] | all inputs of a machine, recorded and replayed |
+//! | [`sizing`] | how large the stock is, and the settings that bound it |
 
 #![no_std]
 
@@ -260,6 +263,9 @@ pub use stats::{Stats, Totals};
 pub use time::Instant;
 pub use token_map::TokenMap;
 pub use tuner::{Tuner, Tuning};
+
+#[doc = include_str!("../docs/sizing.md")]
+pub mod sizing {}
 
 /// Compiles the example of the README.
 #[cfg(doctest)]

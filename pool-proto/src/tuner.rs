@@ -17,8 +17,11 @@ use crate::time::{Instant, Period};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Tuning {
-    /// The capacity follows demand: it is the highest number of acquires within a *lead time* that was
-    /// seen lately, and one more. Each connection is replaced as soon as it is acquired.
+    /// The capacity follows demand: it is the third highest number of acquires within a *lead time* that
+    /// was seen lately, or half of the highest if that is more, and one more. The page [`sizing`] has
+    /// figures and limits.
+    ///
+    /// [`sizing`]: crate::sizing
     ///
     /// - The lead time is the time from a dial until the connection is ready. An acquire is served at
     ///   once if and only if there were no more acquires within the lead time before it than the capacity.
@@ -27,8 +30,10 @@ pub enum Tuning {
     ///   those of the peer's, of which this end learns by acquires by id. Acquires while the peer is down
     ///   do not count.
     /// - A peak is remembered for [`keep`](crate::ClientConfigBuilder::keep), 60 s by default. That is
-    ///   how long a connection may be idle in order to spare one wait. Bursts that are further apart
-    ///   find the stock of quieter times.
+    ///   how long a connection may be idle in order to spare one wait. Crowds that are further apart find
+    ///   the stock of quieter times.
+    /// - Connections that are missing are dialled at once while a caller waits. While the stock serves
+    ///   everybody, dials are spread, as the handshakes of a crowd would slow it down.
     /// - Ready connections beyond the capacity, which nobody has needed for a sixteenth of `keep`, are
     ///   closed.
     /// - Callers of the peer wait where this end does not see them. A server of this crate tells roughly

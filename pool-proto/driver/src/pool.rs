@@ -206,7 +206,7 @@ impl<N: Runtime, R: Configured> Pool<N, R> {
         self.stats().capacity
     }
 
-    /// Returns the time between two rounds of the tuner now; zero for a server.
+    /// Returns the time between two rounds of a client under `Tuning::NodePass` now; otherwise zero.
     #[must_use]
     pub fn interval(&self) -> Duration {
         self.stats().interval

@@ -63,7 +63,7 @@ fn widen(
     let (mut law, mut row) = (law.clone(), row.clone());
     let mut notes = Vec::new();
     loop {
-        let binding = binding(&law, &row);
+        let binding = binding(&law, &row)?;
         let wider: Vec<&Limit> = binding.iter().filter(|limit| limit.value < LARGEST).collect();
         notes.extend(binding.iter().map(|limit| {
             let (name, value, time) = (limit.name, limit.value, 100.0 * limit.time);
@@ -94,24 +94,26 @@ struct Limit {
 }
 
 /// The limits of a law that bound in a row.
-fn binding(law: &Contender, row: &Row) -> Vec<Limit> {
-    let (settings, measures) = (law.settings(), &row.measures);
-    let dials = settings.max_dials.map(|value| Limit {
+fn binding(law: &Contender, row: &Row) -> Result<Vec<Limit>, LawError> {
+    let (config, measures) = (law.config()?, &row.measures);
+    let dials = config.max_dials();
+    let (least, most) = (config.tuner().min_capacity(), config.tuner().max_capacity());
+    let dials = Limit {
         name: "max_dials",
-        value,
+        value: dials,
         time: measures.in_flight_at_max,
-        doubled: format!("max_dials={}", value.saturating_mul(2)),
-    });
-    let dials = dials.filter(|limit| measures.in_flight_max >= limit.value);
-    let bounds = settings.capacity.as_ref().filter(|bounds| bounds.start() < bounds.end());
-    let capacity = bounds.map(|bounds| Limit {
+        doubled: format!("max_dials={}", dials.saturating_mul(2)),
+    };
+    let capacity = Limit {
         name: "the maximum of the capacity",
-        value: *bounds.end(),
+        value: most,
         time: measures.capacity_at_max,
-        doubled: format!("capacity={}..={}", bounds.start(), bounds.end().saturating_mul(2)),
-    });
-    let capacity = capacity.filter(|limit| measures.capacity_max >= limit.value);
-    dials.into_iter().chain(capacity).collect()
+        doubled: format!("capacity={least}..={}", most.saturating_mul(2)),
+    };
+    let dials = Some(dials).filter(|limit| measures.in_flight_max >= limit.value);
+    // A fixed capacity is always at its maximum.
+    let capacity = Some(capacity).filter(|_| least < most && measures.capacity_max >= most);
+    Ok(dials.into_iter().chain(capacity).collect())
 }
 
 /// Recommends the row with the least idle stock of those that serve the wanted share at once; if there

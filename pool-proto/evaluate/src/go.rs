@@ -1,5 +1,6 @@
-//! The law of the Go package `github.com/NodePassProject/pool`, as a small model of its own over the
-//! same network and arrivals.
+//! The pool of the Go package `github.com/NodePassProject/pool`, as a small model of its own over the
+//! same network and arrivals. Its capacity and interval are those of
+//! [`Tuning::NodePass`](pool_proto::Tuning::NodePass), which agrees with measurements of the package.
 //!
 //! The client refills in rounds. A round dials what is missing, all at once, *waits for all of these
 //! dials*, moves the capacity, and then sleeps for the interval. So a round lasts as long as its
@@ -7,70 +8,18 @@
 //! connections: a dead one stays in the stock until it is taken.
 
 use std::collections::VecDeque;
-use std::ops::RangeInclusive;
-use std::time::Duration;
+
+use pool_proto::Tuner;
 
 use crate::load::Arrival;
 use crate::measure::Recorder;
 use crate::network::{Processor, Reach, reach};
 use crate::scenario::{Scenario, Taker};
 use crate::schedule::Schedule;
-use crate::time::{MILLISECOND, Nanos, SECOND, from_duration};
-
-/// The step of the interval.
-const STEP: Nanos = 100 * MILLISECOND;
+use crate::time::{Nanos, SECOND, from_duration};
 
 /// The time after which a dial is given up.
 const DIAL_TIMEOUT: Nanos = 10 * SECOND;
-
-/// Capacity and interval under the law, within bounds.
-#[derive(Clone, Debug)]
-pub struct Law {
-    capacity_bounds: RangeInclusive<u32>,
-    interval_bounds: RangeInclusive<Nanos>,
-    /// The number of connections aimed at.
-    pub capacity: u32,
-    /// The sleep between two rounds.
-    pub interval: Nanos,
-}
-
-impl Law {
-    /// Creates the law with both numbers at their minima.
-    #[must_use]
-    pub fn new(capacity: RangeInclusive<u32>, interval: &RangeInclusive<Duration>) -> Self {
-        let [low, high] = [interval.start(), interval.end()].map(|bound| from_duration(*bound));
-        Self {
-            capacity: *capacity.start(),
-            interval: low,
-            capacity_bounds: capacity,
-            interval_bounds: low..=high,
-        }
-    }
-
-    /// Begins a round with so many idle connections. Returns the number of dials.
-    pub fn begin(&mut self, idle: u32) -> u32 {
-        // In whole fifths, as the package truncates 0.2 and 0.8 of the capacity.
-        if idle < self.capacity / 5 {
-            self.interval = self.interval.saturating_sub(STEP);
-        } else if idle > self.capacity * 4 / 5 {
-            self.interval += STEP;
-        }
-        self.interval =
-            self.interval.clamp(*self.interval_bounds.start(), *self.interval_bounds.end());
-        self.capacity.saturating_sub(idle)
-    }
-
-    /// Ends a round that has created so many connections.
-    pub fn end(&mut self, created: u32) {
-        if 5 * created < self.capacity {
-            self.capacity -= 1;
-        } else if 5 * created > 4 * self.capacity {
-            self.capacity += 1;
-        }
-        self.capacity =
-            self.capacity.clamp(*self.capacity_bounds.start(), *self.capacity_bounds.end());
-    }
-}
 
 /// An event; the number is that of a connection or of a request.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -109,7 +58,8 @@ struct Model<'a> {
     scenario: &'a Scenario<'a>,
     schedule: Schedule<What>,
     processor: Processor,
-    law: Law,
+    /// Capacity and interval, by [`Tuning::NodePass`](pool_proto::Tuning::NodePass).
+    law: Tuner,
     connections: Vec<Connection>,
     requests: Vec<Request>,
     /// The ready connections at the taking end, and the callers that wait there.
@@ -122,19 +72,15 @@ struct Model<'a> {
     recorder: Recorder,
 }
 
-/// Runs the law within these bounds through a scenario of one client.
+/// Runs the law through a scenario of one client.
 #[must_use]
-pub fn run(
-    scenario: &Scenario<'_>,
-    capacity: RangeInclusive<u32>,
-    interval: &RangeInclusive<Duration>,
-) -> Recorder {
+pub fn run(scenario: &Scenario<'_>, law: Tuner) -> Recorder {
     let request = |arrival: &Arrival| Request { arrival: *arrival, taken: None, over: false };
     let model = Model {
         scenario,
         schedule: Schedule::new(),
         processor: Processor::new(scenario.network.cores),
-        law: Law::new(capacity, interval),
+        law,
         connections: Vec::new(),
         requests: scenario.load.arrivals.iter().map(request).collect(),
         ready: VecDeque::new(),
@@ -203,7 +149,7 @@ impl Model<'_> {
 
     fn record_stock(&mut self) {
         let now = self.schedule.now();
-        self.recorder.stock(now, self.idle, self.law.capacity, self.pending);
+        self.recorder.stock(now, self.idle, self.law.capacity(), self.pending);
     }
 
     fn work_of_take(&mut self) -> Nanos {
@@ -213,7 +159,8 @@ impl Model<'_> {
     // --- rounds ---------------------------------------------------------------------------------
 
     fn round(&mut self) {
-        self.pending = self.law.begin(self.idle);
+        self.law.begin_round(self.idle);
+        self.pending = self.law.capacity().saturating_sub(self.idle);
         self.created = 0;
         for _ in 0..self.pending {
             self.dial();
@@ -261,8 +208,8 @@ impl Model<'_> {
     }
 
     fn end_round(&mut self) {
-        self.law.end(self.created);
-        self.schedule.after(self.law.interval, What::Round);
+        self.law.end_round(self.created);
+        self.schedule.after(from_duration(self.law.interval()), What::Round);
     }
 
     // --- users ----------------------------------------------------------------------------------
@@ -348,7 +295,7 @@ impl Model<'_> {
         let taken = self.requests.get(request).and_then(|request| request.taken);
         let Some((number, ..)) = taken else { return };
         let Some(connection) = self.connections.get_mut(number) else { return };
-        if connection.dead || self.idle >= *self.law.capacity_bounds.end() {
+        if connection.dead || self.idle >= self.law.max_capacity() {
             return;
         }
         connection.idle_at_client = true;

@@ -90,7 +90,7 @@ pub struct Course<'a> {
 ///
 /// [`LawError`], if a law cannot be run.
 pub fn check(course: &Course<'_>) -> Result<Vec<Goal>, LawError> {
-    let law = |name| Contender::parse(name, course.settings);
+    let law = |name| Contender::parse(name, course.settings, None);
     let rivals = [course.contender.clone(), law("go")?];
     let fitted = [course.contender.clone(), law("go")?, law("fitted")?];
     let varied: Vec<&str> = MAIN.into_iter().filter(|name| !STEADY.contains(name)).collect();
@@ -179,7 +179,7 @@ fn fleet(course: &Course<'_>) -> Result<Goal, LawError> {
         1.0,
     );
     let laws = std::slice::from_ref(&course.contender);
-    let least = course.contender.settings().capacity.as_ref().map_or(0, |bounds| *bounds.start());
+    let least = course.contender.config()?.tuner().min_capacity();
     let run = |clients| {
         let circumstances = Circumstances { clients, ..course.circumstances };
         course.run(&[pattern], &[rtt], laws, &circumstances)

@@ -1,9 +1,8 @@
 //! The contenders: laws by their names.
 
 use std::str::FromStr;
-use std::time::Duration;
 
-use pool_proto::{ConfigError, Tuning};
+use pool_proto::{ClientConfig, ConfigError, Tuning};
 
 use crate::measure::{Measures, Recorder};
 use crate::scenario::Scenario;
@@ -29,8 +28,8 @@ enum Law {
 
 /// The laws, and what they are.
 pub const LAWS: &[(&str, &str)] = &[
-    ("default", "the machine's default law, with a capacity of 2..=256 and 256 dials at a time"),
-    ("shipped", "the machine with all its defaults"),
+    ("default", "the machine with all its defaults"),
+    ("recorded", "the machine with the settings on the tape of a client"),
     ("nodepass", "the machine with Tuning::NodePass"),
     ("fixed:N", "the machine with a capacity of N"),
     ("go", "the law of the Go package, emulated"),
@@ -41,19 +40,19 @@ pub const LAWS: &[(&str, &str)] = &[
 /// The largest capacity that a fitted stock is searched up to.
 const LARGEST: u32 = 4096;
 
-/// The dials at a time of laws without a limit in their settings.
-const DEFAULT_DIALS: u32 = 256;
-
 /// Why a law cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LawError {
     /// There is no such law.
     #[error(
-        "no law is called {0:?}; expected default, shipped, nodepass, fixed:N, go, fitted or \
+        "no law is called {0:?}; expected default, recorded, nodepass, fixed:N, go, fitted or \
          clairvoyant, with settings such as default+max_dials=64"
     )]
     Unknown(String),
+    /// There is no tape with settings.
+    #[error("law recorded has the settings on the tape of a client; expected such a tape")]
+    NotRecorded,
     /// A setting is wrong.
     #[error("law {law}: {error}")]
     Setting {
@@ -83,24 +82,27 @@ pub enum LawError {
 
 impl Contender {
     /// Reads a law with settings of its own, such as `default+max_dials=64`. `general` are settings of
-    /// all laws.
+    /// all laws, and `recorded` are those on a tape, if there is one.
     ///
     /// # Errors
     ///
     /// [`LawError`] names the laws or the settings that there are.
-    pub fn parse(text: &str, general: &[String]) -> Result<Self, LawError> {
+    pub fn parse(
+        text: &str,
+        general: &[String],
+        recorded: Option<&Settings>,
+    ) -> Result<Self, LawError> {
         let mut parts = text.split('+').map(str::trim);
         let name = parts.next().unwrap_or_default();
         let own: Vec<&str> = parts.collect();
         let fixed = name.strip_prefix("fixed:").and_then(|text| u32::from_str(text).ok());
         let (law, mut settings) = match (name, fixed) {
-            ("default", _) => (Law::Machine, Settings::wide()),
-            ("shipped", _) => (Law::Machine, Settings::shipped()),
-            ("nodepass", _) => (Law::Machine, Settings::wide().tuning(Tuning::NodePass)),
-            ("go", _) => (Law::Go, Settings::wide()),
-            ("fitted", _) => (Law::Fitted, Settings::wide()),
-            ("clairvoyant", _) => (Law::Clairvoyant, Settings::wide()),
-            (_, Some(_)) => (Law::Machine, Settings::wide()),
+            ("default", _) | (_, Some(_)) => (Law::Machine, Settings::shipped()),
+            ("recorded", _) => (Law::Machine, recorded.cloned().ok_or(LawError::NotRecorded)?),
+            ("nodepass", _) => (Law::Machine, Settings::shipped().tuning(Tuning::NodePass)),
+            ("go", _) => (Law::Go, Settings::shipped().tuning(Tuning::NodePass)),
+            ("fitted", _) => (Law::Fitted, Settings::shipped()),
+            ("clairvoyant", _) => (Law::Clairvoyant, Settings::shipped()),
             _ => return Err(LawError::Unknown(name.to_owned())),
         };
         for pair in general.iter().map(String::as_str).chain(own) {
@@ -114,10 +116,14 @@ impl Contender {
         Ok(Self { name: text.to_owned(), law, settings })
     }
 
-    /// Returns the settings.
-    #[must_use]
-    pub const fn settings(&self) -> &Settings {
-        &self.settings
+    /// Returns the configuration with its settings.
+    ///
+    /// # Errors
+    ///
+    /// [`LawError::Config`], if they do not fit each other.
+    pub fn config(&self) -> Result<ClientConfig, LawError> {
+        let failed = |error| LawError::Config { law: self.name.clone(), error };
+        self.settings.config().map_err(failed)
     }
 
     /// Returns this law with a fixed capacity.
@@ -178,21 +184,13 @@ impl Contender {
     }
 
     fn run_one(&self, scenario: &Scenario<'_>) -> Result<Recorder, LawError> {
-        let interval = Duration::from_millis(100)..=Duration::from_secs(1);
-        let settings = &self.settings;
+        let config = self.config()?;
         match self.law {
-            Law::Machine | Law::Fitted => pair::run(scenario, settings)
+            Law::Machine | Law::Fitted => pair::run(scenario, &self.settings)
                 .map_err(|error| LawError::Config { law: self.name.clone(), error }),
             Law::Go if scenario.clients > 1 => Err(LawError::OneClient { law: self.name.clone() }),
-            Law::Go => {
-                let capacity = settings.capacity.clone().unwrap_or(2..=256);
-                let interval = settings.interval.as_ref().unwrap_or(&interval);
-                Ok(go::run(scenario, capacity, interval))
-            }
-            Law::Clairvoyant => {
-                let limit = settings.max_dials.unwrap_or(DEFAULT_DIALS);
-                Ok(clairvoyant::run(scenario, limit))
-            }
+            Law::Go => Ok(go::run(scenario, config.tuner().clone())),
+            Law::Clairvoyant => Ok(clairvoyant::run(scenario, config.max_dials())),
         }
     }
 

@@ -5,12 +5,12 @@
 //! cargo run --release -p pool-evaluate --bin evaluate                     the main table
 //! cargo run --release -p pool-evaluate --bin evaluate -- --goals          what the law is to reach
 //! cargo run --release -p pool-evaluate --bin evaluate -- --help           patterns, laws, settings
-//! cargo run --release -p pool-evaluate --bin whatif -- arrivals.csv       settings for your own arrivals
+//! cargo run --release -p pool-evaluate --bin whatif -- pool.tape          settings for your own arrivals
 //! ```
 //!
 //! | module | content |
 //! |---|---|
-//! | [`load`], [`patterns`] | arrivals, from a file or drawn from a seed |
+//! | [`load`], [`source`], [`patterns`] | arrivals, from a CSV file, from a tape, or drawn from a seed |
 //! | [`network`] | round trips, the processors, outages |
 //! | [`scenario`] | a run: a load, the network, the end that takes |
 //! | [`pair`] | both machines, their drivers and their users |
@@ -43,5 +43,6 @@ pub mod picture;
 pub mod scenario;
 mod schedule;
 pub mod settings;
+pub mod source;
 pub mod table;
 pub mod time;

@@ -1,10 +1,9 @@
 //! The demand that a pool has to meet: arrivals, and what happens to the network meanwhile.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
+use pool_tape::ArrivalsError;
 
 use crate::network::Outage;
+use crate::scenario::Taker;
 use crate::time::{Nanos, SECOND, from_seconds};
 
 /// A caller that wants a connection.
@@ -42,13 +41,51 @@ const LEAD_IN: Nanos = 10 * SECOND;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// The file cannot be opened or read.
+    /// The file cannot be read.
     #[error("{file}: {error}")]
     Io {
         /// The file.
         file: String,
         /// What the system says.
         error: std::io::Error,
+    },
+    /// The file is neither a tape nor text.
+    #[error(
+        "{file}: expected the tape of a pool, which begins with \"pooltape\", or arrivals as CSV, one a \
+         line in seconds; this is neither"
+    )]
+    NeitherFormat {
+        /// The file.
+        file: String,
+    },
+    /// The tape cannot be replayed.
+    #[error("{file}: {error}")]
+    Tape {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        error: ArrivalsError,
+    },
+    /// No caller on the tape has asked for any connection.
+    #[error(
+        "{file}: no caller of this {taker} asked for any connection, and {by_id} named an id: expected \
+         the tape of the end whose callers take any connection"
+    )]
+    NoCallers {
+        /// The file.
+        file: String,
+        /// The end that was recorded.
+        taker: Taker,
+        /// The callers that named an id.
+        by_id: usize,
+    },
+    /// The tape is not of a client.
+    #[error(
+        "{file}: expected the tape of a client; this one is of a server, which has none of its settings"
+    )]
+    NotAClient {
+        /// The file.
+        file: String,
     },
     /// A field is not a time.
     #[error(
@@ -102,32 +139,29 @@ impl Load {
         }
     }
 
-    /// Reads arrivals from a CSV file: one a line, the time in seconds as a decimal number, and
-    /// optionally the holding time in seconds. Lines that begin with `#` are comments, and the first
-    /// line may be a header. The order of the lines does not matter. Only the differences of the
-    /// times count: the run begins ten seconds before the first arrival, so that the stock is filled.
+    /// Returns a load of arrivals whose times are since the first of them. The run begins ten seconds
+    /// before that, so that the stock is filled.
+    #[must_use]
+    pub fn from_first(name: impl Into<String>, mut arrivals: Vec<Arrival>) -> Self {
+        for arrival in &mut arrivals {
+            arrival.at = arrival.at.saturating_add(LEAD_IN);
+        }
+        let last = arrivals.iter().map(|arrival| arrival.at).max();
+        Self::new(name, arrivals, last.unwrap_or(LEAD_IN).saturating_add(1))
+    }
+
+    /// Reads arrivals from CSV: one a line, the time in seconds as a decimal number, and optionally the
+    /// holding time in seconds. Lines that begin with `#` are comments, and the first line may be a
+    /// header. The order of the lines does not matter, and only the differences of the times count.
+    /// `file` names the text in errors.
     ///
     /// # Errors
     ///
     /// [`LoadError`] names the line, and what was expected there.
-    pub fn from_csv(path: &Path) -> Result<Self, LoadError> {
-        let file = path.display().to_string();
-        let source =
-            File::open(path).map_err(|error| LoadError::Io { file: file.clone(), error })?;
-        let name = path.file_name().map_or_else(|| file.clone(), |name| name.display().to_string());
-        Ok(Self { name, ..Self::parse(&file, source)? })
-    }
-
-    /// Reads arrivals as [`from_csv`](Self::from_csv) does; `file` names them in errors.
-    ///
-    /// # Errors
-    ///
-    /// As [`from_csv`](Self::from_csv).
-    pub fn parse(file: &str, source: impl Read) -> Result<Self, LoadError> {
+    pub fn parse(file: &str, text: &str) -> Result<Self, LoadError> {
         let file = || file.to_owned();
         let (mut rows, mut header) = (Vec::new(), false);
-        for (text, line) in BufReader::new(source).lines().zip(1..) {
-            let text = text.map_err(|error| LoadError::Io { file: file(), error })?;
+        for (text, line) in text.lines().zip(1..) {
             if text.trim().is_empty() || text.starts_with('#') {
                 continue;
             }
@@ -153,14 +187,12 @@ impl Load {
             }
         }
         let first = rows.iter().map(|(at, _)| *at).fold(f64::INFINITY, f64::min);
-        let arrival = |(at, hold)| Arrival {
-            at: LEAD_IN.saturating_add(from_seconds(at - first)),
-            hold: from_seconds(hold),
-        };
+        let arrival =
+            |(at, hold)| Arrival { at: from_seconds(at - first), hold: from_seconds(hold) };
         let arrivals: Vec<Arrival> = rows.into_iter().map(arrival).collect();
-        let Some(last) = arrivals.iter().map(|arrival| arrival.at).max() else {
+        if arrivals.is_empty() {
             return Err(LoadError::Empty { file: file() });
-        };
-        Ok(Self::new(file(), arrivals, last.saturating_add(1)))
+        }
+        Ok(Self::from_first(file(), arrivals))
     }
 }

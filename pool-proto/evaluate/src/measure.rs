@@ -293,7 +293,7 @@ impl Recorder {
 }
 
 /// The wait in milliseconds that so many of a thousand waits, in order, do not exceed.
-fn quantile(waits: &[Nanos], thousandths: usize) -> f64 {
+pub(crate) fn quantile(waits: &[Nanos], thousandths: usize) -> f64 {
     let rank = (waits.len() * thousandths).div_ceil(1000);
     waits.get(rank.saturating_sub(1)).map_or(0.0, |wait| millis(*wait))
 }

@@ -45,6 +45,13 @@ impl Network {
         Self { rtt, tls: true, cores: 2, handshake_cost: MILLISECOND / 2, take_cost: 0 }
     }
 
+    /// Returns the round trip at which a dial takes this [`lead`](Self::lead).
+    #[must_use]
+    pub const fn rtt_of(&self, lead: Nanos) -> Nanos {
+        let half_trips = if self.tls { 7 } else { 2 };
+        lead.saturating_sub(self.handshake_cost) * 2 / half_trips
+    }
+
     /// Returns the time of one way.
     #[must_use]
     pub const fn one_way(&self) -> Nanos {
@@ -149,6 +156,15 @@ pub(crate) fn reach(outage: Option<Outage>, network: &Network, now: Nanos) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lead_time_tells_the_round_trip() {
+        for tls in [true, false] {
+            let network = Network { tls, ..Network::new(30 * MILLISECOND) };
+            assert_eq!(network.rtt_of(network.lead()), network.rtt);
+            assert_eq!(network.rtt_of(0), 0);
+        }
+    }
 
     #[test]
     fn work_waits_for_a_free_core() {

@@ -4,19 +4,13 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use pool_proto::{ClientConfig, ClientConfigBuilder, TakeOrder, Tuning};
+use pool_proto::{ClientConfig, ClientConfigBuilder, ConfigError, IdExchange, TakeOrder, Tuning};
 
 /// The settings of a client. Unless they are set, they are those of [`ClientConfig::builder`].
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The builder with the settings.
     pub builder: ClientConfigBuilder,
-    /// The bounds of the capacity, if they are set.
-    pub capacity: Option<RangeInclusive<u32>>,
-    /// The bounds of the interval, if they are set.
-    pub interval: Option<RangeInclusive<Duration>>,
-    /// The most dials at a time, if it is set.
-    pub max_dials: Option<u32>,
 }
 
 /// Why a setting cannot be set.
@@ -57,9 +51,26 @@ const TIME: &str = "a time, such as 250ms or 30s";
 const TIMES: &str = "a time or a range of times, such as 1s or 100ms..=1s";
 
 const KEYS: &[Key] = &[
-    Key { name: "capacity", expected: NUMBERS, set: set_capacity },
-    Key { name: "interval", expected: TIMES, set: set_interval },
-    Key { name: "max_dials", expected: NUMBER, set: set_max_dials },
+    Key {
+        name: "capacity",
+        expected: NUMBERS,
+        set: |settings, text| settings.change(range(text, number), ClientConfigBuilder::capacity),
+    },
+    Key {
+        name: "keep",
+        expected: TIME,
+        set: |settings, text| settings.change(time(text), ClientConfigBuilder::keep),
+    },
+    Key {
+        name: "interval",
+        expected: TIMES,
+        set: |settings, text| settings.change(range(text, time), ClientConfigBuilder::interval),
+    },
+    Key {
+        name: "max_dials",
+        expected: NUMBER,
+        set: |settings, text| settings.change(number(text), ClientConfigBuilder::max_dials),
+    },
     Key {
         name: "max_connections",
         expected: NUMBER,
@@ -116,23 +127,6 @@ fn keys() -> String {
     KEYS.iter().map(|key| key.name).collect::<Vec<_>>().join(", ")
 }
 
-fn set_capacity(settings: &mut Settings, text: &str) -> Option<()> {
-    let bounds = range(text, number)?;
-    settings.capacity = Some(bounds.clone());
-    settings.change(Some(bounds), |builder, bounds| builder.capacity(bounds))
-}
-
-fn set_interval(settings: &mut Settings, text: &str) -> Option<()> {
-    let bounds = range(text, time)?;
-    settings.interval = Some(bounds.clone());
-    settings.change(Some(bounds), |builder, bounds| builder.interval(bounds))
-}
-
-fn set_max_dials(settings: &mut Settings, text: &str) -> Option<()> {
-    settings.max_dials = Some(number(text)?);
-    settings.change(settings.max_dials, ClientConfigBuilder::max_dials)
-}
-
 fn number(text: &str) -> Option<u32> {
     u32::from_str(text).ok()
 }
@@ -153,25 +147,28 @@ impl Settings {
     /// Returns the defaults of the machine.
     #[must_use]
     pub fn shipped() -> Self {
-        let builder = ClientConfig::builder();
-        Self { builder, capacity: None, interval: None, max_dials: None }
+        Self { builder: ClientConfig::builder() }
     }
 
-    /// Returns bounds that are wide enough for the law to decide, and not they: a capacity of
-    /// 2..=256, and 256 dials at a time.
+    /// Returns the settings of a client on a tape. The model has ids and no control connection, whatever
+    /// the client had.
     #[must_use]
-    pub fn wide() -> Self {
-        let mut settings = Self::shipped();
-        settings.capacity = Some(2..=256);
-        settings.max_dials = Some(256);
-        settings.builder = settings.builder.capacity(2..=256).max_dials(256);
-        settings
+    pub fn recorded(builder: ClientConfigBuilder) -> Self {
+        Self { builder: builder.ids(IdExchange::default()).control_connection(false) }
+    }
+
+    /// Returns the configuration with these settings.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the setting that is not valid.
+    pub fn config(&self) -> Result<ClientConfig, ConfigError> {
+        self.builder.clone().build()
     }
 
     /// Returns the settings with a capacity that the law keeps.
     #[must_use]
     pub fn fixed(mut self, capacity: u32) -> Self {
-        self.capacity = Some(capacity..=capacity);
         self.builder = self.builder.capacity(capacity);
         self
     }
@@ -215,9 +212,10 @@ mod tests {
 
     #[test]
     fn settings_are_read_from_text() {
-        let mut settings = Settings::wide();
+        let mut settings = Settings::shipped();
         for pair in [
             "capacity=4..=64",
+            "keep=2m",
             "interval=100ms..=2s",
             "max_dials=32",
             "idle_timeout=30s",
@@ -227,16 +225,16 @@ mod tests {
         ] {
             settings.set(pair).unwrap();
         }
-        assert_eq!(settings.capacity, Some(4..=64));
-        assert_eq!(settings.max_dials, Some(32));
-        assert_eq!(settings.builder.build().unwrap().max_dials(), 32);
+        let config = settings.config().unwrap();
+        assert_eq!(config.max_dials(), 32);
+        assert_eq!((config.tuner().min_capacity(), config.tuner().max_capacity()), (4, 64));
     }
 
     #[test]
     fn errors_say_what_is_expected() {
-        let said = |pair| Settings::wide().set(pair).unwrap_err().to_string();
+        let said = |pair| Settings::shipped().set(pair).unwrap_err().to_string();
         assert!(said("keeep=1s").contains("no setting is called \"keeep\""));
-        assert!(said("keeep=1s").contains("capacity, interval, max_dials"));
+        assert!(said("keeep=1s").contains("capacity, keep, interval, max_dials"));
         assert!(said("capacity").contains("expected key=value"));
         assert_eq!(said("capacity=many"), format!("capacity=many: expected {NUMBERS}"));
         assert_eq!(said("dial_timeout=5"), format!("dial_timeout=5: expected {TIME}"));

@@ -15,7 +15,7 @@ use core::time::Duration;
 /// // Begins with 8 connections, and may aim at up to 64 of them.
 /// let config = ClientConfig::builder().capacity(8..=64);
 ///
-/// // Always 16 connections, and a round each second.
+/// // Always 16 connections; under `Tuning::NodePass`, a second after each round.
 /// let config = ClientConfig::builder().capacity(16).interval(Duration::from_secs(1));
 /// ```
 ///

@@ -7,7 +7,9 @@ use core::time::Duration;
 
 use ipnet::{IpNet, Ipv6Net};
 
-use super::{Acquirer, Bounds, ClientConfig, Common, Draft, ServerConfig, TakeOrder};
+use super::{
+    Acquirer, Bounds, ClientConfig, ClientConfigBuilder, Common, Draft, ServerConfig, TakeOrder,
+};
 use crate::allow::AllowList;
 use crate::entropy::{Entropy, Jitter};
 use crate::error::ConfigError;
@@ -145,7 +147,8 @@ impl Draft {
 }
 
 impl ClientConfig {
-    /// All settings, in the order in which [`from_numbers`](Self::from_numbers) takes them.
+    /// All settings, in the order in which [`ClientConfigBuilder::from_numbers`] takes
+    /// them.
     pub(crate) fn numbers(&self) -> Vec<u64> {
         let Self { common, ids, tuner, max_dials, dial_timeout, backoff: (base, cap) } = self;
         // A law has either. The other is written as it would be accepted.
@@ -170,13 +173,15 @@ impl ClientConfig {
         ];
         [&common.numbers()[..], &own].concat()
     }
+}
 
-    /// The configuration with these settings, and with the jitter of another machine.
+impl ClientConfigBuilder {
+    /// The builder with these settings, and with the jitter of another machine.
     pub(crate) fn from_numbers(numbers: &[u64], jitter: Jitter) -> Result<Self, NotSettings> {
         let numbers = &mut Numbers::new(numbers, CLIENT)?;
-        let mut builder = Self::builder();
+        let mut builder = ClientConfig::builder();
         builder.common = Draft::from_numbers(numbers, jitter)?;
-        let builder = builder
+        Ok(builder
             .ids(numbers.choice("ids", &EXCHANGES)?)
             .tuning(numbers.choice("tuning", &TUNINGS)?)
             .capacity(Bounds(numbers.int("capacity")?..=numbers.int("capacity")?))
@@ -184,8 +189,7 @@ impl ClientConfig {
             .keep(numbers.duration())
             .max_dials(numbers.int("max_dials")?)
             .dial_timeout(numbers.duration())
-            .backoff(numbers.duration(), numbers.duration());
-        Ok(builder.build()?)
+            .backoff(numbers.duration(), numbers.duration()))
     }
 }
 
@@ -239,6 +243,10 @@ mod tests {
 
     const JITTER: Jitter = Jitter { lifetimes: 1, backoff: 2 };
 
+    fn client(numbers: &[u64]) -> Result<ClientConfig, NotSettings> {
+        Ok(ClientConfigBuilder::from_numbers(numbers, JITTER)?.build()?)
+    }
+
     #[test]
     fn every_setting_of_a_client_comes_back() {
         let ms = Duration::from_millis;
@@ -265,7 +273,7 @@ mod tests {
             config.tuning(Tuning::Demand).keep(ms(114)),
         ] {
             let config = config.build().unwrap();
-            let read = ClientConfig::from_numbers(&config.numbers(), JITTER).unwrap();
+            let read = client(&config.numbers()).unwrap();
             assert_eq!(std::format!("{read:?}"), std::format!("{:?}", with_seed(config)));
         }
     }
@@ -286,7 +294,7 @@ mod tests {
             .chain(TUNINGS.map(|tuning| base().tuning(tuning)));
         for config in choices {
             let config = with_seed(config.build().unwrap());
-            let read = ClientConfig::from_numbers(&config.numbers(), JITTER).unwrap();
+            let read = client(&config.numbers()).unwrap();
             assert_eq!(std::format!("{read:?}"), std::format!("{config:?}"));
         }
     }
@@ -312,7 +320,7 @@ mod tests {
     #[test]
     fn numbers_that_are_no_settings_are_named() {
         let numbers = ClientConfig::builder().build().unwrap().numbers();
-        let read = |numbers: &[u64]| ClientConfig::from_numbers(numbers, JITTER).unwrap_err();
+        let read = |numbers: &[u64]| client(numbers).unwrap_err();
         assert_eq!(read(&numbers[1..]), NotSettings::Count { expected: CLIENT });
         let changed = |at: usize, to: u64| {
             let mut numbers = numbers.clone();

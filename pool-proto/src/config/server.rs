@@ -74,7 +74,7 @@ impl ServerConfigBuilder {
     common_settings!();
 
     /// Sets the most connections that are ready; those in use do not count, nor do handshakes. Default
-    /// 64.
+    /// 1,024.
     ///
     /// A limit and not a range, as a server dials nothing and aims at no number: its stock is what its
     /// clients dial, each within [its range](crate::ClientConfigBuilder::capacity). For none of them to
@@ -94,7 +94,7 @@ impl ServerConfigBuilder {
         self
     }
 
-    /// Sets the most handshakes at a time. Default 256; at most [`MAX_HANDSHAKES`].
+    /// Sets the most handshakes at a time. Default 512; at most [`MAX_HANDSHAKES`].
     ///
     /// Handshakes take no places in the stock. At the limit a new one evicts an older one:
     /// [`accept`](crate::Server::accept) says which.

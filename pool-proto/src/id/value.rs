@@ -8,8 +8,13 @@ use super::{ID_CHARS, hex_value};
 /// The id of a connection: 4 bytes, shown as 8 lower-case hex characters.
 ///
 /// An id is a name, not a capability: it is told over a channel of the user's and shown in logs, and
-/// one of 2³² is soon guessed. Nothing may follow from knowing an id. A user that acquires by an id
+/// one of 2²⁵ is soon guessed. Nothing may follow from knowing an id. A user that acquires by an id
 /// that a peer has told compares the connection's address or certificate with that peer's.
+///
+/// An id that a server of this crate makes has 25 random bits, or 24 with
+/// [`Acquirer::Both`](crate::Acquirer::Both), where one bit tells the acquirer. Seven bits are a hint for
+/// [`Tuning::Demand`](crate::Tuning::Demand) at the client: roughly how many callers wait at the server. They
+/// are masked by the other bits, so that ids look random. To a Go end, it is an id like any other.
 ///
 /// Ids are ordered by their bytes, which is also the order of their texts.
 ///

@@ -4,8 +4,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::bytes::{Cursor, Short};
+use super::reader::TapeError;
 use super::{FORMAT, MAGIC};
-use crate::config::{ClientConfig, ServerConfig};
+use crate::config::{ClientConfig, ClientConfigBuilder, NotSettings, ServerConfig};
 use crate::entropy::Jitter;
 use crate::time::Instant;
 
@@ -67,6 +68,30 @@ impl Header {
     #[must_use]
     pub const fn began(&self) -> Instant {
         self.began
+    }
+
+    /// Returns a builder with the settings of the client; `None` if the tape is of a server.
+    ///
+    /// # Errors
+    ///
+    /// [`TapeError::Settings`] or [`TapeError::Setting`] if the tape has settings that this version does not
+    /// know.
+    pub fn client(&self) -> Result<Option<ClientConfigBuilder>, TapeError> {
+        let read = || ClientConfigBuilder::from_numbers(&self.settings, self.jitter);
+        let builder = (self.role == TapedRole::Client).then(read).transpose();
+        builder.map_err(|error| self.refused(error))
+    }
+
+    /// The error of settings that make no machine.
+    pub(super) fn refused(&self, error: NotSettings) -> TapeError {
+        let version = self.version.clone();
+        match error {
+            NotSettings::Count { expected } => {
+                TapeError::Settings { found: self.settings.len(), expected, version }
+            }
+            NotSettings::Value(setting) => TapeError::Setting { setting, version },
+            NotSettings::Refused(error) => TapeError::Refused(error),
+        }
     }
 
     /// The bytes before the first block.

@@ -3,11 +3,11 @@
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr};
 
-use super::header::{Header, TapedRole};
+use super::header::Header;
 use super::input::{Input, PeerName};
 use super::outputs::{Answer, Outputs};
 use super::reader::{Record, TapeError};
-use crate::config::{ClientConfig, NotSettings, ServerConfig};
+use crate::config::ServerConfig;
 use crate::event::{Action, Event};
 use crate::machine::Machine;
 use crate::role::{Client, Role, Server};
@@ -70,23 +70,15 @@ impl Replay {
     /// [`TapeError::Settings`], [`TapeError::Setting`] or [`TapeError::Refused`] if this version cannot make
     /// such a machine.
     pub fn new(header: &Header) -> Result<Self, TapeError> {
-        let Header { version, role, jitter, began, settings, outputs } = header;
-        let wrong = |error| match error {
-            NotSettings::Count { expected } => {
-                let found = settings.len();
-                TapeError::Settings { found, expected, version: version.clone() }
-            }
-            NotSettings::Value(setting) => TapeError::Setting { setting, version: version.clone() },
-            NotSettings::Refused(error) => TapeError::Refused(error),
-        };
-        let machine = match role {
-            TapedRole::Client => {
-                let config = ClientConfig::from_numbers(settings, *jitter).map_err(wrong)?;
+        let Header { jitter, began, settings, outputs, .. } = header;
+        let machine = match header.client()? {
+            Some(builder) => {
+                let config = builder.build().map_err(TapeError::Refused)?;
                 AnyMachine::Client(Client::new(&config, *began))
             }
-            TapedRole::Server => {
-                let config = ServerConfig::from_numbers(settings, *jitter).map_err(wrong)?;
-                AnyMachine::Server(Server::new(&config, *began))
+            None => {
+                let config = ServerConfig::from_numbers(settings, *jitter);
+                AnyMachine::Server(Server::new(&config.map_err(|e| header.refused(e))?, *began))
             }
         };
         let (actions, fresh) = (Vec::new(), 0);

@@ -1,10 +1,10 @@
-//! The callers on a tape: when they came, and how long they held a connection.
+//! The callers on a tape, when they came and how long they held a connection; and how long its dials took.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use pool_proto::tape::{Answer, Input, Replay, Step, Tape, TapeError};
-use pool_proto::{Acquired, Collected, Instant, Token, WaiterId};
+use pool_proto::{Acquired, Action, Collected, Instant, Token, WaiterId};
 use thiserror::Error;
 
 /// A caller that has acquired any connection, or has tried to.
@@ -17,9 +17,11 @@ pub struct Arrival {
     /// The time from its getting a connection to its putting it back or closing it; `None` if it got none,
     /// or had it still at the end of the tape.
     pub held: Option<Duration>,
+    /// Whether the connection was put back after its use, and not closed.
+    pub put_back: bool,
 }
 
-/// The reason why the callers on a tape are not known.
+/// The reason why the callers or the dials on a tape are not known.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ArrivalsError {
@@ -31,7 +33,7 @@ pub enum ArrivalsError {
         "this version answers input {input} otherwise than on the tape; take the version that has recorded it"
     )]
     Differs {
-        /// The number of the input.
+        /// The number of the input; 0 if the machine begins otherwise.
         input: u64,
     },
 }
@@ -46,9 +48,46 @@ pub enum ArrivalsError {
 ///
 /// [`ArrivalsError`] if the bytes are not a tape, were changed, or this version replays it otherwise.
 pub fn arrivals(bytes: &[u8]) -> Result<Vec<Arrival>, ArrivalsError> {
+    let mut callers = Callers::default();
+    follow(bytes, |at, input, answer, _| callers.follow(at, input, answer))?;
+    Ok(callers.arrivals)
+}
+
+/// Returns the lead times of the connections that the client on a tape has established, in the order in
+/// which they were: each the time from the dial until the connection was ready. A server dials none.
+///
+/// # Errors
+///
+/// As [`arrivals`].
+pub fn lead_times(bytes: &[u8]) -> Result<Vec<Duration>, ArrivalsError> {
+    let (mut dialed, mut times) = (HashMap::new(), Vec::new());
+    follow(bytes, |at, input, _, actions| {
+        if let Input::Established { token, .. } = input
+            && let Some(since) = dialed.remove(&token)
+        {
+            times.push(at.since(since));
+        }
+        let dials = actions.iter().filter_map(|action| match action {
+            Action::Dial { token } => Some((*token, at)),
+            _ => None,
+        });
+        dialed.extend(dials);
+    })?;
+    Ok(times)
+}
+
+/// Shows each input with its time, and with the answer and the actions of the machine, up to the end of the
+/// tape or to the place where it is cut off. The machine's first actions come with a timeout.
+fn follow(
+    bytes: &[u8],
+    mut see: impl FnMut(Instant, Input, &Answer, &[Action<()>]),
+) -> Result<(), ArrivalsError> {
     let tape = Tape::read(bytes)?;
     let mut replay = Replay::new(tape.header())?;
-    let mut callers = Callers::default();
+    if !replay.begins_alike() {
+        return Err(ArrivalsError::Differs { input: 0 });
+    }
+    see(tape.header().began(), Input::Timeout, &Answer::None, replay.actions());
     for record in tape.records() {
         let record = match record {
             Err(TapeError::Truncated { .. }) => break,
@@ -57,9 +96,9 @@ pub fn arrivals(bytes: &[u8]) -> Result<Vec<Arrival>, ArrivalsError> {
         let Step::Same(answer) = replay.step(&record) else {
             return Err(ArrivalsError::Differs { input: record.number });
         };
-        callers.follow(record.at, record.input, &answer);
+        see(record.at, record.input, &answer, replay.actions());
     }
-    Ok(callers.arrivals)
+    Ok(())
 }
 
 /// The callers so far; each is known by its place in the list.
@@ -77,7 +116,7 @@ impl Callers {
         match input {
             Input::Acquire => {
                 let caller = self.arrivals.len();
-                self.arrivals.push(Arrival { at, waited: None, held: None });
+                self.arrivals.push(Arrival { at, waited: None, held: None, put_back: false });
                 self.answered(caller, at, answer);
             }
             Input::AcquireAgain => {
@@ -101,6 +140,7 @@ impl Callers {
                     && let Some(arrival) = self.arrivals.get_mut(caller)
                 {
                     arrival.held = Some(at.since(since));
+                    arrival.put_back = matches!(input, Input::Put { .. });
                 }
             }
             Input::Reject { token, .. } => {

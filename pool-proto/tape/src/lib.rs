@@ -1,4 +1,4 @@
-//! Replays tapes of pools, and reads from them when callers came.
+//! Replays tapes of pools, and reads from them when callers came and how long dials took.
 //!
 //! A tape has everything that the state machine of a pool was told, from its creation on. A pool records
 //! one if its builder is told to. [`pool_proto::tape`] has the format, and tells what is on a tape and what
@@ -16,5 +16,5 @@
 mod arrivals;
 mod report;
 
-pub use arrivals::{Arrival, ArrivalsError, arrivals};
+pub use arrivals::{Arrival, ArrivalsError, arrivals, lead_times};
 pub use report::{Difference, Outcome, Report, line, replay};

@@ -9,10 +9,11 @@
 
 use std::collections::HashSet;
 use std::mem::discriminant;
+use std::time::Duration;
 
-use pool_proto::tape::{Recorded, Tape, TapeError};
+use pool_proto::tape::{Input, Recorded, Tape, TapeError};
 use pool_proto::{Acquired, Action, ClientConfig, ConnId, Event, Instant};
-use pool_tape::{ArrivalsError, Outcome, arrivals, replay};
+use pool_tape::{ArrivalsError, Outcome, arrivals, lead_times, replay};
 
 const CLIENT: &[u8] = include_bytes!("tapes/client.tape");
 const SERVER: &[u8] = include_bytes!("tapes/server.tape");
@@ -104,4 +105,20 @@ fn callers_come_and_hold_connections() {
     assert!(callers.iter().any(|caller| caller.held.is_some()), "{callers:?}");
     assert!(callers.is_sorted_by_key(|caller| caller.at));
     assert!(callers.iter().all(|caller| caller.waited.is_some() || caller.held.is_none()));
+    let put_back = callers.iter().filter(|caller| caller.put_back);
+    assert!(put_back.clone().count() > 10 && put_back.clone().all(|caller| caller.held.is_some()));
+}
+
+#[test]
+fn dials_of_a_client_take_their_time() {
+    let tape = Tape::read(CLIENT).unwrap();
+    let records = tape.records().map(|record| record.unwrap().input);
+    let established = records.filter(|input| matches!(input, Input::Established { .. })).count();
+    let times = lead_times(CLIENT).unwrap();
+    assert_eq!(times.len(), established);
+    // On loopback, with TLS. A turn of the driver has one time, so a dial may seem to take none.
+    let (least, most) = (Duration::from_micros(100), Duration::from_secs(1));
+    assert!(times.iter().filter(|time| **time > least).count() > established / 2, "{times:?}");
+    assert!(times.iter().all(|time| *time < most), "{times:?}");
+    assert_eq!(lead_times(SERVER).unwrap(), []);
 }

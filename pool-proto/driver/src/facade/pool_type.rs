@@ -132,7 +132,7 @@ macro_rules! __pool_type {
                 self.0.capacity()
             }
 
-            /// Returns the time between two rounds of the tuner now; zero for a server.
+            /// Returns the time between two rounds of a client under `Tuning::NodePass` now; otherwise zero.
             #[must_use]
             pub fn interval(&self) -> std::time::Duration {
                 self.0.interval()

@@ -13,6 +13,7 @@ use pool_evaluate::law::{Contender, LAWS};
 use pool_evaluate::load::Load;
 use pool_evaluate::patterns::{MAIN, PATTERNS, Pattern};
 use pool_evaluate::scenario::Taker;
+use pool_evaluate::source::Source;
 use pool_evaluate::table::{table, write_csv};
 use pool_evaluate::time::{Nanos, from_seconds};
 
@@ -41,8 +42,8 @@ struct Arguments {
     /// The first seed.
     #[arg(long, default_value_t = 1)]
     start: u64,
-    /// Arrivals from a CSV file instead of the patterns: one a line, in seconds, and optionally the
-    /// holding time in seconds.
+    /// Arrivals from a file instead of the patterns: the tape of a pool, or CSV with one a line, in
+    /// seconds, and optionally the holding time in seconds.
     #[arg(long, value_name = "FILE")]
     arrivals: Option<PathBuf>,
     /// The number of clients, which share the demand.
@@ -84,16 +85,19 @@ fn main() -> ExitCode {
 
 /// Prints the table, or checks the goals. Returns whether all is well.
 fn evaluate(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
+    let source = arguments.arrivals.as_deref().map(Source::read).transpose()?;
+    let client = source.as_ref().and_then(|source| source.client.as_ref());
+    let recorded = client.map(|client| &client.settings);
     let laws: Vec<Contender> = arguments
         .laws
         .iter()
-        .map(|law| Contender::parse(law, &arguments.set))
+        .map(|law| Contender::parse(law, &arguments.set, recorded))
         .collect::<Result<_, _>>()?;
     let rtts: Vec<Nanos> = arguments.rtt.iter().map(|rtt| from_seconds(rtt / 1e3)).collect();
     if let (true, Some(contender)) = (arguments.goals, laws.first()) {
         return check_goals(arguments, contender, &rtts);
     }
-    let loads = loads(arguments)?;
+    let loads = loads(arguments, source.as_ref())?;
     let cells = Cell::all(&loads, &rtts, &arguments.takers);
     let rows = run_all(&cells, &laws, &arguments.conditions.circumstances(arguments.clients))?;
     println!("{}", table(&rows));
@@ -133,9 +137,8 @@ fn seeds(arguments: &Arguments) -> impl Iterator<Item = u64> + use<> {
 }
 
 /// The loads of each pattern, by seeds; or those of the file.
-fn loads(arguments: &Arguments) -> Result<Vec<Vec<Load>>, Box<dyn Error>> {
-    if let Some(path) = &arguments.arrivals {
-        let load = Load::from_csv(path)?;
+fn loads(arguments: &Arguments, source: Option<&Source>) -> Result<Vec<Vec<Load>>, Box<dyn Error>> {
+    if let Some(Source { load, .. }) = source {
         return Ok(vec![seeds(arguments).map(|seed| Load { seed, ..load.clone() }).collect()]);
     }
     let draw = |name: &String| {

@@ -82,8 +82,7 @@ impl Pair<'_> {
         let after = self.schedule.now() - caller.at;
         let (token, link) = (lease.token, lease.connection);
         caller.stage = Stage::Telling(Taken { side, token, link, after, at_once });
-        // The message over the control channel. Where the server takes, it may also carry the number
-        // of the server's waiters, for a client that dials for them.
+        // The message over the control channel.
         self.schedule.after(self.scenario.network.one_way(), What::Told(request));
     }
 

@@ -14,7 +14,7 @@ use crate::role::share::Share;
 use crate::time::{Instant, Period};
 
 impl<C> Client<C> {
-    /// Creates a client. Its first dials are in [`poll_action`](Machine::poll_action) already.
+    /// Creates a client. Its first dials are in [`poll_action`](crate::Machine::poll_action) already.
     #[must_use]
     pub fn new(config: &ClientConfig, now: Instant) -> Self {
         let entropy = config.common.entropy();
@@ -78,7 +78,7 @@ impl<C> Client<C> {
 
     /// Sets the [capacity](crate::ClientConfigBuilder::capacity) anew: a range within which the law moves
     /// it, or one number. For users who know more of their demand than the law can see, or have a law of
-    /// their own: they read the [statistics](Machine::stats), and set one number from time to time.
+    /// their own: they read the [statistics](crate::Machine::stats), and set one number from time to time.
     ///
     /// What is missing is dialled at once. Ready connections beyond the capacity are closed after a
     /// sixteenth of [`keep`](crate::ClientConfigBuilder::keep). Callers that wait for a larger stock than
