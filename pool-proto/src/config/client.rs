@@ -147,11 +147,12 @@ impl ClientConfigBuilder {
         self
     }
 
-    /// Sets the most dials and handshakes at a time. Default 512.
+    /// Sets the most dials and handshakes at a time. Default 1,024. Before the first has succeeded, there are
+    /// 256 at most; after a failure, one, and two more for each success.
     ///
     /// They bound the rate at which connections are replaced, to this number in each
-    /// [lead time](crate::Stats::lead_time): 512 are enough for 1,463 acquires a second at a round trip of
-    /// 100 ms. [`limited_by_dials`](crate::Totals::limited_by_dials) tells whether callers waited for more.
+    /// [lead time](crate::Stats::lead_time): 1,024 are enough for 1,463 acquires a second at a round trip of
+    /// 200 ms. [`limited_by_dials`](crate::Totals::limited_by_dials) tells whether callers waited for more.
     pub fn max_dials(mut self, limit: u32) -> Self {
         self.max_dials = limit;
         self
