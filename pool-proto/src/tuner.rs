@@ -35,7 +35,7 @@ pub enum Tuning {
     /// - Connections that are missing are dialled at once while a caller waits. While the stock serves
     ///   everybody, dials are spread, as the handshakes of a crowd would slow it down.
     /// - Ready connections beyond the capacity, which nobody has needed for a sixteenth of `keep`, are
-    ///   closed.
+    ///   closed, if this end [may acquire](crate::Acquirer) them. Otherwise they are the peer's to close.
     /// - Callers of the peer wait where this end does not see them. A server of this crate tells roughly
     ///   how many by the ids that it makes ([`ConnId`](crate::ConnId)). At a server of the Go package,
     ///   their number shows only as new connections are acquired at once, and the capacity then at most
