@@ -37,13 +37,18 @@ pub fn advise(
     let (Some(first), Some(law)) = (rows.first().cloned(), laws.first()) else {
         return Err(LawError::NothingToFit);
     };
-    let (notes, wide) = widen(law, &first, cell, circumstances)?;
+    let (mut notes, wide) = widen(law, &first, cell, circumstances)?;
     let scenarios = scenarios(cell, circumstances);
     let mut more = vec![wide.clone()];
     for wanted in [0.99, share] {
         let (capacity, recorder) = wide.fit(&scenarios, wanted)?;
         if recorder.measures().at_once >= wanted {
             more.push(wide.fixed(capacity));
+        } else if capacity < LARGEST {
+            let wanted = 100.0 * wanted;
+            notes.push(format!(
+                "max_connections binds: it allows a capacity of {capacity}, too few for {wanted} % at once"
+            ));
         }
     }
     more.dedup_by(|one, other| one.name == other.name);
@@ -64,7 +69,6 @@ fn widen(
     let mut notes = Vec::new();
     loop {
         let binding = binding(&law, &row)?;
-        let wider: Vec<&Limit> = binding.iter().filter(|limit| limit.value < LARGEST).collect();
         notes.extend(binding.iter().map(|limit| {
             let (name, value, time) = (limit.name, limit.value, 100.0 * limit.time);
             format!(
@@ -72,11 +76,12 @@ fn widen(
                 law.name
             )
         }));
+        let wider: Vec<String> = binding.into_iter().filter_map(|limit| limit.wider).collect();
         if wider.is_empty() {
             return Ok((notes, law));
         }
-        for limit in wider {
-            law = law.with(&limit.doubled)?;
+        for setting in &wider {
+            law = law.with(setting)?;
         }
         let rows = run_cell(cell, std::slice::from_ref(&law), circumstances)?;
         row = rows.into_iter().next().unwrap_or(row);
@@ -89,8 +94,8 @@ struct Limit {
     value: u32,
     /// The part of the time in which it bound.
     time: f64,
-    /// The setting of twice the limit.
-    doubled: String,
+    /// The setting of twice the limit, or of as much as can be; `None` if that is no more.
+    wider: Option<String>,
 }
 
 /// The limits of a law that bound in a row.
@@ -98,17 +103,21 @@ fn binding(law: &Contender, row: &Row) -> Result<Vec<Limit>, LawError> {
     let (config, measures) = (law.config()?, &row.measures);
     let dials = config.max_dials();
     let (least, most) = (config.tuner().min_capacity(), config.tuner().max_capacity());
+    let widen = |value: u32, largest: u32| {
+        Some(largest.min(value.saturating_mul(2))).filter(|wider| *wider > value)
+    };
+    let room = LARGEST.min(config.max_connections());
     let dials = Limit {
         name: "max_dials",
         value: dials,
         time: measures.in_flight_at_max,
-        doubled: format!("max_dials={}", dials.saturating_mul(2)),
+        wider: widen(dials, LARGEST).map(|wider| format!("max_dials={wider}")),
     };
     let capacity = Limit {
         name: "the maximum of the capacity",
         value: most,
         time: measures.capacity_at_max,
-        doubled: format!("capacity={least}..={}", most.saturating_mul(2)),
+        wider: widen(most, room).map(|wider| format!("capacity={least}..={wider}")),
     };
     let dials = Some(dials).filter(|limit| measures.in_flight_max >= limit.value);
     // A fixed capacity is always at its maximum.

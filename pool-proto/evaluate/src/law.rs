@@ -195,7 +195,7 @@ impl Contender {
     }
 
     /// Finds the smallest fixed capacity that serves at least this share at once, by bisection. If the
-    /// largest that is tried (4,096) does not, returns that one.
+    /// largest that is tried (4,096, or `max_connections` if that is less) does not, returns that one.
     ///
     /// # Errors
     ///
@@ -205,16 +205,17 @@ impl Contender {
             let recorder = self.fixed(capacity).run(scenarios, None)?;
             Ok((recorder.clone().measures().at_once >= share, recorder))
         };
+        let largest = LARGEST.min(self.config()?.max_connections());
         // Below `low` none is enough; `best` is.
         let mut low = 0;
-        let mut capacity = 16;
+        let mut capacity = largest.min(16);
         let mut best = loop {
             let (enough, recorder) = attempt(capacity)?;
-            if enough || capacity >= LARGEST {
+            if enough || capacity >= largest {
                 break (capacity, recorder);
             }
             low = capacity;
-            capacity *= 2;
+            capacity = largest.min(2 * capacity);
         };
         while low + 1 < best.0 {
             let middle = low.midpoint(best.0);

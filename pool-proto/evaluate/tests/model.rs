@@ -213,6 +213,11 @@ fn advice_names_the_limit_that_binds_and_a_stock_that_is_enough() {
         assigned: false,
         traced: false,
     };
+    let few = ["max_connections=40".to_owned()];
+    let few = Contender::parse("fixed:32", &few, None).unwrap();
+    let advice = advise(&cell, &[few], &circumstances, 0.999).unwrap();
+    let said = "max_connections binds: it allows a capacity of 40, too few for 99.9 % at once";
+    assert!(advice.notes.iter().any(|note| note == said), "{:?}", advice.notes);
     let tight = Contender::parse("fixed:64", &["max_dials=16".to_owned()], None).unwrap();
     let advice = advise(&cell, &[tight], &circumstances, 0.999).unwrap();
     assert!(advice.notes[0].starts_with("max_dials binds: fixed:64 was at its limit of 16 for"));

@@ -64,6 +64,12 @@ impl ClientConfig {
         &self.tuner
     }
 
+    /// Returns the most connections at a time, including those in use.
+    #[must_use]
+    pub const fn max_connections(&self) -> u32 {
+        self.common.max_connections
+    }
+
     /// Returns the most dials and handshakes at a time.
     #[must_use]
     pub const fn max_dials(&self) -> u32 {
