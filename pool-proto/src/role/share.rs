@@ -26,6 +26,9 @@ pub(crate) struct Share {
     missing: i32,
     /// Server: whether the peer has left a connection unused until it ended, and has acquired none since.
     unused: bool,
+    /// Server: whether this end has left a connection of its own unused until that ended, and has acquired
+    /// none since.
+    idle: bool,
 }
 
 impl Share {
@@ -33,6 +36,7 @@ impl Share {
     /// this end should give up one of its connections.
     pub(crate) fn acquired(&mut self, ours: bool, stock: Parts) -> bool {
         *self.acquired.of(ours) += 1;
+        self.idle &= !ours;
         let yields = !ours && self.acquired.theirs.is_multiple_of(2) && self.has_surplus(stock);
         let Parts { ours, theirs } = &mut self.acquired;
         if *ours + *theirs >= WINDOW.max((stock.ours + stock.theirs).saturating_mul(2)) {
@@ -43,7 +47,9 @@ impl Share {
 
     /// A connection has left the stock, which was of this size at most. If it is one that the peer has
     /// acquired, it is counted by [`acquired_by_peer`](Self::acquired_by_peer), too.
-    pub(crate) fn left(&mut self, most: u32) {
+    pub(crate) fn left(&mut self, ours: bool, most: u32) {
+        // If it is acquired, that is counted next.
+        self.idle |= ours;
         self.missing = self.missing.saturating_add(1).min(i32::try_from(most).unwrap_or(i32::MAX));
     }
 
@@ -61,7 +67,8 @@ impl Share {
 
     /// Whether the next connection is to be this end's, of whose callers `waiting` wait.
     ///
-    /// An end without any goes first. A connection that takes the place of none that is missed here was
+    /// An end without any goes first; if neither has any, and this end has let one end unused, the peer does.
+    /// A connection that takes the place of none that is missed here was
     /// dialled because the peer's users have acquired one, of which no word has come yet, or lack one. It
     /// is the peer's if the peer has no more, whatever the proportion of the acquires.
     ///
@@ -75,6 +82,7 @@ impl Share {
         let given = self.acquired.theirs.saturating_add(stock.theirs);
         match (stock.ours.saturating_sub(waiting), stock.theirs) {
             (0, _) if waiting > 0 && core::mem::take(&mut self.unused) => true,
+            (0, 0) if waiting == 0 && core::mem::take(&mut self.idle) => false,
             (0, 0) => self.acquired.ours <= self.acquired.theirs,
             (_, 0) => false,
             (0, _) if waiting > 0 => unused || given > self.acquired.ours,
@@ -150,18 +158,18 @@ mod tests {
             }
             *part -= 1;
             if server {
-                self.server.left(self.all);
+                self.server.left(true, self.all);
             }
             let (servers, clients) = (self.servers, self.clients);
             let stock = Parts { ours: servers, theirs: clients };
             if self.server.acquired(server, stock) {
                 self.servers -= 1;
-                self.server.left(self.all);
+                self.server.left(true, self.all);
             }
             let stock = Parts { ours: clients, theirs: servers };
             if self.client.acquired(!server, stock) {
                 self.clients -= 1;
-                self.server.left(self.all);
+                self.server.left(false, self.all);
             }
             self.fill();
             true
@@ -218,6 +226,22 @@ mod tests {
         share.left_unused();
         share.acquired_by_peer();
         assert!(!share.next_is_ours(Parts::default(), 1, false));
+    }
+
+    #[test]
+    fn of_ends_without_any_the_one_that_let_one_end_unused_comes_second() {
+        let none = Parts::default();
+        let mut share = Share::default();
+        assert!(share.next_is_ours(none, 0, false));
+        share.left(true, 1);
+        assert!(!share.next_is_ours(none, 0, false), "it ended unused");
+        assert!(share.next_is_ours(none, 0, false), "in turn");
+        share.left(true, 1);
+        share.acquired(true, none);
+        share.acquired(false, none);
+        assert!(share.next_is_ours(none, 0, false), "it was acquired");
+        share.left(true, 1);
+        assert!(share.next_is_ours(none, 1, false), "a caller waits here");
     }
 
     #[test]

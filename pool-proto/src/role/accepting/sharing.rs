@@ -37,7 +37,7 @@ impl<C> Server<C> {
             let count = source.stock.of(ours);
             *count = if comes { *count + 1 } else { count.saturating_sub(1) };
             if !comes {
-                source.share.left(all);
+                source.share.left(ours, all);
             }
             let wants = source.stock.theirs == 0 && source.stock.ours >= 2;
             self.role.sources.want(slot.origin, wants, self.now);
