@@ -87,7 +87,7 @@ pub struct Dialing {
     /// The most dials at a time: [`FIRST_WINDOW`] at first, one after a failure, and two more for each
     /// success, as in a slow start (RFC 5681).
     pub(crate) window: u32,
-    /// Since when callers wait and a limit holds, if no limit did less than a second ago.
+    /// The limit that keeps callers waiting, and the time since which it does or was last counted.
     limited: Option<(Limit, Instant)>,
     pub(crate) urgency: Urgency,
     /// The end of the wait. Before it nothing is dialled after failures, and nothing beyond the

@@ -109,8 +109,10 @@ proptest! {
     }
 
     #[test]
-    fn longer_dials_are_met_with_no_less(times in times(), lead_time in 1..1_000u64) {
-        // Slots of a whole number of shorter slots: the shorter ones' counts are among the longer ones'.
+    fn the_capacity_is_between_half_of_one_lead_times_acquires_and_all_of_them(
+        times in times(),
+        lead_time in 1..1_000u64,
+    ) {
         let at = times.last().copied().unwrap_or(0);
         let highest = |lead_time| {
             let mut tuner = tuner(2..=1000, ms(lead_time));
@@ -118,7 +120,7 @@ proptest! {
             tuner.advance(Instant::EPOCH + ms(at));
             tuner.capacity()
         };
-        // The whole law in one lead time: half of all acquires, at least.
+        // The longest lead time is ten seconds: if all fall into one, half of them are kept.
         let all = u32::try_from(times.len()).unwrap();
         prop_assert!(highest(lead_time) <= all.max(1) + 1);
         prop_assert!(highest(u64::from(u32::MAX)) > all.div_ceil(2) || all == 0 || at > 10_000);
