@@ -149,7 +149,7 @@ impl RoleKey for Dialing {
         if role.tuner.tuning() == Tuning::NodePass {
             (role.created, role.quota).hash(hasher);
         }
-        (role.surplus_at.map(|_| role.surplus), distance(role.surplus_at)).hash(hasher);
+        role.surplus.map(|(fewest, at)| (fewest, at.distance(now))).hash(hasher);
         role.share.hash(hasher);
         if client.acquirer == Acquirer::Both {
             now.since(role.yielded_at).min(YIELDING).hash(hasher);

@@ -113,8 +113,7 @@ pub struct Dialing {
     /// Connections that the round has established.
     pub(crate) created: u32,
     /// The fewest ready connections beyond the capacity since there are any, and when they are closed.
-    pub(crate) surplus: u32,
-    pub(crate) surplus_at: Option<Instant>,
+    pub(crate) surplus: Option<(u32, Instant)>,
     /// The last acquires of both ends, where both acquire.
     pub(crate) share: Share,
     /// When a connection was given up last because the peer had none.
@@ -247,14 +246,13 @@ impl Hooks for Dialing {
             client.begin_round();
         }
         client.role.tuner.advance(now);
-        if client.role.surplus_at.is_some_and(|at| at <= now) {
-            client.close_surplus();
-        }
+        client.close_surplus(now);
     }
 
     fn next_deadline<C>(client: &Client<C>) -> Instant {
         let role = &client.role;
-        let law = [role.next_round, role.surplus_at, role.tuner.next_advance()];
+        let surplus_at = role.surplus.map(|(_, at)| at);
+        let law = [role.next_round, surplus_at, role.tuner.next_advance()];
         let dials = [role.retry_at, client.dial_at()];
         law.into_iter()
             .chain(dials)

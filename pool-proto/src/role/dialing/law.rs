@@ -51,21 +51,18 @@ impl<C> Client<C> {
     pub(super) fn note_surplus(&mut self, now: Instant) {
         let surplus = self.spare().saturating_sub(self.aim());
         let role = &mut self.role;
-        role.surplus = role.surplus.min(surplus);
-        if surplus == 0 {
-            role.surplus_at = None;
-        } else if role.surplus_at.is_none()
-            && let Some(period) = role.tuner.surplus_after()
-        {
-            (role.surplus, role.surplus_at) = (surplus, Some(now.after(period)));
-        }
+        role.surplus = match role.surplus {
+            _ if surplus == 0 => None,
+            Some((fewest, at)) => Some((fewest.min(surplus), at)),
+            None => role.tuner.surplus_after().map(|period| (surplus, now.after(period))),
+        };
     }
 
     /// Closes the ready connections that were beyond the capacity for all of the time: the oldest ones,
     /// which a server that acquires takes last.
-    pub(super) fn close_surplus(&mut self) {
-        self.role.surplus_at = None;
-        for _ in 0..self.role.surplus {
+    pub(super) fn close_surplus(&mut self, now: Instant) {
+        let due = self.role.surplus.take_if(|(_, at)| *at <= now);
+        for _ in 0..due.map_or(0, |(fewest, _)| fewest) {
             if let Some(oldest) = self.slots.front(State::Idle) {
                 self.close_one(oldest, CloseReason::Surplus);
             }
