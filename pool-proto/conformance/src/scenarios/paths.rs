@@ -135,8 +135,10 @@ fn come_back(ends: &Ends, hosts: &Hosts, ports: u16, agent: Agent) {
         "{first:?}, {dead}: {stats:#?}"
     );
 
-    // When the client is full again, visitors who come all at once get its connections.
+    // When both ends have the client's new connections, visitors who come all at once get them. The
+    // client is full a moment before the server has stocked the last one.
     client.wait_ready(agent.client, SOON).unwrap();
+    eventually(|| server.stats().handshaking, |handshaking| *handshaking == 0);
     let crowd: Vec<Running<bool>> = (0..agent.client)
         .map(|_| {
             let (server, client) = (server.clone_handle(), client.clone_handle());
