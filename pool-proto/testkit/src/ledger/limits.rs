@@ -28,8 +28,11 @@ impl Ledger {
         let both = self.side == Side::Client && setup.acquirer == Acquirer::Both;
         let most = if both { setup.max_connections } else { setup.capacity.1 };
         let idle = stats.idle;
-        // The capacity may have been lowered.
-        let before = self.before.idle;
+        // The capacity may have been lowered, while some were under way.
+        let before = match self.side {
+            Side::Client => self.before.idle + self.before.dialing + self.before.handshaking,
+            Side::Server => self.before.idle,
+        };
         ensure!(idle <= most.max(before), "2: stock within capacity", "{idle} for {most}");
         let ready = stats.handshaking - unproven + stats.idle;
         if self.side == Side::Server {
