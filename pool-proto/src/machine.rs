@@ -96,7 +96,12 @@ impl<C, R: Role> Machine<C, R> {
         };
         let entropy = common.entropy();
         Self {
-            slots: Slots::new(period, common.max_lifetime, common.lifetime_jitter),
+            slots: Slots::new(
+                period,
+                common.max_lifetime,
+                common.lifetime_jitter,
+                common.control_connection,
+            ),
             ids,
             waiters: Waiters::new(common.max_waiters, &entropy),
             actions: VecDeque::new(),

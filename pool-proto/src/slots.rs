@@ -64,8 +64,13 @@ pub(crate) struct Timed<const K: usize> {
 #[derive(Clone)]
 pub(crate) struct Slots<C> {
     /// Link 0: the list of the state. Link 1: the list of the lifetime step. Link 2: the list of the
-    /// source.
-    pub(crate) slab: Slab<Slot<C>, 3>,
+    /// source. Link 3: the list of requests.
+    pub(crate) slab: Slab<Slot<C>, 4>,
+    /// The connections that the peer has begun to use and that nobody here has acquired, in the order
+    /// of their last inspection. The control connection is not one of them.
+    pub(crate) requests: List<3>,
+    /// Whether the zero id names the control connection.
+    control: bool,
     pub(crate) states: [Timed<0>; STATES],
     pub(crate) lifetimes: [Timed<1>; STEPS],
     /// The deadline of each list's first entry. `poll_timeout` is their minimum.
@@ -84,6 +89,7 @@ impl<C> Slots<C> {
         period: impl Fn(State) -> Period,
         max_lifetime: Period,
         lifetime_jitter: f64,
+        control: bool,
     ) -> Self {
         let lifetime = |step: usize| {
             if max_lifetime == Period::NEVER {
@@ -102,6 +108,8 @@ impl<C> Slots<C> {
         };
         Self {
             slab: Slab::new(),
+            requests: List::new(),
+            control,
             states: State::EACH.map(|state| Timed { list: List::new(), period: period(state) }),
             lifetimes: core::array::from_fn(|step| Timed {
                 list: List::new(),
@@ -209,9 +217,24 @@ impl<C> Slots<C> {
             self.state_due[state as usize] = now.after(timed.period);
         }
         timed.list.push_back(&mut self.slab, index);
+        if self.is_request(index, state) {
+            self.requests.push_back(&mut self.slab, index);
+        }
+    }
+
+    /// Whether a connection in `state` is in the list of requests. The answer is the same for as long as
+    /// it is in that state.
+    fn is_request(&self, index: u32, state: State) -> bool {
+        matches!(state, State::Claimed | State::Finished)
+            && self.get(index).is_some_and(|slot| {
+                slot.claimed.is_some() && !(self.control && slot.id == Some(ConnId::ZERO))
+            })
     }
 
     fn unlink(&mut self, index: u32, state: State) {
+        if self.is_request(index, state) {
+            self.requests.remove(&mut self.slab, index);
+        }
         let timed = &mut self.states[state as usize];
         let was_first = timed.list.front() == Some(index);
         timed.list.remove(&mut self.slab, index);

@@ -26,7 +26,7 @@ pub struct Stats {
     /// Connections that wait for the reuse delay, are being drained, or are being inspected because
     /// data or EOF has arrived.
     pub returning: u32,
-    /// Waiters: for any connection, by id, and for stock.
+    /// Waiters: for any connection, by id, for one that the peer has begun to use, and for stock.
     pub waiters: u32,
     /// Callers that wait at the peer, roughly, as far as its ids say (client): see [`ConnId`](crate::ConnId).
     pub peer_waiters: u32,

@@ -158,6 +158,12 @@ impl<C> Client<C> {
             || (self.is_control(Some(control)) && self.waiters.first_by_id(control).is_some())
     }
 
+    /// Whether a long wait for the next dial would keep a caller waiting: also one that waits for the peer
+    /// to begin to use a connection.
+    fn is_urgent(&self) -> bool {
+        self.is_awaited() || !self.waiters.claimed.is_empty()
+    }
+
     /// Begins as many dials as are missing and allowed. Out of line: the cheap test in `refill` runs
     /// after every call.
     #[inline(never)]
@@ -196,7 +202,7 @@ impl<C> Client<C> {
     #[inline(never)]
     fn hurry(&mut self, now: Instant) {
         let latest = now.after(self.role.cap_with_waiters);
-        if self.role.retry_at.is_some_and(|at| at > latest) && self.is_awaited() {
+        if self.role.retry_at.is_some_and(|at| at > latest) && self.is_urgent() {
             let wait = self.role.backoff.within(self.role.cap_with_waiters);
             self.role.wait(wait, now);
         }
@@ -204,7 +210,7 @@ impl<C> Client<C> {
 
     /// The cap of the wait that begins now.
     fn longest_wait(&self) -> Period {
-        if self.is_awaited() { self.role.cap_with_waiters } else { Period::NEVER }
+        if self.is_urgent() { self.role.cap_with_waiters } else { Period::NEVER }
     }
 }
 

@@ -23,6 +23,7 @@ pub enum Input {
     Acquire,
     AcquireAgain,
     AcquireById { id: IdName },
+    AcquireClaimed,
     WaitReady { ready: u32 },
     Collect { waiter: WaiterId },
     Cancel { waiter: WaiterId },
@@ -123,6 +124,7 @@ impl Input {
             Self::AcceptEnded => (25, 0),
             Self::DialNow => (26, 0),
             Self::SetCapacity { .. } => (29, 0),
+            Self::AcquireClaimed => (30, 0),
             Self::Accept { .. } => (27, 0),
             Self::Admit { certificate: None, .. } => (28, 0),
             Self::Admit { certificate: Some(_), .. } => (28, 1),
@@ -137,6 +139,7 @@ impl Input {
             Self::Timeout
             | Self::Acquire
             | Self::AcquireAgain
+            | Self::AcquireClaimed
             | Self::PutForeign
             | Self::Clean
             | Self::EndFinished
@@ -228,6 +231,7 @@ impl Input {
                 Self::Admit { token, certificate }
             }
             29 => Self::SetCapacity { low: from.int()?, high: from.int()? },
+            30 => Self::AcquireClaimed,
             _ => return None,
         };
         // A detail that the operation does not have.
@@ -287,6 +291,7 @@ impl fmt::Display for Input {
             Self::Acquire => f.write_str("acquire any"),
             Self::AcquireAgain => f.write_str("acquire any, again"),
             Self::AcquireById { id } => write!(f, "acquire {id}"),
+            Self::AcquireClaimed => f.write_str("acquire one that the peer has begun to use"),
             Self::WaitReady { ready } => write!(f, "wait until ready: {ready}"),
             Self::Collect { waiter } => write!(f, "waiter {} collects", waiter.0),
             Self::Cancel { waiter } => write!(f, "waiter {} cancels", waiter.0),

@@ -274,6 +274,11 @@ impl<C, R: Role> Recorded<C, R> {
         self.tell(input, |machine| machine.acquire_by_id(now, id))
     }
 
+    /// As [`Machine::acquire_claimed`].
+    pub fn acquire_claimed(&mut self, now: Instant) -> Acquired<C> {
+        self.tell(|_| Input::AcquireClaimed, |machine| machine.acquire_claimed(now))
+    }
+
     /// As [`Machine::wait_ready`].
     pub fn wait_ready(&mut self, now: Instant, ready: u32) -> Stock {
         self.tell(|_| Input::WaitReady { ready }, |machine| machine.wait_ready(now, ready))

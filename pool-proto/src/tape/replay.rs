@@ -170,6 +170,7 @@ fn apply<R: Role>(
             let id = machine.id_named(id, fresh)?;
             return Some(Answer::Acquired(machine.acquire_by_id(now, id)));
         }
+        Input::AcquireClaimed => return Some(Answer::Acquired(machine.acquire_claimed(now))),
         Input::WaitReady { ready } => return Some(Answer::Stock(machine.wait_ready(now, ready))),
         Input::Collect { waiter } => return Some(Answer::Collected(machine.collect(now, waiter))),
         Input::Cancel { waiter } => return Some(Answer::Cancelled(machine.cancel(now, waiter))),

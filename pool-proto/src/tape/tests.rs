@@ -268,6 +268,7 @@ fn inputs() -> impl Strategy<Value = Input> {
         Input::ResetError,
         Input::AcceptEnded,
         Input::DialNow,
+        Input::AcquireClaimed,
         Input::SetCapacity { low: 3, high: 70_000 },
     ]);
     let events = (token(), result(), 0..6).prop_map(|(token, result, kind)| match kind {

@@ -281,6 +281,10 @@ impl<R: TestRole> Harness<R> {
         self.acquired(Call::AcquireById(id))
     }
 
+    pub fn acquire_claimed(&mut self) -> Acquired<u32> {
+        self.acquired(Call::AcquireClaimed)
+    }
+
     fn acquired(&mut self, call: Call) -> Acquired<u32> {
         match self.make(call) {
             Answer::Acquired(answer) => answer,

@@ -104,6 +104,7 @@ impl Ledger {
                 self.lives.relocate(token, Place::Pooled);
                 if let Some(life) = self.lives.get_mut(token) {
                     life.connection = Some(connection);
+                    life.note_use(call);
                 }
                 Ok(())
             }
@@ -170,6 +171,7 @@ impl Ledger {
                 let (want, again) = match *call {
                     Call::AcquireById(id) => (Want::Id(id), false),
                     Call::AcquireAgain => (Want::Any, true),
+                    Call::AcquireClaimed => (Want::Claimed, false),
                     _ => (Want::Any, false),
                 };
                 match acquired {

@@ -42,6 +42,7 @@ impl Driver {
             Op::Acquired => return Some(Call::Acquired),
             Op::AcquireAgain => return Some(Call::AcquireAgain),
             Op::AcquireById(whose) => return self.id(whose).map(Call::AcquireById),
+            Op::AcquireClaimed => return Some(Call::AcquireClaimed),
             Op::WaitReady(ready) => return Some(Call::WaitReady(ready.into())),
             Op::Collect(who) => return self.waiter(who).map(Call::Collect),
             Op::Cancel(who) => return self.waiter(who).map(Call::Cancel),

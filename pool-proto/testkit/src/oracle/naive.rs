@@ -357,7 +357,12 @@ impl Naive {
         let (id, claimed, stirred) = (connection.id, connection.claimed, connection.stirred);
         let finished = connection.finished;
         let given_up = claimed.is_some_and(|since| since + self.setup.claim_timeout <= self.now);
-        if let Some(waiter) = self.first_for(id, claimed.is_some() || finished) {
+        let kind = match claimed {
+            Some(_) => Some(Want::Claimed),
+            None if finished => None,
+            None => Some(Want::Any),
+        };
+        if let Some(waiter) = self.first_for(id, kind) {
             self.enter(token, Granted);
             self.get(token).waiter = Some(waiter);
             self.answer(waiter, WaiterState::Granted(token));
@@ -512,6 +517,7 @@ impl Naive {
                 self.refuse(waiter, Refusal::AcceptEnded);
             }
         }
+        self.serve_requests();
         self.refill();
         self.note_limit();
         self.end_round();

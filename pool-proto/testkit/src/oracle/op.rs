@@ -76,6 +76,7 @@ pub enum Op {
     Acquired,
     AcquireAgain,
     AcquireById(WhoseId),
+    AcquireClaimed,
     WaitReady(u8),
     Collect(Who),
     Cancel(Who),
@@ -121,7 +122,7 @@ pub enum Op {
 }
 
 /// Kinds of [`Op`], for those who count which occurred.
-pub const KINDS: usize = 35;
+pub const KINDS: usize = 36;
 
 impl Op {
     /// Which kind it is, below [`KINDS`].
@@ -162,6 +163,7 @@ impl Op {
             Self::EndFinished => 32,
             Self::GracefulShutdown(_) => 33,
             Self::SetCapacity(..) => 34,
+            Self::AcquireClaimed => 35,
         }
     }
 
@@ -175,7 +177,8 @@ impl Op {
             0..26 => Self::Acquired,
             26..30 => Self::AcquireAgain,
             30..44 => Self::AcquireById(WhoseId::arbitrary(next)),
-            44..52 => Self::WaitReady(next() % 7),
+            44..49 => Self::WaitReady(next() % 7),
+            49..52 => Self::AcquireClaimed,
             52..70 => Self::Collect(Who::arbitrary(next)),
             70..80 => Self::Cancel(Who::arbitrary(next)),
             80..84 => Self::Why(Who::arbitrary(next)),

@@ -112,6 +112,10 @@ impl End {
         acquired(self.make(now, &Call::AcquireById(id))?)
     }
 
+    pub(crate) fn acquire_claimed(&mut self, now: u64) -> Verdict<Acquired<u32>> {
+        acquired(self.make(now, &Call::AcquireClaimed)?)
+    }
+
     pub(crate) fn wait_ready(&mut self, now: u64, ready: u32) -> Verdict<Stock> {
         match self.make(now, &Call::WaitReady(ready))? {
             Answer::Stock(stock) => Ok(stock),
