@@ -83,6 +83,8 @@ pub struct Ledger {
     backing_off: Option<(Instant, std::time::Duration)>,
     /// The most dials at a time since the last failure.
     window: u32,
+    /// Server: the most that may be ready or become so, as long as a lowered capacity allows less.
+    ready: u32,
     /// With many connections, their states are looked at now and then only.
     large: bool,
     counts: Counts,
@@ -102,6 +104,8 @@ struct Step {
     began: bool,
     /// Whether it is about a peer whose handshake is over.
     admits: bool,
+    /// Whether it changes the configuration.
+    configures: bool,
     ended: bool,
     /// Whether a waiter was woken.
     woken: bool,
@@ -130,6 +134,7 @@ impl Ledger {
             before: pool.stats(),
             backing_off: None,
             window: 256,
+            ready: 0,
             large: setup.capacity.1 > 256,
             counts: Counts::default(),
             step: Step::default(),
@@ -159,6 +164,7 @@ impl Ledger {
             was_closed: self.closed,
             lived: self.lives.len(),
             admits: matches!(call, Call::Admit(..)),
+            configures: matches!(call, Call::SetConfig(_)),
             ..Step::default()
         };
         self.waiting.begin();
@@ -197,6 +203,7 @@ impl Ledger {
         self.check_counts(&stats, pool)?;
         self.check_waiters(&stats, actions, pool)?;
         self.check_limits(&stats)?;
+        self.ready = self.ready.min(stats.idle + self.lives.count(Place::Admitted));
         self.follow_window(&stats);
         self.check_nothing_is_left_undone(&stats, pool)?;
         self.check_tuning(&stats)?;
