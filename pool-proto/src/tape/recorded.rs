@@ -127,9 +127,9 @@ impl<C> Recorded<C, Dialing> {
     ///
     /// As [`set_config`](Client::set_config).
     pub fn set_config(&mut self, now: Instant, config: &ClientConfig) -> Result<(), ConfigError> {
-        self.machine.check_config(config)?;
+        self.machine.check_config(now, config)?;
         self.tell_settings(|| config.numbers());
-        self.tell_config(|machine| machine.apply_config(now, config));
+        self.tell_config(|machine| machine.apply_config(config));
         Ok(())
     }
 }
@@ -148,14 +148,14 @@ impl<C> Recorded<C, Accepting> {
     ///
     /// As [`set_config`](Server::set_config).
     pub fn set_config(&mut self, now: Instant, config: &ServerConfig) -> Result<(), ConfigError> {
-        self.machine.check_config(config)?;
+        self.machine.check_config(now, config)?;
         if self.tape.is_some() {
             self.tell_settings(|| config.numbers());
             for token in self.machine.newly_judged(config) {
                 self.tell(|_| Input::NewVerdict { token }, |_| ());
             }
         }
-        self.tell_config(|machine| machine.apply_config(now, config));
+        self.tell_config(|machine| machine.apply_config(config));
         Ok(())
     }
 

@@ -164,7 +164,10 @@ impl Ledger {
             was_closed: self.closed,
             lived: self.lives.len(),
             admits: matches!(call, Call::Admit(..)),
-            configures: matches!(call, Call::SetConfig(_)),
+            configures: matches!(
+                call,
+                Call::SetConfig(setup) if setup.fixed(self.side, &self.setup).is_none()
+            ),
             ..Step::default()
         };
         self.waiting.begin();

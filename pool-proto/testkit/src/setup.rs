@@ -404,6 +404,8 @@ impl Setup {
             5 => self.take_order(order[usize::from(to) % 3]),
             6 => self.handshake_timeout(ms(&[10_000, 1000, 300])),
             7 | 8 => self.idle_timeout(optional(&[0, 3000, 9000, 500])),
+            // With jitter, the naive pool could not follow.
+            9 | 10 if self.max_lifetime.is_none() && self.lifetime_jitter > 0.0 => *self,
             9 | 10 => self.max_lifetime(optional(&[0, 20_000, 4000, 900])),
             11 => self.claim_timeout(ms(&[30_000, 2000, 400])),
             12 => self.reuse_delay(ms(&[0, 500, 2000])),

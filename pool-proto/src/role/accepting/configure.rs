@@ -48,21 +48,32 @@ impl<C> Server<C> {
     ///
     /// [`ConfigError::Fixed`] names the first setting that cannot change. Then nothing changes.
     pub fn set_config(&mut self, now: Instant, config: &ServerConfig) -> Result<(), ConfigError> {
-        self.check_config(config)?;
-        self.apply_config(now, config);
+        self.check_config(now, config)?;
+        self.apply_config(config);
         Ok(())
     }
 
+    /// Returns whether peers are known by their certificates, and not only by their addresses.
+    #[must_use]
+    pub const fn knows_certificates(&self) -> bool {
+        self.role.certificates
+    }
+
     /// Refuses a configuration that changes what cannot change.
-    pub(crate) fn check_config(&self, config: &ServerConfig) -> Result<(), ConfigError> {
+    pub(crate) fn check_config(
+        &mut self,
+        now: Instant,
+        config: &ServerConfig,
+    ) -> Result<(), ConfigError> {
+        self.advance(now);
         unchanged("id_format", config.format == self.role.format)?;
         unchanged("with_certificates", config.certificates == self.role.certificates)?;
         self.check_fixed(&config.common)
     }
 
     /// Takes over a configuration that was checked.
-    pub(crate) fn apply_config(&mut self, now: Instant, config: &ServerConfig) {
-        let now = self.advance(now);
+    pub(crate) fn apply_config(&mut self, config: &ServerConfig) {
+        let now = self.now;
         self.take_over(&config.common, Period::NEVER);
         let role = &mut self.role;
         role.capacity = config.capacity;

@@ -1,10 +1,13 @@
 //! A new configuration for a client that runs.
 
+use core::time::Duration;
+
 use super::Client;
 use super::calls::cap_with_waiters;
 use crate::config::ClientConfig;
 use crate::error::ConfigError;
 use crate::machine::unchanged;
+use crate::state::State;
 use crate::time::{Instant, Period};
 
 impl<C> Client<C> {
@@ -35,21 +38,32 @@ impl<C> Client<C> {
     ///
     /// [`ConfigError::Fixed`] names the first setting that cannot change. Then nothing changes.
     pub fn set_config(&mut self, now: Instant, config: &ClientConfig) -> Result<(), ConfigError> {
-        self.check_config(config)?;
-        self.apply_config(now, config);
+        self.check_config(now, config)?;
+        self.apply_config(config);
         Ok(())
     }
 
+    /// Returns the timeout of a dial.
+    #[must_use]
+    pub fn dial_timeout(&self) -> Duration {
+        self.slots.period(State::Dialing).duration()
+    }
+
     /// Refuses a configuration that changes what cannot change.
-    pub(crate) fn check_config(&self, config: &ClientConfig) -> Result<(), ConfigError> {
+    pub(crate) fn check_config(
+        &mut self,
+        now: Instant,
+        config: &ClientConfig,
+    ) -> Result<(), ConfigError> {
+        self.advance(now);
         unchanged("ids", config.ids == self.role.ids)?;
         unchanged("tuning", config.tuner.tuning() == self.role.tuner.tuning())?;
         self.check_fixed(&config.common)
     }
 
     /// Takes over a configuration that was checked.
-    pub(crate) fn apply_config(&mut self, now: Instant, config: &ClientConfig) {
-        let now = self.advance(now);
+    pub(crate) fn apply_config(&mut self, config: &ClientConfig) {
+        let now = self.now;
         self.take_over(&config.common, config.dial_timeout);
         let role = &mut self.role;
         role.max_dials = config.max_dials;
