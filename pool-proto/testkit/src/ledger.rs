@@ -83,7 +83,7 @@ pub struct Ledger {
     backing_off: Option<(Instant, std::time::Duration)>,
     /// The most dials at a time since the last failure.
     window: u32,
-    /// Server: the most that may be ready or become so, as long as a lowered capacity allows less.
+    /// The most that may be ready or become so, as long as a lowered capacity allows less.
     ready: u32,
     /// With many connections, their states are looked at now and then only.
     large: bool,
@@ -206,7 +206,7 @@ impl Ledger {
         self.check_counts(&stats, pool)?;
         self.check_waiters(&stats, actions, pool)?;
         self.check_limits(&stats)?;
-        self.ready = self.ready.min(stats.idle + self.lives.count(Place::Admitted));
+        self.ready = self.ready.min(self.supply(&stats));
         self.follow_window(&stats);
         self.check_nothing_is_left_undone(&stats, pool)?;
         self.check_tuning(&stats)?;
@@ -218,6 +218,16 @@ impl Ledger {
         self.check_closing(call, answer, actions, &stats, pool)?;
         self.before = stats;
         Ok(())
+    }
+
+    /// How many connections are ready, become so, or are promised.
+    fn supply(&self, stats: &Stats) -> u32 {
+        let handshakes = match self.side {
+            Side::Client => stats.dialing + stats.handshaking,
+            Side::Server => self.lives.count(Place::Admitted),
+        };
+        let granted = stats.leased.saturating_sub(self.lives.count(Place::Leased));
+        stats.idle + stats.returning + granted + handshakes
     }
 
     // --- contents --------------------------------------------------------------------------

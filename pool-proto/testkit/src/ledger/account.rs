@@ -120,7 +120,7 @@ impl Ledger {
             return Ok(());
         }
         self.setup = *setup;
-        self.ready = self.ready.max(self.before.idle + self.lives.count(Place::Admitted));
+        self.ready = self.ready.max(self.supply(&self.before));
         let (now, over) = (self.seen, self.deadline_is_over());
         self.closed |= over;
         let reason = if over { CloseReason::ShutDown } else { CloseReason::DrainTimeout };
