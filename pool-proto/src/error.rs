@@ -180,6 +180,14 @@ pub enum ConfigError {
         /// What it needs.
         needed: &'static str,
     },
+    /// A running pool cannot change this setting.
+    #[error(
+        "{setting} cannot change while the pool runs; leave it as it was built, or build a new pool"
+    )]
+    Fixed {
+        /// The setting's name.
+        setting: &'static str,
+    },
     /// A number is above another setting, or above a limit of the machine.
     #[error("{setting} is {value}, but {limit} is the most because of {bound}; lower it")]
     TooLarge {

@@ -211,9 +211,11 @@
 //! | `time.rs`, `token_map.rs` | instants; a table for drivers |
 //! | `state_key.rs` | the state of a machine as a hash, for model checkers |
 //! | [`tape`] | all inputs of a machine, recorded and replayed |
+//! | `config/file.rs` | the settings from a file, with the feature `serde`; the page `files` lists the keys |
 //! | [`sizing`] | how large the stock is, and the settings that bound it |
 
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 extern crate alloc;
 #[cfg(test)]
@@ -269,6 +271,11 @@ pub use tuner::{Tuner, Tuning};
 
 #[doc = include_str!("../docs/sizing.md")]
 pub mod sizing {}
+
+#[cfg(feature = "serde")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
+#[doc = include_str!("../docs/files.md")]
+pub mod files {}
 
 /// Compiles the example of the README.
 #[cfg(doctest)]

@@ -227,7 +227,7 @@ fn hash_connection<C, N: CanonicalNames<C>, H: Hasher>(
     let held = slot.connection.as_ref().map(|held| names.held(token, held));
     (slot.state, held, slot.ageing, slot.used, slot.finished, slot.doubted, slot.readable)
         .hash(hasher);
-    (slot.state == State::Leased && slot.acquired).hash(hasher);
+    (slot.state == State::Leased && slot.acquired, slot.barred).hash(hasher);
     slot.claimed.map(|since| since.distance(now)).hash(hasher);
     if slots.states.get(slot.state as usize).is_some_and(|timed| timed.period != Period::NEVER) {
         slot.since.distance(now).hash(hasher);

@@ -78,6 +78,11 @@ impl Waiters {
         }
     }
 
+    /// Sets the most waiters. Those that wait already stay.
+    pub(crate) const fn set_limit(&mut self, limit: u32) {
+        self.limit = limit;
+    }
+
     /// The number of waiters in queues.
     pub(crate) const fn len(&self) -> u32 {
         self.all.len()

@@ -81,6 +81,8 @@ impl<C, R: Role> Machine<C, R> {
             self.close_one(index, reason);
         } else if self.shutdown.is_some() {
             self.close_one(index, CloseReason::ShutDown);
+        } else if self.is_barred(index) {
+            self.close_one(index, CloseReason::NotAllowed);
         } else if !wanted && self.supply() >= self.role.max_capacity() {
             self.close_one(index, CloseReason::Overflow);
         } else if matches!(drained, Some(CheckResult::Closed | CheckResult::Finished)) {

@@ -112,6 +112,11 @@ impl<C, R: Role> Machine<C, R> {
         index
     }
 
+    /// The reason of the end of a claimed or finished connection that nobody acquires.
+    pub(super) const fn unwanted(finished: bool) -> CloseReason {
+        if finished { CloseReason::PeerClosed } else { CloseReason::Unclaimed }
+    }
+
     /// Grants a connection to the first waiter that it suits, or keeps it in the pool.
     ///
     /// With `limited`, a connection that would exceed the capacity is closed instead of kept. Without,
@@ -124,11 +129,14 @@ impl<C, R: Role> Machine<C, R> {
         let Some(slot) = self.slots.get_mut(index) else {
             return;
         };
+        if slot.barred && slot.claimed.is_none() {
+            return self.close_one(index, CloseReason::NotAllowed);
+        }
         let finished = slot.finished;
         let claimed = slot.claimed.is_some() || finished || control;
         let is_request = slot.claimed.is_some() && !control;
         let readable = slot.readable && !finished;
-        let unwanted = if finished { CloseReason::PeerClosed } else { CloseReason::Unclaimed };
+        let unwanted = Self::unwanted(finished);
         slot.waiter = NO_WAITER;
         let id = slot.id;
         // A pool that shuts down keeps what its peer has begun to use, and nothing else.

@@ -18,12 +18,14 @@
 //! | file | contents |
 //! |---|---|
 //! | `calls.rs` | the calls that only a client has |
+//! | `configure.rs` | a new configuration while it runs |
 //! | `law.rs` | when the tuner is asked, and what follows: rounds, surplus, limits |
 //! | `urgency.rs` | how fast connections are replaced while callers are served from stock |
 //! | `outcomes.rs` | the outcomes of attempts, and what they mean for the next dials |
 //! | `sharing.rs` | a client that acquires, as its server does |
 
 mod calls;
+mod configure;
 mod law;
 mod outcomes;
 mod sharing;
@@ -41,7 +43,7 @@ use super::share::Share;
 use crate::answer::WaitReason;
 use crate::backoff::Backoff;
 use crate::event::{Action, CloseReason, HandshakeFailure, Token};
-use crate::id::{ConnId, HintReader};
+use crate::id::{ConnId, HintReader, IdExchange};
 use crate::ids::Told;
 use crate::machine::Machine;
 use crate::state::State;
@@ -74,6 +76,8 @@ const LONGEST_WITH_WAITERS: Period = Period::from_nanos(1_000_000_000);
 /// The client role: connections come from dials.
 #[derive(Clone)]
 pub struct Dialing {
+    /// How ids are exchanged, which cannot change.
+    ids: IdExchange,
     pub(crate) tuner: Tuner,
     /// What the peer's ids tell of its waiters.
     pub(crate) hints: HintReader,

@@ -41,6 +41,7 @@ pub enum Call {
     ResetError,
     DialNow,
     SetCapacity(u32, u32),
+    SetConfig(Box<Setup>),
     Accept(IpAddr),
     Admit(Token, Option<[u8; 32]>),
 }
@@ -116,6 +117,9 @@ pub trait TestRole: Role + 'static {
     /// Ends the wait for the next dial, on the side that dials.
     fn dial_now(machine: &mut Recorded<u32, Self>, now: Instant);
 
+    /// Sets another configuration.
+    fn set_config(machine: &mut Recorded<u32, Self>, now: Instant, setup: &Setup) -> Answer;
+
     /// Sets the bounds of the capacity, on the side that has them.
     fn set_capacity(machine: &mut Recorded<u32, Self>, now: Instant, low: u32, high: u32)
     -> Answer;
@@ -147,6 +151,11 @@ impl TestRole for Dialing {
 
     fn dial_now(machine: &mut Recorded<u32, Self>, now: Instant) {
         machine.dial_now(now);
+    }
+
+    fn set_config(machine: &mut Recorded<u32, Self>, now: Instant, setup: &Setup) -> Answer {
+        let config = setup.client();
+        Answer::Configured(config.and_then(|config| machine.set_config(now, &config)))
     }
 
     fn set_capacity(
@@ -184,6 +193,11 @@ impl TestRole for Accepting {
     }
 
     fn dial_now(_machine: &mut Recorded<u32, Self>, _now: Instant) {}
+
+    fn set_config(machine: &mut Recorded<u32, Self>, now: Instant, setup: &Setup) -> Answer {
+        let config = setup.server();
+        Answer::Configured(config.and_then(|config| machine.set_config(now, &config)))
+    }
 
     fn set_capacity(_: &mut Recorded<u32, Self>, _now: Instant, _low: u32, _high: u32) -> Answer {
         Answer::Nothing
@@ -256,6 +270,7 @@ impl<R: TestRole> Pool for Recorded<u32, R> {
             Call::ResetError => self.reset_error(),
             Call::DialNow => R::dial_now(self, now),
             Call::SetCapacity(low, high) => return R::set_capacity(self, now, low, high),
+            Call::SetConfig(setup) => return R::set_config(self, now, &setup),
             Call::Accept(address) => return R::accept(self, now, address),
             Call::Admit(token, certificate) => return R::admit(self, now, token, certificate),
         }

@@ -440,6 +440,11 @@ impl<R: TestRole> Harness<R> {
         self.pooled().into_iter().filter(idle).collect()
     }
 
+    /// The id of a live connection.
+    pub fn id_of(&self, token: Token) -> ConnId {
+        self.ledger.id(token).unwrap()
+    }
+
     /// Tokens of all connections, oldest first.
     pub fn live(&self) -> Vec<Token> {
         self.ledger.lives().iter().map(|life| life.token).collect()

@@ -9,7 +9,7 @@ use super::lives::{Holder, Source};
 use super::{Ledger, Life, Place, Want};
 use crate::call::{Answer, Call, Did, Pool};
 use crate::ledger::edges::is_edge;
-use crate::setup::Side;
+use crate::setup::{Setup, Side};
 use crate::violation::{Verdict, ensure};
 
 impl Ledger {
@@ -71,6 +71,7 @@ impl Ledger {
                 self.setup.capacity = (low, high);
                 Ok(())
             }
+            Call::SetConfig(ref setup) => self.enter_setup(setup),
             Call::GracefulShutdown(deadline) if !self.closed => self.enter_shutdown(deadline),
             _ if !self.step.fitted => Ok(()),
             Call::Event(Event::AcceptEnded) => {
@@ -111,6 +112,20 @@ impl Ledger {
             Call::Event(Event::Closed { token }) => self.enter_closed(token),
             _ => Ok(()),
         }
+    }
+
+    /// The machine gets another configuration, unless it changes what cannot change. Then everything happens
+    /// that is due under it.
+    fn enter_setup(&mut self, setup: &Setup) -> Verdict {
+        if setup.fixed(self.side, &self.setup).is_some() {
+            return Ok(());
+        }
+        self.setup = *setup;
+        self.ready = self.ready.max(self.supply(&self.before));
+        let (now, over) = (self.seen, self.deadline_is_over());
+        self.closed |= over;
+        let reason = if over { CloseReason::ShutDown } else { CloseReason::DrainTimeout };
+        self.lose_checks(reason, |life| over || life.since + setup.drain_timeout <= now)
     }
 
     /// Whether the deadline of a graceful shutdown has passed.

@@ -75,6 +75,9 @@ impl Driver {
                 let (low, high) = (if fixed { most } else { 1 }, most);
                 return dials.then_some(Call::SetCapacity(low.into(), high.into()));
             }
+            Op::SetConfig(which, to) => {
+                return Some(Call::SetConfig(Box::new(self.ledger.setup().changed(which, to))));
+            }
             Op::Accept(number) => return (!dials).then(|| Call::Accept(peer(number))),
             Op::Admit(whom, number) if !dials => {
                 let token = self.token(whom, &[Accepted, Handshaking])?;

@@ -5,6 +5,7 @@
 pub mod calls;
 pub mod choices;
 pub mod client;
+mod configure;
 mod ending;
 mod hints;
 mod retire;
@@ -352,6 +353,9 @@ impl Naive {
         if let Some(reason) = self.expiry(token) {
             return self.close_one(token, reason);
         }
+        if self.is_barred(token) && self.get(token).claimed.is_none() {
+            return self.close_one(token, CloseReason::NotAllowed);
+        }
         let connection = self.get(token);
         connection.waiter = None;
         let (id, claimed, stirred) = (connection.id, connection.claimed, connection.stirred);
@@ -481,6 +485,7 @@ impl Naive {
                 &mut totals.flushed
             }
             CloseReason::Released => &mut totals.released,
+            CloseReason::NotAllowed => &mut totals.disallowed,
             CloseReason::HandshakeFailed | CloseReason::Rejected | CloseReason::Stale => return,
             other => unreachable!("{other:?} is new"),
         } += 1;

@@ -98,6 +98,8 @@ pub enum Op {
     DialNow,
     /// The capacity is to be between one and this number, or this number.
     SetCapacity(u8, bool),
+    /// Setting number n is to have its value number m.
+    SetConfig(u8, u8),
     // what the driver says
     Dialed(Whom),
     DialFailed(Whom),
@@ -122,7 +124,7 @@ pub enum Op {
 }
 
 /// Kinds of [`Op`], for those who count which occurred.
-pub const KINDS: usize = 36;
+pub const KINDS: usize = 37;
 
 impl Op {
     /// Which kind it is, below [`KINDS`].
@@ -163,7 +165,8 @@ impl Op {
             Self::EndFinished => 32,
             Self::GracefulShutdown(_) => 33,
             Self::SetCapacity(..) => 34,
-            Self::AcquireClaimed => 35,
+            Self::SetConfig(..) => 35,
+            Self::AcquireClaimed => 36,
         }
     }
 
@@ -182,7 +185,8 @@ impl Op {
             52..70 => Self::Collect(Who::arbitrary(next)),
             70..80 => Self::Cancel(Who::arbitrary(next)),
             80..84 => Self::Why(Who::arbitrary(next)),
-            84..96 => Self::Put(Whom::arbitrary(next)),
+            84..86 => Self::SetConfig(next(), next()),
+            86..96 => Self::Put(Whom::arbitrary(next)),
             96..106 => Self::PutDrained(Whom::arbitrary(next), result(next)),
             106..114 => Self::Reject(Whom::arbitrary(next), result(next)),
             114..117 => Self::Release(Whom::arbitrary(next)),

@@ -167,6 +167,16 @@ impl End {
         self.make(now, &Call::Flush).map(drop)
     }
 
+    pub(crate) fn set_config(&mut self, now: u64, setup: &Setup) -> Verdict {
+        // Each life has a seed of its own.
+        let Setup { seed, ids, .. } = *self.ledger.setup();
+        let setup = setup.seed(seed).ids(ids);
+        match self.make(now, &Call::SetConfig(Box::new(setup)))? {
+            Answer::Configured(Ok(())) => Ok(()),
+            other => unexpected(&other),
+        }
+    }
+
     /// Closes twice: the second time does nothing.
     pub(crate) fn close(&mut self, now: u64) -> Verdict {
         self.make(now, &Call::Close)?;

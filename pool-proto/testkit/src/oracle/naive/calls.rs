@@ -70,6 +70,7 @@ impl Naive {
             }
             Call::DialNow => self.dial_now(),
             Call::SetCapacity(low, high) => self.set_capacity(low, high),
+            Call::SetConfig(ref setup) => self.set_config(setup),
             Call::Accept(address) => self.accept(address),
             Call::Admit(token, certificate) => self.admit(token, certificate),
         };
@@ -227,7 +228,7 @@ impl Naive {
         true
     }
 
-    fn timeout(&mut self) -> Answer {
+    pub(super) fn timeout(&mut self) -> Answer {
         if self.deadline.is_some_and(|deadline| deadline <= self.now) {
             self.end_pool(CloseReason::ShutDown);
         }
@@ -484,6 +485,8 @@ impl Naive {
             self.close_one(token, reason);
         } else if self.shutting_down {
             self.close_one(token, CloseReason::ShutDown);
+        } else if self.is_barred(token) {
+            self.close_one(token, CloseReason::NotAllowed);
         } else if !wanted && self.stock() >= self.limit() {
             self.close_one(token, CloseReason::Overflow);
         } else if matches!(drained, Some(CheckResult::Closed | CheckResult::Finished)) {

@@ -270,6 +270,27 @@ impl Naive {
         Answer::Configured(Ok(()))
     }
 
+    /// Takes over the new settings of the dialer itself, from which those before it differed.
+    pub(super) fn set_dialer(&mut self, before: &Setup) {
+        let (now, setup) = (self.now, self.setup);
+        let Some(dialer) = self.dialer_mut() else { return };
+        let ((min, max), (short, long)) = (setup.capacity, setup.interval);
+        dialer.max_dials = setup.max_dials;
+        dialer.tuner.configure(min..=max, short..=long, setup.keep);
+        if setup.keep != before.keep {
+            dialer.surplus = None;
+        }
+        let soonest = now + dialer.tuner.interval();
+        dialer.next_round = dialer.next_round.map(|at| at.min(soonest));
+        let latest = now + setup.backoff.1;
+        if let Some(retry) = dialer.retry.as_mut().filter(|retry| retry.to > latest) {
+            // As for callers that wait: drawn anew if it was longer.
+            retry.perhaps_over &= retry.from <= latest;
+            let drawn_anew = Instant::from_nanos(now.as_nanos() + 1);
+            (retry.from, retry.to) = (retry.from.min(drawn_anew), latest);
+        }
+    }
+
     pub fn flushed(&mut self) {
         let now = self.now;
         if let Some(dialer) = self.dialer_mut() {
