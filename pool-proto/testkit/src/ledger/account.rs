@@ -69,6 +69,7 @@ impl Ledger {
             }
             Call::SetCapacity(low, high) if self.setup.allows_capacity(low, high) => {
                 self.setup.capacity = (low, high);
+                self.ready = self.ready.max(self.supply(&self.before));
                 Ok(())
             }
             Call::SetConfig(ref setup) => self.enter_setup(setup),
