@@ -84,6 +84,26 @@ macro_rules! blocking_calls {
                 within(timeout, self.0.shared().acquire_by_id(id)).map(PooledStream::from)
             }
 
+            /// Acquires the next connection that the peer has begun to use, or waits up to `timeout` for
+            /// one. A zero timeout answers at once.
+            ///
+            /// The peer acquires any connection and writes; the first byte that arrives here says so, and
+            /// nobody tells an id. Connections come in that order, and callers are served first come, first
+            /// served. A caller that asks for the id of a connection comes before them. A connection that nobody
+            /// accepts within the `claim_timeout` is closed.
+            ///
+            /// A connection that is put back, for another use, must be at rest: bytes of the former use that
+            /// arrive after the [`put`](Self::put) look like the begin of the next one.
+            ///
+            /// # Errors
+            ///
+            /// As [`acquire`](Self::acquire). Refused at once where the peer acquires nothing: with
+            /// `Acquirer::ThisEnd`, or without ids. In a graceful shutdown, what the peer has begun to use
+            /// is still handed out, and then callers are refused.
+            pub fn accept(&self, timeout: Duration) -> Result<PooledStream, AcquireError> {
+                within(timeout, self.0.shared().acquire_claimed()).map(PooledStream::from)
+            }
+
             /// Waits up to `timeout` until `ready` connections are idle at once. Takes none of them.
             ///
             /// # Errors

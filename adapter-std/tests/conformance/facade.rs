@@ -139,6 +139,10 @@ macro_rules! facade {
                 self.pool.acquire_by_id(id, timeout).map(boxed)
             }
 
+            fn accept(&self, timeout: Duration) -> Result<Box<dyn Stream>, AcquireError> {
+                self.pool.accept(timeout).map(boxed)
+            }
+
             fn acquire_then_cancel(
                 &self,
                 id: Option<ConnId>,

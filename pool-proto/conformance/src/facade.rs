@@ -134,6 +134,13 @@ pub trait Pool: Send + Sync + Any + fmt::Debug {
     fn acquire_by_id(&self, id: ConnId, timeout: Duration)
     -> Result<Box<dyn Stream>, AcquireError>;
 
+    /// Takes the next connection that the peer has begun to use.
+    ///
+    /// # Errors
+    ///
+    /// Returns the pool's error.
+    fn accept(&self, timeout: Duration) -> Result<Box<dyn Stream>, AcquireError>;
+
     /// Acquires with a long timeout, by id if there is one, and cancels after `after`. An async
     /// adapter polls the future for this time (once if it is zero), and drops it; a blocking
     /// adapter makes a call with this timeout. Returns the stream if the acquire ended before.

@@ -281,6 +281,11 @@ impl<H: Harness, R: Configured> Pool for Shared<H, R> {
         taken.map(|stream| boxed::<H>(stream, self.pool.runtime()))
     }
 
+    fn accept(&self, timeout: Duration) -> Result<Box<dyn Stream>, AcquireError> {
+        let accepted = H::block_on(self.pool.accept(timeout));
+        accepted.map(|stream| boxed::<H>(stream, self.pool.runtime()))
+    }
+
     fn acquire_then_cancel(&self, id: Option<ConnId>, after: Duration) -> Option<Box<dyn Stream>> {
         let runtime = self.pool.runtime();
         H::block_on(async {

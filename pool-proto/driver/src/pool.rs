@@ -158,6 +158,16 @@ impl<N: Runtime, R: Configured> Pool<N, R> {
         self.within(timeout, self.shared().acquire_by_id(id)).await.map(N::Stream::from)
     }
 
+    /// Acquires the next connection that the peer has begun to use, or waits up to `timeout` for one.
+    /// Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire`](Self::acquire).
+    pub async fn accept(&self, timeout: Duration) -> Result<N::Stream, AcquireError> {
+        self.within(timeout, self.shared().acquire_claimed()).await.map(N::Stream::from)
+    }
+
     /// Waits up to `timeout` until `ready` connections are idle at once. Cancel safe.
     ///
     /// # Errors

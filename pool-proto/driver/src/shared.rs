@@ -45,6 +45,7 @@ use std::string::String;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::vec::Vec;
 
+use acquire::Wanted;
 pub use acquire::{Acquire, AcquireError, Deadline, WaitReady};
 pub use acquire_any::{AcquireAny, RoundRobin};
 pub use attempt::Attempt;
@@ -430,12 +431,17 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
 
     /// Acquires any connection, as soon as one is ready.
     pub fn acquire(self: &Arc<Self>) -> Acquire<C, R> {
-        Acquire::new(self, None)
+        Acquire::new(self, Wanted::Any)
     }
 
     /// Acquires the connection with this id, as soon as it is there.
     pub fn acquire_by_id(self: &Arc<Self>, id: ConnId) -> Acquire<C, R> {
-        Acquire::new(self, Some(id))
+        Acquire::new(self, Wanted::Id(id))
+    }
+
+    /// Acquires the next connection that the peer has begun to use.
+    pub fn acquire_claimed(self: &Arc<Self>) -> Acquire<C, R> {
+        Acquire::new(self, Wanted::Claimed)
     }
 
     /// Waits until `ready` connections are idle at once.

@@ -1,5 +1,6 @@
 //! The list of all scenarios, a module per topic.
 
+mod accepting;
 mod acquirers;
 mod admission;
 mod balancer;
@@ -42,6 +43,7 @@ use pool_proto::{Stats, Totals};
 #[must_use]
 pub fn scenarios() -> Vec<Scenario> {
     let mut all = [
+        accepting::SCENARIOS,
         acquirers::SCENARIOS,
         admission::SCENARIOS,
         balancer::SCENARIOS,

@@ -146,7 +146,19 @@ impl<C: PoolConnection, R: Role> Drop for Wait<C, R> {
     }
 }
 
-/// Acquires a connection; made by [`SharedMachine::acquire`] and [`SharedMachine::acquire_by_id`].
+/// The connection that a caller wants.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Any that is ready.
+    Any,
+    /// The one with this id.
+    Id(ConnId),
+    /// Any that the peer has begun to use.
+    Claimed,
+}
+
+/// Acquires a connection; made by [`SharedMachine::acquire`], [`SharedMachine::acquire_by_id`] and
+/// [`SharedMachine::acquire_claimed`].
 ///
 /// The caller queues at the first poll. Cancel safe: dropping the future cancels the wait, and a
 /// connection already granted to it goes to the next waiter or back to the pool. So does one that it is
@@ -154,16 +166,16 @@ impl<C: PoolConnection, R: Role> Drop for Wait<C, R> {
 ///
 /// Each connection is checked before it is handed out. To an acquire of any connection, one that the
 /// peer has closed, or begun to use, is replaced by another, and the caller keeps its turn. An acquire by
-/// id gets it.
+/// id gets it, and an accept too.
 #[must_use = "futures do nothing unless polled"]
 pub struct Acquire<C: PoolConnection, R: Role> {
     wait: Wait<C, R>,
-    wanted: Option<ConnId>,
+    wanted: Wanted,
     again: bool,
 }
 
 impl<C: PoolConnection, R: Role> Acquire<C, R> {
-    pub(super) fn new(shared: &Arc<SharedMachine<C, R>>, wanted: Option<ConnId>) -> Self {
+    pub(super) fn new(shared: &Arc<SharedMachine<C, R>>, wanted: Wanted) -> Self {
         Self { wait: Wait::new(shared), wanted, again: false }
     }
 }
@@ -183,9 +195,10 @@ impl<C: PoolConnection, R: Role> Future for Acquire<C, R> {
             let (wanted, again) = (this.wanted, this.again);
             let polled = this.wait.poll(cx, |machine, now| {
                 let answer = match wanted {
-                    Some(id) => machine.acquire_by_id(now, id),
-                    None if again => machine.acquire_again(now),
-                    None => machine.acquire(now),
+                    Wanted::Id(id) => machine.acquire_by_id(now, id),
+                    Wanted::Claimed => machine.acquire_claimed(now),
+                    Wanted::Any if again => machine.acquire_again(now),
+                    Wanted::Any => machine.acquire(now),
                 };
                 match answer {
                     Acquired::Ready(lease) => Step::Taken(lease),
@@ -219,17 +232,21 @@ impl<C: PoolConnection, R: Role> Acquire<C, R> {
         // Data, and an end, mean that the peer has used the connection, where a peer can acquire.
         let claims = || shared.lock().machine.peer_claims();
         let rejected = match (result, self.wanted) {
-            (CheckResult::Quiet, _) => false,
-            (CheckResult::Closed, Some(_)) => !claims(),
-            (CheckResult::Closed, None) => true,
-            (CheckResult::Data | CheckResult::Finished, wanted) => wanted.is_none() && claims(),
+            (CheckResult::Quiet, _) | (_, Wanted::Claimed) => false,
+            (CheckResult::Closed, Wanted::Id(_)) => !claims(),
+            (CheckResult::Closed, Wanted::Any) => true,
+            (CheckResult::Data | CheckResult::Finished, Wanted::Id(_)) => false,
+            (CheckResult::Data | CheckResult::Finished, Wanted::Any) => claims(),
         };
         if !rejected {
             return Ok(leased);
         }
         let connection = leased.into_connection();
         shared.reject(token, connection, result);
-        Err(self.wanted.map(|id| Refusal::Gone { id, reason: CloseReason::PeerClosed }.into()))
+        Err(match self.wanted {
+            Wanted::Id(id) => Some(Refusal::Gone { id, reason: CloseReason::PeerClosed }.into()),
+            Wanted::Any | Wanted::Claimed => None,
+        })
     }
 }
 

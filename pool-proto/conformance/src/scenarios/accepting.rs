@@ -1,0 +1,174 @@
+//! Accepting: one end acquires and writes, and the other takes what it has begun to use, without being
+//! told an id.
+
+use std::io::{Read as _, Write as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::topic;
+use crate::ends::{client_config, server_config};
+use crate::peers::ping_pong;
+use crate::prelude::*;
+use crate::wait::{Running, expect, read_all, send, spawn};
+use pool_driver::shared::AcquireError;
+use pool_driver::tls::TlsMode;
+use pool_proto::{Acquirer, Refusal, WaitReason};
+
+topic! {
+    parallel the_client_accepts_what_the_server_has_begun_to_use,
+    parallel the_server_accepts_what_the_client_has_begun_to_use,
+    parallel both_ends_acquire_and_accept_and_no_request_is_lost,
+    parallel a_request_and_half_close_are_accepted,
+    parallel an_accept_in_time_gets_its_connection_and_a_late_one_says_what_was_missing,
+    parallel where_the_peer_acquires_nothing_an_accept_is_refused_at_once,
+    parallel a_shutdown_hands_out_what_has_begun_and_refuses_the_next_accept,
+    parallel an_accept_outlives_a_flush,
+}
+
+/// A server and a client, and which of them acquires.
+fn pair(ends: &Ends, mode: TlsMode, [server, client]: [Acquirer; 2]) -> [Arc<dyn Pool>; 2] {
+    let server = ends.serve(mode, server_config().acquirer(server));
+    let config = client_config().capacity(4..=4).acquirer(client);
+    let client = ends.dial(mode, config, server.address());
+    [server, client]
+}
+
+const SERVER: [Acquirer; 2] = [Acquirer::ThisEnd, Acquirer::Peer];
+const CLIENT: [Acquirer; 2] = [Acquirer::Peer, Acquirer::ThisEnd];
+
+fn accept_each(ours: &dyn Pool, theirs: &Arc<dyn Pool>) {
+    // Twice as many as are ready, so that some wait for their connection to be dialled.
+    for request in 0..8_u8 {
+        let accepting = theirs.clone_handle();
+        let accepted = spawn(move || accepting.accept(SOON).unwrap());
+        let mut stream = ours.take();
+        send(&mut stream, &[request]);
+        let mut accepted = accepted.soon();
+        assert_eq!(accepted.id(), stream.id());
+        expect(&mut accepted, &[request]);
+        ping_pong(&mut *stream, &mut *accepted);
+    }
+}
+
+fn the_client_accepts_what_the_server_has_begun_to_use(ends: &Ends) {
+    Modes::both(|mode| {
+        let [server, client] = pair(ends, mode, SERVER);
+        accept_each(&*server, &client);
+    });
+}
+
+fn the_server_accepts_what_the_client_has_begun_to_use(ends: &Ends) {
+    Modes::both(|mode| {
+        let [server, client] = pair(ends, mode, CLIENT);
+        accept_each(&*client, &server);
+    });
+}
+
+/// Sends requests from several threads, each of which no other is like, and expects them back.
+fn ask(pool: &Arc<dyn Pool>, name: &'static str) -> Vec<Running<()>> {
+    let ask = |caller: usize| {
+        let pool = pool.clone_handle();
+        spawn(move || {
+            for request in 0..20 {
+                let text = format!("{name} {caller:02} {request:04};");
+                let mut stream = pool.take();
+                send(&mut stream, text.as_bytes());
+                expect(&mut stream, text.as_bytes());
+            }
+        })
+    };
+    (0..4).map(ask).collect()
+}
+
+/// Answers each request with itself, until the pool shuts down.
+fn answer(pool: &Arc<dyn Pool>) -> Vec<Running<usize>> {
+    let answer = |_| {
+        let pool = pool.clone_handle();
+        spawn(move || {
+            let mut answered = 0;
+            while let Ok(mut stream) = pool.accept(SOON) {
+                let mut request = [0; "server 00 0000;".len()];
+                stream.read_exact(&mut request).unwrap();
+                send(&mut stream, &request);
+                answered += 1;
+            }
+            answered
+        })
+    };
+    (0..4).map(answer).collect()
+}
+
+fn both_ends_acquire_and_accept_and_no_request_is_lost(ends: &Ends) {
+    Modes::both(|mode| {
+        let pools = pair(ends, mode, [Acquirer::Both; 2]);
+        let answers = pools.each_ref().map(answer);
+        let [server, client] = &pools;
+        let asks = [ask(server, "server"), ask(client, "client")];
+        asks.into_iter().flatten().for_each(Running::soon);
+        pools.iter().for_each(|pool| pool.graceful_shutdown(SOON));
+        for answered in answers {
+            let answered: usize = answered.into_iter().map(Running::soon).sum();
+            assert_eq!(answered, 80);
+        }
+    });
+}
+
+fn a_request_and_half_close_are_accepted(ends: &Ends) {
+    Modes::both(|mode| {
+        let [server, client] = pair(ends, mode, SERVER);
+        let mut stream = server.take();
+        send(&mut stream, b"request");
+        stream.shutdown_write().unwrap();
+        let mut accepted = client.accept(SOON).unwrap();
+        assert_eq!(read_all(&mut accepted), b"request");
+        send(&mut accepted, b"response");
+        expect(&mut stream, b"response");
+    });
+}
+
+fn an_accept_in_time_gets_its_connection_and_a_late_one_says_what_was_missing(ends: &Ends) {
+    let [server, client] = pair(ends, TlsMode::None, SERVER);
+    client.wait_ready(4, SOON).unwrap();
+    match client.accept(Duration::ZERO) {
+        Err(AcquireError::Timeout { why: WaitReason::NotClaimed { ready: 4 }, .. }) => {}
+        other => panic!("{other:?}"),
+    }
+    let mut stream = server.take();
+    send(&mut stream, b"?");
+    expect(&mut client.accept(SOON).unwrap(), b"?");
+}
+
+fn where_the_peer_acquires_nothing_an_accept_is_refused_at_once(ends: &Ends) {
+    let [server, _client] = pair(ends, TlsMode::None, SERVER);
+    let refused = AcquireError::Refused(Refusal::PeerNeverAcquires);
+    assert_eq!(server.accept(SOON).unwrap_err(), refused);
+}
+
+fn a_shutdown_hands_out_what_has_begun_and_refuses_the_next_accept(ends: &Ends) {
+    Modes::both(|mode| {
+        let [server, client] = pair(ends, mode, SERVER);
+        let mut stream = server.take();
+        send(&mut stream, b"request");
+        eventually(|| client.stats().claimed, |claimed| *claimed == 1);
+        client.graceful_shutdown(SOON);
+        let mut accepted = client.accept(SOON).unwrap();
+        expect(&mut accepted, b"request");
+        let refused = AcquireError::Refused(Refusal::ShuttingDown);
+        assert_eq!(client.accept(SOON).unwrap_err(), refused);
+    });
+}
+
+fn an_accept_outlives_a_flush(ends: &Ends) {
+    let [server, client] = pair(ends, TlsMode::None, SERVER);
+    client.wait_ready(4, SOON).unwrap();
+    let accepting = client.clone_handle();
+    let accepted = spawn(move || accepting.accept(SOON).unwrap());
+    eventually(|| client.stats().waiters, |waiters| *waiters == 1);
+    client.flush();
+    // The server may still have connections whose end it has not noticed.
+    eventually(|| client.stats().idle, |idle| *idle == 4);
+    eventually(|| server.stats().idle, |idle| *idle == 4);
+    let mut stream = server.take();
+    stream.write_all(b"?").and_then(|()| stream.flush()).unwrap();
+    expect(&mut accepted.soon(), b"?");
+}
