@@ -72,7 +72,7 @@
 //!
 //! The driver carries out a few commands and yields, so that a pool of thousands that ends does not
 //! keep the other tasks of its thread waiting. A call of `flush` or `close` revokes all leases itself,
-//! in some 0.4 µs each.
+//! and takes some 0.2 µs for each connection.
 //!
 //! # Time
 //!

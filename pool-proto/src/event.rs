@@ -184,6 +184,9 @@ pub enum Action<C> {
     },
     /// Abort a dial or a handshake, or revoke a lease: its next read or write must fail with the
     /// reason. No later action names it.
+    ///
+    /// Leases are revoked all at once: a call that revokes one ([`flush`](crate::Machine::flush),
+    /// [`close`](crate::Machine::close), or the deadline of a graceful shutdown) leaves none.
     Abort {
         /// The dial, handshake or lease.
         token: Token,

@@ -66,8 +66,8 @@ impl PoolConnection for Quiet {
         CheckResult::Quiet
     }
 
-    fn revoker(&self) -> Revoker {
-        Revoker::new(Revocation::default(), Weak::<Self>::new())
+    fn revoker(&self, revocation: &Revocation) -> Revoker {
+        Revoker::new(revocation.clone(), Weak::<Self>::new())
     }
 }
 

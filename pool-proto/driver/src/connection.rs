@@ -41,7 +41,7 @@ pub use socket::{KernelSocket, Polled, TcpSocket, listen_on_first};
 pub use stream::Revoked;
 use write_failure::WriteFailure;
 
-use crate::shared::{Attempt, PoolConnection, ReadinessWaker, Revoker};
+use crate::shared::{Attempt, PoolConnection, ReadinessWaker, Revocation, Revoker};
 use crate::tls::is_rejection;
 #[cfg(feature = "tls")]
 use crate::tls::{Fingerprint, TlsFacts};
@@ -105,7 +105,6 @@ impl<S: Socket, R: Role> Attempt<Box<Connection<S>>, R> {
                 let is_due = peer_claims && id.is_none() && !session.is_tls();
                 let first_words = if is_due { FirstWords::Later } else { FirstWords::Judged };
                 let session = Arc::new(Mutex::new(session));
-                socket.share(&session);
                 let connection = Connection {
                     session,
                     socket,
@@ -151,7 +150,8 @@ impl<S: Socket> Connection<S> {
     pub fn close(self, reason: CloseReason) {
         let socket = self.socket.socket();
         tracing::debug!(peer = %socket.peer_addr(), %reason, "connection closed");
-        if self.socket.revoked().is_some() {
+        // Data of a revoked lease that TLS still holds is not sent any more. Idle connections hold none.
+        if self.socket.revoked().is_some() && self.session().has_unsent() {
             return;
         }
         // There is nobody left to report an error to.
@@ -412,8 +412,9 @@ impl<S: Socket> PoolConnection for Box<Connection<S>> {
         Some(self.socket.socket().peer_addr())
     }
 
-    fn revoker(&self) -> Revoker {
+    fn revoker(&self, revocation: &Revocation) -> Revoker {
+        self.socket.share(revocation, &self.session);
         let socket: Weak<SharedSocket<S>> = Arc::downgrade(&self.socket);
-        Revoker::new(self.socket.revocation().clone(), socket)
+        Revoker::new(revocation.clone(), socket)
     }
 }

@@ -24,7 +24,7 @@
 //! | `leased.rs` | a connection in a caller's hands |
 //! | `recording.rs` | the tape of the machine, and the thread that writes it |
 //! | `readiness.rs` | the waker that an idle connection leaves with its reactor |
-//! | `revoker.rs` | the handle by which the pool ends a connection that a caller holds |
+//! | `revoker.rs` | the mark by which the pool revokes its leases, and the end of their pending calls |
 //! | `block_on.rs` | waiting on a thread |
 
 mod acquire;
@@ -89,8 +89,11 @@ pub trait PoolConnection: Send + 'static {
         None
     }
 
-    /// Returns the handle by which the pool revokes the connection while a caller holds it.
-    fn revoker(&self) -> Revoker;
+    /// Returns the handle by which the pool ends the pending calls of a holder whose lease it has revoked.
+    ///
+    /// Called once, under the mutex, when the connection is established. All reads and writes of a holder
+    /// must fail once `revocation` is set.
+    fn revoker(&self, revocation: &Revocation) -> Revoker;
 }
 
 /// An instruction to the driver. The driver carries instructions out in order.
@@ -248,7 +251,8 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
         self.with(self.clock.coarse(), |state, now| {
             let established = match &event {
                 Event::Established { token, connection, .. } => {
-                    state.revokers.insert(*token, connection.revoker());
+                    let revoker = connection.revoker(&state.revocation);
+                    state.revokers.insert(*token, revoker);
                     Some(*token)
                 }
                 Event::DialFailed { token } | Event::HandshakeFailed { token, .. } => {

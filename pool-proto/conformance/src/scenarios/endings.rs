@@ -28,6 +28,7 @@ topic! {
     parallel a_clean_closes_idle_connections_and_keeps_leases,
     parallel a_closed_pool_refuses_waiters_and_new_callers,
     parallel a_close_revokes_the_leases,
+    parallel a_stream_keeps_the_reason_of_its_own_end,
     parallel a_blocked_read_ends_at_a_close,
     parallel an_idle_tls_connection_is_closed_with_close_notify,
     parallel a_closing_server_ends_its_handshakes,
@@ -237,8 +238,28 @@ fn a_close_revokes_the_leases(ends: &Ends) {
     });
 }
 
+/// A stream that is acquired after a flush is not revoked by it. The end of that stream does not change the
+/// reason that the flushed one reports.
+fn a_stream_keeps_the_reason_of_its_own_end(ends: &Ends) {
+    Modes::both(|mode| {
+        let (server, client) = ends.hex_pair(mode);
+        let (_, mut former) = both_ends(&server, &client);
+        client.flush();
+        let mut later = client.take();
+        let mut peer = server.take_id(later.id());
+        send(&mut later, b"works");
+        expect(&mut peer, b"works");
+        let (former_id, later_id) = (former.id(), later.id());
+        client.close();
+        assert_revoked(later.write_all(&[1]), later_id, CloseReason::PoolClosed);
+        assert_revoked(former.write_all(&[1]), former_id, CloseReason::Flushed);
+    });
+}
+
 fn an_idle_tls_connection_is_closed_with_close_notify(ends: &Ends) {
     let (server, client) = ends.hex_pair(TlsMode::SelfSigned);
+    // A lease beside it is revoked.
+    let _leased = both_ends(&server, &client);
     client.wait_ready(4, SOON).unwrap();
     let mut ours = server.take();
     client.close();

@@ -62,21 +62,21 @@ pub trait Socket: Send + Sync + 'static {
 #[derive(Debug)]
 pub struct SharedSocket<S> {
     socket: S,
-    revocation: Revocation,
-    /// The session of the established connection. Whoever locks it may use it.
-    session: OnceLock<Weak<Mutex<Session>>>,
+    /// Of the established connection: the mark by which the pool revokes its leases, and the session.
+    /// Whoever locks the session may use it.
+    shared: OnceLock<(Revocation, Weak<Mutex<Session>>)>,
 }
 
 impl<S: Socket> SharedSocket<S> {
     /// Shares `socket`.
     pub fn new(socket: S) -> Arc<Self> {
-        Arc::new(Self { socket, revocation: Revocation::default(), session: OnceLock::new() })
+        Arc::new(Self { socket, shared: OnceLock::new() })
     }
 
-    /// Lets the pool end this session in good order.
-    pub(super) fn share(&self, session: &Arc<Mutex<Session>>) {
+    /// Lets the pool revoke the connection, and end this session in good order.
+    pub(super) fn share(&self, revocation: &Revocation, session: &Arc<Mutex<Session>>) {
         // A socket has one session.
-        let _ = self.session.set(Arc::downgrade(session));
+        let _ = self.shared.set((revocation.clone(), Arc::downgrade(session)));
     }
 
     /// Returns the socket.
@@ -84,23 +84,18 @@ impl<S: Socket> SharedSocket<S> {
         &self.socket
     }
 
-    /// Returns why the pool has revoked the connection, if it has.
+    /// Returns why the pool has revoked its leases since this connection was established, if it has.
     #[must_use]
     pub fn revoked(&self) -> Option<CloseReason> {
-        self.revocation.reason()
-    }
-
-    /// Returns the mark by which the pool revokes the connection.
-    #[must_use]
-    pub const fn revocation(&self) -> &Revocation {
-        &self.revocation
+        self.shared.get().and_then(|(revocation, _)| revocation.reason())
     }
 }
 
 impl<S: Socket> Interrupt for SharedSocket<S> {
     fn interrupt(&self) {
-        if self.revoked() == Some(CloseReason::ShutDown)
-            && let Some(session) = self.session.get().and_then(Weak::upgrade)
+        if let Some((revocation, session)) = self.shared.get()
+            && revocation.reason() == Some(CloseReason::ShutDown)
+            && let Some(session) = session.upgrade()
             // Only a stream at rest: in a call of the holder, or with data that waits to be sent, the peer
             // must see that something is missing.
             && let Ok(mut session) = session.try_lock()

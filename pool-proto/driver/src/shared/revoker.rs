@@ -1,24 +1,31 @@
-//! The handle by which the pool ends a connection that a caller holds.
+//! The mark by which the pool revokes its leases, and the handles by which it ends their pending calls.
 
 use core::fmt;
 use std::sync::{Arc, OnceLock, Weak};
 
 use pool_proto::{CloseReason, Token};
 
-/// Whether the pool has revoked a connection, and why. Shared by the pool and the holder.
+/// Whether the pool has revoked its leases, and why.
+///
+/// The machine ends all leases or none, so its connections share a mark: a pool may end thousands of leases
+/// in one call, and a mark for each would cost a cache miss for each. Connections that are established
+/// later have another mark. It says nothing of connections that were not leased: these are closed in good
+/// order.
 #[derive(Clone, Debug, Default)]
 pub struct Revocation(Arc<OnceLock<CloseReason>>);
 
 impl Revocation {
-    /// Returns why the pool has revoked the connection, if it has.
+    /// Returns why the pool has revoked its leases, if it has.
     #[must_use]
     pub fn reason(&self) -> Option<CloseReason> {
         self.0.get().copied()
     }
 
-    /// Makes all later reads and writes of the connection fail with this reason.
-    pub fn set(&self, reason: CloseReason) {
-        // A connection is revoked once; should it be again, the first reason stands.
+    /// Makes all later reads and writes of the leases fail with this reason.
+    ///
+    /// Under the mutex, so that no thread sees a lease ended and its connection in use.
+    pub(super) fn set(&self, reason: CloseReason) {
+        // Once for each lease that ends, always with the same reason.
         let _ = self.0.set(reason);
     }
 }
@@ -31,28 +38,20 @@ pub trait Interrupt: Send + Sync {
     fn interrupt(&self);
 }
 
-/// Revokes a connection while a caller holds it, in two steps.
-///
-/// The first is done under the mutex, so that no thread sees the lease ended and the connection in
-/// use. It touches the mark only: a pool may end thousands of leases in one call.
+/// Ends the pending calls of a holder whose lease the pool has revoked.
 pub struct Revoker {
     revocation: Revocation,
     holder: Weak<dyn Interrupt>,
 }
 
 impl Revoker {
-    /// Creates a revoker from the mark that the holder looks at, and from what its pending calls wait for.
+    /// Creates a revoker from the mark of the lease, and from what its pending calls wait for.
     #[must_use]
     pub const fn new(revocation: Revocation, holder: Weak<dyn Interrupt>) -> Self {
         Self { revocation, holder }
     }
 
-    /// Takes the first step.
-    pub(super) fn revoke(&self, reason: CloseReason) {
-        self.revocation.set(reason);
-    }
-
-    /// Takes the second step: ends the pending calls of the holder, if it still has the connection.
+    /// Ends the pending calls of the holder, if it still has the connection.
     pub fn interrupt(&self, token: Token) {
         if let Some(reason) = self.revocation.reason() {
             tracing::debug!(?token, %reason, "lease revoked");

@@ -13,13 +13,15 @@ use pool_proto::{Action, CheckKind, CloseReason, Instant, Role, Token, TokenMap,
 
 use super::attempt::{Peer, SILENCE, given_up};
 use super::recording::Recording;
-use super::{Command, INTERRUPTS, Revoker, TURN};
+use super::{Command, INTERRUPTS, Revocation, Revoker, TURN};
 
 pub(super) struct State<C, R> {
     pub(super) machine: Recorded<C, R>,
     /// By [`WaiterId::slot`].
     wakers: Vec<Option<Waker>>,
-    /// By which a lease is revoked when only its token is known.
+    /// The mark that connections get when they are established. Replaced when the pool revokes its leases.
+    pub(super) revocation: Revocation,
+    /// By which the pending calls of a lease are ended when only its token is known.
     pub(super) revokers: TokenMap<Revoker>,
     /// For the driver, each with the connection that it concerns.
     commands: VecDeque<(Token, Command<C>)>,
@@ -104,10 +106,11 @@ impl<T> Few<T> {
 }
 
 impl<C, R: Role> State<C, R> {
-    pub(super) const fn new(machine: Recorded<C, R>) -> Self {
+    pub(super) fn new(machine: Recorded<C, R>) -> Self {
         Self {
             machine,
             wakers: Vec::new(),
+            revocation: Revocation::default(),
             revokers: TokenMap::new(),
             commands: VecDeque::new(),
             readable: VecDeque::new(),
@@ -198,7 +201,7 @@ impl<C, R: Role> State<C, R> {
                 // a handshake.
                 Action::Abort { token, reason } => match self.revokers.remove(token) {
                     Some(revoker) => {
-                        revoker.revoke(reason);
+                        self.revocation.set(reason);
                         if deferred.interrupts.len() < INTERRUPTS {
                             deferred.interrupts.push((token, revoker));
                         } else {
@@ -208,6 +211,11 @@ impl<C, R: Role> State<C, R> {
                     None => self.command(token, Command::Abort { token, reason }),
                 },
             }
+        }
+        if !deferred.interrupts.is_empty() {
+            // The machine ends all leases or none. Later ones get a mark that is not set.
+            debug_assert_eq!(self.machine.stats().leased, 0, "all leases end at once");
+            self.revocation = Revocation::default();
         }
         // The deadline of a check is usually the nearest of all, but its answer follows at once.
         // The driver is woken after that answer, or every put would wake it.

@@ -82,6 +82,23 @@ fn a_flush_revokes_leases_at_once_and_no_later_connection() {
     assert_eq!((shut(&near), shut(&other_near)), (1, 0));
 }
 
+#[test]
+fn a_flush_closes_an_idle_connection_in_good_order_beside_a_lease() {
+    for tls in [false, true] {
+        let mut pool = Pool::<Accepting>::new(tls);
+        let (_near, _peer, (leased_socket, _)) = pool.connect_with_socket();
+        let Poll::Ready(Ok(_leased)) = take(pool.shared().acquire()) else {
+            panic!("no connection is ready")
+        };
+        let (near, mut peer) = pool.connect();
+        pool.flush();
+        pool.turn();
+        assert_eq!(leased_socket.revoked(), Some(CloseReason::Flushed));
+        assert!(peer.received_close(), "closed without close_notify");
+        assert_eq!(near.get(|kernel| (kernel.shut_writes, kernel.shut_boths)), (1, 0));
+    }
+}
+
 // --- reports ------------------------------------------------------------------------------------
 
 #[test]

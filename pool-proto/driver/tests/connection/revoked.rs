@@ -108,15 +108,15 @@ fn data_that_tls_holds_is_not_sent_after_a_revocation() {
         let Streaming { mut pool, near, peer, mut stream } = kind.streaming();
         near.set(|kernel| kernel.room = 0);
         assert_eq!(stream.write(Io, &[IoSlice::new(b"hello")]).unwrap(), 5);
-        // Only the first step: the socket itself can still send.
-        stream.socket().revocation().set(CloseReason::Flushed);
-        near.set(|kernel| kernel.room = 1024);
+        pool.flush();
+        // As if its pending calls were not ended yet.
+        near.set(|kernel| kernel.reopen(1024));
         let id = stream.id();
         assert_revoked(stream.flush(Io), id);
         assert_revoked(stream.shutdown(Io), id);
-        pool.put(stream).unwrap();
+        assert_eq!(pool.put(stream), Err(PutError::NotLeased));
         pool.turn();
-        assert_eq!(pool.reasons().last(), Some(&CloseReason::PeerClosed));
+        assert_eq!(pool.reasons().last(), Some(&CloseReason::Stale));
         assert_eq!(peer.end.unread(), 0, "{kind:?}");
     }
 }

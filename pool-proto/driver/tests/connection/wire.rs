@@ -81,6 +81,11 @@ impl Kernel {
         self.waker = None;
     }
 
+    /// Undoes the end of the writing half, and makes room.
+    pub(crate) fn reopen(&mut self, room: usize) {
+        (self.is_shut, self.room) = (false, room);
+    }
+
     fn is_interrupted(&mut self) -> bool {
         let interrupted = self.interrupts > 0;
         self.interrupts = self.interrupts.saturating_sub(1);

@@ -101,6 +101,20 @@ fn a_flush_revokes_the_lease_and_refuses_its_put() {
 }
 
 #[test]
+fn a_lease_keeps_the_reason_of_its_own_end() {
+    let (mut rig, _) = filled(Plan::ONE);
+    let _former = rig.any().take();
+    rig.flush();
+    rig.connect();
+    let later = rig.any().take();
+    let second = later.get().number();
+    assert_eq!((rig.book.revoked(0), rig.book.revoked(second)), (Some(CloseReason::Flushed), None));
+    rig.close();
+    let reasons = (rig.book.revoked(0), rig.book.revoked(second));
+    assert_eq!(reasons, (Some(CloseReason::Flushed), Some(CloseReason::PoolClosed)));
+}
+
+#[test]
 fn dropping_a_flushed_lease_is_a_stale_event() {
     let (mut rig, _) = filled(Plan::ONE);
     let leased = rig.any().take();

@@ -23,10 +23,16 @@ pub(crate) struct Entry {
     pub(crate) dropped: u32,
     /// The reason with which the driver was commanded to close it.
     pub(crate) reason: Option<CloseReason>,
-    /// The mark by which the pool revokes it.
-    revocation: Revocation,
+    /// The mark by which the pool revokes it, once it is established.
+    revocation: Option<Revocation>,
     /// How many connections were revoked when its pending reads and writes were ended, if they were.
     interrupted: Option<u32>,
+}
+
+impl Entry {
+    fn revoked(&self) -> Option<CloseReason> {
+        self.revocation.as_ref().and_then(Revocation::reason)
+    }
 }
 
 /// The records of all connections of a test.
@@ -51,11 +57,9 @@ impl Book {
     pub(crate) fn open(self: &Arc<Self>) -> Fake {
         let mut entries = self.entries();
         let number = entries.len();
-        let entry = Entry::default();
-        let revocation = entry.revocation.clone();
-        entries.push(entry);
+        entries.push(Entry::default());
         let calls = Arc::new(Calls { number, book: Arc::clone(self) });
-        Fake { number, book: Arc::clone(self), revocation, calls }
+        Fake { number, book: Arc::clone(self), calls }
     }
 
     /// Opens a connection whose first check has this result.
@@ -107,11 +111,11 @@ impl Book {
 
     /// Returns the reason with which the pool revoked it, if it did.
     pub(crate) fn revoked(&self, number: usize) -> Option<CloseReason> {
-        self.entries()[number].revocation.reason()
+        self.entries()[number].revoked()
     }
 
     pub(crate) fn revoked_count(&self) -> u32 {
-        self.entries().iter().map(|entry| u32::from(entry.revocation.reason().is_some())).sum()
+        self.entries().iter().map(|entry| u32::from(entry.revoked().is_some())).sum()
     }
 
     /// Returns, for each connection whose pending reads and writes were ended, how many were revoked by
@@ -157,7 +161,6 @@ impl Book {
 pub(crate) struct Fake {
     number: usize,
     book: Arc<Book>,
-    revocation: Revocation,
     calls: Arc<Calls>,
 }
 
@@ -197,9 +200,10 @@ impl PoolConnection for Fake {
         self.book.look(self.number, true)
     }
 
-    fn revoker(&self) -> Revoker {
+    fn revoker(&self, revocation: &Revocation) -> Revoker {
+        self.book.entries()[self.number].revocation = Some(revocation.clone());
         let calls: Weak<Calls> = Arc::downgrade(&self.calls);
-        Revoker::new(self.revocation.clone(), calls)
+        Revoker::new(revocation.clone(), calls)
     }
 }
 
