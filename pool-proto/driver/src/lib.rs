@@ -87,8 +87,8 @@ pub mod exports {
     pub use crate::tls::IdentityPem;
     #[cfg(feature = "tls")]
     pub use crate::tls::{
-        ClientTls, Fingerprint, Identity, PinMismatch, ServerTls, TlsError, TlsFacts, TlsMode,
-        roots_from_pem,
+        ClientTls, Fingerprint, Identity, KeyFingerprint, Pin, PinMismatch, ServerTls, TlsError,
+        TlsFacts, TlsMode, roots_from_pem,
     };
     pub use crate::{AnyPool, Balanced, BuildError, KeepAlive};
 }

@@ -188,6 +188,7 @@ mod fingerprint;
 mod identity;
 mod mode;
 mod pem;
+mod pin;
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 mod provider;
 #[cfg(all(feature = "self-signed", any(feature = "ring", feature = "aws-lc-rs")))]
@@ -204,6 +205,7 @@ pub use fingerprint::Fingerprint;
 pub use identity::Identity;
 pub use mode::TlsMode;
 pub use pem::{PemFault, roots_from_pem};
+pub use pin::{KeyFingerprint, Pin};
 pub use server::ServerTls;
 pub use verify::PinMismatch;
 

@@ -11,7 +11,7 @@ use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::verify::{Pins, SelfSignedVerifier};
-use super::{Fingerprint, Identity, TlsError, TlsMode, host_name};
+use super::{Fingerprint, Identity, Pin, TlsError, TlsMode, host_name};
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 use super::{provider, roots_from_pem};
 
@@ -73,7 +73,8 @@ impl ClientTls {
         })
     }
 
-    /// Accepts only the certificate with this fingerprint (mode 1).
+    /// Accepts only this certificate, or certificates with this public key (mode 1): takes a [`Pin`], a
+    /// [`Fingerprint`] or a [`KeyFingerprint`](super::KeyFingerprint).
     ///
     /// Only the server's own (end-entity) certificate is compared, not its issuers. A later call
     /// replaces the pins of an earlier one.
@@ -81,20 +82,20 @@ impl ClientTls {
     /// # Errors
     ///
     /// [`TlsError::PinsNeedSelfSigned`] outside of mode 1.
-    pub fn pinned(self, pin: Fingerprint) -> Result<Self, TlsError> {
+    pub fn pinned(self, pin: impl Into<Pin>) -> Result<Self, TlsError> {
         self.pinned_any([pin])
     }
 
-    /// Accepts only certificates with one of these fingerprints (mode 1): the old and the new one
-    /// while a server's certificate is being renewed, or the certificates of several servers.
+    /// Accepts only servers with one of these pins (mode 1): the old and the new one while a server's
+    /// certificate or key is being replaced, or those of several servers.
     ///
     /// # Errors
     ///
-    /// [`TlsError::EmptyPins`] without a fingerprint, [`TlsError::PinsNeedSelfSigned`] outside of
+    /// [`TlsError::EmptyPins`] without a pin, [`TlsError::PinsNeedSelfSigned`] outside of
     /// mode 1.
     pub fn pinned_any(
         mut self,
-        pins: impl IntoIterator<Item = Fingerprint>,
+        pins: impl IntoIterator<Item = impl Into<Pin>>,
     ) -> Result<Self, TlsError> {
         if self.mode != TlsMode::SelfSigned {
             return Err(TlsError::PinsNeedSelfSigned { mode: self.mode });

@@ -161,10 +161,10 @@ pub enum TlsError {
         error: Box<TlsError>,
     },
 
-    /// Certificate pinning was requested without fingerprints.
+    /// Pinning was requested without pins.
     #[error(
         "certificate pinning was requested with no fingerprints, so every peer would be refused: \
-         give at least one, that of the peer's certificate"
+         give at least one, that of the peer's certificate or of its public key"
     )]
     EmptyPins,
 
@@ -199,6 +199,39 @@ pub enum TlsError {
         found: char,
         /// The position of the character, counted in characters from 0.
         position: usize,
+    },
+
+    /// A text is not the fingerprint of a public key.
+    #[error(
+        "{found:?} is not the SHA-256 fingerprint of a public key: expected `sha256//` and 44 characters \
+         of Base64, the last of them `=`, as KeyFingerprint shows it and curl's --pinnedpubkey takes it"
+    )]
+    KeyFingerprint {
+        /// The beginning of the text.
+        found: String,
+    },
+
+    /// A text is not a pin of either kind.
+    #[error(
+        "{found:?} is not a pin: expected the SHA-256 fingerprint of a certificate (32 hex pairs, as \
+         `openssl x509 -noout -fingerprint -sha256` prints them after the `=`), or that of a public key \
+         (`sha256//` and 44 characters of Base64)"
+    )]
+    UnknownPin {
+        /// The beginning of the text.
+        found: String,
+    },
+
+    /// The bytes are not a certificate whose key can be read.
+    #[error(
+        "the certificate with SHA-256 fingerprint {certificate} cannot be read ({reason}): expected \
+         X.509 v3 in DER"
+    )]
+    BadCertificate {
+        /// The fingerprint of the bytes.
+        certificate: Fingerprint,
+        /// The error of rustls.
+        reason: rustls::Error,
     },
 
     /// Client certificates were required on a custom server configuration.

@@ -65,27 +65,53 @@ pub(super) fn push_section(text: &mut String, label: &str, bytes: &[u8]) {
     }
 }
 
-/// Appends Base64 with padding (RFC 4648, section 4), in lines of 64 characters (RFC 7468, section 2).
+/// Appends Base64 in lines of 64 characters (RFC 7468, section 2).
 fn push_base64_lines(text: &mut String, bytes: &[u8]) {
     for line in bytes.chunks(48) {
-        for group in line.chunks(3) {
-            let bits = group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte))
-                << (8 * (3_usize.saturating_sub(group.len())));
-            for position in 0..4 {
-                text.push(if position <= group.len() {
-                    base64_digit(bits >> (18 - 6 * position))
-                } else {
-                    '='
-                });
-            }
-        }
+        push_base64(text, line);
         text.push('\n');
     }
 }
 
+/// Appends Base64 with padding (RFC 4648, section 4).
+pub(super) fn push_base64(text: &mut String, bytes: &[u8]) {
+    for group in bytes.chunks(3) {
+        let bits = group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte))
+            << (8 * (3_usize.saturating_sub(group.len())));
+        for position in 0..4 {
+            text.push(if position <= group.len() {
+                base64_digit(bits >> (18 - 6 * position))
+            } else {
+                '='
+            });
+        }
+    }
+}
+
+/// Reads what [`push_base64`] writes, and nothing else: each value has one text.
+pub(super) fn base64(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let (mut bits, mut count) = (0_u32, 0_u32);
+    for digit in text.trim_end_matches('=').bytes() {
+        let value = DIGITS.iter().position(|known| *known == digit)?;
+        bits = bits << 6 | u32::try_from(value).ok()?;
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push(u8::try_from(bits >> count & 0xFF).ok()?);
+        }
+        // Fewer than eight bits are left.
+        bits &= 0xFF;
+    }
+    let mut written = String::new();
+    push_base64(&mut written, &bytes);
+    (written == text).then_some(bytes)
+}
+
+const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
 /// Returns the Base64 digit of the low six bits.
 fn base64_digit(bits: u32) -> char {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let index = usize::try_from(bits & 63).unwrap_or_default();
     DIGITS.get(index).copied().map_or('=', char::from)
 }

@@ -11,7 +11,7 @@ use rustls::version::TLS13;
 use rustls::{RootCertStore, ServerConfig};
 
 use super::verify::{PinnedClientVerifier, Pins};
-use super::{Fingerprint, Identity, TlsError};
+use super::{Fingerprint, Identity, Pin, TlsError};
 
 /// The TLS settings of a server: its certificate, and the clients that it accepts.
 ///
@@ -64,9 +64,10 @@ impl ServerTls {
         Self { config, fingerprint: None, clients: Clients::Unknown }
     }
 
-    /// Accepts only clients that present a certificate with one of these fingerprints, and prove to
-    /// hold its key (mutual TLS; RFC 8446, section 4.3.2). A later call replaces the pins or the roots
-    /// of an earlier one.
+    /// Accepts only clients with one of these pins, which prove to hold the key of their certificate
+    /// (mutual TLS; RFC 8446, section 4.3.2). A pin is a [`Pin`], a [`Fingerprint`] of a certificate, or a
+    /// [`KeyFingerprint`](super::KeyFingerprint) of a public key. A later call replaces the pins or the
+    /// roots of an earlier one.
     ///
     /// Neither the chain of the certificate nor its names and dates are checked, and only the client's
     /// own (end-entity) certificate is compared. Pin the old and the new certificate while one is
@@ -96,11 +97,11 @@ impl ServerTls {
     ///
     /// # Errors
     ///
-    /// [`TlsError::EmptyPins`] without a fingerprint, and [`TlsError::CustomServerConfig`] after
+    /// [`TlsError::EmptyPins`] without a pin, and [`TlsError::CustomServerConfig`] after
     /// [`custom`](Self::custom).
     pub fn pinned_clients(
         self,
-        pins: impl IntoIterator<Item = Fingerprint>,
+        pins: impl IntoIterator<Item = impl Into<Pin>>,
     ) -> Result<Self, TlsError> {
         self.refuse_if_custom()?;
         let algorithms = self.config.crypto_provider().signature_verification_algorithms;

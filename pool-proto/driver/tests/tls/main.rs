@@ -11,8 +11,8 @@ use std::error::Error as _;
 use std::sync::Arc;
 
 use pool_driver::tls::{
-    ClientTls, Fingerprint, Identity, PemFault, PinMismatch, ServerTls, TlsError, TlsMode,
-    roots_from_pem,
+    ClientTls, Fingerprint, Identity, KeyFingerprint, PemFault, Pin, PinMismatch, ServerTls,
+    TlsError, TlsMode, roots_from_pem,
 };
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
@@ -34,6 +34,7 @@ mod identities;
 mod mode_1;
 mod mode_2;
 mod peers;
+mod pins;
 mod providers;
 mod tls12;
 
