@@ -187,10 +187,12 @@ mod file;
 mod fingerprint;
 mod identity;
 mod mode;
+mod own;
 mod pem;
 mod pin;
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 mod provider;
+mod remedy;
 #[cfg(all(feature = "self-signed", any(feature = "ring", feature = "aws-lc-rs")))]
 mod self_signed;
 mod server;

@@ -301,7 +301,7 @@ impl<N: Runtime> PoolBuilder<N, Accepting> {
         socket: ListeningSocket<N>,
     ) -> Result<Pool<N, Accepting>, BuildError> {
         let config = self.config.map_or_else(|| ServerConfig::builder().build(), Ok)?;
-        let certificates = self.tls.as_ref().is_some_and(|tls| tls.authenticates_clients());
+        let certificates = self.tls.as_ref().is_some_and(|tls| tls.may_see_certificates());
         let config = config.or_entropy(entropy()?).with_certificates(certificates);
         let socket = Arc::new(socket);
         let listener = Arc::downgrade(&socket);

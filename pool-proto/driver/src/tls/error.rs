@@ -234,6 +234,16 @@ pub enum TlsError {
         reason: rustls::Error,
     },
 
+    /// The name of a protocol for ALPN has a wrong length.
+    #[error(
+        "a protocol for ALPN has {length} bytes: give names of 1 to 255 bytes (RFC 7301, section 3.1), \
+         such as \"h2\""
+    )]
+    Protocol {
+        /// The length of the name in bytes.
+        length: usize,
+    },
+
     /// Client certificates were required on a custom server configuration.
     #[error(
         "client certificates cannot be required on a custom server configuration, because its \
@@ -241,6 +251,13 @@ pub enum TlsError {
          building the rustls::ServerConfig"
     )]
     CustomServerConfig,
+
+    /// A configuration of this module was declared to authenticate its peers.
+    #[error(
+        "assume_authenticated is for custom configurations, whose checks cannot be seen; this one is \
+         not custom: let it pin the peer, or verify its chain"
+    )]
+    NotCustom,
 
     /// rustls refused a configuration for another reason.
     #[error(

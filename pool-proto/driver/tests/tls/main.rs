@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use pool_driver::tls::{
     ClientTls, Fingerprint, Identity, KeyFingerprint, PemFault, Pin, PinMismatch, ServerTls,
-    TlsError, TlsMode, roots_from_pem,
+    TlsError, TlsFacts, TlsMode, roots_from_pem,
 };
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
@@ -28,7 +28,9 @@ use rustls::{
     HandshakeKind, ProtocolVersion, RootCertStore, ServerConfig, ServerConnection,
 };
 
+mod alpn;
 mod clients;
+mod custom;
 mod files;
 mod identities;
 mod mode_1;
