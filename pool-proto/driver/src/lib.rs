@@ -62,6 +62,8 @@ use no_tls as tls;
 pub use clock::{Clock, MonotonicClock};
 pub use connection::keep_alive::KeepAlive;
 pub use error::BuildError;
+#[cfg(feature = "tls")]
+pub use error::SetTlsError;
 pub use pool::{
     AcceptFailure, AcceptPacer, AnyPool, Balanced, Balancer, Configured, Dial, Pool, PoolBuilder,
     ShutdownGuard,
@@ -81,6 +83,8 @@ pub mod exports {
         tape,
     };
 
+    #[cfg(feature = "tls")]
+    pub use crate::SetTlsError;
     pub use crate::connection::Revoked;
     pub use crate::shared::{AcquireError, Recording};
     #[cfg(all(feature = "self-signed", any(feature = "ring", feature = "aws-lc-rs")))]

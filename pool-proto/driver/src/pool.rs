@@ -30,6 +30,7 @@ use accept::ListeningSocket;
 pub use accept::{AcceptFailure, AcceptPacer};
 use async_channel::Receiver;
 pub use balancer::{AnyPool, Balanced, Balancer};
+use builder::Protection;
 pub use builder::{Configured, PoolBuilder};
 pub use dial::Dial;
 pub(crate) use driver::PoolAttempt;
@@ -40,6 +41,8 @@ use pool_proto::{Accepting, Bounds, ConfigError, ConnId, Dialing, PutError, Stat
 
 use crate::clock::{Clock as _, MonotonicClock};
 use crate::error::BuildError;
+#[cfg(feature = "tls")]
+use crate::error::SetTlsError;
 use crate::runtime::Runtime;
 use crate::shared::{AcquireError, Deadline, OpenTape, Recording, SharedMachine, TAPE_BUFFER};
 
@@ -60,6 +63,8 @@ struct Inner<N: Runtime, R: Configured> {
     local_addr: Option<SocketAddr>,
     /// The driver's.
     listener: Weak<ListeningSocket<N>>,
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "nothing replaces it then"))]
+    protection: Protection<R::Tls>,
 }
 
 impl<N: Runtime, R: Configured> Drop for Inner<N, R> {
@@ -85,6 +90,7 @@ impl<N: Runtime, R: Configured> Pool<N, R> {
         handle: &N::Handle,
         max_dials: u32,
         config: &R::Config,
+        protection: Protection<R::Tls>,
         tape: Option<OpenTape>,
         supply: impl Supply<N, R>,
         listener: Weak<ListeningSocket<N>>,
@@ -117,7 +123,8 @@ impl<N: Runtime, R: Configured> Pool<N, R> {
         }
         let runtime =
             N::start(handle, max_dials, guard, |runtime, executor| driver.run(runtime, executor))?;
-        Ok(Self { inner: Arc::new(Inner { shared, ended, runtime, local_addr, listener }) })
+        let inner = Inner { shared, ended, runtime, local_addr, listener, protection };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Returns a builder with the defaults.
@@ -244,6 +251,16 @@ impl<N: Runtime, R: Configured> Pool<N, R> {
     /// Ends the recording, if there is one.
     pub fn end_recording(&self) {
         self.shared().end_recording();
+    }
+
+    /// Replaces the TLS settings, for handshakes that begin from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`SetTlsError`]; the former settings stay.
+    #[cfg(feature = "tls")]
+    pub fn set_tls(&self, tls: R::Tls) -> Result<(), SetTlsError> {
+        self.inner.protection.set::<R>(tls)
     }
 
     /// Closes all idle connections and returns their number.

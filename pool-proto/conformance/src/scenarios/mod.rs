@@ -19,6 +19,7 @@ mod paths;
 mod reasons;
 mod recording;
 mod refusals;
+mod renewal;
 mod resources;
 mod reuse;
 mod settings;
@@ -60,6 +61,7 @@ pub fn scenarios() -> Vec<Scenario> {
         reasons::SCENARIOS,
         recording::SCENARIOS,
         refusals::SCENARIOS,
+        renewal::SCENARIOS,
         resources::SCENARIOS,
         reuse::SCENARIOS,
         settings::SCENARIOS,

@@ -16,8 +16,10 @@ use super::Pool;
 use super::accept::{Listener, ListeningSocket};
 use super::dial::{ByCall, Dial, Dialer, ToAddress, dial_address, resolver_name};
 use crate::connection::keep_alive::KeepAlive;
-use crate::connection::{Acceptor, Connector, listen_on_first};
+use crate::connection::{Acceptor, Connector, TlsSettings, listen_on_first};
 use crate::error::BuildError;
+#[cfg(feature = "tls")]
+use crate::error::SetTlsError;
 use crate::runtime::Runtime;
 use crate::shared::OpenTape;
 use crate::tls::{ClientTls, ServerTls};
@@ -27,7 +29,7 @@ pub trait Configured: Role {
     /// Settings of the machine.
     type Config: Clone + fmt::Debug;
     /// Settings of TLS.
-    type Tls: Clone + fmt::Debug;
+    type Tls: Clone + fmt::Debug + Send + Sync + 'static;
 
     /// Returns the setting to make if these do not authenticate the peer.
     fn lacks_authentication(tls: &Self::Tls) -> Option<&'static str>;
@@ -95,6 +97,31 @@ enum Demand {
     Nothing,
     Tls,
     Authentication,
+}
+
+/// The TLS settings of a pool that runs, and the demand on those that replace them.
+pub(super) struct Protection<T> {
+    /// `None` for plain TCP.
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "nothing replaces them then"))]
+    tls: Option<TlsSettings<T>>,
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "likewise"))]
+    demand: Demand,
+}
+
+#[cfg(feature = "tls")]
+impl<T: Clone> Protection<T> {
+    /// Replaces the settings, if the new ones meet the demand.
+    pub(super) fn set<R: Configured<Tls = T>>(&self, tls: T) -> Result<(), SetTlsError> {
+        // A demand for TLS is met by any settings.
+        let current = self.tls.as_ref().ok_or(SetTlsError::PlainTcp)?;
+        if self.demand == Demand::Authentication
+            && let Some(remedy) = R::lacks_authentication(&tls)
+        {
+            return Err(SetTlsError::AuthenticationRequired { remedy });
+        }
+        current.set(tls);
+        Ok(())
+    }
 }
 
 /// Builds a [`Pool`].
@@ -234,9 +261,11 @@ impl<N: Runtime> PoolBuilder<N, Dialing> {
     pub fn connect_by(mut self, dial: impl Dial<N>) -> Result<Pool<N, Dialing>, BuildError> {
         let handle = self.place()?;
         let config = self.take_config()?.or_entropy(entropy()?);
-        let supply = Dialer::new(dial, Connector::new(self.tls, config.ids()), self.keep_alive);
+        let connector = Connector::new(self.tls, config.ids());
+        let protection = Protection { tls: connector.tls(), demand: self.demand };
+        let supply = Dialer::new(dial, connector, self.keep_alive);
         let max_dials = config.max_dials();
-        Pool::start(&handle, max_dials, &config, self.tape, supply, Weak::new())
+        Pool::start(&handle, max_dials, &config, protection, self.tape, supply, Weak::new())
     }
 
     fn take_config(&mut self) -> Result<ClientConfig, ConfigError> {
@@ -306,8 +335,9 @@ impl<N: Runtime> PoolBuilder<N, Accepting> {
         let socket = Arc::new(socket);
         let listener = Arc::downgrade(&socket);
         let acceptor = Acceptor::new(self.tls, config.id_format());
+        let protection = Protection { tls: acceptor.tls(), demand: self.demand };
         let supply = Listener::new(socket, acceptor, self.keep_alive);
-        Pool::start(handle, 0, &config, self.tape, supply, listener)
+        Pool::start(handle, 0, &config, protection, self.tape, supply, listener)
     }
 }
 

@@ -176,10 +176,8 @@ fn pinning_clients_keeps_the_servers_own_certificate_and_stores_no_session() {
 
 #[test]
 fn no_pins_and_a_custom_configuration_are_errors() {
-    let error = ServerTls::self_signed()
-        .unwrap()
-        .pinned_clients([Pin::from(Fingerprint::from([0; 32])); 0])
-        .unwrap_err();
+    let error =
+        ServerTls::self_signed().unwrap().pinned_clients(std::iter::empty::<Pin>()).unwrap_err();
     assert_eq!(error, TlsError::EmptyPins);
     let error = custom_server().pinned_clients([agent().fingerprint()]).unwrap_err();
     assert_eq!(error, TlsError::CustomServerConfig);
