@@ -184,11 +184,13 @@ mod facts;
 mod failure;
 #[cfg(all(feature = "self-signed", any(feature = "ring", feature = "aws-lc-rs")))]
 mod file;
+mod files;
 mod fingerprint;
 mod identity;
 mod mode;
 mod own;
 mod pem;
+mod pem_fault;
 mod pin;
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 mod provider;
@@ -203,10 +205,12 @@ pub use error::TlsError;
 pub use facts::TlsFacts;
 #[cfg(all(feature = "self-signed", any(feature = "ring", feature = "aws-lc-rs")))]
 pub use file::IdentityPem;
+pub use files::roots_from_file;
 pub use fingerprint::Fingerprint;
 pub use identity::Identity;
 pub use mode::TlsMode;
-pub use pem::{PemFault, roots_from_pem};
+pub use pem::roots_from_pem;
+pub use pem_fault::PemFault;
 pub use pin::{KeyFingerprint, Pin};
 pub use server::ServerTls;
 pub use verify::PinMismatch;

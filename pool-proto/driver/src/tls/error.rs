@@ -71,12 +71,18 @@ pub enum TlsError {
     },
 
     /// The expected item cannot be read from PEM text.
-    #[error("expected {expected} in PEM form (RFC 7468) in {length} bytes of input, but {fault}")]
+    #[error(
+        "expected {expected} in PEM form (RFC 7468) in {length} bytes of input, but {}{fault}",
+        at_line(*line)
+    )]
     Pem {
         /// The expected item.
         expected: &'static str,
         /// The length of the input in bytes.
         length: usize,
+        /// The line of the first section that cannot be read, counted from 1. `None` if each section can
+        /// be read, and the expected one is missing.
+        line: Option<usize>,
         /// The fault of the text.
         fault: PemFault,
     },
@@ -134,6 +140,42 @@ pub enum TlsError {
         action: &'static str,
         /// The operating system's message.
         reason: String,
+    },
+
+    /// A file of certificates or keys cannot be read or written.
+    #[error(
+        "cannot {action} {path:?} ({reason}): give a file in an existing directory that this process may \
+         {action}"
+    )]
+    File {
+        /// The path of the file.
+        path: PathBuf,
+        /// "read" or "write".
+        action: &'static str,
+        /// The operating system's message.
+        reason: String,
+    },
+
+    /// A file of certificates or keys holds something else.
+    #[error("{path:?}: {error}")]
+    Content {
+        /// The path of the file. For an error of a certificate and a key together, that of the key.
+        path: PathBuf,
+        /// The fault of the content.
+        error: Box<TlsError>,
+    },
+
+    /// All users of the machine may access a file with a private key.
+    #[error(
+        "all users may access the private key in {path:?} (mode {mode:04o}): run `chmod 640` on it, or, \
+         for a secret that an orchestrator mounts, set its mode there; if a stranger may have read it, \
+         replace the key"
+    )]
+    KeyExposed {
+        /// The path of the file.
+        path: PathBuf,
+        /// The mode of the file.
+        mode: u32,
     },
 
     /// All users of the machine may access the file of an identity.
@@ -265,4 +307,11 @@ pub enum TlsError {
          and key exchange groups of TLS 1.3"
     )]
     Config(rustls::Error),
+}
+
+/// The place of a fault, for the middle of a message.
+fn at_line(line: Option<usize>) -> String {
+    line.map_or_else(String::new, |line| {
+        std::format!("in the section that begins in line {line}: ")
+    })
 }

@@ -7,13 +7,12 @@ use std::vec::Vec;
 
 use rustls::InconsistentKeys;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 use super::provider;
-use super::{Fingerprint, KeyFingerprint, PemFault, TlsError, pem};
+use super::{Fingerprint, KeyFingerprint, TlsError, pem};
 
 /// A certificate chain and the private key of its leaf.
 ///
@@ -56,11 +55,7 @@ impl Identity {
         provider: Arc<CryptoProvider>,
     ) -> Result<Self, TlsError> {
         let chain = pem::certificates(cert_pem, "a certificate chain")?;
-        let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|error| TlsError::Pem {
-            expected: "a private key",
-            length: key_pem.len(),
-            fault: PemFault::from(&error),
-        })?;
+        let key = pem::private_key(key_pem)?;
         Self::from_der_with_provider(chain, key, provider)
     }
 

@@ -1,14 +1,14 @@
-//! Reading and writing certificates as PEM text (RFC 7468), and its faults.
+//! Reading and writing certificates and keys as PEM text (RFC 7468).
 
-use core::fmt;
 use std::string::String;
 use std::vec::Vec;
 
 use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::TlsError;
+use super::pem_fault::{PemFault, broken_line};
 
 /// Reads every certificate of a PEM text as a trust anchor.
 ///
@@ -35,14 +35,23 @@ pub(super) fn certificates(
     pem: &[u8],
     expected: &'static str,
 ) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let refuse = |fault| TlsError::Pem { expected, length: pem.len(), fault };
     let found = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| refuse(PemFault::from(&error)))?;
+        .map_err(|error| refused(pem, expected, &error))?;
     if found.is_empty() {
-        return Err(refuse(PemFault::Missing));
+        return Err(refused(pem, expected, &pem::Error::NoItemsFound));
     }
     Ok(found)
+}
+
+/// Reads the first private key of a PEM text.
+pub(super) fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(pem).map_err(|error| refused(pem, "a private key", &error))
+}
+
+fn refused(pem: &[u8], expected: &'static str, error: &pem::Error) -> TlsError {
+    let fault = PemFault::of(pem, error);
+    TlsError::Pem { expected, length: pem.len(), line: broken_line(pem), fault }
 }
 
 /// Writes certificates as PEM text.
@@ -114,60 +123,4 @@ const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 fn base64_digit(bits: u32) -> char {
     let index = usize::try_from(bits & 63).unwrap_or_default();
     DIGITS.get(index).copied().map_or('=', char::from)
-}
-
-/// The fault of a PEM text.
-///
-/// The text itself is not kept: a private key that has lost its line breaks would otherwise be
-/// copied whole into the error, and from there into a log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PemFault {
-    /// No section of the expected kind is present.
-    Missing,
-    /// A section has a start and no end.
-    Unterminated,
-    /// A `-----BEGIN` line is malformed.
-    BadStart,
-    /// The body of a section is not Base64 (RFC 4648, section 4).
-    Base64,
-    /// Any other fault.
-    Other,
-}
-
-impl fmt::Display for PemFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Missing => {
-                "there is no such section: check that this is the right file, that it is not \
-                 DER, and that a private key is not encrypted"
-            }
-            Self::Unterminated => {
-                "a section has a BEGIN line and no matching END line: check that the text is \
-                 complete and its line breaks are real ones"
-            }
-            Self::BadStart => {
-                "a BEGIN line does not end in five dashes: check that the text is unchanged and its \
-                 line breaks are real ones"
-            }
-            Self::Base64 => {
-                "a section is not Base64: check that the text is complete and unchanged"
-            }
-            Self::Other => {
-                "a section cannot be read: check that the text is complete and unchanged"
-            }
-        })
-    }
-}
-
-impl From<&pem::Error> for PemFault {
-    fn from(error: &pem::Error) -> Self {
-        match error {
-            pem::Error::NoItemsFound => Self::Missing,
-            pem::Error::MissingSectionEnd { .. } => Self::Unterminated,
-            pem::Error::IllegalSectionStart { .. } => Self::BadStart,
-            pem::Error::Base64Decode(_) => Self::Base64,
-            _ => Self::Other,
-        }
-    }
 }

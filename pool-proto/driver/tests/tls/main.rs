@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use pool_driver::tls::{
     ClientTls, Fingerprint, Identity, KeyFingerprint, PemFault, Pin, PinMismatch, ServerTls,
-    TlsError, TlsFacts, TlsMode, roots_from_pem,
+    TlsError, TlsFacts, TlsMode, roots_from_file, roots_from_pem,
 };
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
@@ -33,6 +33,7 @@ mod clients;
 mod custom;
 mod files;
 mod identities;
+mod loading;
 mod mode_1;
 mod mode_2;
 mod peers;
