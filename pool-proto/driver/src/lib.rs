@@ -89,6 +89,10 @@ pub mod exports {
     pub use crate::shared::{AcquireError, Recording};
     #[cfg(all(feature = "self-signed", any(feature = "ring", feature = "aws-lc-rs")))]
     pub use crate::tls::IdentityPem;
+    #[cfg(feature = "native-roots")]
+    pub use crate::tls::native_roots;
+    #[cfg(feature = "webpki-roots")]
+    pub use crate::tls::webpki_roots;
     #[cfg(feature = "tls")]
     pub use crate::tls::{
         ClientTls, Fingerprint, Identity, KeyFingerprint, Pin, PinMismatch, ServerTls, TlsError,

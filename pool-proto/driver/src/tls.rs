@@ -195,6 +195,8 @@ mod pin;
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 mod provider;
 mod remedy;
+#[cfg(any(feature = "native-roots", feature = "webpki-roots"))]
+mod roots;
 #[cfg(all(feature = "self-signed", any(feature = "ring", feature = "aws-lc-rs")))]
 mod self_signed;
 mod server;
@@ -212,6 +214,10 @@ pub use mode::TlsMode;
 pub use pem::roots_from_pem;
 pub use pem_fault::PemFault;
 pub use pin::{KeyFingerprint, Pin};
+#[cfg(feature = "native-roots")]
+pub use roots::native_roots;
+#[cfg(feature = "webpki-roots")]
+pub use roots::webpki_roots;
 pub use server::ServerTls;
 pub use verify::PinMismatch;
 

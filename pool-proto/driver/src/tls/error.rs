@@ -70,6 +70,18 @@ pub enum TlsError {
         reason: rustls::Error,
     },
 
+    /// The operating system has no roots.
+    #[cfg(feature = "native-roots")]
+    #[error(
+        "the system has no root certificates ({reason}): install its package of them (ca-certificates), \
+         name a file in the environment variable SSL_CERT_FILE, or take webpki_roots (feature \
+         `webpki-roots`) or roots of your own"
+    )]
+    NativeRoots {
+        /// The first error of the look-up.
+        reason: String,
+    },
+
     /// The expected item cannot be read from PEM text.
     #[error(
         "expected {expected} in PEM form (RFC 7468) in {length} bytes of input, but {}{fault}",

@@ -39,6 +39,8 @@ mod mode_2;
 mod peers;
 mod pins;
 mod providers;
+#[cfg(any(feature = "native-roots", feature = "webpki-roots"))]
+mod roots;
 mod tls12;
 
 /// The provider that this build takes where none is given.
