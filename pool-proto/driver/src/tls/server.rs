@@ -127,9 +127,10 @@ impl ServerTls {
     /// roots of an earlier one.
     ///
     /// Neither the chain of the certificate nor its names and dates are checked, and only the client's
-    /// own (end-entity) certificate is compared. Pin the old and the new certificate while one is
-    /// being renewed. To lock one client out, build the pool anew without its pin. For many clients,
-    /// or for clients that come and go, let an authority of your own issue their certificates:
+    /// own (end-entity) certificate is compared. Pin the old and the new certificate while one is being
+    /// renewed, or pin the key. To lock one client out, replace the settings by others without its pin
+    /// (`set_tls` of the pool), and `flush` the pool. For many clients, or for clients that come and go, let
+    /// an authority of your own issue their certificates:
     /// [`require_client_certificates`](Self::require_client_certificates) then needs no change for a
     /// new client.
     ///
