@@ -14,6 +14,7 @@ mod families;
 mod handshakes;
 mod ids;
 mod listening;
+mod not_renewed;
 mod options;
 mod paths;
 mod reasons;
@@ -56,6 +57,7 @@ pub fn scenarios() -> Vec<Scenario> {
         handshakes::SCENARIOS,
         ids::SCENARIOS,
         listening::SCENARIOS,
+        not_renewed::SCENARIOS,
         options::SCENARIOS,
         paths::SCENARIOS,
         reasons::SCENARIOS,

@@ -10,13 +10,12 @@ use rustls::ClientConnection;
 
 use super::{fails, topic};
 use crate::certificates::{Authority, Validity};
-use crate::ends::{both_ends, client_config, each, server_config, server_tls};
-use crate::facade::{ClientSetup, Listen, ServerSetup, Tls};
+use crate::ends::{both_ends, client_config, each, server_config};
+use crate::facade::Tls;
 use crate::peers::{connect, identity, ping_pong};
 use crate::prelude::*;
 use crate::wait::{assert_ends, spawn};
-use pool_driver::SetTlsError;
-use pool_driver::tls::{ClientTls, Fingerprint, Identity, Pin, ServerTls, TlsMode};
+use pool_driver::tls::{ClientTls, Fingerprint, Identity, Pin, ServerTls};
 
 topic! {
     parallel new_handshakes_see_the_new_identity_and_old_connections_live_on,
@@ -29,24 +28,26 @@ topic! {
     parallel an_expired_certificate_is_replaced_without_a_restart,
     parallel new_roots_and_pins_let_a_client_in_that_was_refused,
     parallel protocols_are_replaced_with_the_other_settings,
-    parallel settings_without_authentication_are_refused_where_it_is_required,
-    parallel a_pool_on_plain_tcp_stays_on_it,
 }
 
-fn fresh(name: &str) -> Identity {
+pub(super) fn fresh(name: &str) -> Identity {
     Identity::self_signed([name]).unwrap()
 }
 
-fn serving(identity: &Identity) -> ServerTls {
+pub(super) fn serving(identity: &Identity) -> ServerTls {
     ServerTls::new(identity.clone()).unwrap()
 }
 
-fn pinning(pins: impl IntoIterator<Item = impl Into<Pin>>) -> ClientTls {
+pub(super) fn pinning(pins: impl IntoIterator<Item = impl Into<Pin>>) -> ClientTls {
     ClientTls::self_signed().unwrap().pinned_any(pins).unwrap()
 }
 
 /// A server and its client, which keeps four connections.
-fn pair(ends: &Ends, server: ServerTls, client: ClientTls) -> (Arc<dyn Pool>, Arc<dyn Pool>) {
+pub(super) fn pair(
+    ends: &Ends,
+    server: ServerTls,
+    client: ClientTls,
+) -> (Arc<dyn Pool>, Arc<dyn Pool>) {
     let server = ends.serve_with(Some(server), server_config());
     let ms = Duration::from_millis(1);
     let config = client_config().capacity(4..=4).backoff(ms, ms);
@@ -55,12 +56,12 @@ fn pair(ends: &Ends, server: ServerTls, client: ClientTls) -> (Arc<dyn Pool>, Ar
 }
 
 /// The certificate that the peer of a stream has presented.
-fn presented(stream: &dyn Stream) -> Option<Fingerprint> {
+pub(super) fn presented(stream: &dyn Stream) -> Option<Fingerprint> {
     stream.tls().unwrap().peer_certificate
 }
 
 /// Renews the idle connections of the client until they are all of this certificate, and takes one.
-fn renewed(client: &Arc<dyn Pool>, certificate: Fingerprint) -> Box<dyn Stream> {
+pub(super) fn renewed(client: &Arc<dyn Pool>, certificate: Fingerprint) -> Box<dyn Stream> {
     client.clean();
     let take = || {
         let stream = client.take();
@@ -69,7 +70,7 @@ fn renewed(client: &Arc<dyn Pool>, certificate: Fingerprint) -> Box<dyn Stream> 
     eventually(take, |(found, _)| *found == Some(certificate)).1
 }
 
-fn assert_no_failure(pool: &Arc<dyn Pool>) {
+pub(super) fn assert_no_failure(pool: &Arc<dyn Pool>) {
     let totals = pool.stats().totals;
     assert_eq!((totals.tls_failures, totals.transport_failures), (0, 0), "{pool:?}");
 }
@@ -283,54 +284,4 @@ fn protocols_are_replaced_with_the_other_settings(ends: &Ends) {
     client.clean();
     eventually(|| chosen(client.take()), |found| found.as_deref() == Some(&b"pool/2"[..]));
     assert_no_failure(&client);
-}
-
-fn settings_without_authentication_are_refused_where_it_is_required(ends: &Ends) {
-    let agent = fresh("agent.example");
-    let demand = Demand::Authentication;
-    let (config, keep_alive, tape) = (None, None, None);
-    let listen = Listen::Address("127.0.0.1:0".to_owned());
-    let admitting =
-        |known: &Identity| serving(&identity()).pinned_clients([known.fingerprint()]).unwrap();
-    let tls = Some(admitting(&agent));
-    let server = ends.server.server(ServerSetup { config, tls, keep_alive, demand, listen, tape });
-    let server = server.unwrap();
-    let tls = Some(pinning([identity().fingerprint()]).client_certificate(agent.clone()));
-    let dial = Dial::Address(server.address().to_string());
-    let (config, tape) = (None, None);
-    let client = ends.client.client(ClientSetup { config, tls, keep_alive, demand, dial, tape });
-    let client = client.unwrap();
-
-    let custom = ServerTls::custom(Arc::clone(admitting(&agent).config()));
-    for tls in [serving(&fresh("new.example")), custom.clone()] {
-        let error = server.set_tls(Tls::Server(tls)).unwrap_err();
-        assert!(matches!(error, SetTlsError::AuthenticationRequired { .. }), "{error:?}");
-        let text = error.to_string();
-        assert!(text.contains("the former ones stay") && text.contains("pinned_clients"), "{text}");
-    }
-    let error = client.set_tls(Tls::Client(ClientTls::self_signed().unwrap())).unwrap_err();
-    assert!(matches!(error, SetTlsError::AuthenticationRequired { .. }), "{error:?}");
-    assert!(error.to_string().contains("pinned(fingerprint)"), "{error}");
-
-    // The settings in force are those of the build.
-    server.flush();
-    let (ours, theirs) = both_ends(&server, &client);
-    assert_eq!(presented(&*ours), Some(agent.fingerprint()));
-    assert_eq!(presented(&*theirs), Some(identity().fingerprint()));
-    server.set_tls(Tls::Server(custom.assume_authenticated().unwrap())).unwrap();
-}
-
-fn a_pool_on_plain_tcp_stays_on_it(ends: &Ends) {
-    let (server, client) = ends.hex_pair(TlsMode::None);
-    let tls = Tls::Server(server_tls(TlsMode::SelfSigned).unwrap());
-    for error in [
-        server.set_tls(tls).unwrap_err(),
-        client.set_tls(Tls::Client(ClientTls::self_signed().unwrap())).unwrap_err(),
-    ] {
-        assert_eq!(error, SetTlsError::PlainTcp);
-        assert!(error.to_string().contains("build another pool with tls(…)"), "{error}");
-    }
-    let (mut ours, mut theirs) = both_ends(&server, &client);
-    ping_pong(&mut *ours, &mut *theirs);
-    assert!(ours.tls().is_none());
 }
