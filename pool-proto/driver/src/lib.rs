@@ -33,7 +33,7 @@
 //! |---|---|
 //! | [`shared`] | the machine behind its mutex: wakers, futures of callers, leases; no I/O |
 //! | [`connection`] | one connection: socket, plain or TLS, handshake, checks, early data |
-//! | `tls` (feature `tls`) | rustls configurations: modes, certificates, pinning; no I/O but for the file of an identity |
+//! | `tls` (feature `tls`) | rustls configurations: modes, certificates, pinning; no I/O but for files of certificates and keys |
 //! | `pool.rs`, `pool/` | pools, builders, the driver, dialling, accepting, several pools as one |
 //! | `runtime.rs` | the demands on a runtime |
 //! | `clock.rs` | the clock |

@@ -10,17 +10,18 @@ use rustls::ClientConnection;
 
 use super::{fails, topic};
 use crate::certificates::{Authority, Validity};
-use crate::ends::{both_ends, client_config, each, server_config};
+use crate::ends::{both_ends, client_config, each, server_config, single};
 use crate::facade::Tls;
-use crate::peers::{connect, identity, ping_pong};
+use crate::peers::{FakeServer, connect, hex_id, identity, ping_pong, tls_accept};
 use crate::prelude::*;
-use crate::wait::{assert_ends, spawn};
+use crate::wait::{assert_ends, send, spawn};
 use pool_driver::tls::{ClientTls, Fingerprint, Identity, Pin, ServerTls};
 
 topic! {
     parallel new_handshakes_see_the_new_identity_and_old_connections_live_on,
     parallel a_client_presents_its_new_certificate,
     parallel a_handshake_under_way_ends_with_the_settings_of_its_beginning,
+    parallel a_dial_under_way_ends_with_the_settings_of_its_beginning,
     parallel a_flush_ends_everything_of_a_client_that_was_withdrawn,
     parallel a_rollover_with_two_pins_fails_no_handshake,
     parallel a_renewed_certificate_with_the_same_key_needs_no_new_pin,
@@ -148,6 +149,24 @@ fn a_handshake_under_way_ends_with_the_settings_of_its_beginning(ends: &Ends) {
     finish(&mut refused);
     eventually(|| server.stats(), |stats| stats.totals.tls_failures == 1);
     assert_eq!(server.idle(), 1);
+}
+
+fn a_dial_under_way_ends_with_the_settings_of_its_beginning(ends: &Ends) {
+    let (fake, dials) = FakeServer::by_hand();
+    let dial = Dial::Address(fake.address.to_string());
+    let client = ends.dial_with(Some(pinning([identity().fingerprint()])), single(), dial);
+    let under_way = dials.recv_timeout(SOON).unwrap();
+    // The hello is here, so the handshake has begun.
+    assert_eq!(under_way.peek(&mut [0]).unwrap(), 1);
+    client.set_tls(Tls::Client(pinning([Fingerprint::from([7; 32])]))).unwrap();
+    let mut session = tls_accept(under_way).unwrap();
+    send(&mut session, hex_id(0).as_bytes());
+    client.wait_ready(1, SOON).unwrap();
+
+    assert_eq!(client.clean(), 1);
+    tls_accept(dials.recv_timeout(SOON).unwrap()).unwrap_err();
+    eventually(|| client.stats(), |stats| stats.totals.tls_failures > 0);
+    assert_eq!(client.idle(), 0);
 }
 
 fn a_flush_ends_everything_of_a_client_that_was_withdrawn(ends: &Ends) {

@@ -238,7 +238,7 @@ macro_rules! __pool_type {
 
             /// Sets TLS; `None`, the default, is plain TCP. Where the settings come from a file or from
             /// arguments, [`require_authentication`](Self::require_authentication) refuses what is
-            /// too weak.
+            /// too weak. `set_tls` of the pool replaces them while it runs.
             #[cfg(feature = "tls")]
             pub fn tls(self, tls: impl Into<Option<$Tls>>) -> Self {
                 Self(self.0.tls(tls))
