@@ -26,6 +26,8 @@ use crate::stream::PooledStream;
 pub struct Threads {
     /// One for each call that may run at a time.
     permits: Arc<Semaphore>,
+    /// The number of permits.
+    permitted: Arc<Mutex<u32>>,
     /// To be joined. Handles of finished threads are dropped when the next thread is started.
     handles: Arc<Mutex<Vec<JoinHandle<()>>>>,
     /// Held by each thread.
@@ -115,6 +117,7 @@ impl Runtime for Threads {
         let guard = Arc::new(guard);
         let threads = Self {
             permits: Arc::new(permits),
+            permitted: Arc::new(Mutex::new(max_dials)),
             handles: Arc::default(),
             guard: Arc::downgrade(&guard),
         };
@@ -124,6 +127,15 @@ impl Runtime for Threads {
         let run = move || async_io::block_on(executor.run(driver));
         threads.start(name, run).map_err(|source| BuildError::Start { source })?;
         Ok(threads)
+    }
+
+    /// Permits are only added: the pool itself keeps to a lower limit, and a permit in use cannot be taken
+    /// back.
+    fn raise_max_dials(&self, max_dials: u32) {
+        let mut permitted = self.permitted.lock().unwrap_or_else(PoisonError::into_inner);
+        let more = max_dials.saturating_sub(*permitted);
+        self.permits.add_permits(usize::try_from(more).unwrap_or(usize::MAX));
+        *permitted += more;
     }
 
     fn spawn(

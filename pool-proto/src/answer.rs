@@ -130,6 +130,11 @@ pub enum WaitReason {
     },
     /// Server: no peer is connecting.
     NoPeer,
+    /// For a connection that the peer has begun to use: it has begun to use none of the ready ones.
+    NotClaimed {
+        /// The number of ready connections.
+        ready: u32,
+    },
     /// By id: no connection with this id has come.
     IdNotSeen,
     /// By id: the connection is in its handshake.
@@ -189,6 +194,11 @@ impl fmt::Display for WaitReason {
                  each has its own)"
             ),
             Self::NoPeer => f.write_str("no peer was connecting"),
+            Self::NotClaimed { ready } => write!(
+                f,
+                "the peer had begun to use none of the {ready} ready connections: a byte from it says \
+                 that it does"
+            ),
             Self::IdNotSeen => f.write_str("no connection with this id had come"),
             Self::IdHandshaking => f.write_str("the connection was still in its handshake"),
             Self::IdLeased => f.write_str("the connection was in use at this end"),

@@ -55,6 +55,11 @@ impl Backoff {
         }
     }
 
+    /// Sets other bounds. The failures count on.
+    pub(crate) fn set_bounds(&mut self, base: Duration, cap: Duration) {
+        (self.base, self.cap) = (Period::saturating(base), Period::saturating(cap));
+    }
+
     /// Returns the number of failures since the last success.
     #[must_use]
     pub const fn failures(&self) -> u32 {

@@ -330,6 +330,8 @@ macro_rules! common_settings {
 mod acquirer;
 mod bounds;
 mod client;
+#[cfg(feature = "serde")]
+mod file;
 mod numbers;
 mod server;
 

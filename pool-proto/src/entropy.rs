@@ -11,7 +11,7 @@ use siphasher::sip::SipHasher24;
 /// a peer that learns one of them learns nothing about the others: from the times of dials and of
 /// expiries, the state of a generator of jitter can be computed; from it, neither ids nor the keys of
 /// tables. For the same reason a tape may hold the seeds of these generators.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Entropy {
     /// Both halves of the secret.
     Secret([[u8; 16]; 2]),

@@ -47,6 +47,12 @@ pub enum Refusal {
         "only the peer acquires any connection (acquirer is Peer); acquire by id here, or set acquirer to Both at both ends"
     )]
     PeerAcquires,
+    /// The peer acquires no connection, so none can be accepted: the configuration says that only this
+    /// end acquires, or that no ids are exchanged, so that the peer is not a pool.
+    #[error(
+        "the peer acquires no connection, so that none can be accepted (acquirer is ThisEnd, or ids are not exchanged); acquire any connection here, or set acquirer to Peer or Both"
+    )]
+    PeerNeverAcquires,
     /// The queue of waiters is full.
     #[error("callers that wait: {limit}, which is the limit; raise max_waiters or acquire less")]
     TooManyWaiters {
@@ -173,6 +179,14 @@ pub enum ConfigError {
         setting: &'static str,
         /// What it needs.
         needed: &'static str,
+    },
+    /// A running pool cannot change this setting.
+    #[error(
+        "{setting} cannot change while the pool runs; leave it as it was built, or build a new pool"
+    )]
+    Fixed {
+        /// The setting's name.
+        setting: &'static str,
     },
     /// A number is above another setting, or above a limit of the machine.
     #[error("{setting} is {value}, but {limit} is the most because of {bound}; lower it")]

@@ -227,7 +227,8 @@ pub enum CloseReason {
     PeerClosed,
     /// It was idle for the idle timeout.
     IdleTimeout,
-    /// It was ready beyond the capacity for some time: see [`Tuning::Demand`](crate::Tuning::Demand).
+    /// It was ready beyond the capacity for some time: see [`Tuning::Demand`](crate::Tuning::Demand). At a
+    /// server: it was ready beyond a limit that was lowered.
     Surplus,
     /// It reached its maximum lifetime.
     Expired,
@@ -257,6 +258,8 @@ pub enum CloseReason {
     Released,
     /// It came back after the machine had ended it.
     Stale,
+    /// The allow list was changed, and does not admit its peer any more.
+    NotAllowed,
 }
 
 impl fmt::Display for CloseReason {
@@ -288,6 +291,7 @@ impl fmt::Display for CloseReason {
             Self::ShutDown => "the pool shut down",
             Self::Released => "its holder closed it",
             Self::Stale => "it was given up before it was ready",
+            Self::NotAllowed => "its peer is not on the allow list any more",
         })
     }
 }

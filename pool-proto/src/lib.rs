@@ -16,8 +16,9 @@
 //! proven who they are, gives each connection an id and sends it. Either end can take *any* ready
 //! connection ([`acquire`](Machine::acquire)) and tell its id to the other end, over a channel of the
 //! user's own. The other end takes the connection with that id
-//! ([`acquire_by_id`](Machine::acquire_by_id)). Both are a [`Machine`]; only the source of connections
-//! differs ([`Role`]).
+//! ([`acquire_by_id`](Machine::acquire_by_id)). Or it is told nothing, and takes the next connection on
+//! which the first byte of the peer has arrived ([`acquire_claimed`](Machine::acquire_claimed)). Both are
+//! a [`Machine`]; only the source of connections differs ([`Role`]).
 //!
 //! # States
 //!
@@ -34,10 +35,10 @@
 //! leased ─ put, with a reuse delay ─► resting ─ the delay is over ─► checking
 //! leased ─ put_drained ─► idle
 //! reserved ─ acquire_by_id ─► leased
-//! idle, reserved ─ Readable ─► checking ─ data ─► claimed ─ acquire_by_id ─► leased
-//! idle, reserved, claimed ─ Readable ─► checking ─ EOF or a failure ─► finished ─ acquire_by_id ─► leased
+//! idle, reserved ─ Readable ─► checking ─ data ─► claimed ─ acquire_by_id, acquire_claimed ─► leased
+//! idle, reserved, claimed ─ Readable ─► checking ─ EOF or a failure ─► finished ─ acquire_by_id, acquire_claimed ─► leased
 //!
-//! handshaking, admitted, idle, leased, checking ─ a waiter's turn ─► granted ─ collect ─► leased
+//! handshaking, admitted, idle, claimed, finished, leased, checking ─ a waiter's turn ─► granted ─ collect ─► leased
 //! granted ─ cancel, not collected in time ─► granted, idle, claimed, finished
 //! handshaking, admitted, granted, leased, checking ─ data came meanwhile ─► checking
 //! handshaking, admitted, leased ─ the control connection ─► claimed
@@ -47,7 +48,8 @@
 //! ```
 //!
 //! A connection is *claimed* when data of the peer's user has arrived on it: the peer has taken it
-//! and is about to tell its id. Only an acquire by that id takes it here. Until the data has arrived,
+//! and is about to tell its id, if it tells ids. Here only an acquire by that id takes it, or
+//! [`acquire_claimed`](Machine::acquire_claimed). Until the data has arrived,
 //! both ends could acquire the same connection: [`Acquirer`] says which end may, so that they do not.
 //! (Without id exchange the peer is not a pool and may speak first; then early data changes nothing.) The
 //! [control connection](ServerConfigBuilder::control_connection), if one is configured, is claimed
@@ -55,7 +57,8 @@
 //!
 //! Idle and claimed connections are watched. When the peer closes one or it fails, it is *finished*: the
 //! peer's user may have acquired it, and may tell its id only after the close. It counts against no
-//! limit, and no acquire of any connection gets it. An acquire by its id does, until the claim timeout:
+//! limit, and no acquire of any connection gets it. An acquire by its id does, until the claim timeout,
+//! and so does `acquire_claimed`, if data has arrived on it:
 //! its holder reads the data that came first, and then EOF or the failure; it can still write if the
 //! peer has closed its half only. (Without id exchange, the connection is closed at once.)
 //!
@@ -208,9 +211,11 @@
 //! | `time.rs`, `token_map.rs` | instants; a table for drivers |
 //! | `state_key.rs` | the state of a machine as a hash, for model checkers |
 //! | [`tape`] | all inputs of a machine, recorded and replayed |
+//! | `config/file.rs` | the settings from a file, with the feature `serde`; the page `files` lists the keys |
 //! | [`sizing`] | how large the stock is, and the settings that bound it |
 
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 extern crate alloc;
 #[cfg(test)]
@@ -266,6 +271,11 @@ pub use tuner::{Tuner, Tuning};
 
 #[doc = include_str!("../docs/sizing.md")]
 pub mod sizing {}
+
+#[cfg(feature = "serde")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
+#[doc = include_str!("../docs/files.md")]
+pub mod files {}
 
 /// Compiles the example of the README.
 #[cfg(doctest)]

@@ -1,5 +1,6 @@
 //! The bookkeeping that client and server share: states, waiters, leases, timers.
 
+mod configure;
 mod give_back;
 mod handle;
 mod names;
@@ -10,8 +11,10 @@ mod take;
 use alloc::collections::VecDeque;
 use core::fmt;
 
+pub(crate) use configure::unchanged;
+
 use crate::config::{Acquirer, Common, TakeOrder, is_servers};
-use crate::entropy::Use;
+use crate::entropy::{Entropy, Use};
 use crate::event::{Action, CloseReason, Token};
 use crate::id::ConnId;
 use crate::ids::{Ids, Told};
@@ -29,6 +32,24 @@ use crate::waiters::Waiters;
 /// caller would put up with, and short compared with the timeouts of connections in the pool, where a
 /// close by the peer is noticed.
 const GRANT_TIMEOUT: Period = Period::from_nanos(10_000_000_000);
+
+/// The time that a connection may stay in each state.
+fn periods(common: &Common, dial_timeout: Period) -> impl Fn(State) -> Period + '_ {
+    move |state| match state {
+        State::Dialing => dial_timeout,
+        State::Accepted => common.first_byte_timeout,
+        State::Handshaking | State::Admitted => common.handshake_timeout,
+        State::Idle => common.idle_timeout,
+        State::Claimed | State::Finished => common.claim_timeout,
+        State::Resting => common.reuse_delay,
+        State::Checking => common.drain_timeout,
+        // Its acquirer ends it.
+        State::Reserved => Period::NEVER,
+        State::Granted => GRANT_TIMEOUT,
+        // Its holder ends it.
+        State::Leased => Period::NEVER,
+    }
+}
 
 /// The pool's state machine, in two forms: [`Client`](crate::Client) and [`Server`](crate::Server).
 ///
@@ -52,6 +73,8 @@ pub struct Machine<C, R> {
     pub(crate) now: Instant,
     /// Draws the steps of lifetimes.
     pub(crate) random: fastrand::Rng,
+    /// Tells a configuration with another seed.
+    entropy: Entropy,
     take_order: TakeOrder,
     pub(crate) acquirer: Acquirer,
     /// When an idle connection was let go last.
@@ -80,23 +103,14 @@ impl<C, R: Role> Machine<C, R> {
         role: R,
         now: Instant,
     ) -> Self {
-        let period = |state| match state {
-            State::Dialing => dial_timeout,
-            State::Accepted => common.first_byte_timeout,
-            State::Handshaking | State::Admitted => common.handshake_timeout,
-            State::Idle => common.idle_timeout,
-            State::Claimed | State::Finished => common.claim_timeout,
-            State::Resting => common.reuse_delay,
-            State::Checking => common.drain_timeout,
-            // Its acquirer ends it.
-            State::Reserved => Period::NEVER,
-            State::Granted => GRANT_TIMEOUT,
-            // Its holder ends it.
-            State::Leased => Period::NEVER,
-        };
         let entropy = common.entropy();
         Self {
-            slots: Slots::new(period, common.max_lifetime, common.lifetime_jitter),
+            slots: Slots::new(
+                periods(common, dial_timeout),
+                common.max_lifetime,
+                common.lifetime_jitter,
+                common.control_connection,
+            ),
             ids,
             waiters: Waiters::new(common.max_waiters, &entropy),
             actions: VecDeque::new(),
@@ -107,6 +121,7 @@ impl<C, R: Role> Machine<C, R> {
             shutdown: None,
             now,
             random: entropy.generator(Use::Lifetimes),
+            entropy,
             take_order: common.take_order,
             acquirer: common.acquirer,
             retired_at: now,

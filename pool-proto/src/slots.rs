@@ -1,5 +1,7 @@
 //! The connections of a machine. The list that orders the connections of a state is also its timer.
 
+use alloc::vec::Vec;
+
 use crate::event::{CheckKind, CloseReason, Token};
 use crate::id::ConnId;
 use crate::slab::{Key, List, NIL, Slab};
@@ -50,6 +52,8 @@ pub(crate) struct Slot<C> {
     pub(crate) doubted: bool,
     /// Whether data or EOF arrived while it could not be inspected.
     pub(crate) readable: bool,
+    /// Server: whether the allow list was changed, and does not admit its peer any more.
+    pub(crate) barred: bool,
 }
 
 /// A list whose entries stay for the same period at most. So they are in the order of their
@@ -64,8 +68,13 @@ pub(crate) struct Timed<const K: usize> {
 #[derive(Clone)]
 pub(crate) struct Slots<C> {
     /// Link 0: the list of the state. Link 1: the list of the lifetime step. Link 2: the list of the
-    /// source.
-    pub(crate) slab: Slab<Slot<C>, 3>,
+    /// source. Link 3: the list of requests.
+    pub(crate) slab: Slab<Slot<C>, 4>,
+    /// The connections that the peer has begun to use and that nobody here has acquired, in the order
+    /// of their last inspection. The control connection is not one of them.
+    pub(crate) requests: List<3>,
+    /// Whether the zero id names the control connection.
+    control: bool,
     pub(crate) states: [Timed<0>; STATES],
     pub(crate) lifetimes: [Timed<1>; STEPS],
     /// The deadline of each list's first entry. `poll_timeout` is their minimum.
@@ -84,32 +93,60 @@ impl<C> Slots<C> {
         period: impl Fn(State) -> Period,
         max_lifetime: Period,
         lifetime_jitter: f64,
+        control: bool,
     ) -> Self {
-        let lifetime = |step: usize| {
-            if max_lifetime == Period::NEVER {
-                return Period::NEVER;
-            }
-            // Whole thousandths, so that the core needs no float arithmetic after this line.
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "0..=1 times 1000 fits"
-            )]
-            let jitter = (lifetime_jitter * 1000.0) as u128;
-            let whole = u128::from(max_lifetime.as_nanos());
-            let cut = whole * jitter * step as u128 / (1000 * (STEPS as u128 - 1));
-            Period::from_nanos(u64::try_from(whole - cut.min(whole)).unwrap_or(u64::MAX).max(1))
-        };
         Self {
             slab: Slab::new(),
+            requests: List::new(),
+            control,
             states: State::EACH.map(|state| Timed { list: List::new(), period: period(state) }),
-            lifetimes: core::array::from_fn(|step| Timed {
-                list: List::new(),
-                period: lifetime(step),
-            }),
+            lifetimes: lifetimes(max_lifetime, lifetime_jitter)
+                .map(|period| Timed { list: List::new(), period }),
             state_due: [Instant::NEVER; STATES],
             lifetime_due: [Instant::NEVER; STEPS],
             next_lifetime_due: Instant::NEVER,
+        }
+    }
+
+    /// Sets all periods anew. Those of connections that are in their lists already change as well.
+    pub(crate) fn set_periods(
+        &mut self,
+        period: impl Fn(State) -> Period,
+        max_lifetime: Period,
+        lifetime_jitter: f64,
+    ) {
+        for (state, (timed, due)) in
+            State::EACH.into_iter().zip(self.states.iter_mut().zip(&mut self.state_due))
+        {
+            timed.period = period(state);
+            let first = timed.list.front().and_then(|first| self.slab.get(first));
+            *due = first.map_or(Instant::NEVER, |slot| slot.since.after(timed.period));
+        }
+        let periods = lifetimes(max_lifetime, lifetime_jitter);
+        if self.lifetimes.iter().map(|timed| timed.period).ne(periods) {
+            self.set_lifetimes(periods);
+        }
+    }
+
+    /// Sets the period of each lifetime step, and enters all connections in the lists anew: without a
+    /// maximum they were in none.
+    fn set_lifetimes(&mut self, periods: [Period; STEPS]) {
+        let handshake = [State::Dialing, State::Accepted, State::Handshaking, State::Admitted];
+        let mut established: Vec<(Instant, u32, u8)> = Vec::new();
+        for (index, _) in self.slab.live() {
+            if let Some(slot) = self.slab.get(index).filter(|s| !handshake.contains(&s.state)) {
+                established.push((slot.established, index, slot.lifetime_step));
+            }
+        }
+        established.sort_unstable();
+        for (_, index, _) in &established {
+            self.stop_ageing(*index);
+        }
+        for (timed, period) in self.lifetimes.iter_mut().zip(periods) {
+            timed.period = period;
+        }
+        for (at, index, step) in established {
+            self.start_ageing(index, step, at);
         }
     }
 
@@ -177,6 +214,7 @@ impl<C> Slots<C> {
             finished: false,
             doubted: false,
             readable: false,
+            barred: false,
         })?;
         assert_edge(None, Some(state));
         self.link(key.index, state, now);
@@ -209,9 +247,24 @@ impl<C> Slots<C> {
             self.state_due[state as usize] = now.after(timed.period);
         }
         timed.list.push_back(&mut self.slab, index);
+        if self.is_request(index, state) {
+            self.requests.push_back(&mut self.slab, index);
+        }
+    }
+
+    /// Whether a connection in `state` is in the list of requests. The answer is the same for as long as
+    /// it is in that state.
+    fn is_request(&self, index: u32, state: State) -> bool {
+        matches!(state, State::Claimed | State::Finished)
+            && self.get(index).is_some_and(|slot| {
+                slot.claimed.is_some() && !(self.control && slot.id == Some(ConnId::ZERO))
+            })
     }
 
     fn unlink(&mut self, index: u32, state: State) {
+        if self.is_request(index, state) {
+            self.requests.remove(&mut self.slab, index);
+        }
         let timed = &mut self.states[state as usize];
         let was_first = timed.list.front() == Some(index);
         timed.list.remove(&mut self.slab, index);
@@ -230,11 +283,11 @@ impl<C> Slots<C> {
             return;
         };
         slot.established = now;
+        slot.lifetime_step = u8::try_from(step).unwrap_or(0);
         if timed.period == Period::NEVER {
             return;
         }
         slot.ageing = true;
-        slot.lifetime_step = u8::try_from(step).unwrap_or(0);
         if timed.list.is_empty() {
             self.lifetime_due[step] = now.after(timed.period);
             self.next_lifetime_due = self.next_lifetime_due.min(self.lifetime_due[step]);
@@ -303,6 +356,25 @@ impl<C> Slots<C> {
     pub(crate) fn next_due(&self) -> Instant {
         self.next_lifetime_due.min(earliest(&self.state_due))
     }
+}
+
+/// The lifetime of each step of jitter.
+fn lifetimes(most: Period, jitter: f64) -> [Period; STEPS] {
+    core::array::from_fn(|step| {
+        if most == Period::NEVER {
+            return Period::NEVER;
+        }
+        // Whole thousandths, so that the core needs no float arithmetic after this line.
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "0..=1 times 1000 fits"
+        )]
+        let jitter = (jitter * 1000.0) as u128;
+        let whole = u128::from(most.as_nanos());
+        let cut = whole * jitter * step as u128 / (1000 * (STEPS as u128 - 1));
+        Period::from_nanos(u64::try_from(whole - cut.min(whole)).unwrap_or(u64::MAX).max(1))
+    })
 }
 
 fn earliest<const N: usize>(due: &[Instant; N]) -> Instant {

@@ -111,10 +111,13 @@ pub const EDGES: &[Edge] = {
         (Some(Reserved), Some(Checking)),
         (Some(Reserved), None),
         (Some(Claimed), Some(Leased)),
+        // A waiter is back in the queue, because another connection that was granted to it has ended.
+        (Some(Claimed), Some(Granted)),
         // More data, or the peer's end.
         (Some(Claimed), Some(Checking)),
         (Some(Claimed), None),
         (Some(Finished), Some(Leased)),
+        (Some(Finished), Some(Granted)),
         (Some(Finished), None),
         (Some(Granted), Some(Leased)),
         // Its waiter was cancelled, or has not come: to the next waiter, or back into the pool.

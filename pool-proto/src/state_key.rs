@@ -227,7 +227,7 @@ fn hash_connection<C, N: CanonicalNames<C>, H: Hasher>(
     let held = slot.connection.as_ref().map(|held| names.held(token, held));
     (slot.state, held, slot.ageing, slot.used, slot.finished, slot.doubted, slot.readable)
         .hash(hasher);
-    (slot.state == State::Leased && slot.acquired).hash(hasher);
+    (slot.state == State::Leased && slot.acquired, slot.barred).hash(hasher);
     slot.claimed.map(|since| since.distance(now)).hash(hasher);
     if slots.states.get(slot.state as usize).is_some_and(|timed| timed.period != Period::NEVER) {
         slot.since.distance(now).hash(hasher);
@@ -249,6 +249,7 @@ fn hash_timers<C, H: Hasher>(
     now: Instant,
     hasher: &mut H,
 ) {
+    hash_ends(&slots.requests, &slots.slab, name, hasher);
     (slots.slab.len(), slots.next_lifetime_due.distance(now)).hash(hasher);
     for (timed, due) in slots.states.iter().zip(&slots.state_due) {
         hash_ends(&timed.list, &slots.slab, name, hasher);
@@ -294,7 +295,7 @@ fn hash_waiters<C, N: CanonicalNames<C>, H: Hasher>(
         let Some(waiter) = waiters.slab.get(index) else { continue };
         discriminant(&waiter.request).hash(hasher);
         match waiter.request {
-            Request::Any => {}
+            Request::Any | Request::Claimed => {}
             Request::Stock(ready) => ready.hash(hasher),
             Request::Id(id) => {
                 hash_id(names, Some(id), hasher);
@@ -318,6 +319,7 @@ fn hash_waiters<C, N: CanonicalNames<C>, H: Hasher>(
     }
     hash_ends(&waiters.all, &waiters.slab, &name, hasher);
     hash_ends(&waiters.any, &waiters.slab, &name, hasher);
+    hash_ends(&waiters.claimed, &waiters.slab, &name, hasher);
     hash_ends(&waiters.stock, &waiters.slab, &name, hasher);
     waiters.by_id.len().hash(hasher);
 }

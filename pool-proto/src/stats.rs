@@ -26,7 +26,7 @@ pub struct Stats {
     /// Connections that wait for the reuse delay, are being drained, or are being inspected because
     /// data or EOF has arrived.
     pub returning: u32,
-    /// Waiters: for any connection, by id, and for stock.
+    /// Waiters: for any connection, by id, for one that the peer has begun to use, and for stock.
     pub waiters: u32,
     /// Callers that wait at the peer, roughly, as far as its ids say (client): see [`ConnId`](crate::ConnId).
     pub peer_waiters: u32,
@@ -91,6 +91,8 @@ pub struct Totals {
     pub duplicate_ids: u64,
     /// Peers rejected because of their address.
     pub rejected_address: u64,
+    /// Connections closed because a new allow list does not admit their peers.
+    pub disallowed: u64,
     /// Peers rejected because their source or their certificate held the most that it may.
     pub rejected_source: u64,
     /// Peers rejected because the pool was full or closed.
@@ -173,6 +175,7 @@ impl Totals {
                 &mut self.flushed
             }
             CloseReason::Released => &mut self.released,
+            CloseReason::NotAllowed => &mut self.disallowed,
             // Counted elsewhere: by the part that failed, by the limit, and as a stale event.
             CloseReason::HandshakeFailed | CloseReason::Rejected | CloseReason::Stale => return,
         };

@@ -49,13 +49,15 @@
 //!
 //! An operation is the number of its variant in [`Input`], plus 32 times a detail: the result of a check
 //! (1 + its number, 0 for none), the failed part of a handshake, or the kind of an [`IdName`] (1 + its
-//! number, 0 for none). Operands come in the order of their fields: tokens and waiters as two varints
+//! number, 0 for none). The three inputs of a new configuration are one operation with three details: each
+//! setting that it changes, each connection of whose peer its allow list says otherwise, and the change
+//! itself. Operands come in the order of their fields: tokens and waiters as two varints
 //! (slot and generation), counts as varints, a deadline as a varint (1 + its nanoseconds, 0 for none),
 //! peers as 8 bytes.
 //!
 //! The hash is of the outputs as 64-bit words, by rustc's FxHash: each answer, or, if the input was a
-//! timeout, the next deadline, and then the actions that came with it. Ids and addresses in outputs are left
-//! out: they are those of the inputs. A machine that behaves otherwise than on the tape is noticed at the
+//! timeout or a new configuration, the next deadline, and then the actions that came with it. Ids and
+//! addresses in outputs are left out: they are those of the inputs. A machine that behaves otherwise than on the tape is noticed at the
 //! input at which it does, with a probability of 255 in 256, and soon after that otherwise; the whole hash
 //! at the end of a block leaves one chance in 2⁶⁴. A busy machine takes some 6 bytes for each input.
 //!

@@ -185,6 +185,34 @@ impl Tuner {
         }
     }
 
+    /// Sets other bounds and another [`keep`](Self::with_keep). The law and everything that it has learnt
+    /// stay, and capacity and interval move into their bounds at once.
+    ///
+    /// Inverted bounds count as the single value of their lower end.
+    pub fn configure(
+        &mut self,
+        capacity: RangeInclusive<u32>,
+        interval: RangeInclusive<Duration>,
+        keep: Duration,
+    ) {
+        match &mut self.law {
+            Law::Demand(law) => law.set_keep(Period::saturating(keep)),
+            Law::Rounds(law) => law.set_bounds(interval),
+        }
+        self.set_bounds(capacity);
+    }
+
+    /// As [`configure`](Self::configure), with the settings of another tuner of the same law.
+    pub(crate) fn configure_as(&mut self, other: &Self) {
+        let any = Period::ZERO;
+        let (shortest, longest) = other.intervals().unwrap_or((any, any));
+        self.configure(
+            other.min_capacity..=other.max_capacity,
+            shortest.duration()..=longest.duration(),
+            other.keep().unwrap_or(any).duration(),
+        );
+    }
+
     /// Returns the time from the end of one round to the begin of the next; zero under
     /// [`Tuning::Demand`], which has no rounds.
     #[must_use]

@@ -14,10 +14,23 @@ use crate::slab::{List, Slab};
 pub(crate) enum Request {
     /// Any connection.
     Any,
+    /// Any connection that the peer has begun to use.
+    Claimed,
     /// The connection with this id.
     Id(ConnId),
     /// This number of idle connections.
     Stock(u32),
+}
+
+/// The kind of waiters that a connection serves if nobody waits for its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// None: it is the control connection or the peer's to acquire, or it ended unused.
+    IdOnly,
+    /// Those for any connection.
+    Any,
+    /// Those for a connection that the peer has begun to use.
+    Claimed,
 }
 
 /// The progress of a waiter.
@@ -46,6 +59,7 @@ pub(crate) struct Waiters {
     pub(crate) slab: Slab<Waiter, 2>,
     pub(crate) all: List<1>,
     pub(crate) any: List<0>,
+    pub(crate) claimed: List<0>,
     pub(crate) stock: List<0>,
     pub(crate) by_id: HashMap<ConnId, List<0>, TableKey>,
     limit: u32,
@@ -57,15 +71,27 @@ impl Waiters {
             slab: Slab::new(),
             all: List::new(),
             any: List::new(),
+            claimed: List::new(),
             stock: List::new(),
             by_id: HashMap::with_hasher(TableKey::new(entropy.key(Use::WaiterTable))),
             limit,
         }
     }
 
+    /// Sets the most waiters. Those that wait already stay.
+    pub(crate) const fn set_limit(&mut self, limit: u32) {
+        self.limit = limit;
+    }
+
     /// The number of waiters in queues.
     pub(crate) const fn len(&self) -> u32 {
         self.all.len()
+    }
+
+    /// The number of waiters that want the pool to have more connections: all but those for a connection
+    /// that the peer has begun to use.
+    pub(crate) const fn for_supply(&self) -> u32 {
+        self.len().saturating_sub(self.claimed.len())
     }
 
     /// The number of waiters for any connection.
@@ -89,6 +115,7 @@ impl Waiters {
     fn link(&mut self, index: u32, request: Request, front: bool) {
         let list = match request {
             Request::Any => &mut self.any,
+            Request::Claimed => &mut self.claimed,
             Request::Stock(_) => &mut self.stock,
             Request::Id(id) => self.by_id.entry(id).or_insert_with(List::new),
         };
@@ -108,6 +135,7 @@ impl Waiters {
         self.all.remove(&mut self.slab, index);
         match request {
             Request::Any => self.any.remove(&mut self.slab, index),
+            Request::Claimed => self.claimed.remove(&mut self.slab, index),
             Request::Stock(_) => self.stock.remove(&mut self.slab, index),
             Request::Id(id) => {
                 if let Some(list) = self.by_id.get_mut(&id) {
@@ -138,15 +166,14 @@ impl Waiters {
     }
 
     /// The first waiter that the connection with this id would serve. Waiters for the id come before
-    /// waiters for any connection; a claimed connection, or one that is the peer's to acquire, serves the
-    /// former only.
+    /// those of a kind.
     #[inline]
-    pub(crate) fn first_for(&self, id: ConnId, by_id_only: bool) -> Option<u32> {
-        match self.first_by_id(id) {
-            Some(index) => Some(index),
-            None if by_id_only => None,
-            None => self.any.front(),
-        }
+    pub(crate) fn first_for(&self, id: ConnId, kind: Kind) -> Option<u32> {
+        self.first_by_id(id).or_else(|| match kind {
+            Kind::IdOnly => None,
+            Kind::Any => self.any.front(),
+            Kind::Claimed => self.claimed.front(),
+        })
     }
 
     #[inline]

@@ -11,7 +11,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adapter_std::pool_driver::pool_proto::ConfigError;
+use adapter_std::pool_driver::pool_proto::{ClientConfig, ConfigError, ServerConfig};
 use adapter_std::{
     AcquireError, Balanced, BuildError, ClientPool, ConnId, PooledStream, PutError, Recording,
     ServerPool, SetTlsError, Stats, TlsFacts,
@@ -102,7 +102,7 @@ fn boxed(stream: PooledStream) -> Box<dyn Stream> {
 
 /// Implements the facade for one of the two pool types.
 macro_rules! facade {
-    ($Pool:ty, $balanced:ident) => {
+    ($Pool:ty, $Config:ty, $balanced:ident) => {
         /// Returns a balancer if the pools are of this type.
         fn $balanced(pools: &[Arc<dyn Pool>]) -> Option<Box<dyn Balancer>> {
             let mut pools = pools.iter().map(|pool| {
@@ -246,6 +246,10 @@ macro_rules! facade {
                 }
             }
 
+            fn set_config(&self, config: &dyn Any) -> Option<Result<(), ConfigError>> {
+                Some(self.pool.set_config(config.downcast_ref::<$Config>()?))
+            }
+
             fn set_capacity(
                 &self,
                 capacity: RangeInclusive<u32>,
@@ -265,8 +269,8 @@ macro_rules! facade {
     };
 }
 
-facade!(ClientPool, balanced_clients);
-facade!(ServerPool, balanced_servers);
+facade!(ClientPool, ClientConfig, balanced_clients);
+facade!(ServerPool, ServerConfig, balanced_servers);
 
 /// The adapter's stream, for the scenarios.
 #[derive(Debug)]

@@ -219,6 +219,9 @@ pub trait Handle {
     /// Calls `dial_now` of a client pool. Does nothing for a server.
     fn dial_now(&self);
 
+    /// Calls `set_config` with this configuration; `None` for one of the other role.
+    fn set_config(&self, config: &dyn Any) -> Option<Result<(), ConfigError>>;
+
     /// Calls `set_capacity` of a client pool; `None` for a server.
     fn set_capacity(&self, capacity: RangeInclusive<u32>) -> Option<Result<(), ConfigError>>;
 
@@ -308,6 +311,10 @@ impl<N: Runtime, R: Configured> Handle for pool_driver::Pool<N, R> {
         if let Some(client) = pool.downcast_ref::<pool_driver::Pool<N, Dialing>>() {
             client.dial_now();
         }
+    }
+
+    fn set_config(&self, config: &dyn Any) -> Option<Result<(), ConfigError>> {
+        Some(self.set_config(config.downcast_ref::<R::Config>()?))
     }
 
     fn set_capacity(&self, capacity: RangeInclusive<u32>) -> Option<Result<(), ConfigError>> {

@@ -237,7 +237,7 @@ macro_rules! __client_types {
             }
 
             /// Sets the capacity anew: a range within which the tuning law moves it, such as `8..=64`, or
-            /// one number. For callers that know more of their demand than the law can see, or have a law
+            /// one number. It is short for [`set_config`](Self::set_config) with another capacity. For callers that know more of their demand than the law can see, or have a law
             /// of their own: they read [`stats`](Self::stats), and set one number from time to time.
             ///
             /// Missing connections are dialled at once. Ready ones beyond the capacity are closed after a

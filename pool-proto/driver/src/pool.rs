@@ -88,7 +88,6 @@ impl<N: Runtime, R: Configured> Pool<N, R> {
     /// Starts the driver on a runtime that has been [checked](Runtime::check).
     fn start(
         handle: &N::Handle,
-        max_dials: u32,
         config: &R::Config,
         protection: Protection<R::Tls>,
         tape: Option<OpenTape>,
@@ -121,8 +120,8 @@ impl<N: Runtime, R: Configured> Pool<N, R> {
             let thread = thread::Builder::new().name("pool-tape".to_owned());
             thread.spawn(write).map_err(|source| BuildError::Start { source })?;
         }
-        let runtime =
-            N::start(handle, max_dials, guard, |runtime, executor| driver.run(runtime, executor))?;
+        let run = |runtime, executor| driver.run(runtime, executor);
+        let runtime = N::start(handle, R::max_dials(config), guard, run)?;
         let inner = Inner { shared, ended, runtime, local_addr, listener, protection };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -251,6 +250,17 @@ impl<N: Runtime, R: Configured> Pool<N, R> {
     /// Ends the recording, if there is one.
     pub fn end_recording(&self) {
         self.shared().end_recording();
+    }
+
+    /// Changes the configuration.
+    ///
+    /// # Errors
+    ///
+    /// Those of the machine.
+    pub fn set_config(&self, config: &R::Config) -> Result<(), ConfigError> {
+        // First, for the dials that begin in this call.
+        self.runtime().raise_max_dials(R::max_dials(config));
+        self.shared().run(|machine, now| R::set_config(machine, now, config))
     }
 
     /// Replaces the TLS settings, for handshakes that begin from now on.

@@ -67,6 +67,9 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     where
         F: Future<Output = ()> + Send + 'static;
 
+    /// Allows for so many dials at a time, if these are more than before. Does nothing by default.
+    fn raise_max_dials(&self, _max_dials: u32) {}
+
     /// Spawns a future. Its panics have been caught already.
     fn spawn(
         executor: &Self::Executor,

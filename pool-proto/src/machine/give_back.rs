@@ -8,7 +8,7 @@ use crate::event::{Action, CheckKind, CheckResult, CloseReason, Token};
 use crate::role::Role;
 use crate::state::State;
 use crate::time::{Instant, Period};
-use crate::waiters::Request;
+use crate::waiters::{Kind, Request};
 
 impl<C, R: Role> Machine<C, R> {
     /// Puts a leased connection back.
@@ -74,13 +74,15 @@ impl<C, R: Role> Machine<C, R> {
         slot.used = true;
         (slot.claimed, slot.finished) = (None, false);
         let id = slot.id;
-        let by_id_only = !self.is_ours(index);
-        let wanted = self.is_control(id)
-            || id.is_some_and(|id| self.waiters.first_for(id, by_id_only).is_some());
+        let kind = if self.is_ours(index) { Kind::Any } else { Kind::IdOnly };
+        let wanted =
+            self.is_control(id) || id.is_some_and(|id| self.waiters.first_for(id, kind).is_some());
         if let Some(reason) = self.expiry(index, now) {
             self.close_one(index, reason);
         } else if self.shutdown.is_some() {
             self.close_one(index, CloseReason::ShutDown);
+        } else if self.is_barred(index) {
+            self.close_one(index, CloseReason::NotAllowed);
         } else if !wanted && self.supply() >= self.role.max_capacity() {
             self.close_one(index, CloseReason::Overflow);
         } else if matches!(drained, Some(CheckResult::Closed | CheckResult::Finished)) {
@@ -167,8 +169,8 @@ impl<C, R: Role> Machine<C, R> {
 
     /// Ends every connection: idle ones, leased ones, dials and handshakes. Returns their number.
     ///
-    /// Waiters for any connection or for stock stay, and later connections serve them. A waiter for
-    /// the id of an ended connection is refused.
+    /// A waiter for the id of an ended connection is refused. All others stay, and later connections
+    /// serve them.
     pub fn flush(&mut self, now: Instant) -> u32 {
         let now = self.advance(now);
         let count = self.slots.total();
@@ -193,7 +195,8 @@ impl<C, R: Role> Machine<C, R> {
     /// connections that are in use go on to their end. With the last of them, or at the `deadline` if
     /// there is one, the pool is closed as by [`close`](Self::close). Without any, it is closed at once.
     ///
-    /// - *Waiters* are refused ([`Refusal::ShuttingDown`]), and so are later acquires.
+    /// - *Waiters* are refused ([`Refusal::ShuttingDown`]), and so are later acquires. (Those of
+    ///   [`acquire_claimed`](Self::acquire_claimed) are first served with what the peer has begun to use.)
     /// - *Leased* and *granted* connections are in use. One that is put back is closed; a grant that is
     ///   cancelled, too.
     /// - *Claimed* connections, and *finished* ones with data, are in use at the peer, and the id of one may
@@ -230,6 +233,8 @@ impl<C, R: Role> Machine<C, R> {
         while let Some(waiter) = at {
             at = self.waiters.next(waiter);
             let id = match self.waiters.request(waiter) {
+                // `dispatch` refuses it when nothing is left to come.
+                Some(Request::Claimed) => continue,
                 Some(Request::Id(id)) => self.ids.find(id),
                 _ => None,
             };

@@ -41,7 +41,7 @@ impl<C, R: Role> Machine<C, R> {
             IdName::Live(token) => self.slots.get(self.slots.slab.resolve(token.0)?)?.id,
             IdName::Awaited(waiter) => match self.waiters.get(waiter)?.request {
                 Request::Id(id) => Some(id),
-                Request::Any | Request::Stock(_) => None,
+                Request::Any | Request::Claimed | Request::Stock(_) => None,
             },
             IdName::Ended(since) => {
                 self.ids.ended.iter().rev().nth(usize::from(since)).map(|(id, _)| *id)

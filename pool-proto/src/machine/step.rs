@@ -9,14 +9,14 @@ use crate::role::Role;
 use crate::slots::{NO_WAITER, Slot};
 use crate::state::State;
 use crate::time::Instant;
-use crate::waiters::{Request, WaiterState};
+use crate::waiters::{Kind, Request, WaiterState};
 
 impl<C, R: Role> Machine<C, R> {
     /// Runs after every change: serves or refuses the waiters that the change concerns, and fills the
     /// pool.
     pub(crate) fn dispatch(&mut self, now: Instant) {
         if self.is_ending() {
-            return self.dispatch_at_the_end();
+            return self.dispatch_at_the_end(now);
         }
         if self.waiters.len() == 0 {
             R::refill(self, now);
@@ -28,8 +28,12 @@ impl<C, R: Role> Machine<C, R> {
     /// [`dispatch`](Self::dispatch) of a pool that is closed or shuts down: with its last connection, a
     /// shutdown is over.
     #[inline(never)]
-    fn dispatch_at_the_end(&mut self) {
-        if !self.closed && self.slots.total() == 0 {
+    fn dispatch_at_the_end(&mut self, now: Instant) {
+        if self.closed {
+            return;
+        }
+        self.dispatch_requests(now);
+        if self.slots.total() == 0 {
             self.end_pool(CloseReason::ShutDown);
         }
     }
@@ -54,9 +58,26 @@ impl<C, R: Role> Machine<C, R> {
                 self.refuse(waiter, refusal);
             }
         }
+        self.dispatch_requests(now);
         R::refill(self, now);
         while let Some(index) = self.waiters.first_satisfied(self.idle()) {
             self.complete(index, WaiterState::Stocked);
+        }
+    }
+
+    /// Serves the waiters for a connection that the peer has begun to use, or refuses them if there will
+    /// be none.
+    fn dispatch_requests(&mut self, now: Instant) {
+        // A waiter that was requeued because its connection ended may find others.
+        while !self.waiters.claimed.is_empty()
+            && let Some(index) = self.slots.requests.front()
+        {
+            self.offer(index, false, now);
+        }
+        if let Some(refusal) = self.requests_ended() {
+            while let Some(waiter) = self.waiters.claimed.front() {
+                self.refuse(waiter, refusal);
+            }
         }
     }
 
@@ -91,6 +112,11 @@ impl<C, R: Role> Machine<C, R> {
         index
     }
 
+    /// The reason of the end of a claimed or finished connection that nobody acquires.
+    pub(super) const fn unwanted(finished: bool) -> CloseReason {
+        if finished { CloseReason::PeerClosed } else { CloseReason::Unclaimed }
+    }
+
     /// Grants a connection to the first waiter that it suits, or keeps it in the pool.
     ///
     /// With `limited`, a connection that would exceed the capacity is closed instead of kept. Without,
@@ -103,16 +129,25 @@ impl<C, R: Role> Machine<C, R> {
         let Some(slot) = self.slots.get_mut(index) else {
             return;
         };
+        if slot.barred && slot.claimed.is_none() {
+            return self.close_one(index, CloseReason::NotAllowed);
+        }
         let finished = slot.finished;
         let claimed = slot.claimed.is_some() || finished || control;
+        let is_request = slot.claimed.is_some() && !control;
         let readable = slot.readable && !finished;
-        let unwanted = if finished { CloseReason::PeerClosed } else { CloseReason::Unclaimed };
+        let unwanted = Self::unwanted(finished);
         slot.waiter = NO_WAITER;
         let id = slot.id;
         // A pool that shuts down keeps what its peer has begun to use, and nothing else.
         let is_unused = self.shutdown.is_some() && slot.claimed.is_none() && !readable;
         let ours = self.is_ours(index);
-        let waiter = id.and_then(|id| self.waiters.first_for(id, claimed || !ours));
+        let kind = match claimed {
+            true if is_request => Kind::Claimed,
+            false if ours => Kind::Any,
+            _ => Kind::IdOnly,
+        };
+        let waiter = id.and_then(|id| self.waiters.first_for(id, kind));
         if waiter.is_some() {
             self.enter(index, State::Granted, now);
         } else if is_unused {

@@ -1,4 +1,4 @@
-//! Acquiring (any connection, or by id), waiting for stock, collecting, cancelling.
+//! Acquiring (any connection, by id, or one that the peer has begun to use), waiting for stock, collecting, cancelling.
 
 use super::Machine;
 use crate::answer::{Acquired, Collected, Lease, Stock, WaitOutcome, WaitReason};
@@ -60,6 +60,8 @@ impl<C, R: Role> Machine<C, R> {
             }
         }
         if let Some(refusal) = self.role.supply_ended() {
+            // The last connection may just have been closed.
+            self.dispatch(now);
             return self.refused(refusal);
         }
         self.enqueue(Request::Any, again, now)
@@ -106,7 +108,11 @@ impl<C, R: Role> Machine<C, R> {
 
     /// Why a caller has nothing to wait for, except that the listener has ended.
     fn refusal_for(&self, request: Request) -> Option<Refusal> {
-        let Request::Id(id) = request else { return self.ending() };
+        let id = match request {
+            Request::Any | Request::Stock(_) => return self.ending(),
+            Request::Claimed => return self.requests_ended(),
+            Request::Id(id) => id,
+        };
         match self.ids.find(id) {
             _ if self.closed => self.ending(),
             None if self.is_control(Some(id)) => self.role.supply_ended().or(self.ending()),
@@ -114,6 +120,51 @@ impl<C, R: Role> Machine<C, R> {
             Some(index) if self.takeable_by_id(index) || self.is_inspected(index) => None,
             Some(index) if self.was_acquired(index) => Some(Refusal::AcquiredHere { id }),
             Some(_) => self.ending(),
+        }
+    }
+
+    /// Takes a connection that the peer has begun to use, or queues for the next one. Nobody has to be told
+    /// an id. The pools of the adapters call it `accept`.
+    ///
+    /// The peer has begun to use a connection when its first byte has arrived. Connections come in that
+    /// order, but for one that was inspected again because more has arrived. Waiters for the id of a
+    /// connection come first, and the control connection is taken by its id only.
+    /// A queued caller collects or cancels as for [`acquire`](Self::acquire).
+    ///
+    /// Refused where the peer acquires nothing ([`Refusal::PeerNeverAcquires`]), where the pool ends and
+    /// no connection is left that the peer has begun to use, and when the listener has ended and no
+    /// connection at all is left.
+    pub fn acquire_claimed(&mut self, now: Instant) -> Acquired<C> {
+        let now = self.advance(now);
+        if self.acquirer == Acquirer::ThisEnd || !self.peer_claims {
+            return self.refused(Refusal::PeerNeverAcquires);
+        }
+        while let Some(index) = self.slots.requests.front() {
+            if let Some(reason) = self.expiry(index, now) {
+                self.close_one(index, reason);
+            } else if let Some(lease) = self.lease(index, false, now) {
+                return self.ready(lease, now);
+            }
+        }
+        if let Some(refusal) = self.requests_ended() {
+            self.dispatch(now);
+            return self.refused(refusal);
+        }
+        self.enqueue(Request::Claimed, false, now)
+    }
+
+    /// Why there is no connection that the peer has begun to use, and none to come.
+    pub(super) fn requests_ended(&self) -> Option<Refusal> {
+        if self.closed {
+            return Some(Refusal::PoolClosed);
+        }
+        if !self.slots.requests.is_empty() {
+            return None;
+        }
+        match self.shutdown {
+            Some(_) if self.slots.len(State::Checking) == 0 => Some(Refusal::ShuttingDown),
+            None if self.slots.total() == 0 => self.role.supply_ended(),
+            _ => None,
         }
     }
 
@@ -203,6 +254,7 @@ impl<C, R: Role> Machine<C, R> {
         let request = self.waiters.request(index)?;
         let found = match request {
             Request::Id(id) => self.ids.find(id).filter(|found| self.takeable_by_id(*found)),
+            Request::Claimed => self.slots.requests.front(),
             Request::Any | Request::Stock(_) => self.next_idle(),
         };
         if found.is_some() {
@@ -256,7 +308,8 @@ impl<C, R: Role> Machine<C, R> {
             return None;
         }
         Some(match waiter.request {
-            Request::Any => R::wait_reason(self),
+            Request::Claimed if self.idle() > 0 => WaitReason::NotClaimed { ready: self.idle() },
+            Request::Any | Request::Claimed => R::wait_reason(self),
             Request::Stock(wanted) => WaitReason::Stock { idle: self.idle(), wanted },
             Request::Id(id) => match self.ids.find(id).and_then(|index| self.state(index)) {
                 None => WaitReason::IdNotSeen,

@@ -4,8 +4,10 @@
 //! nothing from the stock. [`Server::admit`] gives it a place in the stock, after the handshake: by
 //! then its certificate, or at least that it speaks TLS, is proven.
 
+mod configure;
 mod sharing;
 
+use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
 
@@ -17,7 +19,7 @@ use crate::answer::WaitReason;
 use crate::config::{Acquirer, ServerConfig};
 use crate::error::{Refusal, Rejected};
 use crate::event::{CloseReason, Token};
-use crate::id::ConnId;
+use crate::id::{ConnId, IdFormat};
 use crate::ids::{Ids, Told};
 use crate::machine::Machine;
 use crate::slots::Slot;
@@ -33,7 +35,12 @@ const SOURCES_SEARCHED: usize = 64;
 #[derive(Clone)]
 pub struct Accepting {
     pub(crate) sources: Sources,
+    /// The format of ids, which cannot change.
+    format: IdFormat,
     allow: AllowList,
+    /// The addresses of the peers, by the indices of their connections. A changed allow list decides on
+    /// addresses, of which a source is only a part, and a certificate says nothing.
+    addresses: Vec<IpAddr>,
     capacity: u32,
     max_handshakes: u32,
     max_per_source: u32,
@@ -69,7 +76,9 @@ impl<C> Server<C> {
         let ids = Ids::issued(&entropy);
         let role = Accepting {
             sources: Sources::new(&entropy),
+            format: config.format,
             allow: config.allow.clone(),
+            addresses: Vec::new(),
             capacity: config.capacity,
             max_handshakes: config.max_handshakes,
             max_per_source: config.max_per_source,
@@ -129,6 +138,7 @@ impl<C> Server<C> {
             return Err(full);
         };
         self.role.sources.accepted(source);
+        self.role.note_address(key.index, address);
         Ok(Token(key))
     }
 
@@ -276,8 +286,8 @@ impl<C> Server<C> {
     }
 
     /// Evicts the handshake that goes first: see [`accept`](Self::accept). Looks at every handshake of
-    /// its state, of which there are at most `max_handshakes`.
-    fn evict_handshake(&mut self) {
+    /// its state, of which there are at most `max_handshakes`. Returns whether there was one.
+    fn evict_handshake(&mut self) -> bool {
         let spared = self.role.max_handshakes / 4;
         let silent = self.slots.len(State::Accepted) > spared;
         let first = if silent { State::Accepted } else { State::Handshaking };
@@ -295,6 +305,7 @@ impl<C> Server<C> {
         if let Some((_, victim)) = heaviest {
             self.close_one(victim, CloseReason::HandshakeEvicted);
         }
+        heaviest.is_some()
     }
 }
 

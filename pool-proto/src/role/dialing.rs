@@ -18,12 +18,14 @@
 //! | file | contents |
 //! |---|---|
 //! | `calls.rs` | the calls that only a client has |
+//! | `configure.rs` | a new configuration while it runs |
 //! | `law.rs` | when the tuner is asked, and what follows: rounds, surplus, limits |
 //! | `urgency.rs` | how fast connections are replaced while callers are served from stock |
 //! | `outcomes.rs` | the outcomes of attempts, and what they mean for the next dials |
 //! | `sharing.rs` | a client that acquires, as its server does |
 
 mod calls;
+mod configure;
 mod law;
 mod outcomes;
 mod sharing;
@@ -41,7 +43,7 @@ use super::share::Share;
 use crate::answer::WaitReason;
 use crate::backoff::Backoff;
 use crate::event::{Action, CloseReason, HandshakeFailure, Token};
-use crate::id::{ConnId, HintReader};
+use crate::id::{ConnId, HintReader, IdExchange};
 use crate::ids::Told;
 use crate::machine::Machine;
 use crate::state::State;
@@ -74,6 +76,8 @@ const LONGEST_WITH_WAITERS: Period = Period::from_nanos(1_000_000_000);
 /// The client role: connections come from dials.
 #[derive(Clone)]
 pub struct Dialing {
+    /// How ids are exchanged, which cannot change.
+    ids: IdExchange,
     pub(crate) tuner: Tuner,
     /// What the peer's ids tell of its waiters.
     pub(crate) hints: HintReader,
@@ -158,6 +162,12 @@ impl<C> Client<C> {
             || (self.is_control(Some(control)) && self.waiters.first_by_id(control).is_some())
     }
 
+    /// Whether a long wait for the next dial would keep a caller waiting: also one that waits for the peer
+    /// to begin to use a connection.
+    fn is_urgent(&self) -> bool {
+        self.is_awaited() || !self.waiters.claimed.is_empty()
+    }
+
     /// Begins as many dials as are missing and allowed. Out of line: the cheap test in `refill` runs
     /// after every call.
     #[inline(never)]
@@ -196,7 +206,7 @@ impl<C> Client<C> {
     #[inline(never)]
     fn hurry(&mut self, now: Instant) {
         let latest = now.after(self.role.cap_with_waiters);
-        if self.role.retry_at.is_some_and(|at| at > latest) && self.is_awaited() {
+        if self.role.retry_at.is_some_and(|at| at > latest) && self.is_urgent() {
             let wait = self.role.backoff.within(self.role.cap_with_waiters);
             self.role.wait(wait, now);
         }
@@ -204,7 +214,7 @@ impl<C> Client<C> {
 
     /// The cap of the wait that begins now.
     fn longest_wait(&self) -> Period {
-        if self.is_awaited() { self.role.cap_with_waiters } else { Period::NEVER }
+        if self.is_urgent() { self.role.cap_with_waiters } else { Period::NEVER }
     }
 }
 

@@ -22,33 +22,89 @@ pub enum Input {
     Timeout,
     Acquire,
     AcquireAgain,
-    AcquireById { id: IdName },
-    WaitReady { ready: u32 },
-    Collect { waiter: WaiterId },
-    Cancel { waiter: WaiterId },
-    Put { token: Token, drained: Option<CheckResult> },
+    AcquireById {
+        id: IdName,
+    },
+    AcquireClaimed,
+    WaitReady {
+        ready: u32,
+    },
+    Collect {
+        waiter: WaiterId,
+    },
+    Cancel {
+        waiter: WaiterId,
+    },
+    Put {
+        token: Token,
+        drained: Option<CheckResult>,
+    },
     PutForeign,
-    Reject { token: Token, result: CheckResult },
+    Reject {
+        token: Token,
+        result: CheckResult,
+    },
     Clean,
     EndFinished,
     Flush,
     Close,
-    GracefulShutdown { deadline: Option<Instant> },
+    GracefulShutdown {
+        deadline: Option<Instant>,
+    },
     AddError,
     ResetError,
-    Dialed { token: Token },
-    DialFailed { token: Token },
-    FirstByte { token: Token },
-    Established { token: Token, id: Option<IdName> },
-    HandshakeFailed { token: Token, failure: HandshakeFailure },
-    Readable { token: Token },
-    Checked { token: Token, result: CheckResult },
-    Closed { token: Token },
+    Dialed {
+        token: Token,
+    },
+    DialFailed {
+        token: Token,
+    },
+    FirstByte {
+        token: Token,
+    },
+    Established {
+        token: Token,
+        id: Option<IdName>,
+    },
+    HandshakeFailed {
+        token: Token,
+        failure: HandshakeFailure,
+    },
+    Readable {
+        token: Token,
+    },
+    Checked {
+        token: Token,
+        result: CheckResult,
+    },
+    Closed {
+        token: Token,
+    },
     AcceptEnded,
     DialNow,
-    SetCapacity { low: u32, high: u32 },
-    Accept { peer: PeerName },
-    Admit { token: Token, certificate: Option<PeerName> },
+    SetCapacity {
+        low: u32,
+        high: u32,
+    },
+    /// The number of a setting, and its value in the next configuration.
+    NewSetting {
+        number: u32,
+        value: u64,
+    },
+    /// The allow list of the next configuration says otherwise of the peer of this connection than the
+    /// last one.
+    NewVerdict {
+        token: Token,
+    },
+    /// The configuration changes: the settings are those of the last one, but for the new ones.
+    SetConfig,
+    Accept {
+        peer: PeerName,
+    },
+    Admit {
+        token: Token,
+        certificate: Option<PeerName>,
+    },
 }
 
 /// The place in the machine at which an id is found, at the moment of an input.
@@ -123,6 +179,10 @@ impl Input {
             Self::AcceptEnded => (25, 0),
             Self::DialNow => (26, 0),
             Self::SetCapacity { .. } => (29, 0),
+            Self::AcquireClaimed => (30, 0),
+            Self::NewSetting { .. } => (31, 0),
+            Self::NewVerdict { .. } => (31, 1),
+            Self::SetConfig => (31, 2),
             Self::Accept { .. } => (27, 0),
             Self::Admit { certificate: None, .. } => (28, 0),
             Self::Admit { certificate: Some(_), .. } => (28, 1),
@@ -137,6 +197,7 @@ impl Input {
             Self::Timeout
             | Self::Acquire
             | Self::AcquireAgain
+            | Self::AcquireClaimed
             | Self::PutForeign
             | Self::Clean
             | Self::EndFinished
@@ -145,7 +206,12 @@ impl Input {
             | Self::AddError
             | Self::ResetError
             | Self::AcceptEnded
-            | Self::DialNow => {}
+            | Self::DialNow
+            | Self::SetConfig => {}
+            Self::NewSetting { number, value } => {
+                out.varint(number.into());
+                out.varint(value);
+            }
             Self::AcquireById { id } => id.write(out),
             Self::WaitReady { ready } => out.varint(ready.into()),
             Self::SetCapacity { low, high } => {
@@ -166,6 +232,7 @@ impl Input {
             | Self::Readable { token }
             | Self::Checked { token, .. }
             | Self::Closed { token }
+            | Self::NewVerdict { token }
             | Self::Established { token, id: None }
             | Self::Admit { token, certificate: None } => put_key(out, token.0),
             Self::Established { token, id: Some(id) } => {
@@ -228,6 +295,12 @@ impl Input {
                 Self::Admit { token, certificate }
             }
             29 => Self::SetCapacity { low: from.int()?, high: from.int()? },
+            30 => Self::AcquireClaimed,
+            31 => match detail {
+                0 => Self::NewSetting { number: from.int()?, value: from.varint()? },
+                1 => Self::NewVerdict { token: token()? },
+                _ => Self::SetConfig,
+            },
             _ => return None,
         };
         // A detail that the operation does not have.
@@ -287,6 +360,7 @@ impl fmt::Display for Input {
             Self::Acquire => f.write_str("acquire any"),
             Self::AcquireAgain => f.write_str("acquire any, again"),
             Self::AcquireById { id } => write!(f, "acquire {id}"),
+            Self::AcquireClaimed => f.write_str("acquire one that the peer has begun to use"),
             Self::WaitReady { ready } => write!(f, "wait until ready: {ready}"),
             Self::Collect { waiter } => write!(f, "waiter {} collects", waiter.0),
             Self::Cancel { waiter } => write!(f, "waiter {} cancels", waiter.0),
@@ -324,6 +398,11 @@ impl fmt::Display for Input {
             Self::AcceptEnded => f.write_str("the listener has ended"),
             Self::DialNow => f.write_str("dial now"),
             Self::SetCapacity { low, high } => write!(f, "set the capacity to {low}..={high}"),
+            Self::NewSetting { number, value } => write!(f, "setting {number} will be {value}"),
+            Self::NewVerdict { token } => {
+                write!(f, "the allow list will say otherwise of the peer of {}", token.0)
+            }
+            Self::SetConfig => f.write_str("set the configuration"),
             Self::Accept { peer } => write!(f, "accept {peer}"),
             Self::Admit { token, certificate: None } => write!(f, "admit {}", token.0),
             Self::Admit { token, certificate: Some(peer) } => {

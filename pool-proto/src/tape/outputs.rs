@@ -180,6 +180,7 @@ impl Output for Refusal {
             Self::TooManyWaiters { .. } => 6,
             Self::AcceptEnded => 7,
             Self::StockBeyondCapacity { .. } => 8,
+            Self::PeerNeverAcquires => 9,
         };
         outputs.kind(3, reason);
     }
@@ -207,6 +208,7 @@ impl Output for WaitReason {
             Self::IdResting => (13, 0),
             Self::IdChecking => (14, 0),
             Self::Stock { idle, .. } => (15, idle),
+            Self::NotClaimed { ready } => (16, ready),
         };
         outputs.kind(9, reason);
         outputs.word(count.into());

@@ -38,6 +38,8 @@ pub struct Recorded<C, R> {
 struct Running {
     recorder: Recorder,
     peers: PeerNames,
+    /// The settings of the last configuration.
+    settings: Vec<u64>,
 }
 
 /// Makes the pseudonyms of peers.
@@ -118,6 +120,18 @@ impl<C> Recorded<C, Dialing> {
         self.tell(input, |machine| machine.bound_capacity(now, capacity));
         Ok(())
     }
+
+    /// As [`set_config`](Client::set_config). A configuration that is refused is not recorded.
+    ///
+    /// # Errors
+    ///
+    /// As [`set_config`](Client::set_config).
+    pub fn set_config(&mut self, now: Instant, config: &ClientConfig) -> Result<(), ConfigError> {
+        self.machine.check_config(now, config)?;
+        self.tell_settings(|| config.numbers());
+        self.tell_config(|machine| machine.apply_config(config));
+        Ok(())
+    }
 }
 
 impl<C> Recorded<C, Accepting> {
@@ -126,6 +140,23 @@ impl<C> Recorded<C, Accepting> {
     pub fn server(config: &ServerConfig, now: Instant, limit: usize) -> (Self, Block) {
         let header = Header::of_server(config, now);
         Self::new(Server::new(config, now), &config.common.entropy(), header, limit)
+    }
+
+    /// As [`set_config`](Server::set_config). A configuration that is refused is not recorded.
+    ///
+    /// # Errors
+    ///
+    /// As [`set_config`](Server::set_config).
+    pub fn set_config(&mut self, now: Instant, config: &ServerConfig) -> Result<(), ConfigError> {
+        self.machine.check_config(now, config)?;
+        if self.tape.is_some() {
+            self.tell_settings(|| config.numbers());
+            for token in self.machine.newly_judged(config) {
+                self.tell(|_| Input::NewVerdict { token }, |_| ());
+            }
+        }
+        self.tell_config(|machine| machine.apply_config(config));
+        Ok(())
     }
 
     /// As [`accept`](Server::accept).
@@ -172,8 +203,9 @@ impl<C, R: Role> Recorded<C, R> {
         header: Header,
         limit: usize,
     ) -> (Self, Block) {
+        let settings = header.settings.clone();
         let (recorder, block) = Recorder::new(header, &machine.actions, limit);
-        let tape = Running { recorder, peers: PeerNames::new(entropy) };
+        let tape = Running { recorder, peers: PeerNames::new(entropy), settings };
         (Self { machine, tape: Some(Box::new(tape)) }, block)
     }
 
@@ -247,6 +279,29 @@ impl<C, R: Role> Recorded<C, R> {
         answer
     }
 
+    /// Records the settings of a new configuration that differ from those of the last one.
+    fn tell_settings(&mut self, numbers: impl FnOnce() -> Vec<u64>) {
+        let Some(tape) = &mut self.tape else { return };
+        let numbers = numbers();
+        let former = core::mem::replace(&mut tape.settings, numbers.clone());
+        for (number, (value, before)) in (0..).zip(numbers.into_iter().zip(former)) {
+            if value != before {
+                self.tell(|_| Input::NewSetting { number, value }, |_| ());
+            }
+        }
+    }
+
+    /// Records the change to a new configuration, with the next deadline, as of a timeout.
+    fn tell_config(&mut self, act: impl FnOnce(&mut Machine<C, R>)) {
+        self.tell(
+            |_| Input::SetConfig,
+            |machine| {
+                act(machine);
+                machine.poll_timeout()
+            },
+        );
+    }
+
     // --- the calls of a machine -----------------------------------------------------------------
 
     /// As [`Machine::poll_action`].
@@ -272,6 +327,11 @@ impl<C, R: Role> Recorded<C, R> {
     pub fn acquire_by_id(&mut self, now: Instant, id: ConnId) -> Acquired<C> {
         let input = |this: &Named<'_, C, R>| Input::AcquireById { id: this.machine.name_of(id) };
         self.tell(input, |machine| machine.acquire_by_id(now, id))
+    }
+
+    /// As [`Machine::acquire_claimed`].
+    pub fn acquire_claimed(&mut self, now: Instant) -> Acquired<C> {
+        self.tell(|_| Input::AcquireClaimed, |machine| machine.acquire_claimed(now))
     }
 
     /// As [`Machine::wait_ready`].

@@ -7,7 +7,8 @@ use super::header::Header;
 use super::input::{Input, PeerName};
 use super::outputs::{Answer, Outputs};
 use super::reader::{Record, TapeError};
-use crate::config::ServerConfig;
+use crate::config::{ClientConfigBuilder, ServerConfig};
+use crate::entropy::Jitter;
 use crate::event::{Action, Event};
 use crate::machine::Machine;
 use crate::role::{Client, Role, Server};
@@ -38,6 +39,9 @@ pub struct Replay {
     machine: AnyMachine,
     outputs: Outputs,
     actions: Vec<Action<()>>,
+    /// The settings of the last configuration, and those of the next one as far as they are told.
+    settings: Vec<u64>,
+    jitter: Jitter,
     /// The number of new ids that were made for the tape's.
     fresh: u32,
     begins_alike: bool,
@@ -82,8 +86,15 @@ impl Replay {
             }
         };
         let (actions, fresh) = (Vec::new(), 0);
-        let mut replay =
-            Self { machine, outputs: Outputs::new(), actions, fresh, begins_alike: false };
+        let mut replay = Self {
+            machine,
+            outputs: Outputs::new(),
+            actions,
+            settings: settings.clone(),
+            jitter: *jitter,
+            fresh,
+            begins_alike: false,
+        };
         replay.collect_outputs(&Answer::None);
         replay.begins_alike = replay.outputs.hash() == *outputs;
         Ok(replay)
@@ -97,9 +108,30 @@ impl Replay {
 
     /// Tells the machine the next input, and compares its outputs with those of the tape.
     pub fn step(&mut self, record: &Record) -> Step {
-        let Self { machine, fresh, .. } = self;
         let now = record.at;
+        let Self { machine, fresh, settings, jitter, .. } = self;
         let answer = match (machine, record.input) {
+            (_, Input::NewSetting { number, value }) => {
+                let place = usize::try_from(number).ok().and_then(|at| settings.get_mut(at));
+                place.map(|place| {
+                    *place = value;
+                    Answer::None
+                })
+            }
+            (AnyMachine::Client(client), Input::SetConfig) => {
+                let config = ClientConfigBuilder::from_numbers(settings, *jitter);
+                let config = config.ok().and_then(|builder| builder.build().ok());
+                let set = config.is_some_and(|config| client.set_config(now, &config).is_ok());
+                set.then(|| Answer::Deadline(client.poll_timeout()))
+            }
+            (AnyMachine::Server(server), Input::SetConfig) => {
+                let config = ServerConfig::from_numbers(settings, *jitter).ok();
+                let set = config.is_some_and(|config| server.set_config(now, &config).is_ok());
+                set.then(|| Answer::Deadline(server.poll_timeout()))
+            }
+            (AnyMachine::Server(server), Input::NewVerdict { token }) => {
+                server.turn_address(token, PeerName::turned).then_some(Answer::None)
+            }
             (AnyMachine::Client(client), Input::DialNow) => {
                 client.dial_now(now);
                 Some(Answer::None)
@@ -170,6 +202,7 @@ fn apply<R: Role>(
             let id = machine.id_named(id, fresh)?;
             return Some(Answer::Acquired(machine.acquire_by_id(now, id)));
         }
+        Input::AcquireClaimed => return Some(Answer::Acquired(machine.acquire_claimed(now))),
         Input::WaitReady { ready } => return Some(Answer::Stock(machine.wait_ready(now, ready))),
         Input::Collect { waiter } => return Some(Answer::Collected(machine.collect(now, waiter))),
         Input::Cancel { waiter } => return Some(Answer::Cancelled(machine.cancel(now, waiter))),
@@ -215,9 +248,13 @@ fn apply<R: Role>(
         Input::Checked { token, result } => Event::Checked { token, connection: (), result },
         Input::Closed { token } => Event::Closed { token },
         Input::AcceptEnded => Event::AcceptEnded,
-        Input::DialNow | Input::SetCapacity { .. } | Input::Accept { .. } | Input::Admit { .. } => {
-            return None;
-        }
+        Input::DialNow
+        | Input::SetCapacity { .. }
+        | Input::NewSetting { .. }
+        | Input::NewVerdict { .. }
+        | Input::SetConfig
+        | Input::Accept { .. }
+        | Input::Admit { .. } => return None,
     };
     machine.handle_event(now, event);
     Some(Answer::None)
@@ -227,6 +264,14 @@ impl PeerName {
     /// The address that stands for this peer in a replay.
     fn address(self) -> IpAddr {
         IpAddr::V6(Ipv6Addr::from_bits(u128::from(self.0) << 64))
+    }
+
+    /// The address of the same peer of which the allow list says otherwise.
+    fn turned(address: IpAddr) -> IpAddr {
+        match address {
+            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() ^ (1 << 127))),
+            IpAddr::V4(_) => address,
+        }
     }
 
     /// The fingerprint of a certificate that stands for this one in a replay.

@@ -268,9 +268,13 @@ fn inputs() -> impl Strategy<Value = Input> {
         Input::ResetError,
         Input::AcceptEnded,
         Input::DialNow,
+        Input::AcquireClaimed,
         Input::SetCapacity { low: 3, high: 70_000 },
+        Input::NewSetting { number: 300, value: u64::MAX },
+        Input::SetConfig,
     ]);
-    let events = (token(), result(), 0..6).prop_map(|(token, result, kind)| match kind {
+    let events = (token(), result(), 0..7).prop_map(|(token, result, kind)| match kind {
+        6 => Input::NewVerdict { token },
         0 => Input::Dialed { token },
         1 => Input::DialFailed { token },
         2 => Input::FirstByte { token },

@@ -30,6 +30,13 @@ impl Rounds {
         (self.min_interval, self.max_interval)
     }
 
+    /// Sets other bounds. The interval moves into them.
+    pub(super) fn set_bounds(&mut self, interval: RangeInclusive<Duration>) {
+        let current = self.interval;
+        *self = Self::new(interval);
+        self.set_interval(current);
+    }
+
     pub(super) const fn interval(&self) -> Period {
         self.interval
     }

@@ -23,6 +23,7 @@ pub enum Call {
     Acquired,
     AcquireAgain,
     AcquireById(ConnId),
+    AcquireClaimed,
     WaitReady(u32),
     Collect(WaiterId),
     Cancel(WaiterId),
@@ -40,6 +41,7 @@ pub enum Call {
     ResetError,
     DialNow,
     SetCapacity(u32, u32),
+    SetConfig(Box<Setup>),
     Accept(IpAddr),
     Admit(Token, Option<[u8; 32]>),
 }
@@ -115,6 +117,9 @@ pub trait TestRole: Role + 'static {
     /// Ends the wait for the next dial, on the side that dials.
     fn dial_now(machine: &mut Recorded<u32, Self>, now: Instant);
 
+    /// Sets another configuration.
+    fn set_config(machine: &mut Recorded<u32, Self>, now: Instant, setup: &Setup) -> Answer;
+
     /// Sets the bounds of the capacity, on the side that has them.
     fn set_capacity(machine: &mut Recorded<u32, Self>, now: Instant, low: u32, high: u32)
     -> Answer;
@@ -146,6 +151,11 @@ impl TestRole for Dialing {
 
     fn dial_now(machine: &mut Recorded<u32, Self>, now: Instant) {
         machine.dial_now(now);
+    }
+
+    fn set_config(machine: &mut Recorded<u32, Self>, now: Instant, setup: &Setup) -> Answer {
+        let config = setup.client();
+        Answer::Configured(config.and_then(|config| machine.set_config(now, &config)))
     }
 
     fn set_capacity(
@@ -183,6 +193,11 @@ impl TestRole for Accepting {
     }
 
     fn dial_now(_machine: &mut Recorded<u32, Self>, _now: Instant) {}
+
+    fn set_config(machine: &mut Recorded<u32, Self>, now: Instant, setup: &Setup) -> Answer {
+        let config = setup.server();
+        Answer::Configured(config.and_then(|config| machine.set_config(now, &config)))
+    }
 
     fn set_capacity(_: &mut Recorded<u32, Self>, _now: Instant, _low: u32, _high: u32) -> Answer {
         Answer::Nothing
@@ -233,6 +248,7 @@ impl<R: TestRole> Pool for Recorded<u32, R> {
             Call::Acquired => return Answer::Acquired(self.acquire(now)),
             Call::AcquireAgain => return Answer::Acquired(self.acquire_again(now)),
             Call::AcquireById(id) => return Answer::Acquired(self.acquire_by_id(now, id)),
+            Call::AcquireClaimed => return Answer::Acquired(self.acquire_claimed(now)),
             Call::WaitReady(ready) => return Answer::Stock(self.wait_ready(now, ready)),
             Call::Collect(waiter) => return Answer::Collected(self.collect(now, waiter)),
             Call::Cancel(waiter) => return Answer::Outcome(self.cancel(now, waiter)),
@@ -254,6 +270,7 @@ impl<R: TestRole> Pool for Recorded<u32, R> {
             Call::ResetError => self.reset_error(),
             Call::DialNow => R::dial_now(self, now),
             Call::SetCapacity(low, high) => return R::set_capacity(self, now, low, high),
+            Call::SetConfig(setup) => return R::set_config(self, now, &setup),
             Call::Accept(address) => return R::accept(self, now, address),
             Call::Admit(token, certificate) => return R::admit(self, now, token, certificate),
         }

@@ -281,6 +281,10 @@ impl<R: TestRole> Harness<R> {
         self.acquired(Call::AcquireById(id))
     }
 
+    pub fn acquire_claimed(&mut self) -> Acquired<u32> {
+        self.acquired(Call::AcquireClaimed)
+    }
+
     fn acquired(&mut self, call: Call) -> Acquired<u32> {
         match self.make(call) {
             Answer::Acquired(answer) => answer,
@@ -434,6 +438,11 @@ impl<R: TestRole> Harness<R> {
     pub fn idle(&self) -> Vec<Token> {
         let idle = |token: &Token| self.machine.state_of(*token) == Some(State::Idle);
         self.pooled().into_iter().filter(idle).collect()
+    }
+
+    /// The id of a live connection.
+    pub fn id_of(&self, token: Token) -> ConnId {
+        self.ledger.id(token).unwrap()
     }
 
     /// Tokens of all connections, oldest first.

@@ -83,6 +83,8 @@ pub struct Ledger {
     backing_off: Option<(Instant, std::time::Duration)>,
     /// The most dials at a time since the last failure.
     window: u32,
+    /// The most that may be ready or become so, as long as a lowered capacity allows less.
+    ready: u32,
     /// With many connections, their states are looked at now and then only.
     large: bool,
     counts: Counts,
@@ -102,6 +104,8 @@ struct Step {
     began: bool,
     /// Whether it is about a peer whose handshake is over.
     admits: bool,
+    /// Whether it changes the configuration.
+    configures: bool,
     ended: bool,
     /// Whether a waiter was woken.
     woken: bool,
@@ -130,6 +134,7 @@ impl Ledger {
             before: pool.stats(),
             backing_off: None,
             window: 256,
+            ready: 0,
             large: setup.capacity.1 > 256,
             counts: Counts::default(),
             step: Step::default(),
@@ -159,6 +164,10 @@ impl Ledger {
             was_closed: self.closed,
             lived: self.lives.len(),
             admits: matches!(call, Call::Admit(..)),
+            configures: matches!(
+                call,
+                Call::SetConfig(setup) if setup.fixed(self.side, &self.setup).is_none()
+            ),
             ..Step::default()
         };
         self.waiting.begin();
@@ -197,6 +206,7 @@ impl Ledger {
         self.check_counts(&stats, pool)?;
         self.check_waiters(&stats, actions, pool)?;
         self.check_limits(&stats)?;
+        self.ready = self.ready.min(self.supply(&stats));
         self.follow_window(&stats);
         self.check_nothing_is_left_undone(&stats, pool)?;
         self.check_tuning(&stats)?;
@@ -208,6 +218,16 @@ impl Ledger {
         self.check_closing(call, answer, actions, &stats, pool)?;
         self.before = stats;
         Ok(())
+    }
+
+    /// How many connections are ready, become so, or are promised.
+    fn supply(&self, stats: &Stats) -> u32 {
+        let handshakes = match self.side {
+            Side::Client => stats.dialing + stats.handshaking,
+            Side::Server => self.lives.count(Place::Admitted),
+        };
+        let granted = stats.leased.saturating_sub(self.lives.count(Place::Leased));
+        stats.idle + stats.returning + granted + handshakes
     }
 
     // --- contents --------------------------------------------------------------------------

@@ -360,6 +360,80 @@ impl Setup {
         periods.chain(others).max().unwrap_or_default()
     }
 
+    /// The first setting that this setup has otherwise than a running machine of `side` may have it.
+    pub fn fixed(&self, side: Side, running: &Self) -> Option<&'static str> {
+        let format = |setup: &Self| match setup.ids {
+            IdExchange::Wire(format) => format,
+            IdExchange::None => IdFormat::default(),
+        };
+        let of_role = match side {
+            Side::Client => {
+                [("ids", self.ids == running.ids), ("tuning", self.tuning == running.tuning)]
+            }
+            Side::Server => [
+                ("id_format", format(self) == format(running)),
+                ("with_certificates", self.certificates == running.certificates),
+            ],
+        };
+        let shared = [
+            ("seed", self.seed == running.seed),
+            ("acquirer", self.acquirer == running.acquirer),
+            ("control_connection", self.control_connection == running.control_connection),
+        ];
+        of_role.into_iter().chain(shared).find(|(_, same)| !same).map(|(setting, _)| setting)
+    }
+
+    /// This setup with one setting changed: number `which` of them, to value number `to`. The result makes
+    /// sense if this does.
+    #[must_use]
+    pub fn changed(&self, which: u8, to: u8) -> Self {
+        let pick = |from: &[u32]| from[usize::from(to) % from.len()];
+        let ms = |from: &[u32]| Duration::from_millis(pick(from).into());
+        let optional = |from: &[u32]| (pick(from) > 0).then(|| ms(from));
+        let (low, high) = self.capacity;
+        let least = if self.acquirer == Acquirer::Both { 2 } else { 1 };
+        let order = [None, Some(TakeOrder::OldestFirst), Some(TakeOrder::NewestFirst)];
+        match which % 26 {
+            0 | 1 => {
+                let most = (u32::from(to) % 8 + 1).clamp(least, self.max_connections);
+                self.capacity(low.min(most), most)
+            }
+            2 => self.capacity(high.min(pick(&[1, 2, 3, 8])), high),
+            3 => self.max_connections(high + pick(&[0, 1, 2, 8])),
+            4 => self.max_waiters(pick(&[8, 2, 1, 3])),
+            5 => self.take_order(order[usize::from(to) % 3]),
+            6 => self.handshake_timeout(ms(&[10_000, 1000, 300])),
+            7 | 8 => self.idle_timeout(optional(&[0, 3000, 9000, 500])),
+            // With jitter, the naive pool could not follow.
+            9 | 10 if self.max_lifetime.is_none() && self.lifetime_jitter > 0.0 => *self,
+            9 | 10 => self.max_lifetime(optional(&[0, 20_000, 4000, 900])),
+            11 => self.claim_timeout(ms(&[30_000, 2000, 400])),
+            12 => self.reuse_delay(ms(&[0, 500, 2000])),
+            13 => self.drain_timeout(ms(&[1000, 20_000, 200])),
+            14 => self.interval(ms(&[2000, 1000, 100, 50])..=ms(&[8000, 1000, 1000, 450])),
+            15 => self.keep(ms(&[16_000, 2000, 160])),
+            16 => self.max_dials(pick(&[32, 1, 2, 3])),
+            17 => self.dial_timeout(ms(&[5000, 1500])),
+            18 => self.backoff(ms(&[20_000, 5000, 5000]), ms(&[70_000, 20_000, 5000])),
+            19 => self.max_handshakes(pick(&[256, 1, 2, 3])),
+            20 => self.max_per_source(Some(pick(&[0, 1, 2, 4])).filter(|limit| *limit > 0)),
+            21 => self.first_byte_timeout(ms(&[5000, 700])),
+            22 | 23 => self.listed(!self.listed),
+            24 => *self,
+            // All of these are refused.
+            _ => match to % 6 {
+                0 => self.seed(self.seed + 1),
+                1 => self.control_connection(!self.control_connection),
+                2 => self.certificates(!self.certificates),
+                3 => self.id_format(IdFormat::Raw4),
+                4 if self.tuning == Tuning::Demand => self.tuning(Tuning::NodePass),
+                4 => self.tuning(Tuning::Demand),
+                _ if self.acquirer == Acquirer::Either => self.acquirer(Acquirer::ThisEnd),
+                _ => self.acquirer(Acquirer::Either),
+            },
+        }
+    }
+
     /// Whether a client takes this capacity.
     pub const fn allows_capacity(&self, low: u32, high: u32) -> bool {
         let least = if matches!(self.acquirer, Acquirer::Both) { 2 } else { 1 };

@@ -58,6 +58,7 @@ impl Alphabet {
             Op::AcquireAgain,
             Op::AcquireById(WhoseId::Made(0)),
             Op::AcquireById(WhoseId::Ended(0)),
+            Op::AcquireClaimed,
             Op::WaitReady(1),
             Op::WaitReady(2),
             Op::Clean,

@@ -1,7 +1,8 @@
 //! Connections that the peer has begun to use: claimed, and finished.
 
 use pool_proto::{
-    Acquired, Action, CheckKind, CheckResult, CloseReason, Collected, ConnId, IdExchange, Refusal,
+    Acquired, Acquirer, Action, CheckKind, CheckResult, CloseReason, Collected, ConnId, Event,
+    IdExchange, Lease, Refusal, WaitReason, WaiterId,
 };
 use pool_testkit::harness::*;
 use pool_testkit::setup::Setup;
@@ -264,4 +265,158 @@ fn a_control_connection_that_ends_without_data_makes_room_for_the_next() {
     pool.readable(first);
     pool.checked(CheckResult::Closed);
     assert_eq!((pool.stats().claimed, pool.stats().finished), (0, 0));
+}
+
+// --- accepting what the peer has begun to use ---------------------------------------------------------
+
+/// The peer of this connection has begun to use it.
+fn begin(pool: &mut ServerHarness, peer: &Admission, result: CheckResult) {
+    pool.readable(peer.token);
+    pool.checked(result);
+}
+
+fn accept_lease(pool: &mut ServerHarness) -> Lease<u32> {
+    let Acquired::Ready(lease) = pool.acquire_claimed() else { panic!("nothing has begun") };
+    lease
+}
+
+fn accept_later(pool: &mut ServerHarness) -> WaiterId {
+    let Acquired::Queued(waiter) = pool.acquire_claimed() else { panic!("it does not wait") };
+    waiter
+}
+
+#[test]
+fn what_the_peer_has_begun_to_use_is_accepted_in_its_order() {
+    let mut pool = server(|config| config);
+    let peers = ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(|peer| pool.join(peer));
+    begin(&mut pool, &peers[1], CheckResult::Data);
+    begin(&mut pool, &peers[2], CheckResult::Finished);
+    begin(&mut pool, &peers[0], CheckResult::Data);
+    for peer in [1, 2, 0] {
+        assert_eq!(accept_lease(&mut pool).id, peers[peer].id);
+    }
+    // What is ready, and nobody has begun to use, is for those who acquire any.
+    let ready = pool.join("10.0.0.4");
+    let waiter = accept_later(&mut pool);
+    assert_eq!(pool.take().id, ready.id);
+    assert_eq!(pool.collect(waiter), Collected::Waiting);
+}
+
+#[test]
+fn callers_that_accept_are_served_in_order_by_the_first_byte() {
+    let mut pool = server(|config| config);
+    let peers = ["10.0.0.1", "10.0.0.2"].map(|peer| pool.join(peer));
+    let waiters = [(); 2].map(|()| accept_later(&mut pool));
+    assert_eq!(pool.machine.why(waiters[0]), Some(WaitReason::NotClaimed { ready: 2 }));
+    begin(&mut pool, &peers[1], CheckResult::Quiet);
+    assert_eq!(pool.collect(waiters[0]), Collected::Waiting);
+    begin(&mut pool, &peers[1], CheckResult::Data);
+    begin(&mut pool, &peers[0], CheckResult::Data);
+    assert_eq!(pool.collect_lease(waiters[0]).id, peers[1].id);
+    assert_eq!(pool.collect_lease(waiters[1]).id, peers[0].id);
+}
+
+#[test]
+fn an_end_without_data_is_not_accepted() {
+    let mut pool = server(|config| config);
+    let peer = pool.join("10.0.0.1");
+    begin(&mut pool, &peer, CheckResult::Closed);
+    let waiter = accept_later(&mut pool);
+    assert_eq!(pool.collect(waiter), Collected::Waiting);
+    assert_eq!(pool.take_by_id(peer.id).id, peer.id);
+}
+
+#[test]
+fn a_waiter_for_the_id_comes_before_one_that_accepts() {
+    let mut pool = server(|config| config);
+    let peer = pool.join("10.0.0.1");
+    let accepts = accept_later(&mut pool);
+    pool.readable(peer.token);
+    let by_id = pool.queue_by_id(peer.id);
+    pool.checked(CheckResult::Data);
+    assert_eq!(pool.collect(accepts), Collected::Waiting);
+    assert_eq!(pool.collect_lease(by_id).id, peer.id);
+}
+
+#[test]
+fn a_caller_whose_accepted_connection_has_ended_gets_the_next_one() {
+    let mut pool = server(|config| config);
+    let peers = ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(|peer| pool.join(peer));
+    let waiter = accept_later(&mut pool);
+    begin(&mut pool, &peers[0], CheckResult::Data);
+    begin(&mut pool, &peers[1], CheckResult::Data);
+    begin(&mut pool, &peers[2], CheckResult::Finished);
+    pool.closed(peers[0].token);
+    pool.closed(peers[1].token);
+    assert_eq!(pool.collect_lease(waiter).id, peers[2].id);
+}
+
+#[test]
+fn a_cancelled_caller_leaves_its_connection_to_the_next_one_that_accepts() {
+    let mut pool = server(|config| config);
+    let peer = pool.join("10.0.0.1");
+    let waiters = [(); 2].map(|()| accept_later(&mut pool));
+    begin(&mut pool, &peer, CheckResult::Data);
+    pool.cancel(waiters[0]);
+    assert_eq!(pool.collect_lease(waiters[1]).id, peer.id);
+}
+
+#[test]
+fn the_control_connection_is_not_accepted() {
+    let mut pool = server(|config| config.control_connection(true));
+    let control = pool.join("10.0.0.1");
+    assert_eq!(control.id, ConnId::ZERO);
+    let waiter = accept_later(&mut pool);
+    begin(&mut pool, &control, CheckResult::Data);
+    assert_eq!(pool.collect(waiter), Collected::Waiting);
+    let other = pool.join("10.0.0.2");
+    begin(&mut pool, &other, CheckResult::Data);
+    assert_eq!(pool.collect_lease(waiter).id, other.id);
+}
+
+#[test]
+fn where_the_peer_acquires_nothing_an_accept_is_refused() {
+    let mut pool = server(|config| config.acquirer(Acquirer::ThisEnd));
+    assert_eq!(pool.acquire_claimed(), Acquired::Refused(Refusal::PeerNeverAcquires));
+    let mut pool = ClientHarness::client(1, 1, |config| config.ids(IdExchange::None));
+    assert_eq!(pool.acquire_claimed(), Acquired::Refused(Refusal::PeerNeverAcquires));
+}
+
+#[test]
+fn in_a_shutdown_what_has_begun_is_accepted_and_then_nothing() {
+    let mut pool = server(|config| config);
+    let peers = ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(|peer| pool.join(peer));
+    begin(&mut pool, &peers[0], CheckResult::Data);
+    pool.readable(peers[1].token);
+    let first = accept_lease(&mut pool);
+    let waiter = accept_later(&mut pool);
+    pool.graceful_shutdown(None);
+    // It may still turn out to be in use at the peer.
+    assert_eq!(pool.collect(waiter), Collected::Waiting);
+    pool.checked(CheckResult::Data);
+    let second = pool.collect_lease(waiter);
+    assert_eq!(second.id, peers[1].id);
+    assert_eq!(pool.acquire_claimed(), Acquired::Refused(Refusal::ShuttingDown));
+    pool.release(first);
+    pool.release(second);
+    assert_eq!(pool.acquire_claimed(), Acquired::Refused(Refusal::PoolClosed));
+}
+
+#[test]
+fn without_a_listener_a_caller_that_accepts_waits_for_as_long_as_there_is_a_connection() {
+    let mut pool = server(|config| config);
+    let peer = pool.join("10.0.0.1");
+    let waiter = accept_later(&mut pool);
+    pool.event(Event::AcceptEnded);
+    assert_eq!(pool.collect(waiter), Collected::Waiting);
+    pool.closed(peer.token);
+    assert_eq!(pool.collect(waiter), Collected::Refused(Refusal::AcceptEnded));
+}
+
+#[test]
+fn a_caller_that_accepts_does_not_hold_up_the_dials_nor_ask_for_more() {
+    let mut pool = ClientHarness::client(2, 2, |config| config.acquirer(Acquirer::Peer));
+    let Acquired::Queued(waiter) = pool.acquire_claimed() else { panic!() };
+    assert!(matches!(pool.machine.why(waiter), Some(WaitReason::Dialing { in_flight: 2 })));
+    assert_eq!(pool.stats().dialing, 2);
 }

@@ -14,6 +14,7 @@ mod backoff;
 mod claims;
 mod client;
 mod config;
+mod configure;
 mod control;
 mod endings;
 mod full;

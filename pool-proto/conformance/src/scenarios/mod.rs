@@ -3,6 +3,7 @@
 mod acquirers;
 mod admission;
 mod balancer;
+mod configuring;
 mod crowds;
 mod dead;
 mod dialing;
@@ -46,6 +47,7 @@ pub fn scenarios() -> Vec<Scenario> {
         acquirers::SCENARIOS,
         admission::SCENARIOS,
         balancer::SCENARIOS,
+        configuring::SCENARIOS,
         crowds::SCENARIOS,
         dead::SCENARIOS,
         dialing::SCENARIOS,

@@ -164,6 +164,30 @@ macro_rules! __pool_type {
                 self.0.interval()
             }
 
+            /// Changes the configuration of the pool while it runs. The connections go on. This call may come
+            /// from any thread, and its effect is there when it returns.
+            ///
+            /// `config` is a complete configuration: a setting that it does not make has its default. A
+            /// shorter time holds for connections that are there already, a lower limit closes ready
+            /// connections and never one in use, and a higher one serves callers at once. The tables
+            /// [of a client] and [of a server] say it for each setting. TLS, keep-alive and the address are
+            /// not part of the configuration, and stay.
+            ///
+            /// # Errors
+            ///
+            /// [`ConfigError::Fixed`] names a setting that cannot change in a running pool, such as the
+            /// format of ids, the acquirer or the seed. Then nothing changes.
+            ///
+            /// [of a client]: $crate::pool_proto::Client::set_config
+            /// [of a server]: $crate::pool_proto::Server::set_config
+            /// [`ConfigError::Fixed`]: $crate::pool_proto::ConfigError::Fixed
+            pub fn set_config(
+                &self,
+                config: &$Config,
+            ) -> Result<(), $crate::pool_proto::ConfigError> {
+                self.0.set_config(config)
+            }
+
             /// Returns the number of connections in each state, and the counters since the pool was
             /// built.
             #[must_use]

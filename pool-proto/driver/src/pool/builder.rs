@@ -27,12 +27,26 @@ use crate::tls::{ClientTls, ServerTls};
 /// A role that pools can be built for, with the types that configure it.
 pub trait Configured: Role {
     /// Settings of the machine.
-    type Config: Clone + fmt::Debug;
+    type Config: Clone + fmt::Debug + 'static;
     /// Settings of TLS.
     type Tls: Clone + fmt::Debug + Send + Sync + 'static;
 
     /// Returns the setting to make if these do not authenticate the peer.
     fn lacks_authentication(tls: &Self::Tls) -> Option<&'static str>;
+
+    /// Returns the most dials at a time; zero if the role does not dial.
+    fn max_dials(config: &Self::Config) -> u32;
+
+    /// Changes the configuration of a machine that runs. The settings that only an adapter knows stay.
+    ///
+    /// # Errors
+    ///
+    /// Those of the machine.
+    fn set_config<C>(
+        machine: &mut Recorded<C, Self>,
+        now: Instant,
+        config: &Self::Config,
+    ) -> Result<(), ConfigError>;
 
     /// Creates a machine.
     fn machine<C>(config: &Self::Config, now: Instant) -> Machine<C, Self>;
@@ -52,6 +66,18 @@ impl Configured for Dialing {
             "pin the server's certificate with ClientTls::self_signed()?.pinned(fingerprint)?, or \
              verify its chain and name with ClientTls::verified_pem(host, roots)?",
         )
+    }
+
+    fn max_dials(config: &ClientConfig) -> u32 {
+        config.max_dials()
+    }
+
+    fn set_config<C>(
+        machine: &mut Recorded<C, Self>,
+        now: Instant,
+        config: &ClientConfig,
+    ) -> Result<(), ConfigError> {
+        machine.set_config(now, config)
     }
 
     fn machine<C>(config: &ClientConfig, now: Instant) -> Machine<C, Self> {
@@ -76,6 +102,19 @@ impl Configured for Accepting {
             "pin the clients' certificates with ServerTls::pinned_clients(fingerprints)?, or trust \
              the authority that issues them with ServerTls::require_client_certificates(roots)?",
         )
+    }
+
+    fn max_dials(_config: &ServerConfig) -> u32 {
+        0
+    }
+
+    fn set_config<C>(
+        machine: &mut Recorded<C, Self>,
+        now: Instant,
+        config: &ServerConfig,
+    ) -> Result<(), ConfigError> {
+        let certificates = machine.knows_certificates();
+        machine.set_config(now, &config.clone().with_certificates(certificates))
     }
 
     fn machine<C>(config: &ServerConfig, now: Instant) -> Machine<C, Self> {
@@ -230,11 +269,8 @@ impl<N: Runtime> PoolBuilder<N, Dialing> {
     ///
     /// [`BuildError::Address`] for anything but "host:port", and those of
     /// [`connect_with`](Self::connect_with).
-    pub fn connect(mut self, address: impl Into<String>) -> Result<Pool<N, Dialing>, BuildError> {
-        let address = dial_address(address.into())?;
-        let config = self.take_config()?;
-        let timeout = config.dial_timeout();
-        self.config(config).connect_by(ToAddress::new(address, timeout))
+    pub fn connect(self, address: impl Into<String>) -> Result<Pool<N, Dialing>, BuildError> {
+        self.connect_by(ToAddress::new(dial_address(address.into())?))
     }
 
     /// Builds a pool whose connections `dial` makes.
@@ -260,16 +296,12 @@ impl<N: Runtime> PoolBuilder<N, Dialing> {
     /// Those of [`connect_with`](Self::connect_with).
     pub fn connect_by(mut self, dial: impl Dial<N>) -> Result<Pool<N, Dialing>, BuildError> {
         let handle = self.place()?;
-        let config = self.take_config()?.or_entropy(entropy()?);
+        let config = self.config.map_or_else(|| ClientConfig::builder().build(), Ok)?;
+        let config = config.or_entropy(entropy()?);
         let connector = Connector::new(self.tls, config.ids());
         let protection = Protection { tls: connector.tls(), demand: self.demand };
         let supply = Dialer::new(dial, connector, self.keep_alive);
-        let max_dials = config.max_dials();
-        Pool::start(&handle, max_dials, &config, protection, self.tape, supply, Weak::new())
-    }
-
-    fn take_config(&mut self) -> Result<ClientConfig, ConfigError> {
-        self.config.take().map_or_else(|| ClientConfig::builder().build(), Ok)
+        Pool::start(&handle, &config, protection, self.tape, supply, Weak::new())
     }
 }
 
@@ -337,7 +369,7 @@ impl<N: Runtime> PoolBuilder<N, Accepting> {
         let acceptor = Acceptor::new(self.tls, config.id_format());
         let protection = Protection { tls: acceptor.tls(), demand: self.demand };
         let supply = Listener::new(socket, acceptor, self.keep_alive);
-        Pool::start(handle, 0, &config, protection, self.tape, supply, listener)
+        Pool::start(handle, &config, protection, self.tape, supply, listener)
     }
 }
 

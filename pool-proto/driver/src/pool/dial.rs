@@ -20,8 +20,12 @@ use crate::runtime::Runtime;
 
 /// Connects the transports of a client pool.
 pub trait Dial<N: Runtime>: Send + Sync + 'static {
-    /// Connects one transport. Dropping the future ends the dial.
-    fn dial(&self, runtime: &N) -> impl Future<Output = io::Result<N::TcpStream>> + Send;
+    /// Connects one transport. Dropping the future ends the dial, as the pool does after `timeout`.
+    fn dial(
+        &self,
+        runtime: &N,
+        timeout: Duration,
+    ) -> impl Future<Output = io::Result<N::TcpStream>> + Send;
 
     /// Returns the name of the peer, for the text of a dial that was given up; `None` by default.
     fn name(&self) -> Option<Arc<str>> {
@@ -65,23 +69,25 @@ pub(super) fn resolver_name(address: &str) -> Cow<'_, str> {
 /// Dials the addresses of a name, resolved anew at each dial.
 pub(super) struct ToAddress {
     address: Arc<str>,
-    /// For one dial in all; the machine ends the dial afterwards.
-    timeout: Duration,
     /// The address that has won the last race, which the next dials try first.
     won: Mutex<Option<SocketAddr>>,
 }
 
 impl ToAddress {
-    pub(super) const fn new(address: Arc<str>, timeout: Duration) -> Self {
-        Self { address, timeout, won: Mutex::new(None) }
+    pub(super) const fn new(address: Arc<str>) -> Self {
+        Self { address, won: Mutex::new(None) }
     }
 
     fn won(&self) -> MutexGuard<'_, Option<SocketAddr>> {
         self.won.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn first_to_answer<N: Runtime>(&self, runtime: &N) -> io::Result<N::TcpStream> {
-        let Self { address: name, timeout, .. } = self;
+    async fn first_to_answer<N: Runtime>(
+        &self,
+        runtime: &N,
+        timeout: Duration,
+    ) -> io::Result<N::TcpStream> {
+        let name = &self.address;
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{name}: {error}"));
         let began = MonotonicClock.now();
         let resolved = runtime.resolve(&resolver_name(name)).await.map_err(named)?;
@@ -108,8 +114,12 @@ impl ToAddress {
 }
 
 impl<N: Runtime> Dial<N> for ToAddress {
-    fn dial(&self, runtime: &N) -> impl Future<Output = io::Result<N::TcpStream>> + Send {
-        self.first_to_answer(runtime)
+    fn dial(
+        &self,
+        runtime: &N,
+        timeout: Duration,
+    ) -> impl Future<Output = io::Result<N::TcpStream>> + Send {
+        self.first_to_answer(runtime, timeout)
     }
 
     fn name(&self) -> Option<Arc<str>> {
@@ -130,7 +140,11 @@ where
     D: Fn() -> F + Send + Sync + 'static,
     F: Future<Output = io::Result<N::TcpStream>> + Send + 'static,
 {
-    fn dial(&self, _runtime: &N) -> impl Future<Output = io::Result<N::TcpStream>> + Send {
+    fn dial(
+        &self,
+        _runtime: &N,
+        _timeout: Duration,
+    ) -> impl Future<Output = io::Result<N::TcpStream>> + Send {
         (self.0)()
     }
 }
@@ -167,7 +181,8 @@ impl<N: Runtime, D: Dial<N>> Supply<N, Dialing> for Dialer<D> {
                     dial.reconsider();
                 }
                 // Called inside the task: a dialer that panics costs only its own dial.
-                let stream = dial.dial(&runtime).await.map_err(Failure::Dial)?;
+                let timeout = attempt.shared().run(|machine, _| machine.dial_timeout());
+                let stream = dial.dial(&runtime, timeout).await.map_err(Failure::Dial)?;
                 attempt.dialed();
                 let begin = || connector.begin();
                 handshake(&runtime, &mut attempt, stream, *keep_alive, begin).await

@@ -1,13 +1,14 @@
 //! The calls that only a client has.
 
 use core::ops::RangeInclusive;
+use core::time::Duration;
 
 use super::urgency::Urgency;
 use super::{Client, Dialing, FIRST_WINDOW, LONGEST_WITH_WAITERS};
 use crate::backoff::Backoff;
 use crate::config::{Bounds, ClientConfig, sound_capacity};
 use crate::entropy::Use;
-use crate::error::{ConfigError, Refusal};
+use crate::error::ConfigError;
 use crate::id::{HintReader, IdExchange};
 use crate::ids::Ids;
 use crate::role::share::Share;
@@ -23,13 +24,12 @@ impl<C> Client<C> {
         let (base, cap) = config.backoff;
         let mut random = entropy.generator(Use::Backoff);
         let role = Dialing {
+            ids: config.ids,
             tuner: config.tuner.clone(),
             hints: HintReader::new(),
             backoff: Backoff::with_generator(base, cap, random.fork()),
             probes: Backoff::with_generator(base, cap, random),
-            cap_with_waiters: Period::saturating(base)
-                .max(LONGEST_WITH_WAITERS)
-                .min(Period::saturating(cap)),
+            cap_with_waiters: cap_with_waiters(base, cap),
             max_dials: config.max_dials,
             window: FIRST_WINDOW,
             limited: None,
@@ -76,7 +76,7 @@ impl<C> Client<C> {
     }
 
     /// Sets the [capacity](crate::ClientConfigBuilder::capacity) anew: a range within which the law moves
-    /// it, or one number. For users who know more of their demand than the law can see, or have a law of
+    /// it, or one number. It is short for [`set_config`](Self::set_config) with another capacity. For users who know more of their demand than the law can see, or have a law of
     /// their own: they read the [statistics](crate::Machine::stats), and set one number from time to time.
     ///
     /// What is missing is dialled at once. Ready connections beyond the capacity are closed after a
@@ -107,10 +107,12 @@ impl<C> Client<C> {
     pub(crate) fn bound_capacity(&mut self, now: Instant, capacity: RangeInclusive<u32>) {
         let now = self.advance(now);
         self.role.tuner.set_bounds(capacity);
-        let capacity = self.role.tuner.max_capacity();
-        while let Some((waiter, wanted)) = self.waiters.first_beyond(capacity) {
-            self.refuse(waiter, Refusal::StockBeyondCapacity { wanted, capacity });
-        }
+        self.refuse_beyond_capacity();
         self.dispatch(now);
     }
+}
+
+/// The longest wait of a backoff while a caller waits.
+pub(super) fn cap_with_waiters(base: Duration, cap: Duration) -> Period {
+    Period::saturating(base).max(LONGEST_WITH_WAITERS).min(Period::saturating(cap))
 }

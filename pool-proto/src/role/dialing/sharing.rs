@@ -50,7 +50,7 @@ impl<C> Client<C> {
     /// do not count: more are dialled until as many as the callers are this end's. The peer gives a new
     /// one to the end that lacks it most, so these are few.
     pub(super) fn aim(&self) -> u32 {
-        if self.waiters.len() == 0 && self.role.tuner.backlog() == 0 {
+        if self.waiters.for_supply() == 0 && self.role.tuner.backlog() == 0 {
             return self.shared_capacity();
         }
         let (capacity, waiting) = (self.wanted(), self.waiters.any());

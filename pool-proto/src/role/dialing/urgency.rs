@@ -89,7 +89,7 @@ impl<C> Client<C> {
     /// The time between two dials, if they are to be spread.
     fn gap(&self, now: Instant) -> Option<Duration> {
         let (idle, aim) = (self.idle(), self.aim());
-        let waits = self.waiters.len() > 0 || self.role.tuner.backlog() > 0;
+        let waits = self.waiters.for_supply() > 0 || self.role.tuner.backlog() > 0;
         let busy = self.role.urgency.busy_until > now;
         if aim <= SMALL || idle == 0 || waits || !busy || self.is_paced() {
             return None;

@@ -9,7 +9,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::{CLOSED, NEW, name};
-use crate::state::{EDGES, Edge};
+use crate::state::{EDGES, Edge, State};
 use crate::{
     Accepting, Acquired, Acquirer, Action, CheckResult, Client, ClientConfig, Collected, ConnId,
     Event, HandshakeFailure, Instant, Lease, Machine, Role, Server, ServerConfig, TakeOrder, Token,
@@ -120,6 +120,20 @@ impl<R: Role> Walk<R> {
         }
     }
 
+    /// Acquires what the peer has begun to use, until a caller waits, who may give up.
+    fn accept_all(&mut self) {
+        loop {
+            match self.machine.acquire_claimed(self.now) {
+                Acquired::Ready(lease) => self.leases.push(lease),
+                Acquired::Queued(waiter) if self.random.bool() => {
+                    self.machine.cancel(self.now, waiter);
+                    return;
+                }
+                other => return self.acquired(other),
+            }
+        }
+    }
+
     fn give_back(&mut self) {
         if self.leases.is_empty() {
             return;
@@ -141,10 +155,11 @@ impl<R: Role> Walk<R> {
 
     fn step(&mut self) {
         match self.random.u8(0..24) {
-            0..4 => {
+            0..3 => {
                 let answer = self.machine.acquire(self.now);
                 self.acquired(answer);
             }
+            3 => self.accept_all(),
             4..6 => {
                 let recent = self.ids.len().saturating_sub(8);
                 let id = self.random.choice(&self.ids[recent..]).copied();
@@ -156,7 +171,8 @@ impl<R: Role> Walk<R> {
             11..15 => {
                 let recent = self.tokens.len().saturating_sub(8);
                 if let Some(token) = self.random.choice(&self.tokens[recent..]).copied() {
-                    let closed = self.random.u8(0..4) == 0;
+                    let granted = self.machine.state_of(token) == Some(State::Granted);
+                    let closed = granted || self.random.u8(0..4) == 0;
                     self.event(match closed {
                         true => Event::Closed { token },
                         false => Event::Readable { token },

@@ -9,7 +9,7 @@ use super::lives::{Holder, Source};
 use super::{Ledger, Life, Place, Want};
 use crate::call::{Answer, Call, Did, Pool};
 use crate::ledger::edges::is_edge;
-use crate::setup::Side;
+use crate::setup::{Setup, Side};
 use crate::violation::{Verdict, ensure};
 
 impl Ledger {
@@ -71,6 +71,7 @@ impl Ledger {
                 self.setup.capacity = (low, high);
                 Ok(())
             }
+            Call::SetConfig(ref setup) => self.enter_setup(setup),
             Call::GracefulShutdown(deadline) if !self.closed => self.enter_shutdown(deadline),
             _ if !self.step.fitted => Ok(()),
             Call::Event(Event::AcceptEnded) => {
@@ -104,12 +105,27 @@ impl Ledger {
                 self.lives.relocate(token, Place::Pooled);
                 if let Some(life) = self.lives.get_mut(token) {
                     life.connection = Some(connection);
+                    life.note_use(call);
                 }
                 Ok(())
             }
             Call::Event(Event::Closed { token }) => self.enter_closed(token),
             _ => Ok(()),
         }
+    }
+
+    /// The machine gets another configuration, unless it changes what cannot change. Then everything happens
+    /// that is due under it.
+    fn enter_setup(&mut self, setup: &Setup) -> Verdict {
+        if setup.fixed(self.side, &self.setup).is_some() {
+            return Ok(());
+        }
+        self.setup = *setup;
+        self.ready = self.ready.max(self.supply(&self.before));
+        let (now, over) = (self.seen, self.deadline_is_over());
+        self.closed |= over;
+        let reason = if over { CloseReason::ShutDown } else { CloseReason::DrainTimeout };
+        self.lose_checks(reason, |life| over || life.since + setup.drain_timeout <= now)
     }
 
     /// Whether the deadline of a graceful shutdown has passed.
@@ -170,6 +186,7 @@ impl Ledger {
                 let (want, again) = match *call {
                     Call::AcquireById(id) => (Want::Id(id), false),
                     Call::AcquireAgain => (Want::Any, true),
+                    Call::AcquireClaimed => (Want::Claimed, false),
                     _ => (Want::Any, false),
                 };
                 match acquired {

@@ -74,6 +74,7 @@ impl Ledger {
             ("drain timeouts", totals.drain_timeouts, ended(CloseReason::DrainTimeout)),
             ("evicted", totals.evicted, ended(CloseReason::Evicted)),
             ("cleaned", totals.cleaned, ended(CloseReason::Cleaned)),
+            ("disallowed", totals.disallowed, ended(CloseReason::NotAllowed)),
             ("released", totals.released, ended(CloseReason::Released)),
             ("flushed", totals.flushed, flushed),
         ] {
@@ -182,7 +183,8 @@ impl Ledger {
             "{due:?} at {:?}",
             self.seen
         );
-        if !matches!(call, Call::Timeout) {
+        // A change of the configuration does what is due as well.
+        if !matches!(call, Call::Timeout) && !self.step.configures {
             return Ok(());
         }
         ensure!(
@@ -248,7 +250,9 @@ impl Ledger {
         );
         let right = match reason {
             // The peer may have acquired it, and the word be on its way.
-            _ if age && life.state == State::Reserved => false,
+            _ if age && life.state == State::Reserved => {
+                reason == CloseReason::Surplus && self.side == Side::Server && self.step.configures
+            }
             _ if self.large => true,
             CloseReason::DialTimeout
             | CloseReason::Silent
@@ -258,6 +262,11 @@ impl Ledger {
                 let half = self.setup.idle_timeout.map(|whole| life.since + whole / 2);
                 half.is_some_and(|half| half <= self.seen)
             }
+            CloseReason::Surplus if self.side == Side::Server => {
+                self.step.configures
+                    && matches!(life.state, State::Idle | State::Reserved | State::Resting)
+            }
+            CloseReason::NotAllowed => self.setup.listed && self.side == Side::Server,
             CloseReason::Surplus => {
                 let demand = self.setup.tuning == Tuning::Demand && self.side == Side::Client;
                 demand && self.before.idle > self.before.capacity && life.state == State::Idle

@@ -5,6 +5,7 @@ use pool_proto::{Acquirer, Action, ConnId, Lease, Refusal, State, Stats, WaiterI
 use super::lives::Holder;
 use super::{Ledger, Life, Place, Want};
 use crate::call::{Did, Pool};
+use crate::setup::Side;
 use crate::violation::{Verdict, ensure};
 
 impl Ledger {
@@ -51,15 +52,18 @@ impl Ledger {
             // In one call, a waiter's connection may expire and another take its place.
             (Want::Any, State::Idle | State::Granted) => true,
             // With many connections, states are looked at now and then only.
+            (Want::Claimed, State::Granted) => life.begun,
+            (Want::Claimed, _) => life.is_request(self.setup.control_connection) || self.large,
             (Want::Any, _) => self.large,
             (Want::Id(wanted), _) => self.large && wanted == id,
             _ => false,
         };
         ensure!(fits, "4: a lease is what was asked for", "{want:?} got {id}, {:?}", life.state);
+        let by_id = matches!(want, Want::Id(_));
+        let control = self.setup.control_connection && !by_id && id == ConnId::ZERO;
+        ensure!(!control, "4: the control connection is taken by its id only", "{lease:?}");
         let owned = want != Want::Any || self.setup.owns(self.side, id);
         ensure!(owned, "4: what is the peer's to acquire is taken by its id only", "{lease:?}");
-        let control = self.setup.control_connection && want == Want::Any && id == ConnId::ZERO;
-        ensure!(!control, "4: the control connection is taken by its id only", "{lease:?}");
         let age = life.established.map(|established| self.seen.since(established));
         let most = self.setup.max_lifetime.filter(|_| self.setup.owns(self.side, id));
         let expired = most.is_some_and(|most| age.is_some_and(|age| age >= most));
@@ -100,6 +104,11 @@ impl Ledger {
             Refusal::TooManyWaiters { limit } => {
                 limit == self.setup.max_waiters && self.waiting.open().len() >= limit as usize
             }
+            Refusal::PeerNeverAcquires => {
+                let never = self.setup.acquirer == Acquirer::ThisEnd
+                    || (self.side == Side::Client && !self.setup.ids_exchanged());
+                want == Want::Claimed && never
+            }
             Refusal::AcceptEnded => self.accept_ended,
             Refusal::StockBeyondCapacity { wanted, capacity } => {
                 want == Want::Stock(wanted) && wanted > capacity
@@ -135,6 +144,7 @@ impl Ledger {
         let control = self.ids.get(&ConnId::ZERO).and_then(|token| pool.state_of(*token));
         let waits = supply_ended && control.is_none() && self.waiting.wants(ConnId::ZERO);
         ensure!(!waits, "5: nobody waits in vain", "for the control connection");
+        self.check_waiters_for_requests(supply_ended)?;
         let stock = self.waiting.least_stock();
         ensure!(
             stock.is_none_or(|ready| ready > stats.idle),
@@ -149,6 +159,23 @@ impl Ledger {
                 ensure!(!waits || closes, "5: a wake means something", "{waiter:?} still waits");
             }
         }
+        Ok(())
+    }
+
+    /// There is never a waiter together with a connection that the peer has begun to use, nor where none
+    /// can come any more.
+    fn check_waiters_for_requests(&self, supply_ended: bool) -> Verdict {
+        let waiting = self.waiting.for_requests();
+        if waiting == 0 || self.large {
+            return Ok(());
+        }
+        let control = self.setup.control_connection;
+        let request = self.lives.iter().find(|life| life.is_request(control));
+        ensure!(request.is_none(), "5: never a waiter and a request", "{waiting} and {request:?}");
+        let in_vain = self.closed
+            || (supply_ended && self.lives.iter().next().is_none())
+            || (self.shutdown.is_some() && self.lives.count(Place::Checking) == 0);
+        ensure!(!in_vain, "5: nobody waits in vain", "{waiting} wait for requests");
         Ok(())
     }
 }

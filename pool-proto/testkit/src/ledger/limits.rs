@@ -29,10 +29,12 @@ impl Ledger {
         let most = if both { setup.max_connections } else { setup.capacity.1 };
         let idle = stats.idle;
         // The capacity may have been lowered.
-        let before = self.before.idle;
+        let before = self.before.idle.max(self.ready);
         ensure!(idle <= most.max(before), "2: stock within capacity", "{idle} for {most}");
         let ready = stats.handshaking - unproven + stats.idle;
         if self.side == Side::Server {
+            // Those that were becoming ready when the capacity was lowered come on top.
+            let most = most.max(self.ready);
             ensure!(ready <= most, "2: ready connections of a server", "{ready} for {most}");
             let most = setup.max_handshakes;
             ensure!(unproven <= most, "2: a server's handshakes", "{unproven} for {most}");
@@ -219,7 +221,7 @@ impl Ledger {
             // Its bounds may have moved.
             let step = capacity.abs_diff(before.clamp(low, high));
             ensure!(step <= 1, "3: capacity moves by one", "{before} to {capacity}");
-            let step = interval.abs_diff(former);
+            let step = interval.abs_diff(former.clamp(shortest, longest));
             let most = Duration::from_millis(100);
             ensure!(step <= most, "3: the interval moves by 100 ms", "{former:?} to {interval:?}");
         }

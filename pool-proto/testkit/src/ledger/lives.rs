@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use pool_proto::{CheckKind, ConnId, Instant, State, Token};
+use pool_proto::{CheckKind, CheckResult, ConnId, Event, Instant, State, Token};
+
+use crate::call::Call;
 
 /// Where a live connection is, from outside: idle, claimed, granted and resting connections are all
 /// in the pool.
@@ -61,6 +63,8 @@ pub struct Life {
     pub id: Option<ConnId>,
     /// Whether it was last leased to a caller for any connection.
     pub(super) acquired: bool,
+    /// Whether the peer has begun to use it since it was last in use here.
+    pub(super) begun: bool,
     /// Its number, once it is established.
     pub connection: Option<u32>,
     pub source: Option<Source>,
@@ -70,6 +74,25 @@ pub struct Life {
 }
 
 impl Life {
+    /// Takes in what a call says of the use that the peer makes of the connection.
+    pub(super) fn note_use(&mut self, call: &Call) {
+        let checked = match *call {
+            Call::Event(Event::Checked { result, .. }) if self.kind == Some(CheckKind::Inspect) => {
+                Some(result)
+            }
+            Call::Reject(_, _, result) => Some(result),
+            Call::Put(..) | Call::PutDrained(..) => return self.begun = false,
+            _ => None,
+        };
+        self.begun |= matches!(checked, Some(CheckResult::Data | CheckResult::Finished));
+    }
+
+    /// Whether the peer has begun to use it and nobody here has it.
+    pub(super) fn is_request(&self, control: bool) -> bool {
+        let rests = matches!(self.state, State::Claimed | State::Finished);
+        rests && self.begun && !(control && self.id == Some(ConnId::ZERO))
+    }
+
     /// Its number, while the machine holds it.
     pub fn inside(&self) -> Option<u32> {
         self.connection.filter(|_| self.place == Place::Pooled)
@@ -139,6 +162,7 @@ impl Lives {
             kind: None,
             id: None,
             acquired: false,
+            begun: false,
             connection: None,
             source,
             peer: None,

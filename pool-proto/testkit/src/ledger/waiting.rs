@@ -10,6 +10,8 @@ use crate::violation::{Verdict, ensure};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
     Any,
+    /// Any that the peer has begun to use.
+    Claimed,
     Id(ConnId),
     Stock(u32),
 }
@@ -79,9 +81,15 @@ impl Waiting {
         self.queue.iter().filter(|(_, want, _)| *want == Want::Any).count()
     }
 
+    /// How many wait for a connection that the peer has begun to use.
+    pub(super) fn for_requests(&self) -> usize {
+        self.queue.iter().filter(|(_, want, _)| *want == Want::Claimed).count()
+    }
+
     /// How many wait for any connection or for stock.
     pub(super) fn for_supply(&self) -> usize {
-        self.queue.iter().filter(|(_, want, _)| !matches!(want, Want::Id(_))).count()
+        let supply = |want: &Want| matches!(want, Want::Any | Want::Stock(_));
+        self.queue.iter().filter(|(_, want, _)| supply(want)).count()
     }
 
     /// The smallest stock that is waited for.

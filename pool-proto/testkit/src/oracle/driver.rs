@@ -42,6 +42,7 @@ impl Driver {
             Op::Acquired => return Some(Call::Acquired),
             Op::AcquireAgain => return Some(Call::AcquireAgain),
             Op::AcquireById(whose) => return self.id(whose).map(Call::AcquireById),
+            Op::AcquireClaimed => return Some(Call::AcquireClaimed),
             Op::WaitReady(ready) => return Some(Call::WaitReady(ready.into())),
             Op::Collect(who) => return self.waiter(who).map(Call::Collect),
             Op::Cancel(who) => return self.waiter(who).map(Call::Cancel),
@@ -73,6 +74,9 @@ impl Driver {
             Op::SetCapacity(most, fixed) => {
                 let (low, high) = (if fixed { most } else { 1 }, most);
                 return dials.then_some(Call::SetCapacity(low.into(), high.into()));
+            }
+            Op::SetConfig(which, to) => {
+                return Some(Call::SetConfig(Box::new(self.ledger.setup().changed(which, to))));
             }
             Op::Accept(number) => return (!dials).then(|| Call::Accept(peer(number))),
             Op::Admit(whom, number) if !dials => {

@@ -5,6 +5,7 @@
 pub mod calls;
 pub mod choices;
 pub mod client;
+mod configure;
 mod ending;
 mod hints;
 mod retire;
@@ -352,12 +353,20 @@ impl Naive {
         if let Some(reason) = self.expiry(token) {
             return self.close_one(token, reason);
         }
+        if self.is_barred(token) && self.get(token).claimed.is_none() {
+            return self.close_one(token, CloseReason::NotAllowed);
+        }
         let connection = self.get(token);
         connection.waiter = None;
         let (id, claimed, stirred) = (connection.id, connection.claimed, connection.stirred);
         let finished = connection.finished;
         let given_up = claimed.is_some_and(|since| since + self.setup.claim_timeout <= self.now);
-        if let Some(waiter) = self.first_for(id, claimed.is_some() || finished) {
+        let kind = match claimed {
+            Some(_) => Some(Want::Claimed),
+            None if finished => None,
+            None => Some(Want::Any),
+        };
+        if let Some(waiter) = self.first_for(id, kind) {
             self.enter(token, Granted);
             self.get(token).waiter = Some(waiter);
             self.answer(waiter, WaiterState::Granted(token));
@@ -476,6 +485,7 @@ impl Naive {
                 &mut totals.flushed
             }
             CloseReason::Released => &mut totals.released,
+            CloseReason::NotAllowed => &mut totals.disallowed,
             CloseReason::HandshakeFailed | CloseReason::Rejected | CloseReason::Stale => return,
             other => unreachable!("{other:?} is new"),
         } += 1;
@@ -512,6 +522,7 @@ impl Naive {
                 self.refuse(waiter, Refusal::AcceptEnded);
             }
         }
+        self.serve_requests();
         self.refill();
         self.note_limit();
         self.end_round();

@@ -76,6 +76,7 @@ pub enum Op {
     Acquired,
     AcquireAgain,
     AcquireById(WhoseId),
+    AcquireClaimed,
     WaitReady(u8),
     Collect(Who),
     Cancel(Who),
@@ -97,6 +98,8 @@ pub enum Op {
     DialNow,
     /// The capacity is to be between one and this number, or this number.
     SetCapacity(u8, bool),
+    /// Setting number n is to have its value number m.
+    SetConfig(u8, u8),
     // what the driver says
     Dialed(Whom),
     DialFailed(Whom),
@@ -121,7 +124,7 @@ pub enum Op {
 }
 
 /// Kinds of [`Op`], for those who count which occurred.
-pub const KINDS: usize = 35;
+pub const KINDS: usize = 37;
 
 impl Op {
     /// Which kind it is, below [`KINDS`].
@@ -162,6 +165,8 @@ impl Op {
             Self::EndFinished => 32,
             Self::GracefulShutdown(_) => 33,
             Self::SetCapacity(..) => 34,
+            Self::SetConfig(..) => 35,
+            Self::AcquireClaimed => 36,
         }
     }
 
@@ -175,11 +180,13 @@ impl Op {
             0..26 => Self::Acquired,
             26..30 => Self::AcquireAgain,
             30..44 => Self::AcquireById(WhoseId::arbitrary(next)),
-            44..52 => Self::WaitReady(next() % 7),
+            44..49 => Self::WaitReady(next() % 7),
+            49..52 => Self::AcquireClaimed,
             52..70 => Self::Collect(Who::arbitrary(next)),
             70..80 => Self::Cancel(Who::arbitrary(next)),
             80..84 => Self::Why(Who::arbitrary(next)),
-            84..96 => Self::Put(Whom::arbitrary(next)),
+            84..86 => Self::SetConfig(next(), next()),
+            86..96 => Self::Put(Whom::arbitrary(next)),
             96..106 => Self::PutDrained(Whom::arbitrary(next), result(next)),
             106..114 => Self::Reject(Whom::arbitrary(next), result(next)),
             114..117 => Self::Release(Whom::arbitrary(next)),

@@ -36,6 +36,7 @@ pub(crate) fn print(tally: &Tally, took: Duration) {
         ("conversations, both ways and whole", tally.conversations),
         ("conversations cut short", tally.broken_conversations),
         ("connections closed at once, taken by their ids", tally.ends_by_id),
+        ("connections accepted without their ids", tally.accepted),
         ("bytes checked", tally.bytes),
         ("waiters served in time after the faults", tally.served),
         ("seeds with waiters after the faults", tally.serving_seeds),
@@ -129,12 +130,14 @@ fn covered_edges() -> impl Iterator<Item = Edge> {
 
 /// How many times rarer an edge is than others, as it takes a coincidence: a caller gives up, or a check
 /// comes too late, at the moment in which the peer's data arrives; or a caller gives up who was told of
-/// what the peer has acquired before it was established here.
+/// what the peer has acquired before it was established here; or a granted connection ends while others
+/// wait to be accepted.
 const fn rarity(from: Option<State>, to: Option<State>) -> u64 {
     use State::{Claimed, Finished, Granted, Leased, Reserved};
     match (from, to) {
         (Some(Granted | Leased), Some(Claimed | Finished)) => 50,
-        (Some(Granted), Some(Reserved)) => 1000,
+        (Some(Claimed), Some(Granted)) => 50,
+        (Some(Granted), Some(Reserved)) | (Some(Finished), Some(Granted)) => 1000,
         _ => 1,
     }
 }

@@ -112,6 +112,10 @@ impl End {
         acquired(self.make(now, &Call::AcquireById(id))?)
     }
 
+    pub(crate) fn acquire_claimed(&mut self, now: u64) -> Verdict<Acquired<u32>> {
+        acquired(self.make(now, &Call::AcquireClaimed)?)
+    }
+
     pub(crate) fn wait_ready(&mut self, now: u64, ready: u32) -> Verdict<Stock> {
         match self.make(now, &Call::WaitReady(ready))? {
             Answer::Stock(stock) => Ok(stock),
@@ -161,6 +165,16 @@ impl End {
 
     pub(crate) fn flush(&mut self, now: u64) -> Verdict {
         self.make(now, &Call::Flush).map(drop)
+    }
+
+    pub(crate) fn set_config(&mut self, now: u64, setup: &Setup) -> Verdict {
+        // Each life has a seed of its own.
+        let Setup { seed, ids, .. } = *self.ledger.setup();
+        let setup = setup.seed(seed).ids(ids);
+        match self.make(now, &Call::SetConfig(Box::new(setup)))? {
+            Answer::Configured(Ok(())) => Ok(()),
+            other => unexpected(&other),
+        }
     }
 
     /// Closes twice: the second time does nothing.

@@ -46,10 +46,12 @@ pub enum Fault {
     SloppyUse,
     StaleEvent,
     EarlyReadable,
+    // Last, and not drawn, so that old seeds keep their meaning.
+    Configure,
 }
 
 impl Fault {
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::Delay,
         Self::Loss,
         Self::Reorder,
@@ -88,6 +90,7 @@ impl Fault {
         Self::SloppyUse,
         Self::StaleEvent,
         Self::EarlyReadable,
+        Self::Configure,
     ];
 
     /// Whether it comes at some time, rather than on some occasion.
@@ -111,6 +114,7 @@ impl Fault {
                 | Self::GracefulShutdown
                 | Self::StaleEvent
                 | Self::KnownDead
+                | Self::Configure
         )
     }
 
@@ -153,6 +157,7 @@ impl Fault {
             Self::GiveUp => "user gave up",
             Self::SloppyUse => "put back with data unread",
             Self::StaleEvent => "stale event",
+            Self::Configure => "new configuration",
             Self::EarlyReadable => "readable before established",
         }
     }

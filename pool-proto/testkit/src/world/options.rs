@@ -35,6 +35,8 @@ pub struct Options {
     pub delay: Duration,
     pub jitter: Duration,
     pub takers: Takers,
+    /// Whether the other end accepts what users have taken, and is not told its id.
+    pub accepts: bool,
     /// How many bursts of users come, and how many users in each at the most.
     pub bursts: u32,
     pub burst: u32,
@@ -101,6 +103,8 @@ impl Options {
             delay: Duration::from_micros(random.u64(20..60_000)),
             jitter: Duration::from_micros(random.u64(1..20_000)),
             takers,
+            // Where a first byte says that the peer has taken a connection, and nothing else.
+            accepts: told && seed / 16 % 2 == 1,
             bursts: random.u32(bursts),
             burst: random.u32(1..12),
             // Two ends that take the same connections must not reuse: neither knows when the other has
@@ -110,6 +114,8 @@ impl Options {
             faults: draw_faults(random),
             oracle: false,
         };
+        // Likewise without a draw.
+        options.faults[Fault::Configure as usize] = [0, 0, 3, 12][(seed / 16 % 4) as usize];
         for (setup, acquirer) in options.setups.iter_mut().zip(acquirers) {
             setup.acquirer = acquirer;
             // Where lifetimes are exact, one that is a moment too long is seen.
@@ -254,6 +260,9 @@ fn draw_faults(random: &mut Source) -> [u16; Fault::ALL.len()] {
     // Some seeds hardly know trouble, some little else.
     let share = *random.choice(&[5, 20, 50]).unwrap_or(&20);
     Fault::ALL.map(|fault| {
+        if fault == Fault::Configure {
+            return 0;
+        }
         if !random.happens(share, 100) {
             return 0;
         }
@@ -280,12 +289,13 @@ impl fmt::Display for Options {
         let [client, server] = &self.setups;
         writeln!(
             f,
-            "seed {}: {:?} of faults; ids {:?}; takers {:?}, {} bursts of up to {}, {} % reuse; \
+            "seed {}: {:?} of faults; ids {:?}; takers {:?}{}, {} bursts of up to {}, {} % reuse; \
              one way {:?} + {:?}",
             self.seed,
             self.duration,
             self.ids,
             self.takers,
+            if self.accepts { " (accepted)" } else { "" },
             self.bursts,
             self.burst,
             self.reuse,

@@ -6,7 +6,7 @@ use pool_proto::{
     Acquired, Acquirer, CheckResult, Event, HandshakeFailure, IdExchange, Refusal, State, Tuning,
 };
 
-use crate::setup::Side;
+use crate::setup::{Setup, Side};
 use crate::violation::{Verdict, Violation, ensure};
 use crate::world::faults::Fault;
 use crate::world::handshake::dial_and_handshake;
@@ -141,6 +141,11 @@ impl World {
                 self.ends[side as usize].clean(now)?;
                 self.carry_out(side)?;
             }
+            Fault::Configure if up => {
+                let setup = self.changed_setup(side);
+                self.ends[side as usize].set_config(now, &setup)?;
+                self.carry_out(side)?;
+            }
             // The one without a listener is the one that has to go.
             Fault::Close if !self.listening => self.close_and_reopen(Side::Server)?,
             Fault::Close if up => self.close_and_reopen(side)?,
@@ -151,6 +156,20 @@ impl World {
         }
         self.tally.fault(fault);
         Ok(())
+    }
+
+    /// The setup of an end with a setting that is another one; or as it was at first.
+    fn changed_setup(&mut self, side: Side) -> Setup {
+        let setup = self.options.setups[side as usize];
+        let (which, to) = (self.random.u8(..25), self.random.u8(..255));
+        let changed = setup.changed(which, to);
+        // Both ends rest for the same time. And a server that closes what is young looks like a full one.
+        let young = [changed.idle_timeout, changed.max_lifetime].into_iter().flatten();
+        let young = young.min().is_some_and(|least| least < Duration::from_millis(2100));
+        match changed.reuse_delay == setup.reuse_delay && !(side == Side::Server && young) {
+            true => changed,
+            false => setup,
+        }
     }
 
     fn cut_off(&mut self, towards: &[Side]) {
@@ -237,6 +256,14 @@ impl World {
     /// Ends all faults and all use, and lets both ends notice the effects.
     fn stop_faults(&mut self) -> Verdict {
         self.faulty = false;
+        let now = self.now;
+        for side in Side::BOTH {
+            if self.options.faults[Fault::Configure as usize] > 0 && self.up[side as usize] {
+                let setup = self.options.setups[side as usize];
+                self.ends[side as usize].set_config(now, &setup)?;
+                self.carry_out(side)?;
+            }
+        }
         self.partition = [0; 2];
         // Whatever is stuck ends: keep-alive finds the half-open ones, and strangers go home.
         for transport in 0..self.transports.len() {
@@ -287,6 +314,8 @@ impl World {
         let backoff = match stats.ceiling {
             _ if awaited => setup.patience(),
             Some(_) => setup.backoff.1,
+            // The wait may have been drawn under another backoff, and cut to the cap of this one.
+            None if options.faults[Fault::Configure as usize] > 0 => setup.backoff.1,
             None => setup.wait(stats.failures_in_a_row, false).1,
         };
         let rounds = setup.capacity.1.div_ceil(setup.max_dials) + 2;

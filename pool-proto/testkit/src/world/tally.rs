@@ -18,6 +18,8 @@ pub struct Tally {
     pub broken_conversations: u64,
     /// Connections that were closed at once at one end, and taken by their ids at the other.
     pub ends_by_id: u64,
+    /// Connections that were accepted.
+    pub accepted: u64,
     pub bytes: u64,
     /// Waiters of phase 2 that were served in time, and stocks that filled up.
     pub served: u64,
@@ -40,6 +42,7 @@ impl Default for Tally {
             conversations: 0,
             broken_conversations: 0,
             ends_by_id: 0,
+            accepted: 0,
             bytes: 0,
             served: 0,
             filled: 0,
@@ -72,6 +75,7 @@ impl Tally {
         self.conversations += other.conversations;
         self.broken_conversations += other.broken_conversations;
         self.ends_by_id += other.ends_by_id;
+        self.accepted += other.accepted;
         self.bytes += other.bytes;
         self.served += other.served;
         self.filled += other.filled;

@@ -1,6 +1,6 @@
 //! The users at both ends: one takes any connection and tells its id to the other end, where it is
-//! taken by id; then they exchange bytes that are checked one by one, and close it or put it back. Some
-//! close it at once, and tell its id afterwards.
+//! taken by id, or speaks, and it is accepted there; then they exchange bytes that are checked one by
+//! one, and close it or put it back. Some close it at once, and tell its id afterwards.
 
 use pool_proto::{
     Acquired, CheckResult, CloseReason, Collected, ConnId, Event, IdExchange, Lease, Refusal,
@@ -14,13 +14,21 @@ use crate::world::network::{Stage, endpoint_of, nanos, side_of, transport_of};
 use crate::world::options::Takers;
 use crate::world::{What, World};
 
-/// A message from user to user, beside the pool's connections: take the connection with this id.
+/// A message from user to user, beside the pool's connections: take a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Message {
-    id: ConnId,
     conversation: u32,
-    /// Whether it is closed already.
-    ended: bool,
+    what: Told,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// The one with this id.
+    Id(ConnId),
+    /// The one with this id, which is closed already.
+    Ended(ConnId),
+    /// The one that the first byte comes on: this is no message, but a user who comes by himself.
+    Nothing,
 }
 
 /// Two users and one connection.
@@ -52,6 +60,8 @@ pub(crate) enum Kind {
     First,
     /// Takes it by id, and answers.
     Second(ConnId),
+    /// Accepts one, and answers.
+    Accepts,
     /// Takes any connection, closes it at once, and then tells its id.
     Hasty,
     /// Takes it by id, and waits for its end.
@@ -193,6 +203,12 @@ impl World {
         self.acquired(part, answer)
     }
 
+    fn take_claimed(&mut self, part: u32) -> Verdict {
+        let (now, side) = (self.now, self.parts[part as usize].side);
+        let answer = self.ends[side as usize].acquire_claimed(now)?;
+        self.acquired(part, answer)
+    }
+
     fn take_by_id(&mut self, part: u32, id: ConnId) -> Verdict {
         let (now, side) = (self.now, self.parts[part as usize].side);
         let answer = self.ends[side as usize].acquire_by_id(now, id)?;
@@ -262,7 +278,7 @@ impl World {
     /// A driver has a lease for a user: it looks at the connection first.
     fn leased(&mut self, part: u32, lease: Lease<u32>) -> Verdict {
         let (side, kind) = (self.parts[part as usize].side, self.parts[part as usize].kind);
-        let by_id = matches!(kind, Kind::Second(_) | Kind::Witness(_) | Kind::Guess(_));
+        let by_id = !matches!(kind, Kind::First | Kind::Hasty | Kind::Alone);
         let at = lease.connection;
         let result = self.look(at);
         let rejected = match self.options.ids {
@@ -282,6 +298,15 @@ impl World {
             return self.take_any(part, true);
         }
         ensure!(side_of(at) == side, "1: one owner", "{side:?} got {at}");
+        if kind == Kind::Accepts {
+            let theirs = self.transports[transport_of(at)].used_by[side.other() as usize];
+            let spoiled = self.transports[transport_of(at)].spoiled;
+            let begun = theirs.is_some() || spoiled;
+            ensure!(begun, "4: what the peer has begun to use is accepted", "part {part} at {at}");
+            let part = &mut self.parts[part as usize];
+            part.conversation = theirs.unwrap_or(part.conversation);
+            self.tally.accepted += 1;
+        }
         let conversation = self.parts[part as usize].conversation;
         self.parts[part as usize].state = State::Leased { at, token: lease.token };
         self.parts[part as usize].served = true;
@@ -298,7 +323,8 @@ impl World {
         let theirs = transport.used_by[side.other() as usize];
         transport.spoiled |= theirs.is_some_and(|theirs| theirs != conversation);
         if kind == Kind::First {
-            self.tell(side, Message { id: lease.id, conversation, ended: false });
+            let what = if self.options.accepts { Told::Nothing } else { Told::Id(lease.id) };
+            self.tell(side, Message { conversation, what });
             self.speak(part, at);
         }
         if kind == Kind::Hasty {
@@ -313,7 +339,8 @@ impl World {
         let epoch = self.epoch[other as usize];
         // Who has closed a connection may take its time.
         let slow = nanos(self.options.delay + self.options.jitter) * 2;
-        let pause = if message.ended { self.random.u64(..=slow) } else { 0 };
+        let pause =
+            if matches!(message.what, Told::Ended(_)) { self.random.u64(..=slow) } else { 0 };
         self.at(self.now + delay + pause, What::Control(other, epoch, message));
     }
 
@@ -336,7 +363,7 @@ impl World {
         let way = self.options.delay + self.options.jitter;
         let patient = self.end(other).setup().claim_timeout > way * 4;
         self.conversations[conversation as usize].sound = ready && patient && !self.faulty;
-        self.tell(side, Message { id, conversation, ended: true });
+        self.tell(side, Message { conversation, what: Told::Ended(id) });
         self.release(part)
     }
 
@@ -361,10 +388,25 @@ impl World {
         if epoch != self.epoch[side as usize] || !self.up[side as usize] {
             return Ok(());
         }
-        let Message { id, conversation, ended } = message;
-        let kind = if ended { Kind::Witness(id) } else { Kind::Second(id) };
-        let part = self.new_part(side, kind, conversation);
-        self.take_by_id(part, id)
+        let Message { conversation, what } = message;
+        match what {
+            Told::Id(id) => {
+                let part = self.new_part(side, Kind::Second(id), conversation);
+                self.take_by_id(part, id)
+            }
+            Told::Ended(id) => {
+                let part = self.new_part(side, Kind::Witness(id), conversation);
+                self.take_by_id(part, id)
+            }
+            Told::Nothing => {
+                // Also those before it, whose users have given up or were refused.
+                for _ in 0..=self.ends[side as usize].stats().claimed {
+                    let part = self.new_part(side, Kind::Accepts, conversation);
+                    self.take_claimed(part)?;
+                }
+                Ok(())
+            }
+        }
     }
 
     fn speak(&mut self, part: u32, at: u32) {
@@ -404,7 +446,7 @@ impl World {
             self.tally.bytes += 1;
         }
         self.parts[part as usize].got = got;
-        let second = matches!(kind, Kind::Second(_));
+        let second = matches!(kind, Kind::Second(_) | Kind::Accepts);
         if got < len {
             if self.endpoint(at).ended {
                 return self.release(part);
@@ -412,6 +454,8 @@ impl World {
             // A sloppy user puts it back without having read everything, and never answers.
             let reused = self.conversations[conversation as usize].reuse;
             if second && reused && self.strikes(Fault::SloppyUse) {
+                // The rest of what the peer says would look like a new use.
+                self.transports[transport_of(at)].spoiled |= self.options.accepts;
                 return self.finish(part);
             }
             return Ok(());
@@ -485,7 +529,7 @@ impl World {
             self.transports[transport_of(at)].used_by[side as usize] = None;
         }
         self.parts[part as usize].state = State::Over;
-        let counts = !well && matches!(kind, Kind::First | Kind::Second(_));
+        let counts = !well && matches!(kind, Kind::First | Kind::Second(_) | Kind::Accepts);
         self.tally.broken_conversations += u64::from(counts);
     }
 

@@ -120,8 +120,8 @@ pub(crate) const BUGS: &[Bug] = &[
         "a grant that nobody collects stays",
         "violation of 6: poll_timeout is the earliest deadline",
         "machine.rs",
-        "            State::Granted => GRANT_TIMEOUT,",
-        "            State::Granted if planted!() => Period::NEVER,\n            \
+        "        State::Granted => GRANT_TIMEOUT,",
+        "        State::Granted if planted!() => Period::NEVER,\n        \
          State::Granted => GRANT_TIMEOUT,",
     ),
     bug(

@@ -52,6 +52,7 @@ impl Driver {
                 Want::Any => (0, None, 0),
                 Want::Id(id) => (1, naming.id(id), 0),
                 Want::Stock(ready) => (2, None, ready),
+                Want::Claimed => (3, None, 0),
             };
             (naming.waiter(*waiter), want)
         });

@@ -2,7 +2,7 @@
 
 use pool_proto::State::{self, *};
 use pool_proto::{
-    Acquired, Action, CheckKind, CheckResult, CloseReason, Collected, ConnId, Event,
+    Acquired, Acquirer, Action, CheckKind, CheckResult, CloseReason, Collected, ConnId, Event,
     HandshakeFailure, Instant, PutError, Refusal, Stock, Token, WaitOutcome, WaitReason, WaiterId,
 };
 
@@ -23,6 +23,7 @@ impl Naive {
             Call::Acquired => Answer::Acquired(self.acquire(false)),
             Call::AcquireAgain => Answer::Acquired(self.acquire(true)),
             Call::AcquireById(id) => Answer::Acquired(self.acquire_by_id(id)),
+            Call::AcquireClaimed => Answer::Acquired(self.acquire_claimed()),
             Call::WaitReady(ready) => Answer::Stock(self.wait_ready(ready)),
             Call::Collect(waiter) => Answer::Collected(self.collect(waiter)),
             Call::Cancel(waiter) => Answer::Outcome(self.cancel(waiter)),
@@ -69,6 +70,7 @@ impl Naive {
             }
             Call::DialNow => self.dial_now(),
             Call::SetCapacity(low, high) => self.set_capacity(low, high),
+            Call::SetConfig(ref setup) => self.set_config(setup),
             Call::Accept(address) => self.accept(address),
             Call::Admit(token, certificate) => self.admit(token, certificate),
         };
@@ -226,7 +228,7 @@ impl Naive {
         true
     }
 
-    fn timeout(&mut self) -> Answer {
+    pub(super) fn timeout(&mut self) -> Answer {
         if self.deadline.is_some_and(|deadline| deadline <= self.now) {
             self.end_pool(CloseReason::ShutDown);
         }
@@ -305,6 +307,7 @@ impl Naive {
             }
         }
         if self.listener_gone() {
+            self.settle();
             return self.refused(Refusal::AcceptEnded);
         }
         match self.queue(Want::Any, again) {
@@ -328,6 +331,26 @@ impl Naive {
             return self.refused(refusal);
         }
         match self.queue(Want::Id(id), false) {
+            Ok(waiter) => Acquired::Queued(waiter),
+            Err(refusal) => Acquired::Refused(refusal),
+        }
+    }
+
+    fn acquire_claimed(&mut self) -> Acquired<u32> {
+        if self.setup.acquirer == Acquirer::ThisEnd || !self.peer_claims() {
+            return self.refused(Refusal::PeerNeverAcquires);
+        }
+        while let Some(token) = self.next_request() {
+            match self.expiry(token) {
+                Some(reason) => self.close_one(token, reason),
+                None => return self.served(token, Want::Claimed),
+            }
+        }
+        if let Some(refusal) = self.requests_ended() {
+            self.settle();
+            return self.refused(refusal);
+        }
+        match self.queue(Want::Claimed, false) {
             Ok(waiter) => Acquired::Queued(waiter),
             Err(refusal) => Acquired::Refused(refusal),
         }
@@ -418,7 +441,10 @@ impl Naive {
     fn why(&mut self, waiter: WaiterId) -> Option<WaitReason> {
         let found = self.waiter(waiter).filter(|found| found.standing == WaiterState::Waiting)?;
         Some(match found.want {
-            Want::Any => self.wait_reason(),
+            Want::Claimed if self.count(Idle) > 0 => {
+                WaitReason::NotClaimed { ready: self.count(Idle) }
+            }
+            Want::Any | Want::Claimed => self.wait_reason(),
             Want::Stock(wanted) => WaitReason::Stock { idle: self.count(Idle), wanted },
             Want::Id(id) => match self.with_id(id).and_then(|token| self.state(token)) {
                 None => WaitReason::IdNotSeen,
@@ -454,11 +480,13 @@ impl Naive {
         lease.held = Some(connection);
         (lease.used, lease.claimed, lease.finished) = (true, None, false);
         let id = lease.id;
-        let wanted = self.first_for(id, false).is_some();
+        let wanted = self.first_for(id, Some(Want::Any)).is_some();
         if let Some(reason) = self.expiry(token) {
             self.close_one(token, reason);
         } else if self.shutting_down {
             self.close_one(token, CloseReason::ShutDown);
+        } else if self.is_barred(token) {
+            self.close_one(token, CloseReason::NotAllowed);
         } else if !wanted && self.stock() >= self.limit() {
             self.close_one(token, CloseReason::Overflow);
         } else if matches!(drained, Some(CheckResult::Closed | CheckResult::Finished)) {

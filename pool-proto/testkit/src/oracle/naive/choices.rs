@@ -49,7 +49,10 @@ impl Choices {
                 Action::Close {
                     token,
                     reason:
-                        CloseReason::Evicted | CloseReason::HandshakeEvicted | CloseReason::Unclaimed,
+                        CloseReason::Evicted
+                        | CloseReason::HandshakeEvicted
+                        | CloseReason::Surplus
+                        | CloseReason::Unclaimed,
                     ..
                 }
                 | Action::Abort { token, reason: CloseReason::HandshakeEvicted } => {

@@ -270,6 +270,27 @@ impl Naive {
         Answer::Configured(Ok(()))
     }
 
+    /// Takes over the new settings of the dialer itself, from which those before it differed.
+    pub(super) fn set_dialer(&mut self, before: &Setup) {
+        let (now, setup) = (self.now, self.setup);
+        let Some(dialer) = self.dialer_mut() else { return };
+        let ((min, max), (short, long)) = (setup.capacity, setup.interval);
+        dialer.max_dials = setup.max_dials;
+        dialer.tuner.configure(min..=max, short..=long, setup.keep);
+        if setup.keep != before.keep {
+            dialer.surplus = None;
+        }
+        let soonest = now + dialer.tuner.interval();
+        dialer.next_round = dialer.next_round.map(|at| at.min(soonest));
+        let latest = now + setup.backoff.1;
+        if let Some(retry) = dialer.retry.as_mut().filter(|retry| retry.to > latest) {
+            // As for callers that wait: drawn anew if it was longer.
+            retry.perhaps_over &= retry.from <= latest;
+            let drawn_anew = Instant::from_nanos(now.as_nanos() + 1);
+            (retry.from, retry.to) = (retry.from.min(drawn_anew), latest);
+        }
+    }
+
     pub fn flushed(&mut self) {
         let now = self.now;
         if let Some(dialer) = self.dialer_mut() {
@@ -369,11 +390,11 @@ impl Naive {
             self.take_pace();
             self.dial();
         }
-        let (stock, awaited, setup) = (self.stock(), self.is_awaited(), self.setup);
+        let (stock, urgent, setup) = (self.stock(), self.is_urgent(), self.setup);
         let Some(dialer) = self.dialer_mut().filter(|dialer| dialer.failures == 0) else { return };
         if dials > 0 && dialer.ceiling.is_some_and(|ceiling| stock > ceiling) {
             // One more than it is known to hold: unless it does, the next one comes after a wait.
-            dialer.retry = Some(Retry::drawn(now, setup.wait(dialer.rejections, awaited)));
+            dialer.retry = Some(Retry::drawn(now, setup.wait(dialer.rejections, urgent)));
             dialer.rejections += 1;
         }
     }
@@ -426,11 +447,11 @@ impl Naive {
     /// While somebody waits, a long wait is cut to a random part of a short one.
     fn hurry(&mut self) {
         let (now, latest) = (self.now, self.now + self.setup.patience());
-        let awaited = self.is_awaited();
+        let urgent = self.is_urgent();
         let Some(retry) = self.dialer_mut().and_then(|dialer| dialer.retry.as_mut()) else {
             return;
         };
-        if awaited && retry.to > latest {
+        if urgent && retry.to > latest {
             // If it was not known whether it would end before `latest`, it may also have stayed.
             retry.perhaps_over &= retry.from <= latest;
             // If it has stayed, it may be over already, and nobody has told the time.
@@ -442,6 +463,11 @@ impl Naive {
     /// Whether somebody waits for what only a new connection can bring.
     fn is_awaited(&self) -> bool {
         self.first_waiting(Want::Any).is_some() || self.most_stock().is_some()
+    }
+
+    /// Whether somebody waits who would notice a long wait for the next dial.
+    fn is_urgent(&self) -> bool {
+        self.is_awaited() || self.first_waiting(Want::Claimed).is_some()
     }
 
     /// How many the server holds for certain, and may hand out.

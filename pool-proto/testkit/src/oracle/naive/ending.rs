@@ -1,9 +1,9 @@
 //! The end of a pool: at once, or as a graceful shutdown.
 
-use pool_proto::State::{Checking, Claimed, Finished, Granted, Leased};
+use pool_proto::State::{Checking, Granted, Leased};
 use pool_proto::{CheckKind, CloseReason, Instant, Refusal, Token};
 
-use super::waiters::{Waiter, WaiterState, Want};
+use super::waiters::{Waiter, WaiterState, Want, is_request};
 use super::{Connection, Naive};
 use crate::call::Answer;
 
@@ -31,6 +31,10 @@ impl Naive {
 
     /// With its last connection, a shutdown is over.
     pub(super) fn settle_the_end(&mut self) {
+        if self.closed {
+            return;
+        }
+        self.serve_requests();
         if self.connections.is_empty() {
             self.end_pool(CloseReason::ShutDown);
         }
@@ -45,7 +49,11 @@ impl Naive {
         if !self.shutting_down {
             self.shutting_down = true;
             self.refuse_waiting(Refusal::ShuttingDown, |naive, waiter| {
-                let Want::Id(id) = waiter.want else { return true };
+                let id = match waiter.want {
+                    Want::Claimed => return false,
+                    Want::Id(id) => id,
+                    Want::Any | Want::Stock(_) => return true,
+                };
                 !naive.with_id(id).is_some_and(|token| naive.is_inspected(token))
             });
             let unused = self.connections.iter().filter(|c| !is_in_use(c));
@@ -86,6 +94,7 @@ fn is_inspected(connection: &Connection) -> bool {
 
 /// Whether somebody uses it, here or at the peer.
 fn is_in_use(connection: &Connection) -> bool {
-    let delivers = matches!(connection.state, Claimed | Finished) && connection.claimed.is_some();
-    is_inspected(connection) || delivers || matches!(connection.state, Granted | Leased)
+    is_inspected(connection)
+        || is_request(connection)
+        || matches!(connection.state, Granted | Leased)
 }

@@ -52,7 +52,7 @@ fn source_of(address: IpAddr) -> IpAddr {
 }
 
 /// The addresses that a setup with a list admits.
-fn listed(address: IpAddr) -> bool {
+pub(super) fn listed(address: IpAddr) -> bool {
     matches!(address.to_canonical(), IpAddr::V4(address) if address.octets()[0] == 10)
 }
 
@@ -224,7 +224,7 @@ impl Naive {
     }
 
     /// Of several victims, none of which is promised to be the one, that of the machine.
-    fn choice(&self, victims: &[Token]) -> Token {
+    pub(super) fn choice(&self, victims: &[Token]) -> Token {
         let chosen = victims.iter().find(|victim| self.choices.evicted.contains(victim));
         *chosen.unwrap_or(&victims[0])
     }
@@ -247,7 +247,7 @@ impl Naive {
         }
     }
 
-    fn peers(&self) -> Vec<Peer> {
+    pub(super) fn peers(&self) -> Vec<Peer> {
         let mut peers: Vec<Peer> = self.connections.iter().filter_map(|c| c.peer).collect();
         peers.sort_unstable();
         peers.dedup();
@@ -255,14 +255,14 @@ impl Naive {
     }
 
     /// Connections of a peer that are past their handshakes, and neither leased nor finished.
-    fn pooled(&self, peer: Peer) -> u32 {
+    pub(super) fn pooled(&self, peer: Peer) -> u32 {
         let counts =
             |c: &&Connection| !matches!(c.state, Accepted | Handshaking | Leased | Finished);
         let theirs = self.connections.iter().filter(|c| c.peer == Some(peer));
         u32::try_from(theirs.filter(counts).count()).unwrap()
     }
 
-    const STOCK: [State; 2] = [Idle, Resting];
+    pub(super) const STOCK: [State; 2] = [Idle, Resting];
     const POOLED: [State; 3] = [Idle, Resting, Claimed];
 
     /// The oldest connection in one of `states` of the peer that holds most, of those that have one
@@ -271,7 +271,7 @@ impl Naive {
         self.of_the_heaviest(self.pooled(peer) + 2, states)
     }
 
-    fn of_the_heaviest(&self, least: u32, states: &[State]) -> Vec<Token> {
+    pub(super) fn of_the_heaviest(&self, least: u32, states: &[State]) -> Vec<Token> {
         let oldest = |peer| Some((self.pooled(peer), self.oldest_of(peer, states)?));
         let candidates: Vec<(u32, Token)> = self
             .peers()
@@ -286,7 +286,7 @@ impl Naive {
     /// The handshake that goes for another: a silent one, unless those are but a quarter of what is
     /// allowed; of the source with most handshakes, its oldest. From where nobody was ever admitted,
     /// each counts as sixteen.
-    fn handshake_victims(&self) -> Vec<Token> {
+    pub(super) fn handshake_victims(&self) -> Vec<Token> {
         let speaking = self.count(Handshaking);
         let silent = speaking == 0 || self.count(Accepted) > self.setup.max_handshakes / 4;
         let state = if silent { Accepted } else { Handshaking };

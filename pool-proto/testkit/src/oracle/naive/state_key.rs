@@ -7,7 +7,7 @@ use pool_proto::State::{self, Checking};
 use pool_proto::{CanonicalNames, CloseReason, Instant, Refusal, Token, WaiterId};
 
 use super::super::state_key::Naming;
-use super::waiters::{Waiter, WaiterState, Want};
+use super::waiters::{Waiter, WaiterState, Want, is_request};
 use super::{Connection, Naive, Supply};
 
 impl Naive {
@@ -36,7 +36,8 @@ impl Naive {
                 let want = match waiter.want {
                     Want::Any => 0,
                     Want::Id(_) => 1,
-                    Want::Stock(ready) => 2 + ready,
+                    Want::Claimed => 2,
+                    Want::Stock(ready) => 3 + ready,
                 };
                 (rank, want, waiter.id)
             })
@@ -46,7 +47,7 @@ impl Naive {
         (connections.collect(), waiters.into_iter().map(|(_, _, waiter)| waiter).collect())
     }
 
-    /// All but names and counters. Of the orders of entry the naming says all.
+    /// All but names and counters. Of the orders of entry in one state, the naming says all.
     pub fn hash_state(&self, naming: &Naming, hasher: &mut impl Hasher) {
         let distance = |at: Instant| at.as_nanos().wrapping_sub(self.now.as_nanos());
         self.closed.hash(hasher);
@@ -78,12 +79,18 @@ impl Naive {
             (c.source.filter(|_| c.peer.is_none()), c.peer).hash(hasher);
             pooled.then_some(joined).hash(hasher);
         }
+        let mut requests: Vec<_> = self.connections.iter().filter(|c| is_request(c)).collect();
+        requests.sort_unstable_by_key(|c| c.entry);
+        for request in requests {
+            naming.connection(request.token).hash(hasher);
+        }
         for waiter in &naming.waiters {
             let Some(Waiter { want, standing, .. }) = self.waiter(*waiter) else { continue };
             match *want {
                 Want::Any => 0.hash(hasher),
                 Want::Id(id) => (1, naming.id(id)).hash(hasher),
-                Want::Stock(ready) => (2, ready).hash(hasher),
+                Want::Claimed => 2.hash(hasher),
+                Want::Stock(ready) => (3, ready).hash(hasher),
             }
             match *standing {
                 WaiterState::Waiting => 0.hash(hasher),

@@ -1,13 +1,15 @@
 //! Waiters and their requests.
 
-use pool_proto::State::{Claimed, Finished, Granted, Idle, Leased};
+use pool_proto::State::{Checking, Claimed, Finished, Granted, Idle, Leased};
 use pool_proto::{Action, CloseReason, ConnId, Refusal, Token, WaiterId};
 
-use super::Naive;
+use super::{Connection, Naive};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Want {
     Any,
+    /// Any that the peer has begun to use.
+    Claimed,
     Id(ConnId),
     Stock(u32),
 }
@@ -82,10 +84,44 @@ impl Naive {
         wanted.max()
     }
 
-    /// The waiter that a connection would serve: one by its id comes before those for any connection.
-    pub fn first_for(&self, id: Option<ConnId>, claimed: bool) -> Option<WaiterId> {
+    /// The waiter that a connection would serve: one by its id comes before those of a `kind`.
+    pub fn first_for(&self, id: Option<ConnId>, kind: Option<Want>) -> Option<WaiterId> {
         let by_id = id.and_then(|id| self.first_waiting(Want::Id(id)));
-        by_id.or_else(|| if claimed { None } else { self.first_waiting(Want::Any) })
+        by_id.or_else(|| self.first_waiting(kind?))
+    }
+
+    /// The connection that the peer has begun to use and nobody here has, the one that was looked into
+    /// first.
+    pub fn next_request(&self) -> Option<Token> {
+        let requests = self.connections.iter().filter(|connection| is_request(connection));
+        requests.min_by_key(|connection| connection.entry).map(|connection| connection.token)
+    }
+
+    /// Why nobody need wait for such a connection.
+    pub fn requests_ended(&self) -> Option<Refusal> {
+        if self.closed {
+            return self.ending();
+        }
+        let may_come = match self.shutting_down {
+            true => self.connections.iter().any(|connection| connection.state == Checking),
+            false => !self.listener_gone() || !self.connections.is_empty(),
+        };
+        let none = self.next_request().is_none() && !may_come;
+        none.then(|| self.ending().unwrap_or(Refusal::AcceptEnded))
+    }
+
+    /// Serves those that wait for such a connection, or tells them that there will be none.
+    pub fn serve_requests(&mut self) {
+        while self.first_waiting(Want::Claimed).is_some()
+            && let Some(token) = self.next_request()
+        {
+            self.offer(token, false);
+        }
+        if let Some(refusal) = self.requests_ended() {
+            while let Some(waiter) = self.first_waiting(Want::Claimed) {
+                self.refuse(waiter, refusal);
+            }
+        }
     }
 
     pub const fn place(&mut self, front: bool) -> i64 {
@@ -156,6 +192,7 @@ impl Naive {
     pub fn ask_again(&mut self, late: &Waiter) -> Option<Token> {
         let known = match late.want {
             Want::Id(id) => self.with_id(id),
+            Want::Claimed => self.next_request(),
             _ => self.next_idle(),
         };
         let ready =
@@ -165,6 +202,7 @@ impl Naive {
         }
         let refusal = match late.want {
             Want::Id(id) => self.refusal_by_id(id),
+            Want::Claimed => self.requests_ended(),
             _ => self.ending(),
         };
         let standing = match refusal {
@@ -206,4 +244,9 @@ impl Naive {
         // In a shutdown, only one that is looked into may still come.
         self.ending().filter(|_| !self.is_inspected(token))
     }
+}
+
+/// Whether the peer has begun to use it, and nobody here has it.
+pub fn is_request(connection: &Connection) -> bool {
+    matches!(connection.state, Claimed | Finished) && connection.claimed.is_some()
 }

@@ -91,7 +91,7 @@ impl Naive {
         let others = self.connections.iter().any(|c| c.state == Leased || c.state == Claimed)
             || self.in_stock() > 0;
         let full = rejected && others;
-        let (held, awaited, setup) = (self.stock(), self.is_awaited(), self.setup);
+        let (held, urgent, setup) = (self.stock(), self.is_urgent(), self.setup);
         let Some(dialer) = self.dialer_mut() else { return };
         let latest = connection.epoch == dialer.epoch;
         let fewer = full && dialer.ceiling.is_none_or(|ceiling| held < ceiling);
@@ -132,7 +132,7 @@ impl Naive {
             }
             &mut dialer.failures
         };
-        let wait = setup.wait(*times, awaited);
+        let wait = setup.wait(*times, urgent);
         *times += 1;
         dialer.retry = Some(Retry::drawn(now, wait));
     }

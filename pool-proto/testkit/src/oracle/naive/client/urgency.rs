@@ -7,6 +7,7 @@ use pool_proto::Instant;
 use pool_proto::State::*;
 
 use super::Naive;
+use crate::oracle::naive::waiters::Want;
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -48,7 +49,8 @@ impl Naive {
     fn gap(&self) -> Option<Duration> {
         let (idle, wanted, now) = (self.count(Idle), self.wanted(), self.now);
         let dialer = self.dialer()?;
-        let somebody_waits = self.stats().waiters > 0 || dialer.tuner.backlog() > 0;
+        let served_by_peer = self.count_waiting(Want::Claimed);
+        let somebody_waits = self.stats().waiters > served_by_peer || dialer.tuner.backlog() > 0;
         let served = dialer.urgency.busy_until() > now && idle > 0 && !somebody_waits;
         let spread = ms(20) * idle.min(wanted) / wanted;
         let rate = dialer.urgency.rate(now);
