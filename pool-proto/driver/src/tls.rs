@@ -143,7 +143,7 @@
 //! |---|---|
 //! | handshakes that begin | the new settings |
 //! | handshakes under way | the settings with which they began; they do not fail |
-//! | idle connections | live on; `clean` renews those that this end acquires |
+//! | idle connections | live on, to their `max_lifetime`; `clean` renews those that this end acquires |
 //! | connections in use | live on, and go back into the stock when they are put back |
 //! | settings that are refused, or cannot be loaded | nothing changes |
 //!

@@ -170,8 +170,8 @@ macro_rules! __pool_type {
             /// `config` is a complete configuration: a setting that it does not make has its default. A
             /// shorter time holds for connections that are there already, a lower limit closes ready
             /// connections and never one in use, and a higher one serves callers at once. The tables
-            /// [of a client] and [of a server] say it for each setting. TLS, keep-alive and the address are
-            /// not part of the configuration, and stay.
+            /// [of a client] and [of a server] say it for each setting. Keep-alive and the address are not
+            /// part of the configuration, and stay; so does TLS, which has a call of its own (`set_tls`).
             ///
             /// # Errors
             ///
