@@ -14,10 +14,11 @@ use std::time::Duration;
 use adapter_std::pool_driver::pool_proto::{ClientConfig, ConfigError, ServerConfig};
 use adapter_std::{
     AcquireError, Balanced, BuildError, ClientPool, ConnId, PooledStream, PutError, Recording,
-    ServerPool, Stats, TlsFacts,
+    ServerPool, SetTlsError, Stats, TlsFacts,
 };
 use pool_conformance::{
-    Adapter, Balancer, ClientSetup, Demand, Dial, Halves, Handle, Listen, Pool, ServerSetup, Stream,
+    Adapter, Balancer, ClientSetup, Demand, Dial, Halves, Handle, Listen, Pool, ServerSetup,
+    Stream, Tls,
 };
 
 pub(crate) struct Std;
@@ -259,6 +260,14 @@ macro_rules! facade {
             ) -> Option<Result<(), ConfigError>> {
                 let pool: &dyn Any = &self.pool;
                 Some(pool.downcast_ref::<ClientPool>()?.set_capacity(capacity))
+            }
+
+            fn set_tls(&self, tls: Tls) -> Result<(), SetTlsError> {
+                let pool: &dyn Any = &self.pool;
+                match tls {
+                    Tls::Client(tls) => pool.downcast_ref::<ClientPool>().unwrap().set_tls(tls),
+                    Tls::Server(tls) => pool.downcast_ref::<ServerPool>().unwrap().set_tls(tls),
+                }
             }
         }
     };

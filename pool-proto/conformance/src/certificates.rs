@@ -40,14 +40,27 @@ impl Authority {
         name: &str,
         validity: Validity,
     ) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+        let key = KeyPair::generate().unwrap();
+        (self.certify(&key, name, validity), key.into())
+    }
+
+    fn certify(&self, key: &KeyPair, name: &str, validity: Validity) -> CertificateDer<'static> {
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         match validity {
             Validity::Past => params.not_after = date_time_ymd(2001, 1, 1),
             Validity::Now => {}
             Validity::Future => params.not_before = date_time_ymd(4000, 1, 1),
         }
+        params.signed_by(key, &self.0).unwrap().der().clone()
+    }
+
+    /// Two certificates of one key: the second one is a renewal.
+    pub(super) fn issue_twice(&self, name: &str) -> [Identity; 2] {
         let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.0).unwrap();
-        (certificate.der().clone(), key.into())
+        [(); 2].map(|()| {
+            let certificate = self.certify(&key, name, Validity::Now);
+            let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+            Identity::from_der([certificate], key).unwrap()
+        })
     }
 }

@@ -17,8 +17,10 @@ use pool_driver::BuildError;
 use pool_driver::KeepAlive;
 use pool_driver::shared::{AcquireError, Recording};
 use pool_driver::tls::{ClientTls, ServerTls, TlsFacts};
-use pool_driver::{Configured, Runtime};
-use pool_proto::{ClientConfig, ConfigError, ConnId, Dialing, PutError, ServerConfig, Stats};
+use pool_driver::{Configured, Runtime, SetTlsError};
+use pool_proto::{
+    Accepting, ClientConfig, ConfigError, ConnId, Dialing, PutError, ServerConfig, Stats,
+};
 
 /// An adapter: builds pools and balancers for the scenarios.
 ///
@@ -229,6 +231,21 @@ pub trait Handle {
 
     /// Calls `set_capacity` of a client pool; `None` for a server.
     fn set_capacity(&self, capacity: RangeInclusive<u32>) -> Option<Result<(), ConfigError>>;
+
+    /// Calls `set_tls` of the pool. Panics if the settings are those of the other role.
+    ///
+    /// # Errors
+    ///
+    /// Returns the pool's error.
+    fn set_tls(&self, tls: Tls) -> Result<(), SetTlsError>;
+}
+
+/// The TLS settings of either role.
+pub enum Tls {
+    /// Of a client pool.
+    Client(ClientTls),
+    /// Of a server pool.
+    Server(ServerTls),
 }
 
 impl<N: Runtime, R: Configured> Handle for pool_driver::Pool<N, R> {
@@ -311,6 +328,20 @@ impl<N: Runtime, R: Configured> Handle for pool_driver::Pool<N, R> {
         let pool: &dyn Any = self;
         let client = pool.downcast_ref::<pool_driver::Pool<N, Dialing>>()?;
         Some(client.set_capacity(capacity.into()))
+    }
+
+    fn set_tls(&self, tls: Tls) -> Result<(), SetTlsError> {
+        let pool: &dyn Any = self;
+        match tls {
+            Tls::Client(tls) => {
+                let client = pool.downcast_ref::<pool_driver::Pool<N, Dialing>>();
+                client.expect("these are settings of a client").set_tls(tls)
+            }
+            Tls::Server(tls) => {
+                let server = pool.downcast_ref::<pool_driver::Pool<N, Accepting>>();
+                server.expect("these are settings of a server").set_tls(tls)
+            }
+        }
     }
 }
 

@@ -42,6 +42,10 @@ macro_rules! forwarding_test {
                 assert_eq!(client.stats().totals.established, 2);
                 assert_eq!((client.last_failure(), server.last_failure()), (None, None));
 
+                let refused = Err($adapter::SetTlsError::PlainTcp);
+                assert_eq!(client.set_tls($adapter::ClientTls::self_signed().unwrap()), refused);
+                assert_eq!(server.set_tls($adapter::ServerTls::self_signed().unwrap()), refused);
+
                 let config = ServerConfig::builder().capacity(9).build().unwrap();
                 let loopback = "127.0.0.1:0".parse().unwrap();
                 let bound = ServerPool::builder().config(config).bind_addr(loopback).unwrap();

@@ -77,7 +77,7 @@ mod wait;
 pub use ends::Ends;
 pub use facade::{
     Adapter, Balancer, ClientSetup, Demand, Dial, Halves, Handle, Listen, OpenTape, Pool,
-    ServerSetup, Stream,
+    ServerSetup, Stream, Tls,
 };
 pub use futures::{Harness, OnFutures, StreamOf};
 pub use scenarios::scenarios;
@@ -151,7 +151,7 @@ fn run_each(all: Vec<(String, Ends, Scenario)>) -> bool {
 static EXCLUSIVE: RwLock<()> = RwLock::new(());
 
 /// The topics in which the adapter at the other end matters.
-const PAIRED_TOPICS: [&str; 4] = ["early::", "exchange::", "reuse::", "trust::"];
+const PAIRED_TOPICS: [&str; 5] = ["early::", "exchange::", "renewal::", "reuse::", "trust::"];
 
 impl Scenario {
     fn is_between_pools(&self) -> bool {

@@ -18,6 +18,7 @@ mod handshake;
 pub(crate) mod keep_alive;
 mod limited;
 mod session;
+mod settings;
 mod shared_socket;
 pub(crate) mod socket;
 mod stream;
@@ -36,6 +37,7 @@ use pool_proto::{CheckResult, CloseReason, Role};
 use session::Session;
 #[cfg(feature = "tls")]
 pub(crate) use session::retry;
+pub use settings::TlsSettings;
 pub use shared_socket::{SharedSocket, Socket, polled};
 pub use socket::{KernelSocket, Polled, TcpSocket, listen_on_first};
 pub use stream::Revoked;

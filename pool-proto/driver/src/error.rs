@@ -39,7 +39,8 @@ pub enum BuildError {
     /// The builder requires that peers are authenticated, and its TLS settings admit others.
     #[error(
         "this pool must authenticate its peers, and its TLS settings accept any, or are custom ones, \
-         whose checks the pool cannot see; {remedy}; with custom settings use require_tls"
+         whose checks the pool cannot see; {remedy}; for custom settings that authenticate, say so by \
+         assume_authenticated, for others use require_tls"
     )]
     AuthenticationRequired {
         /// The setting to make.
@@ -75,5 +76,28 @@ pub enum BuildError {
     Start {
         /// The operating system's error.
         source: io::Error,
+    },
+}
+
+/// The reason why the TLS settings of a pool could not be replaced. Those in force stay.
+#[cfg(feature = "tls")]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SetTlsError {
+    /// The pool uses plain TCP.
+    #[error(
+        "this pool uses plain TCP, and both ends would have to change to TLS at the same moment; build \
+         another pool with tls(…), and end this one by graceful_shutdown"
+    )]
+    PlainTcp,
+    /// The pool must authenticate its peers, and the new settings admit others.
+    #[error(
+        "the new TLS settings are refused and the former ones stay: this pool must authenticate its \
+         peers, and the new settings accept any, or are custom ones, whose checks the pool cannot see; \
+         {remedy}; for custom settings that authenticate, say so by assume_authenticated"
+    )]
+    AuthenticationRequired {
+        /// The setting to make.
+        remedy: &'static str,
     },
 }

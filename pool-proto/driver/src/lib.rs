@@ -33,7 +33,7 @@
 //! |---|---|
 //! | [`shared`] | the machine behind its mutex: wakers, futures of callers, leases; no I/O |
 //! | [`connection`] | one connection: socket, plain or TLS, handshake, checks, early data |
-//! | `tls` (feature `tls`) | rustls configurations: modes, certificates, pinning; no I/O but for the file of an identity |
+//! | `tls` (feature `tls`) | rustls configurations: modes, certificates, pinning; no I/O but for files of certificates and keys |
 //! | `pool.rs`, `pool/` | pools, builders, the driver, dialling, accepting, several pools as one |
 //! | `runtime.rs` | the demands on a runtime |
 //! | `clock.rs` | the clock |
@@ -62,6 +62,8 @@ use no_tls as tls;
 pub use clock::{Clock, MonotonicClock};
 pub use connection::keep_alive::KeepAlive;
 pub use error::BuildError;
+#[cfg(feature = "tls")]
+pub use error::SetTlsError;
 pub use pool::{
     AcceptFailure, AcceptPacer, AnyPool, Balanced, Balancer, Configured, Dial, Pool, PoolBuilder,
     ShutdownGuard,
@@ -81,14 +83,20 @@ pub mod exports {
         tape,
     };
 
+    #[cfg(feature = "tls")]
+    pub use crate::SetTlsError;
     pub use crate::connection::Revoked;
     pub use crate::shared::{AcquireError, Recording};
     #[cfg(all(feature = "self-signed", any(feature = "ring", feature = "aws-lc-rs")))]
     pub use crate::tls::IdentityPem;
+    #[cfg(feature = "native-roots")]
+    pub use crate::tls::native_roots;
+    #[cfg(feature = "webpki-roots")]
+    pub use crate::tls::webpki_roots;
     #[cfg(feature = "tls")]
     pub use crate::tls::{
-        ClientTls, Fingerprint, Identity, PinMismatch, ServerTls, TlsError, TlsFacts, TlsMode,
-        roots_from_pem,
+        ClientTls, Fingerprint, Identity, KeyFingerprint, Pin, PinMismatch, ServerTls, TlsError,
+        TlsFacts, TlsMode, roots_from_pem,
     };
     pub use crate::{AnyPool, Balanced, BuildError, KeepAlive};
 }

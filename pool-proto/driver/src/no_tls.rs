@@ -23,6 +23,10 @@ impl ServerTls {
     pub(crate) const fn authenticates_clients(&self) -> bool {
         match *self {}
     }
+
+    pub(crate) const fn may_see_certificates(&self) -> bool {
+        match *self {}
+    }
 }
 
 /// The fingerprint of a certificate.

@@ -30,6 +30,7 @@ use accept::ListeningSocket;
 pub use accept::{AcceptFailure, AcceptPacer};
 use async_channel::Receiver;
 pub use balancer::{AnyPool, Balanced, Balancer};
+use builder::Protection;
 pub use builder::{Configured, PoolBuilder};
 pub use dial::Dial;
 pub(crate) use driver::PoolAttempt;
@@ -40,6 +41,8 @@ use pool_proto::{Accepting, Bounds, ConfigError, ConnId, Dialing, PutError, Stat
 
 use crate::clock::{Clock as _, MonotonicClock};
 use crate::error::BuildError;
+#[cfg(feature = "tls")]
+use crate::error::SetTlsError;
 use crate::runtime::Runtime;
 use crate::shared::{AcquireError, Deadline, OpenTape, Recording, SharedMachine, TAPE_BUFFER};
 
@@ -60,6 +63,8 @@ struct Inner<N: Runtime, R: Configured> {
     local_addr: Option<SocketAddr>,
     /// The driver's.
     listener: Weak<ListeningSocket<N>>,
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "nothing replaces it then"))]
+    protection: Protection<R::Tls>,
 }
 
 impl<N: Runtime, R: Configured> Drop for Inner<N, R> {
@@ -84,6 +89,7 @@ impl<N: Runtime, R: Configured> Pool<N, R> {
     fn start(
         handle: &N::Handle,
         config: &R::Config,
+        protection: Protection<R::Tls>,
         tape: Option<OpenTape>,
         supply: impl Supply<N, R>,
         listener: Weak<ListeningSocket<N>>,
@@ -116,7 +122,8 @@ impl<N: Runtime, R: Configured> Pool<N, R> {
         }
         let run = |runtime, executor| driver.run(runtime, executor);
         let runtime = N::start(handle, R::max_dials(config), guard, run)?;
-        Ok(Self { inner: Arc::new(Inner { shared, ended, runtime, local_addr, listener }) })
+        let inner = Inner { shared, ended, runtime, local_addr, listener, protection };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Returns a builder with the defaults.
@@ -264,6 +271,16 @@ impl<N: Runtime, R: Configured> Pool<N, R> {
         // First, for the dials that begin in this call.
         self.runtime().raise_max_dials(R::max_dials(config));
         self.shared().run(|machine, now| R::set_config(machine, now, config))
+    }
+
+    /// Replaces the TLS settings, for handshakes that begin from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`SetTlsError`]; the former settings stay.
+    #[cfg(feature = "tls")]
+    pub fn set_tls(&self, tls: R::Tls) -> Result<(), SetTlsError> {
+        self.inner.protection.set::<R>(tls)
     }
 
     /// Closes all idle connections and returns their number.

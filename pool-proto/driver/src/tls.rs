@@ -1,8 +1,9 @@
 //! TLS settings: the certificate that an end presents, and the certificates that it accepts.
 //!
-//! The builder of a pool takes [`ClientTls`] or [`ServerTls`]. An [`Identity`] is a certificate with
-//! its private key, a [`Fingerprint`] identifies a certificate, and [`TlsFacts`] tell how a connection
-//! is protected.
+//! The builder of a pool takes [`ClientTls`] or [`ServerTls`], and `set_tls` of a pool replaces them [while
+//! it runs](#while-the-pool-runs). An [`Identity`] is a certificate with its private key. A [`Pin`] is the
+//! [`Fingerprint`] of a certificate or the [`KeyFingerprint`] of a public key. [`TlsFacts`] tell how a
+//! connection is protected, with the certificates of the peer.
 //!
 //! Every configuration that is built here
 //! - speaks TLS 1.3 (RFC 8446) only;
@@ -18,13 +19,13 @@
 //! | at the client | the server is |
 //! |---|---|
 //! | [`ClientTls::self_signed`] | **anybody** who can redirect the connection |
-//! | [`pinned`](ClientTls::pinned), [`pinned_any`](ClientTls::pinned_any) | the holder of the key of a known certificate |
+//! | [`pinned`](ClientTls::pinned), [`pinned_any`](ClientTls::pinned_any) | the holder of a known key, or of the key of a known certificate |
 //! | [`verified`](ClientTls::verified) | the holder of a certificate for the host name, by a trusted authority |
 //!
 //! | at the server | a client is |
 //! |---|---|
 //! | [`ServerTls::new`], [`ServerTls::self_signed`] | **anybody** who can reach the listener: strangers are handed requests |
-//! | [`pinned_clients`](ServerTls::pinned_clients) | the holder of the key of a known certificate |
+//! | [`pinned_clients`](ServerTls::pinned_clients) | the holder of a known key, or of the key of a known certificate |
 //! | [`require_client_certificates`](ServerTls::require_client_certificates) | the holder of a certificate by a trusted authority |
 //!
 //! Pins suit two ends, or a few: each end makes an identity of its own, and is told the fingerprint of
@@ -55,6 +56,123 @@
 //! # }
 //! ```
 //!
+//! # Pins
+//!
+//! A pin of a certificate ends with the certificate; a pin of its public key stays as long as the key, however
+//! often the certificate is renewed. Each has one text, which [`Pin`] reads and writes:
+//!
+//! | pin | text | from |
+//! |---|---|---|
+//! | [`Fingerprint`] | 32 hex pairs with colons | [`Identity::fingerprint`], or `openssl x509 -noout -fingerprint -sha256 -in certificate.pem` |
+//! | [`KeyFingerprint`] | `sha256//` and Base64, as curl's `--pinnedpubkey` | [`Identity::key_fingerprint`], or the command on its page |
+//!
+//! Each end takes any number of pins of both kinds, so that a rollover needs no moment at which both ends
+//! change:
+//!
+//! 1. The peers of an identity pin the new one as well as the old one, before it is in use.
+//! 2. Its holder presents the new one.
+//! 3. The peers drop the pin of the old one.
+//!
+//! Each step is a call of `set_tls`, and no handshake fails in between, if the handshakes that began before
+//! one step are over before the next.
+//!
+//! # Roots
+//!
+//! | roots | by | feature |
+//! |---|---|---|
+//! | of your own authority | [`roots_from_file`], [`roots_from_pem`] | – |
+//! | of the operating system | `native_roots` | `native-roots` |
+//! | of Mozilla, compiled into the program | `webpki_roots` | `webpki-roots` |
+//!
+//! All of them are a [`RootCertStore`](rustls::RootCertStore), to which others can be added, and all are
+//! checked in the same way, with the same errors. The system's roots come from rustls-native-certs. The
+//! verifier of the system itself (rustls-platform-verifier) is not used, because on macOS and Windows it
+//! may look up revocation on the network in the middle of a handshake, and a handshake must not block: one
+//! thread may do all those of a pool. (A [`custom`](ClientTls::custom) configuration can have it.) A server
+//! that verifies its clients should trust an authority of its own, and not the public ones, which issue a
+//! certificate to everybody.
+//!
+//! # Files
+//!
+//! [`Identity::load_or_create`] makes an identity at the first start and keeps it in a file.
+//! [`IdentityPem::save`] replaces such a file. [`Identity::from_files`] loads what others have made: the
+//! chain and the key of certbot (`fullchain.pem`, `privkey.pem`), for example. On Unix a key that
+//! all users of the machine may access is refused. Each error names the file, and for PEM that cannot be read
+//! the line, what was expected and what is there instead.
+//!
+//! # While the pool runs
+//!
+//! `set_tls` of a pool takes new settings as a whole, on any thread. What can be built can be set:
+//!
+//! ```
+//! # #[cfg(not(any(feature = "ring", feature = "aws-lc-rs")))]
+//! # fn main() {}
+//! # #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+//! # fn main() {
+//! use std::error::Error;
+//!
+//! use pool_driver::pool_proto::Accepting;
+//! use pool_driver::tls::{Identity, ServerTls, TlsError, roots_from_file};
+//! use pool_driver::{Pool, Runtime};
+//!
+//! /// For the builder at the start, and for each renewal.
+//! fn load() -> Result<ServerTls, TlsError> {
+//!     let directory = "/etc/letsencrypt/live/tunnel.example";
+//!     let identity = Identity::from_files(
+//!         format!("{directory}/fullchain.pem"),
+//!         format!("{directory}/privkey.pem"),
+//!     )?;
+//!     ServerTls::new(identity)?.require_client_certificates(roots_from_file("/etc/pool/agents.pem")?)
+//! }
+//!
+//! /// Called where SIGHUP arrives, or by a deploy hook of certbot. (The pool of an adapter is called
+//! /// `ServerPool`.)
+//! fn reload<N: Runtime>(pool: &Pool<N, Accepting>) -> Result<(), Box<dyn Error>> {
+//!     // A file that cannot be read returns here, and the settings in force stay.
+//!     pool.set_tls(load()?)?;
+//!     // Renews the idle connections, if they should not keep the former certificate until they end.
+//!     pool.clean();
+//!     Ok(())
+//! }
+//! # let _ = load;
+//! # fn unused<N: Runtime>(pool: &Pool<N, Accepting>) { let _ = reload(pool); }
+//! # }
+//! ```
+//!
+//! | | after `set_tls` |
+//! |---|---|
+//! | handshakes that begin | the new settings |
+//! | handshakes under way | the settings with which they began; they do not fail |
+//! | idle connections | live on, to their `max_lifetime`; `clean` renews those that this end acquires |
+//! | connections in use | live on, and go back into the stock when they are put back |
+//! | settings that are refused, or cannot be loaded | nothing changes |
+//!
+//! **Where trust is withdrawn**, as when a client's key was stolen, call `flush` after `set_tls`: it ends
+//! handshakes under way, idle connections and those in use, whoever holds them, and all others come back
+//! with the new settings. `clean` alone leaves those that were in use or in a handshake. To cut off one peer
+//! and no other, drop its streams instead of putting them back ([`TlsFacts::peer_certificate`] tells them
+//! apart), and call `clean`.
+//!
+//! A pool that was built with `require_authentication` refuses settings that accept any peer. A pool on plain
+//! TCP cannot change to TLS, nor one with TLS to plain TCP, because both ends would have to do it at the
+//! same moment: build another pool, and end the first by `graceful_shutdown`. One thing of a server stays as
+//! it was built: without client certificates, a full server turns a peer away by its address, before
+//! its handshake; with them, afterwards, by its certificate.
+//!
+//! # ALPN
+//!
+//! [`ClientTls::alpn`] and [`ServerTls::alpn`] take a list of protocols, and [`TlsFacts::alpn`] has the choice.
+//! Two lists without a common protocol fail the handshake. An end without a list takes part in none, so code
+//! that relies on a protocol compares the facts.
+//!
+//! # Configurations of your own
+//!
+//! [`ClientTls::custom`] and [`ServerTls::custom`] take any configuration of rustls, for CRLs, session
+//! tickets or a verifier of your own. Facts, remedies, ALPN, `set_tls` and the identity of a server
+//! ([`ServerTls::identity`]) or client ([`ClientTls::client_certificate`]) work as with others. What it
+//! checks is known to its author alone, who may state that it authenticates
+//! ([`assume_authenticated`](ServerTls::assume_authenticated)). A verifier or a resolver must not block.
+//!
 //! # One certificate for several clients
 //!
 //! Clients that need not be told apart may share one identity: copy its file to all of them, and pin the
@@ -83,8 +201,8 @@
 //! ```
 //!
 //! The server calls [`require_client_certificates`](ServerTls::require_client_certificates) with
-//! [`roots_from_pem`] of `authority.pem`. The client gives
-//! [`client_certificate`](ClientTls::client_certificate) the [`Identity::from_pem`] of `agent-1.pem` and
+//! [`roots_from_file`] of `authority.pem`. The client gives
+//! [`client_certificate`](ClientTls::client_certificate) the [`Identity::from_files`] of `agent-1.pem` and
 //! `agent-1-key.pem`.
 //!
 //! # Features
@@ -95,6 +213,8 @@
 //! | `ring` | yes | constructors that use the provider *ring*; implies `tls` |
 //! | `aws-lc-rs` | no | constructors that use the provider aws-lc-rs; implies `tls` |
 //! | `self-signed` | yes | fresh certificates, made by rcgen; implies `tls`, needs `ring` or `aws-lc-rs` |
+//! | `native-roots` | no | `native_roots`, by rustls-native-certs; implies `tls` |
+//! | `webpki-roots` | no | `webpki_roots`, by webpki-roots (licence CDLA-Permissive-2.0); implies `tls` |
 //!
 //! Each adapter has the same features and passes them on. Without `tls`, pools use plain TCP, and
 //! nothing of rustls, *ring*, aws-lc-rs and rcgen is compiled.
@@ -184,12 +304,19 @@ mod facts;
 mod failure;
 #[cfg(all(feature = "self-signed", any(feature = "ring", feature = "aws-lc-rs")))]
 mod file;
+mod files;
 mod fingerprint;
 mod identity;
 mod mode;
+mod own;
 mod pem;
+mod pem_fault;
+mod pin;
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 mod provider;
+mod remedy;
+#[cfg(any(feature = "native-roots", feature = "webpki-roots"))]
+mod roots;
 #[cfg(all(feature = "self-signed", any(feature = "ring", feature = "aws-lc-rs")))]
 mod self_signed;
 mod server;
@@ -200,10 +327,17 @@ pub use error::TlsError;
 pub use facts::TlsFacts;
 #[cfg(all(feature = "self-signed", any(feature = "ring", feature = "aws-lc-rs")))]
 pub use file::IdentityPem;
+pub use files::roots_from_file;
 pub use fingerprint::Fingerprint;
 pub use identity::Identity;
 pub use mode::TlsMode;
-pub use pem::{PemFault, roots_from_pem};
+pub use pem::roots_from_pem;
+pub use pem_fault::PemFault;
+pub use pin::{KeyFingerprint, Pin};
+#[cfg(feature = "native-roots")]
+pub use roots::native_roots;
+#[cfg(feature = "webpki-roots")]
+pub use roots::webpki_roots;
 pub use server::ServerTls;
 pub use verify::PinMismatch;
 

@@ -2,15 +2,16 @@
 
 use std::io::Read;
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::topic;
-use crate::ends::{both_ends, client_config, server_config, single};
-use crate::peers::{connect, connect_from, read_id, reset, tls_connect};
+use crate::ends::{both_ends, client_config, client_tls, server_config, single};
+use crate::peers::{connect, connect_from, identity, read_id, reset, tls_connect};
 use crate::prelude::*;
 use crate::wait::assert_ends;
 use pool_driver::shared::AcquireError;
-use pool_driver::tls::TlsMode;
+use pool_driver::tls::{ServerTls, TlsMode};
 
 topic! {
     parallel a_peer_that_is_not_on_the_allow_list_is_rejected,
@@ -25,6 +26,7 @@ topic! {
     parallel a_full_server_is_not_down,
     parallel a_peer_that_leaves_during_its_handshake_is_forgotten,
     parallel a_half_open_peer_is_forgotten,
+    parallel a_custom_configuration_knows_clients_by_their_certificates,
 }
 
 const HERE: &str = "127.0.0.1";
@@ -197,4 +199,23 @@ fn a_half_open_peer_is_forgotten(ends: &Ends) {
     assert_ends(&mut peer);
     let stats = eventually(|| server.stats(), |stats| stats.handshaking == 0);
     assert_eq!(stats.totals.transport_failures, 1);
+}
+
+/// A client that comes back, as after a restart, takes the place that it still holds, although every client
+/// has the same address. By its address, a full server would turn it away before its handshake.
+fn a_custom_configuration_knows_clients_by_their_certificates(ends: &Ends) {
+    let agent = identity();
+    let known = ServerTls::new(agent.clone()).unwrap().pinned_clients([agent.fingerprint()]);
+    let custom = ServerTls::custom(Arc::clone(known.unwrap().config()));
+    let server = ends.serve_with(Some(custom), server_config().capacity(1));
+    let client = || {
+        let tls = client_tls(TlsMode::SelfSigned).unwrap().client_certificate(agent.clone());
+        ends.dial_with(Some(tls), single(), Dial::Address(server.address().to_string()))
+    };
+    let before = client();
+    before.wait_ready(1, SOON).unwrap();
+    let after = client();
+    eventually(|| server.stats(), |stats| stats.totals.replaced > 0);
+    drop(before);
+    after.wait_ready(1, SOON).unwrap();
 }

@@ -16,11 +16,13 @@ mod families;
 mod handshakes;
 mod ids;
 mod listening;
+mod not_renewed;
 mod options;
 mod paths;
 mod reasons;
 mod recording;
 mod refusals;
+mod renewal;
 mod resources;
 mod reuse;
 mod settings;
@@ -59,11 +61,13 @@ pub fn scenarios() -> Vec<Scenario> {
         handshakes::SCENARIOS,
         ids::SCENARIOS,
         listening::SCENARIOS,
+        not_renewed::SCENARIOS,
         options::SCENARIOS,
         paths::SCENARIOS,
         reasons::SCENARIOS,
         recording::SCENARIOS,
         refusals::SCENARIOS,
+        renewal::SCENARIOS,
         resources::SCENARIOS,
         reuse::SCENARIOS,
         settings::SCENARIOS,

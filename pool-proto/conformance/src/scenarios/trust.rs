@@ -265,13 +265,13 @@ fn a_builder_refuses_less_protection_than_was_required(ends: &Ends) {
     let demand = Demand::Authentication;
     for (error, remedy) in [
         (serve(demand, Some(&anyone)), "ServerTls::pinned_clients"),
-        (serve(demand, Some(&custom)), "with custom settings use require_tls"),
+        (serve(demand, Some(&custom)), "say so by assume_authenticated"),
         (connect(demand, Some(&any_server)), "pinned(fingerprint)"),
         (
             connect(demand, Some(&any_server.clone().client_certificate(agent.clone()))),
             "pinned(fingerprint)",
         ),
-        (connect(demand, Some(&own)), "with custom settings use require_tls"),
+        (connect(demand, Some(&own)), "for others use require_tls"),
     ] {
         let error = error.unwrap_err();
         assert!(matches!(error, BuildError::AuthenticationRequired { .. }), "{error:?}");
@@ -286,10 +286,11 @@ fn a_builder_refuses_less_protection_than_was_required(ends: &Ends) {
     for tls in [&any_server, &own, &verified] {
         connect(Demand::Tls, Some(tls)).unwrap();
     }
-    for tls in [&issued, &pinned_clients([agent.fingerprint()])] {
+    let vouched = custom.assume_authenticated().unwrap();
+    for tls in [&issued, &pinned_clients([agent.fingerprint()]), &vouched] {
         serve(demand, Some(tls)).unwrap();
     }
-    for tls in [&verified, &pinning_client()] {
+    for tls in [&verified, &pinning_client(), &own.assume_authenticated().unwrap()] {
         connect(demand, Some(tls)).unwrap();
     }
 }

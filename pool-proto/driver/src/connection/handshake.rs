@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use super::limited::Limited;
 use super::session::Session;
+use super::settings::TlsSettings;
 use super::shared_socket::polled;
 use crate::tls::{ClientTls, ServerTls, is_foreign_protocol, is_tls_failure};
 
@@ -23,7 +24,7 @@ const SILENT_CLIENT: &str =
 /// The settings of a client's handshakes, shared by all its connections.
 #[derive(Clone, Debug)]
 pub struct Connector {
-    tls: Option<ClientTls>,
+    tls: Option<TlsSettings<ClientTls>>,
     ids: IdExchange,
     detector: Arc<FormatDetector>,
 }
@@ -32,16 +33,23 @@ impl Connector {
     /// A connector with these settings.
     #[must_use]
     pub fn new(tls: Option<ClientTls>, ids: IdExchange) -> Self {
-        Self { tls, ids, detector: Arc::default() }
+        Self { tls: tls.map(TlsSettings::new), ids, detector: Arc::default() }
     }
 
-    /// Begins the handshake of a new connection.
+    /// Returns the settings of TLS, which can be replaced; `None` for plain TCP.
+    #[must_use]
+    pub fn tls(&self) -> Option<TlsSettings<ClientTls>> {
+        self.tls.clone()
+    }
+
+    /// Begins the handshake of a new connection, with the settings of this moment.
     ///
     /// # Errors
     ///
     /// [`Failure::Tls`] if rustls rejects the configuration.
     pub fn begin(&self) -> Result<Handshake, Failure> {
-        let session = Session::client(self.tls.as_ref()).map_err(Failure::Tls)?;
+        let tls = self.tls.as_ref().map(TlsSettings::get);
+        let session = Session::client(tls.as_ref()).map_err(Failure::Tls)?;
         let ids = match self.ids {
             IdExchange::None => IdStep::None,
             IdExchange::Wire(format) => {
@@ -55,25 +63,32 @@ impl Connector {
 /// The settings of a server's handshakes, shared by all its connections.
 #[derive(Clone, Debug)]
 pub struct Acceptor {
-    tls: Option<ServerTls>,
+    tls: Option<TlsSettings<ServerTls>>,
     format: IdFormat,
 }
 
 impl Acceptor {
     /// An acceptor with these settings.
     #[must_use]
-    pub const fn new(tls: Option<ServerTls>, format: IdFormat) -> Self {
-        Self { tls, format }
+    pub fn new(tls: Option<ServerTls>, format: IdFormat) -> Self {
+        Self { tls: tls.map(TlsSettings::new), format }
     }
 
-    /// Begins the handshake of a new connection. It is over after TLS, and goes on with
+    /// Returns the settings of TLS, which can be replaced; `None` for plain TCP.
+    #[must_use]
+    pub fn tls(&self) -> Option<TlsSettings<ServerTls>> {
+        self.tls.clone()
+    }
+
+    /// Begins the handshake of a new connection, with the settings of this moment. It is over after TLS, and goes on with
     /// [`Handshake::send_id`] if the peer is admitted.
     ///
     /// # Errors
     ///
     /// [`Failure::Tls`] if rustls rejects the configuration.
     pub fn begin(&self) -> Result<Handshake, Failure> {
-        let session = Session::server(self.tls.as_ref()).map_err(Failure::Tls)?;
+        let tls = self.tls.as_ref().map(TlsSettings::get);
+        let session = Session::server(tls.as_ref()).map_err(Failure::Tls)?;
         Ok(Handshake { session, ids: IdStep::Unissued(self.format) })
     }
 

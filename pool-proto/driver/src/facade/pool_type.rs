@@ -45,6 +45,32 @@ macro_rules! __pool_type {
                 self.0.put(stream)
             }
 
+            /// Replaces the TLS settings as a whole: identity, roots, pins, protocols. Handshakes that begin
+            /// when this has returned use the new ones. May be called from any thread, for example when
+            /// a certificate was renewed; [`tls`](mod@crate::tls) has an example.
+            ///
+            /// Handshakes under way and established connections, idle or in use, keep the settings with
+            /// which they began, and live on. To renew the idle ones, call [`clean`](Self::clean)
+            /// afterwards. A connection in use that is put back later, and a handshake that was under
+            /// way, still brings one of the former settings into the stock. Where a pin, a root or a
+            /// client's certificate was withdrawn because it is not trusted any more, call
+            /// [`flush`](Self::flush) afterwards: it ends everything that began with the former settings.
+            ///
+            /// A client that waits because its handshakes have failed goes on waiting: if the new settings
+            /// mend that, end the wait by `dial_now`.
+            ///
+            /// # Errors
+            ///
+            /// [`SetTlsError::PlainTcp`](crate::SetTlsError::PlainTcp) for a pool without TLS: both ends
+            /// would have to change at the same moment. For the same reason a pool with TLS cannot change
+            /// to plain TCP. [`SetTlsError::AuthenticationRequired`](crate::SetTlsError::AuthenticationRequired)
+            /// if the pool was built with `require_authentication` and these settings accept any peer.
+            /// The former settings stay in force.
+            #[cfg(feature = "tls")]
+            pub fn set_tls(&self, tls: $Tls) -> Result<(), $crate::SetTlsError> {
+                self.0.set_tls(tls)
+            }
+
             /// Closes the idle connections that are this end's to acquire, and returns their number. All
             /// others are left alone.
             ///
@@ -144,8 +170,8 @@ macro_rules! __pool_type {
             /// `config` is a complete configuration: a setting that it does not make has its default. A
             /// shorter time holds for connections that are there already, a lower limit closes ready
             /// connections and never one in use, and a higher one serves callers at once. The tables
-            /// [of a client] and [of a server] say it for each setting. TLS, keep-alive and the address are
-            /// not part of the configuration, and stay.
+            /// [of a client] and [of a server] say it for each setting. Keep-alive and the address are not
+            /// part of the configuration, and stay; so does TLS, which has a call of its own (`set_tls`).
             ///
             /// # Errors
             ///
@@ -236,7 +262,7 @@ macro_rules! __pool_type {
 
             /// Sets TLS; `None`, the default, is plain TCP. Where the settings come from a file or from
             /// arguments, [`require_authentication`](Self::require_authentication) refuses what is
-            /// too weak.
+            /// too weak. `set_tls` of the pool replaces them while it runs.
             #[cfg(feature = "tls")]
             pub fn tls(self, tls: impl Into<Option<$Tls>>) -> Self {
                 Self(self.0.tls(tls))
@@ -285,8 +311,9 @@ macro_rules! __pool_type {
             /// Each end can vouch only for its own check, so both ends should make this call. A client
             /// must authenticate its server, by pins or by a verified chain and name; whether the
             /// client needs a certificate is the decision of the server. A server must authenticate
-            /// its clients, by pins or by roots. A custom rustls configuration does not pass, because
-            /// the pool cannot see what it checks. The allow list does not count: addresses can be
+            /// its clients, by pins or by roots. A custom rustls configuration passes only if its author
+            /// states so by `assume_authenticated`, because the pool cannot see what it checks. The demand
+            /// holds for settings that replace these, too. The allow list does not count: addresses can be
             /// shared, and are not proof of a peer.
             pub fn require_authentication(self) -> Self {
                 Self(self.0.require_authentication())

@@ -16,8 +16,10 @@ use super::Pool;
 use super::accept::{Listener, ListeningSocket};
 use super::dial::{ByCall, Dial, Dialer, ToAddress, dial_address, resolver_name};
 use crate::connection::keep_alive::KeepAlive;
-use crate::connection::{Acceptor, Connector, listen_on_first};
+use crate::connection::{Acceptor, Connector, TlsSettings, listen_on_first};
 use crate::error::BuildError;
+#[cfg(feature = "tls")]
+use crate::error::SetTlsError;
 use crate::runtime::Runtime;
 use crate::shared::OpenTape;
 use crate::tls::{ClientTls, ServerTls};
@@ -27,7 +29,7 @@ pub trait Configured: Role {
     /// Settings of the machine.
     type Config: Clone + fmt::Debug + 'static;
     /// Settings of TLS.
-    type Tls: Clone + fmt::Debug;
+    type Tls: Clone + fmt::Debug + Send + Sync + 'static;
 
     /// Returns the setting to make if these do not authenticate the peer.
     fn lacks_authentication(tls: &Self::Tls) -> Option<&'static str>;
@@ -134,6 +136,31 @@ enum Demand {
     Nothing,
     Tls,
     Authentication,
+}
+
+/// The TLS settings of a pool that runs, and the demand on those that replace them.
+pub(super) struct Protection<T> {
+    /// `None` for plain TCP.
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "nothing replaces them then"))]
+    tls: Option<TlsSettings<T>>,
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "likewise"))]
+    demand: Demand,
+}
+
+#[cfg(feature = "tls")]
+impl<T: Clone> Protection<T> {
+    /// Replaces the settings, if the new ones meet the demand.
+    pub(super) fn set<R: Configured<Tls = T>>(&self, tls: T) -> Result<(), SetTlsError> {
+        // A demand for TLS is met by any settings.
+        let current = self.tls.as_ref().ok_or(SetTlsError::PlainTcp)?;
+        if self.demand == Demand::Authentication
+            && let Some(remedy) = R::lacks_authentication(&tls)
+        {
+            return Err(SetTlsError::AuthenticationRequired { remedy });
+        }
+        current.set(tls);
+        Ok(())
+    }
 }
 
 /// Builds a [`Pool`].
@@ -271,8 +298,10 @@ impl<N: Runtime> PoolBuilder<N, Dialing> {
         let handle = self.place()?;
         let config = self.config.map_or_else(|| ClientConfig::builder().build(), Ok)?;
         let config = config.or_entropy(entropy()?);
-        let supply = Dialer::new(dial, Connector::new(self.tls, config.ids()), self.keep_alive);
-        Pool::start(&handle, &config, self.tape, supply, Weak::new())
+        let connector = Connector::new(self.tls, config.ids());
+        let protection = Protection { tls: connector.tls(), demand: self.demand };
+        let supply = Dialer::new(dial, connector, self.keep_alive);
+        Pool::start(&handle, &config, protection, self.tape, supply, Weak::new())
     }
 }
 
@@ -333,13 +362,14 @@ impl<N: Runtime> PoolBuilder<N, Accepting> {
         socket: ListeningSocket<N>,
     ) -> Result<Pool<N, Accepting>, BuildError> {
         let config = self.config.map_or_else(|| ServerConfig::builder().build(), Ok)?;
-        let certificates = self.tls.as_ref().is_some_and(|tls| tls.authenticates_clients());
+        let certificates = self.tls.as_ref().is_some_and(|tls| tls.may_see_certificates());
         let config = config.or_entropy(entropy()?).with_certificates(certificates);
         let socket = Arc::new(socket);
         let listener = Arc::downgrade(&socket);
         let acceptor = Acceptor::new(self.tls, config.id_format());
+        let protection = Protection { tls: acceptor.tls(), demand: self.demand };
         let supply = Listener::new(socket, acceptor, self.keep_alive);
-        Pool::start(handle, &config, self.tape, supply, listener)
+        Pool::start(handle, &config, protection, self.tape, supply, listener)
     }
 }
 

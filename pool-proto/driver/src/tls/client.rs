@@ -2,6 +2,7 @@
 
 use core::fmt;
 use std::sync::Arc;
+use std::vec::Vec;
 
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
@@ -10,8 +11,9 @@ use rustls::sign::SingleCertAndKey;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore};
 
+use super::own::{self, Own};
 use super::verify::{Pins, SelfSignedVerifier};
-use super::{Fingerprint, Identity, TlsError, TlsMode, host_name};
+use super::{Fingerprint, Identity, Pin, TlsError, TlsMode, host_name};
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 use super::{provider, roots_from_pem};
 
@@ -24,8 +26,20 @@ pub struct ClientTls {
     server_name: ServerName<'static>,
     mode: TlsMode,
     pins: Option<Pins>,
-    certificate: Option<Fingerprint>,
-    authenticates: bool,
+    own: Arc<Own>,
+    servers: Servers,
+}
+
+/// The servers that a client accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Servers {
+    Anyone,
+    /// In a custom configuration, only its verifier knows them.
+    Unknown,
+    /// Those that its author has stated to be authenticated.
+    Vouched,
+    Pinned,
+    Verified,
 }
 
 impl ClientTls {
@@ -68,12 +82,13 @@ impl ClientTls {
             server_name: host_name("localhost")?,
             mode: TlsMode::SelfSigned,
             pins: None,
-            certificate: None,
-            authenticates: false,
+            own: Arc::default(),
+            servers: Servers::Anyone,
         })
     }
 
-    /// Accepts only the certificate with this fingerprint (mode 1).
+    /// Accepts only this certificate, or certificates with this public key (mode 1): takes a [`Pin`], a
+    /// [`Fingerprint`] or a [`KeyFingerprint`](super::KeyFingerprint).
     ///
     /// Only the server's own (end-entity) certificate is compared, not its issuers. A later call
     /// replaces the pins of an earlier one.
@@ -81,20 +96,20 @@ impl ClientTls {
     /// # Errors
     ///
     /// [`TlsError::PinsNeedSelfSigned`] outside of mode 1.
-    pub fn pinned(self, pin: Fingerprint) -> Result<Self, TlsError> {
+    pub fn pinned(self, pin: impl Into<Pin>) -> Result<Self, TlsError> {
         self.pinned_any([pin])
     }
 
-    /// Accepts only certificates with one of these fingerprints (mode 1): the old and the new one
-    /// while a server's certificate is being renewed, or the certificates of several servers.
+    /// Accepts only servers with one of these pins (mode 1): the old and the new one while a server's
+    /// certificate or key is being replaced, or those of several servers.
     ///
     /// # Errors
     ///
-    /// [`TlsError::EmptyPins`] without a fingerprint, [`TlsError::PinsNeedSelfSigned`] outside of
+    /// [`TlsError::EmptyPins`] without a pin, [`TlsError::PinsNeedSelfSigned`] outside of
     /// mode 1.
     pub fn pinned_any(
         mut self,
-        pins: impl IntoIterator<Item = Fingerprint>,
+        pins: impl IntoIterator<Item = impl Into<Pin>>,
     ) -> Result<Self, TlsError> {
         if self.mode != TlsMode::SelfSigned {
             return Err(TlsError::PinsNeedSelfSigned { mode: self.mode });
@@ -105,7 +120,7 @@ impl ClientTls {
         let verifier = SelfSignedVerifier::new(algorithms, Some(pins.clone()));
         config.dangerous().set_certificate_verifier(Arc::new(verifier));
         self.pins = Some(pins);
-        self.authenticates = true;
+        self.servers = Servers::Pinned;
         Ok(self)
     }
 
@@ -149,8 +164,8 @@ impl ClientTls {
             server_name,
             mode: TlsMode::Verified,
             pins: None,
-            certificate: None,
-            authenticates: true,
+            own: Arc::default(),
+            servers: Servers::Verified,
         })
     }
 
@@ -169,22 +184,64 @@ impl ClientTls {
     /// Uses a configuration of the caller's own, unchanged.
     ///
     /// The [`mode`](Self::mode) is reported as [`TlsMode::Verified`], although only the author of
-    /// the configuration knows what it verifies. This module's promises about versions and session
-    /// tickets do not hold for it.
+    /// the configuration knows what it verifies; [`assume_authenticated`](Self::assume_authenticated)
+    /// states that it authenticates servers. This module's promises about versions and session tickets
+    /// do not hold for it. Failures get the same remedies as with other settings. To name the certificate
+    /// of this end in them, the resolver is asked once, here, for a certificate for a server without
+    /// wishes.
     #[must_use]
     pub fn custom(config: Arc<ClientConfig>, server_name: ServerName<'static>) -> Self {
+        let own =
+            Own { certificate: certificate_of(&config), protocols: config.alpn_protocols.clone() };
         Self {
             config,
             server_name,
             mode: TlsMode::Verified,
             pins: None,
-            certificate: None,
-            authenticates: false,
+            own: Arc::new(own),
+            servers: Servers::Unknown,
         }
     }
 
+    /// States that a [`custom`](Self::custom) configuration accepts only certain servers, so that
+    /// `require_authentication` of the builders lets it pass. Changes no check: an untrue statement makes
+    /// that promise of the builder untrue, too.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::NotCustom`] for settings of this module, which tell by themselves.
+    pub fn assume_authenticated(mut self) -> Result<Self, TlsError> {
+        match self.servers {
+            Servers::Unknown | Servers::Vouched => self.servers = Servers::Vouched,
+            Servers::Anyone | Servers::Pinned | Servers::Verified => {
+                return Err(TlsError::NotCustom);
+            }
+        }
+        Ok(self)
+    }
+
+    /// Offers these protocols by ALPN (RFC 7301), the preferred one first, in every mode; none, the
+    /// default, leaves the extension out. A later call replaces the list.
+    ///
+    /// The server chooses: [`TlsFacts::alpn`](super::TlsFacts::alpn) of a stream has its choice. A server
+    /// with a list that has none of these refuses the handshake. A server without a list chooses none,
+    /// which is not an error: compare the facts where the protocol matters.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::Protocol`] for a name that is empty or longer than 255 bytes.
+    pub fn alpn(
+        mut self,
+        protocols: impl IntoIterator<Item = impl Into<Vec<u8>>>,
+    ) -> Result<Self, TlsError> {
+        let protocols = own::protocols(protocols)?;
+        Arc::make_mut(&mut self.config).alpn_protocols.clone_from(&protocols);
+        Arc::make_mut(&mut self.own).protocols = protocols;
+        Ok(self)
+    }
+
     /// Presents a certificate when the server asks for one (mutual TLS; RFC 8446, section 4.3.2), in
-    /// every mode, with or without pins.
+    /// every mode, with or without pins, and with a custom configuration. A later call replaces it.
     ///
     /// In TLS 1.3 a client completes its handshake before the server has checked the client's
     /// certificate. A refusal arrives as an alert at the first read: a client pool meets it when it
@@ -193,7 +250,7 @@ impl ClientTls {
     pub fn client_certificate(mut self, identity: Identity) -> Self {
         let resolver = SingleCertAndKey::from(identity.certified_key());
         Arc::make_mut(&mut self.config).client_auth_cert_resolver = Arc::new(resolver);
-        self.certificate = Some(identity.fingerprint());
+        Arc::make_mut(&mut self.own).certificate = Some(identity.fingerprint());
         self
     }
 
@@ -211,17 +268,22 @@ impl ClientTls {
     }
 
     /// Returns the fingerprint of the certificate that this end presents, for the server to pin; `None`
-    /// without one, and for a certificate that only a [`custom`](Self::custom) configuration knows.
+    /// without one. Of a [`custom`](Self::custom) configuration, that for a server without wishes.
     #[must_use]
     pub fn certificate(&self) -> Option<Fingerprint> {
-        self.certificate
+        self.own.certificate
+    }
+
+    pub(super) fn own(&self) -> &Arc<Own> {
+        &self.own
     }
 
     /// Returns whether only certain servers pass: pinned ones, or those with a verified chain and name.
-    /// `false` after [`custom`](Self::custom), because only the author of the configuration knows.
+    /// `false` after [`custom`](Self::custom), because only the author of the configuration knows and may
+    /// [state it](Self::assume_authenticated).
     #[must_use]
     pub fn authenticates_server(&self) -> bool {
-        self.authenticates
+        !matches!(self.servers, Servers::Anyone | Servers::Unknown)
     }
 
     /// Returns how the server is checked; never [`TlsMode::None`].
@@ -237,7 +299,18 @@ impl fmt::Debug for ClientTls {
             .field("mode", &self.mode)
             .field("server_name", &self.server_name)
             .field("pins", &self.pins)
-            .field("certificate", &self.certificate)
+            .field("servers", &self.servers)
+            .field("own", &self.own)
             .finish_non_exhaustive()
     }
+}
+
+/// The certificate that a configuration presents to a server that has no wishes.
+fn certificate_of(config: &ClientConfig) -> Option<Fingerprint> {
+    let resolver = &config.client_auth_cert_resolver;
+    if !resolver.has_certs() {
+        return None;
+    }
+    let schemes = config.crypto_provider().signature_verification_algorithms.supported_schemes();
+    resolver.resolve(&[], &schemes)?.cert.first().map(Fingerprint::of)
 }

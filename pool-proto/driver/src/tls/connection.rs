@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rustls::{ClientConnection, Connection, ServerConnection, Side};
 
 use super::failure::TlsFailure;
+use super::own::Own;
 use super::{ClientTls, Fingerprint, ServerTls, TlsFacts};
 use crate::connection::retry;
 
@@ -16,23 +17,23 @@ use crate::connection::retry;
 /// would have to wait, and continues there when it is called again.
 pub(crate) struct TlsConnection {
     rustls: Box<Connection>,
-    /// The certificate of this end, for the text of a failure.
-    own: Option<Fingerprint>,
+    /// For the text of a failure.
+    own: Arc<Own>,
 }
 
 impl TlsConnection {
     pub(crate) fn client(tls: &ClientTls) -> io::Result<Self> {
-        let own = tls.certificate();
+        let own = Arc::clone(tls.own());
         ClientConnection::new(Arc::clone(tls.config()), tls.server_name().clone())
             .map(|connection| Self { rustls: Box::new(connection.into()), own })
-            .map_err(|error| refused_settings(error, Side::Client))
+            .map_err(|error| refused_settings(error, Side::Client, tls.own()))
     }
 
     pub(crate) fn server(tls: &ServerTls) -> io::Result<Self> {
-        let own = tls.fingerprint();
+        let own = Arc::clone(tls.own());
         ServerConnection::new(Arc::clone(tls.config()))
             .map(|connection| Self { rustls: Box::new(connection.into()), own })
-            .map_err(|error| refused_settings(error, Side::Server))
+            .map_err(|error| refused_settings(error, Side::Server, tls.own()))
     }
 
     /// Returns the parameters that the handshake has negotiated.
@@ -136,12 +137,13 @@ impl TlsConnection {
                 Connection::Client(_) => Side::Client,
                 Connection::Server(_) => Side::Server,
             };
-            return Err(TlsFailure::new(error, side, self.own).into_io(ErrorKind::InvalidData));
+            let failure = TlsFailure::new(error, side, Arc::clone(&self.own));
+            return Err(failure.into_io(ErrorKind::InvalidData));
         }
         Ok(count)
     }
 }
 
-fn refused_settings(error: rustls::Error, side: Side) -> io::Error {
-    TlsFailure::new(error, side, None).into_io(ErrorKind::InvalidInput)
+fn refused_settings(error: rustls::Error, side: Side, own: &Arc<Own>) -> io::Error {
+    TlsFailure::new(error, side, Arc::clone(own)).into_io(ErrorKind::InvalidInput)
 }

@@ -70,13 +70,31 @@ pub enum TlsError {
         reason: rustls::Error,
     },
 
+    /// The operating system has no roots.
+    #[cfg(feature = "native-roots")]
+    #[error(
+        "the system has no root certificates ({reason}): install its package of them (ca-certificates), \
+         name a file in the environment variable SSL_CERT_FILE, or take webpki_roots (feature \
+         `webpki-roots`) or roots of your own"
+    )]
+    NativeRoots {
+        /// The first error of the look-up.
+        reason: String,
+    },
+
     /// The expected item cannot be read from PEM text.
-    #[error("expected {expected} in PEM form (RFC 7468) in {length} bytes of input, but {fault}")]
+    #[error(
+        "expected {expected} in PEM form (RFC 7468) in {length} bytes of input, but {}{fault}",
+        at_line(*line)
+    )]
     Pem {
         /// The expected item.
         expected: &'static str,
         /// The length of the input in bytes.
         length: usize,
+        /// The line of the first section that cannot be read, counted from 1. `None` if each section can
+        /// be read, and the expected one is missing.
+        line: Option<usize>,
         /// The fault of the text.
         fault: PemFault,
     },
@@ -136,6 +154,42 @@ pub enum TlsError {
         reason: String,
     },
 
+    /// A file of certificates or keys cannot be read or written.
+    #[error(
+        "cannot {action} {path:?} ({reason}): give a file in an existing directory that this process may \
+         {action}"
+    )]
+    File {
+        /// The path of the file.
+        path: PathBuf,
+        /// "read" or "write".
+        action: &'static str,
+        /// The operating system's message.
+        reason: String,
+    },
+
+    /// A file of certificates or keys holds something else.
+    #[error("{path:?}: {error}")]
+    Content {
+        /// The path of the file. For an error of a certificate and a key together, that of the key.
+        path: PathBuf,
+        /// The fault of the content.
+        error: Box<TlsError>,
+    },
+
+    /// All users of the machine may access a file with a private key.
+    #[error(
+        "all users may access the private key in {path:?} (mode {mode:04o}): run `chmod 640` on it, or, \
+         for a secret that an orchestrator mounts, set its mode there; if a stranger may have read it, \
+         replace the key"
+    )]
+    KeyExposed {
+        /// The path of the file.
+        path: PathBuf,
+        /// The mode of the file.
+        mode: u32,
+    },
+
     /// All users of the machine may access the file of an identity.
     #[error(
         "all users may access the private key in {path:?} (mode {mode:04o}): run `chmod 600` on it; \
@@ -161,10 +215,10 @@ pub enum TlsError {
         error: Box<TlsError>,
     },
 
-    /// Certificate pinning was requested without fingerprints.
+    /// Pinning was requested without pins.
     #[error(
         "certificate pinning was requested with no fingerprints, so every peer would be refused: \
-         give at least one, that of the peer's certificate"
+         give at least one, that of the peer's certificate or of its public key"
     )]
     EmptyPins,
 
@@ -201,6 +255,49 @@ pub enum TlsError {
         position: usize,
     },
 
+    /// A text is not the fingerprint of a public key.
+    #[error(
+        "{found:?} is not the SHA-256 fingerprint of a public key: expected `sha256//` and 44 characters \
+         of Base64, the last of them `=`, as KeyFingerprint shows it and curl's --pinnedpubkey takes it"
+    )]
+    KeyFingerprint {
+        /// The beginning of the text.
+        found: String,
+    },
+
+    /// A text is not a pin of either kind.
+    #[error(
+        "{found:?} is not a pin: expected the SHA-256 fingerprint of a certificate (32 hex pairs, as \
+         `openssl x509 -noout -fingerprint -sha256` prints them after the `=`), or that of a public key \
+         (`sha256//` and 44 characters of Base64)"
+    )]
+    UnknownPin {
+        /// The beginning of the text.
+        found: String,
+    },
+
+    /// The bytes are not a certificate whose key can be read.
+    #[error(
+        "the certificate with SHA-256 fingerprint {certificate} cannot be read ({reason}): expected \
+         X.509 v3 in DER"
+    )]
+    BadCertificate {
+        /// The fingerprint of the bytes.
+        certificate: Fingerprint,
+        /// The error of rustls.
+        reason: rustls::Error,
+    },
+
+    /// The name of a protocol for ALPN has a wrong length.
+    #[error(
+        "a protocol for ALPN has {length} bytes: give names of 1 to 255 bytes (RFC 7301, section 3.1), \
+         such as \"h2\""
+    )]
+    Protocol {
+        /// The length of the name in bytes.
+        length: usize,
+    },
+
     /// Client certificates were required on a custom server configuration.
     #[error(
         "client certificates cannot be required on a custom server configuration, because its \
@@ -209,10 +306,24 @@ pub enum TlsError {
     )]
     CustomServerConfig,
 
+    /// A configuration of this module was declared to authenticate its peers.
+    #[error(
+        "assume_authenticated is for custom configurations, whose checks cannot be seen; this one is \
+         not custom: let it pin the peer, or verify its chain"
+    )]
+    NotCustom,
+
     /// rustls refused a configuration for another reason.
     #[error(
         "rustls refused the configuration ({0}): give a cryptography provider with cipher suites \
          and key exchange groups of TLS 1.3"
     )]
     Config(rustls::Error),
+}
+
+/// The place of a fault, for the middle of a message.
+fn at_line(line: Option<usize>) -> String {
+    line.map_or_else(String::new, |line| {
+        std::format!("in the section that begins in line {line}: ")
+    })
 }

@@ -8,6 +8,7 @@ use std::string::{String, ToString};
 use std::vec::Vec;
 use std::{boxed::Box, format};
 
+use super::files::{mode_of, unable};
 use super::{Identity, TlsError, pem, self_signed};
 
 /// A private key and its self-signed certificate as PEM text, from
@@ -22,6 +23,30 @@ impl IdentityPem {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Reads the identity of this text.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Identity::from_pem`]; no text of [`Identity::generate_pem`] is known to cause one.
+    pub fn identity(&self) -> Result<Identity, TlsError> {
+        Identity::from_pem(self.0.as_bytes(), self.0.as_bytes())
+    }
+
+    /// Writes the text to the file `path`, in place of one that is there: at once and in whole, so that a
+    /// reader sees the old identity or the new one. On Unix the file has the mode 0600, on Windows the
+    /// rights of its directory. [`Identity::from_files`] and [`Identity::load_or_create`] load it.
+    ///
+    /// For the rollover of an identity: let the other end pin the new one as well, save it, and hand it to
+    /// `set_tls` of the pool. This function does file I/O.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::File`] if the file cannot be written; one that is there is unchanged then.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), TlsError> {
+        let path = path.as_ref();
+        replace(path, &self.0).map_err(|error| unable(path, "write", &error))
     }
 }
 
@@ -76,8 +101,8 @@ impl Identity {
     /// is never changed. Of several processes that make it at the same time, one succeeds, and the others
     /// load what it has made. `openssl x509 -noout -fingerprint -sha256 -in FILE` prints the fingerprint.
     ///
-    /// To load a file of another origin, a certificate by an authority for example, read it, and call
-    /// [`from_pem`](Self::from_pem).
+    /// Files of another origin, a certificate by an authority for example, are loaded by
+    /// [`from_files`](Self::from_files).
     ///
     /// This function does file I/O: call it at the start of a program.
     ///
@@ -141,32 +166,19 @@ fn load(path: &Path, opened: io::Result<File>) -> Result<Identity, TlsError> {
     })
 }
 
-#[cfg(unix)]
-fn mode_of(file: &File) -> io::Result<u32> {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    Ok(file.metadata()?.permissions().mode() & 0o7777)
-}
-
-/// Elsewhere a file has no such mode.
-#[cfg(not(unix))]
-fn mode_of(file: &File) -> io::Result<u32> {
-    file.metadata().map(|_| 0)
-}
-
 /// Makes a file with this content, which appears at once and in whole, and never replaces another.
 fn create(path: &Path, content: &str) -> io::Result<()> {
-    let name = path.file_name().ok_or(ErrorKind::IsADirectory)?.to_string_lossy();
-    let draft = Draft(path.with_file_name(format!(".{name}.{:016x}", fastrand::u64(..))));
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&draft.0)?;
-    file.write_all(content.as_bytes())?;
-    file.sync_all()?;
+    let draft = Draft::new(path, content)?;
     // A link, because a rename would replace a file that another process has made meanwhile.
     fs::hard_link(&draft.0, path)?;
+    drop(draft);
+    sync_directory(path)
+}
+
+/// Makes a file with this content, which takes the place of another at once and in whole.
+fn replace(path: &Path, content: &str) -> io::Result<()> {
+    let draft = Draft::new(path, content)?;
+    fs::rename(&draft.0, path)?;
     drop(draft);
     sync_directory(path)
 }
@@ -174,9 +186,25 @@ fn create(path: &Path, content: &str) -> io::Result<()> {
 /// A file under a name of its own until it is complete.
 struct Draft(PathBuf);
 
+impl Draft {
+    /// Writes a draft of the file `path`, which only the user of this process may access.
+    fn new(path: &Path, content: &str) -> io::Result<Self> {
+        let name = path.file_name().ok_or(ErrorKind::IsADirectory)?.to_string_lossy();
+        let draft = Self(path.with_file_name(format!(".{name}.{:016x}", fastrand::u64(..))));
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(&draft.0)?;
+        file.write_all(content.as_bytes())?;
+        file.sync_all()?;
+        Ok(draft)
+    }
+}
+
 impl Drop for Draft {
     fn drop(&mut self) {
-        // Fails if the file could not be made in the first place.
+        // Fails if the file could not be made in the first place, or has its final name.
         let _ = fs::remove_file(&self.0);
     }
 }

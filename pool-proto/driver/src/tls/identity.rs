@@ -7,13 +7,12 @@ use std::vec::Vec;
 
 use rustls::InconsistentKeys;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 use super::provider;
-use super::{Fingerprint, PemFault, TlsError, pem};
+use super::{Fingerprint, KeyFingerprint, TlsError, pem};
 
 /// A certificate chain and the private key of its leaf.
 ///
@@ -25,6 +24,7 @@ use super::{Fingerprint, PemFault, TlsError, pem};
 pub struct Identity {
     key: Arc<CertifiedKey>,
     fingerprint: Fingerprint,
+    key_fingerprint: KeyFingerprint,
     provider: Arc<CryptoProvider>,
 }
 
@@ -55,11 +55,7 @@ impl Identity {
         provider: Arc<CryptoProvider>,
     ) -> Result<Self, TlsError> {
         let chain = pem::certificates(cert_pem, "a certificate chain")?;
-        let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|error| TlsError::Pem {
-            expected: "a private key",
-            length: key_pem.len(),
-            fault: PemFault::from(&error),
-        })?;
+        let key = pem::private_key(key_pem)?;
         Self::from_der_with_provider(chain, key, provider)
     }
 
@@ -90,19 +86,29 @@ impl Identity {
     ) -> Result<Self, TlsError> {
         let chain: Vec<_> = chain.into_iter().collect();
         let fingerprint = chain.first().map(Fingerprint::of).ok_or(TlsError::EmptyChain)?;
-        match CertifiedKey::from_der(chain, key, &provider) {
-            Ok(key) => Ok(Self { key: Arc::new(key), fingerprint, provider }),
+        let bad = |reason| TlsError::BadIdentity { certificate: fingerprint, reason };
+        let key = match CertifiedKey::from_der(chain, key, &provider) {
             Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
-                Err(TlsError::KeyMismatch { certificate: fingerprint })
+                return Err(TlsError::KeyMismatch { certificate: fingerprint });
             }
-            Err(reason) => Err(TlsError::BadIdentity { certificate: fingerprint, reason }),
-        }
+            result => result.map_err(bad)?,
+        };
+        let key_fingerprint =
+            key.end_entity_cert().and_then(KeyFingerprint::try_of).map_err(bad)?;
+        Ok(Self { key: Arc::new(key), fingerprint, key_fingerprint, provider })
     }
 
     /// Returns the fingerprint of the leaf certificate, for peers to pin.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
+    }
+
+    /// Returns the fingerprint of the public key, for peers to pin: it stays where a renewed certificate
+    /// has the same key.
+    #[must_use]
+    pub fn key_fingerprint(&self) -> KeyFingerprint {
+        self.key_fingerprint
     }
 
     /// Returns the certificate chain, leaf first.
@@ -133,6 +139,7 @@ impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity")
             .field("fingerprint", &self.fingerprint)
+            .field("key_fingerprint", &self.key_fingerprint)
             .field("certificates", &self.chain().len())
             .finish_non_exhaustive()
     }

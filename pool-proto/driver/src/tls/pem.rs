@@ -1,14 +1,14 @@
-//! Reading and writing certificates as PEM text (RFC 7468), and its faults.
+//! Reading and writing certificates and keys as PEM text (RFC 7468).
 
-use core::fmt;
 use std::string::String;
 use std::vec::Vec;
 
 use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::TlsError;
+use super::pem_fault::{PemFault, broken_line};
 
 /// Reads every certificate of a PEM text as a trust anchor.
 ///
@@ -35,14 +35,23 @@ pub(super) fn certificates(
     pem: &[u8],
     expected: &'static str,
 ) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let refuse = |fault| TlsError::Pem { expected, length: pem.len(), fault };
     let found = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| refuse(PemFault::from(&error)))?;
+        .map_err(|error| refused(pem, expected, &error))?;
     if found.is_empty() {
-        return Err(refuse(PemFault::Missing));
+        return Err(refused(pem, expected, &pem::Error::NoItemsFound));
     }
     Ok(found)
+}
+
+/// Reads the first private key of a PEM text.
+pub(super) fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(pem).map_err(|error| refused(pem, "a private key", &error))
+}
+
+fn refused(pem: &[u8], expected: &'static str, error: &pem::Error) -> TlsError {
+    let fault = PemFault::of(pem, error);
+    TlsError::Pem { expected, length: pem.len(), line: broken_line(pem), fault }
 }
 
 /// Writes certificates as PEM text.
@@ -65,83 +74,53 @@ pub(super) fn push_section(text: &mut String, label: &str, bytes: &[u8]) {
     }
 }
 
-/// Appends Base64 with padding (RFC 4648, section 4), in lines of 64 characters (RFC 7468, section 2).
+/// Appends Base64 in lines of 64 characters (RFC 7468, section 2).
 fn push_base64_lines(text: &mut String, bytes: &[u8]) {
     for line in bytes.chunks(48) {
-        for group in line.chunks(3) {
-            let bits = group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte))
-                << (8 * (3_usize.saturating_sub(group.len())));
-            for position in 0..4 {
-                text.push(if position <= group.len() {
-                    base64_digit(bits >> (18 - 6 * position))
-                } else {
-                    '='
-                });
-            }
-        }
+        push_base64(text, line);
         text.push('\n');
     }
 }
 
-/// Returns the Base64 digit of the low six bits.
-fn base64_digit(bits: u32) -> char {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let index = usize::try_from(bits & 63).unwrap_or_default();
-    DIGITS.get(index).copied().map_or('=', char::from)
-}
-
-/// The fault of a PEM text.
-///
-/// The text itself is not kept: a private key that has lost its line breaks would otherwise be
-/// copied whole into the error, and from there into a log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PemFault {
-    /// No section of the expected kind is present.
-    Missing,
-    /// A section has a start and no end.
-    Unterminated,
-    /// A `-----BEGIN` line is malformed.
-    BadStart,
-    /// The body of a section is not Base64 (RFC 4648, section 4).
-    Base64,
-    /// Any other fault.
-    Other,
-}
-
-impl fmt::Display for PemFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Missing => {
-                "there is no such section: check that this is the right file, that it is not \
-                 DER, and that a private key is not encrypted"
-            }
-            Self::Unterminated => {
-                "a section has a BEGIN line and no matching END line: check that the text is \
-                 complete and its line breaks are real ones"
-            }
-            Self::BadStart => {
-                "a BEGIN line does not end in five dashes: check that the text is unchanged and its \
-                 line breaks are real ones"
-            }
-            Self::Base64 => {
-                "a section is not Base64: check that the text is complete and unchanged"
-            }
-            Self::Other => {
-                "a section cannot be read: check that the text is complete and unchanged"
-            }
-        })
-    }
-}
-
-impl From<&pem::Error> for PemFault {
-    fn from(error: &pem::Error) -> Self {
-        match error {
-            pem::Error::NoItemsFound => Self::Missing,
-            pem::Error::MissingSectionEnd { .. } => Self::Unterminated,
-            pem::Error::IllegalSectionStart { .. } => Self::BadStart,
-            pem::Error::Base64Decode(_) => Self::Base64,
-            _ => Self::Other,
+/// Appends Base64 with padding (RFC 4648, section 4).
+pub(super) fn push_base64(text: &mut String, bytes: &[u8]) {
+    for group in bytes.chunks(3) {
+        let bits = group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte))
+            << (8 * (3_usize.saturating_sub(group.len())));
+        for position in 0..4 {
+            text.push(if position <= group.len() {
+                base64_digit(bits >> (18 - 6 * position))
+            } else {
+                '='
+            });
         }
     }
+}
+
+/// Reads what [`push_base64`] writes, and nothing else: each value has one text.
+pub(super) fn base64(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let (mut bits, mut count) = (0_u32, 0_u32);
+    for digit in text.trim_end_matches('=').bytes() {
+        let value = DIGITS.iter().position(|known| *known == digit)?;
+        bits = bits << 6 | u32::try_from(value).ok()?;
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push(u8::try_from(bits >> count & 0xFF).ok()?);
+        }
+        // Fewer than eight bits are left.
+        bits &= 0xFF;
+    }
+    let mut written = String::new();
+    push_base64(&mut written, &bytes);
+    (written == text).then_some(bytes)
+}
+
+const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// Returns the Base64 digit of the low six bits.
+fn base64_digit(bits: u32) -> char {
+    let index = usize::try_from(bits & 63).unwrap_or_default();
+    DIGITS.get(index).copied().map_or('=', char::from)
 }

@@ -2,6 +2,7 @@
 
 use core::fmt;
 use std::sync::Arc;
+use std::vec::Vec;
 
 use rustls::crypto::CryptoProvider;
 use rustls::server::danger::ClientCertVerifier;
@@ -10,8 +11,9 @@ use rustls::sign::SingleCertAndKey;
 use rustls::version::TLS13;
 use rustls::{RootCertStore, ServerConfig};
 
+use super::own::{self, Own};
 use super::verify::{PinnedClientVerifier, Pins};
-use super::{Fingerprint, Identity, TlsError};
+use super::{Fingerprint, Identity, Pin, TlsError};
 
 /// The TLS settings of a server: its certificate, and the clients that it accepts.
 ///
@@ -19,8 +21,8 @@ use super::{Fingerprint, Identity, TlsError};
 #[derive(Clone)]
 pub struct ServerTls {
     config: Arc<ServerConfig>,
-    /// `None` in a custom configuration: only its resolver knows its certificates.
-    fingerprint: Option<Fingerprint>,
+    /// Without the certificate of a custom configuration: only its resolver knows that.
+    own: Arc<Own>,
     clients: Clients,
 }
 
@@ -30,6 +32,8 @@ enum Clients {
     Anyone,
     /// In a custom configuration, only its verifier knows them.
     Unknown,
+    /// Those that its author has stated to be authenticated.
+    Vouched,
     Issued,
     Pinned,
 }
@@ -53,25 +57,80 @@ impl ServerTls {
             WebPkiClientVerifier::no_client_auth(),
             Arc::new(resolver),
         )?;
-        Ok(Self { config, fingerprint: Some(identity.fingerprint()), clients: Clients::Anyone })
+        let own = Own { certificate: Some(identity.fingerprint()), ..Own::default() };
+        Ok(Self { config, own: Arc::new(own), clients: Clients::Anyone })
     }
 
     /// Uses a configuration of the caller's own, unchanged.
     ///
-    /// This module's promises about versions and session tickets do not hold for it.
+    /// This module's promises about versions and session tickets do not hold for it. Failures get the same
+    /// remedies as with other settings, and streams the same facts. The certificate of this end is not
+    /// named in them, as only the resolver knows it: [`identity`](Self::identity) replaces the resolver.
+    /// [`assume_authenticated`](Self::assume_authenticated) states that the configuration authenticates
+    /// clients.
     #[must_use]
     pub fn custom(config: Arc<ServerConfig>) -> Self {
-        Self { config, fingerprint: None, clients: Clients::Unknown }
+        let own = Own { certificate: None, protocols: config.alpn_protocols.clone() };
+        Self { config, own: Arc::new(own), clients: Clients::Unknown }
     }
 
-    /// Accepts only clients that present a certificate with one of these fingerprints, and prove to
-    /// hold its key (mutual TLS; RFC 8446, section 4.3.2). A later call replaces the pins or the roots
-    /// of an earlier one.
+    /// Presents another identity, and keeps everything else: the provider, the clients, the protocols. In a
+    /// custom configuration, it takes the place of the resolver.
+    #[must_use]
+    pub fn identity(mut self, identity: Identity) -> Self {
+        let resolver = SingleCertAndKey::from(identity.certified_key());
+        Arc::make_mut(&mut self.config).cert_resolver = Arc::new(resolver);
+        Arc::make_mut(&mut self.own).certificate = Some(identity.fingerprint());
+        self
+    }
+
+    /// States that a [`custom`](Self::custom) configuration admits only certain clients, so that
+    /// `require_authentication` of the builders lets it pass. Changes no check: an untrue statement makes
+    /// that promise of the builder untrue, too.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::NotCustom`] for settings of this module, which tell by themselves.
+    pub fn assume_authenticated(mut self) -> Result<Self, TlsError> {
+        match self.clients {
+            Clients::Unknown | Clients::Vouched => self.clients = Clients::Vouched,
+            Clients::Anyone | Clients::Issued | Clients::Pinned => {
+                return Err(TlsError::NotCustom);
+            }
+        }
+        Ok(self)
+    }
+
+    /// Speaks these protocols by ALPN (RFC 7301), the preferred one first; none, the default, ignores the
+    /// extension. A later call replaces the list.
+    ///
+    /// [`TlsFacts::alpn`](super::TlsFacts::alpn) of a stream has the choice: the first protocol of this list
+    /// that the client offers. A client that offers only others is refused. A client without a list is
+    /// admitted without a protocol: compare the facts where the protocol matters.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::Protocol`] for a name that is empty or longer than 255 bytes.
+    pub fn alpn(
+        mut self,
+        protocols: impl IntoIterator<Item = impl Into<Vec<u8>>>,
+    ) -> Result<Self, TlsError> {
+        let protocols = own::protocols(protocols)?;
+        Arc::make_mut(&mut self.config).alpn_protocols.clone_from(&protocols);
+        Arc::make_mut(&mut self.own).protocols = protocols;
+        Ok(self)
+    }
+
+    /// Accepts only clients with one of these pins, which prove to hold the key of their certificate
+    /// (mutual TLS; RFC 8446, section 4.3.2). A pin is a [`Pin`], a [`Fingerprint`] of a certificate, or a
+    /// [`KeyFingerprint`](super::KeyFingerprint) of a public key. A later call replaces the pins or the
+    /// roots of an earlier one.
     ///
     /// Neither the chain of the certificate nor its names and dates are checked, and only the client's
-    /// own (end-entity) certificate is compared. Pin the old and the new certificate while one is
-    /// being renewed. To lock one client out, build the pool anew without its pin. For many clients,
-    /// or for clients that come and go, let an authority of your own issue their certificates:
+    /// own (end-entity) certificate is compared. Pin the old and the new certificate while one is being
+    /// renewed, or pin the key. To lock one client out, replace the settings by others without its pin
+    /// (`set_tls` of the pool), and `flush` the pool. For many clients, or for clients that come and go, let
+    /// an authority of your own issue their certificates:
     /// [`require_client_certificates`](Self::require_client_certificates) then needs no change for a
     /// new client.
     ///
@@ -96,11 +155,11 @@ impl ServerTls {
     ///
     /// # Errors
     ///
-    /// [`TlsError::EmptyPins`] without a fingerprint, and [`TlsError::CustomServerConfig`] after
+    /// [`TlsError::EmptyPins`] without a pin, and [`TlsError::CustomServerConfig`] after
     /// [`custom`](Self::custom).
     pub fn pinned_clients(
         self,
-        pins: impl IntoIterator<Item = Fingerprint>,
+        pins: impl IntoIterator<Item = impl Into<Pin>>,
     ) -> Result<Self, TlsError> {
         self.refuse_if_custom()?;
         let algorithms = self.config.crypto_provider().signature_verification_algorithms;
@@ -136,7 +195,7 @@ impl ServerTls {
 
     fn refuse_if_custom(&self) -> Result<(), TlsError> {
         match self.clients {
-            Clients::Unknown => Err(TlsError::CustomServerConfig),
+            Clients::Unknown | Clients::Vouched => Err(TlsError::CustomServerConfig),
             Clients::Anyone | Clients::Issued | Clients::Pinned => Ok(()),
         }
     }
@@ -148,16 +207,29 @@ impl ServerTls {
         clients: Clients,
     ) -> Result<Self, TlsError> {
         let provider = Arc::clone(self.config.crypto_provider());
-        let config = server_config(provider, verifier, Arc::clone(&self.config.cert_resolver))?;
+        let resolver = Arc::clone(&self.config.cert_resolver);
+        let mut config = server_config(provider, verifier, resolver)?;
+        let protocols = &self.own.protocols;
+        Arc::make_mut(&mut config).alpn_protocols.clone_from(protocols);
         Ok(Self { config, clients, ..self })
     }
 
     /// Returns whether only certain clients are admitted: pinned ones, or those with a certificate of
     /// the given roots. `false` after [`custom`](Self::custom), because only the author of the
-    /// configuration knows.
+    /// configuration knows and may [state it](Self::assume_authenticated).
     #[must_use]
     pub fn authenticates_clients(&self) -> bool {
-        matches!(self.clients, Clients::Issued | Clients::Pinned)
+        !matches!(self.clients, Clients::Anyone | Clients::Unknown)
+    }
+
+    /// Returns whether clients may present certificates: then a peer is known by its own, and not by its
+    /// address.
+    pub(crate) fn may_see_certificates(&self) -> bool {
+        !matches!(self.clients, Clients::Anyone)
+    }
+
+    pub(super) fn own(&self) -> &Arc<Own> {
+        &self.own
     }
 
     /// Returns the configuration for handshakes.
@@ -167,17 +239,17 @@ impl ServerTls {
     }
 
     /// Returns the fingerprint of the leaf certificate, for clients to pin; `None` after
-    /// [`custom`](Self::custom).
+    /// [`custom`](Self::custom), unless [`identity`](Self::identity) follows it.
     #[must_use]
     pub fn fingerprint(&self) -> Option<Fingerprint> {
-        self.fingerprint
+        self.own.certificate
     }
 }
 
 impl fmt::Debug for ServerTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerTls")
-            .field("fingerprint", &self.fingerprint)
+            .field("own", &self.own)
             .field("clients", &self.clients)
             .finish_non_exhaustive()
     }

@@ -1,4 +1,4 @@
-//! The checks of certificates by their fingerprints: of a server in mode 1, and of pinned clients.
+//! The checks of certificates by pins: of a server in mode 1, and of pinned clients.
 
 use core::fmt;
 use std::collections::BTreeSet;
@@ -14,7 +14,8 @@ use rustls::{
     SignatureScheme,
 };
 
-use super::{Fingerprint, TlsError};
+use super::pin::listed;
+use super::{Fingerprint, KeyFingerprint, Pin, TlsError};
 
 /// Pins that the text of a [`PinMismatch`] lists, at most: a server may have thousands, and a stranger
 /// can cause the text.
@@ -34,14 +35,15 @@ enum Presenter {
 #[derive(Clone, PartialEq, Eq)]
 pub struct PinMismatch {
     presenter: Presenter,
-    expected: Arc<[Fingerprint]>,
+    expected: Arc<[Pin]>,
     found: Fingerprint,
+    key: Option<KeyFingerprint>,
 }
 
 impl PinMismatch {
-    /// Returns the pinned fingerprints, in ascending order.
+    /// Returns the pins: certificates first, in ascending order.
     #[must_use]
-    pub fn expected(&self) -> &[Fingerprint] {
+    pub fn expected(&self) -> &[Pin] {
         &self.expected
     }
 
@@ -49,6 +51,12 @@ impl PinMismatch {
     #[must_use]
     pub fn found(&self) -> Fingerprint {
         self.found
+    }
+
+    /// Returns the fingerprint of the public key in that certificate; `None` if it cannot be read.
+    #[must_use]
+    pub fn found_key(&self) -> Option<KeyFingerprint> {
+        self.key
     }
 }
 
@@ -58,20 +66,21 @@ impl fmt::Display for PinMismatch {
             Presenter::Server => "server",
             Presenter::Client => "client",
         };
-        write!(f, "the {presenter}'s certificate is not pinned: expected SHA-256 fingerprint ")?;
-        let mut separator = "";
-        for pin in self.expected.iter().take(LISTED) {
-            write!(f, "{separator}{pin}")?;
-            separator = " or ";
+        let expected = listed(&self.expected, LISTED);
+        write!(
+            f,
+            "the {presenter}'s certificate is not pinned: expected SHA-256 fingerprint {expected}, \
+             found {}",
+            self.found
+        )?;
+        if let Some(key) = self.key {
+            write!(f, " with the public key {key}")?;
         }
-        match self.expected.len().saturating_sub(LISTED) {
-            0 => {}
-            more => write!(f, " or one of {more} more")?,
-        }
-        write!(f, ", found {}; ", self.found)?;
+        f.write_str("; ")?;
         f.write_str(match self.presenter {
             Presenter::Server => {
-                "if the server's certificate was renewed on purpose, pin the new one"
+                "if the server's certificate was renewed on purpose, pin the new one, or the key if that \
+                 stays"
             }
             Presenter::Client => "to admit this client, pin the found one, too",
         })
@@ -87,30 +96,38 @@ impl fmt::Debug for PinMismatch {
 
 impl core::error::Error for PinMismatch {}
 
-/// Fingerprints of the certificates that an end accepts, at least one, in ascending order.
+/// The certificates and keys that an end accepts, at least one: certificates first, in ascending order.
 #[derive(Clone, Debug)]
-pub(super) struct Pins(Arc<[Fingerprint]>);
+pub(super) struct Pins(Arc<[Pin]>);
 
 impl Pins {
-    pub(super) fn new(pins: impl IntoIterator<Item = Fingerprint>) -> Result<Self, TlsError> {
-        let pins: BTreeSet<_> = pins.into_iter().collect();
+    pub(super) fn new(pins: impl IntoIterator<Item = impl Into<Pin>>) -> Result<Self, TlsError> {
+        let pins: BTreeSet<Pin> = pins.into_iter().map(Into::into).collect();
         if pins.is_empty() {
             return Err(TlsError::EmptyPins);
         }
         Ok(Self(pins.into_iter().collect()))
     }
 
-    /// Accepts the certificate of a peer in the role `presenter`, if it is pinned.
+    fn contains(&self, pin: impl Into<Pin>) -> bool {
+        self.0.binary_search(&pin.into()).is_ok()
+    }
+
+    /// Accepts the certificate of a peer in the role `presenter`, if it or its key is pinned.
     fn check(
         &self,
         end_entity: &CertificateDer<'_>,
         presenter: Presenter,
     ) -> Result<(), rustls::Error> {
         let found = Fingerprint::of(end_entity);
-        if self.0.binary_search(&found).is_ok() {
+        if self.contains(found) {
             return Ok(());
         }
-        let mismatch = PinMismatch { presenter, expected: Arc::clone(&self.0), found };
+        let key = KeyFingerprint::try_of(end_entity).ok();
+        if key.is_some_and(|key| self.contains(key)) {
+            return Ok(());
+        }
+        let mismatch = PinMismatch { presenter, expected: Arc::clone(&self.0), found, key };
         Err(CertificateError::Other(OtherError(Arc::new(mismatch))).into())
     }
 }

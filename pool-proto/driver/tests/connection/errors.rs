@@ -22,7 +22,7 @@ fn the_errors_of_a_builder_say_what_to_do() {
     assert!(BuildError::TlsRequired.to_string().contains("give them by tls(…)"));
     let authentication = BuildError::AuthenticationRequired { remedy: "pin it" };
     assert!(authentication.to_string().contains("accept any, or are custom ones"));
-    assert!(authentication.to_string().contains("; pin it; with custom settings use require_tls"));
+    assert!(authentication.to_string().contains("; pin it; for custom settings that authenticate"));
     let config = ClientConfig::builder().max_dials(0).build().unwrap_err();
     assert_eq!(config, ConfigError::Zero { setting: "max_dials" });
     assert_eq!(BuildError::from(config).to_string(), config.to_string());

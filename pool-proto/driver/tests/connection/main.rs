@@ -26,4 +26,5 @@ mod limit;
 mod reading;
 mod remedies;
 mod revoked;
+mod verified;
 mod writing;

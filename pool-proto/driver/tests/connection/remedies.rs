@@ -1,18 +1,19 @@
 //! Rejected certificates: both ends name the reason and the remedy.
 
 use std::error::Error as _;
+use std::sync::Arc;
 use std::task::Poll;
 
 use pool_driver::connection::{Acceptor, Connector, Failure, Handshake, SharedSocket, Socket as _};
 use pool_driver::tls::{ClientTls, Fingerprint, Identity, ServerTls, roots_from_pem};
 use pool_proto::{ConnId, Dialing, IdExchange, IdFormat};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
+use rcgen::{CertificateParams, DnType, KeyPair};
 
 use crate::peer::Peer;
 use crate::rig::{Pool, Side as _, begin_as};
 use crate::wire::End;
 
-fn identity() -> Identity {
+pub(crate) fn identity() -> Identity {
     Identity::self_signed(["localhost"]).unwrap()
 }
 
@@ -25,7 +26,12 @@ fn failed(handshake: &mut Handshake, near: &End, failure: &mut Option<Failure>) 
 }
 
 /// Returns the failure of the client and that of the server.
-fn failures(client: ClientTls, server: ServerTls) -> (Failure, Failure) {
+pub(crate) fn failures(client: ClientTls, server: ServerTls) -> (Failure, Failure) {
+    let (of_client, of_server) = attempt(client, server);
+    (of_client.expect("the client fails"), of_server.expect("the server fails"))
+}
+
+pub(crate) fn attempt(client: ClientTls, server: ServerTls) -> (Option<Failure>, Option<Failure>) {
     let (near, far) = End::pair();
     let mut client = Connector::new(Some(client), IdExchange::default()).begin().unwrap();
     let acceptor = Acceptor::new(Some(server), IdFormat::Hex8);
@@ -35,11 +41,11 @@ fn failures(client: ClientTls, server: ServerTls) -> (Failure, Failure) {
         failed(&mut client, &near, &mut of_client);
         failed(&mut server, &far, &mut of_server);
     }
-    (of_client.expect("the client fails"), of_server.expect("the server fails"))
+    (of_client, of_server)
 }
 
 #[track_caller]
-fn assert_says(failure: &Failure, parts: &[&str]) {
+pub(crate) fn assert_says(failure: &Failure, parts: &[&str]) {
     let Failure::Tls(error) = failure else { panic!("{failure}") };
     assert!(error.source().is_some_and(|source| source.is::<rustls::Error>()), "{error:?}");
     let text = failure.to_string();
@@ -98,26 +104,33 @@ fn a_server_certificate_that_is_not_pinned() {
     assert_says(&server, &["peer rejects", &own, "ClientTls::pinned"]);
 }
 
-/// As `openssl req -x509` makes it by default.
 #[test]
-fn a_certificate_of_an_authority_as_a_leaf() {
-    let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().unwrap();
-    let certificate = params.self_signed(&key).unwrap();
-    let marked = Identity::from_der([certificate.der().clone()], key.into()).unwrap();
-    let pem = marked.certificate_pem();
-    let hints = ["CaUsedAsEndEntity", "openssl req -x509", "CA:FALSE", "or pin it"];
+fn protocols_of_which_none_is_common() {
+    let client = ClientTls::self_signed().unwrap().alpn(["pool/2", "\u{1}"]).unwrap();
+    let server = ServerTls::new(identity()).unwrap().alpn(["pool/1"]).unwrap();
+    let (client, server) = failures(client, server);
+    let common = "have none in common";
+    assert_says(&client, &[common, "this end has \"pool/2\", \"\\x01\"", "ClientTls::alpn"]);
+    assert_says(&server, &[common, "this end has \"pool/1\"", "ServerTls::alpn"]);
+}
 
-    let verifying = ClientTls::verified_pem("localhost", pem.as_bytes()).unwrap();
-    let (client, _) = failures(verifying, ServerTls::new(marked.clone()).unwrap());
-    assert_says(&client, &hints);
+/// A custom configuration gets the same remedies, and names its certificate.
+#[test]
+fn the_settings_of_a_custom_configuration() {
+    let own = identity();
+    let known = ClientTls::self_signed().unwrap().client_certificate(own.clone());
+    let client = ClientTls::custom(Arc::clone(known.config()), known.server_name().clone());
+    let server = ServerTls::custom(Arc::clone(pinning(Fingerprint::from([7; 32])).config()));
+    let (client, server) = failures(client, server);
+    let own = own.fingerprint().to_string();
+    assert_says(&client, &["peer rejects", &own, "ServerTls::pinned_clients"]);
+    assert_says(&server, &["the client's certificate is not pinned", &own]);
 
-    let roots = roots_from_pem(pem.as_bytes()).unwrap();
-    let server = ServerTls::new(identity()).unwrap().require_client_certificates(roots).unwrap();
-    let client = ClientTls::self_signed().unwrap().client_certificate(marked);
-    let (_, server) = failures(client, server);
-    assert_says(&server, &hints);
+    let pinned = ClientTls::self_signed().unwrap().pinned(Fingerprint::from([7; 32])).unwrap();
+    let custom = ServerTls::custom(Arc::clone(ServerTls::new(identity()).unwrap().config()));
+    let replaced = identity();
+    let (_, server) = failures(pinned, custom.identity(replaced.clone()));
+    assert_says(&server, &["peer rejects", &replaced.fingerprint().to_string()]);
 }
 
 #[test]

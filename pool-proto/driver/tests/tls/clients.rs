@@ -64,7 +64,7 @@ fn a_client_that_is_not_pinned_is_refused_with_both_fingerprints() {
     let outcome = shake(&client_of(&stranger), &pinning([known.fingerprint()]));
     let error = outcome.server_error();
     let found = mismatch(error);
-    assert_eq!(found.expected(), [known.fingerprint()]);
+    assert_eq!(found.expected(), [Pin::from(known.fingerprint())]);
     assert_eq!(found.found(), stranger.fingerprint());
     let expected = format!("expected SHA-256 fingerprint {}", known.fingerprint());
     let found = format!("found {}", stranger.fingerprint());
@@ -176,7 +176,8 @@ fn pinning_clients_keeps_the_servers_own_certificate_and_stores_no_session() {
 
 #[test]
 fn no_pins_and_a_custom_configuration_are_errors() {
-    let error = ServerTls::self_signed().unwrap().pinned_clients([]).unwrap_err();
+    let error =
+        ServerTls::self_signed().unwrap().pinned_clients(std::iter::empty::<Pin>()).unwrap_err();
     assert_eq!(error, TlsError::EmptyPins);
     let error = custom_server().pinned_clients([agent().fingerprint()]).unwrap_err();
     assert_eq!(error, TlsError::CustomServerConfig);

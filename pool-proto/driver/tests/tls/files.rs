@@ -7,10 +7,10 @@ use std::thread;
 use super::*;
 
 /// A directory of one test.
-struct Directory(PathBuf);
+pub(crate) struct Directory(pub(crate) PathBuf);
 
 impl Directory {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).unwrap();
@@ -21,7 +21,7 @@ impl Directory {
         self.0.join("agent.pem")
     }
 
-    fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(&self.0).unwrap();
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
@@ -125,7 +125,7 @@ fn a_file_with_other_content_is_left_as_it_is() {
     }
 }
 
-fn write_private(path: &Path, content: &str) {
+pub(crate) fn write_private(path: &Path, content: &str) {
     fs::write(path, content).unwrap();
     #[cfg(unix)]
     {

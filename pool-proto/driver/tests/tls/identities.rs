@@ -67,12 +67,22 @@ fn bytes_that_are_not_a_certificate_are_refused() {
 fn an_encrypted_or_missing_key_is_refused_with_a_hint() {
     let (certificate, key) = pair_for("localhost");
     let pem = certificate.pem();
-    let encrypted = key.serialize_pem().replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
-    for key_pem in ["", &encrypted, &pem] {
+    let key_pem = key.serialize_pem();
+    let encrypted = key_pem.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
+    let old = key_pem.replacen("KEY-----\n", "KEY-----\nProc-Type: 4,ENCRYPTED\n\n", 1);
+    for (key_pem, fault, says) in [
+        ("", PemFault::Missing, "not encrypted"),
+        (&*encrypted, PemFault::Encrypted, "openssl pkey"),
+        (&*old, PemFault::Encrypted, "openssl pkey"),
+        (&*pem, PemFault::OnlyCertificate, "give the file with the private key"),
+    ] {
         let error = Identity::from_pem(pem.as_bytes(), key_pem.as_bytes()).unwrap_err();
-        assert!(matches!(error, TlsError::Pem { fault: PemFault::Missing, .. }));
-        assert_says(&error, &["a private key", "not encrypted"]);
+        assert!(matches!(error, TlsError::Pem { fault: found, .. } if found == fault), "{error}");
+        assert_says(&error, &["a private key", says]);
     }
+    let error = Identity::from_pem(key_pem.as_bytes(), key_pem.as_bytes()).unwrap_err();
+    assert!(matches!(error, TlsError::Pem { fault: PemFault::OnlyKey, .. }), "{error}");
+    assert_says(&error, &["a certificate chain", "give the file with the certificate"]);
 }
 
 #[test]

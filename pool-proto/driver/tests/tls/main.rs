@@ -11,8 +11,8 @@ use std::error::Error as _;
 use std::sync::Arc;
 
 use pool_driver::tls::{
-    ClientTls, Fingerprint, Identity, PemFault, PinMismatch, ServerTls, TlsError, TlsMode,
-    roots_from_pem,
+    ClientTls, Fingerprint, Identity, KeyFingerprint, PemFault, Pin, PinMismatch, ServerTls,
+    TlsError, TlsFacts, TlsMode, roots_from_file, roots_from_pem,
 };
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
@@ -28,13 +28,19 @@ use rustls::{
     HandshakeKind, ProtocolVersion, RootCertStore, ServerConfig, ServerConnection,
 };
 
+mod alpn;
 mod clients;
+mod custom;
 mod files;
 mod identities;
+mod loading;
 mod mode_1;
 mod mode_2;
 mod peers;
+mod pins;
 mod providers;
+#[cfg(any(feature = "native-roots", feature = "webpki-roots"))]
+mod roots;
 mod tls12;
 
 /// The provider that this build takes where none is given.

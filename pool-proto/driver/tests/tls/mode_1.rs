@@ -110,7 +110,7 @@ fn a_certificate_that_is_not_pinned_is_refused_with_both_fingerprints() {
         panic!("{:?}", outcome.client_error());
     };
     let mismatch = other.source().unwrap().downcast_ref::<PinMismatch>().unwrap();
-    assert_eq!((mismatch.expected(), mismatch.found()), (&[pin][..], found));
+    assert_eq!((mismatch.expected(), mismatch.found()), (&[Pin::from(pin)][..], found));
 }
 
 #[test]
@@ -136,7 +136,8 @@ fn only_the_servers_own_certificate_counts_for_a_pin() {
 
 #[test]
 fn an_empty_list_of_pins_is_an_error() {
-    let error = ClientTls::self_signed().unwrap().pinned_any([]).unwrap_err();
+    let error =
+        ClientTls::self_signed().unwrap().pinned_any(std::iter::empty::<Pin>()).unwrap_err();
     assert_eq!(error, TlsError::EmptyPins);
     assert_says(&error, &["no fingerprints", "give at least one"]);
 }

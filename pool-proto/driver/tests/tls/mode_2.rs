@@ -164,13 +164,45 @@ fn an_empty_root_store_is_an_error() {
 
 #[test]
 fn roots_which_are_not_pem_are_an_error() {
-    let key_pem = KeyPair::generate().unwrap().serialize_pem();
-    for garbage in [&b""[..], b"garbage", &[0xFF, 0, 0x30, 0x82], key_pem.as_bytes()] {
+    let key = KeyPair::generate().unwrap();
+    let (key_pem, der) = (key.serialize_pem(), pair().0);
+    let request = CertificateParams::default().serialize_request(&key).unwrap().pem().unwrap();
+    let other = key_pem.replace("PRIVATE KEY", "SOMETHING");
+    for (garbage, fault, says) in [
+        (&b""[..], PemFault::Missing, "there is no such section"),
+        (b"garbage", PemFault::Missing, "that this is the right file"),
+        (&[0xFF, 0, 0x30, 0x82], PemFault::Missing, "there is no such section"),
+        (other.as_bytes(), PemFault::Missing, "there is no such section"),
+        (key_pem.as_bytes(), PemFault::OnlyKey, "there is only a private key"),
+        (request.as_bytes(), PemFault::Request, "let an authority sign it"),
+        (&der, PemFault::Der, "openssl x509 -inform der"),
+    ] {
         let error = ClientTls::verified_pem("localhost", garbage).unwrap_err();
         let length = garbage.len();
         let expected = "root certificates";
-        assert_eq!(error, TlsError::Pem { expected, length, fault: PemFault::Missing });
-        assert_says(&error, &[expected, &format!("{length} bytes"), "there is no such section"]);
+        assert_eq!(error, TlsError::Pem { expected, length, line: None, fault });
+        assert_says(&error, &[expected, &format!("{length} bytes"), says]);
+    }
+}
+
+#[test]
+fn damaged_pem_is_an_error_with_the_line_of_its_section() {
+    let good = Identity::self_signed(["localhost"]).unwrap().certificate_pem();
+    let key = KeyPair::generate().unwrap().serialize_pem();
+    let before = format!("# the first one\n{key}{good}");
+    let expected = before.lines().count() + 1;
+    for bad in [
+        good.replace("-----END", "----END"),
+        good.replace("BEGIN CERTIFICATE-----", "BEGIN CERTIFICATE---"),
+        good.replace("\nMII", "\nM!I"),
+        good.replace("\nMII", "\nM!I").replace('\n', "\r\n"),
+    ] {
+        for text in [format!("{before}{bad}"), format!("{before}{bad}{good}")] {
+            let error = roots_from_pem(text.as_bytes()).unwrap_err();
+            let TlsError::Pem { line, .. } = error else { panic!("{error:?}") };
+            assert_eq!(line, Some(expected), "{text}");
+            assert_says(&error, &[&format!("the section that begins in line {expected}: ")]);
+        }
     }
 }
 

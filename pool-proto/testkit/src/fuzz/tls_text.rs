@@ -1,17 +1,20 @@
-//! The texts of TLS settings: fingerprints, modes, PEM.
+//! The texts of TLS settings: fingerprints, pins, modes, PEM.
 
-use pool_driver::tls::{Fingerprint, Identity, PemFault, TlsError, TlsMode, roots_from_pem};
+use pool_driver::tls::{
+    Fingerprint, Identity, KeyFingerprint, PemFault, Pin, TlsError, TlsMode, roots_from_pem,
+};
 
 use super::choices::Choices;
 
 /// The bytes: a text, which may be any of these.
 ///
-/// Fails if a fingerprint or a mode is read otherwise than by an obvious parser, or if the contents of
+/// Fails if a fingerprint, a pin or a mode is read otherwise than by an obvious parser, or if the contents of
 /// PEM are lost when they are written and read again.
 pub fn tls_text(bytes: &[u8]) {
     let bytes = Choices::new(bytes).rest();
     let text = String::from_utf8_lossy(bytes);
     check_fingerprint(&text);
+    check_pin(&text);
     check_mode(&text);
     check_pem(bytes);
 }
@@ -53,6 +56,20 @@ fn plain_fingerprint(text: &str) -> Option<Fingerprint> {
     Some(Fingerprint::from(<[u8; 32]>::try_from(bytes?).ok()?))
 }
 
+/// Each pin has one text, apart from the freedom that a fingerprint of a certificate has.
+fn check_pin(text: &str) {
+    match text.parse() {
+        Ok(Pin::Key(key)) => assert_eq!(key.to_string(), text),
+        Ok(Pin::Certificate(certificate)) => assert_eq!(text.parse(), Ok(certificate)),
+        Err(error) => {
+            assert!(
+                text.parse::<Fingerprint>().is_err() && text.parse::<KeyFingerprint>().is_err()
+            );
+            assert!(error.to_string().len() < 600, "{error}");
+        }
+    }
+}
+
 fn check_mode(text: &str) {
     let mode = match text {
         "0" | "none" => Some(TlsMode::None),
@@ -87,10 +104,12 @@ fn check_pem(pem: &[u8]) {
 }
 
 fn check_blame(pem: &[u8], error: &TlsError) {
-    if let TlsError::Pem { length, fault, .. } = error {
+    if let TlsError::Pem { length, line, fault, .. } = error {
         assert_eq!(*length, pem.len());
         let begins = pem.windows(11).any(|window| window == b"-----BEGIN ");
-        assert!(begins || matches!(fault, PemFault::Missing), "{error}");
+        assert!(begins || matches!(fault, PemFault::Missing | PemFault::Der), "{error}");
+        let lines = pem.split(|byte| *byte == b'\n').count();
+        assert!(line.is_none_or(|line| begins && (1..=lines).contains(&line)), "{error}");
     }
     assert!(!error.to_string().is_empty());
 }
