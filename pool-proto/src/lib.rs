@@ -259,7 +259,7 @@ pub use machine::Machine;
 pub use role::{Accepting, Client, Dialing, Role, Server};
 pub use state::{EDGES, Edge, State};
 pub use state_key::CanonicalNames;
-pub use stats::{Stats, Totals};
+pub use stats::{Stats, Timeouts, Totals};
 pub use time::Instant;
 pub use token_map::TokenMap;
 pub use tuner::{Tuner, Tuning};

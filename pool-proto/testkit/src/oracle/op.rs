@@ -79,6 +79,7 @@ pub enum Op {
     WaitReady(u8),
     Collect(Who),
     Cancel(Who),
+    TimeOut(Who),
     Why(Who),
     Put(Whom),
     PutDrained(Whom, CheckResult),
@@ -121,7 +122,7 @@ pub enum Op {
 }
 
 /// Kinds of [`Op`], for those who count which occurred.
-pub const KINDS: usize = 35;
+pub const KINDS: usize = 36;
 
 impl Op {
     /// Which kind it is, below [`KINDS`].
@@ -162,6 +163,7 @@ impl Op {
             Self::EndFinished => 32,
             Self::GracefulShutdown(_) => 33,
             Self::SetCapacity(..) => 34,
+            Self::TimeOut(_) => 35,
         }
     }
 
@@ -177,7 +179,8 @@ impl Op {
             30..44 => Self::AcquireById(WhoseId::arbitrary(next)),
             44..52 => Self::WaitReady(next() % 7),
             52..70 => Self::Collect(Who::arbitrary(next)),
-            70..80 => Self::Cancel(Who::arbitrary(next)),
+            70..75 => Self::Cancel(Who::arbitrary(next)),
+            75..80 => Self::TimeOut(Who::arbitrary(next)),
             80..84 => Self::Why(Who::arbitrary(next)),
             84..96 => Self::Put(Whom::arbitrary(next)),
             96..106 => Self::PutDrained(Whom::arbitrary(next), result(next)),
