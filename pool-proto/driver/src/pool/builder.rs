@@ -18,6 +18,7 @@ use super::dial::{ByCall, Dial, Dialer, ToAddress, dial_address, resolver_name};
 use crate::connection::keep_alive::KeepAlive;
 use crate::connection::{Acceptor, Connector, listen_on_first};
 use crate::error::BuildError;
+use crate::events::{self, Label};
 use crate::runtime::Runtime;
 use crate::shared::OpenTape;
 use crate::tls::{ClientTls, ServerTls};
@@ -28,6 +29,8 @@ pub trait Configured: Role {
     type Config: Clone + fmt::Debug;
     /// Settings of TLS.
     type Tls: Clone + fmt::Debug;
+    /// The role in events and metrics.
+    const NAME: &'static str;
 
     /// Returns the setting to make if these do not authenticate the peer.
     fn lacks_authentication(tls: &Self::Tls) -> Option<&'static str>;
@@ -44,6 +47,7 @@ pub trait Configured: Role {
 impl Configured for Dialing {
     type Config = ClientConfig;
     type Tls = ClientTls;
+    const NAME: &'static str = events::CLIENT;
 
     fn lacks_authentication(tls: &ClientTls) -> Option<&'static str> {
         (!tls.authenticates_server()).then_some(
@@ -68,6 +72,7 @@ impl Configured for Dialing {
 impl Configured for Accepting {
     type Config = ServerConfig;
     type Tls = ServerTls;
+    const NAME: &'static str = events::SERVER;
 
     fn lacks_authentication(tls: &ServerTls) -> Option<&'static str> {
         (!tls.authenticates_clients()).then_some(
@@ -89,6 +94,9 @@ impl Configured for Accepting {
     }
 }
 
+/// The address of a client whose connections the user makes.
+const CUSTOM_DIALER: &str = "custom dialer";
+
 /// The least protection with which a pool runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Demand {
@@ -101,6 +109,7 @@ enum Demand {
 #[derive(Clone)]
 #[must_use]
 pub struct PoolBuilder<N: Runtime, R: Configured> {
+    name: Option<Arc<str>>,
     config: Option<R::Config>,
     tls: Option<R::Tls>,
     keep_alive: Option<KeepAlive>,
@@ -114,11 +123,23 @@ impl<N: Runtime, R: Configured> Default for PoolBuilder<N, R> {
     fn default() -> Self {
         let keep_alive = Some(KeepAlive::default());
         let demand = Demand::Nothing;
-        Self { config: None, tls: None, keep_alive, handle: None, demand, tape: None }
+        Self { name: None, config: None, tls: None, keep_alive, handle: None, demand, tape: None }
     }
 }
 
 impl<N: Runtime, R: Configured> PoolBuilder<N, R> {
+    /// Sets the name of the pool in events and metrics. The default is the address.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into().into());
+        self
+    }
+
+    /// The pool in its events and metrics.
+    fn label(&self, address: Arc<str>) -> Label {
+        let name = self.name.as_ref().unwrap_or(&address);
+        Label { name: Arc::clone(name), role: R::NAME, address, tls: self.tls.is_some() }
+    }
+
     /// Sets the configuration of the machine: everything that is not I/O.
     pub fn config(mut self, config: R::Config) -> Self {
         self.config = Some(config);
@@ -234,9 +255,10 @@ impl<N: Runtime> PoolBuilder<N, Dialing> {
     pub fn connect_by(mut self, dial: impl Dial<N>) -> Result<Pool<N, Dialing>, BuildError> {
         let handle = self.place()?;
         let config = self.take_config()?.or_entropy(entropy()?);
+        let label = self.label(dial.name().unwrap_or_else(|| CUSTOM_DIALER.into()));
         let supply = Dialer::new(dial, Connector::new(self.tls, config.ids()), self.keep_alive);
         let max_dials = config.max_dials();
-        Pool::start(&handle, max_dials, &config, self.tape, supply, Weak::new())
+        Pool::start(&handle, max_dials, &config, self.tape, supply, Weak::new(), label)
     }
 
     fn take_config(&mut self) -> Result<ClientConfig, ConfigError> {
@@ -300,6 +322,9 @@ impl<N: Runtime> PoolBuilder<N, Accepting> {
         handle: &N::Handle,
         socket: ListeningSocket<N>,
     ) -> Result<Pool<N, Accepting>, BuildError> {
+        let address = N::kernel_listener(&socket.listener).local_addr();
+        let address = address.map_or_else(|_| "unknown".to_owned(), |address| address.to_string());
+        let label = self.label(address.into());
         let config = self.config.map_or_else(|| ServerConfig::builder().build(), Ok)?;
         let certificates = self.tls.as_ref().is_some_and(|tls| tls.authenticates_clients());
         let config = config.or_entropy(entropy()?).with_certificates(certificates);
@@ -307,7 +332,7 @@ impl<N: Runtime> PoolBuilder<N, Accepting> {
         let listener = Arc::downgrade(&socket);
         let acceptor = Acceptor::new(self.tls, config.id_format());
         let supply = Listener::new(socket, acceptor, self.keep_alive);
-        Pool::start(handle, 0, &config, self.tape, supply, listener)
+        Pool::start(handle, 0, &config, self.tape, supply, listener, label)
     }
 }
 
@@ -320,8 +345,9 @@ fn entropy() -> Result<[u8; 32], BuildError> {
 
 impl<N: Runtime, R: Configured> fmt::Debug for PoolBuilder<N, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { config, tls, keep_alive, handle, demand, tape } = self;
+        let Self { name, config, tls, keep_alive, handle, demand, tape } = self;
         f.debug_struct("PoolBuilder")
+            .field("name", name)
             .field("config", config)
             .field("tls", tls)
             .field("keep_alive", keep_alive)

@@ -3,7 +3,7 @@
 use core::fmt;
 use std::sync::{Arc, OnceLock, Weak};
 
-use pool_proto::{CloseReason, Token};
+use pool_proto::CloseReason;
 
 /// Whether the pool has revoked a connection, and why. Shared by the pool and the holder.
 #[derive(Clone, Debug, Default)]
@@ -52,11 +52,13 @@ impl Revoker {
         self.revocation.set(reason);
     }
 
+    /// Returns why the connection is revoked, if it is.
+    pub(super) fn reason(&self) -> Option<CloseReason> {
+        self.revocation.reason()
+    }
+
     /// Takes the second step: ends the pending calls of the holder, if it still has the connection.
-    pub fn interrupt(&self, token: Token) {
-        if let Some(reason) = self.revocation.reason() {
-            tracing::debug!(?token, %reason, "lease revoked");
-        }
+    pub fn interrupt(&self) {
         if let Some(holder) = self.holder.upgrade() {
             holder.interrupt();
         }
