@@ -89,7 +89,7 @@ pub mod exports {
     };
 
     pub use crate::connection::Revoked;
-    pub use crate::metrics::Report;
+    pub use crate::metrics::{Report, prometheus, write_prometheus};
     pub use crate::shared::{AcquireError, Recording};
     #[cfg(all(feature = "self-signed", any(feature = "ring", feature = "aws-lc-rs")))]
     pub use crate::tls::IdentityPem;

@@ -1,10 +1,17 @@
 //! Everything that an operator watches: a report of one pool, its metrics, and their text for Prometheus.
 
+mod prometheus;
+#[cfg(feature = "metrics")]
+mod publish;
+
 use core::fmt;
 use core::time::Duration;
 use std::sync::Arc;
 
 use pool_proto::{Histogram, Metric, Role, Stats};
+pub use prometheus::{prometheus, write_prometheus};
+#[cfg(feature = "metrics")]
+pub(crate) use publish::Published;
 
 use crate::shared::{PoolConnection, SharedMachine};
 

@@ -142,6 +142,12 @@ impl<N: Runtime, R: Configured> Pool<N, R> {
         self.shared().report()
     }
 
+    /// Publishes the metrics in the global recorder of the crate `metrics`.
+    #[cfg(feature = "metrics")]
+    pub fn publish(&self) {
+        self.shared().publish();
+    }
+
     /// Returns the runtime of the pool.
     #[must_use]
     pub fn runtime(&self) -> &N {

@@ -69,6 +69,8 @@ use tracing::field::{debug, display};
 
 use crate::clock::Clock;
 use crate::events::{self, Label};
+#[cfg(feature = "metrics")]
+use crate::metrics::Published;
 
 /// A connection that a [`SharedMachine`] holds. No method may block.
 pub trait PoolConnection: Send + 'static {
@@ -393,6 +395,12 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
     pub(crate) fn figures(&self) -> (Stats, Histogram, Histogram, u64) {
         let state = self.lock();
         (state.machine.stats(), state.waits, state.establishing, state.machine.error_count())
+    }
+
+    /// Runs `act` on the durations that have been published.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn publishing<T>(&self, act: impl FnOnce(&mut Published) -> T) -> T {
+        act(&mut self.lock().published)
     }
 
     /// Returns whether the pool was closed, or its graceful shutdown is over.

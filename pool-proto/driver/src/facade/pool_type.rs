@@ -33,10 +33,20 @@ macro_rules! __pool_type {
 
             /// Returns a snapshot of everything that an operator watches: the statistics, the waits of
             /// acquires, and the times that dials have taken.
-            /// It takes about a microsecond, so not for each acquire.
+            /// [`prometheus`](crate::prometheus) makes a text for Prometheus of the reports of one or
+            /// several pools. It takes about a microsecond, so not for each acquire.
             #[must_use]
             pub fn report(&self) -> $crate::metrics::Report {
                 self.0.report()
+            }
+
+            /// Publishes all figures of [`report`](Self::report) in the recorder of the crate `metrics`:
+            /// that of the calling thread, or else the global one. Call it from a timer, or before each
+            /// scrape: counters and gauges get their present values, and histograms the durations since
+            /// the last call. All publications of a pool should go to one recorder.
+            #[cfg(feature = "metrics")]
+            pub fn publish(&self) {
+                self.0.publish();
             }
 
             /// Puts a connection back for reuse.

@@ -17,6 +17,8 @@ use super::attempt::{Peer, SILENCE, given_up};
 use super::news::{Kind, News};
 use super::recording::Recording;
 use super::{Command, INTERRUPTS, PoolConnection, Revoker, TURN};
+#[cfg(feature = "metrics")]
+use crate::metrics::Published;
 
 pub(super) struct State<C, R> {
     pub(super) machine: Recorded<C, R>,
@@ -55,6 +57,8 @@ pub(super) struct State<C, R> {
     pub(super) waits: Histogram,
     /// The times from the begin of a dial, or from the accept, until the connection was established.
     pub(super) establishing: Histogram,
+    #[cfg(feature = "metrics")]
+    pub(super) published: Box<Published>,
 }
 
 /// Work for after unlocking.
@@ -134,6 +138,8 @@ impl<C, R: Role> State<C, R> {
             news: News::new(),
             waits: Histogram::new(),
             establishing: Histogram::new(),
+            #[cfg(feature = "metrics")]
+            published: Box::default(),
         }
     }
 
