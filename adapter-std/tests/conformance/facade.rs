@@ -14,7 +14,7 @@ use std::time::Duration;
 use adapter_std::pool_driver::pool_proto::ConfigError;
 use adapter_std::{
     AcquireError, Balanced, BuildError, ClientPool, ConnId, PooledStream, PutError, Recording,
-    ServerPool, Stats, TlsFacts,
+    Report, ServerPool, Stats, TlsFacts,
 };
 use pool_conformance::{
     Adapter, Balancer, ClientSetup, Demand, Dial, Halves, Handle, Listen, Pool, ServerSetup, Stream,
@@ -212,6 +212,10 @@ macro_rules! facade {
 
             fn stats(&self) -> Stats {
                 self.pool.stats()
+            }
+
+            fn report(&self) -> Report {
+                self.pool.report()
             }
 
             fn last_failure(&self) -> Option<Arc<str>> {

@@ -14,6 +14,7 @@ mod families;
 mod handshakes;
 mod ids;
 mod listening;
+mod observability;
 mod options;
 mod paths;
 mod reasons;
@@ -55,6 +56,7 @@ pub fn scenarios() -> Vec<Scenario> {
         handshakes::SCENARIOS,
         ids::SCENARIOS,
         listening::SCENARIOS,
+        observability::SCENARIOS,
         options::SCENARIOS,
         paths::SCENARIOS,
         reasons::SCENARIOS,
