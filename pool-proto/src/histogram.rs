@@ -132,8 +132,9 @@ const fn index_of(nanos: u64) -> usize {
     if octave >= LAST {
         return BUCKETS - 1;
     }
-    let step = (below >> (octave - STEPS.ilog2())) & (STEPS as u64 - 1);
-    1 + ((octave - FIRST) * STEPS) as usize + step as usize
+    #[expect(clippy::cast_possible_truncation, reason = "it is below STEPS")]
+    let step = ((below >> (octave - STEPS.ilog2())) & (STEPS as u64 - 1)) as usize;
+    1 + ((octave - FIRST) * STEPS) as usize + step
 }
 
 /// The upper bound of a bucket.

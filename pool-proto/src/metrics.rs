@@ -102,7 +102,7 @@ macro_rules! counters {
 }
 
 impl Totals {
-    fn metrics(self) -> impl Iterator<Item = Metric<'static>> {
+    fn metrics<'a>(self) -> impl Iterator<Item = Metric<'a>> {
         let help =
             "Acquires and waits for stock whose deadline passed, by the reason of their wait.";
         let timeouts = self.timeouts.by_reason().map(|(reason, count)| {
@@ -183,7 +183,7 @@ impl Totals {
 impl Stats {
     /// Returns every field, and every counter of [`Totals`], as a metric. Those that are unknown, such as
     /// the lead time of a server, are left out.
-    pub fn metrics(&self) -> impl Iterator<Item = Metric<'static>> + use<> {
+    pub fn metrics<'a>(&self) -> impl Iterator<Item = Metric<'a>> + use<'a> {
         // A new field must be listed: the pattern names all.
         let Self {
             dialing,

@@ -54,8 +54,7 @@ impl Report {
             ),
             Metric::gauge("pool_user_errors", "The user's error counter.", to_f64(*errors)),
         ];
-        let stats = stats.metrics().map(|metric| -> Metric<'_> { metric });
-        stats.chain(own)
+        stats.metrics().chain(own)
     }
 }
 

@@ -471,7 +471,7 @@ impl World {
                 self.note(|| format!("  {side:?} part {part} gives up"));
                 self.parts[part as usize].state = State::Over;
                 // By a deadline, or because its future is dropped.
-                let timed_out = part % 2 == 0;
+                let timed_out = part.is_multiple_of(2);
                 self.ends[side as usize].give_up(now, waiter, timed_out)?;
                 self.carry_out(side)
             }
