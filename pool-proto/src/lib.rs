@@ -202,6 +202,7 @@
 //! | `machine.rs` | the machine; `machine/`: events and deadlines, acquiring, giving back, idle timeouts, and the steps of all of them |
 //! | `role.rs` | the difference between the roles; `role/`: dialing (with tuner and backoff), accepting (admission and eviction), sources, the share of two ends that both acquire |
 //! | `event.rs`, `answer.rs`, `error.rs`, `stats.rs` | inputs and outputs |
+//! | `metrics.rs`, `histogram.rs` | the statistics as a list of metrics; durations in buckets |
 //! | `config.rs` | the settings; `config/`: the builders of each role, bounds, and which end acquires |
 //! | `slots.rs`, `waiters.rs`, `ids.rs`, `slab.rs` | the data structures |
 //! | `entropy.rs`, `keyed.rs` | the secret of a machine, and the keys that are derived from it |
@@ -228,10 +229,12 @@ mod config;
 mod entropy;
 mod error;
 mod event;
+mod histogram;
 pub mod id;
 mod ids;
 mod keyed;
 mod machine;
+mod metrics;
 mod role;
 mod slab;
 mod slots;
@@ -256,15 +259,17 @@ pub use error::{ConfigError, PutError, Refusal, Rejected};
 pub use event::{
     Action, CheckKind, CheckResult, CloseReason, Event, HandshakeFailure, Token, WaiterId,
 };
+pub use histogram::Histogram;
 pub use id::{
     ConnId, FormatDetector, IdError, IdExchange, IdFormat, IdReader, IdWriter, ParseIdError,
 };
 pub use ipnet;
 pub use machine::Machine;
+pub use metrics::{Metric, MetricKind, MetricValue};
 pub use role::{Accepting, Client, Dialing, Role, Server};
 pub use state::{EDGES, Edge, State};
 pub use state_key::CanonicalNames;
-pub use stats::{Stats, Totals};
+pub use stats::{Stats, Timeouts, Totals};
 pub use time::Instant;
 pub use token_map::TokenMap;
 pub use tuner::{Tuner, Tuning};

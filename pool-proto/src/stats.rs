@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use crate::answer::WaitReason;
 use crate::event::CloseReason;
 
 /// A snapshot of a pool: the number of connections in each state, and totals since it was built.
@@ -113,8 +114,10 @@ pub struct Totals {
     pub served_after_waiting: u64,
     /// Calls that were refused, at once or while waiting.
     pub refused: u64,
-    /// Waiters that were cancelled before they had collected.
+    /// Waiters that were cancelled before they had collected, with those whose deadline passed.
     pub cancelled: u64,
+    /// Waiters whose deadline passed while they had nothing, by the reason of their wait.
+    pub timeouts: Timeouts,
     /// Connections put back.
     pub put: u64,
     /// Attempts to put back a connection that this pool had not leased (any more).
@@ -146,6 +149,126 @@ pub struct Totals {
     pub flushed: u64,
     /// Events whose connection had ended, or was not in a state that they fit.
     pub stale_events: u64,
+}
+
+/// Counters of the waiters whose [deadline passed](crate::Machine::time_out), by the reason of their wait.
+/// Each has the name of its [`WaitReason`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Timeouts {
+    /// [`WaitReason::Dialing`].
+    pub dialing: u64,
+    /// [`WaitReason::BackingOff`].
+    pub backing_off: u64,
+    /// [`WaitReason::Full`].
+    pub full: u64,
+    /// [`WaitReason::AllInUse`].
+    pub all_in_use: u64,
+    /// [`WaitReason::NextRound`].
+    pub next_round: u64,
+    /// [`WaitReason::Returning`].
+    pub returning: u64,
+    /// [`WaitReason::Handshaking`].
+    pub handshaking: u64,
+    /// [`WaitReason::Claimed`].
+    pub claimed: u64,
+    /// [`WaitReason::Reserved`].
+    pub reserved: u64,
+    /// [`WaitReason::NoPeer`].
+    pub no_peer: u64,
+    /// [`WaitReason::NotClaimed`].
+    pub not_claimed: u64,
+    /// [`WaitReason::IdNotSeen`].
+    pub id_not_seen: u64,
+    /// [`WaitReason::IdHandshaking`].
+    pub id_handshaking: u64,
+    /// [`WaitReason::IdLeased`].
+    pub id_leased: u64,
+    /// [`WaitReason::IdResting`].
+    pub id_resting: u64,
+    /// [`WaitReason::IdChecking`].
+    pub id_checking: u64,
+    /// [`WaitReason::Stock`].
+    pub stock: u64,
+}
+
+impl Timeouts {
+    /// The number of reasons.
+    pub const REASONS: usize = 17;
+
+    /// Counts a waiter whose deadline has passed.
+    pub(crate) const fn count(&mut self, reason: WaitReason) {
+        let counter = match reason {
+            WaitReason::Dialing { .. } => &mut self.dialing,
+            WaitReason::BackingOff { .. } => &mut self.backing_off,
+            WaitReason::Full { .. } => &mut self.full,
+            WaitReason::AllInUse { .. } => &mut self.all_in_use,
+            WaitReason::NextRound => &mut self.next_round,
+            WaitReason::Returning { .. } => &mut self.returning,
+            WaitReason::Handshaking { .. } => &mut self.handshaking,
+            WaitReason::Claimed { .. } => &mut self.claimed,
+            WaitReason::Reserved { .. } => &mut self.reserved,
+            WaitReason::NoPeer => &mut self.no_peer,
+            WaitReason::NotClaimed { .. } => &mut self.not_claimed,
+            WaitReason::IdNotSeen => &mut self.id_not_seen,
+            WaitReason::IdHandshaking => &mut self.id_handshaking,
+            WaitReason::IdLeased => &mut self.id_leased,
+            WaitReason::IdResting => &mut self.id_resting,
+            WaitReason::IdChecking => &mut self.id_checking,
+            WaitReason::Stock { .. } => &mut self.stock,
+        };
+        *counter = counter.wrapping_add(1);
+    }
+
+    /// Returns each counter with the name of its reason, in the order of the fields.
+    #[must_use]
+    pub const fn by_reason(&self) -> [(&'static str, u64); Self::REASONS] {
+        // A new field must be listed: the pattern names all.
+        let Self {
+            dialing,
+            backing_off,
+            full,
+            all_in_use,
+            next_round,
+            returning,
+            handshaking,
+            claimed,
+            reserved,
+            no_peer,
+            not_claimed,
+            id_not_seen,
+            id_handshaking,
+            id_leased,
+            id_resting,
+            id_checking,
+            stock,
+        } = *self;
+        [
+            ("dialing", dialing),
+            ("backing_off", backing_off),
+            ("full", full),
+            ("all_in_use", all_in_use),
+            ("next_round", next_round),
+            ("returning", returning),
+            ("handshaking", handshaking),
+            ("claimed", claimed),
+            ("reserved", reserved),
+            ("no_peer", no_peer),
+            ("not_claimed", not_claimed),
+            ("id_not_seen", id_not_seen),
+            ("id_handshaking", id_handshaking),
+            ("id_leased", id_leased),
+            ("id_resting", id_resting),
+            ("id_checking", id_checking),
+            ("stock", stock),
+        ]
+    }
+
+    /// Returns their sum: the timeouts of all reasons.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.by_reason().iter().fold(0, |sum, (_, count)| sum.wrapping_add(*count))
+    }
 }
 
 impl Totals {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use adapter_std::pool_driver::pool_proto::{ClientConfig, ConfigError, ServerConfig};
 use adapter_std::{
     AcquireError, Balanced, BuildError, ClientPool, ConnId, PooledStream, PutError, Recording,
-    ServerPool, SetTlsError, Stats, TlsFacts,
+    Report, ServerPool, SetTlsError, Stats, TlsFacts,
 };
 use pool_conformance::{
     Adapter, Balancer, ClientSetup, Demand, Dial, Halves, Handle, Listen, Pool, ServerSetup,
@@ -217,6 +217,10 @@ macro_rules! facade {
 
             fn stats(&self) -> Stats {
                 self.pool.stats()
+            }
+
+            fn report(&self) -> Report {
+                self.pool.report()
             }
 
             fn last_failure(&self) -> Option<Arc<str>> {

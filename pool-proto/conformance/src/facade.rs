@@ -15,6 +15,7 @@ use std::vec::Vec;
 
 use pool_driver::BuildError;
 use pool_driver::KeepAlive;
+use pool_driver::metrics::Report;
 use pool_driver::shared::{AcquireError, Recording};
 use pool_driver::tls::{ClientTls, ServerTls, TlsFacts};
 use pool_driver::{Configured, Runtime, SetTlsError};
@@ -205,6 +206,9 @@ pub trait Handle {
     /// [`pool_driver::Pool::stats`].
     fn stats(&self) -> Stats;
 
+    /// [`pool_driver::Pool::report`].
+    fn report(&self) -> Report;
+
     /// [`pool_driver::Pool::last_failure`].
     fn last_failure(&self) -> Option<Arc<str>>;
 
@@ -287,6 +291,10 @@ impl<N: Runtime, R: Configured> Handle for pool_driver::Pool<N, R> {
 
     fn stats(&self) -> Stats {
         self.stats()
+    }
+
+    fn report(&self) -> Report {
+        self.report()
     }
 
     fn last_failure(&self) -> Option<Arc<str>> {

@@ -63,6 +63,7 @@ mod ends;
 mod facade;
 mod forwarding;
 mod futures;
+mod log;
 mod network;
 mod peers;
 pub mod polls;

@@ -33,7 +33,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use bytes::{Buf, BytesMut};
 pub use handshake::{Acceptor, Connector, Established, Failure, Handshake};
 use limited::Limited;
-use pool_proto::{CheckResult, CloseReason, Role};
+use pool_proto::{CheckResult, CloseReason, ConnId, Role};
 use session::Session;
 #[cfg(feature = "tls")]
 pub(crate) use session::retry;
@@ -41,9 +41,11 @@ pub use settings::TlsSettings;
 pub use shared_socket::{SharedSocket, Socket, polled};
 pub use socket::{KernelSocket, Polled, TcpSocket, listen_on_first};
 pub use stream::Revoked;
+use tracing::field::{debug, display};
 use write_failure::WriteFailure;
 
-use crate::shared::{Attempt, PoolConnection, ReadinessWaker, Revocation, Revoker};
+use crate::events::{self, shown};
+use crate::shared::{Attempt, Kind, PoolConnection, ReadinessWaker, Revocation, Revoker};
 use crate::tls::is_rejection;
 #[cfg(feature = "tls")]
 use crate::tls::{Fingerprint, TlsFacts};
@@ -75,6 +77,8 @@ pub struct Connection<S: Socket> {
     first_words: FirstWords,
     /// Whether a holder has written since the connection was in the pool.
     in_use: bool,
+    /// Its id, if the ends have exchanged one.
+    id: Option<ConnId>,
 }
 
 /// Whether the first data of the peer, before any use, are still to be judged: a client with TLS may
@@ -93,11 +97,13 @@ impl<S: Socket, R: Role> Attempt<Box<Connection<S>>, R> {
         let token = self.token();
         match outcome {
             Ok((socket, Established { session, id, surplus })) => {
-                tracing::debug!(
-                    ?token,
-                    peer = %socket.socket().peer_addr(),
-                    certificate = ?session.peer_fingerprint(),
-                    "connection established"
+                let name = id.or(self.issued_id());
+                events::established(
+                    self.shared().label(),
+                    debug(token),
+                    shown(name),
+                    display(socket.socket().peer_addr()),
+                    session.peer_fingerprint().map(debug),
                 );
                 let readiness = ReadinessWaker::new(self.shared(), token);
                 let peer_claims = self.shared().run(|machine, _| machine.peer_claims());
@@ -118,11 +124,23 @@ impl<S: Socket, R: Role> Attempt<Box<Connection<S>>, R> {
                     peer_claims,
                     first_words,
                     in_use: false,
+                    id: name,
                 };
                 self.established(Box::new(connection), id);
             }
             Err(failure) => {
-                tracing::debug!(?token, %failure, "dial or handshake failed");
+                let (shared, peer) = (self.shared(), self.peer_addr());
+                let (label, cause) = (shared.label(), display(&failure));
+                events::attempt_failed(label, debug(token), shown(peer), cause);
+                if label.is_server()
+                    && let Some(peer) = peer
+                {
+                    shared.note_peer_of(
+                        Kind::of_failure(&failure),
+                        peer,
+                        failure.to_string().into(),
+                    );
+                }
                 self.failed(failure.kind(), &failure);
             }
         }
@@ -151,7 +169,7 @@ impl<S: Socket> Connection<S> {
     /// Closes the connection in good order: close_notify before FIN, if the kernel takes it at once.
     pub fn close(self, reason: CloseReason) {
         let socket = self.socket.socket();
-        tracing::debug!(peer = %socket.peer_addr(), %reason, "connection closed");
+        self.readiness.tell_closed(self.id, socket.peer_addr(), reason);
         // Data of a revoked lease that TLS still holds is not sent any more. Idle connections hold none.
         if self.socket.revoked().is_some() && self.session().has_unsent() {
             return;

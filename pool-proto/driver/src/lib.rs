@@ -37,6 +37,8 @@
 //! | `pool.rs`, `pool/` | pools, builders, the driver, dialling, accepting, several pools as one |
 //! | `runtime.rs` | the demands on a runtime |
 //! | `clock.rs` | the clock |
+//! | [`metrics`] | everything that an operator watches, and its text for Prometheus |
+//! | `events.rs` | everything that is told by `tracing`; [`observability`] has the table |
 //! | `facade.rs`, `facade/` | the macros that define an adapter's concrete types |
 //!
 //! A trait for runtimes costs a reader an indirection. Three copies of a driver, an accept loop, two
@@ -47,7 +49,9 @@
 mod clock;
 pub mod connection;
 mod error;
+mod events;
 mod facade;
+pub mod metrics;
 #[cfg(not(feature = "tls"))]
 mod no_tls;
 mod pool;
@@ -74,18 +78,22 @@ pub use runtime::{Direction, LeasedConnection, Runtime, poll_until_done};
 #[cfg(feature = "tls")]
 pub use rustls;
 
+#[doc = include_str!("../docs/observability.md")]
+pub mod observability {}
+
 /// The types that users of a pool write every day; each adapter re-exports them at its root.
 pub mod exports {
     pub use pool_proto::{
         Accepting, Acquirer, AllowList, AllowListError, Bounds, ClientConfig, ClientConfigBuilder,
-        CloseReason, ConfigError, ConnId, Dialing, IdExchange, IdFormat, ParseIdError, PutError,
-        Refusal, ServerConfig, ServerConfigBuilder, Stats, TakeOrder, Totals, Tuning, WaitReason,
-        tape,
+        CloseReason, ConfigError, ConnId, Dialing, Histogram, IdExchange, IdFormat, Metric,
+        MetricKind, MetricValue, ParseIdError, PutError, Refusal, ServerConfig,
+        ServerConfigBuilder, Stats, TakeOrder, Timeouts, Totals, Tuning, WaitReason, tape,
     };
 
     #[cfg(feature = "tls")]
     pub use crate::SetTlsError;
     pub use crate::connection::Revoked;
+    pub use crate::metrics::{Report, prometheus, write_prometheus};
     pub use crate::shared::{AcquireError, Recording};
     #[cfg(all(feature = "self-signed", any(feature = "ring", feature = "aws-lc-rs")))]
     pub use crate::tls::IdentityPem;

@@ -38,11 +38,14 @@ pub use driver::ShutdownGuard;
 use driver::{Driver, PoolConnectionOf, PoolMachine, Supply};
 use futures_lite::FutureExt;
 use pool_proto::{Accepting, Bounds, ConfigError, ConnId, Dialing, PutError, Stats};
+use tracing::field::debug;
 
 use crate::clock::{Clock as _, MonotonicClock};
 use crate::error::BuildError;
 #[cfg(feature = "tls")]
 use crate::error::SetTlsError;
+use crate::events::{self, Label};
+use crate::metrics::Report;
 use crate::runtime::Runtime;
 use crate::shared::{AcquireError, Deadline, OpenTape, Recording, SharedMachine, TAPE_BUFFER};
 
@@ -93,6 +96,7 @@ impl<N: Runtime, R: Configured> Pool<N, R> {
         tape: Option<OpenTape>,
         supply: impl Supply<N, R>,
         listener: Weak<ListeningSocket<N>>,
+        label: Label,
     ) -> Result<Self, BuildError> {
         let tape = tape.map(|open| open()).transpose();
         let tape = tape.map_err(|source| BuildError::Tape { source })?;
@@ -107,8 +111,9 @@ impl<N: Runtime, R: Configured> Pool<N, R> {
             }
             None => (R::machine(config, now).into(), None),
         };
-        let shared = SharedMachine::new(machine, MonotonicClock);
+        let shared = SharedMachine::labelled(machine, MonotonicClock, label);
         let (guard, ended) = ShutdownGuard::new();
+        events::built(shared.label(), &*shared.label().address, shared.label().tls);
         let driver = Driver::new(Arc::clone(&shared), supply, guard.clone());
         if let Some((first, writer)) = tape {
             // Ends after the driver, which is dropped if it cannot be started.
@@ -129,6 +134,24 @@ impl<N: Runtime, R: Configured> Pool<N, R> {
     /// Returns a builder with the defaults.
     pub fn builder() -> PoolBuilder<N, R> {
         PoolBuilder::default()
+    }
+
+    /// Returns the name of the pool.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shared().label().name
+    }
+
+    /// Returns everything that an operator watches.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        self.shared().report()
+    }
+
+    /// Publishes the metrics in the global recorder of the crate `metrics`.
+    #[cfg(feature = "metrics")]
+    pub fn publish(&self) {
+        self.shared().publish();
     }
 
     /// Returns the runtime of the pool.
@@ -304,6 +327,9 @@ impl<N: Runtime, R: Configured> Pool<N, R> {
         // The longest timeouts are past the end of time, which is no deadline. By the precise clock: that of
         // other calls may be some milliseconds behind.
         let deadline = Some(self.shared().now() + timeout);
+        if !self.is_closed() && !self.shared().is_shutting_down() {
+            events::shutting_down(self.shared().label(), debug(timeout));
+        }
         self.shared().run(|machine, now| machine.graceful_shutdown(now, deadline));
         // The driver may need a moment to close the listener.
         if let Some(listener) = self.inner.listener.upgrade() {

@@ -22,6 +22,7 @@
 //! | `acquire_any.rs` | the same at several pools |
 //! | `attempt.rs` | the duty to report a dial or a handshake |
 //! | `leased.rs` | a connection in a caller's hands |
+//! | `news.rs` | the events that are told once, or counted and told from time to time |
 //! | `recording.rs` | the tape of the machine, and the thread that writes it |
 //! | `readiness.rs` | the waker that an idle connection leaves with its reactor |
 //! | `revoker.rs` | the mark by which the pool revokes its leases, and the end of their pending calls |
@@ -32,6 +33,7 @@ mod acquire_any;
 mod attempt;
 mod block_on;
 mod leased;
+mod news;
 mod readiness;
 mod recording;
 mod revoker;
@@ -53,17 +55,23 @@ pub(crate) use attempt::SILENCE;
 use attempt::{Peer, given_up};
 pub use block_on::block_on;
 pub use leased::Leased;
+pub(crate) use news::Kind;
 use pool_proto::tape::Recorded;
 use pool_proto::{
-    CheckKind, CheckResult, CloseReason, ConnId, Event, Instant, PutError, Role, Stats, Token,
+    CheckKind, CheckResult, CloseReason, ConnId, Event, Histogram, Instant, PutError, Role, Stats,
+    Token,
 };
 pub use readiness::ReadinessWaker;
 pub use recording::Recording;
 pub(crate) use recording::{OpenTape, TAPE_BUFFER};
 pub use revoker::{Interrupt, Revocation, Revoker};
 use state::{Deferred, State};
+use tracing::field::{debug, display};
 
 use crate::clock::Clock;
+use crate::events::{self, Label};
+#[cfg(feature = "metrics")]
+use crate::metrics::Published;
 
 /// A connection that a [`SharedMachine`] holds. No method may block.
 pub trait PoolConnection: Send + 'static {
@@ -149,6 +157,7 @@ pub struct Turn {
 pub struct SharedMachine<C, R> {
     state: Mutex<State<C, R>>,
     clock: Box<dyn Clock>,
+    label: Label,
     /// Whether `put` drains a connection at once: there is no reuse delay.
     drains_at_put: bool,
 }
@@ -163,6 +172,9 @@ trait AnyRole: Send + Sync {
 
     /// As [`SharedMachine::note_failure`].
     fn note(&self, failure: &dyn fmt::Display);
+
+    /// The pool in its events.
+    fn label(&self) -> &Label;
 }
 
 impl<C: PoolConnection, R: Role> AnyRole for SharedMachine<C, R> {
@@ -176,21 +188,35 @@ impl<C: PoolConnection, R: Role> AnyRole for SharedMachine<C, R> {
     }
 
     fn released(&self, token: Token) {
+        events::released(&self.label, debug(token));
         self.event(Event::Closed { token });
     }
 
     fn note(&self, failure: &dyn fmt::Display) {
         self.note_failure(failure);
     }
+
+    fn label(&self) -> &Label {
+        &self.label
+    }
 }
 
 impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
     /// Shares `machine`, which gets its time from `clock`.
     pub fn new(machine: impl Into<Recorded<C, R>>, clock: impl Clock) -> Arc<Self> {
+        Self::labelled(machine, clock, Label::default())
+    }
+
+    /// [`new`](Self::new) for the machine of a pool that tells its name in events.
+    pub(crate) fn labelled(
+        machine: impl Into<Recorded<C, R>>,
+        clock: impl Clock,
+        label: Label,
+    ) -> Arc<Self> {
         let machine = machine.into();
         let drains_at_put = machine.reuse_delay().is_zero();
         let state = Mutex::new(State::new(machine));
-        let shared = Self { state, clock: Box::new(clock), drains_at_put };
+        let shared = Self { state, clock: Box::new(clock), label, drains_at_put };
         shared.with(shared.now(), |_, _| ());
         Arc::new(shared)
     }
@@ -198,6 +224,11 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
     fn lock(&self) -> MutexGuard<'_, State<C, R>> {
         // The machine does not panic. Should it ever, a damaged pool is better than none.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the pool as its events name it.
+    pub(crate) const fn label(&self) -> &Label {
+        &self.label
     }
 
     /// Returns the time by the machine's clock.
@@ -227,7 +258,7 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
         if let Some(writer) = deferred.writer {
             writer.unpark();
         }
-        deferred.interrupts.each(|(token, revoker)| revoker.interrupt(token));
+        deferred.interrupts.each(|(token, revoker)| self.interrupt(token, &revoker));
         deferred.checks.each(|(token, mut connection, kind)| {
             let result = match kind {
                 CheckKind::Inspect => connection.check(),
@@ -236,7 +267,7 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
             if result == CheckResult::Closed
                 && let Some(rejection) = connection.late_rejection()
             {
-                tracing::debug!(?token, %rejection, "the peer rejected the handshake");
+                events::rejected_late(&self.label, debug(token), display(&rejection));
                 self.note_failure(&rejection);
             }
             // The check took no time: reading the clock again would cost more than it tells.
@@ -244,6 +275,12 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
                 machine.handle_event(now, Event::Checked { token, connection, result });
             });
         });
+    }
+
+    /// [Ends the pending calls](Revoker::interrupt) of a revoked lease.
+    pub(crate) fn interrupt(&self, token: Token, revoker: &Revoker) {
+        events::revoked(&self.label, debug(token), events::shown(revoker.reason()));
+        revoker.interrupt();
     }
 
     /// Reports an event to the machine.
@@ -290,7 +327,7 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
 
     /// Records why the machine has aborted a dial or a handshake.
     pub fn note_abort(&self, token: Token, reason: CloseReason) {
-        tracing::debug!(?token, %reason, "dial or handshake aborted");
+        events::attempt_aborted(&self.label, debug(token), display(reason));
         let late = [CloseReason::DialTimeout, CloseReason::Silent, CloseReason::HandshakeTimeout];
         if late.contains(&reason) {
             let mut inner = self.lock();
@@ -358,6 +395,19 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
         self.lock().machine.stats()
     }
 
+    /// Returns the figures of a report, of the same moment: the statistics, the waits, the times of
+    /// establishing, and the user's error counter. Acquires that were served at once are not in the waits.
+    pub(crate) fn figures(&self) -> (Stats, Histogram, Histogram, u64) {
+        let state = self.lock();
+        (state.machine.stats(), state.waits, state.establishing, state.machine.error_count())
+    }
+
+    /// Runs `act` on the durations that have been published.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn publishing<T>(&self, act: impl FnOnce(&mut Published) -> T) -> T {
+        act(&mut self.lock().published)
+    }
+
     /// Returns whether the pool was closed, or its graceful shutdown is over.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -377,6 +427,7 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
     pub fn turn(&self, commands: &mut Vec<Command<C>>) -> Turn {
         let now = self.now();
         let mut state = self.lock();
+        state.news.is_due = false;
         if state.machine.poll_timeout().is_some_and(|due| due <= now) {
             state.machine.handle_timeout(now);
         }
@@ -396,10 +447,8 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
         let turn = Turn { due: state.armed, is_full: state.has_more() };
         let limited = state.news_of_limits();
         drop(state);
-        if let Some(setting) = limited {
-            tracing::warn!(
-                "callers have waited for a second because {setting} is reached: raise it"
-            );
+        if let Some((setting, seconds)) = limited {
+            events::limited(&self.label, setting, seconds);
         }
         turn
     }

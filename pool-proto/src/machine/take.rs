@@ -274,6 +274,16 @@ impl<C, R: Role> Machine<C, R> {
     /// Ends a waiter and returns how far it had come. A connection that was granted to it goes to
     /// the next waiter, or back into the pool.
     pub fn cancel(&mut self, now: Instant, waiter: WaiterId) -> WaitOutcome {
+        self.end_wait(now, waiter, false)
+    }
+
+    /// [Cancels](Self::cancel) a waiter because the deadline of its caller has passed. If it had nothing
+    /// yet, [`Totals::timeouts`](crate::Totals::timeouts) counts the reason.
+    pub fn time_out(&mut self, now: Instant, waiter: WaiterId) -> WaitOutcome {
+        self.end_wait(now, waiter, true)
+    }
+
+    fn end_wait(&mut self, now: Instant, waiter: WaiterId, timed_out: bool) -> WaitOutcome {
         let now = self.advance(now);
         let reason = self.why(waiter);
         let Some(ended) = self.waiters.remove(waiter) else {
@@ -282,6 +292,9 @@ impl<C, R: Role> Machine<C, R> {
         let outcome = match ended.state {
             WaiterState::Waiting => {
                 self.totals.cancelled += 1;
+                if let Some(reason) = reason.filter(|_| timed_out) {
+                    self.totals.timeouts.count(reason);
+                }
                 reason.map_or(WaitOutcome::Unknown, WaitOutcome::Waiting)
             }
             WaiterState::Granted(index) => {

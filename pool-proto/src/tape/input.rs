@@ -35,6 +35,9 @@ pub enum Input {
     Cancel {
         waiter: WaiterId,
     },
+    TimeOut {
+        waiter: WaiterId,
+    },
     Put {
         token: Token,
         drained: Option<CheckResult>,
@@ -156,6 +159,7 @@ impl Input {
             Self::WaitReady { .. } => (4, 0),
             Self::Collect { .. } => (5, 0),
             Self::Cancel { .. } => (6, 0),
+            Self::TimeOut { .. } => (6, 1),
             Self::Put { drained: None, .. } => (7, 0),
             Self::Put { drained: Some(result), .. } => (7, 1 + result as u8),
             Self::PutForeign => (8, 0),
@@ -218,7 +222,9 @@ impl Input {
                 out.varint(low.into());
                 out.varint(high.into());
             }
-            Self::Collect { waiter } | Self::Cancel { waiter } => put_key(out, waiter.0),
+            Self::Collect { waiter } | Self::Cancel { waiter } | Self::TimeOut { waiter } => {
+                put_key(out, waiter.0);
+            }
             Self::GracefulShutdown { deadline } => {
                 let nanos = deadline.map_or(0, |at| at.as_nanos().saturating_add(1));
                 out.varint(nanos);
@@ -260,7 +266,8 @@ impl Input {
             3 => Self::AcquireById { id: IdName::read(detail, from)? },
             4 => Self::WaitReady { ready: from.int()? },
             5 => Self::Collect { waiter: WaiterId(key(from)?) },
-            6 => Self::Cancel { waiter: WaiterId(key(from)?) },
+            6 if detail == 0 => Self::Cancel { waiter: WaiterId(key(from)?) },
+            6 => Self::TimeOut { waiter: WaiterId(key(from)?) },
             7 => Self::Put { token: token()?, drained: result },
             8 => Self::PutForeign,
             9 => Self::Reject { token: token()?, result: result? },
@@ -364,6 +371,7 @@ impl fmt::Display for Input {
             Self::WaitReady { ready } => write!(f, "wait until ready: {ready}"),
             Self::Collect { waiter } => write!(f, "waiter {} collects", waiter.0),
             Self::Cancel { waiter } => write!(f, "waiter {} cancels", waiter.0),
+            Self::TimeOut { waiter } => write!(f, "waiter {} times out", waiter.0),
             Self::Put { token, drained: None } => write!(f, "put {}", token.0),
             Self::Put { token, drained: Some(result) } => {
                 write!(f, "put {}, drained: {}", token.0, found(*result))

@@ -349,6 +349,11 @@ impl<C, R: Role> Recorded<C, R> {
         self.tell(|_| Input::Cancel { waiter }, |machine| machine.cancel(now, waiter))
     }
 
+    /// As [`Machine::time_out`].
+    pub fn time_out(&mut self, now: Instant, waiter: WaiterId) -> WaitOutcome {
+        self.tell(|_| Input::TimeOut { waiter }, |machine| machine.time_out(now, waiter))
+    }
+
     /// As [`Machine::put`].
     ///
     /// # Errors

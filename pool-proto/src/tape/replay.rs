@@ -206,6 +206,9 @@ fn apply<R: Role>(
         Input::WaitReady { ready } => return Some(Answer::Stock(machine.wait_ready(now, ready))),
         Input::Collect { waiter } => return Some(Answer::Collected(machine.collect(now, waiter))),
         Input::Cancel { waiter } => return Some(Answer::Cancelled(machine.cancel(now, waiter))),
+        Input::TimeOut { waiter } => {
+            return Some(Answer::Cancelled(machine.time_out(now, waiter)));
+        }
         Input::Put { token, drained: None } => {
             return Some(Answer::Put(machine.put(now, token, ())));
         }

@@ -289,6 +289,7 @@ fn inputs() -> impl Strategy<Value = Input> {
         any::<u32>().prop_map(|ready| Input::WaitReady { ready }),
         waiter().prop_map(|waiter| Input::Collect { waiter }),
         waiter().prop_map(|waiter| Input::Cancel { waiter }),
+        waiter().prop_map(|waiter| Input::TimeOut { waiter }),
         (token(), prop::option::of(result()))
             .prop_map(|(token, drained)| Input::Put { token, drained }),
         (token(), result()).prop_map(|(token, result)| Input::Reject { token, result }),

@@ -134,7 +134,9 @@ impl Callers {
                     self.serve(caller, lease.token, at);
                 }
             }
-            Input::Cancel { waiter } => drop(self.waiting.remove(&waiter)),
+            Input::Cancel { waiter } | Input::TimeOut { waiter } => {
+                self.waiting.remove(&waiter);
+            }
             Input::Put { token, .. } | Input::Closed { token } => {
                 if let Some((caller, since)) = self.holding.remove(&token)
                     && let Some(arrival) = self.arrivals.get_mut(caller)

@@ -27,6 +27,7 @@ pub enum Call {
     WaitReady(u32),
     Collect(WaiterId),
     Cancel(WaiterId),
+    TimeOut(WaiterId),
     Why(WaiterId),
     Put(Token, u32),
     PutDrained(Token, u32, CheckResult),
@@ -252,6 +253,7 @@ impl<R: TestRole> Pool for Recorded<u32, R> {
             Call::WaitReady(ready) => return Answer::Stock(self.wait_ready(now, ready)),
             Call::Collect(waiter) => return Answer::Collected(self.collect(now, waiter)),
             Call::Cancel(waiter) => return Answer::Outcome(self.cancel(now, waiter)),
+            Call::TimeOut(waiter) => return Answer::Outcome(self.time_out(now, waiter)),
             Call::Why(waiter) => return Answer::Reason(self.why(waiter)),
             Call::Put(token, connection) => {
                 return Answer::Put(self.put(now, token, connection));

@@ -344,6 +344,13 @@ impl<R: TestRole> Harness<R> {
         }
     }
 
+    pub fn time_out(&mut self, waiter: WaiterId) -> WaitOutcome {
+        match self.make(Call::TimeOut(waiter)) {
+            Answer::Outcome(outcome) => outcome,
+            other => panic!("{other:?}"),
+        }
+    }
+
     pub fn put(&mut self, lease: Lease<u32>) -> Result<(), PutError> {
         self.put_raw(lease.token, lease.connection)
     }

@@ -129,13 +129,13 @@ impl Alphabet {
     }
 
     fn of_waiter(&mut self, who: Who) {
-        self.steps.extend([Op::Collect(who), Op::Cancel(who)]);
+        self.steps.extend([Op::Collect(who), Op::Cancel(who), Op::TimeOut(who)]);
         self.futile.push(Op::Why(who));
     }
 
     fn of_what_is_over(&mut self) {
         for who in [Who::Over(0), Who::Foreign] {
-            self.futile.extend([Op::Collect(who), Op::Cancel(who), Op::Why(who)]);
+            self.futile.extend([Op::Collect(who), Op::Cancel(who), Op::TimeOut(who), Op::Why(who)]);
         }
         let ended = Whom::Ended(0);
         self.futile.extend([
@@ -190,9 +190,10 @@ pub(crate) fn has_subject<R: TestRole>(checked: &Checked<R>, op: &Op) -> bool {
         | Op::Release(Whom::Nth(n)) => driver.is_first_alike(driver.leases(), n),
         Op::Checked(Whom::Nth(n), _) => driver.is_first_alike(&driver.checks, n),
         Op::AcquireById(WhoseId::Live(n)) => named(n),
-        Op::Collect(Who::Nth(n)) | Op::Cancel(Who::Nth(n)) | Op::Why(Who::Nth(n)) => {
-            ledger.waiters().len() > n.into()
-        }
+        Op::Collect(Who::Nth(n))
+        | Op::Cancel(Who::Nth(n))
+        | Op::TimeOut(Who::Nth(n))
+        | Op::Why(Who::Nth(n)) => ledger.waiters().len() > n.into(),
         // A lease that its holder closes is released.
         Op::Closed(Whom::Any(n)) => {
             any(n, &[Dialing, Accepted, Handshaking, Admitted, Pooled, Checking])

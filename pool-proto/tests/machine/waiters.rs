@@ -168,6 +168,25 @@ fn a_waiter_that_gives_up_is_told_what_it_waited_for_and_is_passed_over() {
 }
 
 #[test]
+fn a_waiter_that_times_out_is_counted_by_the_reason_of_its_wait() {
+    let mut pool = server(2);
+    let (first, second, third) = (pool.queue(), pool.queue(), pool.queue());
+    assert_eq!(pool.time_out(first), WaitOutcome::Waiting(WaitReason::NoPeer));
+    assert_eq!(pool.time_out(first), WaitOutcome::Unknown);
+    let peer = pool.admit("10.0.0.1").unwrap();
+    let why = WaitReason::Handshaking { in_flight: 1 };
+    assert_eq!(pool.time_out(second), WaitOutcome::Waiting(why));
+    pool.established(peer.token, None);
+    // Granted in time, though its caller gives up.
+    assert_eq!(pool.time_out(third), WaitOutcome::Granted);
+    let totals = pool.stats().totals;
+    let counted: Vec<_> =
+        totals.timeouts.by_reason().into_iter().filter(|(_, count)| *count > 0).collect();
+    assert_eq!(counted, [("handshaking", 1), ("no_peer", 1)]);
+    assert_eq!((totals.cancelled, totals.timeouts.total()), (3, 2));
+}
+
+#[test]
 fn the_grant_of_a_cancelled_waiter_goes_to_the_next_or_back_into_the_pool() {
     let (mut pool, waiters, made) = three_granted();
     let next = pool.queue();

@@ -17,6 +17,7 @@ mod handshakes;
 mod ids;
 mod listening;
 mod not_renewed;
+mod observability;
 mod options;
 mod paths;
 mod reasons;
@@ -62,6 +63,7 @@ pub fn scenarios() -> Vec<Scenario> {
         ids::SCENARIOS,
         listening::SCENARIOS,
         not_renewed::SCENARIOS,
+        observability::SCENARIOS,
         options::SCENARIOS,
         paths::SCENARIOS,
         reasons::SCENARIOS,

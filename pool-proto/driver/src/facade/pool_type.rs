@@ -24,6 +24,31 @@ macro_rules! __pool_type {
                 $Builder($crate::PoolBuilder::default())
             }
 
+            /// Returns the name of the pool in events and metrics: that of its builder, or else the address
+            /// that it dials or listens on.
+            #[must_use]
+            pub fn name(&self) -> &str {
+                self.0.name()
+            }
+
+            /// Returns a snapshot of everything that an operator watches: the statistics, the waits of
+            /// acquires, and the times that dials have taken.
+            /// [`prometheus`](crate::prometheus) makes a text for Prometheus of the reports of one or
+            /// several pools. It takes about a microsecond, so not for each acquire.
+            #[must_use]
+            pub fn report(&self) -> $crate::metrics::Report {
+                self.0.report()
+            }
+
+            /// Publishes all figures of [`report`](Self::report) in the recorder of the crate `metrics`:
+            /// that of the calling thread, or else the global one. Call it from a timer, or before each
+            /// scrape: counters and gauges get their present values, and histograms the durations since
+            /// the last call. All publications of a pool should go to one recorder.
+            #[cfg(feature = "metrics")]
+            pub fn publish(&self) {
+                self.0.publish();
+            }
+
             /// Puts a connection back for reuse.
             ///
             /// Data that has arrived by now and was not read is discarded; later data is for the next
@@ -255,6 +280,13 @@ macro_rules! __pool_type {
         pub struct $Builder($crate::PoolBuilder<$Runtime, $Role>);
 
         impl $Builder {
+            /// Sets the name of the pool in [events and metrics](crate::pool_driver::observability). The
+            /// default is the address that it dials or listens on, or `custom dialer`. Pools of one
+            /// process should have different names, or different roles.
+            pub fn name(self, name: impl Into<String>) -> Self {
+                Self(self.0.name(name))
+            }
+
             /// Sets capacity, limits, timeouts, ids: everything that is not I/O.
             pub fn config(self, config: $Config) -> Self {
                 Self(self.0.config(config))

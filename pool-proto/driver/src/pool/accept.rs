@@ -8,14 +8,16 @@ use std::sync::Arc;
 
 use futures_lite::future::poll_once;
 use pool_proto::{Accepting, Backoff, Event, Instant, Token};
+use tracing::field::{debug, display};
 
 use super::driver::{BURST, PoolAttempt, PoolMachine, Supply};
 use super::turnstile::Turnstile;
 use crate::connection::Acceptor;
 use crate::connection::keep_alive::KeepAlive;
 use crate::connection::socket::accept;
+use crate::events;
 use crate::runtime::Runtime;
-use crate::shared::{Attempt, PoolConnection, SharedMachine};
+use crate::shared::{Attempt, Kind, PoolConnection, SharedMachine};
 
 /// First pause after an accept that failed for want of descriptors or memory; without a pause it
 /// fails millions of times a second. Short, because a descriptor may be freed at any moment.
@@ -44,9 +46,12 @@ impl AcceptPacer {
         Self(Backoff::new(PAUSE, LONGEST_PAUSE, seed))
     }
 
-    /// Records that a peer was accepted: the next pause is short again.
-    pub fn accepted(&mut self) {
+    /// Records that a peer was accepted: the next pause is short again. Returns the number of pauses since
+    /// the accept before.
+    pub fn accepted(&mut self) -> u32 {
+        let failures = self.0.failures();
         self.0.success();
+        failures
     }
 
     /// Records a failed accept.
@@ -88,8 +93,10 @@ impl<C: PoolConnection> SharedMachine<C, Accepting> {
         match self.run(|machine, now| machine.accept(now, peer.ip())) {
             Ok(token) => Some(Attempt::handshake(self, token)),
             Err(rejected) => {
-                tracing::debug!(%peer, %rejected, "peer rejected");
+                events::peer_rejected(self.label(), display(peer), display(&rejected));
                 self.note_failure(&format_args!("{peer} was turned away: {rejected}"));
+                let kind = Kind::of_rejection(&rejected);
+                self.note_peer_of(kind, peer, rejected.to_string().into());
                 None
             }
         }
@@ -101,12 +108,16 @@ impl<C: PoolConnection> SharedMachine<C, Accepting> {
         match failure {
             AcceptFailure::OfOnePeer => {}
             AcceptFailure::OfTheListener => {
-                tracing::error!(%error, "the listener has failed; nobody can connect any more");
+                events::listener_failed(self.label(), display(error));
                 self.note_failure(&format_args!("the listener has failed: {error}"));
                 self.event(Event::AcceptEnded);
             }
             AcceptFailure::Pause(pause) => {
-                tracing::warn!(%error, ?pause, "accept failed; trying again after a pause");
+                let (error_shown, pause) = (display(error), debug(pause));
+                match pacer.0.failures() {
+                    1 => events::accept_failed(self.label(), error_shown, pause),
+                    _ => events::accept_failed_again(self.label(), error_shown, pause),
+                }
                 // The descriptors of live connections are worth more than those of ended ones.
                 self.run(|machine, now| machine.end_finished(now));
                 self.note_failure(&format_args!("accept failed: {error}"));
@@ -188,7 +199,10 @@ impl<N: Runtime> Listener<N> {
             let Some(socket) = &self.socket else { return pending().await };
             let error = match runtime.accept(&socket.listener).await {
                 Ok(peer) => {
-                    self.pacer.accepted();
+                    let failures = self.pacer.accepted();
+                    if failures > 0 {
+                        events::accepting_again(shared.label(), failures);
+                    }
                     return peer;
                 }
                 // The port was freed under it.

@@ -20,6 +20,7 @@ use crate::connection::{Acceptor, Connector, TlsSettings, listen_on_first};
 use crate::error::BuildError;
 #[cfg(feature = "tls")]
 use crate::error::SetTlsError;
+use crate::events::{self, Label};
 use crate::runtime::Runtime;
 use crate::shared::OpenTape;
 use crate::tls::{ClientTls, ServerTls};
@@ -30,6 +31,8 @@ pub trait Configured: Role {
     type Config: Clone + fmt::Debug + 'static;
     /// Settings of TLS.
     type Tls: Clone + fmt::Debug + Send + Sync + 'static;
+    /// The role in events and metrics.
+    const NAME: &'static str;
 
     /// Returns the setting to make if these do not authenticate the peer.
     fn lacks_authentication(tls: &Self::Tls) -> Option<&'static str>;
@@ -60,6 +63,7 @@ pub trait Configured: Role {
 impl Configured for Dialing {
     type Config = ClientConfig;
     type Tls = ClientTls;
+    const NAME: &'static str = events::CLIENT;
 
     fn lacks_authentication(tls: &ClientTls) -> Option<&'static str> {
         (!tls.authenticates_server()).then_some(
@@ -96,6 +100,7 @@ impl Configured for Dialing {
 impl Configured for Accepting {
     type Config = ServerConfig;
     type Tls = ServerTls;
+    const NAME: &'static str = events::SERVER;
 
     fn lacks_authentication(tls: &ServerTls) -> Option<&'static str> {
         (!tls.authenticates_clients()).then_some(
@@ -129,6 +134,9 @@ impl Configured for Accepting {
         Recorded::server(config, now, limit)
     }
 }
+
+/// The address of a client whose connections the user makes.
+const CUSTOM_DIALER: &str = "custom dialer";
 
 /// The least protection with which a pool runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -167,6 +175,7 @@ impl<T: Clone> Protection<T> {
 #[derive(Clone)]
 #[must_use]
 pub struct PoolBuilder<N: Runtime, R: Configured> {
+    name: Option<Arc<str>>,
     config: Option<R::Config>,
     tls: Option<R::Tls>,
     keep_alive: Option<KeepAlive>,
@@ -180,11 +189,23 @@ impl<N: Runtime, R: Configured> Default for PoolBuilder<N, R> {
     fn default() -> Self {
         let keep_alive = Some(KeepAlive::default());
         let demand = Demand::Nothing;
-        Self { config: None, tls: None, keep_alive, handle: None, demand, tape: None }
+        Self { name: None, config: None, tls: None, keep_alive, handle: None, demand, tape: None }
     }
 }
 
 impl<N: Runtime, R: Configured> PoolBuilder<N, R> {
+    /// Sets the name of the pool in events and metrics. The default is the address.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into().into());
+        self
+    }
+
+    /// The pool in its events and metrics.
+    fn label(&self, address: Arc<str>) -> Label {
+        let name = self.name.as_ref().unwrap_or(&address);
+        Label { name: Arc::clone(name), role: R::NAME, address, tls: self.tls.is_some() }
+    }
+
     /// Sets the configuration of the machine: everything that is not I/O.
     pub fn config(mut self, config: R::Config) -> Self {
         self.config = Some(config);
@@ -296,12 +317,16 @@ impl<N: Runtime> PoolBuilder<N, Dialing> {
     /// Those of [`connect_with`](Self::connect_with).
     pub fn connect_by(mut self, dial: impl Dial<N>) -> Result<Pool<N, Dialing>, BuildError> {
         let handle = self.place()?;
-        let config = self.config.map_or_else(|| ClientConfig::builder().build(), Ok)?;
-        let config = config.or_entropy(entropy()?);
+        let config = self.take_config()?.or_entropy(entropy()?);
+        let label = self.label(dial.name().unwrap_or_else(|| CUSTOM_DIALER.into()));
         let connector = Connector::new(self.tls, config.ids());
         let protection = Protection { tls: connector.tls(), demand: self.demand };
         let supply = Dialer::new(dial, connector, self.keep_alive);
-        Pool::start(&handle, &config, protection, self.tape, supply, Weak::new())
+        Pool::start(&handle, &config, protection, self.tape, supply, Weak::new(), label)
+    }
+
+    fn take_config(&mut self) -> Result<ClientConfig, ConfigError> {
+        self.config.take().map_or_else(|| ClientConfig::builder().build(), Ok)
     }
 }
 
@@ -361,6 +386,9 @@ impl<N: Runtime> PoolBuilder<N, Accepting> {
         handle: &N::Handle,
         socket: ListeningSocket<N>,
     ) -> Result<Pool<N, Accepting>, BuildError> {
+        let address = N::kernel_listener(&socket.listener).local_addr();
+        let address = address.map_or_else(|_| "unknown".to_owned(), |address| address.to_string());
+        let label = self.label(address.into());
         let config = self.config.map_or_else(|| ServerConfig::builder().build(), Ok)?;
         let certificates = self.tls.as_ref().is_some_and(|tls| tls.may_see_certificates());
         let config = config.or_entropy(entropy()?).with_certificates(certificates);
@@ -369,7 +397,7 @@ impl<N: Runtime> PoolBuilder<N, Accepting> {
         let acceptor = Acceptor::new(self.tls, config.id_format());
         let protection = Protection { tls: acceptor.tls(), demand: self.demand };
         let supply = Listener::new(socket, acceptor, self.keep_alive);
-        Pool::start(handle, &config, protection, self.tape, supply, listener)
+        Pool::start(handle, &config, protection, self.tape, supply, listener, label)
     }
 }
 
@@ -382,8 +410,9 @@ fn entropy() -> Result<[u8; 32], BuildError> {
 
 impl<N: Runtime, R: Configured> fmt::Debug for PoolBuilder<N, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { config, tls, keep_alive, handle, demand, tape } = self;
+        let Self { name, config, tls, keep_alive, handle, demand, tape } = self;
         f.debug_struct("PoolBuilder")
+            .field("name", name)
             .field("config", config)
             .field("tls", tls)
             .field("keep_alive", keep_alive)

@@ -11,9 +11,12 @@ use async_channel::{Receiver, Sender, bounded};
 use futures_lite::FutureExt;
 use futures_lite::future::poll_once;
 use pool_proto::{Instant, Role, Token};
+use tracing::field::debug;
+use tracing::{Instrument, Span};
 
 use super::tasks::Tasks;
 use crate::connection::{Connection, Socket, TcpSocket};
+use crate::events;
 use crate::runtime::Runtime;
 use crate::shared::{Attempt, Command, SharedMachine, Turn};
 
@@ -63,7 +66,7 @@ impl<S: Socket, R: Role> SharedMachine<Box<Connection<S>>, R> {
         for command in commands {
             match command {
                 Command::Close { connection, reason } => connection.close(reason),
-                Command::Interrupt { token, revoker } => revoker.interrupt(token),
+                Command::Interrupt { token, revoker } => self.interrupt(token, &revoker),
                 // The machine has ended all dials and handshakes; their tasks end with the driver.
                 Command::Dial { .. } | Command::Abort { .. } => {}
             }
@@ -81,7 +84,9 @@ struct CloseOnDrop<N: Runtime, R: Role> {
 
 impl<N: Runtime, R: Role> Drop for CloseOnDrop<N, R> {
     fn drop(&mut self) {
+        let cause = if self.shared.is_closed() { "closed" } else { "its runtime or task ended" };
         self.shared.close_with_driver();
+        self.shared.tell_end(cause);
     }
 }
 
@@ -132,7 +137,8 @@ impl<N: Runtime, R: Role, S: Supply<N, R>> Driver<N, R, S> {
                     Command::Dial { token } => {
                         // A dial that a shutdown has overtaken is not begun.
                         if let Some(supply) = &supply {
-                            tasks.spawn(token, supply.dial(&runtime, Attempt::dial(shared, token)));
+                            let dial = supply.dial(&runtime, Attempt::dial(shared, token));
+                            tasks.spawn(token, dial.instrument(span(shared, token)));
                         }
                     }
                     Command::Close { connection, reason } => connection.close(reason),
@@ -140,9 +146,11 @@ impl<N: Runtime, R: Role, S: Supply<N, R>> Driver<N, R, S> {
                         shared.note_abort(token, reason);
                         tasks.end(token);
                     }
-                    Command::Interrupt { token, revoker } => revoker.interrupt(token),
+                    Command::Interrupt { token, revoker } => shared.interrupt(token, &revoker),
                 }
             }
+            let news = shared.tell_news();
+            let due = due.into_iter().chain(news).min();
             if is_full {
                 N::yield_now().await;
             }
@@ -174,12 +182,12 @@ impl<N: Runtime, R: Role, S: Supply<N, R>> Driver<N, R, S> {
                     }
                 }
                 Wakeup::Accepted(token, handshake) => {
-                    tasks.spawn(token, handshake);
+                    tasks.spawn(token, handshake.instrument(span(shared, token)));
                     for _ in 1..BURST {
                         let Some(supply) = &mut supply else { break };
                         let next = poll_once(supply.accept(&runtime, shared)).await;
                         let Some((token, handshake)) = next else { break };
-                        tasks.spawn(token, handshake);
+                        tasks.spawn(token, handshake.instrument(span(shared, token)));
                     }
                     // So that a busy listener does not starve other tasks.
                     N::yield_now().await;
@@ -187,6 +195,11 @@ impl<N: Runtime, R: Role, S: Supply<N, R>> Driver<N, R, S> {
             }
         }
     }
+}
+
+/// The span of a dial or a handshake.
+fn span<N: Runtime, R: Role>(shared: &PoolMachine<N, R>, token: Token) -> Span {
+    events::attempt_span(shared.label(), debug(token))
 }
 
 async fn sleep_until<N: Runtime, R: Role>(

@@ -4,6 +4,7 @@ use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
+use core::time::Duration;
 use std::sync::Arc;
 
 use pool_proto::tape::Recorded;
@@ -12,9 +13,11 @@ use pool_proto::{
     WaitOutcome, WaitReason, WaiterId,
 };
 use thiserror::Error;
+use tracing::field::display;
 
 use super::state::State;
 use super::{Leased, PoolConnection, SharedMachine};
+use crate::events;
 
 /// The reason why a caller gets no connection.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -53,12 +56,14 @@ pub trait Deadline: Future + Unpin {
 struct Wait<C: PoolConnection, R: Role> {
     shared: Arc<SharedMachine<C, R>>,
     waiter: Option<WaiterId>,
+    /// When the caller was queued first. It has been served at once until then.
+    since: Option<Instant>,
     expired: bool,
 }
 
 impl<C: PoolConnection, R: Role> Wait<C, R> {
     fn new(shared: &Arc<SharedMachine<C, R>>) -> Self {
-        Self { shared: Arc::clone(shared), waiter: None, expired: false }
+        Self { shared: Arc::clone(shared), waiter: None, since: None, expired: false }
     }
 
     /// Asks the machine: first by `begin`, which may queue the caller, then by collecting.
@@ -69,10 +74,12 @@ impl<C: PoolConnection, R: Role> Wait<C, R> {
         begin: impl FnOnce(&mut Recorded<C, R>, Instant) -> Step<C>,
     ) -> Poll<Result<Option<Lease<C>>, AcquireError>> {
         let (waiter, expired) = (self.waiter, self.expired);
+        // By the precise clock, which costs little next to a wake.
+        let waited = self.since.map_or(Duration::ZERO, |since| self.shared.now().since(since));
         let step = self.shared.with(self.shared.clock.coarse(), |state, now| match waiter {
-            Some(waiter) => state.collect(cx, waiter, expired, now),
+            Some(waiter) => state.collect(cx, waiter, expired, waited, now),
             None => match begin(&mut state.machine, now) {
-                Step::Waiting(waiter, _) => state.collect(cx, waiter, expired, now),
+                Step::Waiting(waiter, _) => state.collect(cx, waiter, expired, waited, now),
                 step => step,
             },
         });
@@ -81,16 +88,27 @@ impl<C: PoolConnection, R: Role> Wait<C, R> {
             Step::Stocked => Ok(None),
             Step::Failed(error, old_waker) => {
                 drop(old_waker);
+                self.tell(&error);
                 Err(error)
             }
             Step::Waiting(waiter, old_waker) => {
                 drop(old_waker);
                 self.waiter = Some(waiter);
+                if self.since.is_none() {
+                    self.since = Some(self.shared.now());
+                }
                 return Poll::Pending;
             }
         };
         self.waiter = None;
         Poll::Ready(answer)
+    }
+
+    #[cold]
+    fn tell(&self, error: &AcquireError) {
+        if let AcquireError::Timeout { why, last_failure } = error {
+            events::acquire_timed_out(self.shared.label(), display(why), last_failure.as_deref());
+        }
     }
 }
 
@@ -112,10 +130,14 @@ impl<C, R: Role> State<C, R> {
         cx: &Context<'_>,
         waiter: WaiterId,
         expired: bool,
+        waited: Duration,
         now: Instant,
     ) -> Step<C> {
         match self.machine.collect(now, waiter) {
-            Collected::Ready(lease) => Step::Taken(lease),
+            Collected::Ready(lease) => {
+                self.waits.record(waited);
+                Step::Taken(lease)
+            }
             Collected::Stocked => Step::Stocked,
             Collected::Refused(refusal) => Step::Failed(refusal.into(), None),
             Collected::Unknown => Step::Failed(Refusal::PoolClosed.into(), None),
@@ -126,8 +148,9 @@ impl<C, R: Role> State<C, R> {
                 if !expired || (why == WaitReason::IdChecking && self.checks.is_empty()) {
                     return Step::Waiting(waiter, self.remember(waiter, cx.waker()));
                 }
-                let outcome = self.machine.cancel(now, waiter);
+                let outcome = self.machine.time_out(now, waiter);
                 debug_assert_eq!(outcome, WaitOutcome::Waiting(why));
+                self.news.call_driver();
                 let last_failure = self.last_failure(now);
                 Step::Failed(AcquireError::Timeout { why, last_failure }, self.forget(waiter))
             }

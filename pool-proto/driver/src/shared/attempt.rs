@@ -6,7 +6,8 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use pool_proto::{
-    Accepting, CheckResult, CloseReason, ConnId, Event, HandshakeFailure, Rejected, Role, Token,
+    Accepting, CheckResult, CloseReason, ConnId, Event, HandshakeFailure, Instant, Rejected, Role,
+    Token,
 };
 
 use super::{PoolConnection, SharedMachine};
@@ -26,6 +27,14 @@ pub(super) enum Peer {
 pub(crate) const SILENCE: Duration = Duration::from_secs(1);
 
 impl Peer {
+    /// Returns the address of a peer that has connected.
+    pub(super) const fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Named(_) => None,
+            Self::Connected(address, _) => Some(*address),
+        }
+    }
+
     /// Returns the text for a peer that has connected and has been silent since.
     pub(super) fn silent(&self) -> Option<Arc<str>> {
         let Self::Connected(peer, advice) = self else { return None };
@@ -62,6 +71,10 @@ pub struct Attempt<C: PoolConnection, R: Role> {
     stage: Stage,
     /// The peer, once it has connected.
     peer: Option<Peer>,
+    /// The begin of the dial, or the time of the accept.
+    begun: Instant,
+    /// The id that a server has issued.
+    id: Option<ConnId>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -74,12 +87,27 @@ enum Stage {
 impl<C: PoolConnection, R: Role> Attempt<C, R> {
     /// The attempt of a [`Command::Dial`](super::Command::Dial).
     pub fn dial(shared: &Arc<SharedMachine<C, R>>, token: Token) -> Self {
-        Self { shared: Arc::clone(shared), token, stage: Stage::Dialing, peer: None }
+        Self::begin(shared, token, Stage::Dialing)
     }
 
     /// The attempt of an [accepted](pool_proto::Server::accept) peer.
     pub fn handshake(shared: &Arc<SharedMachine<C, R>>, token: Token) -> Self {
-        Self { shared: Arc::clone(shared), token, stage: Stage::Handshaking, peer: None }
+        Self::begin(shared, token, Stage::Handshaking)
+    }
+
+    fn begin(shared: &Arc<SharedMachine<C, R>>, token: Token, stage: Stage) -> Self {
+        let (shared, begun) = (Arc::clone(shared), shared.now());
+        Self { shared, token, stage, peer: None, begun, id: None }
+    }
+
+    /// Returns the address of the peer, once it has connected.
+    pub(crate) fn peer_addr(&self) -> Option<SocketAddr> {
+        self.peer.as_ref().and_then(Peer::address)
+    }
+
+    /// Returns the id that this end has issued, if any.
+    pub(crate) const fn issued_id(&self) -> Option<ConnId> {
+        self.id
     }
 
     /// Returns the name of the connection.
@@ -137,6 +165,8 @@ impl<C: PoolConnection, R: Role> Attempt<C, R> {
             // First: the connection must not count as ready for a moment.
             self.shared.event(Event::Readable { token });
         }
+        let took = self.shared.now().since(self.begun);
+        self.shared.lock().establishing.record(took);
         self.shared.event(Event::Established { token, connection, id });
         // While others are idle, this is the end of one connection, perhaps after its use by the other
         // end; it is not a reason why anybody waits.
@@ -185,8 +215,9 @@ impl<C: PoolConnection> Attempt<C, Accepting> {
     pub fn admit(&mut self, certificate: Option<[u8; 32]>) -> Result<ConnId, Rejected> {
         let token = self.token;
         let admitted = self.shared.run(|machine, now| machine.admit(now, token, certificate));
-        if admitted.is_err() {
-            self.stage = Stage::Over;
+        match admitted {
+            Ok(id) => self.id = Some(id),
+            Err(_) => self.stage = Stage::Over,
         }
         admitted
     }

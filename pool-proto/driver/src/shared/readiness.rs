@@ -1,13 +1,16 @@
 //! The waker that an idle connection leaves with its reactor.
 
 use core::fmt;
+use core::net::SocketAddr;
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Wake;
 
-use pool_proto::{Role, Token};
+use pool_proto::{CloseReason, ConnId, Role, Token};
+use tracing::field::{debug, display};
 
 use super::{AnyRole, PoolConnection, SharedMachine};
+use crate::events::{self, shown};
 
 /// A waker that tells the driver that data, or a close, has arrived on an idle connection. Each
 /// connection makes one, once.
@@ -42,6 +45,14 @@ impl ReadinessWaker {
     pub fn note(&self, cause: &dyn fmt::Display) {
         if let Some(pool) = self.pool.upgrade() {
             pool.note(cause);
+        }
+    }
+
+    /// Tells by an event that the connection is closed.
+    pub(crate) fn tell_closed(&self, id: Option<ConnId>, peer: SocketAddr, reason: CloseReason) {
+        if let Some(pool) = self.pool.upgrade() {
+            let (token, peer, reason) = (debug(self.token), display(peer), display(reason));
+            events::closed(pool.label(), token, shown(id), peer, reason);
         }
     }
 

@@ -18,6 +18,7 @@ use pool_proto::Role;
 use pool_proto::tape::{Block, Ending};
 
 use super::{PoolConnection, SharedMachine};
+use crate::events;
 
 /// Opens the writer of a tape: for each pool that a builder builds, one of its own.
 pub(crate) type OpenTape = Arc<dyn Fn() -> io::Result<Box<dyn Write + Send>> + Send + Sync>;
@@ -78,7 +79,8 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
         let outcome = match catch_unwind(write).unwrap_or_else(panicked) {
             Ok(ending) => Recording::Ended { inputs: written, ending },
             Err(error) => {
-                tracing::warn!(%error, inputs = written, "the tape could not be written");
+                let shown = tracing::field::display(&error);
+                events::tape_failed(self.label(), shown, written);
                 Recording::Failed { inputs: written, error: error.to_string() }
             }
         };

@@ -3,7 +3,7 @@
 use core::fmt;
 use std::sync::{Arc, OnceLock, Weak};
 
-use pool_proto::{CloseReason, Token};
+use pool_proto::CloseReason;
 
 /// Whether the pool has revoked its leases, and why.
 ///
@@ -51,11 +51,13 @@ impl Revoker {
         Self { revocation, holder }
     }
 
+    /// Returns why the lease is revoked, if it is.
+    pub(super) fn reason(&self) -> Option<CloseReason> {
+        self.revocation.reason()
+    }
+
     /// Ends the pending calls of the holder, if it still has the connection.
-    pub fn interrupt(&self, token: Token) {
-        if let Some(reason) = self.revocation.reason() {
-            tracing::debug!(?token, %reason, "lease revoked");
-        }
+    pub fn interrupt(&self) {
         if let Some(holder) = self.holder.upgrade() {
             holder.interrupt();
         }

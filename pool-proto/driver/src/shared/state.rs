@@ -9,11 +9,16 @@ use std::thread::Thread;
 use std::vec::Vec;
 
 use pool_proto::tape::Recorded;
-use pool_proto::{Action, CheckKind, CloseReason, Instant, Role, Token, TokenMap, WaiterId};
+use pool_proto::{
+    Action, CheckKind, CloseReason, Histogram, Instant, Role, Token, TokenMap, WaiterId,
+};
 
 use super::attempt::{Peer, SILENCE, given_up};
+use super::news::{Kind, News};
 use super::recording::Recording;
-use super::{Command, INTERRUPTS, Revocation, Revoker, TURN};
+use super::{Command, INTERRUPTS, PoolConnection, Revocation, Revoker, TURN};
+#[cfg(feature = "metrics")]
+use crate::metrics::Published;
 
 pub(super) struct State<C, R> {
     pub(super) machine: Recorded<C, R>,
@@ -48,6 +53,14 @@ pub(super) struct State<C, R> {
     pub(super) writer: Option<Thread>,
     /// The outcome of a recording that is over.
     pub(super) recorded: Option<Recording>,
+    /// The events that wait to be told.
+    pub(super) news: News,
+    /// The waits of callers that were not served at once, from their calls until they had connections.
+    pub(super) waits: Histogram,
+    /// The times from the begin of a dial, or from the accept, until the connection was established.
+    pub(super) establishing: Histogram,
+    #[cfg(feature = "metrics")]
+    pub(super) published: Box<Published>,
 }
 
 /// Work for after unlocking.
@@ -125,6 +138,11 @@ impl<C, R: Role> State<C, R> {
             ended: false,
             writer: None,
             recorded: None,
+            news: News::new(),
+            waits: Histogram::new(),
+            establishing: Histogram::new(),
+            #[cfg(feature = "metrics")]
+            published: Box::default(),
         }
     }
 
@@ -169,7 +187,10 @@ impl<C, R: Role> State<C, R> {
     /// Sorts the machine's actions by who carries them out: the driver, or the caller after
     /// unlocking.
     #[inline(never)]
-    pub(super) fn sort_actions(&mut self) -> Deferred<C> {
+    pub(super) fn sort_actions(&mut self) -> Deferred<C>
+    where
+        C: PoolConnection,
+    {
         let mut deferred = Deferred {
             wakers: Few::None,
             checks: Few::None,
@@ -190,6 +211,11 @@ impl<C, R: Role> State<C, R> {
                     if matches!(reason, CloseReason::DuplicateId | CloseReason::MissingId) {
                         self.last_failure = Some(given_up(self.peers.get(token), reason));
                     }
+                    if let Some(kind) = Kind::of_end(reason)
+                        && let Some(peer) = connection.peer_addr()
+                    {
+                        self.news.met(kind, peer, None);
+                    }
                     if self.ended {
                         self.forget_connection(token);
                         deferred.orphans.push(connection);
@@ -208,7 +234,13 @@ impl<C, R: Role> State<C, R> {
                             self.command(token, Command::Interrupt { token, revoker });
                         }
                     }
-                    None => self.command(token, Command::Abort { token, reason }),
+                    None => {
+                        let peer = self.peers.get(token).and_then(Peer::address);
+                        if let (Some(kind), Some(peer)) = (Kind::of_end(reason), peer) {
+                            self.news.met(kind, peer, None);
+                        }
+                        self.command(token, Command::Abort { token, reason });
+                    }
                 },
             }
         }
@@ -265,6 +297,7 @@ impl<C, R: Role> State<C, R> {
     /// a shutdown, at which the driver gives the port back.
     fn has_commands(&self) -> bool {
         self.has_more()
+            || self.news.is_due
             || self.machine.is_closed()
             || (self.machine.is_shutting_down() && !self.shutdown_seen)
     }
@@ -293,18 +326,17 @@ impl<C, R: Role> State<C, R> {
         }
     }
 
-    /// Returns the setting that has kept callers waiting, if that is to be reported: at first, and then each
-    /// time that it has lasted twice as long.
-    pub(super) fn news_of_limits(&mut self) -> Option<&'static str> {
+    /// Returns the setting that has kept callers waiting, and for how many seconds in all, if that is to be
+    /// reported: at first, and then each time that it has lasted twice as long.
+    pub(super) fn news_of_limits(&mut self) -> Option<(&'static str, u64)> {
         let totals = self.machine.totals();
         let seconds = [totals.limited_by_dials, totals.limited_by_capacity];
         let told = core::mem::replace(&mut self.limits_told, seconds);
-        let news = |at: usize| {
-            let pair = seconds.get(at).zip(told.get(at));
-            pair.is_some_and(|(now, before)| now > before && now.is_power_of_two())
-        };
         let settings = ["max_dials", "the maximum of capacity"];
-        settings.into_iter().enumerate().find_map(|(at, setting)| news(at).then_some(setting))
+        let mut counters = settings.into_iter().zip(seconds).zip(told);
+        counters.find_map(|((setting, now), before)| {
+            (now > before && now.is_power_of_two()).then_some((setting, now))
+        })
     }
 
     /// Stores the waker of a waiter. Returns the former one.

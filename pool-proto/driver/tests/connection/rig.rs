@@ -89,7 +89,7 @@ impl<R: Side> Pool<R> {
                     self.shared.note_abort(token, reason);
                     self.ended.push(token);
                 }
-                Command::Interrupt { token, revoker } => revoker.interrupt(token),
+                Command::Interrupt { revoker, .. } => revoker.interrupt(),
             }
         }
     }

@@ -215,7 +215,10 @@ impl Ledger {
                     _ => Ok(()),
                 }
             }
-            (Call::Cancel(waiter), Answer::Outcome(outcome)) => {
+            (call @ (Call::Cancel(waiter) | Call::TimeOut(waiter)), Answer::Outcome(outcome)) => {
+                if matches!((call, outcome), (Call::TimeOut(_), WaitOutcome::Waiting(_))) {
+                    self.counts.timeouts += 1;
+                }
                 let waited = self.waiting.cancelled(*waiter);
                 let known = *outcome != WaitOutcome::Unknown;
                 ensure!(

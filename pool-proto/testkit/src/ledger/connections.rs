@@ -43,6 +43,8 @@ impl Ledger {
         let known = (self.counts.dials, self.counts.leases, self.counts.admitted);
         let told = (totals.dials, totals.leases, totals.admitted);
         ensure!(known == told, "1: the counters count", "dials, leases, admitted: {told:?}");
+        let (told, known) = (totals.timeouts.total(), self.counts.timeouts);
+        ensure!(known == told, "1: the counters count", "timeouts: {told} for {known}");
         if self.step.ended { self.check_ends(stats) } else { Ok(()) }
     }
 

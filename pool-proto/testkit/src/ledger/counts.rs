@@ -18,6 +18,8 @@ pub struct Counts {
     pub dials: u64,
     pub leases: u64,
     pub admitted: u64,
+    /// Waiters whose deadline passed while they had nothing.
+    pub timeouts: u64,
     pub ends: Reasons,
     edges: [[u64; PLACES]; PLACES],
     /// Waits before a dial after a failure, each as a part of its bound.
@@ -33,6 +35,7 @@ impl Default for Counts {
             dials: 0,
             leases: 0,
             admitted: 0,
+            timeouts: 0,
             ends: Reasons::default(),
             edges: [[0; PLACES]; PLACES],
             waits: 0,
@@ -71,6 +74,7 @@ impl Counts {
         self.dials += other.dials;
         self.leases += other.leases;
         self.admitted += other.admitted;
+        self.timeouts += other.timeouts;
         self.waits += other.waits;
         self.wait_parts += other.wait_parts;
         let mine = self.edges.as_flattened_mut();

@@ -46,6 +46,7 @@ impl Driver {
             Op::WaitReady(ready) => return Some(Call::WaitReady(ready.into())),
             Op::Collect(who) => return self.waiter(who).map(Call::Collect),
             Op::Cancel(who) => return self.waiter(who).map(Call::Cancel),
+            Op::TimeOut(who) => return self.waiter(who).map(Call::TimeOut),
             Op::Why(who) => return self.waiter(who).map(Call::Why),
             Op::Put(whom) => {
                 let (token, connection) = self.lease(whom)?;

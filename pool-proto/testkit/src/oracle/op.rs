@@ -80,6 +80,7 @@ pub enum Op {
     WaitReady(u8),
     Collect(Who),
     Cancel(Who),
+    TimeOut(Who),
     Why(Who),
     Put(Whom),
     PutDrained(Whom, CheckResult),
@@ -124,7 +125,7 @@ pub enum Op {
 }
 
 /// Kinds of [`Op`], for those who count which occurred.
-pub const KINDS: usize = 37;
+pub const KINDS: usize = 38;
 
 impl Op {
     /// Which kind it is, below [`KINDS`].
@@ -167,6 +168,7 @@ impl Op {
             Self::SetCapacity(..) => 34,
             Self::SetConfig(..) => 35,
             Self::AcquireClaimed => 36,
+            Self::TimeOut(_) => 37,
         }
     }
 
@@ -183,7 +185,8 @@ impl Op {
             44..49 => Self::WaitReady(next() % 7),
             49..52 => Self::AcquireClaimed,
             52..70 => Self::Collect(Who::arbitrary(next)),
-            70..80 => Self::Cancel(Who::arbitrary(next)),
+            70..75 => Self::Cancel(Who::arbitrary(next)),
+            75..80 => Self::TimeOut(Who::arbitrary(next)),
             80..84 => Self::Why(Who::arbitrary(next)),
             84..86 => Self::SetConfig(next(), next()),
             86..96 => Self::Put(Whom::arbitrary(next)),

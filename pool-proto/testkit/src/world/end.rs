@@ -130,9 +130,10 @@ impl End {
         }
     }
 
-    /// Cancels a waiter that is known, after which there is nothing to collect.
-    pub(crate) fn cancel(&mut self, now: u64, waiter: WaiterId) -> Verdict {
-        let outcome = self.make(now, &Call::Cancel(waiter))?;
+    /// Ends a waiter that is known, after which there is nothing to collect.
+    pub(crate) fn give_up(&mut self, now: u64, waiter: WaiterId, timed_out: bool) -> Verdict {
+        let call = if timed_out { Call::TimeOut(waiter) } else { Call::Cancel(waiter) };
+        let outcome = self.make(now, &call)?;
         let known = outcome != Answer::Outcome(WaitOutcome::Unknown);
         ensure!(known, "5: one outcome for each waiter", "{waiter:?}: {outcome:?}");
         let after = self.collect(now, waiter)?;

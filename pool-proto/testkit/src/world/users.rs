@@ -514,7 +514,9 @@ impl World {
                 }
                 self.note(|| format!("  {side:?} part {part} gives up"));
                 self.parts[part as usize].state = State::Over;
-                self.ends[side as usize].cancel(now, waiter)?;
+                // By a deadline, or because its future is dropped.
+                let timed_out = part.is_multiple_of(2);
+                self.ends[side as usize].give_up(now, waiter, timed_out)?;
                 self.carry_out(side)
             }
             State::Leased { .. } => self.release(part),

@@ -138,7 +138,7 @@ impl<R: Side> Rig<R> {
                     self.aborted.push((token, reason));
                     self.dials.retain(|attempt| attempt.token() != token);
                 }
-                Command::Interrupt { token, revoker } => revoker.interrupt(token),
+                Command::Interrupt { revoker, .. } => revoker.interrupt(),
             }
         }
     }

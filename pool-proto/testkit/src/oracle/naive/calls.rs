@@ -27,6 +27,7 @@ impl Naive {
             Call::WaitReady(ready) => Answer::Stock(self.wait_ready(ready)),
             Call::Collect(waiter) => Answer::Collected(self.collect(waiter)),
             Call::Cancel(waiter) => Answer::Outcome(self.cancel(waiter)),
+            Call::TimeOut(waiter) => Answer::Outcome(self.time_out(waiter)),
             Call::Why(waiter) => Answer::Reason(self.why(waiter)),
             Call::Put(token, connection) => Answer::Put(self.put(token, connection, None)),
             Call::PutDrained(token, connection, result) => {
@@ -409,6 +410,34 @@ impl Naive {
             self.settle();
             return Collected::Ready(lease);
         }
+    }
+
+    fn time_out(&mut self, waiter: WaiterId) -> WaitOutcome {
+        let outcome = self.cancel(waiter);
+        if let WaitOutcome::Waiting(reason) = outcome {
+            let timeouts = &mut self.totals.timeouts;
+            *match reason {
+                WaitReason::Dialing { .. } => &mut timeouts.dialing,
+                WaitReason::BackingOff { .. } => &mut timeouts.backing_off,
+                WaitReason::Full { .. } => &mut timeouts.full,
+                WaitReason::AllInUse { .. } => &mut timeouts.all_in_use,
+                WaitReason::NextRound => &mut timeouts.next_round,
+                WaitReason::Returning { .. } => &mut timeouts.returning,
+                WaitReason::Handshaking { .. } => &mut timeouts.handshaking,
+                WaitReason::Claimed { .. } => &mut timeouts.claimed,
+                WaitReason::Reserved { .. } => &mut timeouts.reserved,
+                WaitReason::NoPeer => &mut timeouts.no_peer,
+                WaitReason::NotClaimed { .. } => &mut timeouts.not_claimed,
+                WaitReason::IdNotSeen => &mut timeouts.id_not_seen,
+                WaitReason::IdHandshaking => &mut timeouts.id_handshaking,
+                WaitReason::IdLeased => &mut timeouts.id_leased,
+                WaitReason::IdResting => &mut timeouts.id_resting,
+                WaitReason::IdChecking => &mut timeouts.id_checking,
+                WaitReason::Stock { .. } => &mut timeouts.stock,
+                other => panic!("a reason that the naive pool does not know: {other:?}"),
+            } += 1;
+        }
+        outcome
     }
 
     fn cancel(&mut self, waiter: WaiterId) -> WaitOutcome {

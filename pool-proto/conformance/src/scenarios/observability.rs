@@ -1,0 +1,121 @@
+//! The log at level info tells a person what has happened, in a few lines; the report has the figures.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::topic;
+use crate::ends::{client_config, own_listener, server_config};
+use crate::facade::Listen;
+use crate::log::{self, Line};
+use crate::peers::connect_from;
+use crate::prelude::*;
+use crate::wait::assert_ends;
+use pool_driver::metrics::prometheus;
+use pool_driver::tls::TlsMode;
+use pool_proto::MetricValue;
+
+topic! {
+    parallel an_outage_is_told_when_it_begins_and_when_it_is_over,
+    parallel a_flood_of_rejected_peers_is_told_in_a_few_lines,
+    parallel a_report_has_the_waits_and_the_times_of_dials,
+}
+
+fn messages(lines: &[Line]) -> Vec<&str> {
+    lines.iter().map(|line| line.message.as_str()).collect()
+}
+
+/// Waits for a line, and returns all lines.
+#[track_caller]
+fn told(address: SocketAddr, role: &str, message: &str) -> Vec<Line> {
+    let is_told = |lines: &Vec<Line>| lines.iter().any(|line| line.message == message);
+    eventually(|| log::of(address, role), is_told)
+}
+
+fn an_outage_is_told_when_it_begins_and_when_it_is_over(ends: &Ends) {
+    log::begin();
+    let (listener, address) = own_listener();
+    let server = ends.serve_on(Listen::On(listener), None, server_config());
+    let wait = Duration::from_millis(20);
+    let client = ends.dial(TlsMode::None, client_config().backoff(wait, wait), address);
+    client.wait_ready(4, SOON).unwrap();
+    server.end();
+    told(address, "server", "pool ended");
+    eventually(|| client.stats(), |stats| stats.failures_in_a_row > 5);
+    for _ in 0..100 {
+        client.acquire(Duration::ZERO).unwrap_err();
+    }
+    let server = ends.serve_on(Listen::Address(address.to_string()), None, server_config());
+    client.wait_ready(4, SOON).unwrap();
+    told(address, "client", "peer recovered");
+    client.end();
+    let lines = told(address, "client", "pool ended");
+    let of = |message: &str| -> Vec<&Line> {
+        lines.iter().filter(|line| line.message == message).collect()
+    };
+    let outage = ["peer failing", "peer recovered"];
+    let health: Vec<_> =
+        messages(&lines).into_iter().filter(|message| outage.contains(message)).collect();
+    assert_eq!(health, outage, "{lines:#?}");
+    let [failing] = *of("peer failing").as_slice() else { panic!("{lines:#?}") };
+    assert_eq!(failing.text("peer"), address.to_string());
+    assert!(failing.text("cause").contains(&address.to_string()), "{failing:?}");
+    let [recovered] = *of("peer recovered").as_slice() else { panic!("{lines:#?}") };
+    assert!(recovered.number("failures") > 5, "{recovered:?}");
+    // One line for each reason at once, and one for the rest.
+    let timeouts = of("acquires timed out");
+    assert!(timeouts.len() <= 6, "{timeouts:#?}");
+    assert_eq!(timeouts.iter().map(|line| line.number("count")).sum::<u64>(), 100);
+    assert_eq!(messages(&lines).first(), Some(&"pool built"));
+    assert_eq!(messages(&lines).last(), Some(&"pool ended"));
+    assert!(lines.len() <= 10, "{lines:#?}");
+    server.end();
+}
+
+fn a_flood_of_rejected_peers_is_told_in_a_few_lines(ends: &Ends) {
+    const PEERS: u64 = 500;
+    log::begin();
+    let (listener, address) = own_listener();
+    let config = server_config().allow("10.0.0.0/8".parse().unwrap());
+    let server = ends.serve_on(Listen::On(listener), None, config);
+    for _ in 0..PEERS {
+        assert_ends(&mut connect_from("127.0.0.1", address));
+    }
+    let rejected = || -> Vec<Line> {
+        let lines = log::of(address, "server").into_iter();
+        lines.filter(|line| line.message == "peers rejected").collect()
+    };
+    let all = |lines: &Vec<Line>| lines.iter().map(|line| line.number("count")).sum::<u64>();
+    // The rest is told without any further event.
+    let lines = eventually(rejected, |lines| all(lines) == PEERS);
+    assert!(lines.len() <= 5, "{lines:#?}");
+    let last = lines.last().unwrap();
+    assert_eq!((last.text("kind"), last.number("total")), ("address", PEERS));
+    assert!(last.text("last_peer").starts_with("127.0.0.1:"), "{last:?}");
+    assert!(last.text("last_cause").contains("allow list"), "{last:?}");
+    server.end();
+}
+
+fn a_report_has_the_waits_and_the_times_of_dials(ends: &Ends) {
+    let (server, client) = ends.steady_pair(TlsMode::SelfSigned);
+    let name = server.address().to_string();
+    client.wait_ready(4, SOON).unwrap();
+    let held: Vec<_> = (0..4).map(|_| client.take()).collect();
+    let (mine, theirs) = (client.report(), server.report());
+    assert_eq!(
+        (&*mine.name, mine.role, &*theirs.name, theirs.role),
+        (&*name, "client", &*name, "server")
+    );
+    let totals = mine.stats.totals;
+    assert_eq!(mine.waits.count(), totals.served_at_once + totals.served_after_waiting);
+    assert!(mine.establishing.count() >= 4 && !mine.establishing.sum().is_zero(), "{mine:?}");
+    assert!(theirs.establishing.count() >= 4 && !theirs.establishing.sum().is_zero(), "{theirs:?}");
+    let leases = mine.metrics().find(|metric| metric.name == "pool_leases_total").unwrap();
+    assert_eq!(leases.value, MetricValue::Counter(totals.leases));
+    let text = prometheus([&mine, &theirs]);
+    for role in ["client", "server"] {
+        let sample =
+            format!("\npool_establishing_seconds_count{{pool=\"{name}\",role=\"{role}\"}} ");
+        assert!(text.contains(&sample), "{text}");
+    }
+    drop(held);
+}

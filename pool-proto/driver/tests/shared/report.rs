@@ -1,0 +1,176 @@
+//! The report of a pool: waits, times of establishing, and their exports.
+
+use std::collections::BTreeMap;
+
+use pool_driver::metrics::{Report, prometheus};
+
+use crate::exposition::{Family, parse};
+use crate::rig::*;
+
+#[test]
+fn waits_go_from_the_call_to_the_connection_and_are_zero_if_served_at_once() {
+    let (mut rig, _) = filled(Plan::ONE);
+    let lease = rig.any().take();
+    let second = rig.any();
+    second.queue();
+    rig.pass(ms(300));
+    lease.put(&rig.shared).unwrap();
+    let lease = second.take();
+    let report = rig.shared.report();
+    let filled: Vec<_> = report.waits.buckets().filter(|(_, count)| *count > 0).collect();
+    let [(_, 1), (bound, 1)] = *filled else { panic!("{filled:?}") };
+    assert!(bound >= ms(300) && bound <= ms(300) * 5 / 4, "{bound:?}");
+    assert_eq!(report.waits.sum(), ms(300));
+    let totals = report.stats.totals;
+    assert_eq!(report.waits.count(), totals.served_at_once + totals.served_after_waiting);
+    drop(lease);
+}
+
+#[test]
+fn a_wait_that_ends_without_a_connection_is_not_counted() {
+    let mut rig = client(Plan::ONE);
+    let task = rig.any();
+    task.queue();
+    rig.pass(ms(300));
+    task.expire();
+    task.fail();
+    let report = rig.shared.report();
+    assert_eq!((report.waits.count(), report.stats.totals.timeouts.total()), (0, 1));
+}
+
+#[test]
+fn establishing_goes_from_the_begin_of_the_dial() {
+    let mut rig = client(Plan::ONE);
+    let in_flight = rig.begin();
+    rig.pass(ms(40));
+    rig.establish(in_flight);
+    let report = rig.shared.report();
+    assert_eq!((report.establishing.count(), report.establishing.sum()), (1, ms(40)));
+}
+
+/// A report with a wait of 300 ms, one of zero, and a name.
+fn busy(name: &str) -> Report {
+    let (mut rig, _) = filled(Plan::ONE);
+    let lease = rig.any().take();
+    let second = rig.any();
+    second.queue();
+    rig.pass(ms(300));
+    lease.put(&rig.shared).unwrap();
+    drop(second.take());
+    let mut report = rig.shared.report();
+    report.name = name.into();
+    report
+}
+
+fn with<'a>(pool: &'a str, more: &[(&'a str, &'a str)]) -> BTreeMap<String, String> {
+    let labels = [("pool", pool), ("role", "client")].into_iter().chain(more.iter().copied());
+    labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+fn value(
+    families: &BTreeMap<String, Family>,
+    name: &str,
+    labels: &BTreeMap<String, String>,
+) -> f64 {
+    let family = name.trim_end_matches("_bucket").trim_end_matches("_sum");
+    let family = family.trim_end_matches("_count");
+    let found = families[family].samples.iter().find(|s| s.name == name && s.labels == *labels);
+    found.unwrap_or_else(|| panic!("no {name} {labels:?}")).value
+}
+
+#[test]
+fn a_strict_parser_reads_the_text_for_prometheus() {
+    let report = busy("tunnel-eu");
+    let families = parse(&prometheus([&report]));
+    let plain = with("tunnel-eu", &[]);
+    assert_eq!(families["pool_leases_total"].kind, "counter");
+    assert!(value(&families, "pool_leases_total", &plain) == 2.0);
+    let idle = with("tunnel-eu", &[("state", "idle")]);
+    assert_eq!(families["pool_connections"].kind, "gauge");
+    assert!(value(&families, "pool_connections", &idle) == f64::from(report.stats.idle));
+    assert_eq!(families["pool_acquire_wait_seconds"].kind, "histogram");
+    assert!(value(&families, "pool_acquire_wait_seconds_count", &plain) == 2.0);
+    assert!(value(&families, "pool_acquire_wait_seconds_sum", &plain) == 0.3);
+    let up_to = |le: &str| {
+        value(&families, "pool_acquire_wait_seconds_bucket", &with("tunnel-eu", &[("le", le)]))
+    };
+    assert!(up_to("0.000004096") == 1.0 && up_to("0.268435456") == 1.0);
+    assert!(up_to("0.536870912") == 2.0 && up_to("+Inf") == 2.0);
+    // Every metric of the report is in the text, and nothing else.
+    let names: Vec<_> = families.keys().map(String::as_str).collect();
+    let mut expected: Vec<_> = report.metrics().map(|metric| metric.name).collect();
+    expected.sort_unstable();
+    expected.dedup();
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn the_text_of_several_pools_has_each_metric_in_one_place() {
+    let (first, second, third) = (busy("a"), busy("b"), busy("a"));
+    let families = parse(&prometheus([&first, &second, &third]));
+    let leases = &families["pool_leases_total"].samples;
+    let pools: Vec<_> = leases.iter().map(|sample| sample.labels["pool"].as_str()).collect();
+    assert_eq!(pools, ["a", "b", "a#2"], "a name that comes twice is told apart");
+    assert!(prometheus([]).is_empty());
+}
+
+#[test]
+fn names_with_quotation_marks_backslashes_and_line_breaks_are_escaped() {
+    let name = "a \"b\" \\n c\nd";
+    let report = busy(name);
+    let text = prometheus([&report]);
+    assert!(text.contains(r#"pool="a \"b\" \\n c\nd""#), "{text}");
+    let families = parse(&text);
+    assert_eq!(families["pool_leases_total"].samples[0].labels["pool"], name);
+}
+
+#[cfg(feature = "metrics")]
+mod publish {
+    use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
+
+    use super::*;
+
+    /// The values of one publication, by name and labels.
+    fn published(snapshotter: &Snapshotter) -> BTreeMap<(String, Vec<String>), DebugValue> {
+        let all = snapshotter.snapshot().into_vec();
+        all.into_iter()
+            .map(|(key, _, _, value)| {
+                let (name, labels) = key.key().clone().into_parts();
+                let labels =
+                    labels.iter().map(|label| format!("{}={}", label.key(), label.value()));
+                ((name.as_str().to_owned(), labels.collect()), value)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_recorder_gets_the_present_values_and_each_duration_once() {
+        let recorder = DebuggingRecorder::new();
+        let snapshotter = recorder.snapshotter();
+        let (mut rig, _) = filled(Plan::ONE);
+        let labels = || vec!["pool=".to_owned(), "role=client".to_owned()];
+        let waits = || ("pool_acquire_wait_seconds".to_owned(), labels());
+        let leases = || ("pool_leases_total".to_owned(), labels());
+        metrics::with_local_recorder(&recorder, || {
+            let lease = rig.any().take();
+            let second = rig.any();
+            second.queue();
+            rig.pass(ms(300));
+            lease.put(&rig.shared).unwrap();
+            drop(second.take());
+            rig.shared.publish();
+            let values = published(&snapshotter);
+            assert_eq!(values[&leases()], DebugValue::Counter(2));
+            let DebugValue::Histogram(durations) = &values[&waits()] else { panic!("{values:?}") };
+            let durations: Vec<_> = durations.iter().map(|seconds| seconds.into_inner()).collect();
+            let [none, waited] = *durations else { panic!("{durations:?}") };
+            assert!(none < 1e-5 && (0.3..=0.375).contains(&waited), "{durations:?}");
+            // The second time, no duration is new.
+            rig.shared.publish();
+            let values = published(&snapshotter);
+            let none = DebugValue::Histogram(Vec::new());
+            assert_eq!(values.get(&waits()).unwrap_or(&none), &none);
+            assert_eq!(values.len(), published(&snapshotter).len());
+        });
+    }
+}
