@@ -60,7 +60,8 @@ impl<C, R: Role> Machine<C, R> {
     /// The key leaves out differences that cannot matter: names (`names` replaces them); the time (only
     /// distances from now count); counters, which nothing reads; the number of vacant entries; the
     /// random generators as long as all their choices are equal. Two states with the same key may
-    /// forget an ended id at different times, some 256 ends later.
+    /// forget an ended id at different times, some 256 ends later. Nor does the key have the settings, which
+    /// all states of one model share, and what only their change would show: give a model one configuration.
     pub fn hash_state<N: CanonicalNames<C>, H: Hasher>(&self, names: &N, hasher: &mut H) {
         let name = |key| names.connection(Token(key));
         for index in by_name(&self.slots.slab, &name) {

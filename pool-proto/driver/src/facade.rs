@@ -271,8 +271,8 @@ macro_rules! __client_types {
             ///
             /// [`ConfigError`] as at the build of the configuration; the capacity stays as it was.
             ///
-            /// [`keep`]: $crate::pool_proto::ClientConfigBuilder::keep
-            /// [`ConfigError`]: $crate::pool_proto::ConfigError
+            /// [`keep`]: crate::pool_proto::ClientConfigBuilder::keep
+            /// [`ConfigError`]: crate::pool_proto::ConfigError
             pub fn set_capacity(
                 &self,
                 capacity: impl Into<$crate::pool_proto::Bounds<u32>>,

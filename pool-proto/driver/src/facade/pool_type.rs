@@ -203,9 +203,9 @@ macro_rules! __pool_type {
             /// [`ConfigError::Fixed`] names a setting that cannot change in a running pool, such as the
             /// format of ids, the acquirer or the seed. Then nothing changes.
             ///
-            /// [of a client]: $crate::pool_proto::Client::set_config
-            /// [of a server]: $crate::pool_proto::Server::set_config
-            /// [`ConfigError::Fixed`]: $crate::pool_proto::ConfigError::Fixed
+            /// [of a client]: crate::pool_proto::Client#method.set_config
+            /// [of a server]: crate::pool_proto::Server#method.set_config
+            /// [`ConfigError::Fixed`]: crate::pool_proto::ConfigError::Fixed
             pub fn set_config(
                 &self,
                 config: &$Config,

@@ -125,6 +125,16 @@ pub(crate) const BUGS: &[Bug] = &[
          State::Granted => GRANT_TIMEOUT,",
     ),
     bug(
+        "a shorter timeout does not concern those that are there",
+        "violation of 6: a timeout does what is due",
+        "slots.rs",
+        "            timed.period = period(state);\n            \
+         let first =",
+        "            timed.period = period(state);\n            \
+         if planted!() {\n                continue;\n            }\n            \
+         let first =",
+    ),
+    bug(
         "a shutdown forgets its deadline",
         "violation of 6: the deadline of a shutdown is known",
         "machine.rs",
