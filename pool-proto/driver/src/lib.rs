@@ -81,6 +81,18 @@ pub use rustls;
 #[doc = include_str!("../docs/observability.md")]
 pub mod observability {}
 
+#[doc = include_str!("../docs/guide/guide.md")]
+pub mod guide {
+    #[doc = include_str!("../docs/guide/settings.md")]
+    pub mod settings {}
+
+    #[doc = include_str!("../docs/guide/failures.md")]
+    pub mod failures {}
+
+    #[doc = include_str!("../docs/guide/comparison.md")]
+    pub mod comparison {}
+}
+
 /// The types that users of a pool write every day; each adapter re-exports them at its root.
 pub mod exports {
     pub use pool_proto::{
