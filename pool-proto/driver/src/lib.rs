@@ -89,6 +89,10 @@ pub mod guide {
     #[doc = include_str!("../docs/guide/failures.md")]
     pub mod failures {}
 
+    // They are programs on an adapter: `adapter-tokio` compiles them.
+    #[cfg_attr(not(doctest), doc = include_str!("../docs/guide/recipes.md"))]
+    pub mod recipes {}
+
     #[doc = include_str!("../docs/guide/comparison.md")]
     pub mod comparison {}
 }
