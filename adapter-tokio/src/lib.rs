@@ -184,3 +184,8 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct PackageReadme;
+
+/// Compiles the recipes of the guide, which `pool-driver` shows.
+#[cfg(doctest)]
+#[doc = include_str!("../../pool-proto/driver/docs/guide/recipes.md")]
+struct Recipes;

@@ -277,8 +277,6 @@ pub use tuner::{Tuner, Tuning};
 #[doc = include_str!("../docs/sizing.md")]
 pub mod sizing {}
 
-#[cfg(feature = "serde")]
-#[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
 #[doc = include_str!("../docs/files.md")]
 pub mod files {}
 

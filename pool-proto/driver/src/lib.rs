@@ -81,6 +81,22 @@ pub use rustls;
 #[doc = include_str!("../docs/observability.md")]
 pub mod observability {}
 
+#[doc = include_str!("../docs/guide/guide.md")]
+pub mod guide {
+    #[doc = include_str!("../docs/guide/settings.md")]
+    pub mod settings {}
+
+    #[doc = include_str!("../docs/guide/failures.md")]
+    pub mod failures {}
+
+    // They are programs on an adapter: `adapter-tokio` compiles them.
+    #[cfg_attr(not(doctest), doc = include_str!("../docs/guide/recipes.md"))]
+    pub mod recipes {}
+
+    #[doc = include_str!("../docs/guide/comparison.md")]
+    pub mod comparison {}
+}
+
 /// The types that users of a pool write every day; each adapter re-exports them at its root.
 pub mod exports {
     pub use pool_proto::{
