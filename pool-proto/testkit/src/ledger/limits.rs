@@ -259,7 +259,8 @@ impl Ledger {
         let flooded = stats.claimed >= self.setup.capacity.1.saturating_mul(2).max(64);
         // A full server does not keep it from replacing what is taken.
         let capacity = stats.capacity;
-        if stats.idle > 0 && capacity > 16 && self.waiting.queued() == 0 {
+        let waits = self.waiting.queued() > self.waiting.for_requests();
+        if stats.idle > 0 && capacity > 16 && !waits {
             // While callers are served from stock, dials are spread; but the next one is near.
             let spread = supply < capacity as usize && stats.ceiling.is_none() && may && !flooded;
             let due = pool.poll_timeout().is_some_and(|due| due <= self.seen + GAP);

@@ -445,6 +445,10 @@ impl World {
         let stats = self.brief();
         ensure!(heard, "4: a conversation is heard", "not in five conversations: {stats:?}");
         self.tally.last_conversations += 1;
+        if self.options.accepts && self.options.opens() {
+            // Whoever accepts could get it before who is told its id.
+            return Ok(());
+        }
         let seen = self.try_to(side, Kind::Hasty, |tally| tally.ends_by_id)?;
         let stats = self.brief();
         ensure!(seen, "4: an end is had by its id", "not in five connections: {stats:?}");

@@ -419,7 +419,8 @@ impl World {
             }
             Told::Nothing => {
                 // Also those before it, whose users have given up or were refused.
-                for _ in 0..=self.ends[side as usize].stats().claimed {
+                let stats = self.ends[side as usize].stats();
+                for _ in 0..=stats.claimed + stats.finished {
                     let part = self.new_part(side, Kind::Accepts, conversation);
                     self.take_claimed(part)?;
                 }
