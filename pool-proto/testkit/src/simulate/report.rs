@@ -137,7 +137,9 @@ const fn rarity(from: Option<State>, to: Option<State>) -> u64 {
     match (from, to) {
         (Some(Granted | Leased), Some(Claimed | Finished)) => 50,
         (Some(Claimed), Some(Granted)) => 50,
-        (Some(Granted), Some(Reserved)) | (Some(Finished), Some(Granted)) => 1000,
+        (Some(Finished), Some(Granted)) => 1000,
+        // Once in some ten thousand seeds. The random walks of the core take it each time.
+        (Some(Granted), Some(Reserved)) => 10_000,
         _ => 1,
     }
 }
