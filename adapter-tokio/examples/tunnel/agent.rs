@@ -27,22 +27,18 @@ pub(crate) async fn run(path: &Path) -> Outcome {
     info!("visitors of {} reach {service}", pool.name());
     loop {
         tokio::select! {
-            accepted = pool.accept(Duration::MAX) => {
-                tokio::spawn(serve(accepted?, Arc::clone(&service)));
-            }
+            accepted = pool.accept(Duration::MAX) => match accepted {
+                Ok(stream) => drop(tokio::spawn(serve(stream, Arc::clone(&service)))),
+                // While it drains, the pool hands out what the server has begun to use; then it refuses.
+                Err(_) => break,
+            },
             signal = signals.next() => match signal {
                 Signal::Reload => signals::reloaded(path, reload(path, &pool)),
-                Signal::Stop => break,
+                Signal::Stop => signals::drain(&pool),
             },
         }
     }
-    let accepting = async {
-        // The server has begun to use these, so they are still handed out; then comes the refusal.
-        while let Ok(stream) = pool.accept(Duration::MAX).await {
-            tokio::spawn(serve(stream, Arc::clone(&service)));
-        }
-    };
-    tokio::join!(signals.drain(&pool), accepting);
+    signals.closed(&pool).await;
     Ok(())
 }
 

@@ -41,7 +41,7 @@ allow = \"everyone\"           # or the networks of the agents: [\"10.0.0.0/8\"]
 
 const AGENT: &str = "\
 server = \"127.0.0.1:9000\"    # the server's address for agents
-service = \"127.0.0.1:22\"     # the service that visitors reach
+service = \"127.0.0.1:8080\"   # the service that visitors reach
 http = \"127.0.0.1:9101\"      # /status and /metrics
 
 [pool]                       # all settings: the page `files` of pool-proto

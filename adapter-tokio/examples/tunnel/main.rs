@@ -4,16 +4,6 @@
 //! The agent's pool dials the server and keeps connections ready. The server acquires one for each
 //! visitor and writes a byte; the agent accepts what the server has begun to use. So there is no control
 //! channel. Every connection carries one visitor, and is closed afterwards.
-//!
-//! | file | contents |
-//! |---|---|
-//! | `server.rs` | the public end: a connection of the pool for each visitor |
-//! | `agent.rs` | the end behind NAT: a connection to the service for each that the server uses |
-//! | `relay.rs` | the bytes of a visitor, both ways |
-//! | `config.rs` | the file of settings, and what the pools make of it |
-//! | `keys.rs` | identities and files of settings for both ends |
-//! | `signals.rs` | SIGHUP reloads, SIGTERM drains |
-//! | `web.rs` | `/status` for people, `/metrics` for Prometheus |
 
 mod agent;
 mod config;
@@ -39,7 +29,7 @@ type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 enum Command {
     /// Makes identities, and a file of settings for each end
     Keys {
-        /// The folder for the files; what is there already stays
+        /// The folder for the files; those that are there stay
         folder: PathBuf,
         /// The names of the agents
         #[arg(default_value = "agent")]
@@ -47,12 +37,12 @@ enum Command {
     },
     /// Runs the public end: serves visitors through the agents that connect
     Server {
-        /// The file of settings, such as `keys` makes it
+        /// The file of settings, as `keys` makes it
         settings: PathBuf,
     },
     /// Runs the end behind NAT: connects to the server, and to the service for each visitor
     Agent {
-        /// The file of settings, such as `keys` makes it
+        /// The file of settings, as `keys` makes it
         settings: PathBuf,
     },
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use adapter_tokio::{PooledStream, ServerPool};
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
@@ -26,9 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) async fn run(path: &Path) -> Outcome {
     let mut signals = Signals::new()?;
     let (settings, config, tls) = Server::load(path)?;
-    let visitors = TcpListener::bind(&settings.visitors)
-        .await
-        .map_err(|error| format!("visitors = {:?}: {error}", settings.visitors))?;
+    let visitors = web::bind("visitors", &settings.visitors).await?;
     let pool = ServerPool::builder().name("tunnel").config(config).tls(tls);
     let pool = pool.require_authentication().bind(&settings.agents).await?;
     info!("agents connect to {}", pool.local_addr().ok_or("the listener has no address")?);
@@ -50,8 +48,10 @@ pub(crate) async fn run(path: &Path) -> Outcome {
             },
         }
     }
+    // New visitors are refused from now on.
     drop(visitors);
-    signals.drain(&pool).await;
+    signals::drain(&pool);
+    signals.closed(&pool).await;
     Ok(())
 }
 

@@ -19,54 +19,49 @@ pub(crate) enum Signal {
     Stop,
 }
 
-pub(crate) struct Signals {
-    hangup: Stream,
-    terminate: Stream,
-    interrupt: Stream,
-}
+pub(crate) struct Signals([Stream; 3]);
 
 impl Signals {
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self {
-            hangup: signal(SignalKind::hangup())?,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
+        let kinds = [SignalKind::hangup(), SignalKind::terminate(), SignalKind::interrupt()];
+        let [hangup, terminate, interrupt] = kinds.map(signal);
+        Ok(Self([hangup?, terminate?, interrupt?]))
     }
 
     /// Waits for the next signal. Cancel safe.
     pub(crate) async fn next(&mut self) -> Signal {
+        let [hangup, terminate, interrupt] = &mut self.0;
         tokio::select! {
-            _ = self.hangup.recv() => Signal::Reload,
-            _ = self.terminate.recv() => Signal::Stop,
-            _ = self.interrupt.recv() => Signal::Stop,
+            _ = hangup.recv() => Signal::Reload,
+            _ = terminate.recv() => Signal::Stop,
+            _ = interrupt.recv() => Signal::Stop,
         }
     }
 
-    /// Lets visitors finish until the deadline, or until the second SIGTERM.
-    pub(crate) async fn drain(&mut self, pool: &impl AnyPool<Runtime = Tokio>) {
+    /// Waits until the last visitor has left, until the deadline, or until the next SIGTERM.
+    pub(crate) async fn closed(&mut self, pool: &impl AnyPool<Runtime = Tokio>) {
         let pool = pool.pool();
-        info!(
-            "{} visitors have {DRAIN:?} to finish; the next signal ends them",
-            pool.stats().leased
-        );
-        pool.graceful_shutdown(DRAIN);
         loop {
             tokio::select! {
-                () = pool.closed() => break,
+                () = pool.closed() => return,
                 signal = self.next() => if let Signal::Stop = signal { pool.close() },
             }
         }
-        info!("stopped");
     }
+}
+
+/// Serves nobody new, and lets visitors finish.
+pub(crate) fn drain(pool: &impl AnyPool<Runtime = Tokio>) {
+    let leased = pool.pool().stats().leased;
+    info!("{leased} visitors have {DRAIN:?} to finish; the next signal ends them");
+    pool.pool().graceful_shutdown(DRAIN);
 }
 
 /// Tells what has become of a reload.
 pub(crate) fn reloaded(path: &Path, outcome: Outcome) {
+    let path = path.display();
     match outcome {
-        Ok(()) => info!("{} is in force; addresses change by a restart", path.display()),
-        Err(why) => {
-            error!("the former settings stay in force; mend this and send SIGHUP again: {why}")
-        }
+        Ok(()) => info!("{path} is in force; a change of an address needs a restart"),
+        Err(why) => error!("former settings stay in force; mend {path} and send SIGHUP: {why}"),
     }
 }

@@ -3,10 +3,15 @@
 //! Cargo builds examples only if all targets are tested. So this test contains the program, and runs
 //! itself as that program: it always tests the present code.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic here is a failed test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic here is a failed test"
+)]
+#![allow(clippy::disallowed_methods, reason = "the time that the program takes, seen from outside")]
 
 #[path = "../../examples/tunnel/main.rs"]
-#[allow(unreachable_pub, reason = "the program of the example")]
 mod program;
 
 mod process;

@@ -127,6 +127,12 @@ fn restarts() {
     assert_eq!(visit(world.visitors), served("a"));
     world.server.signal("TERM");
     assert!(world.server.ended().success());
+    // After so many failures, the agent waits for the longest time between two dials.
+    let deadline = Instant::now() + SOON;
+    while figures(world.web[1])["pool_failures_in_a_row{pool=\"tunnel\",role=\"client\"}"] < 6.0 {
+        assert!(Instant::now() < deadline, "the agent does not dial the server");
+        thread::sleep(Duration::from_millis(10));
+    }
     world.restart_server();
     served_after("the server restarted", world.visitors, Instant::now());
     world.agents[0].signal("TERM");
@@ -205,7 +211,7 @@ fn reloads() {
         {
             let right = edit(path, from, to);
             process.signal("HUP");
-            process.logs("the former settings stay in force");
+            process.logs("former settings stay in force");
             fs::write(path, right).unwrap();
         }
     }
@@ -238,20 +244,24 @@ fn get(address: SocketAddr, path: &str) -> String {
     body.to_owned()
 }
 
+/// Fetches and parses `/metrics`.
+fn figures(address: SocketAddr) -> BTreeMap<String, f64> {
+    let mut figures = BTreeMap::new();
+    for line in get(address, "/metrics").lines().filter(|line| !line.starts_with('#')) {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        figures.insert(name.to_owned(), value.parse().unwrap());
+    }
+    figures
+}
+
 fn web() {
     let world = World::start(&["a"]);
     for _ in 0..3 {
         assert_eq!(visit(world.visitors), served("a"));
     }
     for (address, role) in world.web.iter().zip(["server", "client"]) {
-        let text = get(*address, "/metrics");
-        let mut figures = BTreeMap::new();
-        for line in text.lines().filter(|line| !line.starts_with('#')) {
-            let (name, value) = line.rsplit_once(' ').unwrap();
-            figures.insert(name.to_owned(), value.parse::<f64>().unwrap());
-        }
         let leases = format!("pool_leases_total{{pool=\"tunnel\",role=\"{role}\"}}");
-        assert_eq!(figures.get(&leases), Some(&3.0), "{text}");
+        assert_eq!(figures(*address).get(&leases), Some(&3.0));
         let page = get(*address, "/status");
         assert!(page.contains("ready of") && page.contains("<polyline"), "{page}");
     }

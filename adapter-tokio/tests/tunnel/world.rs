@@ -82,7 +82,7 @@ impl World {
             let service = Service::start(name);
             let settings = world.folder.path(&format!("{name}.toml"));
             edit(&settings, "127.0.0.1:9000", &pool);
-            edit(&settings, "127.0.0.1:22", &service.address.to_string());
+            edit(&settings, "127.0.0.1:8080", &service.address.to_string());
             edit(&settings, "127.0.0.1:9101", "127.0.0.1:0");
             let mut agent = Process::start("agent", &settings);
             web.push(status(&mut agent));
