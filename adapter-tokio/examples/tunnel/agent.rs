@@ -11,7 +11,7 @@ use tracing::{debug, error, info};
 
 use super::Outcome;
 use super::config::Agent;
-use super::relay::{OPENING, relay};
+use super::relay::{OPENING, Socket};
 use super::signals::{self, Signal, Signals};
 use super::web;
 
@@ -62,7 +62,7 @@ async fn serve(mut stream: PooledStream, service: Arc<str>) {
         let socket = connected.inspect_err(|reason| {
             error!("the service {service} cannot be reached: {reason}; start it, or set `service`");
         })?;
-        Outcome::Ok(relay(stream, socket).await?)
+        Outcome::Ok(Socket::new(socket).relay(stream).await?)
     };
     if let Err(error) = served.await {
         debug!("a visitor was cut off: {error}");

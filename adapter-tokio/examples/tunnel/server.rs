@@ -4,15 +4,14 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use adapter_tokio::{PooledStream, ServerPool};
+use adapter_tokio::ServerPool;
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 use super::Outcome;
 use super::config::Server;
-use super::relay::{OPENING, relay};
+use super::relay::{OPENING, Socket};
 use super::signals::{self, Signal, Signals};
 use super::web;
 
@@ -36,7 +35,7 @@ pub(crate) async fn run(path: &Path) -> Outcome {
     loop {
         tokio::select! {
             visitor = visitors.accept() => match visitor {
-                Ok((visitor, _)) => drop(tokio::spawn(serve(pool.clone(), visitor))),
+                Ok((visitor, _)) => drop(tokio::spawn(serve(pool.clone(), Socket::new(visitor)))),
                 Err(error) => {
                     warn!("no visitor can be accepted: {error}");
                     sleep(PAUSE).await;
@@ -65,21 +64,14 @@ fn reload(path: &Path, pool: &ServerPool) -> Outcome {
     Ok(())
 }
 
-async fn serve(pool: ServerPool, visitor: TcpStream) {
-    let served = match open(&pool).await {
-        Ok(stream) => relay(stream, visitor).await,
-        // A visitor must not take this for a service without an answer.
-        Err(error) => visitor.set_zero_linger().and(Err(error)),
+async fn serve(pool: ServerPool, visitor: Socket) {
+    let served = async {
+        let mut stream = pool.acquire(PATIENCE).await.map_err(io::Error::other)?;
+        stream.write_u8(OPENING).await?;
+        stream.flush().await?;
+        visitor.relay(stream).await
     };
-    if let Err(error) = served {
+    if let Err(error) = served.await {
         debug!("a visitor was cut off: {error}");
     }
-}
-
-/// Acquires a connection, and lets its agent know.
-async fn open(pool: &ServerPool) -> io::Result<PooledStream> {
-    let mut stream = pool.acquire(PATIENCE).await.map_err(io::Error::other)?;
-    stream.write_u8(OPENING).await?;
-    stream.flush().await?;
-    Ok(stream)
 }

@@ -22,6 +22,7 @@ pub(crate) const ALL: &[(&str, Scenario)] = &[
     ("either_end_is_killed_under_load_and_no_byte_is_wrong", kills),
     ("a_download_ends_although_the_server_is_stopped", server_drains),
     ("a_download_ends_although_the_agent_is_stopped", agent_drains),
+    ("a_visitor_who_waits_is_reset_when_the_server_stops", reset),
     ("a_broken_file_leaves_the_settings_in_force_and_a_right_one_replaces_them", reloads),
     ("metrics_and_status_are_served", web),
 ];
@@ -129,7 +130,8 @@ fn restarts() {
     assert!(world.server.ended().success());
     // After so many failures, the agent waits for the longest time between two dials.
     let deadline = Instant::now() + SOON;
-    while figures(world.web[1])["pool_failures_in_a_row{pool=\"tunnel\",role=\"client\"}"] < 6.0 {
+    let failures = "pool_failures_in_a_row{pool=\"tunnel\",role=\"client\"}";
+    while figures(world.web[1])[failures] < 6.0 {
         assert!(Instant::now() < deadline, "the agent does not dial the server");
         thread::sleep(Duration::from_millis(10));
     }
@@ -199,6 +201,20 @@ fn agent_drains() {
     world.services[0].seen.hold(false);
     assert_eq!(visitor.join().unwrap(), served("a"));
     assert!(world.agents[0].ended().success());
+}
+
+fn reset() {
+    let mut world = World::start(&[]);
+    let visitors = world.visitors;
+    let visitor = thread::spawn(move || visit(visitors));
+    let deadline = Instant::now() + SOON;
+    while figures(world.web[0])["pool_waiters{pool=\"tunnel\",role=\"server\"}"] < 1.0 {
+        assert!(Instant::now() < deadline, "the visitor does not wait");
+        thread::sleep(Duration::from_millis(2));
+    }
+    world.server.signal("TERM");
+    assert_eq!(visitor.join().unwrap(), Visit::Cut);
+    assert!(world.server.ended().success());
 }
 
 fn reloads() {
