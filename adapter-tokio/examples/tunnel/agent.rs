@@ -19,12 +19,12 @@ use super::web;
 pub(crate) async fn run(path: &Path) -> Outcome {
     let mut signals = Signals::new()?;
     let (settings, config, tls) = Agent::load(path)?;
-    let service: Arc<str> = settings.service.into();
+    let (server, service) = (settings.server, Arc::<str>::from(settings.service));
     let pool = ClientPool::builder().name("tunnel").config(config).tls(tls);
-    let pool = pool.require_authentication().connect(settings.server)?;
+    let pool = pool.require_authentication().connect(&*server)?;
     let reporter = pool.clone();
     web::start(settings.http, move || reporter.report()).await?;
-    info!("visitors of {} reach {service}", pool.name());
+    info!("visitors of {server} reach {service}");
     loop {
         tokio::select! {
             accepted = pool.accept(Duration::MAX) => match accepted {

@@ -59,9 +59,8 @@ pub(crate) fn drain(pool: &impl AnyPool<Runtime = Tokio>) {
 
 /// Tells what has become of a reload.
 pub(crate) fn reloaded(path: &Path, outcome: Outcome) {
-    let path = path.display();
     match outcome {
-        Ok(()) => info!("{path} is in force; a change of an address needs a restart"),
-        Err(why) => error!("former settings stay in force; mend {path} and send SIGHUP: {why}"),
+        Ok(()) => info!("{} is in force; a new address needs a restart", path.display()),
+        Err(why) => error!("former settings stay in force; mend this and send SIGHUP: {why}"),
     }
 }
