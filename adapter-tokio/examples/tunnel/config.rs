@@ -57,7 +57,8 @@ struct Tls {
 impl Tls {
     fn load(&self, beside: &Path) -> Outcome<(Identity, Vec<Pin>)> {
         let path = beside.with_file_name(&self.identity);
-        let pins = self.pins.iter().map(|pin| pin.parse()).collect::<Result<_, _>>()?;
+        let pins: Result<_, _> = self.pins.iter().map(|pin| pin.parse()).collect();
+        let pins = pins.map_err(|error| format!("{}: pins: {error}", beside.display()))?;
         Ok((Identity::from_files(&path, &path)?, pins))
     }
 }

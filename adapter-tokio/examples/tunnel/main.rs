@@ -36,15 +36,9 @@ enum Command {
         agents: Vec<String>,
     },
     /// Runs the public end: serves visitors through the agents that connect
-    Server {
-        /// The file of settings, as `keys` makes it
-        settings: PathBuf,
-    },
+    Server { settings: PathBuf },
     /// Runs the end behind NAT: connects to the server, and to the service for each visitor
-    Agent {
-        /// The file of settings, as `keys` makes it
-        settings: PathBuf,
-    },
+    Agent { settings: PathBuf },
 }
 
 pub(crate) fn main() -> ExitCode {

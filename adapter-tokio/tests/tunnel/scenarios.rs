@@ -17,7 +17,7 @@ type Scenario = fn();
 
 pub(crate) const ALL: &[(&str, Scenario)] = &[
     ("a_service_that_speaks_first_and_bytes_and_ends_both_ways", bytes_both_ways),
-    ("two_agents_share_the_visitors", two_agents),
+    ("two_agents_share_the_visitors_and_one_is_enough", two_agents),
     ("either_end_restarts_and_visitors_are_served_again", restarts),
     ("either_end_is_killed_under_load_and_no_byte_is_wrong", kills),
     ("a_download_ends_although_the_server_is_stopped", server_drains),
@@ -47,7 +47,7 @@ fn faults(world: &World) -> [u32; 2] {
 }
 
 fn two_agents() {
-    let world = World::start(&["a", "b"]);
+    let mut world = World::start(&["a", "b"]);
     // Both have connected when both have served.
     let (mut first, deadline) = (BTreeMap::new(), Instant::now() + SOON);
     while first.len() < 2 {
@@ -61,6 +61,13 @@ fn two_agents() {
     println!("two agents, 40 visits: {visits:?}");
     assert_eq!(visits.len(), 2, "{visits:?}");
     assert!(visits.values().all(|count| *count >= 10), "{visits:?}");
+
+    // The connections of a dead agent are handed to nobody.
+    world.agents[0].signal("KILL");
+    world.agents[0].ended();
+    for _ in 0..20 {
+        assert_eq!(visit(world.visitors), served("b"));
+    }
 }
 
 /// Visitors who come without a pause.
@@ -221,10 +228,13 @@ fn reloads() {
     let mut world = World::start(&["a"]);
     let [server, agent] = ["server.toml", "a.toml"].map(|name| world.folder.path(name));
     for (process, path) in [(&mut world.server, &server), (&mut world.agents[0], &agent)] {
-        // A mistake in the file, a setting that cannot be, and a file that is not there.
-        for (from, to) in
-            [("[tls]", "[tls"), ("capacity = ", "claim_timeout = "), (".pem", ".lost")]
-        {
+        // A mistake in the file, an unknown setting, a file that is not there, and a wrong pin.
+        for (from, to) in [
+            ("[tls]", "[tls"),
+            ("capacity = ", "keep_alive = "),
+            (".pem", ".lost"),
+            ("    \"", "    \"x"),
+        ] {
             let right = edit(path, from, to);
             process.signal("HUP");
             process.logs("former settings stay in force");
