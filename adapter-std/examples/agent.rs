@@ -1,0 +1,84 @@
+//! The agent of the tunnel in `adapter-tokio/examples/tunnel`, without a runtime: two threads for each
+//! visitor, one for each direction.
+//!
+//! `cargo run --example agent -- SERVER SERVICE IDENTITY PIN`: the server's address for agents, the
+//! address of the service, the file of this end's identity (made if it is not there), and the server's
+//! fingerprint. Prints its own fingerprint, which the server must pin.
+
+use std::env;
+use std::error::Error;
+use std::io::{self, Read as _};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use adapter_std::{Acquirer, ClientConfig, ClientPool, ClientTls, Identity, Pin, PooledStream};
+use socket2::SockRef;
+
+type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// The byte that the server of the tunnel writes first.
+const OPENING: u8 = b'+';
+
+pub(crate) fn main() -> Outcome {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let [server, service, identity, pin] = arguments.as_slice() else {
+        return Err("usage: agent SERVER SERVICE IDENTITY PIN".into());
+    };
+    run(server, service, identity, pin)
+}
+
+/// Serves what the server begins to use. The pool dials the server again by itself.
+pub(crate) fn run(server: &str, service: &str, identity: &str, pin: &str) -> Outcome {
+    let identity = Identity::load_or_create(identity, ["agent"])?;
+    println!("let the server pin {}", identity.fingerprint());
+    let tls = ClientTls::self_signed()?.pinned(pin.parse::<Pin>()?)?.client_certificate(identity);
+    let config = ClientConfig::builder().acquirer(Acquirer::Peer).build()?;
+    let pool = ClientPool::builder().config(config).tls(tls).require_authentication();
+    let pool = pool.connect(server)?;
+    let service = Arc::<str>::from(service);
+    loop {
+        let (stream, service) = (pool.accept(Duration::MAX)?, Arc::clone(&service));
+        thread::Builder::new().spawn(move || {
+            if let Err(error) = serve(stream, &service) {
+                eprintln!("a visitor of {service} was cut off: {error}");
+            }
+        })?;
+    }
+}
+
+/// Carries one visitor. After a failure, neither end is told of an end in good order.
+fn serve(mut stream: PooledStream, service: &str) -> io::Result<()> {
+    let mut opening = [0];
+    stream.read_exact(&mut opening)?;
+    if opening != [OPENING] {
+        return Err(io::Error::other("the server does not begin as `tunnel server` does"));
+    }
+    let service = TcpStream::connect(service)?;
+    service.set_nodelay(true)?;
+    // Handles that end what the other thread waits for.
+    let connection = TcpStream::from(stream.as_fd().try_clone_to_owned()?);
+    let (mut request, mut response) = (service.try_clone()?, service.try_clone()?);
+    let (mut from_visitor, mut to_visitor) = stream.split();
+    let cut = |error: io::Error| {
+        // Without a close_notify, and by a reset. Both fail only if the connection has ended before.
+        let _ = connection.shutdown(Shutdown::Both);
+        let _ = SockRef::from(&service).set_linger(Some(Duration::ZERO));
+        let _ = service.shutdown(Shutdown::Read);
+        error
+    };
+    thread::scope(|scope| {
+        let requests = scope.spawn(|| {
+            let copied = io::copy(&mut from_visitor, &mut request);
+            copied.and_then(|_| request.shutdown(Shutdown::Write)).map_err(&cut)
+        });
+        let copied = io::copy(&mut response, &mut to_visitor);
+        let responses = copied.and_then(|_| to_visitor.shutdown()).map_err(&cut);
+        requests
+            .join()
+            .map_err(|_| io::Error::other("the other direction panicked"))?
+            .and(responses)
+    })
+}

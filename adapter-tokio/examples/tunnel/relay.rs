@@ -1,0 +1,42 @@
+//! The bytes of a visitor, both ways.
+
+use std::io;
+
+use adapter_tokio::PooledStream;
+use tokio::io::copy_bidirectional;
+use tokio::net::TcpStream;
+
+/// The byte that the server writes first, so that the agent notices the visitor at once: of some
+/// services, visitors wait for the first byte.
+pub(crate) const OPENING: u8 = b'+';
+
+/// The socket of a visitor, or to the service. It ends by a reset unless both directions have ended in
+/// good order, so that nobody takes a part for the whole: not even if this program stops in between.
+pub(crate) struct Socket {
+    tcp: TcpStream,
+    complete: bool,
+}
+
+impl Socket {
+    pub(crate) fn new(tcp: TcpStream) -> Self {
+        Self { tcp, complete: false }
+    }
+
+    /// Copies both ways until both ends have finished. The end of one direction is passed on, and the
+    /// other goes on. The stream is dropped in any case; after a failure, it ends without a close_notify.
+    pub(crate) async fn relay(mut self, mut stream: PooledStream) -> io::Result<()> {
+        self.tcp.set_nodelay(true)?;
+        copy_bidirectional(&mut stream, &mut self.tcp).await?;
+        self.complete = true;
+        Ok(())
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if !self.complete {
+            // Fails only where there is no connection any more.
+            let _ = self.tcp.set_zero_linger();
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! What the tunnel promises.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::process::SOON;
+use super::visits::{Visit, visit};
+use super::world::{World, edit};
+
+type Scenario = fn();
+
+pub(crate) const ALL: &[(&str, Scenario)] = &[
+    ("a_service_that_speaks_first_and_bytes_and_ends_both_ways", bytes_both_ways),
+    ("two_agents_share_the_visitors_and_one_is_enough", two_agents),
+    ("either_end_restarts_and_visitors_are_served_again", restarts),
+    ("either_end_is_killed_under_load_and_no_byte_is_wrong", kills),
+    ("a_download_ends_although_the_server_is_stopped", server_drains),
+    ("a_download_ends_although_the_agent_is_stopped", agent_drains),
+    ("a_visitor_who_waits_is_reset_when_the_server_stops", reset),
+    ("a_broken_file_leaves_the_settings_in_force_and_a_right_one_replaces_them", reloads),
+    ("metrics_and_status_are_served", web),
+];
+
+fn served(name: &str) -> Visit {
+    Visit::Served(name.to_owned())
+}
+
+fn bytes_both_ways() {
+    let world = World::start(&["a"]);
+    let visitors: Vec<_> = (0..16).map(|_| thread::spawn(move || visit(world.visitors))).collect();
+    for visitor in visitors {
+        assert_eq!(visitor.join().unwrap(), served("a"));
+    }
+    assert_eq!(faults(&world), [0, 0]);
+}
+
+/// Visits whose request was wrong, or ended too early, as the first service has seen them.
+fn faults(world: &World) -> [u32; 2] {
+    let seen = &world.services[0].seen;
+    [seen.wrong.load(Ordering::Relaxed), seen.short.load(Ordering::Relaxed)]
+}
+
+fn two_agents() {
+    let mut world = World::start(&["a", "b"]);
+    // Both have connected when both have served.
+    let (mut first, deadline) = (BTreeMap::new(), Instant::now() + SOON);
+    while first.len() < 2 {
+        first.insert(format!("{:?}", visit(world.visitors)), ());
+        assert!(Instant::now() < deadline, "{first:?}");
+    }
+    let mut visits = BTreeMap::<String, u32>::new();
+    for _ in 0..40 {
+        *visits.entry(format!("{:?}", visit(world.visitors))).or_default() += 1;
+    }
+    println!("two agents, 40 visits: {visits:?}");
+    assert_eq!(visits.len(), 2, "{visits:?}");
+    assert!(visits.values().all(|count| *count >= 10), "{visits:?}");
+
+    // The connections of a dead agent are handed to nobody.
+    world.agents[0].signal("KILL");
+    world.agents[0].ended();
+    for _ in 0..20 {
+        assert_eq!(visit(world.visitors), served("b"));
+    }
+}
+
+/// Visitors who come without a pause.
+struct Load {
+    stop: Arc<AtomicBool>,
+    served: Arc<AtomicU32>,
+    threads: Vec<thread::JoinHandle<Vec<Visit>>>,
+}
+
+impl Load {
+    fn start(address: SocketAddr) -> Self {
+        let (stop, count) = (Arc::<AtomicBool>::default(), Arc::<AtomicU32>::default());
+        let visitor = |_| {
+            let (stop, count) = (Arc::clone(&stop), Arc::clone(&count));
+            thread::spawn(move || {
+                let mut others = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    match visit(address) {
+                        Visit::Served(_) => drop(count.fetch_add(1, Ordering::Relaxed)),
+                        other => {
+                            others.push(other);
+                            // While the server is down, its port refuses visitors at once.
+                            thread::sleep(Duration::from_millis(10));
+                        }
+                    }
+                }
+                others
+            })
+        };
+        let threads = (0..6).map(visitor).collect();
+        Self { stop, served: count, threads }
+    }
+
+    /// Waits until `count` more visitors are served.
+    #[track_caller]
+    fn serves(&self, count: u32) {
+        let (goal, deadline) = (self.served.load(Ordering::Relaxed) + count, Instant::now() + SOON);
+        while self.served.load(Ordering::Relaxed) < goal {
+            assert!(Instant::now() < deadline, "visitors are not served");
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// The number of visitors who were served, were cut off, or took a part for the whole.
+    fn end(self) -> [usize; 3] {
+        self.stop.store(true, Ordering::Relaxed);
+        let others: Vec<_> =
+            self.threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        let cut = others.iter().filter(|other| **other == Visit::Cut).count();
+        let served = usize::try_from(self.served.load(Ordering::Relaxed)).unwrap();
+        [served, cut, others.len() - cut]
+    }
+}
+
+/// Measures how soon a visitor is served.
+fn served_after(what: &str, address: SocketAddr, began: Instant) {
+    while visit(address) != served("a") {}
+    let took = began.elapsed();
+    println!("{what}: the first visitor was served after {took:.0?}");
+    assert!(took < Duration::from_secs(3), "{what}: {took:?}");
+}
+
+fn restarts() {
+    let mut world = World::start(&["a"]);
+    assert_eq!(visit(world.visitors), served("a"));
+    world.server.signal("TERM");
+    assert!(world.server.ended().success());
+    // After so many failures, the agent waits for the longest time between two dials.
+    let deadline = Instant::now() + SOON;
+    let failures = "pool_failures_in_a_row{pool=\"tunnel\",role=\"client\"}";
+    while figures(world.web[1])[failures] < 6.0 {
+        assert!(Instant::now() < deadline, "the agent does not dial the server");
+        thread::sleep(Duration::from_millis(10));
+    }
+    world.restart_server();
+    served_after("the server restarted", world.visitors, Instant::now());
+    world.agents[0].signal("TERM");
+    assert!(world.agents[0].ended().success());
+    world.restart_agent("a");
+    served_after("the agent restarted", world.visitors, Instant::now());
+    assert_eq!(faults(&world), [0, 0]);
+}
+
+fn kills() {
+    let mut world = World::start(&["a"]);
+    let load = Load::start(world.visitors);
+    load.serves(20);
+    world.agents[0].signal("KILL");
+    world.agents[0].ended();
+    world.restart_agent("a");
+    served_after("the agent killed under load", world.visitors, Instant::now());
+    load.serves(20);
+    let [served, cut, short] = load.end();
+    println!("the agent killed under load: {served} served, {cut} cut off");
+    // The server tells a visitor of an agent that has gone by a reset.
+    assert_eq!(short, 0, "an end in good order after a part of the answer");
+    assert_eq!(faults(&world)[0], 0);
+
+    // The system itself ends the sockets of a killed process, some of them in good order.
+    let short_before = faults(&world)[1];
+    let load = Load::start(world.visitors);
+    load.serves(20);
+    world.server.signal("KILL");
+    world.server.ended();
+    world.restart_server();
+    served_after("the server killed under load", world.visitors, Instant::now());
+    load.serves(20);
+    let [served, cut, short] = load.end();
+    println!("the server killed under load: {served} served, {cut} cut off, {short} short");
+    assert_eq!(faults(&world), [0, short_before], "the agent tells the service by a reset");
+}
+
+/// Begins a visit that pauses in the middle of the answer. Returns when its request is complete.
+fn download(world: &World) -> thread::JoinHandle<Visit> {
+    world.services[0].seen.hold(true);
+    let address = world.visitors;
+    let visitor = thread::spawn(move || visit(address));
+    world.services[0].seen.paused();
+    visitor
+}
+
+fn server_drains() {
+    let mut world = World::start(&["a"]);
+    let visitor = download(&world);
+    world.server.signal("TERM");
+    world.server.logs("graceful shutdown begun");
+    assert_eq!(visit(world.visitors), Visit::Cut, "a stopped server serves new visitors");
+    world.services[0].seen.hold(false);
+    assert_eq!(visitor.join().unwrap(), served("a"));
+    assert!(world.server.ended().success());
+}
+
+fn agent_drains() {
+    let mut world = World::start(&["a"]);
+    let visitor = download(&world);
+    world.agents[0].signal("TERM");
+    world.agents[0].logs("graceful shutdown begun");
+    world.services[0].seen.hold(false);
+    assert_eq!(visitor.join().unwrap(), served("a"));
+    assert!(world.agents[0].ended().success());
+}
+
+fn reset() {
+    let mut world = World::start(&[]);
+    let visitors = world.visitors;
+    let visitor = thread::spawn(move || visit(visitors));
+    let deadline = Instant::now() + SOON;
+    while figures(world.web[0])["pool_waiters{pool=\"tunnel\",role=\"server\"}"] < 1.0 {
+        assert!(Instant::now() < deadline, "the visitor does not wait");
+        thread::sleep(Duration::from_millis(2));
+    }
+    world.server.signal("TERM");
+    assert_eq!(visitor.join().unwrap(), Visit::Cut);
+    assert!(world.server.ended().success());
+}
+
+fn reloads() {
+    let mut world = World::start(&["a"]);
+    let [server, agent] = ["server.toml", "a.toml"].map(|name| world.folder.path(name));
+    for (process, path) in [(&mut world.server, &server), (&mut world.agents[0], &agent)] {
+        // A mistake in the file, an unknown setting, a file that is not there, and a wrong pin.
+        for (from, to) in [
+            ("[tls]", "[tls"),
+            ("capacity = ", "keep_alive = "),
+            (".pem", ".lost"),
+            ("    \"", "    \"x"),
+        ] {
+            let right = edit(path, from, to);
+            process.signal("HUP");
+            process.logs("former settings stay in force");
+            fs::write(path, right).unwrap();
+        }
+    }
+    assert_eq!(visit(world.visitors), served("a"));
+
+    // The server pins another agent: this one is not let in any more, and is told how to mend it.
+    let pin = fs::read_to_string(&server).unwrap();
+    let pin = pin.lines().find(|line| line.starts_with("    \"")).unwrap();
+    let right = edit(&server, pin, "");
+    world.server.signal("HUP");
+    world.server.logs("is in force");
+    let cause = world.agents[0].logs("peer failing ");
+    assert!(cause.contains("pin"), "{cause}");
+    fs::write(&server, right).unwrap();
+    world.server.signal("HUP");
+    world.server.logs("is in force");
+    assert_eq!(visit(world.visitors), served("a"));
+}
+
+/// Fetches a page; returns its body.
+fn get(address: SocketAddr, path: &str) -> String {
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    write!(socket, "GET {path} HTTP/1.1\r\nhost: tunnel\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{head}");
+    body.to_owned()
+}
+
+/// Fetches and parses `/metrics`.
+fn figures(address: SocketAddr) -> BTreeMap<String, f64> {
+    let mut figures = BTreeMap::new();
+    for line in get(address, "/metrics").lines().filter(|line| !line.starts_with('#')) {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        figures.insert(name.to_owned(), value.parse().unwrap());
+    }
+    figures
+}
+
+fn web() {
+    let world = World::start(&["a"]);
+    for _ in 0..3 {
+        assert_eq!(visit(world.visitors), served("a"));
+    }
+    for (address, role) in world.web.iter().zip(["server", "client"]) {
+        let leases = format!("pool_leases_total{{pool=\"tunnel\",role=\"{role}\"}}");
+        assert_eq!(figures(*address).get(&leases), Some(&3.0));
+        let page = get(*address, "/status");
+        assert!(page.contains("ready of") && page.contains("<polyline"), "{page}");
+    }
+}
