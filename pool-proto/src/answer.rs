@@ -143,6 +143,8 @@ pub enum WaitReason {
     IdLeased,
     /// By id: the connection was put back and waits for its reuse delay.
     IdResting,
+    /// By id: the connection is ready, and the opening byte of the peer has not come.
+    IdNotBegun,
     /// By id: the connection is being drained or inspected, which takes a moment.
     IdChecking,
     /// For stock: fewer connections are ready than wanted.
@@ -203,6 +205,10 @@ impl fmt::Display for WaitReason {
             Self::IdHandshaking => f.write_str("the connection was still in its handshake"),
             Self::IdLeased => f.write_str("the connection was in use at this end"),
             Self::IdResting => f.write_str("the connection was resting for its reuse delay"),
+            Self::IdNotBegun => f.write_str(
+                "the peer had not sent its opening byte: it has not acquired the connection, or \
+                 opening_byte is set at this end only",
+            ),
             Self::IdChecking => f.write_str("the connection was being drained"),
             Self::Stock { idle, wanted } => {
                 write!(f, "{idle} of the {wanted} connections waited for were ready")

@@ -89,12 +89,18 @@ impl Backoff {
         let least = if grown < cap { 0 } else { cap.as_nanos() / 2 };
         let bound = grown.min(cap).as_nanos();
         self.failures = self.failures.saturating_add(1);
-        Duration::from_nanos(self.random.u64(least..=bound))
+        self.draw(least, bound)
     }
 
     /// Returns a random time up to `limit`, without counting anything.
     pub(crate) fn within(&mut self, limit: Period) -> Duration {
-        Duration::from_nanos(self.random.u64(0..=limit.as_nanos()))
+        self.draw(0, limit.as_nanos())
+    }
+
+    /// A random time within these bounds, in nanoseconds. It is never zero: a dial without a wait would be
+    /// a failure without a backoff.
+    fn draw(&mut self, least: u64, most: u64) -> Duration {
+        Duration::from_nanos(self.random.u64(least.max(1)..=most.max(1)))
     }
 
     /// Starts over after a success.

@@ -6,6 +6,13 @@ use crate::entropy::Entropy;
 use crate::error::ConfigError;
 use crate::time::Period;
 
+/// The byte that the end which acquires a connection sends on it before anything else, where
+/// [`opening_byte`](ClientConfigBuilder::opening_byte) says so.
+///
+/// 0xC1 begins no record of TLS, no request of HTTP, and no text at all: it never occurs in UTF-8
+/// (RFC 3629, section 1). So an end that is configured otherwise notices.
+pub const OPENING_BYTE: u8 = 0xc1;
+
 /// The most connections that one machine can hold: 2²⁴, half as many as there are ids with the 25 random
 /// bits of a server's. So the server draws an id twice at most, on average.
 pub const MAX_CONNECTIONS: u32 = 1 << 24;
@@ -69,6 +76,7 @@ pub(crate) struct Common {
     pub(crate) reuse_delay: Period,
     pub(crate) drain_timeout: Period,
     pub(crate) control_connection: bool,
+    pub(crate) opening_byte: bool,
     /// The secret of the machine, or what a seed makes of it. Never shown: who knows it knows all ids.
     pub(crate) seed: Option<Entropy>,
 }
@@ -90,6 +98,7 @@ struct Draft {
     reuse_delay: Duration,
     drain_timeout: Duration,
     control_connection: bool,
+    opening_byte: bool,
     seed: Option<Entropy>,
 }
 
@@ -119,6 +128,7 @@ impl Default for Draft {
             reuse_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(1),
             control_connection: false,
+            opening_byte: false,
             seed: None,
         }
     }
@@ -126,6 +136,10 @@ impl Default for Draft {
 
 impl Draft {
     fn build(&self, order: TakeOrder) -> Result<Common, ConfigError> {
+        if self.opening_byte && self.control_connection {
+            let needed = "a pool without a control connection";
+            return Err(ConfigError::Needs { setting: "opening_byte", needed });
+        }
         Ok(Common {
             max_connections: at_most(
                 "max_connections",
@@ -145,6 +159,7 @@ impl Draft {
             reuse_delay: representable("reuse_delay", self.reuse_delay)?,
             drain_timeout: positive("drain_timeout", self.drain_timeout)?,
             control_connection: self.control_connection,
+            opening_byte: self.opening_byte,
             seed: self.seed,
         })
     }
@@ -311,6 +326,20 @@ macro_rules! common_settings {
         /// server gives the id to the next connection whenever no live one has it.
         pub fn control_connection(mut self, wanted: bool) -> Self {
             self.common.control_connection = wanted;
+            self
+        }
+
+        /// Sets whether the end that acquires any connection sends an
+        /// [opening byte](crate::OPENING_BYTE) on it, at once. Default: no. Set it at both ends or at
+        /// neither.
+        ///
+        /// It is for services that speak first, as SSH and SMTP do: without it, an end that
+        /// [accepts](crate::Machine::acquire_claimed) learns of a use by the first byte that the user of
+        /// its peer writes, and both users may wait for each other. The drivers write the byte and take
+        /// it out again, so users see nothing of it. An acquire by id then waits for it too. A Go end
+        /// knows no such byte, and a pool with a control connection has none.
+        pub fn opening_byte(mut self, wanted: bool) -> Self {
+            self.common.opening_byte = wanted;
             self
         }
 

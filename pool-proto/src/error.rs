@@ -42,6 +42,16 @@ pub enum Refusal {
         /// The requested id.
         id: ConnId,
     },
+    /// The peer has begun to use the connection with this id without an
+    /// [opening byte](crate::OPENING_BYTE), so that nobody can tell what it has sent. The connection was
+    /// closed. The drivers refuse it, not the machine.
+    #[error(
+        "the connection {id} began without the opening byte: set opening_byte at both ends or at neither"
+    )]
+    NoOpeningByte {
+        /// The requested id.
+        id: ConnId,
+    },
     /// The configuration says that only the peer acquires any connection.
     #[error(
         "only the peer acquires any connection (acquirer is Peer); accept or acquire by id here, or set acquirer to Both at both ends"

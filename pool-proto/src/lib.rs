@@ -253,7 +253,7 @@ pub use backoff::Backoff;
 pub use bytes;
 pub use config::{
     Acquirer, Bounds, ClientConfig, ClientConfigBuilder, MAX_CONNECTIONS, MAX_HANDSHAKES,
-    ServerConfig, ServerConfigBuilder, TakeOrder,
+    OPENING_BYTE, ServerConfig, ServerConfigBuilder, TakeOrder,
 };
 pub use error::{ConfigError, PutError, Refusal, Rejected};
 pub use event::{

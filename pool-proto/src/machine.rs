@@ -84,6 +84,8 @@ pub struct Machine<C, R> {
     peer_claims: bool,
     /// Whether the zero id names the control connection.
     control: bool,
+    /// Whether the end that acquires any connection sends an opening byte.
+    opening: bool,
     reuse_delay: Period,
     errors: u64,
 }
@@ -127,6 +129,7 @@ impl<C, R: Role> Machine<C, R> {
             retired_at: now,
             peer_claims,
             control: common.control_connection,
+            opening: common.opening_byte,
             reuse_delay: common.reuse_delay,
             errors: 0,
         }

@@ -186,6 +186,8 @@ pub struct Timeouts {
     pub id_leased: u64,
     /// [`WaitReason::IdResting`].
     pub id_resting: u64,
+    /// [`WaitReason::IdNotBegun`].
+    pub id_not_begun: u64,
     /// [`WaitReason::IdChecking`].
     pub id_checking: u64,
     /// [`WaitReason::Stock`].
@@ -194,7 +196,7 @@ pub struct Timeouts {
 
 impl Timeouts {
     /// The number of reasons.
-    pub const REASONS: usize = 17;
+    pub const REASONS: usize = 18;
 
     /// Counts a waiter whose deadline has passed.
     pub(crate) const fn count(&mut self, reason: WaitReason) {
@@ -214,6 +216,7 @@ impl Timeouts {
             WaitReason::IdHandshaking => &mut self.id_handshaking,
             WaitReason::IdLeased => &mut self.id_leased,
             WaitReason::IdResting => &mut self.id_resting,
+            WaitReason::IdNotBegun => &mut self.id_not_begun,
             WaitReason::IdChecking => &mut self.id_checking,
             WaitReason::Stock { .. } => &mut self.stock,
         };
@@ -240,6 +243,7 @@ impl Timeouts {
             id_handshaking,
             id_leased,
             id_resting,
+            id_not_begun,
             id_checking,
             stock,
         } = *self;
@@ -259,6 +263,7 @@ impl Timeouts {
             ("id_handshaking", id_handshaking),
             ("id_leased", id_leased),
             ("id_resting", id_resting),
+            ("id_not_begun", id_not_begun),
             ("id_checking", id_checking),
             ("stock", stock),
         ]

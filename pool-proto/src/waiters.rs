@@ -165,15 +165,14 @@ impl Waiters {
         self.slab.remove(index)
     }
 
-    /// The first waiter that the connection with this id would serve. Waiters for the id come before
-    /// those of a kind.
+    /// The first waiter of a kind.
     #[inline]
-    pub(crate) fn first_for(&self, id: ConnId, kind: Kind) -> Option<u32> {
-        self.first_by_id(id).or_else(|| match kind {
+    pub(crate) fn first_of(&self, kind: Kind) -> Option<u32> {
+        match kind {
             Kind::IdOnly => None,
             Kind::Any => self.any.front(),
             Kind::Claimed => self.claimed.front(),
-        })
+        }
     }
 
     #[inline]

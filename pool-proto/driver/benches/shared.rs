@@ -58,6 +58,14 @@ fn main() -> Outcome {
 struct Quiet(u64);
 
 impl PoolConnection for Quiet {
+    fn open(&mut self) -> bool {
+        true
+    }
+
+    fn take_opening(&mut self) -> bool {
+        true
+    }
+
     fn check(&mut self) -> CheckResult {
         CheckResult::Quiet
     }

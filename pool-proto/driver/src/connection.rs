@@ -33,7 +33,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use bytes::{Buf, BytesMut};
 pub use handshake::{Acceptor, Connector, Established, Failure, Handshake};
 use limited::Limited;
-use pool_proto::{CheckResult, CloseReason, ConnId, Role};
+use pool_proto::{CheckResult, CloseReason, ConnId, OPENING_BYTE, Role};
 use session::Session;
 #[cfg(feature = "tls")]
 pub(crate) use session::retry;
@@ -419,6 +419,34 @@ impl<S: Socket> PoolConnection for Box<Connection<S>> {
             }
             ReadOutcome::Enough => CheckResult::Data,
             ReadOutcome::Eof | ReadOutcome::Failed(_) => CheckResult::Closed,
+        }
+    }
+
+    fn open(&mut self) -> bool {
+        self.begin_use();
+        let mut socket = self.socket.socket().now();
+        let mut session = lock(&self.session);
+        let written = session.write(&mut socket, &[OPENING_BYTE]);
+        matches!(written, Ok(1)) && session.flush(&mut socket).is_ok()
+    }
+
+    fn take_opening(&mut self) -> bool {
+        match self.early.first().copied() {
+            // It has ended unused.
+            None => true,
+            Some(first) => {
+                let fits = first == OPENING_BYTE;
+                self.early.advance(1);
+                if !fits {
+                    let peer = self.socket.socket().peer_addr();
+                    self.readiness.tell_no_opening_byte(self.id, peer);
+                    self.readiness.note(&format_args!(
+                        "{peer} began with the byte {first:#04x}, not with the opening byte \
+                         {OPENING_BYTE:#04x}: set opening_byte at both ends or at neither"
+                    ));
+                }
+                fits
+            }
         }
     }
 

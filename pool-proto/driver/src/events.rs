@@ -104,6 +104,7 @@ events! {
     peer_rejected: DEBUG "pool::connection" "peer rejected" (peer, cause);
     established: DEBUG "pool::connection" "connection established" (token, id, peer, certificate);
     rejected_late: DEBUG "pool::connection" "the peer rejected the handshake" (token, cause);
+    no_opening_byte: DEBUG "pool::connection" "the peer began without the opening byte" (token, id, peer);
     closed: DEBUG "pool::connection" "connection closed" (token, id, peer, reason);
     released: DEBUG "pool::connection" "connection closed by its holder" (token);
     revoked: DEBUG "pool::connection" "lease revoked" (token, reason);

@@ -86,6 +86,14 @@ pub trait PoolConnection: Send + 'static {
     /// [`check`](Self::check) does. [`CheckResult::Data`] means that there was more than the limit.
     fn drain(&mut self) -> CheckResult;
 
+    /// Sends the [opening byte](pool_proto::OPENING_BYTE) at once. Returns whether it has left: it finds
+    /// nothing before it in the buffer of a connection that is fit for use.
+    fn open(&mut self) -> bool;
+
+    /// Takes the opening byte of the peer out of the data that [`check`](Self::check) has found. Returns
+    /// false if they begin with something else.
+    fn take_opening(&mut self) -> bool;
+
     /// Returns why the peer has rejected the handshake after this end's part of it was over, if that
     /// made the last check [`CheckResult::Closed`]. The text names the peer.
     fn late_rejection(&mut self) -> Option<String> {
@@ -160,6 +168,8 @@ pub struct SharedMachine<C, R> {
     label: Label,
     /// Whether `put` drains a connection at once: there is no reuse delay.
     drains_at_put: bool,
+    /// Whether the end that acquires sends an opening byte. It cannot change.
+    has_opening_byte: bool,
 }
 
 /// The machine as its connections know it: whatever its role.
@@ -215,8 +225,10 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
     ) -> Arc<Self> {
         let machine = machine.into();
         let drains_at_put = machine.reuse_delay().is_zero();
+        let has_opening_byte = machine.has_opening_byte();
         let state = Mutex::new(State::new(machine));
-        let shared = Self { state, clock: Box::new(clock), label, drains_at_put };
+        let clock = Box::new(clock);
+        let shared = Self { state, clock, label, drains_at_put, has_opening_byte };
         shared.with(shared.now(), |_, _| ());
         Arc::new(shared)
     }

@@ -201,6 +201,10 @@ impl ClientConfigBuilder {
             let needed = "a peer that is a pool, and ids";
             return Err(ConfigError::Needs { setting: "acquirer", needed });
         }
+        if self.ids == IdExchange::None && self.common.opening_byte {
+            let needed = "a peer that is a pool, and ids";
+            return Err(ConfigError::Needs { setting: "opening_byte", needed });
+        }
         let common = self.common.build(match (self.ids, acquirer) {
             (IdExchange::Wire(_), Acquirer::Either) => TakeOrder::OldestFirst,
             _ => TakeOrder::NewestFirst,

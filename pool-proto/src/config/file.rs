@@ -40,6 +40,7 @@ macro_rules! settings_of {
             reuse_delay: Time => |builder, value| builder.reuse_delay(value.0);
             drain_timeout: Time => |builder, value| builder.drain_timeout(value.0);
             control_connection: Flag => |builder, value| builder.control_connection(value.0);
+            opening_byte: Flag => |builder, value| builder.opening_byte(value.0);
             seed: u64 => |builder, value| builder.seed(value);
         }
     };

@@ -37,7 +37,7 @@ impl From<ConfigError> for NotSettings {
     }
 }
 
-const COMMON: usize = 13;
+const COMMON: usize = 14;
 const CLIENT: usize = COMMON + 11;
 const SERVER: usize = COMMON + 5;
 
@@ -105,6 +105,7 @@ impl Common {
             reuse_delay,
             drain_timeout,
             control_connection,
+            opening_byte,
             seed: _,
         } = self;
         [
@@ -121,6 +122,7 @@ impl Common {
             reuse_delay.as_nanos(),
             drain_timeout.as_nanos(),
             (*control_connection).into(),
+            (*opening_byte).into(),
         ]
     }
 }
@@ -141,6 +143,7 @@ impl Draft {
             reuse_delay: numbers.duration(),
             drain_timeout: numbers.duration(),
             control_connection: numbers.flag("control_connection")?,
+            opening_byte: numbers.flag("opening_byte")?,
             seed: Some(Entropy::Taped(jitter)),
         })
     }
@@ -262,7 +265,7 @@ mod tests {
             .claim_timeout(ms(106))
             .reuse_delay(ms(107))
             .drain_timeout(ms(108))
-            .control_connection(true)
+            .opening_byte(true)
             .ids(IdExchange::Wire(IdFormat::Raw4))
             .capacity(9..=19)
             .max_dials(11)

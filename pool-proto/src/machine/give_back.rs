@@ -75,8 +75,8 @@ impl<C, R: Role> Machine<C, R> {
         (slot.claimed, slot.finished) = (None, false);
         let id = slot.id;
         let kind = if self.is_ours(index) { Kind::Any } else { Kind::IdOnly };
-        let wanted =
-            self.is_control(id) || id.is_some_and(|id| self.waiters.first_for(id, kind).is_some());
+        let wanted = self.is_control(id)
+            || id.is_some_and(|id| self.first_waiter_for(id, kind, false).is_some());
         if let Some(reason) = self.expiry(index, now) {
             self.close_one(index, reason);
         } else if self.shutdown.is_some() {
@@ -138,6 +138,15 @@ impl<C, R: Role> Machine<C, R> {
     #[must_use]
     pub const fn peer_claims(&self) -> bool {
         self.peer_claims
+    }
+
+    /// Returns whether the end that acquires any connection sends an [opening byte](crate::OPENING_BYTE)
+    /// on it: the driver then writes it after [`acquire`](Self::acquire), and takes it out of what has
+    /// arrived after [`acquire_by_id`](Self::acquire_by_id) and
+    /// [`acquire_claimed`](Self::acquire_claimed).
+    #[must_use]
+    pub const fn has_opening_byte(&self) -> bool {
+        self.opening
     }
 
     /// Closes the idle connections that are this end's to acquire, and returns their number. All others

@@ -147,7 +147,7 @@ impl<C, R: Role> Machine<C, R> {
             false if ours => Kind::Any,
             _ => Kind::IdOnly,
         };
-        let waiter = id.and_then(|id| self.waiters.first_for(id, kind));
+        let waiter = id.and_then(|id| self.first_waiter_for(id, kind, claimed));
         if waiter.is_some() {
             self.enter(index, State::Granted, now);
         } else if is_unused {
@@ -173,6 +173,15 @@ impl<C, R: Role> Machine<C, R> {
             }
             self.complete(waiter, WaiterState::Granted(index));
         }
+    }
+
+    /// The first waiter that the connection with this id would serve, and whose peer `has_begun` to use it
+    /// or not. Waiters for the id come before those of a kind.
+    #[inline]
+    pub(super) fn first_waiter_for(&self, id: ConnId, kind: Kind, has_begun: bool) -> Option<u32> {
+        // With opening bytes, the driver could not tell one that comes later from what the user sends.
+        let by_id = if has_begun || !self.opening { self.waiters.first_by_id(id) } else { None };
+        by_id.or_else(|| self.waiters.first_of(kind))
     }
 
     /// Takes a granted connection back that its waiter has not collected. The waiter leaves the queue until

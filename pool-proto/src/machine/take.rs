@@ -73,7 +73,8 @@ impl<C, R: Role> Machine<C, R> {
     /// The end that makes the ids refuses an id that no live connection has. The other end queues,
     /// because the connection may still come. Both refuse the last 256 ids that have ended, with the
     /// reason of their end, and the id of a connection that this end has acquired itself
-    /// ([`Refusal::AcquiredHere`]).
+    /// ([`Refusal::AcquiredHere`]). With [opening bytes](crate::OPENING_BYTE), a caller waits until that
+    /// of the peer has come.
     /// A queued caller collects or cancels as for [`acquire`](Self::acquire).
     #[inline]
     pub fn acquire_by_id(&mut self, now: Instant, id: ConnId) -> Acquired<C> {
@@ -331,6 +332,7 @@ impl<C, R: Role> Machine<C, R> {
                 }
                 Some(State::Resting) => WaitReason::IdResting,
                 Some(State::Checking) => WaitReason::IdChecking,
+                Some(State::Idle | State::Reserved) => WaitReason::IdNotBegun,
                 Some(_) => WaitReason::IdLeased,
             },
         })
@@ -385,10 +387,21 @@ impl<C, R: Role> Machine<C, R> {
         if !any {
             R::demanded_by_peer(self, index, now);
         }
+        if any && self.opening {
+            self.refuse_by_id(lease.id);
+        }
         if self.acquirer == Acquirer::Both && is_news {
             self.note_acquired(index, any);
         }
         Some(lease)
+    }
+
+    /// Refuses those who wait for the opening byte of a connection that this end has acquired.
+    #[inline(never)]
+    fn refuse_by_id(&mut self, id: ConnId) {
+        while let Some(waiter) = self.waiters.first_by_id(id) {
+            self.refuse(waiter, Refusal::AcquiredHere { id });
+        }
     }
 
     /// Takes note that one of the ends has acquired a connection without being told its id.
@@ -418,8 +431,10 @@ impl<C, R: Role> Machine<C, R> {
     }
 
     fn takeable_by_id(&self, index: u32) -> bool {
-        use State::{Claimed, Finished, Idle, Reserved};
-
-        matches!(self.state(index), Some(Idle | Reserved | Claimed | Finished))
+        match self.state(index) {
+            Some(State::Claimed | State::Finished) => true,
+            Some(State::Idle | State::Reserved) => !self.opening,
+            _ => false,
+        }
     }
 }

@@ -181,6 +181,7 @@ impl Output for Refusal {
             Self::AcceptEnded => 7,
             Self::StockBeyondCapacity { .. } => 8,
             Self::PeerNeverAcquires => 9,
+            Self::NoOpeningByte { .. } => 10,
         };
         outputs.kind(3, reason);
     }
@@ -209,6 +210,7 @@ impl Output for WaitReason {
             Self::IdChecking => (14, 0),
             Self::Stock { idle, .. } => (15, idle),
             Self::NotClaimed { ready } => (16, ready),
+            Self::IdNotBegun => (17, 0),
         };
         outputs.kind(9, reason);
         outputs.word(count.into());

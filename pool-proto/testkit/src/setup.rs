@@ -50,6 +50,7 @@ pub struct Setup {
     pub reuse_delay: Duration,
     pub drain_timeout: Duration,
     pub control_connection: bool,
+    pub opening_byte: bool,
     /// Client: whether and how; server: how.
     pub ids: IdExchange,
     // the client's
@@ -88,6 +89,7 @@ macro_rules! common {
             .reuse_delay($setup.reuse_delay)
             .drain_timeout($setup.drain_timeout)
             .control_connection($setup.control_connection)
+            .opening_byte($setup.opening_byte)
             .acquirer($setup.acquirer)
     };
 }
@@ -134,6 +136,7 @@ impl Setup {
         reuse_delay: Duration::ZERO,
         drain_timeout: seconds(1),
         control_connection: false,
+        opening_byte: false,
         acquirer: Acquirer::Either,
         ids: IdExchange::Wire(IdFormat::Hex8),
         tuning: Tuning::Demand,
@@ -174,6 +177,7 @@ impl Setup {
         reuse_delay: Duration,
         drain_timeout: Duration,
         control_connection: bool,
+        opening_byte: bool,
         acquirer: Acquirer,
         ids: IdExchange,
         tuning: Tuning,
@@ -229,7 +233,9 @@ impl Setup {
         // In a quarter of the setups there is a control connection, or an end that may not acquire
         // everything. The naive pool does not know these. (One byte says it all, so that old inputs of
         // fuzzers keep their meaning.)
-        let (seed, acquirer) = match pick(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]) {
+        let byte = pick(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+        let opening_byte = matches!(byte, 9 | 10 | 13);
+        let (seed, acquirer) = match byte {
             usual @ 0..8 => (usual + 1, Acquirer::Either),
             usual @ 8..11 => (usual - 7, Acquirer::Either),
             11 => (4, Acquirer::ThisEnd),
@@ -238,7 +244,7 @@ impl Setup {
             15 => (0, Acquirer::Either),
             _ => (1, Acquirer::Either),
         };
-        let needs_ids = matches!(acquirer, Acquirer::Both | Acquirer::Peer);
+        let needs_ids = opening_byte || matches!(acquirer, Acquirer::Both | Acquirer::Peer);
         Self {
             seed: seed.into(),
             capacity: (min, max),
@@ -255,6 +261,7 @@ impl Setup {
             reuse_delay: ms(pick(&[0, 500, 2000])),
             drain_timeout: ms(pick(&[1000, 20_000])),
             control_connection: seed == 0,
+            opening_byte,
             acquirer,
             ids: match pick(&[1, 1, 0]) {
                 0 if !needs_ids => IdExchange::None,
@@ -379,6 +386,7 @@ impl Setup {
             ("seed", self.seed == running.seed),
             ("acquirer", self.acquirer == running.acquirer),
             ("control_connection", self.control_connection == running.control_connection),
+            ("opening_byte", self.opening_byte == running.opening_byte),
         ];
         of_role.into_iter().chain(shared).find(|(_, same)| !same).map(|(setting, _)| setting)
     }
@@ -423,7 +431,7 @@ impl Setup {
             // All of these are refused.
             _ => match to % 6 {
                 0 => self.seed(self.seed + 1),
-                1 => self.control_connection(!self.control_connection),
+                1 => self.control_connection(!self.control_connection).opening_byte(false),
                 2 => self.certificates(!self.certificates),
                 3 => self.id_format(IdFormat::Raw4),
                 4 if self.tuning == Tuning::Demand => self.tuning(Tuning::NodePass),

@@ -1,8 +1,8 @@
 //! Connections that the peer has begun to use: claimed, and finished.
 
 use pool_proto::{
-    Acquired, Acquirer, Action, CheckKind, CheckResult, CloseReason, Collected, ConnId, Event,
-    IdExchange, Lease, Refusal, WaitReason, WaiterId,
+    Acquired, Acquirer, Action, CheckKind, CheckResult, ClientConfig, CloseReason, Collected,
+    ConfigError, ConnId, Event, IdExchange, Lease, Refusal, WaitReason, WaiterId,
 };
 use pool_testkit::harness::*;
 use pool_testkit::setup::Setup;
@@ -419,4 +419,51 @@ fn a_caller_that_accepts_does_not_hold_up_the_dials_nor_ask_for_more() {
     let Acquired::Queued(waiter) = pool.acquire_claimed() else { panic!() };
     assert!(matches!(pool.machine.why(waiter), Some(WaitReason::Dialing { in_flight: 2 })));
     assert_eq!(pool.stats().dialing, 2);
+}
+
+// --- opening bytes ------------------------------------------------------------------------------------
+
+fn opening_server() -> ServerHarness {
+    server(|config| config.opening_byte(true))
+}
+
+#[test]
+fn with_opening_bytes_an_acquire_by_id_waits_until_the_peer_has_begun() {
+    let mut pool = opening_server();
+    let peer = pool.join("10.0.0.1");
+    let waiter = pool.queue_by_id(peer.id);
+    assert_eq!(pool.machine.why(waiter), Some(WaitReason::IdNotBegun));
+    begin(&mut pool, &peer, CheckResult::Data);
+    assert_eq!(pool.collect_lease(waiter).id, peer.id);
+}
+
+#[test]
+fn with_opening_bytes_a_waiter_for_an_id_is_refused_when_this_end_acquires_the_connection() {
+    let mut pool = opening_server();
+    let id = pool.join("10.0.0.1").id;
+    let waiter = pool.queue_by_id(id);
+    let lease = pool.take();
+    assert_eq!(lease.id, id);
+    let refused = Refusal::AcquiredHere { id };
+    assert_eq!(pool.collect(waiter), Collected::Refused(refused));
+    assert_eq!(pool.acquire_by_id(id), Acquired::Refused(refused));
+}
+
+#[test]
+fn with_opening_bytes_an_unused_connection_that_ended_is_had_by_its_id() {
+    let mut pool = opening_server();
+    let peer = pool.join("10.0.0.1");
+    let waiter = pool.queue_by_id(peer.id);
+    begin(&mut pool, &peer, CheckResult::Closed);
+    assert_eq!(pool.collect_lease(waiter).id, peer.id);
+}
+
+#[test]
+fn an_opening_byte_needs_a_peer_that_is_a_pool_of_this_package() {
+    let needs = |needed| Err(ConfigError::Needs { setting: "opening_byte", needed });
+    let config = ClientConfig::builder().opening_byte(true);
+    let without = config.clone().ids(IdExchange::None).build();
+    assert_eq!(without.map(drop), needs("a peer that is a pool, and ids"));
+    let control = config.control_connection(true).build();
+    assert_eq!(control.map(drop), needs("a pool without a control connection"));
 }

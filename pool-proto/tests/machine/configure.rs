@@ -227,6 +227,7 @@ fn settings_that_cannot_change_are_refused_and_nothing_changes() {
         ("seed", setup.seed(9)),
         ("acquirer", setup.acquirer(Acquirer::ThisEnd)),
         ("control_connection", setup.control_connection(true)),
+        ("opening_byte", setup.opening_byte(true)),
     ] {
         let refused = set(&mut pool, changed.capacity(9, 9).idle_timeout(ms(1)));
         assert_eq!(refused, Err(ConfigError::Fixed { setting }));

@@ -76,6 +76,16 @@ fn every_reason_to_wait_says_how_much_of_what() {
         (WaitReason::IdResting, "the connection was resting for its reuse delay"),
         (WaitReason::IdChecking, "the connection was being drained"),
         (
+            WaitReason::IdNotBegun,
+            "the peer had not sent its opening byte: it has not acquired the connection, or \
+             opening_byte is set at this end only",
+        ),
+        (
+            WaitReason::NotClaimed { ready: 3 },
+            "the peer had begun to use none of the 3 ready connections: a byte from it says that it \
+             does",
+        ),
+        (
             WaitReason::Stock { idle: 9, wanted: 10 },
             "9 of the 10 connections waited for were ready",
         ),

@@ -9,10 +9,10 @@ use super::topic;
 use crate::ends::{client_config, server_config};
 use crate::peers::ping_pong;
 use crate::prelude::*;
-use crate::wait::{Running, expect, read_all, send, spawn};
+use crate::wait::{Running, assert_ends, expect, read_all, send, spawn};
 use pool_driver::shared::AcquireError;
 use pool_driver::tls::TlsMode;
-use pool_proto::{Acquirer, Refusal, WaitReason};
+use pool_proto::{Acquirer, OPENING_BYTE, Refusal, WaitReason};
 
 topic! {
     parallel the_client_accepts_what_the_server_has_begun_to_use,
@@ -23,6 +23,10 @@ topic! {
     parallel where_the_peer_acquires_nothing_an_accept_is_refused_at_once,
     parallel a_shutdown_hands_out_what_has_begun_and_refuses_the_next_accept,
     parallel an_accept_outlives_a_flush,
+    parallel a_service_that_speaks_first_is_accepted_with_an_opening_byte,
+    parallel users_see_nothing_of_opening_bytes,
+    parallel an_acquire_by_id_waits_for_the_opening_byte,
+    parallel an_opening_byte_at_one_end_only_costs_the_connection_and_is_named,
 }
 
 /// A server and a client, and which of them acquires.
@@ -171,4 +175,81 @@ fn an_accept_outlives_a_flush(ends: &Ends) {
     let mut stream = server.take();
     stream.write_all(b"?").and_then(|()| stream.flush()).unwrap();
     expect(&mut accepted.soon(), b"?");
+}
+
+// --- opening bytes ------------------------------------------------------------------------------------
+
+/// A server that acquires and a client that accepts, with opening bytes at these ends.
+fn opening_pair(
+    ends: &Ends,
+    mode: TlsMode,
+    [at_server, at_client]: [bool; 2],
+) -> [Arc<dyn Pool>; 2] {
+    let server = server_config().acquirer(Acquirer::ThisEnd).opening_byte(at_server);
+    let server = ends.serve(mode, server);
+    let client = client_config().capacity(4..=4).acquirer(Acquirer::Peer).opening_byte(at_client);
+    let client = ends.dial(mode, client, server.address());
+    [server, client]
+}
+
+fn a_service_that_speaks_first_is_accepted_with_an_opening_byte(ends: &Ends) {
+    Modes::both(|mode| {
+        let [server, client] = opening_pair(ends, mode, [true; 2]);
+        let mut stream = server.take();
+        // Nobody has written anything.
+        let mut accepted = client.accept(SOON).unwrap();
+        assert_eq!(accepted.id(), stream.id());
+        send(&mut accepted, b"220 ready");
+        expect(&mut stream, b"220 ready");
+        ping_pong(&mut *stream, &mut *accepted);
+    });
+}
+
+fn users_see_nothing_of_opening_bytes(ends: &Ends) {
+    Modes::both(|mode| {
+        let [server, client] = opening_pair(ends, mode, [true; 2]);
+        for round in 0..8_u8 {
+            let mut stream = server.take();
+            send(&mut stream, &[round, OPENING_BYTE]);
+            let mut accepted = client.accept(SOON).unwrap();
+            expect(&mut accepted, &[round, OPENING_BYTE]);
+            send(&mut accepted, &[OPENING_BYTE, round]);
+            expect(&mut stream, &[OPENING_BYTE, round]);
+        }
+    });
+}
+
+fn an_acquire_by_id_waits_for_the_opening_byte(ends: &Ends) {
+    Modes::both(|mode| {
+        let [server, client] = opening_pair(ends, mode, [true, true]);
+        let mut stream = server.take();
+        let mut taken = client.take_id(stream.id());
+        ping_pong(&mut *stream, &mut *taken);
+    });
+    // The server sends none.
+    let [server, client] = opening_pair(ends, TlsMode::None, [false, true]);
+    let stream = server.take();
+    eventually(|| client.stats().idle, |idle| *idle == 4);
+    match client.acquire_by_id(stream.id(), Duration::from_millis(1)) {
+        Err(AcquireError::Timeout { why: WaitReason::IdNotBegun, .. }) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+fn an_opening_byte_at_one_end_only_costs_the_connection_and_is_named(ends: &Ends) {
+    Modes::both(|mode| {
+        let [server, client] = opening_pair(ends, mode, [false, true]);
+        let mut stream = server.take();
+        send(&mut stream, b"GET / HTTP/1.1");
+        let failure = client.acquire_by_id(stream.id(), SOON).unwrap_err().to_string();
+        let remedy = "began without the opening byte: set opening_byte at both ends";
+        assert!(failure.contains(remedy), "{failure}");
+        // Nobody can tell what it is.
+        assert_ends(&mut stream);
+        // An accept goes on to the next one.
+        send(&mut server.take(), b"GET / HTTP/1.1");
+        let mut stream = server.take();
+        send(&mut stream, &[OPENING_BYTE, b'?']);
+        expect(&mut client.accept(SOON).unwrap(), b"?");
+    });
 }

@@ -120,6 +120,7 @@ fn a_setting_that_cannot_change_is_refused_and_nothing_changes(ends: &Ends) {
         ("ids", config().ids(IdExchange::Wire(IdFormat::Raw4))),
         ("acquirer", config().acquirer(Acquirer::ThisEnd)),
         ("control_connection", config().control_connection(true)),
+        ("opening_byte", config().opening_byte(true)),
         ("tuning", config().tuning(Tuning::NodePass)),
         ("seed", config().seed(7)),
     ] {
@@ -130,6 +131,7 @@ fn a_setting_that_cannot_change_is_refused_and_nothing_changes(ends: &Ends) {
         ("id_format", config().id_format(IdFormat::Raw4)),
         ("acquirer", config().acquirer(Acquirer::ThisEnd)),
         ("control_connection", config().control_connection(true)),
+        ("opening_byte", config().opening_byte(true)),
         ("seed", config().seed(7)),
     ] {
         let refused = set_server(&server, config).unwrap_err();

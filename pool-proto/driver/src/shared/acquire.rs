@@ -261,8 +261,21 @@ impl<C: PoolConnection, R: Role> Acquire<C, R> {
             (CheckResult::Data | CheckResult::Finished, Wanted::Id(_)) => false,
             (CheckResult::Data | CheckResult::Finished, Wanted::Any) => claims(),
         };
+        let opens = shared.has_opening_byte;
         if !rejected {
-            return Ok(leased);
+            let fits = match self.wanted {
+                Wanted::Any => !opens || leased.get_mut().open(),
+                Wanted::Id(_) | Wanted::Claimed => !opens || leased.get_mut().take_opening(),
+            };
+            if fits {
+                return Ok(leased);
+            }
+            // Closed by its drop. Back in the pool, it would be accepted again.
+            drop(leased);
+            return Err(match self.wanted {
+                Wanted::Id(id) => Some(Refusal::NoOpeningByte { id }.into()),
+                Wanted::Any | Wanted::Claimed => None,
+            });
         }
         let connection = leased.into_connection();
         shared.reject(token, connection, result);

@@ -287,7 +287,6 @@ impl<C, R: Role> State<C, R> {
         } else {
             self.health(&totals, now)
         };
-        let last_failure = self.last_failure(now);
         for ((reason, total), throttle) in
             totals.timeouts.by_reason().into_iter().zip(&mut self.news.timeouts)
         {
@@ -295,8 +294,17 @@ impl<C, R: Role> State<C, R> {
                 reason,
                 count,
                 total,
-                last_failure: last_failure.clone(),
+                last_failure: None,
             });
+        }
+        // Not at each turn: it may name a silent peer, and makes a text then.
+        if gathered.lines.iter().any(|line| matches!(line, Line::Timeouts { .. })) {
+            let last = self.last_failure(now);
+            for line in &mut gathered.lines {
+                if let Line::Timeouts { last_failure, .. } = line {
+                    last_failure.clone_from(&last);
+                }
+            }
         }
         self.news.is_timed = gathered.due.is_some();
         self.news.is_due = false;

@@ -48,6 +48,13 @@ impl ReadinessWaker {
         }
     }
 
+    /// Tells by an event that the peer has begun to use the connection without an opening byte.
+    pub(crate) fn tell_no_opening_byte(&self, id: Option<ConnId>, peer: SocketAddr) {
+        if let Some(pool) = self.pool.upgrade() {
+            events::no_opening_byte(pool.label(), debug(self.token), shown(id), display(peer));
+        }
+    }
+
     /// Tells by an event that the connection is closed.
     pub(crate) fn tell_closed(&self, id: Option<ConnId>, peer: SocketAddr, reason: CloseReason) {
         if let Some(pool) = self.pool.upgrade() {

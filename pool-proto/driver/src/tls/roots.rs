@@ -23,8 +23,7 @@ pub fn native_roots() -> Result<RootCertStore, TlsError> {
 
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
-    let (added, skipped) = roots.add_parsable_certificates(found.certs);
-    tracing::debug!(added, skipped, errors = ?found.errors, "roots of the system");
+    roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
         let reason = found.errors.first().map_or_else(
             || String::from("there are none in the places where this system keeps them"),

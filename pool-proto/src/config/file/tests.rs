@@ -121,7 +121,8 @@ fn every_setting_of_a_client_is_read() {
         claim_timeout = "106ms"
         reuse_delay = "107ms"
         drain_timeout = "108ms"
-        control_connection = true
+        control_connection = false
+        opening_byte = true
         seed = 7
     "#;
     let ms = Duration::from_millis;
@@ -144,7 +145,7 @@ fn every_setting_of_a_client_is_read() {
         .claim_timeout(ms(106))
         .reuse_delay(ms(107))
         .drain_timeout(ms(108))
-        .control_connection(true)
+        .opening_byte(true)
         .seed(7);
     same_client(&client(text).unwrap(), &built.build().unwrap());
     let keep = ClientConfig::builder().keep(ms(114)).build().unwrap();

@@ -35,7 +35,7 @@ impl<C> Server<C> {
     /// | `max_waiters` | The next callers. Those that wait go on waiting |
     /// | `take_order` | The next acquire |
     /// | `first_byte_timeout`, `handshake_timeout`, `idle_timeout`, `max_lifetime`, `lifetime_jitter`, `claim_timeout`, `reuse_delay`, `drain_timeout` | All connections. The time counts from when it began, not from the change. A connection whose time is over ends now; one in use whose lifetime is over, when it is put back |
-    /// | `id_format`, `acquirer`, `control_connection`, `with_certificates`, `seed` | Cannot change. A configuration without a seed leaves it as it is |
+    /// | `id_format`, `acquirer`, `control_connection`, `opening_byte`, `with_certificates`, `seed` | Cannot change. A configuration without a seed leaves it as it is |
     ///
     /// The configuration is a complete one: a setting that it does not make has its default. So keep
     /// the builder, or the file, that the pool was built from. Where the configuration is the same as

@@ -24,7 +24,7 @@ impl<C> Client<C> {
     /// | `keep` | Demand that is remembered already, too. The time to the end of a surplus begins anew |
     /// | `interval` | The next pause between rounds. The one that goes on is cut to the new one if that is shorter |
     /// | `backoff` | The next wait. One that goes on for longer than the new cap is drawn anew, up to the cap |
-    /// | `ids`, `acquirer`, `control_connection`, `tuning`, `seed` | Cannot change. A configuration without a seed leaves it as it is |
+    /// | `ids`, `acquirer`, `control_connection`, `opening_byte`, `tuning`, `seed` | Cannot change. A configuration without a seed leaves it as it is |
     ///
     /// The configuration is a complete one: a setting that it does not make has its default. So keep
     /// the builder, or the file, that the pool was built from. The capacity is that of the

@@ -110,6 +110,7 @@ fn settings(choices: &mut Choices<'_>) -> Setup {
         reuse_delay: span(choices),
         drain_timeout: span(choices),
         control_connection: false,
+        opening_byte: false,
         capacity: bounds(choices, number),
         interval: bounds(choices, span),
         keep: Duration::ZERO,

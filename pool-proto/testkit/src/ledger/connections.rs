@@ -114,8 +114,11 @@ impl Ledger {
                 life.since = seen;
             }
             counts[state as usize] += 1;
-            let ready =
-                matches!(state, State::Idle | State::Reserved | State::Claimed | State::Finished);
+            let ready = match state {
+                State::Claimed | State::Finished => true,
+                State::Idle | State::Reserved => !setup.opening_byte,
+                _ => false,
+            };
             let owned = life.id.is_none_or(|id| setup.owns(side, id));
             let right = match state {
                 State::Idle => owned,

@@ -45,10 +45,10 @@ impl Ledger {
         }
         ensure!(life.established.is_some(), "4: a lease is of an established connection", "{id}");
         let fits = match (want, life.state) {
-            (
-                Want::Id(wanted),
-                State::Idle | State::Reserved | State::Claimed | State::Finished | State::Granted,
-            ) => wanted == id,
+            (Want::Id(wanted), State::Claimed | State::Finished | State::Granted) => wanted == id,
+            (Want::Id(wanted), State::Idle | State::Reserved) => {
+                wanted == id && !self.setup.opening_byte
+            }
             // In one call, a waiter's connection may expire and another take its place.
             (Want::Any, State::Idle | State::Granted) => true,
             // With many connections, states are looked at now and then only.
@@ -98,7 +98,7 @@ impl Ledger {
                     State::Leased => life.acquired,
                     state => state == State::Granted || self.large,
                 };
-                want == Want::Id(id) && life.is_some_and(acquired)
+                want == Want::Id(id) && (late || life.is_some_and(acquired))
             }
             Refusal::PeerAcquires => self.setup.acquirer == Acquirer::Peer && want == Want::Any,
             Refusal::TooManyWaiters { limit } => {

@@ -174,9 +174,14 @@ impl Ledger {
                 || uncounted.contains(&(self.side, life.state))
         };
         let supply = self.lives.iter().filter(|life| !outside(life)).count();
-        if supply > self.setup.capacity.1 as usize {
-            // Connections that were put back for waiters, and are being drained, come on top; one
-            // eviction would make no room then.
+        let counted = |life: &&Life| {
+            !matches!(life.state, State::Finished | State::Accepted | State::Handshaking)
+        };
+        let held_by_all = self.lives.iter().filter(counted).count();
+        let (capacity, most) = (self.setup.capacity.1, self.setup.max_connections);
+        if supply > capacity as usize || held_by_all > most as usize {
+            // Connections that were put back for waiters, and are being drained, come on top, and a limit
+            // may have been lowered; one eviction would make no room then.
             return Ok(());
         }
         for heavy in self.lives.iter().filter(|life| evictable.contains(&life.state)) {
@@ -301,9 +306,7 @@ impl Ledger {
             );
             ensure!(!turned_away || held == 0, "7: full is not down", "it holds {held}");
             let (_, bound) = self.setup.wait(failures - 1, awaited);
-            // A wait of so few nanoseconds may be drawn as zero.
-            let brief = bound < Duration::from_micros(1);
-            ensure!(brief || !dialled, "7: no dial without its backoff", "failure {failures}");
+            ensure!(!dialled, "7: no dial without its backoff", "failure {failures}");
             self.backing_off = (alone && !awaited).then_some((self.seen, bound));
         } else if failures == 0 || awaited || matches!(call, Call::DialNow) {
             // A waiter pulls the next dial nearer.

@@ -414,6 +414,12 @@ impl Naive {
         }
         if want != Want::Any {
             self.demanded_there(token);
+        } else if self.setup.opening_byte
+            && let Some(id) = self.get(token).id
+        {
+            while let Some(waiter) = self.first_waiting(Want::Id(id)) {
+                self.refuse(waiter, Refusal::AcquiredHere { id });
+            }
         }
         let connection = self.get(token);
         connection.waiter = None;

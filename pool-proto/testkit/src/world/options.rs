@@ -116,8 +116,10 @@ impl Options {
         };
         // Likewise without a draw.
         options.faults[Fault::Configure as usize] = [0, 0, 3, 12][(seed / 16 % 4) as usize];
+        let opening_byte = told && seed / 32 % 2 == 1;
         for (setup, acquirer) in options.setups.iter_mut().zip(acquirers) {
             setup.acquirer = acquirer;
+            setup.opening_byte = opening_byte;
             // Where lifetimes are exact, one that is a moment too long is seen.
             if seed / 8 % 2 == 1 {
                 setup.lifetime_jitter = 0.0;
@@ -192,6 +194,11 @@ impl Options {
     /// acquires.
     pub fn may_collide(&self) -> bool {
         self.setups[0].acquirer == Acquirer::Either
+    }
+
+    /// Whether who acquires any connection sends an opening byte on it.
+    pub fn opens(&self) -> bool {
+        self.setups[0].opening_byte
     }
 
     /// Whether the users of this side may acquire any connection.

@@ -3,8 +3,8 @@
 //! one, and close it or put it back. Some close it at once, and tell its id afterwards.
 
 use pool_proto::{
-    Acquired, CheckResult, CloseReason, Collected, ConnId, Event, IdExchange, Lease, Refusal,
-    State as PoolState, Stock, Token, WaiterId,
+    Acquired, CheckResult, CloseReason, Collected, ConnId, Event, IdExchange, Lease, OPENING_BYTE,
+    Refusal, State as PoolState, Stock, Token, WaiterId,
 };
 
 use crate::setup::Side;
@@ -133,7 +133,10 @@ impl World {
                     let id = self.random.choice(&old).copied().unwrap_or(made_up);
                     self.converse_alone(side, id)?;
                 }
-                3 => self.take(side, Kind::Hasty)?,
+                // Whoever accepts could get it before who is told its id.
+                3 if !(self.options.accepts && self.options.opens()) => {
+                    self.take(side, Kind::Hasty)?;
+                }
                 _ => self.take(side, Kind::First)?,
             }
         }
@@ -312,6 +315,12 @@ impl World {
         self.parts[part as usize].served = true;
         self.endpoint(at).stage = Stage::Leased(part);
         self.endpoint(at).watched = false;
+        if self.options.opens() {
+            match by_id {
+                true => self.take_opening_byte(at)?,
+                false => self.send_bytes(at, &[OPENING_BYTE]),
+            }
+        }
         let transport = &mut self.transports[transport_of(at)];
         transport.used_by[side as usize] = Some(conversation);
         transport.acquired[side as usize] |= !by_id;
@@ -331,6 +340,16 @@ impl World {
             return self.close_and_tell(part, at, lease.id);
         }
         self.converse(part)
+    }
+
+    /// A driver takes the opening byte out of what has arrived.
+    fn take_opening_byte(&mut self, at: u32) -> Verdict {
+        let first = self.endpoint(at).inbox.pop_front();
+        let spoiled = self.transports[transport_of(at)].spoiled;
+        // One that ended unused has none.
+        let fits = first.is_none_or(|first| first == OPENING_BYTE) || spoiled;
+        ensure!(fits, "4: an acquire by id follows the opening byte", "{first:?} on {at}");
+        Ok(())
     }
 
     /// Tells the other end an id.
@@ -455,7 +474,8 @@ impl World {
             let reused = self.conversations[conversation as usize].reuse;
             if second && reused && self.strikes(Fault::SloppyUse) {
                 // The rest of what the peer says would look like a new use.
-                self.transports[transport_of(at)].spoiled |= self.options.accepts;
+                let mistaken = self.options.accepts || self.options.opens();
+                self.transports[transport_of(at)].spoiled |= mistaken;
                 return self.finish(part);
             }
             return Ok(());

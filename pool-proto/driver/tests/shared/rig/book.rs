@@ -200,6 +200,14 @@ impl PoolConnection for Fake {
         self.book.look(self.number, true)
     }
 
+    fn open(&mut self) -> bool {
+        panic!("the rig sets no opening byte")
+    }
+
+    fn take_opening(&mut self) -> bool {
+        panic!("the rig sets no opening byte")
+    }
+
     fn revoker(&self, revocation: &Revocation) -> Revoker {
         self.book.entries()[self.number].revocation = Some(revocation.clone());
         let calls: Weak<Calls> = Arc::downgrade(&self.calls);

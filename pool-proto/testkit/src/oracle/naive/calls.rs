@@ -319,7 +319,7 @@ impl Naive {
 
     fn acquire_by_id(&mut self, id: ConnId) -> Acquired<u32> {
         if let Some(token) = self.with_id(id)
-            && matches!(self.state(token), Some(Idle | Claimed | Finished))
+            && self.is_there_by_id(token)
         {
             let Some(reason) = self.expiry(token) else {
                 return self.served(token, Want::Id(id));
@@ -432,6 +432,7 @@ impl Naive {
                 WaitReason::IdHandshaking => &mut timeouts.id_handshaking,
                 WaitReason::IdLeased => &mut timeouts.id_leased,
                 WaitReason::IdResting => &mut timeouts.id_resting,
+                WaitReason::IdNotBegun => &mut timeouts.id_not_begun,
                 WaitReason::IdChecking => &mut timeouts.id_checking,
                 WaitReason::Stock { .. } => &mut timeouts.stock,
                 other => panic!("a reason that the naive pool does not know: {other:?}"),
@@ -480,6 +481,7 @@ impl Naive {
                 Some(Dialing | Handshaking | Admitted) => WaitReason::IdHandshaking,
                 Some(Resting) => WaitReason::IdResting,
                 Some(Checking) => WaitReason::IdChecking,
+                Some(Idle) => WaitReason::IdNotBegun,
                 Some(_) => WaitReason::IdLeased,
             },
         })

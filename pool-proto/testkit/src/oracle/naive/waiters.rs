@@ -86,8 +86,19 @@ impl Naive {
 
     /// The waiter that a connection would serve: one by its id comes before those of a `kind`.
     pub fn first_for(&self, id: Option<ConnId>, kind: Option<Want>) -> Option<WaiterId> {
+        // Who comes by the id, comes after the opening byte.
+        let id = id.filter(|_| !(self.setup.opening_byte && kind == Some(Want::Any)));
         let by_id = id.and_then(|id| self.first_waiting(Want::Id(id)));
         by_id.or_else(|| self.first_waiting(kind?))
+    }
+
+    /// Whether an acquire by its id gets it.
+    pub fn is_there_by_id(&self, token: Token) -> bool {
+        match self.state(token) {
+            Some(Claimed | Finished) => true,
+            Some(Idle) => !self.setup.opening_byte,
+            _ => false,
+        }
     }
 
     /// The connection that the peer has begun to use and nobody here has, the one that was looked into
@@ -195,8 +206,8 @@ impl Naive {
             Want::Claimed => self.next_request(),
             _ => self.next_idle(),
         };
-        let ready =
-            known.filter(|token| matches!(self.state(*token), Some(Idle | Claimed | Finished)));
+        let by_id = matches!(late.want, Want::Id(_));
+        let ready = known.filter(|token| !by_id || self.is_there_by_id(*token));
         if ready.is_some() {
             return ready;
         }
