@@ -105,6 +105,12 @@
 //! for the peer's user may have taken it and closed it before telling the id: it reads
 //! EOF, or the error (with TLS, `UnexpectedEof` if the peer has closed without a close_notify).
 //!
+//! # The guide
+//!
+//! [`pool_driver::guide`] has the [settings](pool_driver::guide::settings), and why their defaults are as
+//! they are; [what happens when](pool_driver::guide::failures) something fails; [recipes](pool_driver::guide::recipes);
+//! and a [comparison](pool_driver::guide::comparison) with other pools.
+//!
 //! # Where to look
 //!
 //! | file | contents |

@@ -104,6 +104,12 @@
 //!
 //! Unix: this crate waits with `poll(2)` and, through `async-io`, with epoll or kqueue.
 //!
+//! # The guide
+//!
+//! [`pool_driver::guide`] has the [settings](pool_driver::guide::settings), and why their defaults are as
+//! they are; [what happens when](pool_driver::guide::failures) something fails; [recipes](pool_driver::guide::recipes);
+//! and a [comparison](pool_driver::guide::comparison) with other pools.
+//!
 //! # Where to look
 //!
 //! | file | contents |

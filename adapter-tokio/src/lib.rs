@@ -103,6 +103,12 @@
 //! The [`interop`] page tells which settings match which release of the Go package, the symptoms of a
 //! wrong setting, and the faults of that package that are tests here.
 //!
+//! # The guide
+//!
+//! [`pool_driver::guide`] has the [settings](pool_driver::guide::settings), and why their defaults are as
+//! they are; [what happens when](pool_driver::guide::failures) something fails; [recipes](pool_driver::guide::recipes);
+//! and a [comparison](pool_driver::guide::comparison) with other pools.
+//!
 //! # Where to look
 //!
 //! | file | contents |

@@ -54,7 +54,7 @@ pub enum Refusal {
     },
     /// The configuration says that only the peer acquires any connection.
     #[error(
-        "only the peer acquires any connection (acquirer is Peer); acquire by id here, or set acquirer to Both at both ends"
+        "only the peer acquires any connection (acquirer is Peer); accept or acquire by id here, or set acquirer to Both at both ends"
     )]
     PeerAcquires,
     /// The peer acquires no connection, so none can be accepted: the configuration says that only this

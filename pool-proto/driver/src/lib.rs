@@ -39,6 +39,7 @@
 //! | `clock.rs` | the clock |
 //! | [`metrics`] | everything that an operator watches, and its text for Prometheus |
 //! | `events.rs` | everything that is told by `tracing`; [`observability`] has the table |
+//! | [`guide`] | settings, failures, recipes and other pools, for users of any adapter |
 //! | `facade.rs`, `facade/` | the macros that define an adapter's concrete types |
 //!
 //! A trait for runtimes costs a reader an indirection. Three copies of a driver, an accept loop, two
