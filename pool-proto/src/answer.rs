@@ -187,7 +187,7 @@ impl fmt::Display for WaitReason {
             }
             Self::Claimed { claimed } => write!(
                 f,
-                "no peer was connecting, and the connections were for acquires by id only: {claimed} \
+                "no peer was connecting, and the connections were for accepts and acquires by id: {claimed} \
                  (begun to be used, or closed, by their peers, or the control connection)"
             ),
             Self::Reserved { reserved } => write!(

@@ -66,7 +66,7 @@ fn every_reason_to_wait_says_how_much_of_what() {
         (WaitReason::Handshaking { in_flight: 8 }, "peers in their handshakes: 8"),
         (
             WaitReason::Claimed { claimed: 2 },
-            "no peer was connecting, and the connections were for acquires by id only: 2 (begun to be \
+            "no peer was connecting, and the connections were for accepts and acquires by id: 2 (begun to be \
              used, or closed, by their peers, or the control connection)",
         ),
         (WaitReason::NoPeer, "no peer was connecting"),

@@ -42,9 +42,9 @@ pub(crate) const BUGS: &[Bug] = &[
         "an id can be taken before its connection is there",
         "violation of 1: the counters count",
         "machine/take.rs",
-        "matches!(self.state(index), Some(Idle | Reserved | Claimed | Finished))",
-        "matches!(self.state(index), Some(Idle | Reserved | Claimed | Finished))\n            \
-         || planted!() && self.state(index) == Some(State::Admitted)",
+        "            Some(State::Idle | State::Reserved) => !self.opening,",
+        "            Some(State::Idle | State::Reserved) => !self.opening,\n            \
+         Some(State::Admitted) => planted!(),",
     ),
     bug(
         "the refill waits for its slowest dial",
@@ -79,8 +79,8 @@ pub(crate) const BUGS: &[Bug] = &[
         "a waiter sits out the whole wait",
         "violation of 7: with a waiter the next dial is near",
         "role/dialing.rs",
-        "is_some_and(|at| at > latest) && self.is_awaited()",
-        "is_some_and(|at| at > latest) && self.is_awaited() && !planted!()",
+        "is_some_and(|at| at > latest) && self.is_urgent()",
+        "is_some_and(|at| at > latest) && self.is_urgent() && !planted!()",
     ),
     bug(
         "waiters sleep through a flush",
@@ -102,18 +102,18 @@ pub(crate) const BUGS: &[Bug] = &[
         "close is not final",
         "violation of 8: no dial after close",
         "machine/step.rs",
-        "        if self.is_ending() {\n            return self.dispatch_at_the_end();",
+        "        if self.is_ending() {\n            return self.dispatch_at_the_end(now);",
         "        if self.is_ending() && !(planted!() && self.closed) {\n            \
-         return self.dispatch_at_the_end();",
+         return self.dispatch_at_the_end(now);",
     ),
     bug(
         "a shutdown goes on dialling",
         "violation of 8: no dial after close or in a shutdown",
         "machine/step.rs",
-        "    fn dispatch_at_the_end(&mut self) {\n",
-        "    fn dispatch_at_the_end(&mut self) {\n        \
+        "    fn dispatch_at_the_end(&mut self, now: Instant) {\n",
+        "    fn dispatch_at_the_end(&mut self, now: Instant) {\n        \
          if planted!() && !self.closed {\n            \
-         R::refill(self, self.now);\n        \
+         R::refill(self, now);\n        \
          }\n",
     ),
     bug(
@@ -416,9 +416,9 @@ pub(crate) const BUGS: &[Bug] = &[
     bug(
         "waiters by id are passed over",
         "violation of 5: nobody waits for an id that is there",
-        "waiters.rs",
-        "        match self.first_by_id(id) {",
-        "        match self.first_by_id(id).filter(|_| !planted!()) {",
+        "machine/step.rs",
+        "        by_id.or_else(|| self.waiters.first_of(kind))",
+        "        by_id.filter(|_| !planted!()).or_else(|| self.waiters.first_of(kind))",
     ),
     bug(
         "waiters for stock are passed over",
@@ -431,9 +431,9 @@ pub(crate) const BUGS: &[Bug] = &[
         "a claimed connection is withheld from the waiter for its id",
         "violation of 5: nobody waits for an id that is there",
         "machine/step.rs",
-        "        let waiter = id.and_then(|id| self.waiters.first_for(id, claimed || !ours));",
+        "        let waiter = id.and_then(|id| self.first_waiter_for(id, kind, claimed));",
         "        let waiter = id.filter(|_| !(planted!() && claimed));\n        \
-         let waiter = waiter.and_then(|id| self.waiters.first_for(id, claimed || !ours));",
+         let waiter = waiter.and_then(|id| self.first_waiter_for(id, kind, claimed));",
     ),
     bug(
         "lifetimes do not end by themselves",
@@ -466,5 +466,19 @@ pub(crate) const BUGS: &[Bug] = &[
         "machine/take.rs",
         "            State::Leased => slot.acquired,",
         "            State::Leased => slot.acquired && !planted!(),",
+    ),
+    bug(
+        "an end without data is accepted",
+        "violation of 4: a lease is what was asked for",
+        "slots.rs",
+        "                slot.claimed.is_some() && !(self.control",
+        "                (slot.claimed.is_some() || planted!()) && !(self.control",
+    ),
+    bug(
+        "an acquire by id does not wait for the opening byte",
+        "violation of 4: every byte reaches its lessee",
+        "machine/step.rs",
+        "        let by_id = if has_begun || !self.opening {",
+        "        let by_id = if has_begun || !self.opening || planted!() {",
     ),
 ];
