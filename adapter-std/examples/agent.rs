@@ -7,7 +7,7 @@
 
 use std::env;
 use std::error::Error;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use socket2::SockRef;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// The byte that the server of the tunnel writes first.
+/// The byte that each end of the tunnel writes first.
 const OPENING: u8 = b'+';
 
 pub(crate) fn main() -> Outcome {
@@ -54,9 +54,10 @@ fn serve(mut stream: PooledStream, service: &str) -> io::Result<()> {
     let mut opening = [0];
     stream.read_exact(&mut opening)?;
     if opening != [OPENING] {
-        return Err(io::Error::other("the server does not begin as `tunnel server` does"));
+        return Err(io::Error::other("the server is another program than `tunnel server`"));
     }
     let service = TcpStream::connect(service)?;
+    stream.write_all(&[OPENING])?;
     service.set_nodelay(true)?;
     // Handles that end what the other thread waits for.
     let connection = TcpStream::from(stream.as_fd().try_clone_to_owned()?);

@@ -45,6 +45,7 @@ async fn visit(pool: &ServerPool) -> PooledStream {
     let mut stream = pool.acquire(SOON).await.unwrap();
     stream.write_u8(b'+').await.unwrap();
     stream.flush().await.unwrap();
+    assert_eq!(stream.read_u8().await.unwrap(), b'+');
     stream
 }
 

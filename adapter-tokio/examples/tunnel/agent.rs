@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adapter_tokio::{ClientPool, PooledStream};
-use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tracing::{debug, error, info};
 
 use super::Outcome;
 use super::config::Agent;
-use super::relay::{OPENING, Socket};
+use super::relay::Socket;
 use super::signals::{self, Signal, Signals};
 use super::web;
 
@@ -52,17 +51,13 @@ fn reload(path: &Path, pool: &ClientPool) -> Outcome {
     Ok(())
 }
 
-async fn serve(mut stream: PooledStream, service: Arc<str>) {
+async fn serve(stream: PooledStream, service: Arc<str>) {
     let served = async {
-        let opening = stream.read_u8().await?;
-        if opening != OPENING {
-            return Err(format!("the server began with {opening:#04x}: is it this program?").into());
-        }
         let connected = TcpStream::connect(&*service).await;
         let socket = connected.inspect_err(|reason| {
             error!("the service {service} cannot be reached: {reason}; start it, or set `service`");
         })?;
-        Outcome::Ok(Socket::new(socket).relay(stream).await?)
+        Socket::new(socket).relay(stream).await
     };
     if let Err(error) = served.await {
         debug!("a visitor was cut off: {error}");

@@ -5,13 +5,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use adapter_tokio::ServerPool;
-use tokio::io::AsyncWriteExt as _;
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 use super::Outcome;
 use super::config::Server;
-use super::relay::{OPENING, Socket};
+use super::relay::Socket;
 use super::signals::{self, Signal, Signals};
 use super::web;
 
@@ -66,9 +65,7 @@ fn reload(path: &Path, pool: &ServerPool) -> Outcome {
 
 async fn serve(pool: ServerPool, visitor: Socket) {
     let served = async {
-        let mut stream = pool.acquire(PATIENCE).await.map_err(io::Error::other)?;
-        stream.write_u8(OPENING).await?;
-        stream.flush().await?;
+        let stream = pool.acquire(PATIENCE).await.map_err(io::Error::other)?;
         visitor.relay(stream).await
     };
     if let Err(error) = served.await {

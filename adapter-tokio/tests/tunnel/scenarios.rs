@@ -20,6 +20,7 @@ pub(crate) const ALL: &[(&str, Scenario)] = &[
     ("two_agents_share_the_visitors_and_one_is_enough", two_agents),
     ("either_end_restarts_and_visitors_are_served_again", restarts),
     ("either_end_is_killed_under_load_and_no_byte_is_wrong", kills),
+    ("an_agent_stops_under_load_and_nobody_takes_a_part_for_the_whole", stops),
     ("a_download_ends_although_the_server_is_stopped", server_drains),
     ("a_download_ends_although_the_agent_is_stopped", agent_drains),
     ("a_visitor_who_waits_is_reset_when_the_server_stops", reset),
@@ -178,6 +179,24 @@ fn kills() {
     let [served, cut, short] = load.end();
     println!("the server killed under load: {served} served, {cut} cut off, {short} short");
     assert_eq!(faults(&world), [0, short_before], "the agent tells the service by a reset");
+}
+
+/// An agent that stops ends its ready connections in good order. The server may have acquired one a moment
+/// ago: its visitor is cut off.
+fn stops() {
+    let mut world = World::start(&["a"]);
+    let load = Load::start(world.visitors);
+    for _ in 0..6 {
+        load.serves(20);
+        world.agents[0].signal("TERM");
+        world.agents[0].ended();
+        world.restart_agent("a");
+    }
+    load.serves(20);
+    let [served, cut, short] = load.end();
+    println!("the agent stopped six times under load: {served} served, {cut} cut off");
+    assert_eq!(short, 0, "an end in good order after a part of the answer");
+    assert_eq!(faults(&world), [0, 0]);
 }
 
 /// Begins a visit that pauses in the middle of the answer. Returns when its request is complete.
