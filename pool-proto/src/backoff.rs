@@ -97,10 +97,10 @@ impl Backoff {
         self.draw(0, limit.as_nanos())
     }
 
-    /// A random time within these bounds, in nanoseconds. It is never zero: a dial without a wait would be
-    /// a failure without a backoff.
+    /// A random time within these bounds, in nanoseconds. It is zero only where it must be: a dial without
+    /// a wait would be a failure without a backoff.
     fn draw(&mut self, least: u64, most: u64) -> Duration {
-        Duration::from_nanos(self.random.u64(least.max(1)..=most.max(1)))
+        Duration::from_nanos(self.random.u64(least.max(1).min(most)..=most))
     }
 
     /// Starts over after a success.

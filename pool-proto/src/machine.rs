@@ -220,6 +220,18 @@ impl<C, R: Role> Machine<C, R> {
         self.slots.len(State::Idle) + self.slots.len(State::Reserved)
     }
 
+    /// Returns whether this end is the [acquirer](Acquirer) of the connection with this id: whether it may
+    /// acquire and end it without being told of it. An end that is not, and has to end it all the same, may
+    /// meet an acquire of its peer that it does not know of yet.
+    #[must_use]
+    pub fn is_acquirer_of(&self, id: Option<ConnId>) -> bool {
+        match self.acquirer {
+            Acquirer::Either | Acquirer::ThisEnd => true,
+            Acquirer::Peer => false,
+            Acquirer::Both => id.is_none_or(|id| is_servers(id) == R::IS_SERVER),
+        }
+    }
+
     /// Adds one to the error counter. The counter is the user's: the machine only keeps it.
     pub fn add_error(&mut self) {
         self.errors = self.errors.saturating_add(1);
@@ -273,14 +285,7 @@ impl<C, R: Role> Machine<C, R> {
 
     /// Whether this end may acquire and end a connection without being told of it.
     pub(crate) fn is_ours(&self, index: u32) -> bool {
-        match self.acquirer {
-            Acquirer::Either | Acquirer::ThisEnd => true,
-            Acquirer::Peer => false,
-            Acquirer::Both => {
-                let id = self.slots.get(index).and_then(|slot| slot.id);
-                id.is_none_or(|id| is_servers(id) == R::IS_SERVER)
-            }
-        }
+        self.is_acquirer_of(self.slots.get(index).and_then(|slot| slot.id))
     }
 
     /// Why a connection may not be handed out any more, if so. Its acquirer decides.

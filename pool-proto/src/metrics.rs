@@ -227,7 +227,7 @@ impl Stats {
             ),
             number(
                 "pool_waiters",
-                "Callers that wait, for any connection, by id, or for stock.",
+                "Callers that wait, for any connection, by id, for stock, or to accept.",
                 waiters,
             ),
             number("pool_peer_waiters", "Callers that wait at the peer, roughly.", peer_waiters),

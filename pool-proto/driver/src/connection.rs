@@ -74,6 +74,8 @@ pub struct Connection<S: Socket> {
     /// Whether a peer that has sent data has claimed the connection. Otherwise the peer may speak
     /// first, and its data must not hide a close.
     peer_claims: bool,
+    /// Whether this end is the acquirer, and not the peer.
+    is_ours: bool,
     first_words: FirstWords,
     /// Whether a holder has written since the connection was in the pool.
     in_use: bool,
@@ -106,7 +108,9 @@ impl<S: Socket, R: Role> Attempt<Box<Connection<S>>, R> {
                     session.peer_fingerprint().map(debug),
                 );
                 let readiness = ReadinessWaker::new(self.shared(), token);
-                let peer_claims = self.shared().run(|machine, _| machine.peer_claims());
+                let (peer_claims, is_ours) = self
+                    .shared()
+                    .run(|machine, _| (machine.peer_claims(), machine.is_acquirer_of(name)));
                 let waker = Waker::from(Arc::clone(&readiness));
                 let early = surplus.into();
                 // A client has heard an id, so its peer is configured as it is.
@@ -122,6 +126,7 @@ impl<S: Socket, R: Role> Attempt<Box<Connection<S>>, R> {
                     readiness,
                     waker,
                     peer_claims,
+                    is_ours,
                     first_words,
                     in_use: false,
                     id: name,
@@ -167,9 +172,16 @@ impl<S: Socket> Connection<S> {
     }
 
     /// Closes the connection in good order: close_notify before FIN, if the kernel takes it at once.
+    ///
+    /// One that is the peer's to acquire ends without close_notify: a user of the peer, who has acquired it a
+    /// moment ago, would take a close_notify for the end of a whole answer. (Plain TCP has no such
+    /// difference.)
     pub fn close(self, reason: CloseReason) {
         let socket = self.socket.socket();
         self.readiness.tell_closed(self.id, socket.peer_addr(), reason);
+        if !self.is_ours {
+            return;
+        }
         // Data of a revoked lease that TLS still holds is not sent any more. Idle connections hold none.
         if self.socket.revoked().is_some() && self.session().has_unsent() {
             return;

@@ -239,10 +239,14 @@ impl<C, R: Role> Machine<C, R> {
                 self.dispatch(now);
                 continue;
             }
-            let any = self.waiters.get(waiter).is_some_and(|waiter| waiter.request == Request::Any);
-            let lease = self.lease(index, any, now);
+            let request = self.waiters.get(waiter).map(|waiter| waiter.request);
+            let lease = self.lease(index, request == Some(Request::Any), now);
             self.waiters.remove(waiter);
-            self.totals.served_after_waiting += 1;
+            match request {
+                // It has waited for a user of the peer, and not for a connection.
+                Some(Request::Claimed) => self.totals.served_at_once += 1,
+                _ => self.totals.served_after_waiting += 1,
+            }
             self.dispatch(now);
             return lease.map_or(Collected::Unknown, Collected::Ready);
         }

@@ -314,6 +314,9 @@ fn callers_that_accept_are_served_in_order_by_the_first_byte() {
     begin(&mut pool, &peers[0], CheckResult::Data);
     assert_eq!(pool.collect_lease(waiters[0]).id, peers[1].id);
     assert_eq!(pool.collect_lease(waiters[1]).id, peers[0].id);
+    // They have waited for the peers' users, and not for connections.
+    let totals = pool.stats().totals;
+    assert_eq!((totals.served_at_once, totals.served_after_waiting), (2, 0));
 }
 
 #[test]

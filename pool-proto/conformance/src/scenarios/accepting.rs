@@ -23,6 +23,7 @@ topic! {
     parallel where_the_peer_acquires_nothing_an_accept_is_refused_at_once,
     parallel a_shutdown_hands_out_what_has_begun_and_refuses_the_next_accept,
     parallel an_accept_outlives_a_flush,
+    parallel the_end_of_an_accepting_pool_does_not_look_like_an_answer,
     parallel a_service_that_speaks_first_is_accepted_with_an_opening_byte,
     parallel users_see_nothing_of_opening_bytes,
     parallel an_acquire_by_id_waits_for_the_opening_byte,
@@ -175,6 +176,24 @@ fn an_accept_outlives_a_flush(ends: &Ends) {
     let mut stream = server.take();
     stream.write_all(b"?").and_then(|()| stream.flush()).unwrap();
     expect(&mut accepted.soon(), b"?");
+}
+
+/// What an accepting pool ends while the peer may just have acquired it.
+fn the_end_of_an_accepting_pool_does_not_look_like_an_answer(ends: &Ends) {
+    let endings: [(&str, fn(&dyn Pool)); 3] = [
+        ("graceful shutdown", |pool| pool.graceful_shutdown(SOON)),
+        ("flush", |pool| _ = pool.flush()),
+        ("close", |pool| pool.close()),
+    ];
+    for (ending, end) in endings {
+        let [server, client] = pair(ends, TlsMode::SelfSigned, SERVER);
+        client.wait_ready(4, SOON).unwrap();
+        // The client cannot know of it.
+        let mut stream = server.take();
+        end(&*client);
+        let read = stream.read(&mut [0]);
+        assert!(read.is_err(), "{ending}: the user read {read:?}, as if it were the whole answer");
+    }
 }
 
 // --- opening bytes ------------------------------------------------------------------------------------

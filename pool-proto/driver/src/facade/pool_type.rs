@@ -140,7 +140,9 @@ macro_rules! __pool_type {
             ///   ([`Refusal::ShuttingDown`](crate::pool_proto::Refusal::ShuttingDown)).
             /// - The port is free when the call returns (on Linux, if the pool has bound it; elsewhere a
             ///   moment later), so that the next pool can be bound to it.
-            /// - Idle connections are closed in good order, and the peer's pool notices. A stream that is
+            /// - Idle connections are closed in good order, and the peer's pool notices. (With TLS, those that are
+            ///   the peer's to acquire end without a close_notify, so that no user of the peer, who has just
+            ///   acquired one, takes its end for a whole answer.) A stream that is
             ///   put back is closed like these.
             /// - A connection that the peer has begun to use, and whose id is on its way, can still be
             ///   acquired by its id, until the claim timeout. One that the peer has acquired a moment ago,

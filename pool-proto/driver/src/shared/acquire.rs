@@ -58,12 +58,14 @@ struct Wait<C: PoolConnection, R: Role> {
     waiter: Option<WaiterId>,
     /// When the caller was queued first. It has been served at once until then.
     since: Option<Instant>,
+    /// Whether it waits for a user of the peer, and not for a connection.
+    accepts: bool,
     expired: bool,
 }
 
 impl<C: PoolConnection, R: Role> Wait<C, R> {
-    fn new(shared: &Arc<SharedMachine<C, R>>) -> Self {
-        Self { shared: Arc::clone(shared), waiter: None, since: None, expired: false }
+    fn new(shared: &Arc<SharedMachine<C, R>>, accepts: bool) -> Self {
+        Self { shared: Arc::clone(shared), waiter: None, since: None, accepts, expired: false }
     }
 
     /// Asks the machine: first by `begin`, which may queue the caller, then by collecting.
@@ -76,6 +78,7 @@ impl<C: PoolConnection, R: Role> Wait<C, R> {
         let (waiter, expired) = (self.waiter, self.expired);
         // By the precise clock, which costs little next to a wake.
         let waited = self.since.map_or(Duration::ZERO, |since| self.shared.now().since(since));
+        let waited = (!self.accepts).then_some(waited);
         let step = self.shared.with(self.shared.clock.coarse(), |state, now| match waiter {
             Some(waiter) => state.collect(cx, waiter, expired, waited, now),
             None => match begin(&mut state.machine, now) {
@@ -130,12 +133,14 @@ impl<C, R: Role> State<C, R> {
         cx: &Context<'_>,
         waiter: WaiterId,
         expired: bool,
-        waited: Duration,
+        waited: Option<Duration>,
         now: Instant,
     ) -> Step<C> {
         match self.machine.collect(now, waiter) {
             Collected::Ready(lease) => {
-                self.waits.record(waited);
+                if let Some(waited) = waited {
+                    self.waits.record(waited);
+                }
                 Step::Taken(lease)
             }
             Collected::Stocked => Step::Stocked,
@@ -199,7 +204,7 @@ pub struct Acquire<C: PoolConnection, R: Role> {
 
 impl<C: PoolConnection, R: Role> Acquire<C, R> {
     pub(super) fn new(shared: &Arc<SharedMachine<C, R>>, wanted: Wanted) -> Self {
-        Self { wait: Wait::new(shared), wanted, again: false }
+        Self { wait: Wait::new(shared, wanted == Wanted::Claimed), wanted, again: false }
     }
 }
 
@@ -295,7 +300,7 @@ pub struct WaitReady<C: PoolConnection, R: Role> {
 
 impl<C: PoolConnection, R: Role> WaitReady<C, R> {
     pub(super) fn new(shared: &Arc<SharedMachine<C, R>>, ready: u32) -> Self {
-        Self { wait: Wait::new(shared), ready }
+        Self { wait: Wait::new(shared, false), ready }
     }
 }
 

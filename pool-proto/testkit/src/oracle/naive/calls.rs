@@ -406,7 +406,10 @@ impl Naive {
             }
             let lease = self.hand_over(token, found.want);
             self.remove(waiter);
-            self.totals.served_after_waiting += 1;
+            match found.want {
+                Want::Claimed => self.totals.served_at_once += 1,
+                _ => self.totals.served_after_waiting += 1,
+            }
             self.settle();
             return Collected::Ready(lease);
         }
