@@ -180,19 +180,17 @@ fn an_accept_outlives_a_flush(ends: &Ends) {
 
 /// What an accepting pool ends while the peer may just have acquired it.
 fn the_end_of_an_accepting_pool_does_not_look_like_an_answer(ends: &Ends) {
-    let endings: [(&str, fn(&dyn Pool)); 3] = [
-        ("graceful shutdown", |pool| pool.graceful_shutdown(SOON)),
-        ("flush", |pool| _ = pool.flush()),
-        ("close", |pool| pool.close()),
-    ];
-    for (ending, end) in endings {
+    type End = fn(&dyn Pool);
+    let endings: [End; 3] =
+        [|pool| pool.graceful_shutdown(SOON), |pool| _ = pool.flush(), |pool| pool.close()];
+    for end in endings {
         let [server, client] = pair(ends, TlsMode::SelfSigned, SERVER);
         client.wait_ready(4, SOON).unwrap();
         // The client cannot know of it.
         let mut stream = server.take();
         end(&*client);
         let read = stream.read(&mut [0]);
-        assert!(read.is_err(), "{ending}: the user read {read:?}, as if it were the whole answer");
+        assert!(read.is_err(), "the user read {read:?}, as if it were the whole answer");
     }
 }
 
