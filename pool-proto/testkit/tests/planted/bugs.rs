@@ -432,8 +432,11 @@ pub(crate) const BUGS: &[Bug] = &[
         "violation of 5: nobody waits for an id that is there",
         "machine/step.rs",
         "        let waiter = id.and_then(|id| self.first_waiter_for(id, kind, claimed));",
-        "        let waiter = id.filter(|_| !(planted!() && claimed));\n        \
-         let waiter = waiter.and_then(|id| self.first_waiter_for(id, kind, claimed));",
+        "        let waiter = if planted!() && claimed {\n            \
+         self.waiters.first_of(kind)\n        \
+         } else {\n            \
+         id.and_then(|id| self.first_waiter_for(id, kind, claimed))\n        \
+         };",
     ),
     bug(
         "lifetimes do not end by themselves",
