@@ -82,8 +82,6 @@ pub struct Machine<C, R> {
     /// Whether data on a pooled connection means that the peer has taken the connection. Without ids
     /// the peer is not a pool, and may speak first.
     peer_claims: bool,
-    /// Whether the zero id names the control connection.
-    control: bool,
     /// Whether the end that acquires any connection sends an opening byte.
     opening: bool,
     reuse_delay: Period,
@@ -128,7 +126,6 @@ impl<C, R: Role> Machine<C, R> {
             acquirer: common.acquirer,
             retired_at: now,
             peer_claims,
-            control: common.control_connection,
             opening: common.opening_byte,
             reuse_delay: common.reuse_delay,
             errors: 0,
@@ -299,16 +296,17 @@ impl<C, R: Role> Machine<C, R> {
     /// The zero id is made for the control connection only, if one is configured: users of the Go
     /// package know the control connection by that id. The id tells the peer what is `told`.
     pub(crate) fn issue_id(&mut self, index: u32, told: Told) -> Option<ConnId> {
+        let control = self.slots.control;
         let slot = self.slots.get_mut(index)?;
         debug_assert!(slot.id.is_none(), "a connection has one id");
-        slot.id = self.ids.issue(index, self.control, told);
+        slot.id = self.ids.issue(index, control, told);
         slot.id
     }
 
     /// Whether this id names the control connection. Only an acquire by id takes that connection, and
     /// after its end another one may come.
     pub(crate) fn is_control(&self, id: Option<ConnId>) -> bool {
-        self.control && id == Some(ConnId::ZERO)
+        self.slots.is_control(id)
     }
 
     pub(crate) fn state(&self, index: u32) -> Option<State> {

@@ -74,7 +74,7 @@ pub(crate) struct Slots<C> {
     /// of their last inspection. The control connection is not one of them.
     pub(crate) requests: List<3>,
     /// Whether the zero id names the control connection.
-    control: bool,
+    pub(crate) control: bool,
     pub(crate) states: [Timed<0>; STATES],
     pub(crate) lifetimes: [Timed<1>; STEPS],
     /// The deadline of each list's first entry. `poll_timeout` is their minimum.
@@ -252,13 +252,18 @@ impl<C> Slots<C> {
         }
     }
 
+    /// Whether this id names the control connection.
+    pub(crate) fn is_control(&self, id: Option<ConnId>) -> bool {
+        self.control && id == Some(ConnId::ZERO)
+    }
+
     /// Whether a connection in `state` is in the list of requests. The answer is the same for as long as
     /// it is in that state.
     fn is_request(&self, index: u32, state: State) -> bool {
         matches!(state, State::Claimed | State::Finished)
-            && self.get(index).is_some_and(|slot| {
-                slot.claimed.is_some() && !(self.control && slot.id == Some(ConnId::ZERO))
-            })
+            && self
+                .get(index)
+                .is_some_and(|slot| slot.claimed.is_some() && !self.is_control(slot.id))
     }
 
     fn unlink(&mut self, index: u32, state: State) {

@@ -18,7 +18,7 @@ impl<C, R: Role> Machine<C, R> {
     pub(crate) fn check_fixed(&self, new: &Common) -> Result<(), ConfigError> {
         unchanged("seed", new.seed.is_none_or(|seed| seed == self.entropy))?;
         unchanged("acquirer", new.acquirer == self.acquirer)?;
-        unchanged("control_connection", new.control_connection == self.control)?;
+        unchanged("control_connection", new.control_connection == self.slots.control)?;
         unchanged("opening_byte", new.opening_byte == self.opening)
     }
 

@@ -1,4 +1,5 @@
-//! Acquiring (any connection, by id, or one that the peer has begun to use), waiting for stock, collecting, cancelling.
+//! Acquiring (any connection, by id, or one that the peer has begun to use), waiting for stock, collecting,
+//! cancelling.
 
 use super::Machine;
 use crate::answer::{Acquired, Collected, Lease, Stock, WaitOutcome, WaitReason};

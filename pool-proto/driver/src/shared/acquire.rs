@@ -266,12 +266,12 @@ impl<C: PoolConnection, R: Role> Acquire<C, R> {
             (CheckResult::Data | CheckResult::Finished, Wanted::Id(_)) => false,
             (CheckResult::Data | CheckResult::Finished, Wanted::Any) => claims(),
         };
-        let opens = shared.has_opening_byte;
         if !rejected {
-            let fits = match self.wanted {
-                Wanted::Any => !opens || leased.get_mut().open(),
-                Wanted::Id(_) | Wanted::Claimed => !opens || leased.get_mut().take_opening(),
-            };
+            let fits = !shared.has_opening_byte
+                || match self.wanted {
+                    Wanted::Any => leased.get_mut().open(),
+                    Wanted::Id(_) | Wanted::Claimed => leased.get_mut().take_opening(),
+                };
             if fits {
                 return Ok(leased);
             }

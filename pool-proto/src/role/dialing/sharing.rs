@@ -33,8 +33,8 @@ impl<C> Client<C> {
         self.role.tuner.capacity().max(ends)
     }
 
-    /// The capacity, and enough for the callers that wait at either end, within its maximum: the law does not count those
-    /// that began to wait while the peer was down, and forgets those that wait for long.
+    /// The capacity, and enough for the callers that wait at either end, within its maximum: the law does
+    /// not count those that began to wait while the peer was down, and forgets those that wait for long.
     fn wanted(&self) -> u32 {
         if self.is_paced() {
             return self.shared_capacity();

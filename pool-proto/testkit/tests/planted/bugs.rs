@@ -474,8 +474,8 @@ pub(crate) const BUGS: &[Bug] = &[
         "an end without data is accepted",
         "violation of 4: a lease is what was asked for",
         "slots.rs",
-        "                slot.claimed.is_some() && !(self.control",
-        "                (slot.claimed.is_some() || planted!()) && !(self.control",
+        "slot.claimed.is_some() && !self.is_control(slot.id)",
+        "(slot.claimed.is_some() || planted!()) && !self.is_control(slot.id)",
     ),
     bug(
         "an acquire by id does not wait for the opening byte",
