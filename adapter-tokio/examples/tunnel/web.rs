@@ -16,8 +16,7 @@ use tracing::info;
 use super::Outcome;
 
 /// The curves of `/status`.
-const CURVES: [&str; 3] =
-    ["Ready", "Waits, each second (of an agent: all visitors)", "New connections, each second"];
+const CURVES: [&str; 3] = ["Ready", "Waits, each second", "New connections, each second"];
 /// The seconds that they show.
 const SECONDS: usize = 180;
 /// The time that a client has for its request, and to read the answer.
