@@ -249,7 +249,7 @@ impl Tuner {
     #[must_use]
     pub fn lead_time(&self) -> Option<Duration> {
         match &self.law {
-            Law::Demand(law) if self.has_choice() => Some(law.lead_time().bound()),
+            Law::Demand(law) if self.has_choice() => Some(law.lead_time().bound().duration()),
             _ => None,
         }
     }
@@ -295,7 +295,7 @@ impl Tuner {
         let limit = self.max_capacity;
         let mut fresh = false;
         self.learn(|law| {
-            fresh = age < law.lead_time().bound() / 4;
+            fresh = age < law.lead_time().bound().duration() / 4;
             law.acquired_by_peer(now, fresh, limit);
         });
         fresh
@@ -303,7 +303,12 @@ impl Tuner {
 
     /// A connection is put back: its acquire need not be replaced.
     pub fn returned(&mut self) {
-        self.learn(Demand::returned);
+        // It changes no peak.
+        if self.has_choice()
+            && let Law::Demand(law) = &mut self.law
+        {
+            law.returned();
+        }
     }
 
     /// The peer has told how many of its callers wait for a connection, within bounds.

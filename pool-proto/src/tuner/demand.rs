@@ -46,6 +46,8 @@ pub(super) struct Demand {
     recent: VecDeque<Instant>,
     /// The peak of the current slot. Slots are a lead time long, so that no acquire counts in more than two.
     current: Option<Peak>,
+    /// The end of the current slot, if there is one.
+    slot_end: Instant,
     /// The peaks of former slots that may still be among the [`RANKS`] highest, oldest first.
     peaks: VecDeque<Peak>,
     /// The highest of them.
@@ -73,6 +75,7 @@ impl Demand {
             lead_time: LeadTime::new(),
             recent: VecDeque::with_capacity(room),
             current: None,
+            slot_end: Instant::EPOCH,
             peaks: VecDeque::with_capacity(RANKS * room),
             highest: [0; RANKS],
             backlog: 0,
@@ -114,7 +117,7 @@ impl Demand {
 
     /// When the last hint is stale.
     fn hint_until(&self) -> Instant {
-        let fresh = Period::saturating(self.lead_time.bound() * STALE);
+        let fresh = Period::saturating(self.lead_time.bound().duration() * STALE);
         self.heard_at.after(fresh.min(self.keep))
     }
 
@@ -144,6 +147,7 @@ impl Demand {
                 peak.at = peak.at + outage;
             }
         }
+        self.set_slot_end();
     }
 
     pub(super) fn failed(&mut self, now: Instant) {
@@ -159,7 +163,7 @@ impl Demand {
         }
         let limit = limit.min(MOST);
         let lead_time = self.lead_time.bound();
-        while self.recent.front().is_some_and(|at| now.since(*at) >= lead_time) {
+        while self.recent.front().is_some_and(|at| at.after(lead_time) <= now) {
             self.recent.pop_front();
         }
         for _ in 0..count.min(limit) {
@@ -212,20 +216,28 @@ impl Demand {
 
     fn note_count(&mut self, now: Instant, count: u32) {
         self.advance(now);
-        let current = self.current.filter(|current| self.slot(current.at) == self.slot(now));
-        if current.is_none() {
-            self.end_slot();
-        }
+        let peak = Peak { at: now, count, beaten: 0 };
         match &mut self.current {
-            Some(current) if current.count > count => {}
-            current => *current = Some(Peak { at: now, count, beaten: 0 }),
+            Some(current) if now < self.slot_end => {
+                if count >= current.count {
+                    *current = peak;
+                }
+            }
+            _ => {
+                self.end_slot();
+                self.current = Some(peak);
+                self.set_slot_end();
+            }
         }
     }
 
-    /// The number of the slot of a time.
-    fn slot(&self, at: Instant) -> u64 {
-        let length = Period::saturating(self.lead_time.bound()).as_nanos();
-        at.as_nanos() / length.max(1)
+    /// Sets the end of the current slot. Kept, because each acquire would need two divisions.
+    fn set_slot_end(&mut self) {
+        if let Some(Peak { at, .. }) = self.current {
+            let length = self.lead_time.bound().as_nanos();
+            let end = (at.as_nanos() / length).saturating_add(1).saturating_mul(length);
+            self.slot_end = Instant::from_nanos(end);
+        }
     }
 
     fn end_slot(&mut self) {
@@ -251,8 +263,8 @@ impl Demand {
         (self.keep, self.lead_time, self.backlog, self.resync).hash(hasher);
         let lead_time = self.lead_time.bound();
         // The begin of the slot.
-        (now.as_nanos() % Period::saturating(lead_time).as_nanos().max(1)).hash(hasher);
-        for at in self.recent.iter().filter(|at| now.since(**at) < lead_time) {
+        (now.as_nanos() % lead_time.as_nanos()).hash(hasher);
+        for at in self.recent.iter().filter(|at| at.after(lead_time) > now) {
             at.distance(now).hash(hasher);
         }
         for Peak { at, count, beaten } in self.peaks.iter().chain(&self.current) {

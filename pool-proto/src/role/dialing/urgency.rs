@@ -21,13 +21,13 @@ const GAP: Duration = Duration::from_millis(20);
 const AHEAD: u64 = 20_000_000;
 
 /// The time after an acquire in which the next ones are to be expected.
-const BUSY: Duration = Duration::from_secs(1);
+const BUSY: Period = Period::from_nanos(1_000_000_000);
 
 /// A stock of this size is replaced at once: that many handshakes are no burden.
 const SMALL: u32 = 16;
 
 /// The length of a slot in which acquires are counted, and the number of slots.
-const SLOT: Duration = Duration::from_millis(250);
+const SLOT: Period = Period::from_nanos(250_000_000);
 const SLOTS: usize = 4;
 
 /// The acquires of the last second, without those of the slot that goes on: these may be a crowd's.
@@ -46,8 +46,7 @@ impl Rate {
     }
 
     fn advance(&mut self, now: Instant) {
-        let slot = now.since(Instant::EPOCH).as_nanos() / SLOT.as_nanos();
-        let slot = u64::try_from(slot).unwrap_or(u64::MAX);
+        let slot = now.as_nanos() / SLOT.as_nanos();
         for _ in 0..(slot - self.slot).min(SLOTS as u64) {
             self.former.rotate_right(1);
             let [latest, ..] = &mut self.former;
@@ -75,7 +74,7 @@ impl Urgency {
     /// A connection was acquired, at either end.
     pub(super) fn acquired(&mut self, now: Instant) {
         self.rate.count(now);
-        self.busy_until = now + BUSY;
+        self.busy_until = now.after(BUSY);
     }
 
     /// Feeds `hasher` with everything that the future depends on, from `now` on.
