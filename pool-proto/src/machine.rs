@@ -71,6 +71,8 @@ pub struct Machine<C, R> {
     /// The deadline of the graceful shutdown, from its begin on; [`Instant::NEVER`] if there is none.
     pub(crate) shutdown: Option<Instant>,
     pub(crate) now: Instant,
+    /// The nearest deadline that may be new since [`note_deadline`](Self::note_deadline).
+    new_deadline: Instant,
     /// Draws the steps of lifetimes.
     pub(crate) random: fastrand::Rng,
     /// Tells a configuration with another seed.
@@ -120,6 +122,7 @@ impl<C, R: Role> Machine<C, R> {
             closed: false,
             shutdown: None,
             now,
+            new_deadline: Instant::EPOCH,
             random: entropy.generator(Use::Lifetimes),
             entropy,
             take_order: common.take_order,
@@ -159,6 +162,20 @@ impl<C, R: Role> Machine<C, R> {
             None => (R::next_deadline(self), self.retire_at()),
         };
         self.slots.next_due().min(role).min(retire_at).finite()
+    }
+
+    /// Returns a time before which lies none of the deadlines that were set since
+    /// [`note_deadline`](Self::note_deadline); `None` if none was set. A driver that wakes no later may
+    /// sleep on. Otherwise it asks for [`poll_timeout`](Self::poll_timeout), which costs more than most
+    /// acquires do.
+    #[must_use]
+    pub fn new_deadline(&self) -> Option<Instant> {
+        self.new_deadline.finite()
+    }
+
+    /// Takes note that the driver knows [`poll_timeout`](Self::poll_timeout).
+    pub const fn note_deadline(&mut self) {
+        self.new_deadline = Instant::NEVER;
     }
 
     // --- reports --------------------------------------------------------------------------------
@@ -247,13 +264,26 @@ impl<C, R: Role> Machine<C, R> {
 
     // --- inside ---------------------------------------------------------------------------------
 
+    /// Moves the clock to `now` and returns the machine's time, for a call that may bring a deadline nearer.
+    pub(crate) fn advance(&mut self, now: Instant) -> Instant {
+        self.sets_deadline(Instant::EPOCH);
+        self.tick(now)
+    }
+
     /// Moves the clock to `now` and returns the machine's time.
     ///
     /// Time never goes back: a `now` before the latest one counts as the latest. It is clamped below
     /// `Instant::NEVER`, at which every disabled timer would fire.
-    pub(crate) fn advance(&mut self, now: Instant) -> Instant {
+    #[inline]
+    pub(crate) fn tick(&mut self, now: Instant) -> Instant {
         self.now = self.now.max(now).min(Instant::LAST);
         self.now
+    }
+
+    /// Takes note that no deadline before `at` may have been set.
+    #[inline]
+    pub(crate) fn sets_deadline(&mut self, at: Instant) {
+        self.new_deadline = self.new_deadline.min(at);
     }
 
     /// The number of connections that are ready, becoming ready, or granted.

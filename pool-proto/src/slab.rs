@@ -100,6 +100,14 @@ impl<T, const LINKS: usize> Slab<T, LINKS> {
         self.entries.get_mut(index as usize)?.value.as_mut()
     }
 
+    /// An entry and its key.
+    #[inline]
+    pub(crate) fn entry_mut(&mut self, index: u32) -> Option<(Key, &mut T)> {
+        let entry = self.entries.get_mut(index as usize)?;
+        let key = Key { index, generation: entry.generation };
+        entry.value.as_mut().map(|value| (key, value))
+    }
+
     /// All entries in use, in the order of their indices.
     pub(crate) fn live(&self) -> impl Iterator<Item = (u32, Key)> + '_ {
         let indices = (0..).take(self.entries.len());
@@ -150,6 +158,7 @@ impl<const K: usize> List<K> {
         (next != NIL).then_some(next)
     }
 
+    #[inline]
     pub(crate) fn push_back<T, const L: usize>(&mut self, slab: &mut Slab<T, L>, index: u32) {
         if let Some(link) = slab.link::<K>(index) {
             *link = Link { previous: self.tail, next: NIL };
@@ -175,6 +184,7 @@ impl<const K: usize> List<K> {
     }
 
     /// Removes an entry that is in this list.
+    #[inline]
     pub(crate) fn remove<T, const L: usize>(&mut self, slab: &mut Slab<T, L>, index: u32) {
         let Some(link) = slab.link::<K>(index) else {
             return;

@@ -185,6 +185,12 @@ impl<C> Slots<C> {
         self.slab.get_mut(index)
     }
 
+    /// A connection and its token.
+    #[inline]
+    pub(crate) fn named_mut(&mut self, index: u32) -> Option<(Token, &mut Slot<C>)> {
+        self.slab.entry_mut(index).map(|(key, slot)| (Token(key), slot))
+    }
+
     pub(crate) fn token(&self, index: u32) -> Option<Token> {
         self.slab.key(index).map(Token)
     }
@@ -222,6 +228,7 @@ impl<C> Slots<C> {
     }
 
     /// Moves a connection to another state and returns the one that it left.
+    #[inline]
     pub(crate) fn enter(&mut self, index: u32, state: State, now: Instant) -> Option<State> {
         let slot = self.slab.get_mut(index)?;
         let former = core::mem::replace(&mut slot.state, state);
@@ -241,6 +248,7 @@ impl<C> Slots<C> {
         self.slab.remove(index)
     }
 
+    #[inline]
     fn link(&mut self, index: u32, state: State, now: Instant) {
         let timed = &mut self.states[state as usize];
         if timed.list.is_empty() {
@@ -266,6 +274,7 @@ impl<C> Slots<C> {
                 .is_some_and(|slot| slot.claimed.is_some() && !self.is_control(slot.id))
     }
 
+    #[inline]
     fn unlink(&mut self, index: u32, state: State) {
         if self.is_request(index, state) {
             self.requests.remove(&mut self.slab, index);
@@ -337,6 +346,7 @@ impl<C> Slots<C> {
     }
 
     /// Why a connection may not be handed out any more, if so.
+    #[inline]
     pub(crate) fn expiry(&self, index: u32, now: Instant) -> Option<CloseReason> {
         let slot = self.get(index)?;
         let lifetime = self.lifetimes[usize::from(slot.lifetime_step)].period;

@@ -197,15 +197,9 @@ impl RoleKey for Accepting {
         let mut known: Vec<Peer> = sources.known.iter().copied().collect();
         known.sort_unstable();
         known.hash(hasher);
-        // An empty rank is the same as none.
-        for (rank, list) in sources.ranks.iter().enumerate().filter(|(_, rank)| !rank.is_empty()) {
-            let next = |at: &u32| list.next(&sources.slab, *at);
-            rank.hash(hasher);
-            for source in core::iter::successors(list.front(), next) {
-                sources.peer(source).hash(hasher);
-            }
+        for (rank, source) in sources.ranked() {
+            (rank, sources.peer(source)).hash(hasher);
         }
-        sources.highest.hash(hasher);
         for source in core::iter::successors(sources.wanting.front(), |at| {
             sources.wanting.next(&sources.slab, *at)
         }) {

@@ -482,14 +482,12 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
     /// once when the pool is closed.
     pub fn poll_work(&self, cx: &mut Context<'_>) -> Poll<()> {
         let waker = cx.waker().clone();
-        let mut state = self.lock();
-        if state.has_work() {
-            return Poll::Ready(());
+        // Wakers are dropped after unlocking.
+        let slept = self.lock().sleep(waker);
+        match slept {
+            Ok(_former) => Poll::Pending,
+            Err(_unused) => Poll::Ready(()),
         }
-        let former = state.driver.replace(waker);
-        drop(state);
-        drop(former);
-        Poll::Pending
     }
 
     // --- the callers' calls ---------------------------------------------------------------------

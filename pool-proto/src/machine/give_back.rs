@@ -56,7 +56,7 @@ impl<C, R: Role> Machine<C, R> {
         connection: C,
         drained: Option<CheckResult>,
     ) -> Result<(), PutError> {
-        let now = self.advance(now);
+        let now = self.tick(now);
         let index = self.slots.resolve(token, &[State::Leased]);
         let Some((index, slot)) = index.and_then(|i| Some((i, self.slots.get_mut(i)?))) else {
             self.totals.put_unknown += 1;
@@ -73,7 +73,37 @@ impl<C, R: Role> Machine<C, R> {
         slot.connection = Some(connection);
         slot.used = true;
         (slot.claimed, slot.finished) = (None, false);
-        let id = slot.id;
+        if drained == Some(CheckResult::Quiet) && self.rests_at_once(index, now) {
+            // The fast path: what follows comes to the same.
+            self.sets_deadline(self.retires_with_one_more(now));
+            self.enter(index, State::Idle, now);
+            self.dispatch_quickly(now);
+            return Ok(());
+        }
+        self.put_back_slowly(index, drained, now);
+        Ok(())
+    }
+
+    /// Whether a connection that is put back and quiet is idle from now on, without more ado.
+    #[inline]
+    fn rests_at_once(&self, index: u32, now: Instant) -> bool {
+        let Some(slot) = self.slots.get(index) else { return false };
+        self.waiters.len() == 0
+            && !self.is_ending()
+            && !slot.readable
+            && !self.is_barred(index)
+            && self.reuse_delay == Period::ZERO
+            && self.is_ours(index)
+            && !self.is_control(slot.id)
+            && self.expiry(index, now).is_none()
+            && self.supply() < self.role.max_capacity()
+    }
+
+    /// Decides what becomes of a connection that was put back.
+    #[inline(never)]
+    fn put_back_slowly(&mut self, index: u32, drained: Option<CheckResult>, now: Instant) {
+        self.sets_deadline(Instant::EPOCH);
+        let id = self.slots.get(index).and_then(|slot| slot.id);
         let kind = if self.is_ours(index) { Kind::Any } else { Kind::IdOnly };
         let wanted = self.is_control(id)
             || id.is_some_and(|id| self.first_waiter_for(id, kind, false).is_some());
@@ -97,7 +127,6 @@ impl<C, R: Role> Machine<C, R> {
             self.check(index, CheckKind::Drain, now);
         }
         self.dispatch(now);
-        Ok(())
     }
 
     /// Counts an attempt to put back a connection of another pool. Only the driver can tell: to the

@@ -51,6 +51,18 @@ impl<C, R: Role> Machine<C, R> {
         oldest.since.after(half).max(next)
     }
 
+    /// A time before which the next idle connection does not go when another one comes, if it may go
+    /// earlier then: the steps become smaller. Otherwise [`Instant::NEVER`].
+    #[inline]
+    pub(super) fn retires_with_one_more(&self, now: Instant) -> Instant {
+        let Some(half) = self.half_of_idle_timeout() else { return Instant::NEVER };
+        let oldest = self.slots.front(State::Idle).and_then(|index| self.slots.get(index));
+        let Some(oldest) = oldest else { return now.after(half) };
+        let (at, longest_step) = (oldest.since.after(half), half.as_nanos() / 2);
+        let may_wait_for_step = self.retired_at.after(Period::from_nanos(longest_step)) > at;
+        if may_wait_for_step { at } else { Instant::NEVER }
+    }
+
     /// Lets an idle connection go, if it is time.
     pub(super) fn retire(&mut self, now: Instant) {
         if self.retire_at() <= now

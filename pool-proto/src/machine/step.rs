@@ -25,6 +25,20 @@ impl<C, R: Role> Machine<C, R> {
         }
     }
 
+    /// [`dispatch`](Self::dispatch) after an acquire or a return of a ready connection, which usually
+    /// concerns nobody else.
+    #[inline]
+    pub(super) fn dispatch_quickly(&mut self, now: Instant) {
+        if self.waiters.len() == 0
+            && !self.is_ending()
+            && let Some(deadline) = R::refill_quickly(self, now)
+        {
+            return self.sets_deadline(deadline);
+        }
+        self.sets_deadline(Instant::EPOCH);
+        self.dispatch(now);
+    }
+
     /// [`dispatch`](Self::dispatch) of a pool that is closed or shuts down: with its last connection, a
     /// shutdown is over.
     #[inline(never)]

@@ -21,16 +21,25 @@ impl<C, R: Role> Machine<C, R> {
     /// [cancel](Self::cancel) its waiter: a granted connection stays reserved until then.
     #[inline]
     pub fn acquire(&mut self, now: Instant) -> Acquired<C> {
-        let now = self.advance(now);
-        // Fast path, inlined: returning a lease through memory costs as much as taking it.
-        if let Some(index) = self.next_idle()
-            && self.expiry(index, now).is_none()
-            && let Some(lease) = self.lease(index, true, now)
-        {
-            self.role.demanded(now);
-            return self.ready(lease, now);
+        match self.try_acquire(now) {
+            Some(lease) => Acquired::Ready(lease),
+            None => self.acquire_any(self.now, false),
         }
-        self.acquire_any(now, false)
+    }
+
+    /// Takes the ready connection that is next, for callers that will not wait. `None` if there is none, or
+    /// if it has to be closed first, which [`acquire`](Self::acquire) does; then nothing has happened.
+    ///
+    /// Inlined: to return a lease through memory costs as much as to take it.
+    #[inline(always)]
+    pub fn try_acquire(&mut self, now: Instant) -> Option<Lease<C>> {
+        let now = self.tick(now);
+        let index = self.next_idle().filter(|index| self.expiry(*index, now).is_none())?;
+        let lease = self.lease(index, true, now)?;
+        let forgets_at = self.role.demanded(now);
+        self.sets_deadline(forgets_at);
+        self.served_at_once(now);
+        Some(lease)
     }
 
     /// Acquires for a caller that has just [rejected](Self::reject) a connection.
@@ -44,6 +53,7 @@ impl<C, R: Role> Machine<C, R> {
 
     #[inline(never)]
     fn acquire_any(&mut self, now: Instant, again: bool) -> Acquired<C> {
+        self.sets_deadline(Instant::EPOCH);
         if let Some(refusal) = self.ending() {
             return self.refused(refusal);
         }
@@ -57,7 +67,8 @@ impl<C, R: Role> Machine<C, R> {
             if let Some(reason) = self.expiry(index, now) {
                 self.close_one(index, reason);
             } else if let Some(lease) = self.lease(index, true, now) {
-                return self.ready(lease, now);
+                self.served_at_once(now);
+                return Acquired::Ready(lease);
             }
         }
         if let Some(refusal) = self.role.supply_ended() {
@@ -79,21 +90,31 @@ impl<C, R: Role> Machine<C, R> {
     /// A queued caller collects or cancels as for [`acquire`](Self::acquire).
     #[inline]
     pub fn acquire_by_id(&mut self, now: Instant, id: ConnId) -> Acquired<C> {
-        let now = self.advance(now);
-        // Fast path, inlined as in `acquire`.
-        if let Some(index) = self.ids.find(id)
-            && self.takeable_by_id(index)
-            && self.expiry(index, now).is_none()
-            && let Some(lease) = self.lease(index, false, now)
-        {
-            return self.ready(lease, now);
+        match self.try_acquire_by_id(now, id) {
+            Some(lease) => Acquired::Ready(lease),
+            None => self.wait_for_id(id, self.now),
         }
-        self.wait_for_id(id, now)
+    }
+
+    /// Takes the connection with this id, for callers that will not wait. `None` if it is not there to be
+    /// taken, or has to be closed, which [`acquire_by_id`](Self::acquire_by_id) does; then nothing has
+    /// happened.
+    #[inline(always)]
+    pub fn try_acquire_by_id(&mut self, now: Instant, id: ConnId) -> Option<Lease<C>> {
+        let now = self.tick(now);
+        let index = self.ids.find(id)?;
+        if !self.takeable_by_id(index) || self.expiry(index, now).is_some() {
+            return None;
+        }
+        let lease = self.lease(index, false, now)?;
+        self.served_at_once(now);
+        Some(lease)
     }
 
     /// Slow path of [`acquire_by_id`](Self::acquire_by_id): the connection cannot be handed out now.
     #[inline(never)]
     fn wait_for_id(&mut self, id: ConnId, now: Instant) -> Acquired<C> {
+        self.sets_deadline(Instant::EPOCH);
         if let Some(refusal) = self.refusal_for(Request::Id(id)) {
             return self.refused(refusal);
         }
@@ -145,7 +166,8 @@ impl<C, R: Role> Machine<C, R> {
             if let Some(reason) = self.expiry(index, now) {
                 self.close_one(index, reason);
             } else if let Some(lease) = self.lease(index, false, now) {
-                return self.ready(lease, now);
+                self.served_at_once(now);
+                return Acquired::Ready(lease);
             }
         }
         if let Some(refusal) = self.requests_ended() {
@@ -171,10 +193,9 @@ impl<C, R: Role> Machine<C, R> {
     }
 
     #[inline]
-    fn ready(&mut self, lease: Lease<C>, now: Instant) -> Acquired<C> {
+    fn served_at_once(&mut self, now: Instant) {
         self.totals.served_at_once += 1;
-        self.dispatch(now);
-        Acquired::Ready(lease)
+        self.dispatch_quickly(now);
     }
 
     /// Waits until `ready` connections are idle at once. It reserves none of them.
@@ -375,11 +396,10 @@ impl<C, R: Role> Machine<C, R> {
     }
 
     /// Leases a connection to a caller who has asked for `any`, or for its id.
-    #[inline]
+    #[inline(always)]
     fn lease(&mut self, index: u32, any: bool, now: Instant) -> Option<Lease<C>> {
-        let token = self.slots.token(index)?;
-        self.enter(index, State::Leased, now);
-        let slot = self.slots.get_mut(index)?;
+        let (token, slot) = self.slots.named_mut(index)?;
+        let lease = Lease { token, id: slot.id?, connection: slot.connection.take()? };
         slot.waiter = NO_WAITER;
         slot.acquired = any;
         let is_news = any || slot.claimed.is_none();
@@ -388,9 +408,10 @@ impl<C, R: Role> Machine<C, R> {
         if core::mem::take(&mut slot.doubted) {
             self.role.doubt_refuted();
         }
-        let lease = Lease { token, id: slot.id?, connection: slot.connection.take()? };
+        self.enter(index, State::Leased, now);
         if !any {
-            R::demanded_by_peer(self, index, now);
+            let forgets_at = R::demanded_by_peer(self, index, now);
+            self.sets_deadline(forgets_at);
         }
         if any && self.opening {
             self.refuse_by_id(lease.id);

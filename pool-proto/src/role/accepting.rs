@@ -232,7 +232,7 @@ impl<C> Server<C> {
     /// The room for one more connection of `peer`: at a limit, the connection that has to go for it,
     /// and the reason.
     fn room_for(
-        &self,
+        &mut self,
         peer: &Peer,
         source_address: IpAddr,
         now: Instant,
@@ -262,12 +262,13 @@ impl<C> Server<C> {
     /// The oldest connection in one of `states` of the heaviest peer, if it holds two more than `peer`.
     /// Else the oldest of `peer` itself that is not in use.
     fn victim_for(
-        &self,
+        &mut self,
         peer: &Peer,
         held: u32,
         states: &[State],
         now: Instant,
     ) -> Option<(u32, CloseReason)> {
+        self.role.sources.rank();
         let sources = &self.role.sources;
         let oldest = |source: u32, suits: &dyn Fn(&Slot<C>) -> bool| {
             let suits = |index: &u32| self.slots.get(*index).is_some_and(suits);
@@ -336,6 +337,12 @@ impl Hooks for Accepting {
 
     fn refill<C>(_server: &mut Server<C>, _now: Instant) {}
 
+    #[inline]
+    fn refill_quickly<C>(server: &mut Server<C>, _now: Instant) -> Option<Instant> {
+        // With two acquirers, a peer may have begun to want a connection.
+        (server.acquirer != Acquirer::Both).then_some(Instant::NEVER)
+    }
+
     fn handle_timeout<C>(server: &mut Server<C>, now: Instant) {
         server.yield_to_wanting(now);
     }
@@ -384,13 +391,14 @@ impl Hooks for Accepting {
         server.count_acquired(index, here);
     }
 
-    fn surplus_claim<C>(server: &Server<C>, state: State) -> Option<u32> {
+    fn surplus_claim<C>(server: &mut Server<C>, state: State) -> Option<u32> {
         if server.slots.len(state) <= max_claimed(server.role.capacity) {
             return None;
         }
         if state == State::Finished {
             return server.slots.front(state);
         }
+        server.role.sources.rank();
         let claimed = |index: &u32| server.state(*index) == Some(State::Claimed);
         // From the heaviest source, so that no source can push out the claims of others.
         let sources = &server.role.sources;

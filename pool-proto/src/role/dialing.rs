@@ -42,6 +42,7 @@ use super::max_claimed;
 use super::share::Share;
 use crate::answer::WaitReason;
 use crate::backoff::Backoff;
+use crate::config::Acquirer;
 use crate::event::{Action, CloseReason, HandshakeFailure, Token};
 use crate::id::{ConnId, HintReader, IdExchange};
 use crate::ids::Told;
@@ -224,6 +225,15 @@ impl Dialing {
         self.backoff.failures() > 0
     }
 
+    /// The deadline at which the law forgets something, if that is new. Further acquires only put it off.
+    #[inline]
+    fn forgets_at(&self, remembered: bool) -> Instant {
+        match remembered {
+            true => Instant::NEVER,
+            false => self.tuner.next_advance().unwrap_or(Instant::NEVER),
+        }
+    }
+
     fn wait(&mut self, wait: Duration, now: Instant) {
         self.retry_at = Some(now + wait).filter(|at| *at > now);
     }
@@ -234,7 +244,7 @@ impl Hooks for Dialing {
     const LAST_STEP: State = State::Handshaking;
 
     fn refill<C>(client: &mut Client<C>, now: Instant) {
-        client.note_surplus(now);
+        client.note_surplus(client.spare().saturating_sub(client.aim()), now);
         if client.role.retry_at.is_some() {
             client.hurry(now);
         }
@@ -246,6 +256,19 @@ impl Hooks for Dialing {
         }
         client.note_limit(now);
         client.end_round(now);
+    }
+
+    #[inline]
+    fn refill_quickly<C>(client: &mut Client<C>, now: Instant) -> Option<Instant> {
+        let role = &client.role;
+        let capacity = role.tuner.capacity().max(1);
+        let is_plain = role.retry_at.is_none()
+            && role.limited.is_none()
+            && client.acquirer != Acquirer::Both
+            && !client.is_paced()
+            && role.tuner.backlog() == 0
+            && client.supply() >= capacity;
+        is_plain.then(|| client.note_surplus(client.idle().saturating_sub(capacity), now))
     }
 
     fn handle_timeout<C>(client: &mut Client<C>, now: Instant) {
@@ -392,7 +415,7 @@ impl Hooks for Dialing {
         false
     }
 
-    fn surplus_claim<C>(client: &Client<C>, state: State) -> Option<u32> {
+    fn surplus_claim<C>(client: &mut Client<C>, state: State) -> Option<u32> {
         // Too many claimed ones stop the dials instead.
         let limit = max_claimed(client.role.tuner.max_capacity());
         let surplus = state == State::Finished && client.slots.len(state) > limit;
@@ -428,22 +451,29 @@ impl Hooks for Dialing {
         self.tuner.max_capacity()
     }
 
-    fn demanded(&mut self, now: Instant) {
+    #[inline]
+    fn demanded(&mut self, now: Instant) -> Instant {
+        self.urgency.acquired(now);
         // During failures the peer is the bottleneck, not the stock: a higher capacity would only mean
         // more dials at its return.
-        self.urgency.acquired(now);
-        if !self.is_down() {
-            self.tuner.acquired(now);
+        if self.is_down() {
+            return Instant::NEVER;
         }
+        let remembers = self.tuner.next_advance().is_some();
+        self.tuner.acquired(now);
+        self.forgets_at(remembers)
     }
 
-    fn demanded_by_peer<C>(client: &mut Client<C>, index: u32, now: Instant) {
+    fn demanded_by_peer<C>(client: &mut Client<C>, index: u32, now: Instant) -> Instant {
         client.role.urgency.acquired(now);
-        let Some(slot) = client.slots.get(index).filter(|_| !client.role.is_down()) else { return };
+        let slot = client.slots.get(index).filter(|_| !client.role.is_down());
+        let Some(slot) = slot else { return Instant::NEVER };
         let (age, recent) = (now.since(slot.established), slot.origin == client.role.epoch);
+        let remembers = client.role.tuner.next_advance().is_some();
         if client.role.tuner.acquired_by_peer(now, age) {
             client.found_room(recent, now);
         }
+        client.role.forgets_at(remembers)
     }
 
     fn returned(&mut self) {

@@ -26,6 +26,10 @@ pub trait Hooks: Sized {
     /// Begins to fill the pool, as far as the role may now. Called after every change.
     fn refill<C>(machine: &mut Machine<C, Self>, now: Instant);
 
+    /// As [`refill`](Self::refill), after an acquire or a return of a ready connection. Returns the deadline
+    /// that it has set, or [`Instant::NEVER`]; `None` if that is a case for `refill`.
+    fn refill_quickly<C>(machine: &mut Machine<C, Self>, now: Instant) -> Option<Instant>;
+
     /// Does everything of the role that is due by `now`.
     fn handle_timeout<C>(machine: &mut Machine<C, Self>, now: Instant);
 
@@ -77,7 +81,7 @@ pub trait Hooks: Sized {
 
     /// Returns the connection to close because there are too many in `state`, which is claimed or
     /// finished, if so.
-    fn surplus_claim<C>(machine: &Machine<C, Self>, state: State) -> Option<u32>;
+    fn surplus_claim<C>(machine: &mut Machine<C, Self>, state: State) -> Option<u32>;
 
     /// Returns the reason why a waiter for any connection has nothing yet.
     fn wait_reason<C>(machine: &Machine<C, Self>) -> WaitReason;
@@ -85,11 +89,16 @@ pub trait Hooks: Sized {
     /// Returns the most ready connections that the pool may hold.
     fn max_capacity(&self) -> u32;
 
-    /// A caller acquires any connection.
-    fn demanded(&mut self, _now: Instant) {}
+    /// A caller acquires any connection. Returns the deadline that this sets, or [`Instant::NEVER`].
+    fn demanded(&mut self, _now: Instant) -> Instant {
+        Instant::NEVER
+    }
 
-    /// A caller acquires a connection by its id: a caller at the peer has acquired it.
-    fn demanded_by_peer<C>(_machine: &mut Machine<C, Self>, _index: u32, _now: Instant) {}
+    /// A caller acquires a connection by its id: a caller at the peer has acquired it. Returns the deadline
+    /// that this sets, or [`Instant::NEVER`].
+    fn demanded_by_peer<C>(_machine: &mut Machine<C, Self>, _index: u32, _now: Instant) -> Instant {
+        Instant::NEVER
+    }
 
     /// A caller has put a connection back.
     fn returned(&mut self) {}

@@ -63,6 +63,10 @@ pub(crate) struct Source {
     /// Its pooled connections: all that are past their handshakes, but neither leased nor finished;
     /// oldest entry first.
     pub(crate) pooled: List<2>,
+    /// The rank in which it is: the number of its pooled connections when it was ranked last.
+    rank: u32,
+    /// Whether it is in the list of those to rank anew.
+    is_unranked: bool,
     /// Its connections that are ready or become so, by the end that may acquire them, and the last
     /// acquires of both, where both acquire.
     pub(crate) stock: Parts,
@@ -92,9 +96,14 @@ pub(crate) enum Want {
 }
 
 /// All sources with live connections, ranked by the number of their pooled connections.
+///
+/// Each acquire and each return changes such a number, and the ranks are asked for at a limit only. So the
+/// sources with a new number are listed, and ranked when it comes to that.
 #[derive(Clone)]
 pub(crate) struct Sources {
-    pub(crate) slab: Slab<Source, 2>,
+    pub(crate) slab: Slab<Source, 3>,
+    /// The sources of which the number has changed since they were ranked.
+    unranked: List<2>,
     /// The sources that [want](Want::Since) a connection of their own, in the order in which they began
     /// to.
     pub(crate) wanting: List<1>,
@@ -102,16 +111,16 @@ pub(crate) struct Sources {
     /// The [`KNOWN`] sources from which peers have proven themselves last, and their order.
     pub(crate) known: HashSet<Peer, TableKey>,
     known_order: VecDeque<Peer>,
-    /// `ranks[n]`: the sources with exactly n pooled connections. Counts change by one, so a source
-    /// moves to the neighbouring rank, and the highest rank is known without a search.
-    pub(crate) ranks: Vec<List<0>>,
-    pub(crate) highest: usize,
+    /// `ranks[n]`: the sources that had n pooled connections when they were ranked.
+    ranks: Vec<List<0>>,
+    highest: usize,
 }
 
 impl Sources {
     pub(crate) fn new(entropy: &Entropy) -> Self {
         Self {
             slab: Slab::new(),
+            unranked: List::new(),
             wanting: List::new(),
             by_peer: HashMap::with_hasher(TableKey::new(entropy.key(Use::SourceTable))),
             known: HashSet::with_hasher(TableKey::new(entropy.key(Use::SourceTable))),
@@ -136,8 +145,10 @@ impl Sources {
         source.map_or(0, |source| source.pooled.len())
     }
 
-    /// The sources with at least `least` pooled connections, heaviest first.
+    /// The sources with at least `least` pooled connections, heaviest first, as [`rank`](Self::rank) has
+    /// ranked them.
     pub(crate) fn heaviest(&self, least: u32) -> impl Iterator<Item = u32> + '_ {
+        debug_assert!(self.unranked.is_empty(), "all sources are ranked");
         let ranks = self.ranks.get(least as usize..=self.highest).unwrap_or_default();
         ranks
             .iter()
@@ -193,6 +204,8 @@ impl Sources {
         let source = Source {
             peer,
             pooled: List::new(),
+            rank: 0,
+            is_unranked: false,
             stock: Parts::default(),
             share: Share::default(),
             want: Want::None,
@@ -249,13 +262,15 @@ impl Sources {
     }
 
     /// A connection of `source` came into the pool.
+    #[inline]
     pub(crate) fn add_pooled<C>(&mut self, source: u32, slots: &mut Slots<C>, index: u32) {
-        self.change_rank(source, |pooled| pooled.push_back(&mut slots.slab, index));
+        self.change_pooled(source, |pooled| pooled.push_back(&mut slots.slab, index));
     }
 
     /// A connection of `source` left the pool: leased, or about to end.
+    #[inline]
     pub(crate) fn remove_pooled<C>(&mut self, source: u32, slots: &mut Slots<C>, index: u32) {
-        self.change_rank(source, |pooled| pooled.remove(&mut slots.slab, index));
+        self.change_pooled(source, |pooled| pooled.remove(&mut slots.slab, index));
     }
 
     /// A connection of `source` ended, after it had left the pool.
@@ -271,8 +286,11 @@ impl Sources {
         let Some(entry) = self.slab.get(source).filter(|entry| entry.live == 0) else {
             return;
         };
-        let (peer, rank) = (entry.peer, entry.pooled.len());
-        if matches!(entry.want, Want::Since(_)) {
+        let &Source { peer, rank, is_unranked, want, .. } = entry;
+        if is_unranked {
+            self.unranked.remove(&mut self.slab, source);
+        }
+        if matches!(want, Want::Since(_)) {
             self.wanting.remove(&mut self.slab, source);
         }
         self.at_rank(rank, |rank, slab| rank.remove(slab, source));
@@ -311,22 +329,58 @@ impl Sources {
         self.want(source, true, now);
     }
 
-    fn change_rank(&mut self, source: u32, change: impl FnOnce(&mut List<2>)) {
+    #[inline]
+    fn change_pooled(&mut self, source: u32, change: impl FnOnce(&mut List<2>)) {
         let Some(entry) = self.slab.get_mut(source) else {
             return;
         };
-        let before = entry.pooled.len();
         change(&mut entry.pooled);
-        let after = entry.pooled.len();
-        self.at_rank(before, |rank, slab| rank.remove(slab, source));
-        self.at_rank(after, |rank, slab| rank.push_back(slab, source));
-        self.highest = self.highest.max(after as usize);
+        if !core::mem::replace(&mut entry.is_unranked, true) {
+            self.unranked.push_back(&mut self.slab, source);
+        }
+    }
+
+    /// Ranks the sources of which the number of pooled connections has changed.
+    pub(crate) fn rank(&mut self) {
+        while let Some(source) = self.unranked.front() {
+            self.unranked.remove(&mut self.slab, source);
+            let Some(entry) = self.slab.get_mut(source) else { continue };
+            entry.is_unranked = false;
+            let count = entry.pooled.len();
+            let before = core::mem::replace(&mut entry.rank, count);
+            if before != count {
+                self.at_rank(before, |rank, slab| rank.remove(slab, source));
+                self.at_rank(count, |rank, slab| rank.push_back(slab, source));
+                self.highest = self.highest.max(count as usize);
+            }
+        }
         while self.highest > 0 && self.ranks.get(self.highest).is_none_or(List::is_empty) {
             self.highest -= 1;
         }
     }
 
-    fn at_rank(&mut self, count: u32, act: impl FnOnce(&mut List<0>, &mut Slab<Source, 2>)) {
+    /// The sources of each rank, as [`rank`](Self::rank) would leave them: lowest first.
+    pub(crate) fn ranked(&self) -> Vec<(u32, u32)> {
+        let mut all: Vec<(u32, u32)> = Vec::new();
+        for (rank, list) in (0..).zip(&self.ranks) {
+            let sources = core::iter::successors(list.front(), |at| list.next(&self.slab, *at));
+            all.extend(sources.filter(|at| self.moves_to(*at).is_none()).map(|at| (rank, at)));
+        }
+        let unranked =
+            core::iter::successors(self.unranked.front(), |at| self.unranked.next(&self.slab, *at));
+        all.extend(unranked.filter_map(|at| Some((self.moves_to(at)?, at))));
+        // Stable: those that move come last.
+        all.sort_by_key(|(rank, _)| *rank);
+        all
+    }
+
+    /// The rank of a source that is to be ranked anew, if it is another one.
+    fn moves_to(&self, source: u32) -> Option<u32> {
+        let entry = self.slab.get(source)?;
+        Some(entry.pooled.len()).filter(|count| *count != entry.rank)
+    }
+
+    fn at_rank(&mut self, count: u32, act: impl FnOnce(&mut List<0>, &mut Slab<Source, 3>)) {
         let count = count as usize;
         if self.ranks.len() <= count {
             self.ranks.resize_with(count + 1, List::new);

@@ -12,7 +12,7 @@ use super::header::Header;
 use super::input::{Input, PeerName};
 use super::outputs::Output;
 use super::recorder::{Block, Recorder};
-use crate::answer::{Acquired, Collected, Stock, WaitOutcome};
+use crate::answer::{Acquired, Collected, Lease, Stock, WaitOutcome};
 use crate::config::{Bounds, ClientConfig, ServerConfig};
 use crate::entropy::{Entropy, Use};
 use crate::error::{ConfigError, PutError, Rejected};
@@ -317,6 +317,45 @@ impl<C, R: Role> Recorded<C, R> {
         self.tell(|_| Input::Acquire, |machine| machine.acquire(now))
     }
 
+    /// As [`Machine::try_acquire`]; recorded as an acquire if it succeeds.
+    #[inline(always)]
+    pub fn try_acquire(&mut self, now: Instant) -> Option<Lease<C>> {
+        if self.tape.is_none() {
+            return self.machine.try_acquire(now);
+        }
+        self.try_recorded(now, Machine::try_acquire, |_| Input::Acquire)
+    }
+
+    /// As [`Machine::try_acquire_by_id`]; recorded as an acquire by id if it succeeds.
+    #[inline(always)]
+    pub fn try_acquire_by_id(&mut self, now: Instant, id: ConnId) -> Option<Lease<C>> {
+        if self.tape.is_none() {
+            return self.machine.try_acquire_by_id(now, id);
+        }
+        let input = |this: &Named<'_, C, R>| Input::AcquireById { id: this.machine.name_of(id) };
+        self.try_recorded(now, |machine, now| machine.try_acquire_by_id(now, id), input)
+    }
+
+    /// Makes a call that changes nothing unless it succeeds, and records it then.
+    #[inline(never)]
+    fn try_recorded(
+        &mut self,
+        now: Instant,
+        act: impl FnOnce(&mut Machine<C, R>, Instant) -> Option<Lease<C>>,
+        input: impl FnOnce(&Named<'_, C, R>) -> Input,
+    ) -> Option<Lease<C>> {
+        let Self { machine, tape } = self;
+        let tape = tape.as_mut()?;
+        let input = input(&Named { machine, peers: &tape.peers });
+        let before = machine.actions.len();
+        let acquired = Acquired::Ready(act(machine, now)?);
+        tape.recorder.push(machine.now, &input, &acquired, machine.actions.range(before..));
+        match acquired {
+            Acquired::Ready(lease) => Some(lease),
+            Acquired::Queued(_) | Acquired::Refused(_) => None,
+        }
+    }
+
     /// As [`Machine::acquire_again`].
     pub fn acquire_again(&mut self, now: Instant) -> Acquired<C> {
         self.tell(|_| Input::AcquireAgain, |machine| machine.acquire_again(now))
@@ -448,6 +487,11 @@ impl<C, R: Role> Recorded<C, R> {
             Event::AcceptEnded => Input::AcceptEnded,
         };
         self.tell(|_| input, |machine| machine.handle_event(now, event));
+    }
+
+    /// As [`Machine::note_deadline`]. It changes nothing else, and is not recorded.
+    pub const fn note_deadline(&mut self) {
+        self.machine.note_deadline();
     }
 
     /// As [`Machine::add_error`].

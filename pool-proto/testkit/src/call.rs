@@ -69,6 +69,8 @@ pub trait Pool {
     fn state_of(&self, token: Token) -> Option<State>;
     fn why(&self, waiter: WaiterId) -> Option<WaitReason>;
     fn poll_timeout(&self) -> Option<Instant>;
+    /// What `new_deadline` tells since it was asked last.
+    fn take_new_deadline(&mut self) -> Option<Instant>;
     fn idle(&self) -> u32;
     fn is_closed(&self) -> bool;
     fn is_shutting_down(&self) -> bool;
@@ -220,6 +222,12 @@ impl<R: TestRole> Pool for Recorded<u32, R> {
 
     fn poll_timeout(&self) -> Option<Instant> {
         (**self).poll_timeout()
+    }
+
+    fn take_new_deadline(&mut self) -> Option<Instant> {
+        let new = self.new_deadline();
+        self.note_deadline();
+        new
     }
 
     fn idle(&self) -> u32 {
@@ -384,6 +392,10 @@ impl Pool for AnyMachine {
 
     fn poll_timeout(&self) -> Option<Instant> {
         on!(self, pool => pool.poll_timeout())
+    }
+
+    fn take_new_deadline(&mut self) -> Option<Instant> {
+        on!(self, pool => pool.take_new_deadline())
     }
 
     fn idle(&self) -> u32 {

@@ -15,6 +15,7 @@ use pool_proto::{
 use thiserror::Error;
 use tracing::field::display;
 
+use super::leased::Hold;
 use super::state::State;
 use super::{Leased, PoolConnection, SharedMachine};
 use crate::events;
@@ -54,7 +55,8 @@ pub trait Deadline: Future + Unpin {
 
 /// A turn in the queue; cancelled when dropped.
 struct Wait<C: PoolConnection, R: Role> {
-    shared: Arc<SharedMachine<C, R>>,
+    /// `None` when its connection was handed out: the lease has it then.
+    shared: Option<Arc<SharedMachine<C, R>>>,
     waiter: Option<WaiterId>,
     /// When the caller was queued first. It has been served at once until then.
     since: Option<Instant>,
@@ -65,40 +67,73 @@ struct Wait<C: PoolConnection, R: Role> {
 
 impl<C: PoolConnection, R: Role> Wait<C, R> {
     fn new(shared: &Arc<SharedMachine<C, R>>, accepts: bool) -> Self {
-        Self { shared: Arc::clone(shared), waiter: None, since: None, accepts, expired: false }
+        let shared = Some(Arc::clone(shared));
+        Self { shared, waiter: None, since: None, accepts, expired: false }
     }
 
-    /// Asks the machine: first by `begin`, which may queue the caller, then by collecting.
+    /// Asks the machine: at first by `at_once`, and if that fails by `begin`, which may queue the caller;
+    /// later by collecting. A connection that is there comes back in registers, everything else in `step`:
+    /// to pass a lease on through memory costs as much as a mutex.
     #[inline(always)]
-    fn poll(
+    fn ask(
         &mut self,
         cx: &Context<'_>,
+        at_once: impl FnOnce(&mut Recorded<C, R>, Instant) -> Option<Lease<C>>,
         begin: impl FnOnce(&mut Recorded<C, R>, Instant) -> Step<C>,
-    ) -> Poll<Result<Option<Lease<C>>, AcquireError>> {
-        let (waiter, expired) = (self.waiter, self.expired);
-        // By the precise clock, which costs little next to a wake.
-        let waited = self.since.map_or(Duration::ZERO, |since| self.shared.now().since(since));
-        let waited = (!self.accepts).then_some(waited);
-        let step = self.shared.with(self.shared.clock.coarse(), |state, now| match waiter {
-            Some(waiter) => state.collect(cx, waiter, expired, waited, now),
-            None => match begin(&mut state.machine, now) {
-                Step::Waiting(waiter, _) => state.collect(cx, waiter, expired, waited, now),
-                step => step,
-            },
-        });
+        step: &mut Step<C>,
+    ) -> Option<Lease<C>> {
+        let shared = self.shared.as_ref()?;
+        let waiter = self.waiter;
+        shared.with(shared.clock.coarse(), |state, now| {
+            if waiter.is_none()
+                && let Some(lease) = at_once(&mut state.machine, now)
+            {
+                return Some(lease);
+            }
+            self.ask_slowly(cx, state, now, begin, step);
+            None
+        })
+    }
+
+    #[inline(never)]
+    fn ask_slowly(
+        &self,
+        cx: &Context<'_>,
+        state: &mut State<C, R>,
+        now: Instant,
+        begin: impl FnOnce(&mut Recorded<C, R>, Instant) -> Step<C>,
+        step: &mut Step<C>,
+    ) {
+        *step = match self.waiter {
+            Some(waiter) => Step::Waiting(waiter, None),
+            None => begin(&mut state.machine, now),
+        };
+        if let Step::Waiting(waiter, _) = *step {
+            // By the precise clock, which costs little next to a wake.
+            let clock = self.shared.as_ref().map(|shared| &shared.clock);
+            let waited = self.since.zip(clock).map(|(since, clock)| clock.now().since(since));
+            let waited = (!self.accepts).then(|| waited.unwrap_or_default());
+            *step = state.collect(cx, waiter, self.expired, waited, now);
+        }
+    }
+
+    /// The outcome of a step, if the wait is over: a connection, or stock.
+    #[inline(never)]
+    fn conclude(&mut self, step: Step<C>) -> Poll<Result<Option<Lease<C>>, AcquireError>> {
+        let Some(shared) = &self.shared else { return Poll::Pending };
         let answer = match step {
             Step::Taken(lease) => Ok(Some(lease)),
             Step::Stocked => Ok(None),
             Step::Failed(error, old_waker) => {
                 drop(old_waker);
-                self.tell(&error);
+                tell(shared, &error);
                 Err(error)
             }
             Step::Waiting(waiter, old_waker) => {
                 drop(old_waker);
                 self.waiter = Some(waiter);
                 if self.since.is_none() {
-                    self.since = Some(self.shared.now());
+                    self.since = Some(shared.now());
                 }
                 return Poll::Pending;
             }
@@ -106,12 +141,12 @@ impl<C: PoolConnection, R: Role> Wait<C, R> {
         self.waiter = None;
         Poll::Ready(answer)
     }
+}
 
-    #[cold]
-    fn tell(&self, error: &AcquireError) {
-        if let AcquireError::Timeout { why, last_failure } = error {
-            events::acquire_timed_out(self.shared.label(), display(why), last_failure.as_deref());
-        }
+#[cold]
+fn tell<C: PoolConnection, R: Role>(shared: &SharedMachine<C, R>, error: &AcquireError) {
+    if let AcquireError::Timeout { why, last_failure } = error {
+        events::acquire_timed_out(shared.label(), display(why), last_failure.as_deref());
     }
 }
 
@@ -165,8 +200,8 @@ impl<C, R: Role> State<C, R> {
 
 impl<C: PoolConnection, R: Role> Drop for Wait<C, R> {
     fn drop(&mut self) {
-        if let Some(waiter) = self.waiter.take() {
-            let _old_waker = self.shared.with(self.shared.clock.coarse(), |state, now| {
+        if let (Some(waiter), Some(shared)) = (self.waiter.take(), &self.shared) {
+            let _old_waker = shared.with(shared.clock.coarse(), |state, now| {
                 state.machine.cancel(now, waiter);
                 state.forget(waiter)
             });
@@ -185,6 +220,37 @@ pub(super) enum Wanted {
     Claimed,
 }
 
+impl Wanted {
+    /// Takes the connection if it is there; otherwise nothing happens.
+    #[inline(always)]
+    fn try_acquire<C, R: Role>(
+        self,
+        machine: &mut Recorded<C, R>,
+        now: Instant,
+        again: bool,
+    ) -> Option<Lease<C>> {
+        match self {
+            Self::Id(id) => machine.try_acquire_by_id(now, id),
+            Self::Any if !again => machine.try_acquire(now),
+            Self::Any | Self::Claimed => None,
+        }
+    }
+
+    fn acquire<C, R: Role>(
+        self,
+        machine: &mut Recorded<C, R>,
+        now: Instant,
+        again: bool,
+    ) -> Acquired<C> {
+        match self {
+            Self::Id(id) => machine.acquire_by_id(now, id),
+            Self::Claimed => machine.acquire_claimed(now),
+            Self::Any if again => machine.acquire_again(now),
+            Self::Any => machine.acquire(now),
+        }
+    }
+}
+
 /// Acquires a connection; made by [`SharedMachine::acquire`], [`SharedMachine::acquire_by_id`] and
 /// [`SharedMachine::acquire_claimed`].
 ///
@@ -194,7 +260,7 @@ pub(super) enum Wanted {
 ///
 /// Each connection is checked before it is handed out. To an acquire of any connection, one that the
 /// peer has closed, or begun to use, is replaced by another, and the caller keeps its turn. An acquire by
-/// id gets it, and an accept too.
+/// id gets it, and an accept too. Polled again after it was ready with a connection, it stays pending.
 #[must_use = "futures do nothing unless polled"]
 pub struct Acquire<C: PoolConnection, R: Role> {
     wait: Wait<C, R>,
@@ -221,24 +287,23 @@ impl<C: PoolConnection, R: Role> Future for Acquire<C, R> {
         let this = &mut *self;
         loop {
             let (wanted, again) = (this.wanted, this.again);
-            let polled = this.wait.poll(cx, |machine, now| {
-                let answer = match wanted {
-                    Wanted::Id(id) => machine.acquire_by_id(now, id),
-                    Wanted::Claimed => machine.acquire_claimed(now),
-                    Wanted::Any if again => machine.acquire_again(now),
-                    Wanted::Any => machine.acquire(now),
-                };
-                match answer {
+            let mut step = Step::Stocked;
+            let at_once = |machine: &mut Recorded<C, R>, now| wanted.try_acquire(machine, now, again);
+            let begin = |machine: &mut Recorded<C, R>, now| {
+                match wanted.acquire(machine, now, again) {
                     Acquired::Ready(lease) => Step::Taken(lease),
                     Acquired::Queued(waiter) => Step::Waiting(waiter, None),
                     Acquired::Refused(refusal) => Step::Failed(refusal.into(), None),
                 }
-            });
-            let lease = match polled {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Ready(Ok(None)) => continue,
-                Poll::Ready(Ok(Some(lease))) => lease,
+            };
+            let lease = match this.wait.ask(cx, at_once, begin, &mut step) {
+                Some(lease) => lease,
+                None => match this.wait.conclude(step) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Ready(Ok(None)) => continue,
+                    Poll::Ready(Ok(Some(lease))) => lease,
+                },
             };
             match this.admit(lease) {
                 Ok(leased) => return Poll::Ready(Ok(leased)),
@@ -251,43 +316,54 @@ impl<C: PoolConnection, R: Role> Future for Acquire<C, R> {
 
 impl<C: PoolConnection, R: Role> Acquire<C, R> {
     /// Checks a connection before it is handed out. `Err(None)`: it was unfit, take another.
-    fn admit(&self, lease: Lease<C>) -> Result<Leased<C>, Option<AcquireError>> {
-        let shared = &self.wait.shared;
-        let Lease { token, id, connection } = lease;
-        // Leased before the check: if the check panics, the lease is released and not lost.
-        let mut leased = Leased::new(shared, token, id, connection);
-        let result = leased.get_mut().check();
-        // Data, and an end, mean that the peer has used the connection, where a peer can acquire.
+    #[inline]
+    fn admit(&mut self, lease: Lease<C>) -> Result<Leased<C>, Option<AcquireError>> {
+        let Some(shared) = &self.wait.shared else { return Err(Some(Refusal::PoolClosed.into())) };
+        let Lease { token, id, mut connection } = lease;
+        // If the check panics, the lease is released and not lost.
+        let hold = Hold::new(&**shared, token);
+        let result = connection.check();
+        if result != CheckResult::Quiet && self.is_unfit(shared, result) {
+            hold.end();
+            shared.reject(token, connection, result);
+            return Err(match self.wanted {
+                Wanted::Id(id) => {
+                    Some(Refusal::Gone { id, reason: CloseReason::PeerClosed }.into())
+                }
+                Wanted::Any | Wanted::Claimed => None,
+            });
+        }
+        if shared.has_opening_byte {
+            let fits = match self.wanted {
+                Wanted::Any => connection.open(),
+                Wanted::Id(_) | Wanted::Claimed => connection.take_opening(),
+            };
+            if !fits {
+                // Back in the pool, it would be accepted again.
+                drop(connection);
+                drop(hold);
+                return Err(match self.wanted {
+                    Wanted::Id(id) => Some(Refusal::NoOpeningByte { id }.into()),
+                    Wanted::Any | Wanted::Claimed => None,
+                });
+            }
+        }
+        hold.end();
+        let Some(shared) = self.wait.shared.take() else { return Err(None) };
+        Ok(Leased::new(shared, token, id, connection))
+    }
+
+    /// Whether what the check has found makes a connection useless to this caller. Data, and an end, mean
+    /// that the peer has used the connection, where a peer can acquire.
+    fn is_unfit(&self, shared: &SharedMachine<C, R>, result: CheckResult) -> bool {
         let claims = || shared.lock().machine.peer_claims();
-        let rejected = match (result, self.wanted) {
+        match (result, self.wanted) {
             (CheckResult::Quiet, _) | (_, Wanted::Claimed) => false,
             (CheckResult::Closed, Wanted::Id(_)) => !claims(),
             (CheckResult::Closed, Wanted::Any) => true,
             (CheckResult::Data | CheckResult::Finished, Wanted::Id(_)) => false,
             (CheckResult::Data | CheckResult::Finished, Wanted::Any) => claims(),
-        };
-        if !rejected {
-            let fits = !shared.has_opening_byte
-                || match self.wanted {
-                    Wanted::Any => leased.get_mut().open(),
-                    Wanted::Id(_) | Wanted::Claimed => leased.get_mut().take_opening(),
-                };
-            if fits {
-                return Ok(leased);
-            }
-            // Closed by its drop. Back in the pool, it would be accepted again.
-            drop(leased);
-            return Err(match self.wanted {
-                Wanted::Id(id) => Some(Refusal::NoOpeningByte { id }.into()),
-                Wanted::Any | Wanted::Claimed => None,
-            });
         }
-        let connection = leased.into_connection();
-        shared.reject(token, connection, result);
-        Err(match self.wanted {
-            Wanted::Id(id) => Some(Refusal::Gone { id, reason: CloseReason::PeerClosed }.into()),
-            Wanted::Any | Wanted::Claimed => None,
-        })
     }
 }
 
@@ -315,11 +391,13 @@ impl<C: PoolConnection, R: Role> Future for WaitReady<C, R> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let ready = self.ready;
-        let polled = self.wait.poll(cx, |machine, now| match machine.wait_ready(now, ready) {
+        let mut step = Step::Stocked;
+        let begin = |machine: &mut Recorded<C, R>, now| match machine.wait_ready(now, ready) {
             Stock::Ready => Step::Stocked,
             Stock::Queued(waiter) => Step::Waiting(waiter, None),
             Stock::Refused(refusal) => Step::Failed(refusal.into(), None),
-        });
-        polled.map_ok(|_| ())
+        };
+        self.wait.ask(cx, |_, _| None, begin, &mut step);
+        self.wait.conclude(step).map_ok(|_| ())
     }
 }

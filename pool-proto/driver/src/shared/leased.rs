@@ -1,6 +1,7 @@
 //! A connection in a caller's hands.
 
 use core::fmt;
+use core::ops::Deref;
 use std::sync::Arc;
 
 use pool_proto::{ConnId, PutError, Role, Token};
@@ -13,18 +14,29 @@ pub struct Leased<C> {
     id: ConnId,
     /// Dropped before its lease ends, even if the drop panics.
     connection: C,
-    hold: Hold,
+    hold: Hold<Arc<dyn AnyRole>>,
 }
 
 /// The lease of a connection, which ends when this is dropped.
-struct Hold {
-    pool: Arc<dyn AnyRole>,
+pub(super) struct Hold<P: Deref<Target: AnyRole>> {
+    pool: P,
     token: Token,
     /// Whether the machine has the connection again, or is told of it by the caller.
     is_over: bool,
 }
 
-impl Drop for Hold {
+impl<P: Deref<Target: AnyRole>> Hold<P> {
+    pub(super) const fn new(pool: P, token: Token) -> Self {
+        Self { pool, token, is_over: false }
+    }
+
+    /// Leaves the lease to somebody else.
+    pub(super) fn end(mut self) {
+        self.is_over = true;
+    }
+}
+
+impl<P: Deref<Target: AnyRole>> Drop for Hold<P> {
     fn drop(&mut self) {
         if !self.is_over {
             self.pool.released(self.token);
@@ -34,7 +46,7 @@ impl Drop for Hold {
 
 impl<C> Leased<C> {
     pub(super) fn new<R>(
-        pool: &Arc<SharedMachine<C, R>>,
+        pool: Arc<SharedMachine<C, R>>,
         token: Token,
         id: ConnId,
         connection: C,
@@ -43,8 +55,7 @@ impl<C> Leased<C> {
         C: PoolConnection,
         R: Role,
     {
-        let pool = Arc::<SharedMachine<C, R>>::clone(pool);
-        Self { id, connection, hold: Hold { pool, token, is_over: false } }
+        Self { id, connection, hold: Hold::new(pool, token) }
     }
 
     /// Returns the connection's id, equal on both ends where ids are exchanged.
@@ -86,8 +97,8 @@ impl<C> Leased<C> {
 
     /// Takes the connection out. Ending the lease is then the caller's duty.
     pub(super) fn into_connection(self) -> C {
-        let Self { connection, mut hold, .. } = self;
-        hold.is_over = true;
+        let Self { connection, hold, .. } = self;
+        hold.end();
         connection
     }
 }

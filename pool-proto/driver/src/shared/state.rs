@@ -173,8 +173,13 @@ impl<C, R: Role> State<C, R> {
     /// Returns whether the last call has left no work, as most calls do.
     #[inline]
     pub(super) fn is_settled(&self) -> bool {
+        let wakes_in_time = match (self.machine.new_deadline(), self.armed) {
+            (Some(new), Some(armed)) => armed <= new,
+            (new, None) => new.is_none(),
+            (None, Some(_)) => true,
+        };
         !self.machine.has_actions()
-            && (self.driver.is_none() || !self.has_work())
+            && (self.driver.is_none() || (wakes_in_time && !self.news.is_due))
             && !self.wakes_writer()
     }
 
@@ -251,8 +256,9 @@ impl<C, R: Role> State<C, R> {
         }
         // The deadline of a check is usually the nearest of all, but its answer follows at once.
         // The driver is woken after that answer, or every put would wake it.
-        let due = || deferred.checks.is_empty() && self.is_due_earlier();
-        if self.driver.is_some() && (self.has_commands() || due()) {
+        if self.driver.is_some()
+            && (self.has_commands() || (deferred.checks.is_empty() && self.is_due_earlier()))
+        {
             self.driver.take().into_iter().for_each(|waker| deferred.wakers.push(waker));
         }
         deferred
@@ -289,8 +295,12 @@ impl<C, R: Role> State<C, R> {
         self.armed = self.machine.poll_timeout().into_iter().chain(former).min();
     }
 
-    pub(super) fn has_work(&self) -> bool {
-        self.has_commands() || self.is_due_earlier()
+    /// Leaves the waker of the driver, unless there is work for it. Returns the former one if so.
+    pub(super) fn sleep(&mut self, driver: Waker) -> Result<Option<Waker>, Waker> {
+        if self.has_commands() || self.is_due_earlier() {
+            return Err(driver);
+        }
+        Ok(self.driver.replace(driver))
     }
 
     /// A closed pool counts as a command: an empty pool has no other at its close. So does the begin of
@@ -319,7 +329,8 @@ impl<C, R: Role> State<C, R> {
     }
 
     /// Returns whether a deadline is due before the driver wakes by itself.
-    fn is_due_earlier(&self) -> bool {
+    fn is_due_earlier(&mut self) -> bool {
+        self.machine.note_deadline();
         match (self.machine.poll_timeout(), self.armed) {
             (Some(due), Some(armed)) => due < armed,
             (due, _) => due.is_some(),

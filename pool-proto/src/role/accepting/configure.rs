@@ -139,7 +139,8 @@ impl<C> Server<C> {
     }
 
     /// The oldest ready connection of the heaviest peer that has one and holds at least so many.
-    fn oldest_ready(&self, least: u32) -> Option<u32> {
+    fn oldest_ready(&mut self, least: u32) -> Option<u32> {
+        self.role.sources.rank();
         let ready = |index: &u32| self.slots.get(*index).is_some_and(|s| SUPPLY.contains(&s.state));
         let sources = &self.role.sources;
         sources

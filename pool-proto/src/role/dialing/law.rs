@@ -47,15 +47,20 @@ impl<C> Client<C> {
 
     // --- surplus --------------------------------------------------------------------------------
 
-    /// Takes note of how many ready connections are beyond the capacity.
-    pub(super) fn note_surplus(&mut self, now: Instant) {
-        let surplus = self.spare().saturating_sub(self.aim());
+    /// Takes note of how many ready connections are beyond the capacity. Returns the deadline that this
+    /// sets, or [`Instant::NEVER`].
+    #[inline]
+    pub(super) fn note_surplus(&mut self, surplus: u32, now: Instant) -> Instant {
         let role = &mut self.role;
-        role.surplus = match role.surplus {
-            _ if surplus == 0 => None,
-            Some((fewest, at)) => Some((fewest.min(surplus), at)),
-            None => role.tuner.surplus_after().map(|period| (surplus, now.after(period))),
-        };
+        match &mut role.surplus {
+            noted if surplus == 0 => *noted = None,
+            Some((fewest, _)) => *fewest = surplus.min(*fewest),
+            noted => {
+                *noted = role.tuner.surplus_after().map(|period| (surplus, now.after(period)));
+                return noted.map_or(Instant::NEVER, |(_, at)| at);
+            }
+        }
+        Instant::NEVER
     }
 
     /// Closes the ready connections that were beyond the capacity for all of the time: the oldest ones,

@@ -22,6 +22,8 @@ pub(crate) struct End {
     pub(crate) ledger: Ledger,
     /// Where the options want it, the naive pool.
     shadow: Option<Shadow>,
+    /// The machine's deadline after its last call.
+    deadline: Option<Instant>,
     /// How far this end's clock is ahead of the world's, in nanoseconds.
     pub(crate) skew: i64,
     /// Actions that are entered in the ledger and not yet carried out.
@@ -38,7 +40,7 @@ impl End {
         })?;
         let ledger = Ledger::new(side, setup, at, &machine);
         let (tape, did) = (Taping::new(first), VecDeque::new());
-        Ok(Self { machine, tape, ledger, shadow: None, skew, did })
+        Ok(Self { machine, tape, ledger, shadow: None, deadline: None, skew, did })
     }
 
     pub(crate) const fn setup(&self) -> &Setup {
@@ -92,7 +94,21 @@ impl End {
             shadow.compare(self.ledger.stats(), &self.machine);
         }
         self.did.extend(actions);
+        self.check_new_deadline(call)?;
         Ok(answer)
+    }
+
+    /// 6: a driver that sleeps until the last deadline learns of a nearer one.
+    fn check_new_deadline(&mut self, call: &Call) -> Verdict {
+        let (told, due) = (self.machine.take_new_deadline(), self.machine.poll_timeout());
+        let before = core::mem::replace(&mut self.deadline, due);
+        let no_later = |at: Option<Instant>| due.is_none_or(|due| at.is_some_and(|at| at <= due));
+        ensure!(
+            no_later(before) || no_later(told),
+            "6: a nearer deadline is told",
+            "{due:?} after {call:?}: {told:?} is told, and {before:?} was known"
+        );
+        Ok(())
     }
 
     pub(crate) fn timeout(&mut self, now: u64) -> Verdict {

@@ -30,13 +30,9 @@ pub(crate) const BUGS: &[Bug] = &[
         "take by id hands out another connection",
         "violation of 4: a lease is what was asked for",
         "machine/take.rs",
-        "            && self.takeable_by_id(index)\n            \
-         && self.expiry(index, now).is_none()\n            \
-         && let Some(lease) = self.lease(index, false, now)",
-        "            && self.takeable_by_id(index)\n            \
-         && self.expiry(index, now).is_none()\n            \
-         && let Some(lease) =\n                \
-         self.lease(self.next_idle().filter(|_| planted!()).unwrap_or(index), false, now)",
+        "        let lease = self.lease(index, false, now)?;",
+        "        let other = self.next_idle().filter(|_| planted!());\n        \
+         let lease = self.lease(other.unwrap_or(index), false, now)?;",
     ),
     bug(
         "an id can be taken before its connection is there",
@@ -351,9 +347,9 @@ pub(crate) const BUGS: &[Bug] = &[
         "what is needed is closed as surplus",
         "violation of 1: a connection ends for a reason",
         "role/dialing/law.rs",
-        "        let surplus = self.spare().saturating_sub(self.aim());",
-        "        let needed = if planted!() { 0 } else { self.aim() };\n        \
-         let surplus = self.spare().saturating_sub(needed);",
+        "            Some((fewest, _)) => *fewest = surplus.min(*fewest),",
+        "            Some((fewest, _)) if !planted!() => *fewest = surplus.min(*fewest),\n            \
+         Some(_) => {}",
     ),
     bug(
         "a dial that is spread is forgotten",
@@ -483,5 +479,28 @@ pub(crate) const BUGS: &[Bug] = &[
         "machine/step.rs",
         "        let by_id = if has_begun || !self.opening {",
         "        let by_id = if has_begun || !self.opening || planted!() {",
+    ),
+    bug(
+        "the driver does not learn when the first idle connection is too old",
+        "violation of 6: a nearer deadline is told",
+        "machine/retire.rs",
+        "let Some(oldest) = oldest else { return now.after(half) };",
+        "let Some(oldest) = oldest else {\n            \
+         return if planted!() { Instant::NEVER } else { now.after(half) };\n        \
+         };",
+    ),
+    bug(
+        "the driver does not learn that there is something to forget",
+        "violation of 6: a nearer deadline is told",
+        "role/dialing.rs",
+        "        match remembered {",
+        "        match remembered || planted!() {",
+    ),
+    bug(
+        "a peer keeps its rank",
+        "violation of 2: no peer locks out another",
+        "role/sources.rs",
+        "        if !core::mem::replace(&mut entry.is_unranked, true) {",
+        "        if !core::mem::replace(&mut entry.is_unranked, true) && !planted!() {",
     ),
 ];
