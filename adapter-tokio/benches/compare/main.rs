@@ -1,0 +1,51 @@
+//! The speed of the project, beside that of others: one command, one table.
+//!
+//! ```sh
+//! cargo bench -p adapter-tokio --bench compare              # some minutes
+//! cargo bench -p adapter-tokio --bench compare -- --full    # for publication: more rounds; renews the docs
+//! cargo bench -p adapter-tokio --bench compare -- 1 3       # these rows only
+//! ```
+//!
+//! Everything that is compared runs in one process, in alternating rounds, so that all see the same load. A
+//! ratio is taken in each round; its median is judged. The median, the tenth and the ninetieth percentile
+//! are printed. A goal that is not reached is marked `MISS`: benchmarks do not fail builds.
+//!
+//! | file | rows |
+//! |---|---|
+//! | `take.rs`, `tasks.rs`, `by_id.rs` | 1–3: the shared machine in memory, beside other pools (`peers.rs`) |
+
+#![cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "some figures are Linux's"))]
+
+mod by_id;
+mod fake;
+mod mode;
+mod peers;
+mod report;
+mod rounds;
+mod take;
+mod tasks;
+
+use std::error::Error;
+
+use mode::Mode;
+use report::Report;
+
+type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// A row: its number in the table, and what measures it.
+type Measure = fn(Mode, &mut Report) -> Outcome;
+
+const ROWS: [(&str, Measure); 3] = [("1", take::row), ("2", tasks::row), ("3", by_id::row)];
+
+fn main() -> Outcome {
+    let mode = Mode::from_arguments();
+    let chosen: Vec<String> =
+        std::env::args().skip(1).filter(|argument| argument.parse::<u32>().is_ok()).collect();
+    let mut report = Report::new(mode)?;
+    for (number, measure) in ROWS {
+        if chosen.is_empty() || chosen.iter().any(|chosen| chosen == number) {
+            measure(mode, &mut report)?;
+        }
+    }
+    report.finish()
+}
