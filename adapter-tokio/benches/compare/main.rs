@@ -17,11 +17,16 @@
 #![cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "some figures are Linux's"))]
 
 mod by_id;
+mod ends;
+mod exchange;
 mod fake;
+mod fill;
+mod go;
 mod mode;
 mod peers;
 mod report;
 mod rounds;
+mod system;
 mod take;
 mod tasks;
 
@@ -35,17 +40,36 @@ type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 /// A row: its number in the table, and what measures it.
 type Measure = fn(Mode, &mut Report) -> Outcome;
 
-const ROWS: [(&str, Measure); 3] = [("1", take::row), ("2", tasks::row), ("3", by_id::row)];
+const ROWS: [(&str, Measure); 6] = [
+    ("1", take::row),
+    ("2", tasks::row),
+    ("3", by_id::row),
+    ("5", fill::row),
+    ("7", exchange::bulk),
+    ("8", exchange::ping_pong),
+];
 
 fn main() -> Outcome {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(("--part", part)) = arguments.split_first().map(|(first, rest)| (&**first, rest)) {
+        return play(&part.iter().map(|argument| &**argument).collect::<Vec<_>>());
+    }
     let mode = Mode::from_arguments();
-    let chosen: Vec<String> =
-        std::env::args().skip(1).filter(|argument| argument.parse::<u32>().is_ok()).collect();
+    let chosen: Vec<&String> =
+        arguments.iter().filter(|argument| argument.parse::<u32>().is_ok()).collect();
     let mut report = Report::new(mode)?;
     for (number, measure) in ROWS {
-        if chosen.is_empty() || chosen.iter().any(|chosen| chosen == number) {
+        if chosen.is_empty() || chosen.iter().any(|chosen| *chosen == number) {
             measure(mode, &mut report)?;
         }
     }
     report.finish()
+}
+
+/// Plays a part in a process of its own, for another that runs the rows.
+fn play(part: &[&str]) -> Outcome {
+    match part {
+        ["ping-pong", who, wire, times] => exchange::part(who, wire, times.parse()?),
+        other => Err(format!("no part is called {other:?}").into()),
+    }
 }
