@@ -23,6 +23,7 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 impl Stream for PooledStream {}
 impl Stream for TcpStream {}
 impl Stream for TlsStream<TcpStream> {}
+impl Stream for Box<TlsStream<TcpStream>> {}
 
 /// Both ends of a connection, which tasks use in turn.
 pub(crate) struct Ends<S>(Arc<Mutex<S>>, Arc<Mutex<S>>);
@@ -34,7 +35,7 @@ impl<S: Stream> Ends<S> {
 
     /// Sends `bytes` from one task to another, which reads into a buffer of `size`. Returns MB/s, and
     /// nanoseconds of processor time per KiB.
-    async fn bulk(&self, bytes: usize, size: usize) -> Outcome<[f64; 2]> {
+    pub(crate) async fn bulk(&self, bytes: usize, size: usize) -> Outcome<[f64; 2]> {
         /// What is written at a time.
         const CHUNK: usize = 64 * 1024;
         let begun = (now(), processor());
@@ -70,7 +71,7 @@ impl<S: Stream> Ends<S> {
 
     /// Sends 64 bytes there and back, `times` times. Returns nanoseconds by the clock, and of processor
     /// time, per round trip.
-    async fn ping_pong(&self, times: u32) -> Outcome<[f64; 2]> {
+    pub(crate) async fn ping_pong(&self, times: u32) -> Outcome<[f64; 2]> {
         let begun = (now(), processor());
         let far = Arc::clone(&self.1);
         let answering = tokio::spawn(async move {
@@ -147,6 +148,12 @@ async fn bare(tls: Option<&Tls>) -> Outcome<BareEnds> {
     }
 }
 
+/// The most time that a goal for speed leaves. Judged is processor time: where other programs run, the
+/// ratios by the clock are spread over a factor of ten.
+fn most(speed: f64) -> f64 {
+    (1000.0 / speed).round() / 1000.0
+}
+
 /// Row 7.
 pub(crate) fn bulk(mode: Mode, report: &mut Report) -> Outcome {
     for workers in [1, 2] {
@@ -175,20 +182,27 @@ fn bulk_at(
     mode: Mode,
     report: &mut Report,
 ) -> Outcome {
-    let bytes = mode.pick(1, 16, 32, 64) << 20;
+    let bytes = mode.pick(1, 4, 4, 8) << 20;
     let contestants = vec![
         Contestant::with_kinds("ours", || runtime.block_on(both.leased.bulk(bytes, size))),
         Contestant::with_kinds(BARE, || {
             with_ends!(&both.bare, |ends| runtime.block_on(ends.bulk(bytes, size)))
         }),
     ];
-    let [rates, _costs] = alternate_kinds(mode.pick(1, 7, 25, 61), true, contestants)?;
+    let [rates, costs] = alternate_kinds(mode.pick(1, 15, 101, 401), true, contestants)?;
     report.row(&Row {
         number: "7",
-        what,
+        what: what.clone(),
         unit: "MB/s",
         samples: rates,
-        goals: vec![Goal::ratio(BARE, Limit::AtLeast(0.98))],
+        goals: Vec::new(),
+    });
+    report.row(&Row {
+        number: "7",
+        what: format!("{what}: processor time, both ends"),
+        unit: "ns per KiB",
+        samples: costs,
+        goals: vec![Goal::ratio(BARE, Limit::AtMost(most(0.98)))],
     });
     Ok(())
 }
@@ -200,31 +214,28 @@ pub(crate) fn ping_pong(mode: Mode, report: &mut Report) -> Outcome {
         let tls = Tls::new(is_tls)?;
         let wire = ends::wire(tls.as_ref());
         let both = runtime.block_on(Both::new(tls.as_ref()))?;
-        let times = mode.pick(20, 1_000, 2_000, 5_000);
+        let times = mode.pick(20, 300, 300, 500);
         let contestants = vec![
             Contestant::with_kinds("ours", || runtime.block_on(both.leased.ping_pong(times))),
             Contestant::with_kinds(BARE, || {
                 with_ends!(&both.bare, |ends| runtime.block_on(ends.ping_pong(times)))
             }),
         ];
-        let [times, costs] = alternate_kinds(mode.pick(1, 11, 41, 101), true, contestants)?;
+        let [times, costs] = alternate_kinds(mode.pick(1, 15, 151, 501), true, contestants)?;
         runtime.block_on(both.close());
-        // The goal is one for speed, so the time may be longer by its inverse.
-        let most = if is_tls { 1.0 } else { 1.0 / 0.98 };
-        let most = (most * 1000.0_f64).round() / 1000.0;
         report.row(&Row {
             number: "8",
             what: format!("64 bytes there and back, {wire}"),
             unit: "ns",
             samples: times,
-            goals: vec![Goal::ratio(BARE, Limit::AtMost(most))],
+            goals: Vec::new(),
         });
         report.row(&Row {
             number: "8",
             what: format!("64 bytes there and back, {wire}: processor time"),
             unit: "ns",
             samples: costs,
-            goals: Vec::new(),
+            goals: vec![Goal::ratio(BARE, Limit::AtMost(most(if is_tls { 1.0 } else { 0.98 })))],
         });
         calls(wire, mode, report)?;
     }

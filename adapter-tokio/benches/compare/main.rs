@@ -16,19 +16,25 @@
 
 #![cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "some figures are Linux's"))]
 
+mod adapters;
 mod by_id;
 mod ends;
 mod exchange;
 mod fake;
 mod fill;
 mod go;
+mod idle;
+mod memory;
 mod mode;
+mod parts;
 mod peers;
 mod report;
+mod request;
 mod rounds;
 mod system;
 mod take;
 mod tasks;
+mod wait;
 
 use std::error::Error;
 
@@ -40,19 +46,25 @@ type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 /// A row: its number in the table, and what measures it.
 type Measure = fn(Mode, &mut Report) -> Outcome;
 
-const ROWS: [(&str, Measure); 6] = [
+const ROWS: [(&str, Measure); 12] = [
     ("1", take::row),
     ("2", tasks::row),
     ("3", by_id::row),
     ("5", fill::row),
+    ("6", memory::row),
     ("7", exchange::bulk),
     ("8", exchange::ping_pong),
+    ("9", adapters::take),
+    ("10", idle::row),
+    ("11", wait::row),
+    ("12", adapters::beside),
+    ("13", request::row),
 ];
 
 fn main() -> Outcome {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let Some(("--part", part)) = arguments.split_first().map(|(first, rest)| (&**first, rest)) {
-        return play(&part.iter().map(|argument| &**argument).collect::<Vec<_>>());
+        return parts::play(&part.iter().map(|argument| &**argument).collect::<Vec<_>>());
     }
     let mode = Mode::from_arguments();
     let chosen: Vec<&String> =
@@ -64,12 +76,4 @@ fn main() -> Outcome {
         }
     }
     report.finish()
-}
-
-/// Plays a part in a process of its own, for another that runs the rows.
-fn play(part: &[&str]) -> Outcome {
-    match part {
-        ["ping-pong", who, wire, times] => exchange::part(who, wire, times.parse()?),
-        other => Err(format!("no part is called {other:?}").into()),
-    }
 }

@@ -27,17 +27,25 @@ pub(crate) struct Goal {
     pub(crate) limit: Limit,
     /// A figure beyond the goal that is aimed at, too, but not judged.
     pub(crate) stretch: Option<f64>,
+    /// Whether a miss counts; otherwise the goal is a stretch.
+    pub(crate) is_judged: bool,
 }
 
 impl Goal {
     /// The ratio of the first contestant to this one.
     pub(crate) fn ratio(against: &str, limit: Limit) -> Self {
-        Self { of: "ours".into(), against: Some(against.into()), limit, stretch: None }
+        Self {
+            of: "ours".into(),
+            against: Some(against.into()),
+            limit,
+            stretch: None,
+            is_judged: true,
+        }
     }
 
     /// The figure of the first contestant itself.
     pub(crate) fn figure(limit: Limit) -> Self {
-        Self { of: "ours".into(), against: None, limit, stretch: None }
+        Self { of: "ours".into(), against: None, limit, stretch: None, is_judged: true }
     }
 
     pub(crate) fn of(self, of: impl Into<String>) -> Self {
@@ -46,6 +54,11 @@ impl Goal {
 
     pub(crate) fn stretch(self, stretch: f64) -> Self {
         Self { stretch: Some(stretch), ..self }
+    }
+
+    /// Aimed at, but not judged.
+    pub(crate) fn aside(self) -> Self {
+        Self { is_judged: false, ..self }
     }
 
     fn words(&self) -> String {
@@ -155,7 +168,11 @@ impl Report {
 
     fn verdict(&mut self, row: &Row, goal: &Goal) -> Value {
         let (spread, is_reached) = row.judge(goal);
-        let word = if is_reached { "ok" } else { "MISS" };
+        let word = match (is_reached, goal.is_judged) {
+            (true, _) => "ok",
+            (false, true) => "MISS",
+            (false, false) => "not yet (stretch)",
+        };
         let median = |name: &str| Spread::of(row.values(name).to_vec()).median;
         let (figure, theirs) = match &goal.against {
             Some(against) => (
@@ -196,7 +213,8 @@ impl Report {
         fs::File::create(&path)?.write_all((lines.join("\n") + "\n").as_bytes())?;
         println!("all rounds: {}", path.display());
         let misses = self.verdicts.iter().filter(|verdict| verdict.word == "MISS").count();
-        println!("compare: {} ok, {misses} MISS", self.verdicts.len() - misses);
+        let oks = self.verdicts.iter().filter(|verdict| verdict.word == "ok").count();
+        println!("compare: {oks} ok, {misses} MISS");
         Ok(())
     }
 
