@@ -12,13 +12,21 @@
 //!
 //! | file | rows |
 //! |---|---|
-//! | `take.rs`, `tasks.rs`, `by_id.rs` | 1–3: the shared machine in memory, beside other pools (`peers.rs`) |
+//! | `take.rs`, `tasks.rs`, `by_id.rs` | 1–3: the shared machine in memory (`fake.rs`), beside other pools (`peers.rs`) |
+//! | `events.rs` | 4: the machine itself |
+//! | `fill.rs` | 5: filling a pool, beside a loop by hand (`ends.rs`) and the Go pool (`go.rs`) |
+//! | `memory.rs`, `idle.rs` | 6, 10: idle connections, with one end in another process (`parts.rs`) |
+//! | `exchange.rs` | 7, 8: bulk and ping-pong |
+//! | `adapters.rs` | 9, 12: the three adapters |
+//! | `wait.rs`, `request.rs` | 11, 13: an acquire that waits; a whole request |
+//! | `rounds.rs`, `report.rs`, `plot.rs` | the alternating rounds; the table and the files; the picture |
 
 #![cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "some figures are Linux's"))]
 
 mod adapters;
 mod by_id;
 mod ends;
+mod events;
 mod exchange;
 mod fake;
 mod fill;
@@ -28,6 +36,7 @@ mod memory;
 mod mode;
 mod parts;
 mod peers;
+mod plot;
 mod report;
 mod request;
 mod rounds;
@@ -46,10 +55,11 @@ type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 /// A row: its number in the table, and what measures it.
 type Measure = fn(Mode, &mut Report) -> Outcome;
 
-const ROWS: [(&str, Measure); 12] = [
+const ROWS: [(&str, Measure); 13] = [
     ("1", take::row),
     ("2", tasks::row),
     ("3", by_id::row),
+    ("4", events::row),
     ("5", fill::row),
     ("6", memory::row),
     ("7", exchange::bulk),

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use pool_testkit::measure::Spread;
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::Outcome;
 use crate::mode::Mode;
+use crate::plot::{Bar, draw};
 use crate::rounds::Samples;
 
 /// The limit of a goal.
@@ -105,7 +106,7 @@ impl Row {
     }
 }
 
-/// A line of the short table.
+/// A goal, judged: a line of the table.
 struct Verdict {
     number: &'static str,
     what: String,
@@ -114,6 +115,8 @@ struct Verdict {
     figure: String,
     goal: String,
     word: &'static str,
+    /// Percentiles over the goal, or the other way round where more is better.
+    of_goal: [f64; 3],
 }
 
 /// All rows so far.
@@ -123,7 +126,14 @@ pub(crate) struct Report {
     lines: Vec<Value>,
     verdicts: Vec<Verdict>,
     skipped: Vec<String>,
+    /// The machine, the commit and the date, in a sentence.
+    origin: String,
 }
+
+/// Where the tables and the picture of a full run go, below the workspace.
+const PAGE: &str = "pool-proto/driver/docs/speed.md";
+const PICTURE: &str = "pool-proto/driver/docs/speed.svg";
+const README: &str = "README.md";
 
 impl Report {
     pub(crate) fn new(mode: Mode) -> Outcome<Self> {
@@ -134,7 +144,16 @@ impl Report {
         println!("compare, {}: median (p10-p90); commit {commit}, {date}\n{machine}", mode.name());
         let head =
             json!({ "mode": mode.name(), "machine": machine, "commit": commit, "date": date });
-        Ok(Self { mode, folder, lines: vec![head], verdicts: Vec::new(), skipped: Vec::new() })
+        let origin =
+            format!("Measured at commit {commit} on {date}, on {machine} (`{}` run).", mode.name());
+        Ok(Self {
+            mode,
+            folder,
+            lines: vec![head],
+            verdicts: Vec::new(),
+            skipped: Vec::new(),
+            origin,
+        })
     }
 
     /// Tells aloud that something was not measured.
@@ -192,6 +211,10 @@ impl Report {
             figure,
             goal: goal.words(),
             word,
+            of_goal: [spread.low, spread.median, spread.high].map(|value| match goal.limit {
+                Limit::AtMost(limit) => value / limit,
+                Limit::AtLeast(limit) => limit / value,
+            }),
         });
         json!({
             "of": goal.of,
@@ -204,36 +227,79 @@ impl Report {
         })
     }
 
-    /// Prints the short table and the last line, and writes the files.
+    /// Prints the table and the last line, and writes the files.
     pub(crate) fn finish(self) -> Outcome {
-        let table = self.markdown();
+        let table = self.table(|_| true);
         println!("\n{table}");
         let lines: Vec<String> = self.lines.iter().map(Value::to_string).collect();
         let path = self.folder.join("compare.jsonl");
         fs::File::create(&path)?.write_all((lines.join("\n") + "\n").as_bytes())?;
-        println!("all rounds: {}", path.display());
-        let misses = self.verdicts.iter().filter(|verdict| verdict.word == "MISS").count();
-        let oks = self.verdicts.iter().filter(|verdict| verdict.word == "ok").count();
-        println!("compare: {oks} ok, {misses} MISS");
+        let picture = self.folder.join("compare.svg");
+        self.draw(&picture)?;
+        println!("all rounds: {}; picture: {}", path.display(), picture.display());
+        if self.mode == Mode::Full {
+            self.publish(&table)?;
+        }
+        let count = |word| self.verdicts.iter().filter(|verdict| verdict.word == word).count();
+        println!("compare: {} ok, {} MISS", count("ok"), count("MISS"));
         Ok(())
     }
 
-    /// The table of the verdicts, as Markdown.
-    fn markdown(&self) -> String {
+    /// The table of some verdicts, as Markdown.
+    fn table(&self, is_shown: impl Fn(usize) -> bool) -> String {
         let mut table = String::from(
             "| # | what | ours | beside | ratio | goal | |\n|---|---|---|---|---|---|---|\n",
         );
-        for verdict in &self.verdicts {
-            let Verdict { number, what, ours, theirs, figure, goal, word } = verdict;
-            table += &format!(
-                "| {number} | {what} | {ours} | {theirs} | {figure} | {goal} | {word} |\n"
-            );
+        for (place, verdict) in self.verdicts.iter().enumerate() {
+            let Verdict { number, what, ours, theirs, figure, goal, word, .. } = verdict;
+            if is_shown(place) {
+                table += &format!(
+                    "| {number} | {what} | {ours} | {theirs} | {figure} | {goal} | {word} |\n"
+                );
+            }
         }
         for skipped in &self.skipped {
             table += &format!("| | skipped: {skipped} | | | | | |\n");
         }
         table
     }
+
+    fn draw(&self, path: &Path) -> Outcome {
+        let bars: Vec<Bar> = self
+            .verdicts
+            .iter()
+            // Nothing can be said in parts of a goal of zero.
+            .filter(|verdict| verdict.of_goal.iter().all(|part| part.is_finite()))
+            .map(|verdict| Bar {
+                name: format!("{} {}", verdict.number, verdict.what),
+                spread: verdict.of_goal,
+                is_reached: verdict.word == "ok",
+            })
+            .collect();
+        if bars.is_empty() { Ok(()) } else { draw(path, &self.origin, &bars) }
+    }
+
+    /// Renews the tables and the picture in the docs.
+    fn publish(&self, table: &str) -> Outcome {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let first_of_its_number = |place: usize| {
+            let number = |place: usize| self.verdicts.get(place).map(|verdict| verdict.number);
+            place == 0 || number(place - 1) != number(place)
+        };
+        renew(&root.join(PAGE), &format!("{}\n\n{table}", self.origin))?;
+        let short = self.table(first_of_its_number);
+        renew(&root.join(README), &format!("{}\n\n{short}", self.origin))?;
+        self.draw(&root.join(PICTURE))
+    }
+}
+
+/// Replaces the text between the two marks of a file.
+fn renew(path: &Path, text: &str) -> Outcome {
+    const MARKS: [&str; 2] = ["<!-- compare: begin -->\n", "<!-- compare: end -->"];
+    let old = fs::read_to_string(path)?;
+    let (before, rest) = old.split_once(MARKS[0]).ok_or("no mark where the table begins")?;
+    let (_, after) = rest.split_once(MARKS[1]).ok_or("no mark where the table ends")?;
+    Ok(fs::write(path, format!("{before}{}\n{text}\n{}{after}", MARKS[0], MARKS[1]))?)
 }
 
 /// A figure with three digits that count.

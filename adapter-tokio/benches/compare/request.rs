@@ -1,9 +1,12 @@
 //! Row 13: a whole request over a fresh connection, beside the same exchange over a pair that is open.
 
+use std::time::Duration;
+
 use adapter_tokio::{ConnId, PooledStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 
 use crate::Outcome;
 use crate::ends::{self, Pools, SOON, Tls, bare_ends, runtime, with_bare};
@@ -50,6 +53,7 @@ pub(crate) fn row(mode: Mode, report: &mut Report) -> Outcome {
                         // Nothing is dialled while a request is timed.
                         pools.client.wait_ready(STOCK, SOON).await?;
                         pools.server.wait_ready(STOCK, SOON).await?;
+                        sleep(PAUSE).await;
                         took.push(pooled_requests.request(pools).await?);
                     }
                     Ok(middle(took))
@@ -59,6 +63,7 @@ pub(crate) fn row(mode: Mode, report: &mut Report) -> Outcome {
                 runtime.block_on(async {
                     let mut took = Vec::new();
                     for _ in 0..times {
+                        sleep(PAUSE).await;
                         let begun = now();
                         with_bare!(&mut near, |near| ask(near).await?);
                         took.push((now() - begun) as f64 / 1e3);
@@ -67,7 +72,7 @@ pub(crate) fn row(mode: Mode, report: &mut Report) -> Outcome {
                 })
             }),
         ];
-        let mut samples = alternate(mode.pick(1, 15, 101, 301), contestants)?;
+        let mut samples = alternate(mode.pick(1, 7, 25, 101), contestants)?;
         let [ours, raw] = &samples[..] else { return Err("two were measured".into()) };
         let more = ours.values.iter().zip(&raw.values).map(|(ours, raw)| ours - raw).collect();
         samples.push(Samples { name: "overhead".into(), values: more });
@@ -87,6 +92,9 @@ fn middle(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
+
+/// Both begin with all tasks asleep.
+const PAUSE: Duration = Duration::from_millis(2);
 
 async fn ask(stream: &mut impl Stream) -> Outcome {
     let mut body = [3; BODY];

@@ -86,8 +86,9 @@ impl Adapter for OnStd {
         drop(self.ends);
         self.client.close();
         self.server.close();
-        self.client.closed(SOON);
-        self.server.closed(SOON);
+        // Whether they have ended in time is a matter of the tests.
+        let _ = self.client.closed(SOON);
+        let _ = self.server.closed(SOON);
     }
 }
 
