@@ -1,71 +1,25 @@
-//! The cost of a step of the machine.
+//! Row 4: an event through the machine, without mutex and sockets, with every timer on.
 //!
-//! `cargo bench -p pool-proto --bench step [-- --quick]`
-//!
-//! - Machine: nanoseconds per event with 1,000, 100,000 and 1,000,000 live connections and every
-//!   timer on. An event is one call that changes the machine: `acquire`, `acquire_by_id`, `put`,
-//!   `accept`, `admit`, `handle_event`, `handle_timeout`. Its cost includes draining `poll_action`, one
-//!   `poll_timeout`, and this driver's own work (drawing the ids).
-//! - By id: an acquire by a random id and a put, each under a mutex, as a multiple of a remove and an
-//!   insert in a hash map of `std` under a mutex, in alternating rounds.
-//!
-//! A figure beyond its aim is marked `MISS`; benchmarks do not fail builds.
+//! An event is one call that changes the machine: `acquire`, `acquire_by_id`, `put`, `accept`, `admit`,
+//! `handle_event`, `handle_timeout`. Its cost includes draining `poll_action`, one `poll_timeout`, and this
+//! driver's own work (drawing the ids).
 
-use std::collections::HashMap;
-use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use pool_proto::{
+use adapter_tokio::pool_proto::{
     Accepting, Acquired, Action, CheckResult, Client, ClientConfig, ConnId, Dialing, Event,
     IdExchange, IdFormat, Instant, Lease, Machine, Role, Server, ServerConfig, Token,
 };
-use pool_testkit::measure::{Spread, timed};
+use pool_testkit::measure::timed;
 
-type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+use crate::Outcome;
+use crate::mode::Mode;
+use crate::report::{Goal, Limit, Report, Row};
+use crate::rounds::Samples;
 
-/// The amount of work.
-struct Effort {
-    /// Numbers of live connections, each with its aim in nanoseconds per event.
-    sizes: &'static [(u32, f64)],
-    /// Numbers of connections of which one is acquired by its id.
-    by_id: &'static [u32],
-    machine_rounds: usize,
-    machine_cycles: u32,
-}
-
-const FULL: Effort = Effort {
-    sizes: &[(1_000, 40.0), (100_000, 80.0), (1_000_000, 250.0)],
-    by_id: &[100, 10_000, 65_536],
-    machine_rounds: 41,
-    machine_cycles: 50_000,
-};
-
-/// For continuous integration: the same figures with more noise, in about ten seconds.
-const QUICK: Effort = Effort { machine_rounds: 11, machine_cycles: 15_000, ..FULL };
-
-/// For `cargo test --benches`, which calls without `--bench`: only a test that it runs.
-const SMOKE: Effort = Effort {
-    sizes: &[(1_000, f64::INFINITY)],
-    by_id: &[100],
-    machine_rounds: 2,
-    machine_cycles: 500,
-};
-
-fn main() -> Outcome {
-    let given = |flag: &str| std::env::args().any(|argument| argument == flag);
-    let (name, effort) = match (given("--bench"), given("--quick")) {
-        (false, false) => ("smoke", SMOKE),
-        (_, true) => ("quick", QUICK),
-        (true, false) => ("full", FULL),
-    };
-    println!("pool-proto step bench, {name}: median (p10-p90) of thread time; all timers on");
-    machines(&effort)?;
-    by_id(&effort)
-}
-
-// --- the machine ------------------------------------------------------------------------------------
+/// Numbers of live connections, each with the most nanoseconds that an event may take on average.
+const SIZES: [(u32, f64); 3] = [(1_000, 40.0), (100_000, 80.0), (1_000_000, 250.0)];
 
 /// A cycle in the life of a connection, with its events:
 #[derive(Clone, Copy)]
@@ -76,12 +30,12 @@ enum Cycle {
     ById,
     /// Client: acquire, Closed, Dialed, Established. Server: acquire, Closed, accept, admit, Established.
     Churn,
-    /// 5 of 10 any, 4 by id, 1 churn
+    /// 5 of 10 any, 4 by id, 1 churn: "ours" in the table
     Mix,
 }
 
 const CYCLES: [(&str, Cycle); 4] =
-    [("mix", Cycle::Mix), ("any", Cycle::Any), ("by id", Cycle::ById), ("churn", Cycle::Churn)];
+    [("ours", Cycle::Mix), ("any", Cycle::Any), ("by id", Cycle::ById), ("churn", Cycle::Churn)];
 
 /// The part of the driver that differs by role.
 trait Drive: Role {
@@ -229,15 +183,6 @@ impl<R: Drive> Driver<R> {
         Ok(())
     }
 
-    /// As a driver does that drains at once.
-    fn put_drained(&mut self, lease: Lease<u64>) -> Outcome {
-        let (now, quiet) = (self.tick(), CheckResult::Quiet);
-        self.machine.put_drained(now, lease.token, lease.connection, quiet)?;
-        self.called();
-        self.carry_out();
-        Ok(())
-    }
-
     fn cycle(&mut self, cycle: Cycle) -> Outcome {
         let cycle = match cycle {
             Cycle::Mix => match self.random.u8(0..10) {
@@ -267,7 +212,7 @@ impl<R: Drive> Driver<R> {
     }
 
     /// Measures nanoseconds per event.
-    fn measure(&mut self, cycle: Cycle, rounds: usize, cycles: u32) -> Outcome<Spread> {
+    fn measure(&mut self, cycle: Cycle, rounds: usize, cycles: u32) -> Outcome<Vec<f64>> {
         let mut samples = Vec::with_capacity(rounds);
         for round in 0..=rounds {
             self.events = 0;
@@ -278,7 +223,7 @@ impl<R: Drive> Driver<R> {
                 samples.push(took / self.events as f64);
             }
         }
-        Ok(Spread::of(samples))
+        Ok(samples)
     }
 }
 
@@ -340,14 +285,10 @@ fn filled_server(live: u32) -> Outcome<Driver<Accepting>> {
     Ok(driver)
 }
 
-fn machines(effort: &Effort) -> Outcome {
-    println!("\nmachine, ns per event");
-    print!("{:<8}{:>10}{:>8}", "role", "live", "aim");
-    CYCLES.iter().for_each(|(name, _)| print!("{name:>24}"));
-    println!();
-    for (live, aim) in effort.sizes.iter().copied() {
-        machine("client", filled_client(live)?, live, aim, effort)?;
-        machine("server", filled_server(live)?, live, aim, effort)?;
+pub(crate) fn row(mode: Mode, report: &mut Report) -> Outcome {
+    for (live, most) in SIZES.into_iter().take(mode.pick(1, 2, 3, 3)) {
+        machine("client", filled_client(live)?, live, most, mode, report)?;
+        machine("server", filled_server(live)?, live, most, mode, report)?;
     }
     Ok(())
 }
@@ -356,78 +297,35 @@ fn machine<R: Drive>(
     role: &str,
     mut driver: Driver<R>,
     live: u32,
-    aim: f64,
-    effort: &Effort,
+    most: f64,
+    mode: Mode,
+    report: &mut Report,
 ) -> Outcome {
     driver.shuffle()?;
     if driver.machine.idle() < live {
         return Err(format!("{live} wanted, but {:?}", driver.machine.stats()).into());
     }
-    let mut mix = None;
-    print!("{role:<8}{live:>10}{aim:>8}");
-    for (_, cycle) in CYCLES {
-        let spread = driver.measure(cycle, effort.machine_rounds, effort.machine_cycles)?;
-        print!("{:>24}", spread.show());
-        mix.get_or_insert(spread);
+    let (rounds, cycles) = (mode.pick(2, 9, 15, 41), mode.pick(100, 5_000, 15_000, 50_000));
+    let mut samples = Vec::new();
+    for (name, cycle) in CYCLES {
+        samples.push(Samples { name: name.into(), values: driver.measure(cycle, rounds, cycles)? });
     }
-    println!("  mix: {}", mix.map_or("", |mix| mix.verdict(aim)));
+    let counted = allocation_counter::measure(|| {
+        // The outcome was checked in the rounds above.
+        let _ = (0..cycles).try_for_each(|_| driver.cycle(Cycle::Mix));
+    });
+    samples.push(Samples { name: ALLOCATIONS.into(), values: vec![counted.count_total as f64] });
+    report.row(&Row {
+        number: "4",
+        what: format!("an event, {live} connections, {role}"),
+        unit: "ns",
+        samples,
+        goals: vec![
+            Goal::figure(Limit::AtMost(most)),
+            Goal::figure(Limit::AtMost(0.0)).of(ALLOCATIONS),
+        ],
+    });
     Ok(())
 }
 
-// --- by id ------------------------------------------------------------------------------------------
-
-/// The most that an acquire by id and a put may cost, in removes and inserts.
-const BY_ID_AIM: f64 = 2.5;
-
-fn by_id(effort: &Effort) -> Outcome {
-    println!("\nacquire by id and put, ns; aim: {BY_ID_AIM} x a mutex and a hash map");
-    println!("{:<8}{:>10}{:>24}{:>24}{:>10}", "role", "live", "machine", "hash map", "ratio");
-    for live in effort.by_id.iter().copied() {
-        by_id_in("client", filled_client(live)?, live, effort)?;
-        by_id_in("server", filled_server(live)?, live, effort)?;
-    }
-    Ok(())
-}
-
-fn by_id_in<R: Drive>(role: &str, mut driver: Driver<R>, live: u32, effort: &Effort) -> Outcome {
-    let ids = driver.shuffle()?;
-    let mut turns = ids.iter().copied().cycle();
-    let map = Mutex::new(ids.iter().copied().zip(0u64..).collect::<HashMap<_, _>>());
-    let machine = Mutex::new(driver);
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for round in 0..=effort.machine_rounds {
-        let mut turn = || turns.next().ok_or("no connections");
-        let (took, outcome) = timed(|| -> Outcome {
-            for _ in 0..effort.machine_cycles {
-                let lease = lock(&machine).take(turn()?)?;
-                lock(&machine).put_drained(lease)?;
-            }
-            Ok(())
-        });
-        outcome?;
-        let (took_there, outcome) = timed(|| -> Outcome {
-            for _ in 0..effort.machine_cycles {
-                let id = turn()?;
-                let taken = lock(&map).remove(&id).ok_or("not in the map")?;
-                lock(&map).insert(id, taken);
-            }
-            Ok(())
-        });
-        outcome?;
-        // The first round warms up.
-        if round > 0 {
-            ours.push(took / f64::from(effort.machine_cycles));
-            theirs.push(took_there / f64::from(effort.machine_cycles));
-        }
-    }
-    let ratios = ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs).collect();
-    let ratio = Spread::of(ratios);
-    let (ours, theirs) = (Spread::of(ours).show(), Spread::of(theirs).show());
-    print!("{role:<8}{live:>10}{ours:>24}{theirs:>24}{:>10.2}", ratio.median);
-    println!("  {}", ratio.verdict(BY_ID_AIM));
-    Ok(())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> impl std::ops::DerefMut<Target = T> + '_ {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
+const ALLOCATIONS: &str = "allocations";
