@@ -69,7 +69,8 @@ impl Server {
         let settings: Self = read(path)?;
         let (identity, pins) = settings.tls.load(path)?;
         let tls = ServerTls::new(identity)?.pinned_clients(pins)?;
-        let config = settings.pool.clone().acquirer(Acquirer::ThisEnd);
+        // Of some services, visitors wait for the first byte: the opening byte tells the agent at once.
+        let config = settings.pool.clone().acquirer(Acquirer::ThisEnd).opening_byte(true);
         // An agent replaces a used connection by a new one, which is the last in this order: so visitors
         // go to all agents.
         let config = config.take_order(TakeOrder::OldestFirst).build()?;
@@ -83,7 +84,7 @@ impl Agent {
         let settings: Self = read(path)?;
         let (identity, pins) = settings.tls.load(path)?;
         let tls = ClientTls::self_signed()?.pinned_any(pins)?.client_certificate(identity);
-        let config = settings.pool.clone().acquirer(Acquirer::Peer).build()?;
+        let config = settings.pool.clone().acquirer(Acquirer::Peer).opening_byte(true).build()?;
         Ok((settings, config, tls))
     }
 }

@@ -2,8 +2,8 @@
 //! visitors of the server reach a service beside the agent. `README.md` in this folder has the commands.
 //!
 //! The agent's pool dials the server and keeps connections ready. The server acquires one for each
-//! visitor and writes a byte; the agent accepts what the server has begun to use. So there is no control
-//! channel. Every connection carries one visitor, and is closed afterwards.
+//! visitor, and the agent accepts what the server has begun to use. So there is no control channel.
+//! Every connection carries one visitor, and is closed afterwards.
 
 mod agent;
 mod config;
