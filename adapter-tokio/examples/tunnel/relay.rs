@@ -5,9 +5,19 @@ use std::io;
 use adapter_tokio::PooledStream;
 use tokio::io::copy_bidirectional;
 use tokio::net::TcpStream;
+use tracing::debug;
 
-/// The socket of a visitor, or to the service. It ends by a reset unless both directions have ended in
-/// good order, so that nobody takes a part for the whole: not even if this program stops in between.
+/// Serves a visitor in a task of its own.
+pub(crate) fn spawn(visit: impl Future<Output = io::Result<()>> + Send + 'static) {
+    tokio::spawn(async {
+        if let Err(error) = visit.await {
+            debug!("a visitor was cut off: {error}");
+        }
+    });
+}
+
+/// The socket of a visitor, or to the service. It ends by a reset unless both directions have ended
+/// in good order, so that nobody takes a part for the whole: not even if this program stops before.
 pub(crate) struct Socket {
     tcp: TcpStream,
     complete: bool,
@@ -18,8 +28,8 @@ impl Socket {
         Self { tcp, complete: false }
     }
 
-    /// Copies both ways until both ends have finished. The end of one direction is passed on, and the
-    /// other goes on. The stream is dropped in any case; after a failure, it ends without a close_notify.
+    /// Copies both ways until both ends have finished. The end of one direction is passed on, and
+    /// the other goes on. After a failure, the stream ends without a close_notify.
     pub(crate) async fn relay(mut self, mut stream: PooledStream) -> io::Result<()> {
         self.tcp.set_nodelay(true)?;
         copy_bidirectional(&mut self.tcp, &mut stream).await?;

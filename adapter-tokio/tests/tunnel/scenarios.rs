@@ -247,16 +247,17 @@ fn reloads() {
     let mut world = World::start(&["a"]);
     let [server, agent] = ["server.toml", "a.toml"].map(|name| world.folder.path(name));
     for (process, path) in [(&mut world.server, &server), (&mut world.agents[0], &agent)] {
-        // A mistake in the file, an unknown setting, a file that is not there, and a wrong pin.
-        for (from, to) in [
-            ("[tls]", "[tls"),
-            ("capacity = ", "keep_alive = "),
-            (".pem", ".lost"),
-            ("    \"", "    \"x"),
+        // A mistake in the file, an unknown setting, a wrong pin, and a file that is not there.
+        for (from, to, cause) in [
+            ("[tls]", "[tls", "at line"),
+            ("capacity = ", "keep_alive = ", "at line"),
+            ("    \"", "    \"x", "at line"),
+            (".pem", ".lost", ".lost"),
         ] {
             let right = edit(path, from, to);
             process.signal("HUP");
-            process.logs("former settings stay in force");
+            let logged = process.logs("former settings stay in force");
+            assert!(logged.contains(cause), "{to}: {logged}");
             fs::write(path, right).unwrap();
         }
     }
