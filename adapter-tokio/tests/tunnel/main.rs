@@ -14,6 +14,7 @@
 #[path = "../../examples/tunnel/main.rs"]
 mod program;
 
+mod pages;
 mod process;
 mod scenarios;
 mod visits;

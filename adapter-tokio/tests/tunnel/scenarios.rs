@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::pages::{self, figures};
 use super::process::SOON;
 use super::visits::{Visit, visit};
 use super::world::{World, edit};
@@ -25,10 +25,10 @@ pub(crate) const ALL: &[(&str, Scenario)] = &[
     ("a_download_ends_although_the_agent_is_stopped", agent_drains),
     ("a_visitor_who_waits_is_reset_when_the_server_stops", reset),
     ("a_broken_file_leaves_the_settings_in_force_and_a_right_one_replaces_them", reloads),
-    ("metrics_and_status_are_served", web),
+    ("metrics_and_status_are_served", pages::served),
 ];
 
-fn served(name: &str) -> Visit {
+pub(crate) fn served(name: &str) -> Visit {
     Visit::Served(name.to_owned())
 }
 
@@ -275,40 +275,4 @@ fn reloads() {
     world.server.signal("HUP");
     world.server.logs("is in force");
     assert_eq!(visit(world.visitors), served("a"));
-}
-
-/// Fetches a page; returns its body.
-fn get(address: SocketAddr, path: &str) -> String {
-    let mut socket = TcpStream::connect(address).unwrap();
-    socket.set_read_timeout(Some(SOON)).unwrap();
-    write!(socket, "GET {path} HTTP/1.1\r\nhost: tunnel\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
-    assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{head}");
-    body.to_owned()
-}
-
-/// Fetches and parses `/metrics`.
-fn figures(address: SocketAddr) -> BTreeMap<String, f64> {
-    let mut figures = BTreeMap::new();
-    for line in get(address, "/metrics").lines().filter(|line| !line.starts_with('#')) {
-        let (name, value) = line.rsplit_once(' ').unwrap();
-        figures.insert(name.to_owned(), value.parse().unwrap());
-    }
-    figures
-}
-
-fn web() {
-    let world = World::start(&["a"]);
-    for _ in 0..3 {
-        assert_eq!(visit(world.visitors), served("a"));
-    }
-    for (address, role) in world.web.iter().zip(["server", "client"]) {
-        let leases = format!("pool_leases_total{{pool=\"tunnel\",role=\"{role}\"}}");
-        assert_eq!(figures(*address).get(&leases), Some(&3.0));
-        let page = get(*address, "/status");
-        assert!(page.contains("ready of") && page.contains("<polyline"), "{page}");
-    }
 }
