@@ -13,9 +13,10 @@ use super::process::SOON;
 use super::visits::{Visit, visit};
 use super::world::{World, edit};
 
-type Scenario = fn();
+/// A scenario, and what it shows.
+pub(crate) type Named = (&'static str, fn());
 
-pub(crate) const ALL: &[(&str, Scenario)] = &[
+pub(crate) const ALL: &[Named] = &[
     ("a_service_that_speaks_first_and_bytes_and_ends_both_ways", bytes_both_ways),
     ("two_agents_share_the_visitors_and_one_is_enough", two_agents),
     ("either_end_restarts_and_visitors_are_served_again", restarts),
@@ -72,14 +73,14 @@ fn two_agents() {
 }
 
 /// Visitors who come without a pause.
-struct Load {
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     served: Arc<AtomicU32>,
     threads: Vec<thread::JoinHandle<Vec<Visit>>>,
 }
 
 impl Load {
-    fn start(address: SocketAddr) -> Self {
+    pub(crate) fn start(address: SocketAddr) -> Self {
         let (stop, count) = (Arc::<AtomicBool>::default(), Arc::<AtomicU32>::default());
         let visitor = |_| {
             let (stop, count) = (Arc::clone(&stop), Arc::clone(&count));
@@ -113,7 +114,7 @@ impl Load {
     }
 
     /// The number of visitors who were served, were cut off, or took a part for the whole.
-    fn end(self) -> [usize; 3] {
+    pub(crate) fn end(self) -> [usize; 3] {
         self.stop.store(true, Ordering::Relaxed);
         let others: Vec<_> =
             self.threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
@@ -229,15 +230,21 @@ fn agent_drains() {
     assert!(world.agents[0].ended().success());
 }
 
-fn reset() {
-    let mut world = World::start(&[]);
-    let visitors = world.visitors;
-    let visitor = thread::spawn(move || visit(visitors));
+/// Waits until a visitor waits.
+#[track_caller]
+pub(crate) fn visitor_waits(world: &World) {
     let deadline = Instant::now() + SOON;
     while figures(world.web[0])["pool_waiters{pool=\"tunnel\",role=\"server\"}"] < 1.0 {
         assert!(Instant::now() < deadline, "the visitor does not wait");
         thread::sleep(Duration::from_millis(2));
     }
+}
+
+fn reset() {
+    let mut world = World::start(&[]);
+    let visitors = world.visitors;
+    let visitor = thread::spawn(move || visit(visitors));
+    visitor_waits(&world);
     world.server.signal("TERM");
     assert_eq!(visitor.join().unwrap(), Visit::Cut);
     assert!(world.server.ended().success());
