@@ -58,8 +58,9 @@ macro_rules! __pool_type {
             ///
             /// In a full pool (the stock is refilled while a connection is in use), in a graceful
             /// shutdown, or at the end of its lifetime, the connection is closed, which is not an
-            /// error. To reuse connections, leave room between the usual stock and the maximum
-            /// capacity.
+            /// error. (A full pool keeps one that the other end acquires, and may have acquired again:
+            /// see [`Acquirer`](crate::pool_proto::Acquirer).) To reuse connections, leave room between
+            /// the usual stock and the maximum capacity.
             ///
             /// # Errors
             ///
