@@ -275,6 +275,34 @@ fn an_error_says_the_key_and_the_line() {
 }
 
 #[test]
+fn the_error_of_a_value_that_no_builder_takes_says_the_line() {
+    for wrong in [
+        "capacity = \"7..=6\"",
+        "capacity = 0",
+        "max_connections = 4294967295",
+        "max_waiters = 0",
+        "keep = \"0s\"",
+        "interval = { min = \"0s\", max = \"1s\" }",
+        "backoff = \"2s..=1s\"",
+        "lifetime_jitter = 1.5",
+        "idle_timeout = \"0s\"",
+    ] {
+        let error = client(&format!("ids = \"hex8\"\n\n{wrong}\n")).unwrap_err();
+        let key = wrong.split(' ').next().unwrap();
+        assert!(error.message().starts_with(key), "{error}");
+        assert!(error.to_string().contains("line 3"), "{error}");
+    }
+    let error = server("capacity = 4\nmax_handshakes = 4294967295").unwrap_err();
+    assert!(error.to_string().contains("line 2"), "{error}");
+    // Whether two settings go together shows at the end, whichever comes first.
+    for text in ["max_connections = 6\ncapacity = 7", "capacity = 70000\nmax_connections = 69999"] {
+        let error = client(text).unwrap_err();
+        assert!(error.message().contains("is the most because of max_connections"), "{error}");
+    }
+    client("capacity = 70000\nmax_connections = 70000").unwrap();
+}
+
+#[test]
 fn an_unknown_key_is_refused_with_the_nearest_one_or_all() {
     let error = client("keep = \"1s\"\nidle_timout = \"30s\"").unwrap_err();
     let expected = "there is no setting `idle_timout`; is `idle_timeout` meant?";
