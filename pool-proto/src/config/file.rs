@@ -5,6 +5,7 @@
 
 mod key;
 mod values;
+mod write;
 
 use core::fmt;
 use core::marker::PhantomData;

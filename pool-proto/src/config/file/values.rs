@@ -116,7 +116,7 @@ impl Text for Limit {
 pub(super) struct Time(pub(super) Duration);
 
 /// Units of time, and their nanoseconds.
-const UNITS: [(&str, u64); 7] = [
+pub(super) const UNITS: [(&str, u64); 7] = [
     ("ns", 1),
     ("us", 1_000),
     ("ms", 1_000_000),
@@ -180,7 +180,7 @@ impl Text for TimeLimit {
 }
 
 /// A setting of which there are a few values, each with a name.
-pub(super) trait Known: Copy + 'static {
+pub(super) trait Known: Copy + PartialEq + 'static {
     const EXPECTED: &'static str;
     const NAMES: &'static [(&'static str, Self)];
 }
