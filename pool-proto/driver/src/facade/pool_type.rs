@@ -85,6 +85,12 @@ macro_rules! __pool_type {
             /// A client that waits because its handshakes have failed goes on waiting: if the new settings
             /// mend that, end the wait by `dial_now`.
             ///
+            /// A full server goes on judging peers at the moment for which it was built. One that was built
+            /// without client certificates, and requires them now, counts peers by their certificates, but
+            /// judges a new one by its address, before the handshake: a peer that comes back does not
+            /// replace its own old connections then. One that was built with them, and requires none now,
+            /// judges by the address after the handshake. Where that matters, build the pool anew.
+            ///
             /// # Errors
             ///
             /// [`SetTlsError::PlainTcp`](crate::SetTlsError::PlainTcp) for a pool without TLS: both ends
