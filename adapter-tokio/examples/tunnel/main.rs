@@ -30,17 +30,16 @@ const USAGE: &str = "usage:
 pub(crate) fn main() -> ExitCode {
     // At this level, the pools tell when their peer fails and recovers, and how to mend it.
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let outcome = run(&arguments);
+    let outcome = run();
     if let Err(why) = &outcome {
         error!("{why}");
     }
     ExitCode::from(u8::from(outcome.is_err()))
 }
 
-fn run(arguments: &[&str]) -> Outcome {
-    match arguments {
+fn run() -> Outcome {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["keys", folder] => keys::make(folder.as_ref(), &["agent"]),
         ["keys", folder, agents @ ..] => keys::make(folder.as_ref(), agents),
         ["server", settings] => Runtime::new()?.block_on(server::run(settings.as_ref())),

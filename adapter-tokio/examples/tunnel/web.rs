@@ -73,7 +73,8 @@ async fn answer(mut client: TcpStream, report: Report, history: Vec<Stats>) -> i
 }
 
 fn page(report: &Report, history: &[Stats]) -> String {
-    let Report { role, stats: Stats { idle, capacity, leased, waiters, totals, .. }, .. } = report;
+    let Report { role, stats: Stats { idle, capacity, leased, totals, .. }, .. } = report;
+    let waiters = report.stats.waiters - report.stats.accept_waiters;
     let curves = CURVES.map(|(name, figure)| {
         let seconds = history.iter().zip(history.iter().skip(1));
         let values: Vec<u64> = seconds.map(|(before, now)| figure(before, now)).collect();
