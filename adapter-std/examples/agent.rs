@@ -7,7 +7,7 @@
 
 use std::env;
 use std::error::Error;
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
@@ -18,9 +18,6 @@ use adapter_std::{Acquirer, ClientConfig, ClientPool, ClientTls, Identity, Pin, 
 use socket2::SockRef;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
-
-/// The byte that each end of the tunnel writes first.
-const OPENING: u8 = b'+';
 
 pub(crate) fn main() -> Outcome {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -35,7 +32,8 @@ pub(crate) fn run(server: &str, service: &str, identity: &str, pin: &str) -> Out
     let identity = Identity::load_or_create(identity, ["agent"])?;
     println!("let the server pin {}", identity.fingerprint());
     let tls = ClientTls::self_signed()?.pinned(pin.parse::<Pin>()?)?.client_certificate(identity);
-    let config = ClientConfig::builder().acquirer(Acquirer::Peer).build()?;
+    // As at the server: of some services, visitors wait for the first byte.
+    let config = ClientConfig::builder().acquirer(Acquirer::Peer).opening_byte(true).build()?;
     let pool = ClientPool::builder().config(config).tls(tls).require_authentication();
     let pool = pool.connect(server)?;
     let service = Arc::<str>::from(service);
@@ -50,14 +48,8 @@ pub(crate) fn run(server: &str, service: &str, identity: &str, pin: &str) -> Out
 }
 
 /// Carries one visitor. After a failure, neither end is told of an end in good order.
-fn serve(mut stream: PooledStream, service: &str) -> io::Result<()> {
-    let mut opening = [0];
-    stream.read_exact(&mut opening)?;
-    if opening != [OPENING] {
-        return Err(io::Error::other("the server is another program than `tunnel server`"));
-    }
+fn serve(stream: PooledStream, service: &str) -> io::Result<()> {
     let service = TcpStream::connect(service)?;
-    stream.write_all(&[OPENING])?;
     service.set_nodelay(true)?;
     // Handles that end what the other thread waits for.
     let connection = TcpStream::from(stream.as_fd().try_clone_to_owned()?);

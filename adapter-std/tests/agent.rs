@@ -13,7 +13,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use adapter_tokio::{Acquirer, Identity, PooledStream, ServerConfig, ServerPool, ServerTls};
+use adapter_tokio::{Acquirer, Identity, ServerConfig, ServerPool, ServerTls};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::runtime::Runtime;
@@ -32,21 +32,14 @@ fn tunnel(serve: impl Fn(TcpStream) + Send + 'static) -> (Runtime, ServerPool) {
     let server = Identity::self_signed(["server"]).unwrap();
     let pin = server.fingerprint().to_string();
     let tls = ServerTls::new(server).unwrap().pinned_clients([agent.fingerprint()]).unwrap();
-    let config = ServerConfig::builder().acquirer(Acquirer::ThisEnd).build().unwrap();
+    let config = ServerConfig::builder().acquirer(Acquirer::ThisEnd).opening_byte(true);
+    let config = config.build().unwrap();
     let runtime = Runtime::new().unwrap();
     let pool = ServerPool::builder().config(config).tls(tls).require_authentication();
     let pool = runtime.block_on(pool.bind("127.0.0.1:0")).unwrap();
     let address = pool.local_addr().unwrap().to_string();
     thread::spawn(move || agent::run(&address, &service, path.to_str().unwrap(), &pin).unwrap());
     (runtime, pool)
-}
-
-async fn visit(pool: &ServerPool) -> PooledStream {
-    let mut stream = pool.acquire(SOON).await.unwrap();
-    stream.write_u8(b'+').await.unwrap();
-    stream.flush().await.unwrap();
-    assert_eq!(stream.read_u8().await.unwrap(), b'+');
-    stream
 }
 
 #[test]
@@ -60,7 +53,7 @@ fn a_service_speaks_first_and_both_ways_end_on_their_own() {
     });
     let visits = async {
         for number in 0..8_u8 {
-            let mut stream = visit(&pool).await;
+            let mut stream = pool.acquire(SOON).await.unwrap();
             let mut ready = [0; 6];
             stream.read_exact(&mut ready).await.unwrap();
             assert_eq!(&ready, b"ready\n");
@@ -86,7 +79,7 @@ fn a_reset_of_the_service_does_not_look_like_an_end() {
         SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
     });
     let visits = async {
-        let mut stream = visit(&pool).await;
+        let mut stream = pool.acquire(SOON).await.unwrap();
         let mut half = [0; 4];
         stream.read_exact(&mut half).await.unwrap();
         stream.write_all(b"!").await.unwrap();
@@ -106,7 +99,7 @@ fn a_visitor_who_is_cut_off_does_not_look_like_an_end_to_the_service() {
         sender.send(end).unwrap();
     });
     let visits = async {
-        let mut stream = visit(&pool).await;
+        let mut stream = pool.acquire(SOON).await.unwrap();
         stream.read_exact(&mut [0]).await.unwrap();
         stream.write_all(b"half").await.unwrap();
         stream.flush().await.unwrap();

@@ -237,7 +237,7 @@ pub enum CloseReason {
     Expired,
     /// The peer began to use it, but no acquire by its id came in time.
     Unclaimed,
-    /// It was put back into a full pool.
+    /// It was put back into a full pool, by the end that acquires it.
     Overflow,
     /// It was put back with more unread data than the drain limit, or with unsent data.
     Leftover,

@@ -193,6 +193,7 @@ impl<C, R: Role> Machine<C, R> {
             leased: self.slots.len(State::Leased) + self.slots.len(State::Granted),
             returning: self.slots.len(State::Resting) + self.slots.len(State::Checking),
             waiters: self.waiters.len(),
+            accept_waiters: self.waiters.claimed.len(),
             totals: self.totals,
             ..Stats::default()
         };

@@ -197,6 +197,7 @@ impl Stats {
             leased,
             returning,
             waiters,
+            accept_waiters,
             peer_waiters,
             capacity,
             interval,
@@ -229,6 +230,11 @@ impl Stats {
                 "pool_waiters",
                 "Callers that wait, for any connection, by id, for stock, or to accept.",
                 waiters,
+            ),
+            number(
+                "pool_accept_waiters",
+                "Those of the callers that wait to accept; they are in pool_waiters, too.",
+                accept_waiters,
             ),
             number("pool_peer_waiters", "Callers that wait at the peer, roughly.", peer_waiters),
             number(

@@ -29,6 +29,9 @@ pub struct Stats {
     pub returning: u32,
     /// Waiters: for any connection, by id, for one that the peer has begun to use, and for stock.
     pub waiters: u32,
+    /// Those of the [`waiters`](Self::waiters) that [accept](crate::Machine::acquire_claimed): they wait for
+    /// the peer to begin to use a connection, also where nothing is missing.
+    pub accept_waiters: u32,
     /// Callers that wait at the peer, roughly, as far as its ids say (client): see [`ConnId`](crate::ConnId).
     pub peer_waiters: u32,
     /// The number of ready connections aimed at (server: the most that may be ready).

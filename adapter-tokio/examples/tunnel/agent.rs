@@ -1,44 +1,39 @@
 //! The end behind NAT: a connection to the service for each connection that the server uses.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use adapter_tokio::{ClientPool, PooledStream};
 use tokio::net::TcpStream;
-use tracing::{debug, error, info};
+use tracing::{error, info};
 
 use super::Outcome;
 use super::config::Agent;
-use super::relay::Socket;
-use super::signals::{self, Signal, Signals};
+use super::relay::{self, Socket};
+use super::signals::Signals;
 use super::web;
 
 /// Serves what the server begins to use, until SIGTERM. The pool dials the server again by itself.
 pub(crate) async fn run(path: &Path) -> Outcome {
     let mut signals = Signals::new()?;
     let (settings, config, tls) = Agent::load(path)?;
-    let (server, service) = (settings.server, Arc::<str>::from(settings.service));
     let pool = ClientPool::builder().name("tunnel").config(config).tls(tls);
-    let pool = pool.require_authentication().connect(&*server)?;
-    let reporter = pool.clone();
-    web::start(settings.http, move || reporter.report()).await?;
-    info!("visitors of {server} reach {service}");
-    loop {
-        tokio::select! {
-            accepted = pool.accept(Duration::MAX) => match accepted {
-                Ok(stream) => drop(tokio::spawn(serve(stream, Arc::clone(&service)))),
-                // While it drains, the pool hands out what the server has begun to use; then it refuses.
-                Err(_) => break,
-            },
-            signal = signals.next() => match signal {
-                Signal::Reload => signals::reloaded(path, reload(path, &pool)),
-                Signal::Stop => signals::drain(&pool),
-            },
-        }
-    }
-    signals.closed(&pool).await;
+    let pool = pool.require_authentication().connect(&*settings.server)?;
+    web::start(settings.http, pool.clone()).await?;
+    info!("visitors of {} reach {}", settings.server, settings.service);
+    tokio::spawn(accept(pool.clone(), settings.service.into()));
+    signals.reload_until_stop(path, || reload(path, &pool)).await;
+    signals.drain(&pool).await;
     Ok(())
+}
+
+/// While it drains, the pool hands out what the server has begun to use; then it refuses.
+async fn accept(pool: ClientPool, service: Arc<str>) {
+    while let Ok(stream) = pool.accept(Duration::MAX).await {
+        relay::spawn(serve(stream, Arc::clone(&service)));
+    }
 }
 
 /// Reads all files before it changes anything.
@@ -51,15 +46,9 @@ fn reload(path: &Path, pool: &ClientPool) -> Outcome {
     Ok(())
 }
 
-async fn serve(stream: PooledStream, service: Arc<str>) {
-    let served = async {
-        let connected = TcpStream::connect(&*service).await;
-        let socket = connected.inspect_err(|reason| {
-            error!("the service {service} cannot be reached: {reason}; start it, or set `service`");
-        })?;
-        Socket::new(socket).relay(stream).await
-    };
-    if let Err(error) = served.await {
-        debug!("a visitor was cut off: {error}");
-    }
+async fn serve(stream: PooledStream, service: Arc<str>) -> io::Result<()> {
+    let socket = TcpStream::connect(&*service).await.inspect_err(|reason| {
+        error!("the service {service} cannot be reached: {reason}; start it, or set `service`");
+    })?;
+    Socket::new(socket).relay(stream).await
 }

@@ -1,5 +1,5 @@
-//! The files of settings. Everything is read and checked before anything is used, so a file with a
-//! mistake changes nothing.
+//! The files of settings. Everything is read and checked before anything is used, so a file with
+//! a mistake changes nothing.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -51,15 +51,13 @@ struct Tls {
     /// A file with a key and its certificate, relative to the file of settings.
     identity: PathBuf,
     /// The fingerprints of the peers.
-    pins: Vec<String>,
+    pins: Vec<Pin>,
 }
 
 impl Tls {
-    fn load(&self, beside: &Path) -> Outcome<(Identity, Vec<Pin>)> {
+    fn identity(&self, beside: &Path) -> Outcome<Identity> {
         let path = beside.with_file_name(&self.identity);
-        let pins: Result<_, _> = self.pins.iter().map(|pin| pin.parse()).collect();
-        let pins = pins.map_err(|error| format!("{}: pins: {error}", beside.display()))?;
-        Ok((Identity::from_files(&path, &path)?, pins))
+        Ok(Identity::from_files(&path, &path)?)
     }
 }
 
@@ -67,11 +65,12 @@ impl Server {
     /// Reads the file `path`, and what it names.
     pub(crate) fn load(path: &Path) -> Outcome<(Self, ServerConfig, ServerTls)> {
         let settings: Self = read(path)?;
-        let (identity, pins) = settings.tls.load(path)?;
-        let tls = ServerTls::new(identity)?.pinned_clients(pins)?;
-        let config = settings.pool.clone().acquirer(Acquirer::ThisEnd);
-        // An agent replaces a used connection by a new one, which is the last in this order: so visitors
-        // go to all agents.
+        let tls = ServerTls::new(settings.tls.identity(path)?)?;
+        let tls = tls.pinned_clients(settings.tls.pins.clone())?;
+        // Visitors of some services wait for the first byte: an opening byte tells the agent.
+        let config = settings.pool.clone().acquirer(Acquirer::ThisEnd).opening_byte(true);
+        // An agent replaces a used connection by a new one, which is the last in this order: so
+        // visitors go to all agents.
         let config = config.take_order(TakeOrder::OldestFirst).build()?;
         Ok((settings, config, tls))
     }
@@ -81,9 +80,9 @@ impl Agent {
     /// Reads the file `path`, and what it names.
     pub(crate) fn load(path: &Path) -> Outcome<(Self, ClientConfig, ClientTls)> {
         let settings: Self = read(path)?;
-        let (identity, pins) = settings.tls.load(path)?;
-        let tls = ClientTls::self_signed()?.pinned_any(pins)?.client_certificate(identity);
-        let config = settings.pool.clone().acquirer(Acquirer::Peer).build()?;
+        let tls = ClientTls::self_signed()?.pinned_any(settings.tls.pins.clone())?;
+        let tls = tls.client_certificate(settings.tls.identity(path)?);
+        let config = settings.pool.clone().acquirer(Acquirer::Peer).opening_byte(true).build()?;
         Ok((settings, config, tls))
     }
 }

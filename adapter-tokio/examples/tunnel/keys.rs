@@ -1,15 +1,14 @@
 //! The files of both ends: an identity, and settings that pin the identities of the other end.
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Write as _};
+use std::fs;
 use std::path::Path;
 
 use adapter_tokio::Identity;
 
 use super::Outcome;
 
-/// Makes the files of a server and of each agent in `folder`. Files that are there stay as they are.
-pub(crate) fn make(folder: &Path, agents: &[String]) -> Outcome {
+/// Makes the files of a server and of each agent in `folder`. Files that are there stay.
+pub(crate) fn make(folder: &Path, agents: &[&str]) -> Outcome {
     fs::create_dir_all(folder)?;
     let identity = |name: &str| -> Outcome<String> {
         let identity = Identity::load_or_create(folder.join(format!("{name}.pem")), [name])?;
@@ -24,14 +23,10 @@ pub(crate) fn make(folder: &Path, agents: &[String]) -> Outcome {
 
 fn settings(folder: &Path, name: &str, addresses: &str, pins: &str) -> Outcome {
     let path = folder.join(format!("{name}.toml"));
-    match File::create_new(&path) {
-        Ok(mut file) => {
-            write!(file, "{addresses}\n[tls]\nidentity = \"{name}.pem\"\npins = [\n{pins}]\n")?;
-        }
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            println!("{} stays as it is: see that its pins are right", path.display());
-        }
-        Err(error) => return Err(format!("{}: {error}", path.display()).into()),
+    if path.exists() {
+        println!("{} stays as it is: see that its pins are right", path.display());
+        return Ok(());
     }
-    Ok(())
+    let text = format!("{addresses}\n[tls]\nidentity = \"{name}.pem\"\npins = [\n{pins}]\n");
+    Ok(fs::write(path, text)?)
 }

@@ -3,16 +3,21 @@
 use std::io;
 
 use adapter_tokio::PooledStream;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy};
+use tokio::io::copy_bidirectional;
 use tokio::net::TcpStream;
+use tracing::debug;
 
-/// The byte that each end writes first, without waiting for that of the other. The server's lets the agent
-/// notice the visitor at once: of some services, visitors wait for the first byte. The agent's says that
-/// it has the visitor: a stopping agent closes, in good order, what the server has acquired a moment ago.
-const OPENING: u8 = b'+';
+/// Serves a visitor in a task of its own.
+pub(crate) fn spawn(visit: impl Future<Output = io::Result<()>> + Send + 'static) {
+    tokio::spawn(async {
+        if let Err(error) = visit.await {
+            debug!("a visitor was cut off: {error}");
+        }
+    });
+}
 
-/// The socket of a visitor, or to the service. It ends by a reset unless both directions have ended in
-/// good order, so that nobody takes a part for the whole: not even if this program stops in between.
+/// The socket of a visitor, or to the service. It ends by a reset unless both directions have ended
+/// in good order, so that nobody takes a part for the whole: not even if this program stops before.
 pub(crate) struct Socket {
     tcp: TcpStream,
     complete: bool,
@@ -23,26 +28,11 @@ impl Socket {
         Self { tcp, complete: false }
     }
 
-    /// Copies both ways until both ends have finished. The end of one direction is passed on, and the
-    /// other goes on. The stream is dropped in any case; after a failure, it ends without a close_notify.
-    pub(crate) async fn relay(mut self, stream: PooledStream) -> io::Result<()> {
+    /// Copies both ways until both ends have finished. The end of one direction is passed on, and
+    /// the other goes on. After a failure, the stream ends without a close_notify.
+    pub(crate) async fn relay(mut self, mut stream: PooledStream) -> io::Result<()> {
         self.tcp.set_nodelay(true)?;
-        let (mut from_peer, mut to_peer) = stream.into_split();
-        let (mut from_tcp, mut to_tcp) = self.tcp.split();
-        let there = async {
-            to_peer.write_u8(OPENING).await?;
-            to_peer.flush().await?;
-            copy(&mut from_tcp, &mut to_peer).await?;
-            to_peer.shutdown().await
-        };
-        let back = async {
-            if from_peer.read_u8().await? != OPENING {
-                return Err(io::Error::other("the other end of the tunnel is another program"));
-            }
-            copy(&mut from_peer, &mut to_tcp).await?;
-            to_tcp.shutdown().await
-        };
-        tokio::try_join!(there, back)?;
+        copy_bidirectional(&mut self.tcp, &mut stream).await?;
         self.complete = true;
         Ok(())
     }

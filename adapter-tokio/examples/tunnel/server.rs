@@ -5,17 +5,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use adapter_tokio::ServerPool;
+use tokio::net::TcpListener;
 use tokio::time::sleep;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::Outcome;
 use super::config::Server;
-use super::relay::Socket;
-use super::signals::{self, Signal, Signals};
+use super::relay::{self, Socket};
+use super::signals::Signals;
 use super::web;
-
-/// The pause after a failed accept: the system lacks descriptors or memory.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// The time that a visitor waits for a connection to an agent.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -28,29 +26,28 @@ pub(crate) async fn run(path: &Path) -> Outcome {
     let pool = ServerPool::builder().name("tunnel").config(config).tls(tls);
     let pool = pool.require_authentication().bind(&settings.agents).await?;
     info!("agents connect to {}", pool.local_addr().ok_or("the listener has no address")?);
-    let reporter = pool.clone();
-    web::start(settings.http, move || reporter.report()).await?;
+    web::start(settings.http, pool.clone()).await?;
     info!("visitors connect to {}", visitors.local_addr()?);
+    tokio::select! {
+        () = accept(visitors, &pool) => {}
+        () = signals.reload_until_stop(path, || reload(path, &pool)) => {}
+    }
+    // The listener is dropped: new visitors are refused from now on.
+    signals.drain(&pool).await;
+    Ok(())
+}
+
+async fn accept(visitors: TcpListener, pool: &ServerPool) {
     loop {
-        tokio::select! {
-            visitor = visitors.accept() => match visitor {
-                Ok((visitor, _)) => drop(tokio::spawn(serve(pool.clone(), Socket::new(visitor)))),
-                Err(error) => {
-                    warn!("no visitor can be accepted: {error}");
-                    sleep(PAUSE).await;
-                }
-            },
-            signal = signals.next() => match signal {
-                Signal::Reload => signals::reloaded(path, reload(path, &pool)),
-                Signal::Stop => break,
-            },
+        match visitors.accept().await {
+            Ok((visitor, _)) => relay::spawn(serve(pool.clone(), Socket::new(visitor))),
+            Err(error) => {
+                warn!("no visitor can be accepted: {error}");
+                // The system lacks descriptors or memory.
+                sleep(Duration::from_millis(100)).await;
+            }
         }
     }
-    // New visitors are refused from now on.
-    drop(visitors);
-    signals::drain(&pool);
-    signals.closed(&pool).await;
-    Ok(())
 }
 
 /// Reads all files before it changes anything.
@@ -63,12 +60,7 @@ fn reload(path: &Path, pool: &ServerPool) -> Outcome {
     Ok(())
 }
 
-async fn serve(pool: ServerPool, visitor: Socket) {
-    let served = async {
-        let stream = pool.acquire(PATIENCE).await.map_err(io::Error::other)?;
-        visitor.relay(stream).await
-    };
-    if let Err(error) = served.await {
-        debug!("a visitor was cut off: {error}");
-    }
+async fn serve(pool: ServerPool, visitor: Socket) -> io::Result<()> {
+    let stream = pool.acquire(PATIENCE).await.map_err(io::Error::other)?;
+    visitor.relay(stream).await
 }

@@ -1,13 +1,10 @@
 //! `/status` for people and `/metrics` for Prometheus, with as much of HTTP/1.1 as that takes.
 
-use std::collections::VecDeque;
-use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use adapter_tokio::{Report, prometheus};
+use adapter_tokio::{AnyPool, Report, Stats, Tokio, prometheus};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{interval, timeout};
@@ -15,43 +12,38 @@ use tracing::info;
 
 use super::Outcome;
 
-/// The curves of `/status`.
-const CURVES: [&str; 3] = ["Ready", "Waits, each second", "New connections, each second"];
+/// The curves of `/status`, from the figures of one second and of the next.
+type Curve = fn(&Stats, &Stats) -> u64;
+const CURVES: [(&str, Curve); 3] = [
+    ("Ready", |_, b| b.idle.into()),
+    ("Waits, each second", |a, b| b.totals.served_after_waiting - a.totals.served_after_waiting),
+    ("New connections, each second", |a, b| b.totals.established - a.totals.established),
+];
 /// The seconds that they show.
 const SECONDS: usize = 180;
 /// The time that a client has for its request, and to read the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The figures of each second, the last one at the end.
-type History = Arc<Mutex<VecDeque<[u64; 3]>>>;
-
 /// Serves at `address`, if there is one.
 pub(crate) async fn start(
     address: Option<SocketAddr>,
-    report: impl Fn() -> Report + Send + 'static,
+    pool: impl AnyPool<Runtime = Tokio> + 'static,
 ) -> Outcome {
     let Some(address) = address else { return Ok(()) };
     let listener = bind("http", &address.to_string()).await?;
     info!("http://{}/status and /metrics", listener.local_addr()?);
-    let history = History::default();
     tokio::spawn(async move {
-        let (mut seconds, mut before) = (interval(Duration::from_secs(1)), report().stats.totals);
+        let (mut seconds, mut history) = (interval(Duration::from_secs(1)), Vec::new());
         loop {
             tokio::select! {
                 // A failure is the client's, or passes.
                 Ok((client, _)) = listener.accept() => {
-                    let answer = answer(client, report(), Arc::clone(&history));
+                    let answer = answer(client, pool.pool().report(), history.clone());
                     drop(tokio::spawn(timeout(PATIENCE, answer)));
                 }
                 _ = seconds.tick() => {
-                    let stats = report().stats;
-                    let waits = stats.totals.served_after_waiting - before.served_after_waiting;
-                    let new = stats.totals.established - before.established;
-                    before = stats.totals;
-                    let mut history = history.lock().unwrap_or_else(PoisonError::into_inner);
-                    history.push_back([stats.idle.into(), waits, new]);
-                    let surplus = history.len().saturating_sub(SECONDS);
-                    history.drain(..surplus);
+                    history.push(pool.pool().stats());
+                    history.drain(..history.len().saturating_sub(SECONDS));
                 }
             }
         }
@@ -65,7 +57,7 @@ pub(crate) async fn bind(setting: &str, address: &str) -> Outcome<TcpListener> {
     Ok(bound.map_err(|error| format!("{setting} = {address:?} cannot be bound: {error}"))?)
 }
 
-async fn answer(mut client: TcpStream, report: Report, history: History) -> io::Result<()> {
+async fn answer(mut client: TcpStream, report: Report, history: Vec<Stats>) -> io::Result<()> {
     let mut lines = BufReader::new(&mut client).take(8192).lines();
     let request = lines.next_line().await?.unwrap_or_default();
     while lines.next_line().await?.is_some_and(|line| !line.is_empty()) {}
@@ -80,28 +72,25 @@ async fn answer(mut client: TcpStream, report: Report, history: History) -> io::
     client.shutdown().await
 }
 
-fn page(report: &Report, history: &History) -> String {
-    let (role, stats) = (report.role, &report.stats);
-    let mut page = format!(
+fn page(report: &Report, history: &[Stats]) -> String {
+    let Report { role, stats: Stats { idle, capacity, leased, totals, .. }, .. } = report;
+    let waiters = report.stats.waiters - report.stats.accept_waiters;
+    let curves = CURVES.map(|(name, figure)| {
+        let seconds = history.iter().zip(history.iter().skip(1));
+        let values: Vec<u64> = seconds.map(|(before, now)| figure(before, now)).collect();
+        let (now, most) = (values.last().unwrap_or(&0), values.iter().max().unwrap_or(&0));
+        let height = |value: &u64| 60 - 60 * value / most.max(&1);
+        let points = values.iter().zip((0..).step_by(3)).map(|(y, x)| format!("{x},{}", height(y)));
+        let points = points.collect::<Vec<_>>().join(" ");
+        format!(
+            "<h3>{name}: {now}, at most {most}</h3><svg width=540 height=62>
+<polyline fill=none stroke=#06c points='{points}'/></svg>"
+        )
+    });
+    let (curves, visitors) = (curves.concat(), totals.leases);
+    format!(
         "<!doctype html><meta charset=utf-8><meta http-equiv=refresh content=2><title>tunnel</title>
-<body style='font:14px system-ui;margin:2em'><h1>tunnel: {role}</h1>
-<p>{} ready of {}, {} in use, {} waiting, {} visitors so far</p>",
-        stats.idle, stats.capacity, stats.leased, stats.waiters, stats.totals.leases
-    );
-    let history = history.lock().unwrap_or_else(PoisonError::into_inner);
-    for (number, name) in CURVES.iter().enumerate() {
-        let values = history.iter().filter_map(|figures| figures.get(number).copied());
-        let (most, now) =
-            (values.clone().max().unwrap_or(0), values.clone().next_back().unwrap_or(0));
-        let mut points = String::new();
-        for (x, value) in values.enumerate() {
-            let _ = write!(points, "{},{} ", 3 * x, 60 - 60 * value / most.max(1));
-        }
-        let _ = write!(
-            page,
-            "\n<h3>{name}: {now}, at most {most}</h3><svg width=540 height=62>\
-             <polyline fill=none stroke=#06c points='{points}'/></svg>",
-        );
-    }
-    page
+<body style='font:14px system-ui;margin:2em'><h1>tunnel: {role}</h1><p>{idle} ready of {capacity}, \
+{leased} in use, {waiters} waiting, {visitors} visitors so far</p>{curves}"
+    )
 }

@@ -14,6 +14,8 @@
 #[path = "../../examples/tunnel/main.rs"]
 mod program;
 
+mod browser;
+mod pages;
 mod process;
 mod scenarios;
 mod visits;
@@ -30,11 +32,18 @@ fn main() -> ExitCode {
     if std::env::var_os(IS_EXAMPLE).is_some() {
         return program::main();
     }
-    let trials = scenarios::ALL.iter().map(|&(name, scenario)| {
+    let trial = |&(name, scenario): &scenarios::Named| {
         Trial::test(name, move || {
             scenario();
             Ok(())
         })
-    });
-    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+    };
+    let mut trials: Vec<_> = scenarios::ALL.iter().map(trial).collect();
+    let is_skipped = browser::is_missing();
+    trials.push(trial(&pages::IN_BROWSER).with_ignored_flag(is_skipped));
+    let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
+    if is_skipped {
+        println!("skipped: {}: there is no chromium on the PATH", pages::IN_BROWSER.0);
+    }
+    conclusion.exit_code()
 }

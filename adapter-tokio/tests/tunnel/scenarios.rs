@@ -2,20 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::pages::{self, figures};
 use super::process::SOON;
 use super::visits::{Visit, visit};
 use super::world::{World, edit};
 
-type Scenario = fn();
+/// A scenario, and what it shows.
+pub(crate) type Named = (&'static str, fn());
 
-pub(crate) const ALL: &[(&str, Scenario)] = &[
+pub(crate) const ALL: &[Named] = &[
     ("a_service_that_speaks_first_and_bytes_and_ends_both_ways", bytes_both_ways),
     ("two_agents_share_the_visitors_and_one_is_enough", two_agents),
     ("either_end_restarts_and_visitors_are_served_again", restarts),
@@ -25,10 +26,10 @@ pub(crate) const ALL: &[(&str, Scenario)] = &[
     ("a_download_ends_although_the_agent_is_stopped", agent_drains),
     ("a_visitor_who_waits_is_reset_when_the_server_stops", reset),
     ("a_broken_file_leaves_the_settings_in_force_and_a_right_one_replaces_them", reloads),
-    ("metrics_and_status_are_served", web),
+    ("metrics_and_status_are_served", pages::served),
 ];
 
-fn served(name: &str) -> Visit {
+pub(crate) fn served(name: &str) -> Visit {
     Visit::Served(name.to_owned())
 }
 
@@ -72,14 +73,14 @@ fn two_agents() {
 }
 
 /// Visitors who come without a pause.
-struct Load {
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     served: Arc<AtomicU32>,
     threads: Vec<thread::JoinHandle<Vec<Visit>>>,
 }
 
 impl Load {
-    fn start(address: SocketAddr) -> Self {
+    pub(crate) fn start(address: SocketAddr) -> Self {
         let (stop, count) = (Arc::<AtomicBool>::default(), Arc::<AtomicU32>::default());
         let visitor = |_| {
             let (stop, count) = (Arc::clone(&stop), Arc::clone(&count));
@@ -113,7 +114,7 @@ impl Load {
     }
 
     /// The number of visitors who were served, were cut off, or took a part for the whole.
-    fn end(self) -> [usize; 3] {
+    pub(crate) fn end(self) -> [usize; 3] {
         self.stop.store(true, Ordering::Relaxed);
         let others: Vec<_> =
             self.threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
@@ -229,15 +230,21 @@ fn agent_drains() {
     assert!(world.agents[0].ended().success());
 }
 
-fn reset() {
-    let mut world = World::start(&[]);
-    let visitors = world.visitors;
-    let visitor = thread::spawn(move || visit(visitors));
+/// Waits until a visitor waits.
+#[track_caller]
+pub(crate) fn visitor_waits(world: &World) {
     let deadline = Instant::now() + SOON;
     while figures(world.web[0])["pool_waiters{pool=\"tunnel\",role=\"server\"}"] < 1.0 {
         assert!(Instant::now() < deadline, "the visitor does not wait");
         thread::sleep(Duration::from_millis(2));
     }
+}
+
+fn reset() {
+    let mut world = World::start(&[]);
+    let visitors = world.visitors;
+    let visitor = thread::spawn(move || visit(visitors));
+    visitor_waits(&world);
     world.server.signal("TERM");
     assert_eq!(visitor.join().unwrap(), Visit::Cut);
     assert!(world.server.ended().success());
@@ -247,16 +254,17 @@ fn reloads() {
     let mut world = World::start(&["a"]);
     let [server, agent] = ["server.toml", "a.toml"].map(|name| world.folder.path(name));
     for (process, path) in [(&mut world.server, &server), (&mut world.agents[0], &agent)] {
-        // A mistake in the file, an unknown setting, a file that is not there, and a wrong pin.
-        for (from, to) in [
-            ("[tls]", "[tls"),
-            ("capacity = ", "keep_alive = "),
-            (".pem", ".lost"),
-            ("    \"", "    \"x"),
+        // A mistake in the file, an unknown setting, a wrong pin, and a file that is not there.
+        for (from, to, cause) in [
+            ("[tls]", "[tls", "at line"),
+            ("capacity = ", "keep_alive = ", "at line"),
+            ("    \"", "    \"x", "at line"),
+            (".pem", ".lost", ".lost"),
         ] {
             let right = edit(path, from, to);
             process.signal("HUP");
-            process.logs("former settings stay in force");
+            let logged = process.logs("former settings stay in force");
+            assert!(logged.contains(cause), "{to}: {logged}");
             fs::write(path, right).unwrap();
         }
     }
@@ -274,40 +282,4 @@ fn reloads() {
     world.server.signal("HUP");
     world.server.logs("is in force");
     assert_eq!(visit(world.visitors), served("a"));
-}
-
-/// Fetches a page; returns its body.
-fn get(address: SocketAddr, path: &str) -> String {
-    let mut socket = TcpStream::connect(address).unwrap();
-    socket.set_read_timeout(Some(SOON)).unwrap();
-    write!(socket, "GET {path} HTTP/1.1\r\nhost: tunnel\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
-    assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{head}");
-    body.to_owned()
-}
-
-/// Fetches and parses `/metrics`.
-fn figures(address: SocketAddr) -> BTreeMap<String, f64> {
-    let mut figures = BTreeMap::new();
-    for line in get(address, "/metrics").lines().filter(|line| !line.starts_with('#')) {
-        let (name, value) = line.rsplit_once(' ').unwrap();
-        figures.insert(name.to_owned(), value.parse().unwrap());
-    }
-    figures
-}
-
-fn web() {
-    let world = World::start(&["a"]);
-    for _ in 0..3 {
-        assert_eq!(visit(world.visitors), served("a"));
-    }
-    for (address, role) in world.web.iter().zip(["server", "client"]) {
-        let leases = format!("pool_leases_total{{pool=\"tunnel\",role=\"{role}\"}}");
-        assert_eq!(figures(*address).get(&leases), Some(&3.0));
-        let page = get(*address, "/status");
-        assert!(page.contains("ready of") && page.contains("<polyline"), "{page}");
-    }
 }

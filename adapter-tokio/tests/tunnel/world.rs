@@ -101,6 +101,8 @@ impl World {
 
     pub(crate) fn restart_agent(&mut self, name: &str) {
         let mut agent = Process::start("agent", &self.folder.path(&format!("{name}.toml")));
+        self.web.truncate(1);
+        self.web.push(status(&mut agent));
         agent.logs("reach ");
         self.agents = vec![agent];
     }

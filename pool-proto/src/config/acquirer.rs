@@ -44,12 +44,14 @@ use crate::id::ConnId;
 ///
 /// # Who closes a connection
 ///
-/// Only the acquirer ends a ready connection for its age, or by [`clean`](crate::Machine::clean): set
-/// [`idle_timeout`](crate::ClientConfigBuilder::idle_timeout) and
+/// Only the acquirer ends a ready connection for its age, because there are more than the capacity, or by
+/// [`clean`](crate::Machine::clean): set [`idle_timeout`](crate::ClientConfigBuilder::idle_timeout) and
 /// [`max_lifetime`](crate::ClientConfigBuilder::max_lifetime) there (for `Both`, at both ends). At the
-/// other end, these would meet an acquire that it does not know of yet. A server still ends a reserved
+/// other end, these would meet an acquire that it does not know of yet. So that end keeps what is
+/// [put back](crate::Machine::put) beyond its capacity: at most as many as were in use at once, and within
+/// `max_connections`, as none is dialled or admitted meanwhile but in place of another. A server still ends a reserved
 /// connection where a limit demands it: to make room for another peer, or for the same one after a
-/// reconnect. [`flush`](crate::Machine::flush), [`close`](crate::Machine::close) and a
+/// reconnect, and where a new configuration lowers the limit. [`flush`](crate::Machine::flush), [`close`](crate::Machine::close) and a
 /// [graceful shutdown](crate::Machine::graceful_shutdown) end all that is ready, whosever it is: stop
 /// acquiring at the peer first, if no request may be lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

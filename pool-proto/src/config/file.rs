@@ -1,10 +1,11 @@
 //! Configurations from files: each setting of a builder by its name.
 //!
-//! A file goes through the builder, whose `build` checks it, so there are no other rules here. The page
-//! [`files`](crate::files) describes all keys.
+//! A file goes through the builder, whose `build` checks it, so there are no other rules here. Each value is
+//! also checked alone, while the format knows its line. The page [`files`](crate::files) describes all keys.
 
 mod key;
 mod values;
+mod write;
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -16,7 +17,11 @@ use self::values::{Allowed, Between, Choice, Count, Flag, Fraction, Limit, Time,
 use super::{ClientConfig, ClientConfigBuilder, ServerConfig, ServerConfigBuilder};
 
 /// Reads settings of one of the builders.
-struct Settings<B>(PhantomData<B>);
+struct Settings<B> {
+    /// Whether each value is checked, as far as it is wrong whatever the other settings are.
+    checked: bool,
+    builder: PhantomData<B>,
+}
 
 /// Implements `Deserialize` for a configuration and its builder. Each setting has its name, the type of its
 /// value in a file, and the call of the builder.
@@ -71,8 +76,14 @@ macro_rules! settings_of {
                     seen |= 1 << at;
                     match key {
                         $(stringify!($key) => {
+                            let alone = |$value: $Value| {
+                                let $builder = $Config::builder();
+                                $set.build().map(|_| ())
+                            };
+                            let check = self.checked.then_some(alone);
+                            let named = Named { key, check, value: PhantomData };
+                            let $value = map.next_value_seed(named)?;
                             let $builder = settings;
-                            let $value = map.next_value_seed(Named::<$Value>::new(key))?;
                             settings = $set;
                         })*
                         // A key is one of the names.
@@ -87,14 +98,15 @@ macro_rules! settings_of {
             /// Reads the settings, unchecked as by the builder's calls. Those that are not there have their
             /// defaults.
             fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                from.deserialize_map(Settings::<$Builder>(PhantomData))
+                from.deserialize_map(Settings { checked: false, builder: PhantomData::<$Builder> })
             }
         }
 
         impl<'de> Deserialize<'de> for $Config {
             /// Reads the settings, and builds the configuration.
             fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                $Builder::deserialize(from)?.build().map_err(D::Error::custom)
+                let settings = Settings { checked: true, builder: PhantomData::<$Builder> };
+                from.deserialize_map(settings)?.build().map_err(D::Error::custom)
             }
         }
     };

@@ -14,7 +14,8 @@ impl<C, R: Role> Machine<C, R> {
     /// Puts a leased connection back.
     ///
     /// The connection is drained, and then handed off to a waiter or kept. If the pool is full or shuts
-    /// down, or the connection's lifetime is over, it is closed, which is not an error.
+    /// down, or the connection's lifetime is over, it is closed, which is not an error. A full pool keeps
+    /// one that is its peer's to acquire, as the peer may have acquired it again.
     ///
     /// # Errors
     ///
@@ -104,7 +105,8 @@ impl<C, R: Role> Machine<C, R> {
     fn put_back_slowly(&mut self, index: u32, drained: Option<CheckResult>, now: Instant) {
         self.sets_deadline(Instant::EPOCH);
         let id = self.slots.get(index).and_then(|slot| slot.id);
-        let kind = if self.is_ours(index) { Kind::Any } else { Kind::IdOnly };
+        let ours = self.is_ours(index);
+        let kind = if ours { Kind::Any } else { Kind::IdOnly };
         let wanted = self.is_control(id)
             || id.is_some_and(|id| self.first_waiter_for(id, kind, false).is_some());
         if let Some(reason) = self.expiry(index, now) {
@@ -113,7 +115,7 @@ impl<C, R: Role> Machine<C, R> {
             self.close_one(index, CloseReason::ShutDown);
         } else if self.is_barred(index) {
             self.close_one(index, CloseReason::NotAllowed);
-        } else if !wanted && self.supply() >= self.role.max_capacity() {
+        } else if ours && !wanted && self.supply() >= self.role.max_capacity() {
             self.close_one(index, CloseReason::Overflow);
         } else if matches!(drained, Some(CheckResult::Closed | CheckResult::Finished)) {
             self.close_one(index, CloseReason::PeerClosed);

@@ -239,11 +239,13 @@ impl<C> Server<C> {
     ) -> Result<Option<(u32, CloseReason)>, Rejected> {
         let role = &self.role;
         let held = role.sources.pooled_count(peer);
-        // The supply exceeds the capacity only while connections that were put back for waiters are
-        // being drained, and there are more connections than allowed only while finished ones are
-        // leased. Then the end of one would not make room.
+        // This end's own supply exceeds the capacity only while connections that were put back for waiters
+        // are being drained, and there are more connections than allowed only while finished ones are
+        // leased. Then the end of one would not make room. The peers' may exceed it for long: then one goes
+        // for another, so that no peer locks out the others.
         let supply = self.supply();
-        let one_is_enough = supply <= role.capacity && self.held() <= self.max_connections;
+        let own = supply.saturating_sub(self.slots.len(State::Reserved));
+        let one_is_enough = own <= role.capacity && self.held() <= self.max_connections;
         if held >= role.max_per_source {
             let full = Rejected::SourceFull { source_address, limit: role.max_per_source };
             return self.yielded_to(peer).filter(|_| one_is_enough).map(Some).ok_or(full);

@@ -85,6 +85,9 @@ pub struct Ledger {
     window: u32,
     /// The most that may be ready or become so, as long as a lowered capacity allows less.
     ready: u32,
+    /// The most that were in use at either end, or ended, at once: where the peer acquires, so many may
+    /// come back beyond the capacity.
+    out: u32,
     /// With many connections, their states are looked at now and then only.
     large: bool,
     counts: Counts,
@@ -135,6 +138,7 @@ impl Ledger {
             backing_off: None,
             window: 256,
             ready: 0,
+            out: 0,
             large: setup.capacity.1 > 256,
             counts: Counts::default(),
             step: Step::default(),
@@ -205,6 +209,7 @@ impl Ledger {
         self.check_stale(call, &stats, actions)?;
         self.check_counts(&stats, pool)?;
         self.check_waiters(&stats, actions, pool)?;
+        self.out = self.out.max(stats.leased + stats.claimed + stats.finished);
         self.check_limits(&stats)?;
         self.ready = self.ready.min(self.supply(&stats));
         self.follow_window(&stats);

@@ -4,6 +4,7 @@ use pool_proto::{
     Acquired, Acquirer, CheckResult, CloseReason, ConfigError, ConnId, IdExchange, Refusal, State,
     WaitReason,
 };
+use pool_testkit::call::{Answer, Call};
 use pool_testkit::harness::*;
 use pool_testkit::setup::Setup;
 
@@ -80,6 +81,66 @@ fn a_reserved_connection_makes_room_for_another_peer() {
     }
     pool.join("10.0.0.2");
     assert_eq!((pool.stats().idle, pool.ended(CloseReason::Evicted)), (8, 1));
+}
+
+#[test]
+fn a_full_client_keeps_what_its_peer_may_have_acquired_again() {
+    let mut pool = filled(2, |setup| setup.acquirer(Acquirer::Peer));
+    let ids: Vec<ConnId> = pool.pooled().into_iter().map(|token| pool.id_of(token)).collect();
+    // What replaces those in use is ready when they are put back.
+    let leases: Vec<_> = ids.iter().map(|id| pool.take_by_id(*id)).collect();
+    pool.fill();
+    for lease in leases {
+        pool.put(lease).unwrap();
+        pool.checked(CheckResult::Quiet);
+    }
+    assert_eq!((pool.stats().reserved, pool.ended(CloseReason::Overflow)), (4, 0));
+    // Their number falls as the peer closes them, or does not put back what it has acquired.
+    let lease = pool.take_by_id(ids[0]);
+    pool.release(lease);
+    assert_eq!((pool.stats().reserved, pool.dialing()), (3, vec![]));
+    pool.pass(ms(600_000));
+    assert_eq!((pool.stats().reserved, pool.ended(CloseReason::Surplus)), (3, 0));
+}
+
+#[test]
+fn what_the_peer_may_acquire_stays_when_its_waiter_gives_up() {
+    let mut pool = filled(1, |setup| setup.acquirer(Acquirer::Peer));
+    let id = pool.id_of(pool.pooled()[0]);
+    let lease = pool.take_by_id(id);
+    pool.fill();
+    let waiter = pool.queue_by_id(id);
+    pool.put(lease).unwrap();
+    pool.cancel(waiter);
+    pool.checked(CheckResult::Quiet);
+    assert_eq!((pool.stats().reserved, pool.ended(CloseReason::Overflow)), (2, 0));
+    // Nor when a check has found nothing to take.
+    let lease = pool.take_by_id(id);
+    pool.reject(lease, CheckResult::Quiet);
+    assert_eq!((pool.stats().reserved, pool.ended(CloseReason::Overflow)), (2, 0));
+}
+
+#[test]
+fn a_server_with_more_than_its_capacity_makes_room_for_another_peer() {
+    let setup = Setup::DEFAULT.capacity(8, 8).acquirer(Acquirer::Peer);
+    let mut pool = ServerHarness::new(&setup);
+    let peers: Vec<_> = (0..8).map(|_| pool.join("10.0.0.1")).collect();
+    let leases: Vec<_> = peers[..2].iter().map(|peer| pool.take_by_id(peer.id)).collect();
+    pool.join("10.0.0.1");
+    pool.join("10.0.0.1");
+    for lease in leases {
+        pool.put(lease).unwrap();
+        pool.checked(CheckResult::Quiet);
+    }
+    assert_eq!((pool.stats().reserved, pool.ended(CloseReason::Overflow)), (10, 0));
+    pool.join("10.0.0.2");
+    assert_eq!((pool.stats().reserved, pool.ended(CloseReason::Evicted)), (10, 1));
+    // A new configuration ends none of them, unless it lowers the capacity.
+    for (capacity, reserved) in [(8, 10), (9, 10), (7, 7)] {
+        let set = Call::SetConfig(Box::new(setup.capacity(capacity, capacity)));
+        assert!(matches!(pool.make(set), Answer::Configured(Ok(()))));
+        assert_eq!(pool.stats().reserved, reserved);
+    }
 }
 
 // --- both are -----------------------------------------------------------------------------------

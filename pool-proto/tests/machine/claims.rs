@@ -307,6 +307,8 @@ fn callers_that_accept_are_served_in_order_by_the_first_byte() {
     let mut pool = server(|config| config);
     let peers = ["10.0.0.1", "10.0.0.2"].map(|peer| pool.join(peer));
     let waiters = [(); 2].map(|()| accept_later(&mut pool));
+    assert!(matches!(pool.wait_ready(3), pool_proto::Stock::Queued(_)));
+    assert_eq!((pool.stats().waiters, pool.stats().accept_waiters), (3, 2));
     assert_eq!(pool.machine.why(waiters[0]), Some(WaitReason::NotClaimed { ready: 2 }));
     begin(&mut pool, &peers[1], CheckResult::Quiet);
     assert_eq!(pool.collect(waiters[0]), Collected::Waiting);

@@ -18,6 +18,7 @@ topic! {
     parallel the_client_accepts_what_the_server_has_begun_to_use,
     parallel the_server_accepts_what_the_client_has_begun_to_use,
     parallel both_ends_acquire_and_accept_and_no_request_is_lost,
+    parallel a_full_pool_loses_no_request_on_a_connection_that_is_used_again,
     parallel a_request_and_half_close_are_accepted,
     parallel an_accept_in_time_gets_its_connection_and_a_late_one_says_what_was_missing,
     parallel where_the_peer_acquires_nothing_an_accept_is_refused_at_once,
@@ -115,6 +116,35 @@ fn both_ends_acquire_and_accept_and_no_request_is_lost(ends: &Ends) {
             let answered: usize = answered.into_iter().map(Running::soon).sum();
             assert_eq!(answered, 80);
         }
+    });
+}
+
+fn a_full_pool_loses_no_request_on_a_connection_that_is_used_again(ends: &Ends) {
+    Modes::both(|mode| {
+        let server = ends.serve(mode, server_config().acquirer(Acquirer::ThisEnd));
+        let config = client_config().capacity(2..=2).acquirer(Acquirer::Peer);
+        let client = ends.dial(mode, config, server.address());
+        let mut stream = server.take();
+        for request in 0..20_u8 {
+            send(&mut stream, &[request]);
+            let mut accepted = client.accept(SOON).unwrap();
+            expect(&mut accepted, &[request]);
+            send(&mut accepted, &[request]);
+            expect(&mut stream, &[request]);
+            // The connection has been replaced at the client, and the server acquires it again before the
+            // client's user puts it back.
+            client.wait_ready(2, SOON).unwrap();
+            let id = stream.id();
+            server.put(stream).unwrap();
+            stream = server.take_id(id);
+            client.put(accepted).unwrap();
+        }
+        let stats = client.stats();
+        assert_eq!((stats.totals.overflowed, stats.totals.reused), (0, 19), "{stats:?}");
+        assert!(
+            stats.idle + stats.returning <= 3,
+            "more than what was leased and the capacity: {stats:?}"
+        );
     });
 }
 

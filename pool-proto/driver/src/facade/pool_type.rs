@@ -58,8 +58,9 @@ macro_rules! __pool_type {
             ///
             /// In a full pool (the stock is refilled while a connection is in use), in a graceful
             /// shutdown, or at the end of its lifetime, the connection is closed, which is not an
-            /// error. To reuse connections, leave room between the usual stock and the maximum
-            /// capacity.
+            /// error. (A full pool keeps one that the other end acquires, and may have acquired again:
+            /// see [`Acquirer`](crate::pool_proto::Acquirer).) To reuse connections, leave room between
+            /// the usual stock and the maximum capacity.
             ///
             /// # Errors
             ///
@@ -83,6 +84,12 @@ macro_rules! __pool_type {
             ///
             /// A client that waits because its handshakes have failed goes on waiting: if the new settings
             /// mend that, end the wait by `dial_now`.
+            ///
+            /// A full server goes on judging peers at the moment for which it was built. One that was built
+            /// without client certificates, and requires them now, counts peers by their certificates, but
+            /// judges a new one by its address, before the handshake: a peer that comes back does not
+            /// replace its own old connections then. One that was built with them, and requires none now,
+            /// judges by the address after the handshake. Where that matters, build the pool anew.
             ///
             /// # Errors
             ///

@@ -82,15 +82,8 @@ impl Kind {
     }
 
     /// The kind for an end by the machine, if it is to be told.
-    pub(super) const fn of_end(reason: CloseReason) -> Option<Self> {
-        match reason {
-            CloseReason::Evicted => Some(Self::Evicted),
-            CloseReason::Replaced => Some(Self::Replaced),
-            CloseReason::HandshakeEvicted => Some(Self::HandshakeEvicted),
-            CloseReason::Silent => Some(Self::Silent),
-            CloseReason::HandshakeTimeout => Some(Self::HandshakeTimeout),
-            _ => None,
-        }
+    pub(super) fn of_end(reason: CloseReason) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.reason() == Some(reason))
     }
 
     const fn count(self, totals: &Totals) -> u64 {

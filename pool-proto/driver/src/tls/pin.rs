@@ -169,6 +169,15 @@ impl FromStr for Pin {
     }
 }
 
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for Pin {
+    /// Reads the text of either kind, so that a format that knows the line of a wrong pin names it.
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// The beginning of a refused text: not the whole one, which may be something else by mistake.
 fn beginning(text: &str) -> String {
     let shown: String = text.chars().take(SHOWN).collect();

@@ -142,3 +142,20 @@ fn bytes_that_are_not_a_certificate_have_no_key() {
     assert!(matches!(error, TlsError::BadCertificate { .. }), "{error:?}");
     assert_says(&error, &["X.509 v3"]);
 }
+
+#[cfg(feature = "serde")]
+#[test]
+fn a_file_has_the_texts_of_pins() {
+    use serde::de::value::{Error, StrDeserializer};
+    use serde::de::{Deserialize as _, IntoDeserializer as _};
+
+    let read = |text: &str| {
+        let from: StrDeserializer<'_, Error> = text.into_deserializer();
+        Pin::deserialize(from).map_err(|error| error.to_string())
+    };
+    let identity = Identity::self_signed(["a"]).unwrap();
+    let pin = Pin::from(identity.fingerprint());
+    assert_eq!(read(&pin.to_string()), Ok(pin));
+    let wrong = "x".parse::<Pin>().unwrap_err().to_string();
+    assert_eq!(read("x"), Err(wrong));
+}

@@ -8,6 +8,8 @@ use core::marker::PhantomData;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, Visitor};
 
+use crate::error::ConfigError;
+
 /// Reads one of these names, and returns its place among them.
 pub(super) struct Key(pub(super) &'static [&'static str]);
 
@@ -69,22 +71,49 @@ fn distance(one: &str, other: &str) -> usize {
 
 /// Reads the value of a setting. An error begins with the name of the setting; a format that knows the line
 /// adds it.
-pub(super) struct Named<T> {
-    key: &'static str,
-    value: PhantomData<T>,
+pub(super) struct Named<T, F = fn(T) -> Result<(), ConfigError>> {
+    pub(super) key: &'static str,
+    /// Builds a configuration with this setting only.
+    pub(super) check: Option<F>,
+    pub(super) value: PhantomData<T>,
 }
 
 impl<T> Named<T> {
-    pub(super) const fn new(key: &'static str) -> Self {
-        Self { key, value: PhantomData }
+    pub(super) const fn unchecked(key: &'static str) -> Self {
+        Self { key, check: None, value: PhantomData }
     }
 }
 
-impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for Named<T> {
+impl<'de, T, F> DeserializeSeed<'de> for Named<T, F>
+where
+    T: Clone + Deserialize<'de>,
+    F: FnOnce(T) -> Result<(), ConfigError>,
+{
     type Value = T;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<T, D::Error> {
-        T::deserialize(from).map_err(|error| D::Error::custom(format!("{}: {error}", self.key)))
+        let named = |error| D::Error::custom(format!("{}: {error}", self.key));
+        let value = T::deserialize(from).map_err(named)?;
+        match self.check.map(|check| check(value.clone())) {
+            Some(Err(error)) if is_of_value(&error, self.key) => Err(D::Error::custom(error)),
+            _ => Ok(value),
+        }
+    }
+}
+
+/// Whether the value of this setting is wrong whatever the other settings are.
+fn is_of_value(error: &ConfigError, key: &str) -> bool {
+    match *error {
+        ConfigError::Zero { setting }
+        | ConfigError::ZeroDuration { setting }
+        | ConfigError::Inverted { setting }
+        | ConfigError::TooLong { setting }
+        | ConfigError::NotAFraction { setting } => setting == key,
+        // A constant, which has a name in capital letters, or another setting.
+        ConfigError::TooLarge { setting, bound, .. } => {
+            setting == key && !bound.contains(|letter: char| letter.is_ascii_lowercase())
+        }
+        ConfigError::Needs { .. } | ConfigError::Fixed { .. } => false,
     }
 }
 

@@ -5,6 +5,8 @@ use core::time::Duration;
 use std::format;
 use std::string::{String, ToString};
 
+use proptest::prelude::*;
+
 use crate::allow::AllowList;
 use crate::config::{
     Acquirer, ClientConfig, ClientConfigBuilder, ServerConfig, ServerConfigBuilder, TakeOrder,
@@ -275,6 +277,34 @@ fn an_error_says_the_key_and_the_line() {
 }
 
 #[test]
+fn the_error_of_a_value_that_no_builder_takes_says_the_line() {
+    for wrong in [
+        "capacity = \"7..=6\"",
+        "capacity = 0",
+        "max_connections = 4294967295",
+        "max_waiters = 0",
+        "keep = \"0s\"",
+        "interval = { min = \"0s\", max = \"1s\" }",
+        "backoff = \"2s..=1s\"",
+        "lifetime_jitter = 1.5",
+        "idle_timeout = \"0s\"",
+    ] {
+        let error = client(&format!("ids = \"hex8\"\n\n{wrong}\n")).unwrap_err();
+        let key = wrong.split(' ').next().unwrap();
+        assert!(error.message().starts_with(key), "{error}");
+        assert!(error.to_string().contains("line 3"), "{error}");
+    }
+    let error = server("capacity = 4\nmax_handshakes = 4294967295").unwrap_err();
+    assert!(error.to_string().contains("line 2"), "{error}");
+    // Whether two settings go together shows at the end, whichever comes first.
+    for text in ["max_connections = 6\ncapacity = 7", "capacity = 70000\nmax_connections = 69999"] {
+        let error = client(text).unwrap_err();
+        assert!(error.message().contains("is the most because of max_connections"), "{error}");
+    }
+    client("capacity = 70000\nmax_connections = 70000").unwrap();
+}
+
+#[test]
 fn an_unknown_key_is_refused_with_the_nearest_one_or_all() {
     let error = client("keep = \"1s\"\nidle_timout = \"30s\"").unwrap_err();
     let expected = "there is no setting `idle_timout`; is `idle_timeout` meant?";
@@ -293,6 +323,99 @@ fn a_key_that_comes_twice_is_refused() {
     let twice = r#"{"capacity": 3, "capacity": 4}"#;
     let error = serde_json::from_str::<ClientConfig>(twice).unwrap_err();
     assert!(error.to_string().starts_with("duplicate field `capacity`"), "{error}");
+}
+
+/// Any time that a setting may have.
+fn any_time() -> impl Strategy<Value = Duration> {
+    // From nanoseconds to centuries.
+    (1..=u64::MAX - 1, 0..64_u32)
+        .prop_map(|(nanos, bits)| Duration::from_nanos((nanos >> bits).max(1)))
+}
+
+proptest! {
+    #[test]
+    fn a_client_that_is_written_is_read_back(
+        times in prop::array::uniform9(any_time()),
+        limits in prop::array::uniform2(prop::option::of(any_time())),
+        numbers in prop::array::uniform5(1..60_000_u32),
+        jitter in 0.0..=1.0,
+        choices in prop::array::uniform6(0..4_usize),
+    ) {
+        let [keep, a, b, base, cap, dial, handshake, claim, drain] = times;
+        let [low, high, dials, waiters, more] = numbers;
+        let builder = ClientConfig::builder()
+            .capacity(low.min(high)..=low.max(high))
+            .max_connections(low.max(high) + more)
+            .tuning([Tuning::Demand, Tuning::NodePass][choices[0] % 2])
+            .keep(keep)
+            .interval(a.min(b)..=a.max(b))
+            .backoff(base.min(cap), base.max(cap))
+            .max_dials(dials)
+            .max_waiters(waiters)
+            .dial_timeout(dial)
+            .handshake_timeout(handshake)
+            .claim_timeout(claim)
+            .drain_timeout(drain)
+            .reuse_delay(limits[0].unwrap_or_default())
+            .idle_timeout(limits[0])
+            .max_lifetime(limits[1])
+            .lifetime_jitter(jitter)
+            .ids([IdExchange::None, IdExchange::Wire(IdFormat::Hex8), IdExchange::Wire(IdFormat::Raw4)]
+                [choices[1] % 3])
+            .take_order([TakeOrder::OldestFirst, TakeOrder::NewestFirst][choices[2] % 2])
+            .acquirer([Acquirer::Either, Acquirer::ThisEnd, Acquirer::Peer, Acquirer::Both][choices[3]])
+            .control_connection(choices[4] == 0)
+            .opening_byte(choices[5] == 0);
+        // Some do not go together.
+        if let Ok(config) = builder.build() {
+            same_client(&client(&toml::to_string(&config).unwrap()).unwrap(), &config);
+        }
+    }
+
+    #[test]
+    fn a_server_that_is_written_is_read_back(
+        times in prop::array::uniform4(any_time()),
+        numbers in prop::array::uniform3(1..60_000_u32),
+        per_source in prop::option::of(1..100_u32),
+        networks in prop::collection::vec((any::<std::net::IpAddr>(), 0..=32_u8), 0..4),
+        raw in any::<bool>(),
+    ) {
+        let [first_byte, handshake, claim, drain] = times;
+        let [capacity, handshakes, waiters] = numbers;
+        let networks: Vec<_> =
+            networks.iter().map(|(address, prefix)| format!("{address}/{prefix}")).collect();
+        let allow = match networks.is_empty() {
+            true => AllowList::everyone(),
+            false => networks.join(",").parse().unwrap(),
+        };
+        let builder = ServerConfig::builder()
+            .capacity(capacity)
+            .max_handshakes(handshakes)
+            .max_waiters(waiters)
+            .max_per_source(per_source)
+            .allow(allow)
+            .first_byte_timeout(first_byte)
+            .handshake_timeout(handshake)
+            .claim_timeout(claim)
+            .drain_timeout(drain)
+            .id_format(if raw { IdFormat::Raw4 } else { IdFormat::Hex8 });
+        if let Ok(config) = builder.build() {
+            same_server(&server(&toml::to_string(&config).unwrap()).unwrap(), &config);
+        }
+    }
+}
+
+#[test]
+fn what_is_written_has_every_key_of_its_role_but_for_the_seed() {
+    // A law has either of the two.
+    let but = |keys: &[&'static str], left_out: &[&str]| {
+        sorted(keys.iter().copied().filter(|key| !left_out.contains(key)))
+    };
+    let seeded = ClientConfig::builder().seed(7).build().unwrap();
+    let text = toml::to_string(&seeded).unwrap();
+    assert_eq!(sorted(keys(&text)), but(ClientConfigBuilder::KEYS, &["seed", "interval"]));
+    let text = toml::to_string(&default_server()).unwrap();
+    assert_eq!(sorted(keys(&text)), but(ServerConfigBuilder::KEYS, &["seed"]));
 }
 
 #[test]

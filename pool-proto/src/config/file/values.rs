@@ -75,6 +75,7 @@ impl<'de, T: Known> Deserialize<'de> for Choice<T> {
 }
 
 /// A number.
+#[derive(Clone)]
 pub(super) struct Count(pub(super) u32);
 
 impl Text for Count {
@@ -92,6 +93,7 @@ impl Text for Count {
 }
 
 /// A limit that may be left out.
+#[derive(Clone)]
 pub(super) struct Limit(pub(super) Option<u32>);
 
 impl Text for Limit {
@@ -110,10 +112,11 @@ impl Text for Limit {
 }
 
 /// A span of time.
+#[derive(Clone)]
 pub(super) struct Time(pub(super) Duration);
 
 /// Units of time, and their nanoseconds.
-const UNITS: [(&str, u64); 7] = [
+pub(super) const UNITS: [(&str, u64); 7] = [
     ("ns", 1),
     ("us", 1_000),
     ("ms", 1_000_000),
@@ -162,6 +165,7 @@ impl Text for Time {
 }
 
 /// A span of time, or none.
+#[derive(Clone)]
 pub(super) struct TimeLimit(pub(super) Option<Duration>);
 
 impl Text for TimeLimit {
@@ -176,12 +180,13 @@ impl Text for TimeLimit {
 }
 
 /// A setting of which there are a few values, each with a name.
-pub(super) trait Known: Copy + 'static {
+pub(super) trait Known: Copy + PartialEq + 'static {
     const EXPECTED: &'static str;
     const NAMES: &'static [(&'static str, Self)];
 }
 
 /// One of them.
+#[derive(Clone)]
 pub(super) struct Choice<T>(pub(super) T);
 
 impl<T: Known> Text for Choice<T> {
@@ -217,11 +222,12 @@ named! {
 }
 
 /// Bounds of a number or of a time.
+#[derive(Clone)]
 pub(super) struct Between<T>(pub(super) RangeInclusive<T>);
 
 /// A value that may have bounds.
 pub(super) trait Bounded: Copy + Sized {
-    type One: Text;
+    type One: Text + Clone;
     const EXPECTED: &'static str;
 
     fn of(one: Self::One) -> Self;
@@ -296,7 +302,7 @@ where
         let (mut low, mut high) = (None, None);
         while let Some(at) = map.next_key_seed(super::Key(ENDS))? {
             let (end, name) = if at == 0 { (&mut low, "min") } else { (&mut high, "max") };
-            let one = map.next_value_seed(Named::<T::One>::new(name))?;
+            let one = map.next_value_seed(Named::unchecked(name))?;
             if end.replace(T::of(one)).is_some() {
                 return Err(A::Error::duplicate_field(name));
             }
@@ -316,6 +322,7 @@ where
 }
 
 /// Yes or no.
+#[derive(Clone)]
 pub(super) struct Flag(pub(super) bool);
 
 impl<'de> Deserialize<'de> for Flag {
@@ -325,6 +332,7 @@ impl<'de> Deserialize<'de> for Flag {
 }
 
 /// A number with a fraction.
+#[derive(Clone)]
 pub(super) struct Fraction(pub(super) f64);
 
 impl<'de> Deserialize<'de> for Fraction {
@@ -334,6 +342,7 @@ impl<'de> Deserialize<'de> for Fraction {
 }
 
 /// An allow list: a text, or a list of texts.
+#[derive(Clone)]
 pub(super) struct Allowed(pub(super) AllowList);
 
 struct AllowedVisitor;

@@ -27,7 +27,7 @@ impl<C> Server<C> {
     ///
     /// | setting | what its change applies to |
     /// |---|---|
-    /// | `capacity` | At once: ready connections beyond it are closed ([`CloseReason::Surplus`]), the oldest of the peer with most of them first; claimed and finished ones beyond their limits, too. Those that are becoming ready stay |
+    /// | `capacity` | At once: ready connections beyond a lower one are closed ([`CloseReason::Surplus`]), the oldest of the peer with most of them first; claimed and finished ones beyond their limits, too. Those that are becoming ready stay |
     /// | `max_per_source` | At once: the oldest ready connections of a peer beyond it are closed ([`CloseReason::Surplus`]) |
     /// | `max_handshakes` | At once: handshakes beyond it are evicted, as [`accept`](Self::accept) says |
     /// | `allow` | At once: connections of peers that it does not admit are closed if they are ready, or in their handshakes ([`CloseReason::NotAllowed`]). Those in use, here or at the peer, go on to the end of their use, and are then closed |
@@ -76,6 +76,7 @@ impl<C> Server<C> {
         let now = self.now;
         self.take_over(&config.common, Period::NEVER);
         let role = &mut self.role;
+        let is_lower = config.capacity < role.capacity;
         role.capacity = config.capacity;
         role.max_handshakes = config.max_handshakes;
         role.max_per_source = config.max_per_source;
@@ -89,7 +90,7 @@ impl<C> Server<C> {
         self.role.allow.clone_from(&config.allow);
         self.close_barred();
         while Accepting::unproven(self) > self.role.max_handshakes && self.evict_handshake() {}
-        self.close_beyond_limits();
+        self.close_beyond_limits(is_lower);
         self.settle_settings(now);
     }
 
@@ -124,14 +125,15 @@ impl<C> Server<C> {
         }
     }
 
-    /// Closes ready connections while a peer has more than one may, and while there are more than the
-    /// capacity.
-    fn close_beyond_limits(&mut self) {
+    /// Closes ready connections while a peer has more than one may, and while there are more than a
+    /// capacity that is lower than before. (What peers may acquire is kept beyond a capacity that stays.)
+    fn close_beyond_limits(&mut self, is_lower: bool) {
         let most = self.role.max_per_source;
         while let Some(victim) = self.oldest_ready(most.saturating_add(1)) {
             self.close_one(victim, CloseReason::Surplus);
         }
-        while self.supply() > self.role.capacity
+        while is_lower
+            && self.supply() > self.role.capacity
             && let Some(victim) = self.oldest_ready(1)
         {
             self.close_one(victim, CloseReason::Surplus);

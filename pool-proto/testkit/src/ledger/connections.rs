@@ -258,6 +258,8 @@ impl Ledger {
             _ if age && life.state == State::Reserved => {
                 reason == CloseReason::Surplus && self.side == Side::Server && self.step.configures
             }
+            // Likewise.
+            CloseReason::Overflow => life.id.is_none_or(|id| self.setup.owns(self.side, id)),
             _ if self.large => true,
             CloseReason::DialTimeout
             | CloseReason::Silent

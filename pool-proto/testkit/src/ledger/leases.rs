@@ -129,6 +129,8 @@ impl Ledger {
     ) -> Verdict {
         let (told, queued) = (stats.waiters as usize, self.waiting.queued());
         ensure!(told == queued, "5: each waiter is one", "{told} for {queued}");
+        let (told, accepts) = (stats.accept_waiters as usize, self.waiting.for_claimed());
+        ensure!(told == accepts, "5: each waiter is one", "{told} accept for {accepts}");
         let any = self.waiting.for_any();
         ensure!(
             any == 0 || stats.idle == stats.reserved,

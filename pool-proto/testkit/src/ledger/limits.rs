@@ -28,13 +28,18 @@ impl Ledger {
         let both = self.side == Side::Client && setup.acquirer == Acquirer::Both;
         let most = if both { setup.max_connections } else { setup.capacity.1 };
         let idle = stats.idle;
+        // What the peer may have acquired again is kept in a full pool.
+        let kept = match setup.acquirer {
+            Acquirer::Peer | Acquirer::Both => self.out,
+            Acquirer::Either | Acquirer::ThisEnd => 0,
+        };
         // The capacity may have been lowered.
-        let before = self.before.idle.max(self.ready);
-        ensure!(idle <= most.max(before), "2: stock within capacity", "{idle} for {most}");
+        let most_idle = most.max(self.before.idle).max(self.ready).saturating_add(kept);
+        ensure!(idle <= most_idle, "2: stock within capacity", "{idle} for {most}");
         let ready = stats.handshaking - unproven + stats.idle;
         if self.side == Side::Server {
             // Those that were becoming ready when the capacity was lowered come on top.
-            let most = most.max(self.ready);
+            let most = most.max(self.ready).saturating_add(kept);
             ensure!(ready <= most, "2: ready connections of a server", "{ready} for {most}");
             let most = setup.max_handshakes;
             ensure!(unproven <= most, "2: a server's handshakes", "{unproven} for {most}");

@@ -76,6 +76,11 @@ impl Waiting {
         self.called.len()
     }
 
+    /// How many wait for one that the peer has begun to use.
+    pub(super) fn for_claimed(&self) -> usize {
+        self.queue.iter().filter(|(_, want, _)| *want == Want::Claimed).count()
+    }
+
     /// How many wait for any connection.
     pub(super) fn for_any(&self) -> usize {
         self.queue.iter().filter(|(_, want, _)| *want == Want::Any).count()

@@ -153,6 +153,8 @@ impl Naive {
         stats.leased = self.count(Leased) + self.count(Granted);
         stats.returning = self.count(Resting) + self.count(Checking);
         let waiting = self.waiters.iter().filter(|waiter| waiter.standing == WaiterState::Waiting);
+        let accepts = waiting.clone().filter(|waiter| waiter.want == Want::Claimed);
+        stats.accept_waiters = u32::try_from(accepts.count()).unwrap();
         stats.waiters = u32::try_from(waiting.count()).unwrap();
         stats.totals = self.totals;
         match &self.supply {

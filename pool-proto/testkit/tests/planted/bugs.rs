@@ -295,8 +295,15 @@ pub(crate) const BUGS: &[Bug] = &[
         "a full pool takes back",
         "violation of 2: stock within capacity",
         "machine/give_back.rs",
-        "} else if !wanted && self.supply() >= self.role.max_capacity() {",
-        "} else if !wanted && self.supply() >= self.role.max_capacity() && !planted!() {",
+        "!wanted && self.supply() >= self.role.max_capacity() {",
+        "!wanted && self.supply() >= self.role.max_capacity() && !planted!() {",
+    ),
+    bug(
+        "a full pool closes what its peer may have acquired again",
+        "violation of 1: a connection ends for a reason",
+        "machine/give_back.rs",
+        "} else if ours && ",
+        "} else if (ours || planted!()) && ",
     ),
     bug(
         "a claimed connection is anybody's",

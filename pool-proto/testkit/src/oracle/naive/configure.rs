@@ -26,7 +26,7 @@ impl Naive {
                 let victims = self.handshake_victims();
                 self.close_one(self.choice(&victims), CloseReason::HandshakeEvicted);
             }
-            self.close_beyond_limits();
+            self.close_beyond_limits(setup.capacity.1 < before.capacity.1);
         }
         let most = setup.capacity.1.saturating_mul(2).max(64);
         for state in [Claimed, Finished] {
@@ -58,8 +58,8 @@ impl Naive {
         }
     }
 
-    /// The oldest ready one of the peer that has most goes, as long as there are too many.
-    fn close_beyond_limits(&mut self) {
+    /// The oldest ready one of the peer that has most goes, as long as there are too many for a lower limit.
+    fn close_beyond_limits(&mut self, is_lower: bool) {
         if let Some(most) = self.setup.max_per_source {
             loop {
                 let victims = self.of_the_heaviest(most + 1, &Self::STOCK);
@@ -69,7 +69,7 @@ impl Naive {
                 self.close_one(self.choice(&victims), CloseReason::Surplus);
             }
         }
-        while self.stock() > self.setup.capacity.1 {
+        while is_lower && self.stock() > self.setup.capacity.1 {
             let victims = self.of_the_heaviest(1, &Self::STOCK);
             if victims.is_empty() {
                 break;
