@@ -244,14 +244,16 @@ impl Hooks for Dialing {
     const LAST_STEP: State = State::Handshaking;
 
     fn refill<C>(client: &mut Client<C>, now: Instant) {
-        client.note_surplus(client.spare().saturating_sub(client.aim()), now);
+        let mut aim = client.aim();
+        client.note_surplus(client.spare().saturating_sub(aim), now);
         if client.role.retry_at.is_some() {
             client.hurry(now);
         }
         if client.yields_at() <= now {
             client.yield_to_peer(now);
+            aim = client.aim();
         }
-        if client.supply() < client.aim() {
+        if client.supply() < aim && client.has_room() {
             client.dial_missing(now);
         }
         client.note_limit(now);
@@ -266,9 +268,17 @@ impl Hooks for Dialing {
             && role.limited.is_none()
             && client.acquirer != Acquirer::Both
             && !client.is_paced()
-            && role.tuner.backlog() == 0
-            && client.supply() >= capacity;
-        is_plain.then(|| client.note_surplus(client.idle().saturating_sub(capacity), now))
+            && role.tuner.backlog() == 0;
+        if !is_plain {
+            return None;
+        }
+        let dial_at = match client.supply() < capacity {
+            true if client.has_room() => return None,
+            true => client.dial_at().unwrap_or(Instant::NEVER),
+            false => Instant::NEVER,
+        };
+        let surplus_at = client.note_surplus(client.idle().saturating_sub(capacity), now);
+        Some(surplus_at.min(dial_at))
     }
 
     fn handle_timeout<C>(client: &mut Client<C>, now: Instant) {
@@ -284,15 +294,11 @@ impl Hooks for Dialing {
 
     fn next_deadline<C>(client: &Client<C>) -> Instant {
         let role = &client.role;
-        let surplus_at = role.surplus.map(|(_, at)| at);
-        let law = [role.next_round, surplus_at, role.tuner.next_advance()];
-        let dials = [role.retry_at, client.dial_at()];
-        law.into_iter()
-            .chain(dials)
-            .flatten()
-            .chain([client.yields_at()])
-            .min()
-            .unwrap_or(Instant::NEVER)
+        let at = |deadline: Option<Instant>| deadline.unwrap_or(Instant::NEVER);
+        let surplus_at = at(role.surplus.map(|(_, at)| at));
+        let law = at(role.next_round).min(surplus_at).min(at(role.tuner.next_advance()));
+        let dials = at(role.retry_at).min(at(client.dial_at()));
+        law.min(dials).min(client.yields_at())
     }
 
     #[inline]

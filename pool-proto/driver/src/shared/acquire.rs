@@ -288,14 +288,14 @@ impl<C: PoolConnection, R: Role> Future for Acquire<C, R> {
         loop {
             let (wanted, again) = (this.wanted, this.again);
             let mut step = Step::Stocked;
-            let at_once = |machine: &mut Recorded<C, R>, now| wanted.try_acquire(machine, now, again);
-            let begin = |machine: &mut Recorded<C, R>, now| {
-                match wanted.acquire(machine, now, again) {
+            let at_once =
+                |machine: &mut Recorded<C, R>, now| wanted.try_acquire(machine, now, again);
+            let begin =
+                |machine: &mut Recorded<C, R>, now| match wanted.acquire(machine, now, again) {
                     Acquired::Ready(lease) => Step::Taken(lease),
                     Acquired::Queued(waiter) => Step::Waiting(waiter, None),
                     Acquired::Refused(refusal) => Step::Failed(refusal.into(), None),
-                }
-            };
+                };
             let lease = match this.wait.ask(cx, at_once, begin, &mut step) {
                 Some(lease) => lease,
                 None => match this.wait.conclude(step) {

@@ -79,15 +79,16 @@ impl<C> Client<C> {
 
     /// When this end gives up connections because all of the stock are its own; [`Instant::NEVER`] if
     /// they are not. The peer gives the next one to itself then.
+    #[inline]
     pub(super) fn yields_at(&self) -> Instant {
+        if self.acquirer == Acquirer::Both { self.gives_up_at() } else { Instant::NEVER }
+    }
+
+    fn gives_up_at(&self) -> Instant {
         let role = &self.role;
         // Not while nothing can be dialled in its place.
         let can_dial = !(role.is_down() && role.retry_at.is_some());
-        if self.acquirer == Acquirer::Both && self.leaves_none() && can_dial {
-            role.yielded_at + YIELDING
-        } else {
-            Instant::NEVER
-        }
+        if self.leaves_none() && can_dial { role.yielded_at + YIELDING } else { Instant::NEVER }
     }
 
     /// Whether all of the stock are this end's own, and no more are dialled.

@@ -87,10 +87,13 @@ impl Urgency {
 impl<C> Client<C> {
     /// The time between two dials, if they are to be spread.
     fn gap(&self, now: Instant) -> Option<Duration> {
-        let (idle, aim) = (self.idle(), self.aim());
         let waits = self.waiters.for_supply() > 0 || self.role.tuner.backlog() > 0;
         let busy = self.role.urgency.busy_until > now;
-        if aim <= SMALL || idle == 0 || waits || !busy || self.is_paced() {
+        if waits || !busy || self.idle() == 0 || self.is_paced() {
+            return None;
+        }
+        let (idle, aim) = (self.idle(), self.aim());
+        if aim <= SMALL {
             return None;
         }
         let spread = GAP * idle.min(aim) / aim;
@@ -120,7 +123,7 @@ impl<C> Client<C> {
     pub(super) fn dial_at(&self) -> Option<Instant> {
         let urgency = &self.role.urgency;
         let on_pace = Instant::from_nanos(urgency.used.as_nanos().saturating_sub(AHEAD));
-        let missing = self.supply() < self.aim() && self.gap(self.now).is_some();
-        Some(on_pace.min(urgency.busy_until)).filter(|at| missing && *at > self.now)
+        let at = Some(on_pace.min(urgency.busy_until)).filter(|at| *at > self.now);
+        at.filter(|_| self.gap(self.now).is_some() && self.supply() < self.aim())
     }
 }

@@ -362,8 +362,8 @@ pub(crate) const BUGS: &[Bug] = &[
         "a dial that is spread is forgotten",
         "violation of 7: a spread dial is near",
         "role/dialing/urgency.rs",
-        "let missing = self.supply() < self.aim() && self.gap(self.now).is_some();",
-        "let missing = self.supply() < self.aim() && self.gap(self.now).is_some() && !planted!();",
+        "at.filter(|_| self.gap(self.now).is_some() && self.supply() < self.aim())",
+        "at.filter(|_| self.gap(self.now).is_some() && self.supply() < self.aim() && !planted!())",
     ),
     bug(
         "ids repeat",

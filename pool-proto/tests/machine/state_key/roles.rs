@@ -52,16 +52,18 @@ fn sources_from_where_a_peer_was_admitted_count() {
 
 #[test]
 fn which_source_is_to_make_room_first_counts() {
-    let pool = |host: u8| {
-        let mut pool = joined(&[1, 2]);
-        // It goes up a rank, and comes back as the last.
-        let more = pool.join(&format!("10.0.0.{host}"));
-        use_up(&mut pool, more.id);
+    // Of the same connections, the source that has come first is another one.
+    let pool = |first: u8| {
+        let mut pool = joined(&[]);
+        let gone = pool.join(&format!("10.0.0.{first}"));
+        pool.join("10.0.0.2");
+        pool.join("10.0.0.1");
+        use_up(&mut pool, gone.id);
         pool
     };
     assert_apart(&pool(1), &pool(2));
     // A former rank does not count.
-    assert_alike(&pool(2), &joined(&[1, 2]));
+    assert_alike(&pool(2), &joined(&[2, 1]));
 }
 
 // --- a client -----------------------------------------------------------------------------------
