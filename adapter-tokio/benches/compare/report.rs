@@ -276,7 +276,7 @@ impl Report {
                 is_reached: verdict.word == "ok",
             })
             .collect();
-        if bars.is_empty() { Ok(()) } else { draw(path, &self.origin, &bars) }
+        if bars.is_empty() { Ok(()) } else { draw(path, "The figures over their goals", &bars) }
     }
 
     /// Renews the tables and the picture in the docs.
