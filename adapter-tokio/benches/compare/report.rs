@@ -237,7 +237,7 @@ impl Report {
         let picture = self.folder.join("compare.svg");
         self.draw(&picture)?;
         println!("all rounds: {}; picture: {}", path.display(), picture.display());
-        if self.mode == Mode::Full {
+        if self.mode == Mode::Full || std::env::args().any(|argument| argument == "--renew") {
             self.publish(&table)?;
         }
         let count = |word| self.verdicts.iter().filter(|verdict| verdict.word == word).count();
