@@ -186,6 +186,7 @@ impl Runtime for Threads {
         cx: &mut Context<'_>,
         direction: Direction,
         act: impl FnMut() -> io::Result<T>,
+        _is_short: impl Fn(&T) -> bool,
     ) -> Poll<io::Result<T>> {
         poll_until_done(act, || match direction {
             Direction::Read => stream.poll_readable(cx),

@@ -137,6 +137,7 @@ impl Runtime for Tokio {
         cx: &mut Context<'_>,
         direction: Direction,
         mut act: impl FnMut() -> io::Result<T>,
+        is_short: impl Fn(&T) -> bool,
     ) -> Poll<io::Result<T>> {
         loop {
             let interest = match direction {
@@ -149,10 +150,20 @@ impl Runtime for Tokio {
                     Interest::WRITABLE
                 }
             };
-            // Readiness may be stale; `WouldBlock` clears it.
-            match stream.try_io(interest, &mut act) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
+            // `WouldBlock` clears readiness: it was stale, or a short result has used it up. Cleared inside
+            // of `try_io`, it cannot be that of data which arrive after `act`.
+            let mut short = None;
+            let done = stream.try_io(interest, || match act() {
+                Ok(result) if is_short(&result) => {
+                    short = Some(result);
+                    Err(io::ErrorKind::WouldBlock.into())
+                }
+                result => result,
+            });
+            match (short, done) {
+                (Some(result), _) => return Poll::Ready(Ok(result)),
+                (None, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+                (None, result) => return Poll::Ready(result),
             }
         }
     }
@@ -160,6 +171,6 @@ impl Runtime for Tokio {
     fn poll_readable(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // Peeks only where the reactor has reported readiness. Takes a failure out of the socket, as any
         // call does, so it must not be lost here.
-        Self::poll_io(stream, cx, Direction::Read, || Self::kernel(stream).peek())
+        Self::poll_io(stream, cx, Direction::Read, || Self::kernel(stream).peek(), |()| false)
     }
 }

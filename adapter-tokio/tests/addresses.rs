@@ -121,8 +121,9 @@ impl Runtime for Detour {
         cx: &mut Context<'_>,
         direction: Direction,
         act: impl FnMut() -> io::Result<T>,
+        is_short: impl Fn(&T) -> bool,
     ) -> Poll<io::Result<T>> {
-        Tokio::poll_io(stream, cx, direction, act)
+        Tokio::poll_io(stream, cx, direction, act, is_short)
     }
 
     fn poll_readable(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -85,10 +85,9 @@ impl Pools {
 }
 
 pub(crate) async fn serve(stock: u32, tls: Option<&Tls>) -> Outcome<ServerPool> {
-    let listener = listener()?;
     let builder = ServerPool::builder().config(server_config(stock)?);
     let builder = builder.tls(tls.map(|tls| tls.server.clone()));
-    Ok(builder.listen(listener)?)
+    Ok(builder.bind("127.0.0.1:0").await?)
 }
 
 pub(crate) fn dial(stock: u32, tls: Option<&Tls>, address: String) -> Outcome<ClientPool> {

@@ -3,6 +3,7 @@
 //! ```sh
 //! cargo bench -p adapter-tokio --bench compare              # some minutes
 //! cargo bench -p adapter-tokio --bench compare -- --full    # for publication: more rounds; renews the docs
+//! cargo bench -p adapter-tokio --bench compare -- --renew   # renews the docs from the shorter run
 //! cargo bench -p adapter-tokio --bench compare -- 1 3       # these rows only
 //! ```
 //!

@@ -17,8 +17,8 @@ pub(crate) fn row(mode: Mode, report: &mut Report) -> Outcome {
             let wire = wire(Tls::new(is_tls)?.as_ref());
             let mut samples = Vec::new();
             for (name, who) in [("ours", "pool"), (BARE, "bare")] {
-                // The difference of two sizes is without the pool's own.
-                let (few, many) = mode.pick((5, 10), (50, 250), (100, 600), (100, 1_100));
+                // The difference of two sizes is without the pool's own. Tables are full at both (7/8).
+                let (few, many) = mode.pick((7, 14), (112, 448), (112, 896), (112, 896));
                 let more = heap(end, who, is_tls, many)? - heap(end, who, is_tls, few)?;
                 let unit = if is_tls { 1024.0 } else { 1.0 };
                 let each = more / f64::from(many - few) / unit;

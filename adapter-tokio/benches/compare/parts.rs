@@ -13,6 +13,21 @@ use crate::system::Other;
 pub(crate) fn play(part: &[&str]) -> Outcome {
     match part {
         ["ping-pong", who, wire, times] => exchange::part(who, wire, times.parse()?),
+        // For a profiler: perf record compare --part fill pool plain 1000 10
+        ["fill", who, wire, stock, times] => {
+            let runtime = ends::runtime(2)?;
+            let tls = Tls::new(*wire == "TLS")?;
+            let stock = stock.parse()?;
+            runtime.block_on(async {
+                for _ in 0..times.parse::<u32>()? {
+                    match *who {
+                        "pool" => ends::Pools::new(stock, tls.as_ref()).await?.close().await,
+                        _ => drop(ends::bare_ends(stock, tls.as_ref()).await?),
+                    }
+                }
+                Ok(())
+            })
+        }
         ["serve", who, wire, stock] => {
             let runtime = ends::runtime(2)?;
             let tls = Tls::new(*wire == "TLS")?;

@@ -45,8 +45,8 @@ pub(crate) fn draw(path: &Path, title: &str, bars: &[Bar]) -> Outcome {
         let [low, middle, high] = bar.spread.map(place);
         chart.draw_series([PathElement::new([(low, y), (high, y)], colour)])?;
         chart.draw_series([Circle::new((middle, y), 4, colour.filled())])?;
-        let top = 38 + i32::try_from(row * (height - 90) / u32::try_from(bars.len())?)?;
-        root.draw_text(&bar.name, &("sans-serif", 12).into_text_style(&root), (10, top))?;
+        let (_, top) = chart.backend_coord(&(0.0, y));
+        root.draw_text(&bar.name, &("sans-serif", 12).into_text_style(&root), (10, top - 6))?;
     }
     root.present()?;
     Ok(())

@@ -10,10 +10,12 @@
 //! | `session.rs` | plain or TLS, over any `Read + Write` |
 //! | `handshake.rs` | from a connected socket to an established connection: TLS, then the id |
 //! | `connection.rs` | a connection in the pool: check, drain, early data |
+//! | `buffer.rs` | the buffers of readers |
 //! | `limited.rs` | a bound on the bytes that a check may read |
 //! | `write_failure.rs` | the failure that a write has met, for the reader |
 //! | `stream.rs` | a connection in a caller's hands |
 
+mod buffer;
 mod handshake;
 pub(crate) mod keep_alive;
 mod limited;
@@ -30,6 +32,7 @@ use std::boxed::Box;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+pub use buffer::{Buffer, ReadTo, Slice};
 use bytes::{Buf, BytesMut};
 pub use handshake::{Acceptor, Connector, Established, Failure, Handshake};
 use limited::Limited;
@@ -191,14 +194,16 @@ impl<S: Socket> Connection<S> {
     }
 
     /// Reads early data first, then from the socket. The holder's wakers replace the readiness waker.
-    fn read<'s, T: Read + Write>(
+    fn read<'s, B: Buffer, T: Read + Write + ReadTo<B>>(
         &'s mut self,
         io: impl FnOnce(&'s S) -> T,
-        buffer: &mut [u8],
+        buffer: &mut B,
     ) -> io::Result<usize> {
+        let room = buffer.room();
         if !self.early.is_empty() {
-            let count = self.early.len().min(buffer.len());
-            self.early.copy_to_slice(buffer.get_mut(..count).unwrap_or_default());
+            let count = self.early.len().min(room);
+            buffer.put(self.early.get(..count).unwrap_or_default());
+            self.early.advance(count);
             if self.early.is_empty() {
                 self.early = BytesMut::new();
             }
@@ -208,10 +213,10 @@ impl<S: Socket> Connection<S> {
             return Err(again(failure));
         }
         self.readiness.disarm();
-        let result = self.session().read(&mut io(self.socket.socket()), buffer);
+        let result = self.session().read_to(&mut io(self.socket.socket()), buffer);
         // With TLS, the peer has ended the stream in good order by a close_notify.
         let is_eof = match &result {
-            Ok(count) => *count == 0 && !buffer.is_empty() && !self.session().is_tls(),
+            Ok(count) => *count == 0 && room > 0 && !self.session().is_tls(),
             Err(error) => error.kind() == ErrorKind::UnexpectedEof,
         };
         let result = if is_eof { self.write_failure.take().map_or(result, Err) } else { result };
@@ -292,13 +297,20 @@ impl<S: Socket> Connection<S> {
         let mut context = Context::from_waker(waker);
         let mut session = lock(session);
         let mut limited = Limited::new(socket.socket().now());
-        let mut chunk = [0; 4096];
+        // Most often there is nothing: clearing a large buffer would take longer than the rest.
+        let (mut small, mut large) = ([0; 64], None::<[u8; 4096]>);
         // Armed before the reads: a wake-up during them must not be lost.
         readiness.arm();
         loop {
-            match session.read(&mut limited, &mut chunk) {
+            let chunk: &mut [u8] = match &mut large {
+                Some(large) => large,
+                None => &mut small,
+            };
+            match session.read(&mut limited, chunk) {
                 Ok(0) => return ReadOutcome::Eof,
-                Ok(count) if keep(early, chunk.get(..count).unwrap_or_default()) => {}
+                Ok(count) if keep(early, chunk.get(..count).unwrap_or_default()) => {
+                    large.get_or_insert([0; 4096]);
+                }
                 Ok(_) => {
                     readiness.disarm();
                     return ReadOutcome::Enough;
@@ -360,21 +372,25 @@ impl<S: Socket> Connection<S> {
     }
 
     fn check_socket(&mut self) -> CheckResult {
-        match self.socket.socket().peek() {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                if self.readiness.is_armed() {
-                    return if self.early.is_empty() {
-                        CheckResult::Quiet
-                    } else {
-                        CheckResult::Data
-                    };
+        let (is_armed, is_full) = (self.readiness.is_armed(), self.early.len() >= EARLY_LIMIT);
+        // Else it is read in any case, to arm the waker.
+        if is_armed || is_full {
+            match self.socket.socket().peek() {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    if is_armed {
+                        return if self.early.is_empty() {
+                            CheckResult::Quiet
+                        } else {
+                            CheckResult::Data
+                        };
+                    }
                 }
+                // The kernel reports a reset once. A later read would see an ordinary EOF.
+                Err(error) => return self.failed(error),
+                Ok(()) => {}
             }
-            // The kernel reports a reset once. A later read would see an ordinary EOF.
-            Err(error) => return self.failed(error),
-            Ok(()) => {}
         }
-        if self.early.len() >= EARLY_LIMIT {
+        if is_full {
             return CheckResult::Data;
         }
         let outcome = self.read_available(|early, data| {

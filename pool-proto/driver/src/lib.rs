@@ -98,6 +98,9 @@ pub mod guide {
     pub mod comparison {}
 }
 
+#[doc = include_str!("../docs/speed.md")]
+pub mod speed {}
+
 /// The types that users of a pool write every day; each adapter re-exports them at its root.
 pub mod exports {
     pub use pool_proto::{

@@ -5,6 +5,8 @@
 
 use std::io::{self, IoSlice, Read, Write};
 
+use crate::connection::Buffer;
+
 /// The TLS settings of a client.
 #[derive(Clone, Debug)]
 pub enum ClientTls {}
@@ -66,7 +68,7 @@ impl TlsConnection {
     pub(crate) fn read(
         &mut self,
         _socket: &mut (impl Read + Write),
-        _buffer: &mut [u8],
+        _buffer: &mut impl Buffer,
     ) -> io::Result<usize> {
         match *self {}
     }

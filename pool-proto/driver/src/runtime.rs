@@ -121,7 +121,9 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     fn kernel(stream: &Self::Registered) -> KernelSocket<'_>;
 
     /// Calls `act`, which does not block, as soon as the socket is ready for it. Until then the waker
-    /// of `cx` is registered with the reactor.
+    /// of `cx` is registered with the reactor. A result that `is_short` (of a read that has not filled its
+    /// buffer, say) shows that the next call would block: a reactor that tracks readiness clears it, which
+    /// spares that call.
     ///
     /// # Errors
     ///
@@ -131,6 +133,7 @@ pub trait Runtime: Clone + Send + Sync + 'static {
         cx: &mut Context<'_>,
         direction: Direction,
         act: impl FnMut() -> io::Result<T>,
+        is_short: impl Fn(&T) -> bool,
     ) -> Poll<io::Result<T>>;
 
     /// Registers the waker of `cx` with the reactor, to be woken when data or EOF arrives; `Ready` if

@@ -141,20 +141,23 @@ fn data_of_a_holder_have_no_limit(ends: &Ends) {
     }
 }
 
+/// Accepted by a listener of the user's, and by one of the pool's own, which may hand the options down.
 fn a_server_sets_keep_alive_and_no_delay(ends: &Ends) {
-    let setup = ServerSetup {
-        config: None,
-        tls: None,
-        keep_alive: Some(Some(every_seven_seconds())),
-        demand: Demand::Nothing,
-        listen: Listen::On(listener().0),
-        tape: None,
-    };
-    let server = ends.server.server(setup).unwrap();
-    let peer = connect(server.address());
-    server.wait_ready(1, SOON).unwrap();
-    match socket_to(peer.local_addr().unwrap()) {
-        Some(accepted) => assert_eq!(read(&SockRef::from(&accepted)), expected(6, 1, Some(9))),
-        None => println!("skipped: the sockets of a process cannot be listed here"),
+    for listen in [Listen::On(listener().0), Listen::Address("127.0.0.1:0".to_owned())] {
+        let setup = ServerSetup {
+            config: None,
+            tls: None,
+            keep_alive: Some(Some(every_seven_seconds())),
+            demand: Demand::Nothing,
+            listen,
+            tape: None,
+        };
+        let server = ends.server.server(setup).unwrap();
+        let peer = connect(server.address());
+        server.wait_ready(1, SOON).unwrap();
+        match socket_to(peer.local_addr().unwrap()) {
+            Some(accepted) => assert_eq!(read(&SockRef::from(&accepted)), expected(6, 1, Some(9))),
+            None => println!("skipped: the sockets of a process cannot be listed here"),
+        }
     }
 }

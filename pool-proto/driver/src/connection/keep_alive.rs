@@ -128,7 +128,19 @@ impl KeepAlive {
         #[cfg(not(any(target_os = "openbsd", target_os = "haiku", target_os = "windows")))]
         let settings = settings.with_retries(RETRIES);
         socket.set_tcp_keepalive(&settings)?;
-        self.limit(socket)
+        // Nothing has been sent by a holder: there are no data that might wait for room.
+        self.set_limit(socket)
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn set_limit(self, socket: &SockRef<'_>) -> io::Result<()> {
+        socket.set_tcp_user_timeout(Some(self.budget()))
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "as where it does something")]
+    fn set_limit(self, _socket: &SockRef<'_>) -> io::Result<()> {
+        Ok(())
     }
 
     /// Ends the limit for data under way: from now on, a living peer may leave them in its full buffer.
@@ -143,7 +155,7 @@ impl KeepAlive {
         if data_wait_for_room(socket)? {
             return Ok(());
         }
-        socket.set_tcp_user_timeout(Some(self.budget()))
+        self.set_limit(socket)
     }
 
     #[cfg(not(any(target_os = "linux", target_os = "android")))]

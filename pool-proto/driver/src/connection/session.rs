@@ -5,6 +5,7 @@
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 
+use super::buffer::{Buffer, ReadTo, Slice};
 #[cfg(feature = "tls")]
 use crate::tls::TlsFacts;
 use crate::tls::{ClientTls, Fingerprint, ServerTls, TlsConnection};
@@ -63,9 +64,18 @@ impl Session {
         socket: &mut (impl Read + Write),
         buffer: &mut [u8],
     ) -> io::Result<usize> {
+        self.read_to(socket, &mut Slice::new(buffer))
+    }
+
+    /// [`read`](Self::read) into any buffer.
+    pub(crate) fn read_to<B: Buffer, T: Read + Write + ReadTo<B>>(
+        &mut self,
+        socket: &mut T,
+        buffer: &mut B,
+    ) -> io::Result<usize> {
         match &mut self.tls {
             Some(tls) => tls.read(socket, buffer),
-            None => retry(|| socket.read(buffer)),
+            None => retry(|| socket.read_to(buffer)),
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use pool_proto::{CloseReason, ConnId};
 use thiserror::Error;
 
-use super::{Connection, SharedSocket, Socket};
+use super::{Buffer, Connection, ReadTo, SharedSocket, Slice, Socket};
 use crate::shared::Leased;
 #[cfg(feature = "tls")]
 use crate::tls::{Fingerprint, TlsFacts};
@@ -76,6 +76,19 @@ impl<S: Socket> Leased<Box<Connection<S>>> {
         &'s mut self,
         io: impl FnOnce(&'s S) -> T,
         buffer: &mut [u8],
+    ) -> io::Result<usize> {
+        self.read_to(io, &mut Slice::new(buffer))
+    }
+
+    /// [`read`](Self::read) into a buffer of a runtime, whose memory need not be initialised.
+    ///
+    /// # Errors
+    ///
+    /// [`Revoked`], or those of the socket or of TLS.
+    pub fn read_to<'s, B: Buffer, T: Read + Write + ReadTo<B>>(
+        &'s mut self,
+        io: impl FnOnce(&'s S) -> T,
+        buffer: &mut B,
     ) -> io::Result<usize> {
         self.unless_revoked(|connection| {
             let result = connection.read(io, buffer);

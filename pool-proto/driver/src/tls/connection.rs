@@ -1,7 +1,7 @@
 //! TLS over any `Read + Write`: rustls' `Stream`, without holding the socket.
 
 use std::boxed::Box;
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::io::{self, BufRead, ErrorKind, IoSlice, Read, Write};
 use std::sync::Arc;
 
 use rustls::{ClientConnection, Connection, ServerConnection, Side};
@@ -9,7 +9,7 @@ use rustls::{ClientConnection, Connection, ServerConnection, Side};
 use super::failure::TlsFailure;
 use super::own::Own;
 use super::{ClientTls, Fingerprint, ServerTls, TlsFacts};
-use crate::connection::retry;
+use crate::connection::{Buffer, retry};
 
 /// The TLS state of one connection.
 ///
@@ -67,12 +67,22 @@ impl TlsConnection {
     pub(crate) fn read(
         &mut self,
         socket: &mut (impl Read + Write),
-        buffer: &mut [u8],
+        buffer: &mut impl Buffer,
     ) -> io::Result<usize> {
+        if buffer.room() == 0 {
+            return Ok(0);
+        }
         loop {
-            match self.rustls.reader().read(buffer) {
+            let mut reader = self.rustls.reader();
+            match reader.fill_buf() {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                result => return result,
+                Err(error) => return Err(error),
+                Ok(data) => {
+                    let count = data.len().min(buffer.room());
+                    buffer.put(data.get(..count).unwrap_or_default());
+                    reader.consume(count);
+                    return Ok(count);
+                }
             }
             self.receive(socket)?;
         }

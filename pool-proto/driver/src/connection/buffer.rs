@@ -1,0 +1,59 @@
+//! The buffers of readers: slices, or memory of a runtime that need not be initialised.
+
+use std::io::{self, Read};
+
+/// The buffer of a reader, which is filled from its beginning.
+pub trait Buffer {
+    /// Returns how many bytes it has room for.
+    fn room(&self) -> usize;
+
+    /// Appends data, for which there is room.
+    fn put(&mut self, data: &[u8]);
+}
+
+/// A socket that reads into a buffer of its runtime.
+pub trait ReadTo<B> {
+    /// Reads once, and appends to `buffer`. Returns the number of bytes; 0 at EOF, or without room.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's.
+    fn read_to(&mut self, buffer: &mut B) -> io::Result<usize>;
+}
+
+/// The part of a slice that has not been filled.
+#[derive(Debug)]
+pub struct Slice<'a>(&'a mut [u8]);
+
+impl<'a> Slice<'a> {
+    /// A buffer of the whole slice.
+    pub const fn new(slice: &'a mut [u8]) -> Self {
+        Self(slice)
+    }
+
+    fn advance(&mut self, count: usize) {
+        let slice = core::mem::take(&mut self.0);
+        self.0 = slice.get_mut(count..).unwrap_or_default();
+    }
+}
+
+impl Buffer for Slice<'_> {
+    fn room(&self) -> usize {
+        self.0.len()
+    }
+
+    fn put(&mut self, data: &[u8]) {
+        if let Some(place) = self.0.get_mut(..data.len()) {
+            place.copy_from_slice(data);
+        }
+        self.advance(data.len());
+    }
+}
+
+impl<T: Read> ReadTo<Slice<'_>> for T {
+    fn read_to(&mut self, buffer: &mut Slice<'_>) -> io::Result<usize> {
+        let count = self.read(buffer.0)?;
+        buffer.advance(count);
+        Ok(count)
+    }
+}
