@@ -332,7 +332,7 @@ impl Tuner {
     }
 
     /// The most that a hint alone may ask for.
-    const fn believed(&self) -> u32 {
+    pub(crate) const fn believed(&self) -> u32 {
         self.max_capacity - self.max_capacity / 4
     }
 
