@@ -25,6 +25,10 @@ const RANKS: usize = 3;
 /// brought newer ones.
 const STALE: u32 = 4;
 
+/// The lead times after which the stock that was missing at a start is there: enough for [`RANKS`] slots
+/// with the demand as it is, twice over.
+const SETTLED: u32 = 8;
+
 /// The most acquires that are counted: more than a pool has connections by default.
 const MOST: u32 = 1 << 16;
 
@@ -56,8 +60,12 @@ pub(super) struct Demand {
     heard_at: Instant,
     /// Since when the peer is down. That time does not count: nothing is learnt, and nothing forgotten.
     down_since: Option<Instant>,
-    /// Whether the next hint is of callers that an outage has kept waiting: it says nothing about demand.
+    /// Whether the next hint is of callers that an outage, or the lack of any stock at the start, has kept
+    /// waiting: it says nothing about demand.
     resync: bool,
+    /// When such a hint told of waiters, and when the peer was last heard to have any since. These are
+    /// served as dials come in, all at once: their acquires come in waves, whose peaks are too high.
+    unsettled: Option<(Instant, Instant)>,
 }
 
 impl Demand {
@@ -78,7 +86,8 @@ impl Demand {
             backlog: 0,
             heard_at: Instant::EPOCH,
             down_since: None,
-            resync: false,
+            resync: true,
+            unsettled: None,
         }
     }
 
@@ -147,8 +156,7 @@ impl Demand {
     }
 
     pub(super) fn failed(&mut self, now: Instant) {
-        self.backlog = 0;
-        self.resync = true;
+        (self.backlog, self.resync, self.unsettled) = (0, true, None);
         self.down_since.get_or_insert(now);
     }
 
@@ -191,6 +199,10 @@ impl Demand {
     pub(super) fn peer_waits(&mut self, now: Instant, waiters: &RangeInclusive<u32>, limit: u32) {
         let (least, most) = (*waiters.start(), *waiters.end());
         self.heard_at = now;
+        if least > 0 && (self.resync || self.unsettled.is_some()) {
+            let (since, _) = self.unsettled.unwrap_or((now, now));
+            self.unsettled = Some((since, now));
+        }
         if self.backlog > most {
             self.backlog = most;
         } else if self.backlog < least {
@@ -212,6 +224,7 @@ impl Demand {
 
     fn note_count(&mut self, now: Instant, count: u32) {
         self.advance(now);
+        self.settle(now);
         let current = self.current.filter(|current| self.slot(current.at) == self.slot(now));
         if current.is_none() {
             self.end_slot();
@@ -219,6 +232,15 @@ impl Demand {
         match &mut self.current {
             Some(current) if current.count > count => {}
             current => *current = Some(Peak { at: now, count, beaten: 0 }),
+        }
+    }
+
+    /// Forgets the peaks of a time in which the stock was built up, once there are better ones.
+    fn settle(&mut self, now: Instant) {
+        let settling = self.lead_time.bound() * SETTLED;
+        if let Some((since, heard)) = self.unsettled.take_if(|(_, at)| now.since(*at) >= settling) {
+            self.peaks.retain(|peak| peak.at < since || peak.at > heard);
+            self.rank();
         }
     }
 
@@ -260,6 +282,7 @@ impl Demand {
         }
         self.down_since.map(|at| at.distance(now)).hash(hasher);
         (self.backlog > 0).then(|| self.heard_at.distance(now)).hash(hasher);
+        self.unsettled.map(|(since, at)| (since.distance(now), at.distance(now))).hash(hasher);
     }
 }
 

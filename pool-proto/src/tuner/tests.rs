@@ -61,6 +61,7 @@ fn the_third_highest_count_is_what_the_stock_is_for() {
 #[test]
 fn callers_of_the_peer_that_waited_are_counted_once() {
     let mut tuner = demand();
+    tuner.peer_waits(at(900), 0..=0);
     tuner.peer_waits(at(1000), 6..=7);
     assert_eq!(tuner.capacity(), 4);
     // As these are served, they were counted; one more was not.
@@ -82,6 +83,23 @@ fn the_first_hint_after_an_outage_is_of_its_callers() {
     assert_eq!(tuner.capacity(), 2);
     tuner.peer_waits(at(61_000), 96..=127);
     assert_eq!(tuner.capacity(), 17, "32 more have come");
+}
+
+#[test]
+fn the_waves_of_a_start_are_forgotten_once_the_demand_is_known() {
+    let mut tuner = demand();
+    // No stock, and 64 callers at the peer: they are served in three waves.
+    tuner.peer_waits(at(1000), 64..=95);
+    assert_eq!(tuner.capacity(), 2, "the first hint is of callers that came at any time");
+    for wave in [1000, 1200, 1400] {
+        (0..20).for_each(|_| tuner.acquired(at(wave)));
+    }
+    assert_eq!(tuner.capacity(), 21);
+    // Two at a time is what comes in fact.
+    for now in (1500..3000).step_by(200) {
+        (0..2).for_each(|_| tuner.acquired(at(now)));
+    }
+    assert_eq!(tuner.capacity(), 3);
 }
 
 #[test]
