@@ -48,6 +48,8 @@ pub(super) struct Demand {
     /// The acquires of the last lead time, oldest first; at most as many as the maximum of the capacity,
     /// because more would change nothing.
     recent: VecDeque<Instant>,
+    /// Connections that were put back, by the time of the acquire before that, oldest first.
+    returned: VecDeque<Instant>,
     /// The peak of the current slot. Slots are a lead time long, so that no acquire counts in more than two.
     current: Option<Peak>,
     /// The peaks of former slots that may still be among the [`RANKS`] highest, oldest first.
@@ -80,6 +82,7 @@ impl Demand {
             keep: Period::saturating(Self::KEEP),
             lead_time: LeadTime::new(),
             recent: VecDeque::with_capacity(room),
+            returned: VecDeque::with_capacity(room),
             current: None,
             peaks: VecDeque::with_capacity(RANKS * room),
             highest: [0; RANKS],
@@ -167,22 +170,30 @@ impl Demand {
         }
         let limit = limit.min(MOST);
         let lead_time = self.lead_time.bound();
-        while self.recent.front().is_some_and(|at| now.since(*at) >= lead_time) {
-            self.recent.pop_front();
+        for times in [&mut self.recent, &mut self.returned] {
+            while times.front().is_some_and(|at| now.since(*at) >= lead_time) {
+                times.pop_front();
+            }
         }
         for _ in 0..count.min(limit) {
             if self.recent.len() >= limit as usize {
                 self.recent.pop_front();
+                self.returned.pop_front();
             }
             self.recent.push_back(now);
         }
-        let count = u32::try_from(self.recent.len()).unwrap_or(u32::MAX);
-        self.note_count(now, count);
+        let net = self.recent.len().saturating_sub(self.returned.len());
+        self.note_count(now, u32::try_from(net).unwrap_or(u32::MAX));
     }
 
-    /// A connection has come back without a dial, in place of the oldest acquire.
+    /// A connection has come back without a dial: in a lead time, the stock is short of the acquires without
+    /// the returns. More of these than acquires can be known are of no use.
     pub(super) fn returned(&mut self) {
-        self.recent.pop_front();
+        if let Some(last) = self.recent.back()
+            && self.returned.len() < MOST as usize
+        {
+            self.returned.push_back(*last);
+        }
     }
 
     /// Counts an acquire of the peer's user. With `fresh`, it had waited for this connection.
@@ -275,6 +286,9 @@ impl Demand {
         // The begin of the slot.
         (now.as_nanos() % Period::saturating(lead_time).as_nanos().max(1)).hash(hasher);
         for at in self.recent.iter().filter(|at| now.since(**at) < lead_time) {
+            at.distance(now).hash(hasher);
+        }
+        for at in self.returned.iter().filter(|at| now.since(**at) < lead_time) {
             at.distance(now).hash(hasher);
         }
         for Peak { at, count, beaten } in self.peaks.iter().chain(&self.current) {
