@@ -67,6 +67,10 @@ pub(crate) const RECOVERY: Duration = Duration::from_secs(10);
 /// by default.
 pub(crate) const FIRST_WINDOW: u32 = 256;
 
+/// The dials at a time after the first success that follows a failure: not many for a server that is back,
+/// and two round trips sooner than one, three and nine. (RFC 6928 begins a connection with ten segments.)
+pub(crate) const SECOND_WINDOW: u32 = 16;
+
 /// The longest wait while a caller waits, if the base of the backoff is not longer.
 ///
 /// A caller that has waited for a second rarely notices another one, and a dial a second is little
@@ -88,8 +92,8 @@ pub struct Dialing {
     /// The cap of both while a caller waits.
     cap_with_waiters: Period,
     pub(crate) max_dials: u32,
-    /// The most dials at a time: [`FIRST_WINDOW`] at first, one after a failure, and two more for each
-    /// success, as in a slow start (RFC 5681).
+    /// The most dials at a time: [`FIRST_WINDOW`] at first, one after a failure, [`SECOND_WINDOW`] after the
+    /// first success, and two more for each other one, as in a slow start (RFC 5681).
     pub(crate) window: u32,
     /// The limit that keeps callers waiting, and the time since which it does or was last counted.
     limited: Option<(Limit, Instant)>,
