@@ -6,9 +6,10 @@
 //! lead time.) The law therefore counts the acquires of each lead time, whatever the stock is: an acquire
 //! that was served from stock teaches as much as one that had to wait.
 //!
-//! The capacity is the third highest count of the last `keep`, and one more. A rank below the first
-//! fluctuates less, and forgets what comes once: an extreme value of a random demand, the backlog after a
-//! start, a crowd that does not come again. But half of the highest count is kept, for a crowd may.
+//! The capacity is the third highest count of two thirds of the last `keep`, and one more. A rank below the
+//! first fluctuates less, and forgets what comes once: an extreme value of a random demand, the backlog after
+//! a start, a crowd that does not come again. But half of the highest count is kept for all of `keep`, for a
+//! crowd may.
 
 use alloc::collections::VecDeque;
 use core::hash::{Hash, Hasher};
@@ -54,8 +55,12 @@ pub(super) struct Demand {
     current: Option<Peak>,
     /// The peaks of former slots that may still be among the [`RANKS`] highest, oldest first.
     peaks: VecDeque<Peak>,
-    /// The highest of them.
+    /// How many of them, from the oldest on, are too old to be ranked: of these, only the highest counts.
+    aged: usize,
+    /// The highest of the others.
     highest: [u32; RANKS],
+    /// The highest of all of them.
+    highest_ever: u32,
     /// Callers at the peer's end that wait, as far as its hints and its acquires say.
     backlog: u32,
     /// The time of the last of these hints. An old one says nothing.
@@ -85,7 +90,9 @@ impl Demand {
             returned: VecDeque::with_capacity(room),
             current: None,
             peaks: VecDeque::with_capacity(RANKS * room),
+            aged: 0,
             highest: [0; RANKS],
+            highest_ever: 0,
             backlog: 0,
             heard_at: Instant::EPOCH,
             down_since: None,
@@ -115,13 +122,13 @@ impl Demand {
         let mut highest = self.highest;
         insert(&mut highest, self.current.map_or(0, |current| current.count));
         let [first, .., last] = highest;
-        last.max(first.div_ceil(2))
+        last.max(first.max(self.highest_ever).div_ceil(2))
     }
 
     /// When something is forgotten.
     pub(super) fn next_change(&self) -> Option<Instant> {
         let hint = (self.backlog > 0).then(|| self.hint_until());
-        self.next_forgotten().into_iter().chain(hint).min()
+        self.next_forgotten().into_iter().chain(self.next_aged()).chain(hint).min()
     }
 
     /// When the last hint is stale.
@@ -136,6 +143,16 @@ impl Demand {
         oldest.filter(|_| self.down_since.is_none()).map(|peak| peak.at.after(self.keep))
     }
 
+    /// When a peak is too old to be ranked.
+    fn next_aged(&self) -> Option<Instant> {
+        let oldest = self.peaks.get(self.aged).filter(|_| self.down_since.is_none());
+        oldest.map(|peak| self.ages_at(peak))
+    }
+
+    fn ages_at(&self, peak: &Peak) -> Instant {
+        peak.at.after(Period::from_nanos(self.keep.as_nanos() / 3 * 2))
+    }
+
     pub(super) fn advance(&mut self, now: Instant) {
         if self.backlog > 0 && self.hint_until() <= now {
             self.backlog = 0;
@@ -144,7 +161,10 @@ impl Demand {
             if self.peaks.pop_front().is_none() {
                 self.current = None;
             }
-            self.rank();
+            self.rank(now);
+        }
+        if self.next_aged().is_some_and(|at| at <= now) {
+            self.rank(now);
         }
     }
 
@@ -155,6 +175,7 @@ impl Demand {
             for peak in self.peaks.iter_mut().chain(&mut self.current) {
                 peak.at = peak.at + outage;
             }
+            self.rank(now);
         }
     }
 
@@ -238,7 +259,7 @@ impl Demand {
         self.settle(now);
         let current = self.current.filter(|current| self.slot(current.at) == self.slot(now));
         if current.is_none() {
-            self.end_slot();
+            self.end_slot(now);
         }
         match &mut self.current {
             Some(current) if current.count > count => {}
@@ -251,7 +272,7 @@ impl Demand {
         let settling = self.lead_time.bound() * SETTLED;
         if let Some((since, heard)) = self.unsettled.take_if(|(_, at)| now.since(*at) >= settling) {
             self.peaks.retain(|peak| peak.at < since || peak.at > heard);
-            self.rank();
+            self.rank(now);
         }
     }
 
@@ -261,27 +282,29 @@ impl Demand {
         at.as_nanos() / length.max(1)
     }
 
-    fn end_slot(&mut self) {
+    fn end_slot(&mut self, now: Instant) {
         if let Some(ended) = self.current.take() {
             self.peaks.retain_mut(|peak| {
                 peak.beaten += usize::from(peak.count <= ended.count);
                 peak.beaten < RANKS
             });
             self.peaks.push_back(ended);
-            self.rank();
+            self.rank(now);
         }
     }
 
-    fn rank(&mut self) {
+    fn rank(&mut self, now: Instant) {
+        self.aged = self.peaks.iter().take_while(|peak| self.ages_at(peak) <= now).count();
         self.highest = [0; RANKS];
-        for peak in &self.peaks {
+        for peak in self.peaks.iter().skip(self.aged) {
             insert(&mut self.highest, peak.count);
         }
+        self.highest_ever = self.peaks.iter().map(|peak| peak.count).max().unwrap_or(0);
     }
 
     /// Feeds `hasher` with everything that the future depends on: of times, the distances from `now`.
     pub(super) fn hash_state<H: Hasher>(&self, now: Instant, hasher: &mut H) {
-        (self.keep, self.lead_time, self.backlog, self.resync).hash(hasher);
+        (self.keep, self.lead_time, self.backlog, self.resync, self.aged).hash(hasher);
         let lead_time = self.lead_time.bound();
         // The begin of the slot.
         (now.as_nanos() % Period::saturating(lead_time).as_nanos().max(1)).hash(hasher);
