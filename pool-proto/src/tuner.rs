@@ -18,8 +18,8 @@ use crate::time::{Instant, Period};
 #[non_exhaustive]
 pub enum Tuning {
     /// The capacity follows demand: it is the third highest number of acquires within a *lead time* that
-    /// was seen lately, or half of the highest if that is more, and one more. The page [`sizing`] has
-    /// figures and limits.
+    /// was seen lately, or half of the highest if that is more, and one more. A capacity above four stays
+    /// while the law asks for one less. The page [`sizing`] has figures and limits.
     ///
     /// [`sizing`]: crate::sizing
     ///
@@ -32,9 +32,10 @@ pub enum Tuning {
     /// - A peak is remembered for [`keep`](crate::ClientConfigBuilder::keep), 60 s by default. That is
     ///   how long a connection may be idle in order to spare one wait. Crowds that are further apart find
     ///   the stock of quieter times.
-    /// - Connections that are missing are dialled at once while a caller waits. While the stock serves
+    /// - Connections that are missing are dialled at once while a caller waits, and one more for each caller
+    ///   that does. While the stock serves
     ///   everybody, dials are spread, as the handshakes of a crowd would slow it down.
-    /// - Ready connections beyond the capacity, which nobody has needed for a sixteenth of `keep`, are
+    /// - Ready connections beyond the capacity, which nobody has needed for a hundredth of `keep`, are
     ///   closed, if this end [may acquire](crate::Acquirer) them. Otherwise they are the peer's to close.
     /// - Callers of the peer wait where this end does not see them. A server of this crate tells roughly
     ///   how many by the ids that it makes ([`ConnId`](crate::ConnId)). At a server of the Go package,
@@ -70,6 +71,9 @@ enum Law {
     Demand(Demand),
     Rounds(Rounds),
 }
+
+/// A capacity up to this follows demand exactly.
+const FEW: u32 = 4;
 
 /// The capacity, moved by a [`Tuning`] law within fixed bounds; a pure value.
 ///
@@ -337,7 +341,7 @@ impl Tuner {
     }
 
     /// The most that a hint alone may ask for.
-    const fn believed(&self) -> u32 {
+    pub(crate) const fn believed(&self) -> u32 {
         self.max_capacity - self.max_capacity / 4
     }
 
@@ -373,7 +377,7 @@ impl Tuner {
     /// The time after which ready connections beyond the capacity are surplus, if they are to be closed.
     pub(crate) fn surplus_after(&self) -> Option<Period> {
         match &self.law {
-            Law::Demand(law) => Some(Period::from_nanos((law.keep().as_nanos() / 16).max(1))),
+            Law::Demand(law) => Some(Period::from_nanos((law.keep().as_nanos() / 100).max(1))),
             Law::Rounds(_) => None,
         }
     }
@@ -402,11 +406,15 @@ impl Tuner {
         self.min_capacity < self.max_capacity
     }
 
-    /// Sets the capacity that the peak of demand needs.
+    /// Sets the capacity that the peak of demand needs. If it was one more than that before, it stays: the
+    /// peaks of steady demand differ by one from minute to minute. Stocks of a few connections follow
+    /// exactly, as one is much of them.
     fn follow(&mut self) {
         if let Law::Demand(law) = &self.law {
             let demand = law.demand();
-            self.aim(if demand > 0 { demand.saturating_add(1) } else { 0 });
+            let least = if demand > 0 { demand.saturating_add(1) } else { 0 };
+            let most = least.saturating_add(u32::from(least > FEW));
+            self.aim(self.capacity.max(least).min(most));
         }
     }
 

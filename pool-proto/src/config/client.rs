@@ -154,7 +154,7 @@ impl ClientConfigBuilder {
     }
 
     /// Sets the most dials and handshakes at a time. Default 1,024. Before the first has succeeded, there are
-    /// 256 at most; after a failure, one, and two more for each success.
+    /// 256 at most; after a failure, one, then 16, and two more for each success.
     ///
     /// They bound the rate at which connections are replaced, to this number in each
     /// [lead time](crate::Stats::lead_time): 1,024 are enough for 1,463 acquires a second at a round trip of

@@ -68,6 +68,10 @@ pub(crate) const RECOVERY: Duration = Duration::from_secs(10);
 /// by default.
 pub(crate) const FIRST_WINDOW: u32 = 256;
 
+/// The dials at a time after the first success that follows a failure: not many for a server that is back,
+/// and two round trips sooner than one, three and nine. (RFC 6928 begins a connection with ten segments.)
+pub(crate) const SECOND_WINDOW: u32 = 16;
+
 /// The longest wait while a caller waits, if the base of the backoff is not longer.
 ///
 /// A caller that has waited for a second rarely notices another one, and a dial a second is little
@@ -89,8 +93,8 @@ pub struct Dialing {
     /// The cap of both while a caller waits.
     cap_with_waiters: Period,
     pub(crate) max_dials: u32,
-    /// The most dials at a time: [`FIRST_WINDOW`] at first, one after a failure, and two more for each
-    /// success, as in a slow start (RFC 5681).
+    /// The most dials at a time: [`FIRST_WINDOW`] at first, one after a failure, [`SECOND_WINDOW`] after the
+    /// first success, and two more for each other one, as in a slow start (RFC 5681).
     pub(crate) window: u32,
     /// The limit that keeps callers waiting, and the time since which it does or was last counted.
     limited: Option<(Limit, Instant)>,
@@ -225,13 +229,11 @@ impl Dialing {
         self.backoff.failures() > 0
     }
 
-    /// The deadline at which the law forgets something, if that is new. Further acquires only put it off.
+    /// The deadline at which the law forgets something, if it is nearer than `before`.
     #[inline]
-    fn forgets_at(&self, remembered: bool) -> Instant {
-        match remembered {
-            true => Instant::NEVER,
-            false => self.tuner.next_advance().unwrap_or(Instant::NEVER),
-        }
+    fn forgets_sooner(&self, before: Option<Instant>) -> Instant {
+        let sooner = |at: &Instant| before.is_none_or(|before| *at < before);
+        self.tuner.next_advance().filter(sooner).unwrap_or(Instant::NEVER)
     }
 
     fn wait(&mut self, wait: Duration, now: Instant) {
@@ -465,9 +467,9 @@ impl Hooks for Dialing {
         if self.is_down() {
             return Instant::NEVER;
         }
-        let remembers = self.tuner.next_advance().is_some();
+        let before = self.tuner.next_advance();
         self.tuner.acquired(now);
-        self.forgets_at(remembers)
+        self.forgets_sooner(before)
     }
 
     fn demanded_by_peer<C>(client: &mut Client<C>, index: u32, now: Instant) -> Instant {
@@ -475,11 +477,11 @@ impl Hooks for Dialing {
         let slot = client.slots.get(index).filter(|_| !client.role.is_down());
         let Some(slot) = slot else { return Instant::NEVER };
         let (age, recent) = (now.since(slot.established), slot.origin == client.role.epoch);
-        let remembers = client.role.tuner.next_advance().is_some();
+        let before = client.role.tuner.next_advance();
         if client.role.tuner.acquired_by_peer(now, age) {
             client.found_room(recent, now);
         }
-        client.role.forgets_at(remembers)
+        client.role.forgets_sooner(before)
     }
 
     fn returned(&mut self) {

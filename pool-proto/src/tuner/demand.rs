@@ -6,9 +6,10 @@
 //! lead time.) The law therefore counts the acquires of each lead time, whatever the stock is: an acquire
 //! that was served from stock teaches as much as one that had to wait.
 //!
-//! The capacity is the third highest count of the last `keep`, and one more. A rank below the first
-//! fluctuates less, and forgets what comes once: an extreme value of a random demand, the backlog after a
-//! start, a crowd that does not come again. But half of the highest count is kept, for a crowd may.
+//! The capacity is the third highest count of two thirds of the last `keep`, and one more. A rank below the
+//! first fluctuates less, and forgets what comes once: an extreme value of a random demand, the backlog after
+//! a start, a crowd that does not come again. But half of the highest count is kept for all of `keep`, for a
+//! crowd may.
 
 use alloc::collections::VecDeque;
 use core::hash::{Hash, Hasher};
@@ -24,6 +25,10 @@ const RANKS: usize = 3;
 /// The lead times after which a hint is stale: until then, connections that are dialled because of it have
 /// brought newer ones.
 const STALE: u32 = 4;
+
+/// The lead times after which the stock that was missing at a start is there: enough for [`RANKS`] slots
+/// with the demand as it is, twice over.
+const SETTLED: u32 = 8;
 
 /// The most acquires that are counted: more than a pool has connections by default.
 const MOST: u32 = 1 << 16;
@@ -44,22 +49,32 @@ pub(super) struct Demand {
     /// The acquires of the last lead time, oldest first; at most as many as the maximum of the capacity,
     /// because more would change nothing.
     recent: VecDeque<Instant>,
+    /// Connections that were put back, by the time of the acquire before that, oldest first.
+    returned: VecDeque<Instant>,
     /// The peak of the current slot. Slots are a lead time long, so that no acquire counts in more than two.
     current: Option<Peak>,
     /// The end of the current slot, if there is one.
     slot_end: Instant,
     /// The peaks of former slots that may still be among the [`RANKS`] highest, oldest first.
     peaks: VecDeque<Peak>,
-    /// The highest of them.
+    /// How many of them, from the oldest on, are too old to be ranked: of these, only the highest counts.
+    aged: usize,
+    /// The highest of the others.
     highest: [u32; RANKS],
+    /// The highest of all of them.
+    highest_ever: u32,
     /// Callers at the peer's end that wait, as far as its hints and its acquires say.
     backlog: u32,
     /// The time of the last of these hints. An old one says nothing.
     heard_at: Instant,
     /// Since when the peer is down. That time does not count: nothing is learnt, and nothing forgotten.
     down_since: Option<Instant>,
-    /// Whether the next hint is of callers that an outage has kept waiting: it says nothing about demand.
+    /// Whether the next hint is of callers that an outage, or the lack of any stock at the start, has kept
+    /// waiting: it says nothing about demand.
     resync: bool,
+    /// When such a hint told of waiters, and when the peer was last heard to have any since. These are
+    /// served as dials come in, all at once: their acquires come in waves, whose peaks are too high.
+    unsettled: Option<(Instant, Instant)>,
 }
 
 impl Demand {
@@ -74,14 +89,18 @@ impl Demand {
             keep: Period::saturating(Self::KEEP),
             lead_time: LeadTime::new(),
             recent: VecDeque::with_capacity(room),
+            returned: VecDeque::with_capacity(room),
             current: None,
             slot_end: Instant::EPOCH,
             peaks: VecDeque::with_capacity(RANKS * room),
+            aged: 0,
             highest: [0; RANKS],
+            highest_ever: 0,
             backlog: 0,
             heard_at: Instant::EPOCH,
             down_since: None,
-            resync: false,
+            resync: true,
+            unsettled: None,
         }
     }
 
@@ -106,13 +125,13 @@ impl Demand {
         let mut highest = self.highest;
         insert(&mut highest, self.current.map_or(0, |current| current.count));
         let [first, .., last] = highest;
-        last.max(first.div_ceil(2))
+        last.max(first.max(self.highest_ever).div_ceil(2))
     }
 
     /// When something is forgotten.
     pub(super) fn next_change(&self) -> Option<Instant> {
         let hint = (self.backlog > 0).then(|| self.hint_until());
-        self.next_forgotten().into_iter().chain(hint).min()
+        self.next_forgotten().into_iter().chain(self.next_aged()).chain(hint).min()
     }
 
     /// When the last hint is stale.
@@ -127,6 +146,16 @@ impl Demand {
         oldest.filter(|_| self.down_since.is_none()).map(|peak| peak.at.after(self.keep))
     }
 
+    /// When a peak is too old to be ranked.
+    fn next_aged(&self) -> Option<Instant> {
+        let oldest = self.peaks.get(self.aged).filter(|_| self.down_since.is_none());
+        oldest.map(|peak| self.ages_at(peak))
+    }
+
+    fn ages_at(&self, peak: &Peak) -> Instant {
+        peak.at.after(Period::from_nanos(self.keep.as_nanos() / 3 * 2))
+    }
+
     pub(super) fn advance(&mut self, now: Instant) {
         if self.backlog > 0 && self.hint_until() <= now {
             self.backlog = 0;
@@ -135,7 +164,10 @@ impl Demand {
             if self.peaks.pop_front().is_none() {
                 self.current = None;
             }
-            self.rank();
+            self.rank(now);
+        }
+        if self.next_aged().is_some_and(|at| at <= now) {
+            self.rank(now);
         }
     }
 
@@ -146,13 +178,13 @@ impl Demand {
             for peak in self.peaks.iter_mut().chain(&mut self.current) {
                 peak.at = peak.at + outage;
             }
+            self.rank(now);
         }
         self.set_slot_end();
     }
 
     pub(super) fn failed(&mut self, now: Instant) {
-        self.backlog = 0;
-        self.resync = true;
+        (self.backlog, self.resync, self.unsettled) = (0, true, None);
         self.down_since.get_or_insert(now);
     }
 
@@ -163,22 +195,30 @@ impl Demand {
         }
         let limit = limit.min(MOST);
         let lead_time = self.lead_time.bound();
-        while self.recent.front().is_some_and(|at| at.after(lead_time) <= now) {
-            self.recent.pop_front();
+        for times in [&mut self.recent, &mut self.returned] {
+            while times.front().is_some_and(|at| at.after(lead_time) <= now) {
+                times.pop_front();
+            }
         }
         for _ in 0..count.min(limit) {
             if self.recent.len() >= limit as usize {
                 self.recent.pop_front();
+                self.returned.pop_front();
             }
             self.recent.push_back(now);
         }
-        let count = u32::try_from(self.recent.len()).unwrap_or(u32::MAX);
-        self.note_count(now, count);
+        let net = self.recent.len().saturating_sub(self.returned.len());
+        self.note_count(now, u32::try_from(net).unwrap_or(u32::MAX));
     }
 
-    /// A connection has come back without a dial, in place of the oldest acquire.
+    /// A connection has come back without a dial: in a lead time, the stock is short of the acquires without
+    /// the returns. More of these than acquires can be known are of no use.
     pub(super) fn returned(&mut self) {
-        self.recent.pop_front();
+        if let Some(last) = self.recent.back()
+            && self.returned.len() < MOST as usize
+        {
+            self.returned.push_back(*last);
+        }
     }
 
     /// Counts an acquire of the peer's user. With `fresh`, it had waited for this connection.
@@ -195,6 +235,10 @@ impl Demand {
     pub(super) fn peer_waits(&mut self, now: Instant, waiters: &RangeInclusive<u32>, limit: u32) {
         let (least, most) = (*waiters.start(), *waiters.end());
         self.heard_at = now;
+        if least > 0 && (self.resync || self.unsettled.is_some()) {
+            let (since, _) = self.unsettled.unwrap_or((now, now));
+            self.unsettled = Some((since, now));
+        }
         if self.backlog > most {
             self.backlog = most;
         } else if self.backlog < least {
@@ -216,6 +260,7 @@ impl Demand {
 
     fn note_count(&mut self, now: Instant, count: u32) {
         self.advance(now);
+        self.settle(now);
         let peak = Peak { at: now, count, beaten: 0 };
         match &mut self.current {
             Some(current) if now < self.slot_end => {
@@ -224,10 +269,19 @@ impl Demand {
                 }
             }
             _ => {
-                self.end_slot();
+                self.end_slot(now);
                 self.current = Some(peak);
                 self.set_slot_end();
             }
+        }
+    }
+
+    /// Forgets the peaks of a time in which the stock was built up, once there are better ones.
+    fn settle(&mut self, now: Instant) {
+        let settled = |at: Instant| at + self.lead_time.bound().duration() * SETTLED <= now;
+        if let Some((since, heard)) = self.unsettled.take_if(|(_, at)| settled(*at)) {
+            self.peaks.retain(|peak| peak.at < since || peak.at > heard);
+            self.rank(now);
         }
     }
 
@@ -240,31 +294,36 @@ impl Demand {
         }
     }
 
-    fn end_slot(&mut self) {
+    fn end_slot(&mut self, now: Instant) {
         if let Some(ended) = self.current.take() {
             self.peaks.retain_mut(|peak| {
                 peak.beaten += usize::from(peak.count <= ended.count);
                 peak.beaten < RANKS
             });
             self.peaks.push_back(ended);
-            self.rank();
+            self.rank(now);
         }
     }
 
-    fn rank(&mut self) {
+    fn rank(&mut self, now: Instant) {
+        self.aged = self.peaks.iter().take_while(|peak| self.ages_at(peak) <= now).count();
         self.highest = [0; RANKS];
-        for peak in &self.peaks {
+        for peak in self.peaks.iter().skip(self.aged) {
             insert(&mut self.highest, peak.count);
         }
+        self.highest_ever = self.peaks.iter().map(|peak| peak.count).max().unwrap_or(0);
     }
 
     /// Feeds `hasher` with everything that the future depends on: of times, the distances from `now`.
     pub(super) fn hash_state<H: Hasher>(&self, now: Instant, hasher: &mut H) {
-        (self.keep, self.lead_time, self.backlog, self.resync).hash(hasher);
+        (self.keep, self.lead_time, self.backlog, self.resync, self.aged).hash(hasher);
         let lead_time = self.lead_time.bound();
         // The begin of the slot.
         (now.as_nanos() % lead_time.as_nanos()).hash(hasher);
         for at in self.recent.iter().filter(|at| at.after(lead_time) > now) {
+            at.distance(now).hash(hasher);
+        }
+        for at in self.returned.iter().filter(|at| at.after(lead_time) > now) {
             at.distance(now).hash(hasher);
         }
         for Peak { at, count, beaten } in self.peaks.iter().chain(&self.current) {
@@ -272,6 +331,7 @@ impl Demand {
         }
         self.down_since.map(|at| at.distance(now)).hash(hasher);
         (self.backlog > 0).then(|| self.heard_at.distance(now)).hash(hasher);
+        self.unsettled.map(|(since, at)| (since.distance(now), at.distance(now))).hash(hasher);
     }
 }
 

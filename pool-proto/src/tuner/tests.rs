@@ -59,8 +59,50 @@ fn the_third_highest_count_is_what_the_stock_is_for() {
 }
 
 #[test]
+fn a_crowd_is_ranked_for_two_thirds_of_keep_and_counts_half_for_all_of_it() {
+    let mut tuner = demand().with_keep(ms(9000));
+    for now in [1000, 2000, 3000] {
+        (0..20).for_each(|_| tuner.acquired(at(now)));
+    }
+    assert_eq!(tuner.capacity(), 21);
+    for (now, capacity) in [(6999, 21), (7000, 12), (11_999, 12), (12_000, 2)] {
+        tuner.advance(at(now));
+        assert_eq!(tuner.capacity(), capacity, "at {now}");
+    }
+    assert_eq!(tuner.next_advance(), None);
+}
+
+#[test]
+fn a_peak_that_is_lower_by_one_leaves_the_capacity() {
+    let mut tuner = demand();
+    let mut now = at(1000);
+    for (crowd, capacity) in [(9, 6), (9, 6), (9, 10), (8, 10), (8, 10), (8, 10)] {
+        now = now + ms(1000);
+        (0..crowd).for_each(|_| tuner.acquired(now));
+        assert_eq!(tuner.capacity(), capacity);
+    }
+    // The first nines are too old; the eights are left.
+    tuner.advance(at(2000) + ms(42_500));
+    assert_eq!(tuner.capacity(), 10);
+    tuner.advance(at(2000) + ms(44_500));
+    assert_eq!(tuner.capacity(), 7, "half of nine is five, and one more or two");
+}
+
+#[test]
+fn connections_that_are_put_back_within_a_lead_time_need_not_be_replaced() {
+    let mut tuner = demand();
+    // Acquires a lead time apart in pairs, each put back before the next: no more than one is ever out.
+    for now in (1000..3000).step_by(10) {
+        tuner.acquired(at(now));
+        tuner.returned();
+    }
+    assert_eq!(tuner.capacity(), 2);
+}
+
+#[test]
 fn callers_of_the_peer_that_waited_are_counted_once() {
     let mut tuner = demand();
+    tuner.peer_waits(at(900), 0..=0);
     tuner.peer_waits(at(1000), 6..=7);
     assert_eq!(tuner.capacity(), 4);
     // As these are served, they were counted; one more was not.
@@ -82,6 +124,24 @@ fn the_first_hint_after_an_outage_is_of_its_callers() {
     assert_eq!(tuner.capacity(), 2);
     tuner.peer_waits(at(61_000), 96..=127);
     assert_eq!(tuner.capacity(), 17, "32 more have come");
+}
+
+#[test]
+fn the_waves_of_a_start_are_forgotten_once_the_demand_is_known() {
+    let mut tuner = demand();
+    // No stock, and 64 callers at the peer: they are served in three waves.
+    tuner.peer_waits(at(1000), 64..=95);
+    assert_eq!(tuner.capacity(), 2, "the first hint is of callers that came at any time");
+    for wave in [1000, 1200, 1400] {
+        tuner.peer_waits(at(wave), 64..=95);
+        (0..20).for_each(|_| tuner.acquired(at(wave)));
+    }
+    assert_eq!(tuner.capacity(), 21);
+    // Two at a time is what comes in fact.
+    for now in (1600..3000).step_by(200) {
+        (0..2).for_each(|_| tuner.acquired(at(now)));
+    }
+    assert_eq!(tuner.capacity(), 3);
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn no_wait_is_drawn_as_zero() {
 
 #[test]
 fn after_a_failure_one_dial_at_a_time_until_one_succeeds() {
-    let mut pool = client(5, 5);
+    let mut pool = client(20, 20);
     for token in pool.dialing() {
         pool.dial_failed(token);
     }
@@ -60,11 +60,11 @@ fn after_a_failure_one_dial_at_a_time_until_one_succeeds() {
     pool.established(probe, Some(id(9)));
     assert_eq!(pool.stats().failures_in_a_row, 0);
     assert!(matches!(pool.collect(waiter), Collected::Ready(_)));
-    // Three times as many with each round trip.
-    assert_eq!(pool.dialing().len(), 3);
+    assert_eq!(pool.dialing().len(), 16);
+    // Three times as many with each round trip from then on.
     let next = pool.dialing()[0];
     pool.connect(next);
-    assert_eq!(pool.dialing().len(), 4, "of the five");
+    assert_eq!(pool.dialing().len(), 18);
 }
 
 #[test]

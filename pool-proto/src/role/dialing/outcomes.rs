@@ -1,6 +1,6 @@
 //! The outcomes of a client's attempts, and what they mean for the next dials.
 
-use super::{Client, Dialing, RECOVERY};
+use super::{Client, Dialing, RECOVERY, SECOND_WINDOW};
 use crate::state::State;
 use crate::time::Instant;
 
@@ -10,7 +10,7 @@ impl<C> Client<C> {
         let (established, awaited) = (self.established(), self.is_awaited());
         let role = &mut self.role;
         role.created = role.created.saturating_add(1);
-        role.window = role.window.saturating_add(2);
+        role.window = role.window.saturating_add(2).max(SECOND_WINDOW);
         let recent = epoch == role.epoch;
         if recent || !role.relapsed {
             role.relapsed = false;

@@ -33,15 +33,18 @@ impl<C> Client<C> {
         self.role.tuner.capacity().max(ends)
     }
 
-    /// The capacity, and enough for the callers that wait at either end, within its maximum: the law does
-    /// not count those that began to wait while the peer was down, and forgets those that wait for long.
+    /// The capacity, and one more for each caller that waits at either end: a connection that is served to
+    /// one of them adds nothing to the stock. So each caller brings about one dial, whether it waits or not.
+    /// All this within the maximum of the capacity, of which a hint may use three quarters.
     fn wanted(&self) -> u32 {
+        let (capacity, tuner) = (self.shared_capacity(), &self.role.tuner);
         if self.is_paced() {
-            return self.shared_capacity();
+            return capacity;
         }
         let stock = self.waiters.largest_stock().unwrap_or(0);
-        let waiting = self.waiters.any().max(stock).max(self.role.tuner.backlog());
-        self.shared_capacity().max(waiting.min(self.role.tuner.max_capacity()))
+        let here = capacity.saturating_add(self.waiters.any()).max(stock).min(tuner.max_capacity());
+        let at_peer = capacity.saturating_add(tuner.backlog()).min(tuner.believed());
+        capacity.max(here).max(at_peer)
     }
 
     /// The supply to dial up to.

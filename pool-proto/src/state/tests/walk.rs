@@ -232,7 +232,7 @@ fn named(edges: &[Edge]) -> BTreeSet<(String, String)> {
 
 #[test]
 fn random_walks_take_every_edge_of_the_table() {
-    for seed in 0..80 {
+    for seed in 0..160 {
         let acquirer = if seed % 3 == 2 { Acquirer::Both } else { Acquirer::Either };
         let delay = Duration::from_millis(if seed % 2 == 0 { 0 } else { 10 });
         let order = if seed % 4 < 2 { TakeOrder::OldestFirst } else { TakeOrder::NewestFirst };

@@ -57,12 +57,14 @@ impl Ledger {
                 false => u32::try_from(self.lives.iter().filter(old).count()).unwrap_or(u32::MAX),
             };
             let waiting = u32::try_from(self.waiting.for_any()).unwrap_or(u32::MAX);
-            // Waiters have a connection each, whatever the law says.
+            // Waiters have a connection each, beside those that the law says.
             let waited = match setup.tuning {
                 Tuning::NodePass => 0,
                 _ => {
-                    let here = waiting.max(self.waiting.for_stock());
-                    here.max(stats.peer_waiters).min(setup.capacity.1)
+                    let (capacity, largest) = (stats.capacity, setup.capacity.1);
+                    let here = capacity.saturating_add(waiting).max(self.waiting.for_stock());
+                    let at_peer = capacity.saturating_add(stats.peer_waiters);
+                    here.min(largest).max(at_peer.min(largest - largest / 4))
                 }
             };
             let capacity = stats.capacity.max(waited);
@@ -238,12 +240,13 @@ impl Ledger {
         Ok(())
     }
 
-    /// After a failure a client begins with one dial, and each success allows two more at a time.
+    /// After a failure a client begins with one dial; the first success allows 16 at a time, and each other
+    /// one two more.
     pub(super) const fn follow_window(&mut self, stats: &Stats) {
         if stats.failures_in_a_row > self.before.failures_in_a_row {
             self.window = 1;
         } else if stats.totals.established > self.before.totals.established {
-            self.window = self.window.saturating_add(2);
+            self.window = if self.window < 14 { 16 } else { self.window.saturating_add(2) };
         }
     }
 

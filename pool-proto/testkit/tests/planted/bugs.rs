@@ -500,8 +500,8 @@ pub(crate) const BUGS: &[Bug] = &[
         "the driver does not learn that there is something to forget",
         "violation of 6: a nearer deadline is told",
         "role/dialing.rs",
-        "        match remembered {",
-        "        match remembered || planted!() {",
+        "let sooner = |at: &Instant| before.is_none_or(|before| *at < before);",
+        "let sooner = |at: &Instant| !planted!() && before.is_none_or(|before| *at < before);",
     ),
     bug(
         "a peer keeps its rank",

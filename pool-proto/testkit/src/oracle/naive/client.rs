@@ -298,16 +298,17 @@ impl Naive {
         }
     }
 
-    /// How many connections are wanted: those that the law says, and enough for all that wait.
+    /// How many connections are wanted: those that the law says, and one for each caller that waits.
     fn wanted(&self) -> u32 {
         let Some(dialer) = self.dialer() else { return 0 };
         let capacity = dialer.tuner.capacity();
         if dialer.paced() {
             return capacity;
         }
-        let waiting = self.count_waiting(Want::Any);
-        let most = waiting.max(self.most_stock().unwrap_or(0)).max(dialer.tuner.backlog());
-        capacity.max(most.min(self.setup.capacity.1))
+        let (waiting, most) = (self.count_waiting(Want::Any), self.setup.capacity.1);
+        let here = (capacity + waiting).max(self.most_stock().unwrap_or(0)).min(most);
+        let at_peer = (capacity + dialer.tuner.backlog()).min(most - most / 4);
+        capacity.max(here).max(at_peer)
     }
 
     pub fn note_limit(&mut self) {
@@ -330,7 +331,7 @@ impl Naive {
 
     fn note_surplus(&mut self) {
         let (now, more) = (self.now, self.count(Idle).saturating_sub(self.wanted()));
-        let soon = (self.setup.keep / 16).max(Duration::from_nanos(1));
+        let soon = (self.setup.keep / 100).max(Duration::from_nanos(1));
         let Some(dialer) = self.dialer_mut().filter(|dialer| !dialer.paced()) else { return };
         dialer.surplus = match dialer.surplus {
             _ if more == 0 => None,

@@ -14,7 +14,7 @@ impl Naive {
         let awaited = self.is_awaited();
         let Some(dialer) = self.dialer_mut() else { return };
         dialer.created += 1;
-        dialer.window = dialer.window.saturating_add(2);
+        dialer.window = dialer.window.saturating_add(2).max(16);
         let latest = epoch == dialer.epoch;
         // An attempt begun before the last success was disproved may be the same false success.
         if latest || !dialer.relapsed {
