@@ -57,6 +57,9 @@ use crate::tls::{Fingerprint, TlsFacts};
 /// it throttles the peer. (Behind that much data, only the holder notices EOF.)
 const EARLY_LIMIT: usize = 16 * 1024;
 
+/// Bytes that a check reads at a time.
+const CHUNK: usize = 4096;
+
 /// Data discarded when a connection is put back, at most: as much as can have arrived on an ordinary
 /// path, and little enough to read in a moment. With more, the connection is closed.
 const DRAIN_LIMIT: usize = 256 * 1024;
@@ -298,18 +301,20 @@ impl<S: Socket> Connection<S> {
         let mut session = lock(session);
         let mut limited = Limited::new(socket.socket().now());
         // Most often there is nothing: clearing a large buffer would take longer than the rest.
-        let (mut small, mut large) = ([0; 64], None::<[u8; 4096]>);
+        let (mut small, mut large, mut total) = ([0; 64], None::<[u8; CHUNK]>, 0);
         // Armed before the reads: a wake-up during them must not be lost.
         readiness.arm();
         loop {
             let chunk: &mut [u8] = match &mut large {
-                Some(large) => large,
+                // So that the limits, which are multiples of a chunk, are met exactly.
+                Some(large) => large.get_mut(..CHUNK - total % CHUNK).unwrap_or_default(),
                 None => &mut small,
             };
             match session.read(&mut limited, chunk) {
                 Ok(0) => return ReadOutcome::Eof,
                 Ok(count) if keep(early, chunk.get(..count).unwrap_or_default()) => {
-                    large.get_or_insert([0; 4096]);
+                    total += count;
+                    large.get_or_insert([0; CHUNK]);
                 }
                 Ok(_) => {
                     readiness.disarm();
