@@ -145,7 +145,8 @@ impl Demand {
 
     /// When a peak is too old to be ranked.
     fn next_aged(&self) -> Option<Instant> {
-        let oldest = self.peaks.get(self.aged).filter(|_| self.down_since.is_none());
+        let oldest = self.peaks.get(self.aged).or(self.current.as_ref());
+        let oldest = oldest.filter(|_| self.down_since.is_none());
         oldest.map(|peak| self.ages_at(peak))
     }
 
@@ -164,6 +165,9 @@ impl Demand {
             self.rank(now);
         }
         if self.next_aged().is_some_and(|at| at <= now) {
+            if self.current.is_some_and(|current| self.ages_at(&current) <= now) {
+                self.end_slot(now);
+            }
             self.rank(now);
         }
     }
@@ -262,7 +266,8 @@ impl Demand {
             self.end_slot(now);
         }
         match &mut self.current {
-            Some(current) if current.count > count => {}
+            // More acquires must not be forgotten sooner: a slot is as old as its last one.
+            Some(current) if current.count > count => current.at = now,
             current => *current = Some(Peak { at: now, count, beaten: 0 }),
         }
     }

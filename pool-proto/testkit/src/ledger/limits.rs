@@ -58,7 +58,9 @@ impl Ledger {
                 _ => {
                     let (capacity, largest) = (stats.capacity, setup.capacity.1);
                     let here = capacity.saturating_add(waiting).max(self.waiting.for_stock());
-                    let at_peer = capacity.saturating_add(stats.peer_waiters);
+                    // A hint may tell of the caller that is served by id in the same step.
+                    let told = stats.peer_waiters + u32::from(self.step.woken);
+                    let at_peer = capacity.saturating_add(told);
                     here.min(largest).max(at_peer.min(largest - largest / 4))
                 }
             };
