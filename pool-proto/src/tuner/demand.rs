@@ -148,7 +148,8 @@ impl Demand {
 
     /// When a peak is too old to be ranked.
     fn next_aged(&self) -> Option<Instant> {
-        let oldest = self.peaks.get(self.aged).filter(|_| self.down_since.is_none());
+        let oldest = self.peaks.get(self.aged).or(self.current.as_ref());
+        let oldest = oldest.filter(|_| self.down_since.is_none());
         oldest.map(|peak| self.ages_at(peak))
     }
 
@@ -167,6 +168,9 @@ impl Demand {
             self.rank(now);
         }
         if self.next_aged().is_some_and(|at| at <= now) {
+            if self.current.is_some_and(|current| self.ages_at(&current) <= now) {
+                self.end_slot(now);
+            }
             self.rank(now);
         }
     }
@@ -261,16 +265,14 @@ impl Demand {
     fn note_count(&mut self, now: Instant, count: u32) {
         self.advance(now);
         self.settle(now);
-        let peak = Peak { at: now, count, beaten: 0 };
         match &mut self.current {
+            // More acquires must not be forgotten sooner: a slot is as old as its last one.
             Some(current) if now < self.slot_end => {
-                if count >= current.count {
-                    *current = peak;
-                }
+                (current.at, current.count) = (now, current.count.max(count));
             }
             _ => {
                 self.end_slot(now);
-                self.current = Some(peak);
+                self.current = Some(Peak { at: now, count, beaten: 0 });
                 self.set_slot_end();
             }
         }

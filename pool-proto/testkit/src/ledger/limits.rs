@@ -61,9 +61,14 @@ impl Ledger {
             let waited = match setup.tuning {
                 Tuning::NodePass => 0,
                 _ => {
-                    let (capacity, largest) = (stats.capacity, setup.capacity.1);
-                    let here = capacity.saturating_add(waiting).max(self.waiting.for_stock());
-                    let at_peer = capacity.saturating_add(stats.peer_waiters);
+                    // Each end that acquires has one at least.
+                    let least = if both { 2 } else { 1 };
+                    let (capacity, largest) = (stats.capacity.max(least), setup.capacity.1);
+                    // The dial for a caller may have begun before it was served in the same step.
+                    let served = u32::from(self.step.woken);
+                    let here =
+                        capacity.saturating_add(waiting + served).max(self.waiting.for_stock());
+                    let at_peer = capacity.saturating_add(stats.peer_waiters + served);
                     here.min(largest).max(at_peer.min(largest - largest / 4))
                 }
             };

@@ -70,7 +70,7 @@ fn plant(workspace: &Path) -> PathBuf {
     let copy = workspace.join("target/planted/copy");
     let _ = fs::remove_dir_all(&copy);
     let package = copy.join("pool-proto");
-    for folder in ["src", "docs", "examples", "benches", "tests", "testkit", "driver"] {
+    for folder in ["src", "docs", "examples", "tests", "testkit", "driver"] {
         copy_all(&workspace.join("pool-proto").join(folder), &package.join(folder));
     }
     for file in ["Cargo.lock", "pool-proto/Cargo.toml"] {
