@@ -260,6 +260,10 @@ impl Hooks for Dialing {
         }
         client.note_limit(now);
         client.end_round(now);
+        // With the capacity of the next round, the stock may be enough, and all of it this end's own.
+        if client.is_paced() && client.yields_at() <= now {
+            client.yield_to_peer(now);
+        }
     }
 
     #[inline]

@@ -434,7 +434,7 @@ impl World {
 
     /// 4 and 7: one end takes any connection, the other is told its id and takes it, and all bytes
     /// arrive; then again, with one that is closed before its id is told. Now and then its lifetime ends
-    /// just then; so several may try.
+    /// just then, and connections that were dialled together end together; so several may try.
     fn hold_a_conversation(&mut self) -> Verdict {
         if self.options.ids == IdExchange::None || self.has_narrow_door() {
             return Ok(());
@@ -448,7 +448,7 @@ impl World {
         self.options.timeout = 60_000..=60_000;
         let heard = self.try_to(side, Kind::First, |tally| tally.conversations)?;
         let stats = self.brief();
-        ensure!(heard, "4: a conversation is heard", "not in five conversations: {stats:?}");
+        ensure!(heard, "4: a conversation is heard", "not in ten conversations: {stats:?}");
         self.tally.last_conversations += 1;
         if self.options.accepts && self.options.opens() {
             // Whoever accepts could get it before who is told its id.
@@ -456,12 +456,12 @@ impl World {
         }
         let seen = self.try_to(side, Kind::Hasty, |tally| tally.ends_by_id)?;
         let stats = self.brief();
-        ensure!(seen, "4: an end is had by its id", "not in five connections: {stats:?}");
+        ensure!(seen, "4: an end is had by its id", "not in ten connections: {stats:?}");
         self.tally.last_ends += 1;
         Ok(())
     }
 
-    /// Up to five users try until `successes` grows; returns whether it has.
+    /// Up to ten users try until `successes` grows; returns whether it has.
     fn try_to(
         &mut self,
         side: Side,
@@ -469,7 +469,7 @@ impl World {
         successes: impl Fn(&Tally) -> u64,
     ) -> Verdict<bool> {
         let before = successes(&self.tally);
-        for _ in 0..5 {
+        for _ in 0..10 {
             let bound =
                 self.bound(side == Side::Client) + (self.options.delay + self.options.jitter) * 8;
             let until = self.now + nanos(bound);

@@ -476,9 +476,10 @@ pub(crate) const BUGS: &[Bug] = &[
     bug(
         "an end without data is accepted",
         "violation of 4: a lease is what was asked for",
-        "slots.rs",
-        "slot.claimed.is_some() && !self.is_control(slot.id)",
-        "(slot.claimed.is_some() || planted!()) && !self.is_control(slot.id)",
+        "machine/take.rs",
+        "        while let Some(index) = self.slots.requests.front() {",
+        "        let others = |this: &Self| this.slots.front(State::Finished).filter(|_| planted!());\n        \
+         while let Some(index) = self.slots.requests.front().or_else(|| others(self)) {",
     ),
     bug(
         "an acquire by id does not wait for the opening byte",
