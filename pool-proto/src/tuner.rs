@@ -66,6 +66,10 @@ pub enum Tuning {
     NodePass,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a machine has one law, and nearly always the large one"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Law {
     Demand(Demand),
