@@ -101,7 +101,8 @@
 //!
 //! - **Drain after every call.** After any call that takes `&mut self`, call
 //!   [`poll_action`](Machine::poll_action) until it returns `None`, and carry out the actions in
-//!   order. Then call [`poll_timeout`](Machine::poll_timeout) again.
+//!   order. Then call [`poll_timeout`](Machine::poll_timeout) again. (A driver that is asleep need not, as
+//!   long as [`new_deadline`](Machine::new_deadline) is no nearer than the time at which it wakes.)
 //! - **Connections move by value.** The type `C` is yours and opaque to the machine; make it
 //!   pointer-sized. The machine never drops a connection: each one leaves as a [`Lease`], in
 //!   [`Action::Check`] or in [`Action::Close`]. So a connection never has two owners.

@@ -377,7 +377,7 @@ proptest! {
         times in prop::array::uniform4(any_time()),
         numbers in prop::array::uniform3(1..60_000_u32),
         per_source in prop::option::of(1..100_u32),
-        networks in prop::collection::vec((any::<std::net::IpAddr>(), 0..=32_u8), 0..4),
+        networks in prop::collection::vec((any::<core::net::IpAddr>(), 0..=32_u8), 0..4),
         raw in any::<bool>(),
     ) {
         let [first_byte, handshake, claim, drain] = times;
