@@ -38,9 +38,11 @@ pub(crate) const BUGS: &[Bug] = &[
         "an id can be taken before its connection is there",
         "violation of 1: the counters count",
         "machine/take.rs",
-        "            Some(State::Idle | State::Reserved) => !self.opening,",
-        "            Some(State::Idle | State::Reserved) => !self.opening,\n            \
-         Some(State::Admitted) => planted!(),",
+        "        if !self.takeable_by_id(index) || self.expiry(index, now).is_some() {",
+        "        if planted!() && self.state(index) == Some(State::Admitted) {\n            \
+         self.enter(index, State::Leased, now);\n        \
+         }\n        \
+         if !self.takeable_by_id(index) || self.expiry(index, now).is_some() {",
     ),
     bug(
         "the refill waits for its slowest dial",
@@ -353,10 +355,10 @@ pub(crate) const BUGS: &[Bug] = &[
     bug(
         "what is needed is closed as surplus",
         "violation of 1: a connection ends for a reason",
-        "role/dialing/law.rs",
-        "            Some((fewest, _)) => *fewest = surplus.min(*fewest),",
-        "            Some((fewest, _)) if !planted!() => *fewest = surplus.min(*fewest),\n            \
-         Some(_) => {}",
+        "role/dialing.rs",
+        "        client.note_surplus(client.spare().saturating_sub(aim), now);",
+        "        let needed = if planted!() { 0 } else { aim };\n        \
+         client.note_surplus(client.spare().saturating_sub(needed), now);",
     ),
     bug(
         "a dial that is spread is forgotten",
