@@ -264,7 +264,7 @@ macro_rules! __client_types {
             /// of their own: they read [`stats`](Self::stats), and set one number from time to time.
             ///
             /// Missing connections are dialled at once. Ready ones beyond the capacity are closed after a
-            /// hundredth of [`keep`]. Callers that wait for a larger stock than the new maximum are
+            /// 32nd of [`keep`]. Callers that wait for a larger stock than the new maximum are
             /// refused.
             ///
             /// # Errors

@@ -80,7 +80,7 @@ impl<C> Client<C> {
     /// their own: they read the [statistics](crate::Machine::stats), and set one number from time to time.
     ///
     /// What is missing is dialled at once. Ready connections beyond the capacity are closed after a
-    /// hundredth of [`keep`](crate::ClientConfigBuilder::keep). Callers that wait for a larger stock than
+    /// 32nd of [`keep`](crate::ClientConfigBuilder::keep). Callers that wait for a larger stock than
     /// the new maximum are refused.
     ///
     /// # Errors

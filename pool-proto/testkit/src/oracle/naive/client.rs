@@ -331,7 +331,7 @@ impl Naive {
 
     fn note_surplus(&mut self) {
         let (now, more) = (self.now, self.count(Idle).saturating_sub(self.wanted()));
-        let soon = (self.setup.keep / 100).max(Duration::from_nanos(1));
+        let soon = (self.setup.keep / 32).max(Duration::from_nanos(1));
         let Some(dialer) = self.dialer_mut().filter(|dialer| !dialer.paced()) else { return };
         dialer.surplus = match dialer.surplus {
             _ if more == 0 => None,
