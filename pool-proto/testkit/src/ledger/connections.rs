@@ -276,7 +276,11 @@ impl Ledger {
             CloseReason::NotAllowed => self.setup.listed && self.side == Side::Server,
             CloseReason::Surplus => {
                 let demand = self.setup.tuning == Tuning::Demand && self.side == Side::Client;
-                demand && self.before.idle > self.before.capacity && life.state == State::Idle
+                // A grant may lapse at the same time.
+                let lapsed =
+                    life.state == State::Granted && due.is_some_and(|due| due <= self.seen);
+                let rests = life.state == State::Idle || lapsed;
+                demand && self.before.idle > self.before.capacity && rests
             }
             CloseReason::Expired => {
                 let age = life.established.map(|established| self.seen.since(established));
