@@ -90,7 +90,7 @@ impl<C: PoolConnection, R: Role> Wait<C, R> {
             {
                 return Some(lease);
             }
-            self.ask_slowly(cx, state, now, begin, step);
+            *step = self.ask_slowly(cx, shared, state, now, begin);
             None
         })
     }
@@ -99,22 +99,22 @@ impl<C: PoolConnection, R: Role> Wait<C, R> {
     fn ask_slowly(
         &self,
         cx: &Context<'_>,
+        shared: &SharedMachine<C, R>,
         state: &mut State<C, R>,
         now: Instant,
         begin: impl FnOnce(&mut Recorded<C, R>, Instant) -> Step<C>,
-        step: &mut Step<C>,
-    ) {
-        *step = match self.waiter {
-            Some(waiter) => Step::Waiting(waiter, None),
-            None => begin(&mut state.machine, now),
+    ) -> Step<C> {
+        let waiter = match self.waiter {
+            Some(waiter) => waiter,
+            None => match begin(&mut state.machine, now) {
+                Step::Waiting(waiter, _) => waiter,
+                step => return step,
+            },
         };
-        if let Step::Waiting(waiter, _) = *step {
-            // By the precise clock, which costs little next to a wake.
-            let clock = self.shared.as_ref().map(|shared| &shared.clock);
-            let waited = self.since.zip(clock).map(|(since, clock)| clock.now().since(since));
-            let waited = (!self.accepts).then(|| waited.unwrap_or_default());
-            *step = state.collect(cx, waiter, self.expired, waited, now);
-        }
+        // By the precise clock, which costs little next to a wake.
+        let waited = self.since.map_or(Duration::ZERO, |since| shared.now().since(since));
+        let waited = (!self.accepts).then_some(waited);
+        state.collect(cx, waiter, self.expired, waited, now)
     }
 
     /// The outcome of a step, if the wait is over: a connection, or stock.
@@ -319,19 +319,15 @@ impl<C: PoolConnection, R: Role> Acquire<C, R> {
     #[inline]
     fn admit(&mut self, lease: Lease<C>) -> Result<Leased<C>, Option<AcquireError>> {
         let Some(shared) = &self.wait.shared else { return Err(Some(Refusal::PoolClosed.into())) };
+        // If the check panics, the connection is dropped, and then its lease is released and not lost.
+        let hold = Hold::new(&**shared, lease.token);
         let Lease { token, id, mut connection } = lease;
-        // If the check panics, the lease is released and not lost.
-        let hold = Hold::new(&**shared, token);
         let result = connection.check();
-        if result != CheckResult::Quiet && self.is_unfit(shared, result) {
+        if self.is_unfit(shared, result) {
             hold.end();
             shared.reject(token, connection, result);
-            return Err(match self.wanted {
-                Wanted::Id(id) => {
-                    Some(Refusal::Gone { id, reason: CloseReason::PeerClosed }.into())
-                }
-                Wanted::Any | Wanted::Claimed => None,
-            });
+            let reason = CloseReason::PeerClosed;
+            return Err(self.unfit(|id| Refusal::Gone { id, reason }));
         }
         if shared.has_opening_byte {
             let fits = match self.wanted {
@@ -339,13 +335,8 @@ impl<C: PoolConnection, R: Role> Acquire<C, R> {
                 Wanted::Id(_) | Wanted::Claimed => connection.take_opening(),
             };
             if !fits {
-                // Back in the pool, it would be accepted again.
-                drop(connection);
-                drop(hold);
-                return Err(match self.wanted {
-                    Wanted::Id(id) => Some(Refusal::NoOpeningByte { id }.into()),
-                    Wanted::Any | Wanted::Claimed => None,
-                });
+                // Closed by its drop. Back in the pool, it would be accepted again.
+                return Err(self.unfit(|id| Refusal::NoOpeningByte { id }));
             }
         }
         hold.end();
@@ -353,8 +344,17 @@ impl<C: PoolConnection, R: Role> Acquire<C, R> {
         Ok(Leased::new(shared, token, id, connection))
     }
 
+    /// The error for a caller whose connection is unfit; `None` if another connection does as well.
+    fn unfit(&self, refusal: impl FnOnce(ConnId) -> Refusal) -> Option<AcquireError> {
+        match self.wanted {
+            Wanted::Id(id) => Some(refusal(id).into()),
+            Wanted::Any | Wanted::Claimed => None,
+        }
+    }
+
     /// Whether what the check has found makes a connection useless to this caller. Data, and an end, mean
     /// that the peer has used the connection, where a peer can acquire.
+    #[inline]
     fn is_unfit(&self, shared: &SharedMachine<C, R>, result: CheckResult) -> bool {
         let claims = || shared.lock().machine.peer_claims();
         match (result, self.wanted) {

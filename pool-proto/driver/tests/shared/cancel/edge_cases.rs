@@ -155,6 +155,21 @@ fn a_panic_in_the_check_of_an_acquire_ends_that_connection_only() {
 }
 
 #[test]
+fn a_panic_in_a_check_drops_the_connection_before_its_lease_ends() {
+    let (rig, conns) = filled(Plan::ONE);
+    let (shared, leased) = (Arc::clone(&rig.shared), Arc::new(AtomicU32::new(0)));
+    let seen = Arc::clone(&leased);
+    rig.book.during_drop(conns[0].number, move || {
+        seen.store(shared.stats().leased, Ordering::SeqCst);
+    });
+    panic_at_next_check(&rig, conns[0].number);
+    let task = rig.any();
+    assert!(catch_unwind(AssertUnwindSafe(|| task.poll())).is_err());
+    assert_eq!(leased.load(Ordering::SeqCst), 1, "still leased at the drop");
+    assert_eq!(rig.stats().leased, 0);
+}
+
+#[test]
 fn a_panic_in_the_drain_of_a_put_ends_that_connection_only() {
     let (mut rig, conns) = filled(Plan::ONE);
     let leased = rig.any().take();

@@ -18,6 +18,7 @@ pub(crate) struct Entry {
     drains: VecDeque<CheckResult>,
     /// The action during the next check or drain.
     incident: Option<Incident>,
+    last_incident: Option<Incident>,
     pub(crate) checked: u32,
     pub(crate) drained: u32,
     pub(crate) dropped: u32,
@@ -90,6 +91,11 @@ impl Book {
         incident: impl FnOnce() + Send + 'static,
     ) {
         self.entries()[number].incident = Some(Box::new(incident));
+    }
+
+    /// Runs `incident` during the drop.
+    pub(crate) fn during_drop(&self, number: usize, incident: impl FnOnce() + Send + 'static) {
+        self.entries()[number].last_incident = Some(Box::new(incident));
     }
 
     pub(crate) fn checked(&self, number: usize) -> u32 {
@@ -218,6 +224,11 @@ impl PoolConnection for Fake {
 impl Drop for Fake {
     fn drop(&mut self) {
         self.book.guard.assert_unlocked("a connection's drop");
-        self.book.entries()[self.number].dropped += 1;
+        let incident = {
+            let entry = &mut self.book.entries()[self.number];
+            entry.dropped += 1;
+            entry.last_incident.take()
+        };
+        incident.into_iter().for_each(|incident| incident());
     }
 }
