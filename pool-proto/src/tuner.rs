@@ -311,10 +311,8 @@ impl Tuner {
 
     /// A connection is put back: its acquire need not be replaced.
     pub fn returned(&mut self) {
-        // It changes no peak.
-        if self.has_choice()
-            && let Law::Demand(law) = &mut self.law
-        {
+        // It changes no peak, so that there is nothing to follow.
+        if let Some(law) = self.learning() {
             law.returned();
         }
     }
@@ -398,11 +396,17 @@ impl Tuner {
     }
 
     fn learn(&mut self, act: impl FnOnce(&mut Demand)) {
-        if self.has_choice()
-            && let Law::Demand(law) = &mut self.law
-        {
+        if let Some(law) = self.learning() {
             act(law);
             self.follow();
+        }
+    }
+
+    /// The law that learns, unless the bounds leave no choice.
+    const fn learning(&mut self) -> Option<&mut Demand> {
+        match (self.has_choice(), &mut self.law) {
+            (true, Law::Demand(law)) => Some(law),
+            _ => None,
         }
     }
 

@@ -103,7 +103,7 @@ impl<C, R: Role> Machine<C, R> {
     /// Decides what becomes of a connection that was put back.
     #[inline(never)]
     fn put_back_slowly(&mut self, index: u32, drained: Option<CheckResult>, now: Instant) {
-        self.sets_deadline(Instant::EPOCH);
+        let now = self.advance(now);
         let id = self.slots.get(index).and_then(|slot| slot.id);
         let ours = self.is_ours(index);
         let kind = if ours { Kind::Any } else { Kind::IdOnly };

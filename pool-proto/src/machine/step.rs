@@ -35,7 +35,7 @@ impl<C, R: Role> Machine<C, R> {
         {
             return self.sets_deadline(deadline);
         }
-        self.sets_deadline(Instant::EPOCH);
+        let now = self.advance(now);
         self.dispatch(now);
     }
 

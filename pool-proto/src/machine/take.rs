@@ -23,7 +23,7 @@ impl<C, R: Role> Machine<C, R> {
     pub fn acquire(&mut self, now: Instant) -> Acquired<C> {
         match self.try_acquire(now) {
             Some(lease) => Acquired::Ready(lease),
-            None => self.acquire_any(self.now, false),
+            None => self.acquire_any(now, false),
         }
     }
 
@@ -47,13 +47,12 @@ impl<C, R: Role> Machine<C, R> {
     /// It is like [`acquire`](Self::acquire), but queues at the front, because the caller has waited
     /// its turn already.
     pub fn acquire_again(&mut self, now: Instant) -> Acquired<C> {
-        let now = self.advance(now);
         self.acquire_any(now, true)
     }
 
     #[inline(never)]
     fn acquire_any(&mut self, now: Instant, again: bool) -> Acquired<C> {
-        self.sets_deadline(Instant::EPOCH);
+        let now = self.advance(now);
         if let Some(refusal) = self.ending() {
             return self.refused(refusal);
         }
@@ -92,7 +91,7 @@ impl<C, R: Role> Machine<C, R> {
     pub fn acquire_by_id(&mut self, now: Instant, id: ConnId) -> Acquired<C> {
         match self.try_acquire_by_id(now, id) {
             Some(lease) => Acquired::Ready(lease),
-            None => self.wait_for_id(id, self.now),
+            None => self.wait_for_id(id, now),
         }
     }
 
@@ -114,7 +113,7 @@ impl<C, R: Role> Machine<C, R> {
     /// Slow path of [`acquire_by_id`](Self::acquire_by_id): the connection cannot be handed out now.
     #[inline(never)]
     fn wait_for_id(&mut self, id: ConnId, now: Instant) -> Acquired<C> {
-        self.sets_deadline(Instant::EPOCH);
+        let now = self.advance(now);
         if let Some(refusal) = self.refusal_for(Request::Id(id)) {
             return self.refused(refusal);
         }
