@@ -80,6 +80,7 @@ impl Runtime for Smol {
     type TcpStream = TcpStream;
     type Registered = Arc<Async<std::net::TcpStream>>;
     type Listener = TcpListener;
+    type Kernel<'a> = KernelSocket<'a>;
     type Stream = PooledStream;
 
     /// Returns a spawner of smol's global executor.

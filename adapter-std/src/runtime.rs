@@ -91,6 +91,7 @@ impl Runtime for Threads {
     type TcpStream = Async<TcpStream>;
     type Registered = Async<TcpStream>;
     type Listener = Async<TcpListener>;
+    type Kernel<'a> = KernelSocket<'a>;
     type Stream = PooledStream;
 
     /// Makes sure that there is a reactor. `async-io` starts it at its first use, and panics if it

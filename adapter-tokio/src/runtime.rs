@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use async_io::Timer;
-use pool_driver::connection::KernelSocket;
+use pool_driver::connection::{Kernel as _, KernelSocket};
 use pool_driver::{BuildError, Direction, Runtime, ShutdownGuard};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream, lookup_host};
@@ -60,6 +60,7 @@ impl Runtime for Tokio {
     type TcpStream = TcpStream;
     type Registered = TcpStream;
     type Listener = TcpListener;
+    type Kernel<'a> = KernelSocket<'a>;
     type Stream = PooledStream;
 
     fn current() -> Result<Handle, BuildError> {

@@ -54,6 +54,7 @@ impl Runtime for Detour {
     type TcpStream = TcpStream;
     type Registered = TcpStream;
     type Listener = TcpListener;
+    type Kernel<'a> = KernelSocket<'a>;
     type Stream = Taken;
 
     fn current() -> Result<Handle, BuildError> {

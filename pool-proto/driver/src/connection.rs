@@ -42,7 +42,7 @@ use session::Session;
 pub(crate) use session::retry;
 pub use settings::TlsSettings;
 pub use shared_socket::{SharedSocket, Socket, polled};
-pub use socket::{KernelSocket, Polled, TcpSocket, listen_on_first};
+pub use socket::{Kernel, KernelSocket, Polled, TcpSocket};
 pub use stream::Revoked;
 use tracing::field::{debug, display};
 use write_failure::WriteFailure;

@@ -40,7 +40,8 @@ use futures_lite::FutureExt;
 use pool_proto::{Accepting, Bounds, ConfigError, ConnId, Dialing, PutError, Stats};
 use tracing::field::debug;
 
-use crate::clock::{Clock as _, MonotonicClock};
+use crate::clock::Clock as _;
+use crate::connection::Kernel as _;
 use crate::error::BuildError;
 #[cfg(feature = "tls")]
 use crate::error::SetTlsError;
@@ -103,7 +104,8 @@ impl<N: Runtime, R: Configured> Pool<N, R> {
         let local_addr = listener
             .upgrade()
             .and_then(|socket| N::kernel_listener(&socket.listener).local_addr().ok());
-        let now = MonotonicClock.now();
+        let clock = N::clock(handle);
+        let now = clock.now();
         let (machine, tape) = match tape {
             Some(writer) => {
                 let (machine, first) = R::recorded(config, now, TAPE_BUFFER);
@@ -111,7 +113,7 @@ impl<N: Runtime, R: Configured> Pool<N, R> {
             }
             None => (R::machine(config, now).into(), None),
         };
-        let shared = SharedMachine::labelled(machine, MonotonicClock, label);
+        let shared = SharedMachine::labelled(machine, clock, label);
         let (guard, ended) = ShutdownGuard::new();
         events::built(shared.label(), &*shared.label().address, shared.label().tls);
         let driver = Driver::new(Arc::clone(&shared), supply, guard.clone());

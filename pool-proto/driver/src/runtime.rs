@@ -9,7 +9,11 @@ use std::boxed::Box;
 use std::io;
 use std::net::TcpListener;
 
-use crate::connection::{Connection, KernelSocket, TcpSocket};
+use pool_proto::Instant;
+
+use crate::clock::{Clock, MonotonicClock};
+use crate::connection::socket::listen_on;
+use crate::connection::{Connection, Kernel, TcpSocket};
 use crate::error::BuildError;
 use crate::pool::ShutdownGuard;
 use crate::shared::Leased;
@@ -32,6 +36,9 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     type Registered: Send + Sync + 'static;
     /// A listener in non-blocking mode.
     type Listener: Send + Sync + 'static;
+    /// The kernel's socket of a stream or a listener. Of a stream of the operating system, it is a
+    /// [`KernelSocket`](crate::connection::KernelSocket).
+    type Kernel<'a>: Kernel;
     /// The stream that users acquire: a [`Leased`] connection with the runtime's I/O traits.
     type Stream: From<LeasedConnection<Self>> + Into<LeasedConnection<Self>>;
 
@@ -49,6 +56,16 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     /// [`BuildError::NoIo`] or [`BuildError::Start`] if not.
     fn check(_handle: &Self::Handle) -> Result<(), BuildError> {
         Ok(())
+    }
+
+    /// Returns the clock of the pools on `handle`. By default, that of the operating system.
+    fn clock(_handle: &Self::Handle) -> impl Clock {
+        MonotonicClock
+    }
+
+    /// Returns the time by that clock.
+    fn now(&self) -> Instant {
+        MonotonicClock.now()
     }
 
     /// Spawns a driver on `handle`. It runs to its end, or is dropped when the runtime shuts down.
@@ -101,6 +118,15 @@ pub trait Runtime: Clone + Send + Sync + 'static {
         name: &str,
     ) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send;
 
+    /// Listens on an address. By default, on one of the operating system.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's, and those of [`register`](Self::register).
+    fn listen(handle: &Self::Handle, address: SocketAddr) -> io::Result<Self::Listener> {
+        Self::register(handle, listen_on(address)?)
+    }
+
     /// Registers a listener, which is in non-blocking mode, with the reactor of `handle`.
     ///
     /// # Errors
@@ -109,7 +135,7 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     fn register(handle: &Self::Handle, listener: TcpListener) -> io::Result<Self::Listener>;
 
     /// Returns the kernel's socket of a listener.
-    fn kernel_listener(listener: &Self::Listener) -> KernelSocket<'_>;
+    fn kernel_listener(listener: &Self::Listener) -> Self::Kernel<'_>;
 
     /// Accepts a peer. Cancel safe.
     fn accept(
@@ -118,7 +144,7 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = io::Result<(Self::TcpStream, SocketAddr)>> + Send;
 
     /// Returns the kernel's socket of a stream.
-    fn kernel(stream: &Self::Registered) -> KernelSocket<'_>;
+    fn kernel(stream: &Self::Registered) -> Self::Kernel<'_>;
 
     /// Calls `act`, which does not block, as soon as the socket is ready for it. Until then the waker
     /// of `cx` is registered with the reactor. A result that `is_short` (of a read that has not filled its

@@ -4,6 +4,7 @@ use core::future::{Future, pending, ready};
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::io::{self, ErrorKind};
+use std::net::Shutdown;
 use std::sync::Arc;
 
 use futures_lite::future::poll_once;
@@ -12,9 +13,9 @@ use tracing::field::{debug, display};
 
 use super::driver::{BURST, PoolAttempt, PoolMachine, Supply};
 use super::turnstile::Turnstile;
-use crate::connection::Acceptor;
 use crate::connection::keep_alive::KeepAlive;
 use crate::connection::socket::{Options, accept};
+use crate::connection::{Acceptor, Kernel as _};
 use crate::events;
 use crate::runtime::Runtime;
 use crate::shared::{Attempt, Kind, PoolConnection, SharedMachine};
@@ -142,7 +143,8 @@ impl<N: Runtime> ListeningSocket<N> {
     /// that goes on using it, so it is only closed.
     pub(super) fn free_port(&self) {
         if self.bound_here {
-            N::kernel_listener(&self.listener).shutdown();
+            // Fails on systems that cannot shut a listener down.
+            let _ = N::kernel_listener(&self.listener).shutdown(Shutdown::Both);
         }
     }
 }

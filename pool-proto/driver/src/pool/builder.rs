@@ -16,7 +16,8 @@ use super::Pool;
 use super::accept::{Listener, ListeningSocket};
 use super::dial::{ByCall, Dial, Dialer, ToAddress, dial_address, resolver_name};
 use crate::connection::keep_alive::KeepAlive;
-use crate::connection::{Acceptor, Connector, TlsSettings, listen_on_first};
+use crate::connection::socket::no_address;
+use crate::connection::{Acceptor, Connector, Kernel as _, TlsSettings};
 use crate::error::BuildError;
 #[cfg(feature = "tls")]
 use crate::error::SetTlsError;
@@ -361,8 +362,7 @@ impl<N: Runtime> PoolBuilder<N, Accepting> {
         addresses: io::Result<Vec<SocketAddr>>,
     ) -> Result<Pool<N, Accepting>, BuildError> {
         let listener = addresses
-            .and_then(listen_on_first)
-            .and_then(|listener| N::register(&handle, listener))
+            .and_then(|addresses| listen_on_first::<N>(&handle, addresses))
             .map_err(|source| BuildError::Bind { address, source })?;
         self.listen_on(&handle, ListeningSocket { listener, bound_here: true })
     }
@@ -399,6 +399,21 @@ impl<N: Runtime> PoolBuilder<N, Accepting> {
         let supply = Listener::new(socket, acceptor, self.keep_alive);
         Pool::start(handle, &config, protection, self.tape, supply, listener, label)
     }
+}
+
+/// Listens on the first of `addresses` that can be bound. The error is that of the last address.
+fn listen_on_first<N: Runtime>(
+    handle: &N::Handle,
+    addresses: Vec<SocketAddr>,
+) -> io::Result<N::Listener> {
+    let mut outcome = Err(no_address());
+    for address in addresses {
+        outcome = N::listen(handle, address);
+        if outcome.is_ok() {
+            break;
+        }
+    }
+    outcome
 }
 
 /// Random bytes of the operating system, from which a machine derives ids, jitter and hash keys.

@@ -11,7 +11,6 @@ use pool_proto::{Dialing, Token};
 
 use super::driver::{PoolAttempt, PoolMachine, Supply};
 use super::race::{attempt_delay, attempt_order, lost, race};
-use crate::clock::{Clock as _, MonotonicClock};
 use crate::connection::keep_alive::KeepAlive;
 use crate::connection::socket::{handshake, no_address};
 use crate::connection::{Connector, Failure};
@@ -89,11 +88,11 @@ impl ToAddress {
     ) -> io::Result<N::TcpStream> {
         let name = &self.address;
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{name}: {error}"));
-        let began = MonotonicClock.now();
+        let began = runtime.now();
         let resolved = runtime.resolve(&resolver_name(name)).await.map_err(named)?;
         let won = *self.won();
         let addresses = attempt_order(resolved, won);
-        let left = timeout.saturating_sub(MonotonicClock.now().since(began));
+        let left = timeout.saturating_sub(runtime.now().since(began));
         let delay = attempt_delay(left, addresses.len());
         let connect = |address| runtime.connect(address);
         match race(addresses, connect, || runtime.sleep(delay)).await {
