@@ -81,6 +81,24 @@ pub(crate) struct Common {
     pub(crate) seed: Option<Entropy>,
 }
 
+/// How much longer than its peer the end that acquires lets a connection rest.
+///
+/// At the end of its rest each end discards what has arrived. The peer does so late: by the lag of its
+/// clock (4 ms on most Linux systems, 10 ms on some), of its timer (1 ms), and of a busy thread. What the
+/// acquirer sends in its next use must not arrive before.
+const REST_MARGIN: Duration = Duration::from_millis(50);
+
+impl Common {
+    /// Returns how long a connection rests that was put back.
+    pub(crate) fn rest(&self) -> Period {
+        if self.acquirer == Acquirer::ThisEnd && self.reuse_delay != Period::ZERO {
+            Period::saturating(self.reuse_delay.duration().saturating_add(REST_MARGIN))
+        } else {
+            self.reuse_delay
+        }
+    }
+}
+
 /// The shared settings as a builder collects them, unchecked.
 #[derive(Clone, Debug)]
 struct Draft {
@@ -305,6 +323,12 @@ macro_rules! common_settings {
         /// Sets how long a connection that was put back rests before it is drained and can be
         /// acquired again. Data that arrives in this time belongs to the former use and is discarded.
         /// Default: zero, so that only data that arrived before the put is discarded.
+        ///
+        /// Set the same delay at both ends, with [`Acquirer::ThisEnd`](crate::Acquirer::ThisEnd) at one and
+        /// [`Acquirer::Peer`](crate::Acquirer::Peer) at the other. The end that acquires then adds 50 ms: the
+        /// peer discards what has arrived when its delay is over, some milliseconds late, and what is sent
+        /// in the next use must come afterwards. With another [`acquirer`](Self::acquirer), a connection that
+        /// is acquired as soon as it has rested may lose its first bytes.
         pub fn reuse_delay(mut self, delay: Duration) -> Self {
             self.common.reuse_delay = delay;
             self

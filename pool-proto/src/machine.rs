@@ -41,7 +41,7 @@ fn periods(common: &Common, dial_timeout: Period) -> impl Fn(State) -> Period + 
         State::Handshaking | State::Admitted => common.handshake_timeout,
         State::Idle => common.idle_timeout,
         State::Claimed | State::Finished => common.claim_timeout,
-        State::Resting => common.reuse_delay,
+        State::Resting => common.rest(),
         State::Checking => common.drain_timeout,
         // Its acquirer ends it.
         State::Reserved => Period::NEVER,

@@ -167,6 +167,18 @@ impl Setup {
         ..Self::DEFAULT
     };
 
+    /// How long a connection rests that was put back: 50 ms longer at the end that acquires, so that its
+    /// next use does not begin before the peer has discarded what has arrived.
+    #[must_use]
+    pub const fn rest(&self) -> Duration {
+        match self.acquirer {
+            Acquirer::ThisEnd if !self.reuse_delay.is_zero() => {
+                self.reuse_delay.saturating_add(Duration::from_millis(50))
+            }
+            _ => self.reuse_delay,
+        }
+    }
+
     setters! {
         seed: u64,
         max_connections: u32,
@@ -327,7 +339,7 @@ impl Setup {
             State::Handshaking | State::Admitted => Some(self.handshake_timeout),
             State::Idle => self.idle_timeout,
             State::Claimed | State::Finished => Some(self.claim_timeout),
-            State::Resting => Some(self.reuse_delay),
+            State::Resting => Some(self.rest()),
             State::Checking => Some(self.drain_timeout),
             State::Granted => Some(Self::GRANT_TIMEOUT),
             // Leased.

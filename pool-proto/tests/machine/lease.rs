@@ -2,7 +2,8 @@
 //! lifetimes.
 
 use pool_proto::{
-    Acquired, Action, CheckKind, CheckResult, CloseReason, IdExchange, PutError, Refusal, TakeOrder,
+    Acquired, Acquirer, Action, CheckKind, CheckResult, CloseReason, IdExchange, PutError, Refusal,
+    TakeOrder,
 };
 use pool_testkit::harness::*;
 use pool_testkit::setup::Setup;
@@ -158,6 +159,34 @@ fn a_connection_that_was_put_back_rests_for_the_reuse_delay_before_it_is_drained
     let drain = |action: &Did| matches!(action, Action::Check { kind: CheckKind::Drain, .. });
     assert!(drain(&pool.did()[0]));
     pool.checked(CheckResult::Quiet);
+    assert_eq!(pool.stats().idle, 1);
+}
+
+#[test]
+fn the_end_that_acquires_lets_a_connection_rest_for_50_ms_more_than_its_peer() {
+    for (acquirer, rest) in [
+        (Acquirer::ThisEnd, 100),
+        (Acquirer::Peer, 50),
+        (Acquirer::Both, 50),
+        (Acquirer::Either, 50),
+    ] {
+        let mut pool = server(|config| config.reuse_delay(ms(50)).acquirer(acquirer));
+        let id = pool.join("10.0.0.1").id;
+        let lease = pool.take_by_id(id);
+        pool.put(lease).unwrap();
+        pool.wait(ms(rest - 1));
+        pool.timeout();
+        assert_eq!(pool.stats().returning, 1, "{acquirer:?}");
+        assert_eq!(pool.did(), [], "{acquirer:?}");
+        pool.wait(ms(1));
+        pool.timeout();
+        assert_eq!(pool.did().len(), 1, "{acquirer:?}");
+    }
+    // Without a delay there is nothing to add to.
+    let mut pool = server(|config| config.acquirer(Acquirer::ThisEnd));
+    pool.join("10.0.0.1");
+    let lease = pool.take();
+    pool.put_drained(lease, CheckResult::Quiet).unwrap();
     assert_eq!(pool.stats().idle, 1);
 }
 

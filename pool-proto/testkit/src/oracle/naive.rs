@@ -250,7 +250,7 @@ impl Naive {
             Handshaking | Admitted => Some(self.setup.handshake_timeout),
             Idle => self.setup.idle_timeout,
             Claimed | Finished => Some(self.setup.claim_timeout),
-            Resting => Some(self.setup.reuse_delay),
+            Resting => Some(self.setup.rest()),
             Checking => Some(self.setup.drain_timeout),
             Granted => Some(Setup::GRANT_TIMEOUT),
             // Leased.
