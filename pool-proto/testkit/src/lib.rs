@@ -30,6 +30,7 @@ pub mod harness;
 pub mod ledger;
 pub mod measure;
 pub mod oracle;
+pub mod regressions;
 pub mod setup;
 pub mod tape;
 pub mod violation;

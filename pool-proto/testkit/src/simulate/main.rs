@@ -25,13 +25,14 @@ mod report;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use pool_testkit::regressions;
 use pool_testkit::violation::Violation;
 use pool_testkit::world::{self, Options, Outcome, Tally};
 
@@ -47,6 +48,9 @@ struct Arguments {
     /// Lives through this one only, and prints its log.
     #[arg(long, conflicts_with_all = ["seeds", "start", "twice"])]
     seed: Option<u64>,
+    /// Lives through the seeds that have failed once: the files in `regressions/`.
+    #[arg(long, conflicts_with_all = ["seeds", "start", "seed"])]
+    regressions: bool,
     /// Lives through each seed twice, and compares the logs.
     #[arg(long)]
     twice: bool,
@@ -95,9 +99,12 @@ fn main() -> ExitCode {
         (None, None) => many(&arguments),
     };
     report::print(&tally, began.elapsed());
-    for Failure { flag, violation, .. } in &failures {
+    for Failure { seed, flag, violation } in &failures {
         println!("violation of {}: {}", violation.invariant, violation.seen);
         println!("  replay: cargo run --release -p pool-testkit --bin simulate -- {flag}");
+        println!(
+            "  keep: a file pool-proto/testkit/regressions/{seed} that says what it has shown"
+        );
     }
     let rare = report::rarer_than(arguments.coverage, &tally);
     for line in &rare {
@@ -139,28 +146,34 @@ fn replay(seed: u64, arguments: &Arguments) -> (Tally, Vec<Failure>) {
     (outcome.tally, failure(seed, format!("--seed {seed}"), outcome.violation))
 }
 
+/// The seeds to live through.
+fn seeds(arguments: &Arguments) -> Vec<u64> {
+    if arguments.regressions {
+        return regressions::seeds(concat!(env!("CARGO_MANIFEST_DIR"), "/regressions"));
+    }
+    (0..arguments.seeds).map(|number| arguments.start.wrapping_add(number)).collect()
+}
+
 /// Many seeds, on all threads.
 fn many(arguments: &Arguments) -> (Tally, Vec<Failure>) {
     /// After so many failures the rest would only repeat them.
     const ENOUGH: usize = 5;
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let threads = arguments.threads.unwrap_or(cores);
-    let bar = ProgressBar::new(arguments.seeds);
+    let seeds = seeds(arguments);
+    let bar = ProgressBar::new(seeds.len() as u64);
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {per_sec}, {eta} left");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    let next = AtomicU64::new(0);
+    let next = AtomicUsize::new(0);
     let total = Mutex::new((Tally::default(), Vec::new()));
     thread::scope(|scope| {
         for _ in 0..threads.max(1) {
             scope.spawn(|| {
                 let mut tally = Tally::default();
                 loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let seed = seeds.get(next.fetch_add(1, Ordering::Relaxed)).copied();
                     let failed = total.lock().unwrap_or_else(PoisonError::into_inner).1.len();
-                    if number >= arguments.seeds || failed >= ENOUGH {
-                        break;
-                    }
-                    let seed = arguments.start.wrapping_add(number);
+                    let Some(seed) = seed.filter(|_| failed < ENOUGH) else { break };
                     let violation = once_or_twice(seed, arguments, &mut tally);
                     let failures = failure(seed, format!("--seed {seed}"), violation);
                     if !failures.is_empty() {

@@ -1,8 +1,9 @@
-//! Bugs planted in a copy of the core, each behind a switch: the simulation must find every one of
-//! them. If it does not, it is the simulation that has the bug.
+//! Bugs planted in a copy of the core and of the driver, each behind a switch: the simulation of the core,
+//! or that of real pools, must find every one of them. If it does not, it is the simulation that has the
+//! bug.
 //!
-//! The copy is made, edited and built below `target/planted`; the core itself has no trace of them.
-//! `POOL_PLANTED=<number>` switches one on in the copy's simulation.
+//! The copy is made, edited and built below `target/planted`; the sources have no trace of them.
+//! `POOL_PLANTED=<number>` switches one on in the copy's simulations.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,12 +12,14 @@
 )]
 
 mod bugs;
+mod driver_bugs;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use bugs::{BUGS, Bug};
+use driver_bugs::DRIVER_BUGS;
 
 /// The switch, which stands in the copy only.
 const SWITCH: &str = r#"
@@ -31,32 +34,64 @@ pub(crate) fn planted(number: usize) -> bool {
 }
 "#;
 
-/// How many seeds a bug may hide from. Most bugs are found within the first number; the others take
-/// some ten seconds on two cores.
-const SEEDS: [&str; 2] = ["2000", "20000"];
+/// A simulation, and the bugs that it must find.
+struct Subject {
+    binary: &'static str,
+    /// The folder of the sources.
+    sources: &'static str,
+    bugs: &'static [Bug],
+    /// The number of its first bug.
+    first: usize,
+    /// How many seeds a bug may hide from. Most bugs are found within the first number; the others take
+    /// some ten seconds on two cores.
+    seeds: [&'static str; 2],
+}
+
+const SUBJECTS: [Subject; 2] = [
+    Subject {
+        binary: "simulate",
+        sources: "pool-proto/src",
+        bugs: BUGS,
+        first: 0,
+        seeds: ["2000", "20000"],
+    },
+    Subject {
+        binary: "pool-simulation",
+        sources: "pool-proto/driver/src",
+        bugs: DRIVER_BUGS,
+        first: BUGS.len(),
+        seeds: ["100", "1000"],
+    },
+];
 
 #[test]
-fn the_simulation_finds_every_planted_bug() {
+fn the_simulations_find_every_planted_bug() {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
-    let simulate = build(&plant(workspace));
-    assert!(BUGS.len() >= 20, "only {} bugs", BUGS.len());
-    let none = run(&simulate, BUGS.len(), "300");
-    assert!(none.ends_with("violations: 0"), "without any bug:\n{none}");
+    let binaries = build(&plant(workspace));
     let mut hidden = Vec::new();
-    for (number, bug) in BUGS.iter().enumerate() {
-        let began = clock();
-        let mut found = String::new();
-        let line = SEEDS.iter().find_map(|seeds| {
-            found = run(&simulate, number, seeds);
-            found.lines().find(|line| line.starts_with(bug.found_by)).map(str::to_owned)
-        });
-        let took = began.elapsed();
-        match line {
-            Some(line) => println!("{:.1?} {}: {line}", took, bug.name),
-            None => hidden.push(format!("{number} {}, by “{}”: {found}", bug.name, bug.found_by)),
+    for Subject { binary, bugs, first, seeds, .. } in &SUBJECTS {
+        let binary = binaries.join(binary);
+        assert!(bugs.len() >= 20, "only {} bugs", bugs.len());
+        let none = run(&binary, usize::MAX, seeds[0]);
+        assert!(none.ends_with("violations: 0"), "without any bug:\n{none}");
+        let before = hidden.len();
+        for (number, bug) in (*first..).zip(*bugs) {
+            let began = clock();
+            let mut found = String::new();
+            let line = seeds.iter().find_map(|seeds| {
+                found = run(&binary, number, seeds);
+                found.lines().find(|line| line.starts_with(bug.found_by)).map(str::to_owned)
+            });
+            let took = began.elapsed();
+            match line {
+                Some(line) => println!("{:.1?} {}: {line}", took, bug.name),
+                None => {
+                    hidden.push(format!("{number} {}, by “{}”: {found}", bug.name, bug.found_by));
+                }
+            }
         }
+        println!("planted bugs: {}, found: {}", bugs.len(), bugs.len() + before - hidden.len());
     }
-    println!("planted bugs: {}, found: {}", BUGS.len(), BUGS.len() - hidden.len());
     assert!(hidden.is_empty(), "not found:\n{}", hidden.join("\n"));
 }
 
@@ -70,7 +105,7 @@ fn plant(workspace: &Path) -> PathBuf {
     let copy = workspace.join("target/planted/copy");
     let _ = fs::remove_dir_all(&copy);
     let package = copy.join("pool-proto");
-    for folder in ["src", "docs", "examples", "tests", "testkit", "driver"] {
+    for folder in ["src", "docs", "examples", "tests", "testkit", "driver", "simulation"] {
         copy_all(&workspace.join("pool-proto").join(folder), &package.join(folder));
     }
     for file in ["Cargo.lock", "pool-proto/Cargo.toml"] {
@@ -79,18 +114,21 @@ fn plant(workspace: &Path) -> PathBuf {
     let manifest = fs::read_to_string(workspace.join("Cargo.toml")).unwrap();
     let from = manifest.find("members = ").unwrap();
     let to = from + manifest[from..].find(']').unwrap() + 1;
-    let members = r#"members = ["pool-proto", "pool-proto/driver", "pool-proto/testkit"]"#;
+    let members = r#"members = ["pool-proto", "pool-proto/driver", "pool-proto/testkit", "pool-proto/simulation"]"#;
     let manifest = [&manifest[..from], members, &manifest[to..]].concat();
     fs::write(copy.join("Cargo.toml"), manifest).unwrap();
 
-    for (number, bug) in BUGS.iter().enumerate() {
-        let path = package.join("src").join(bug.file);
+    for Subject { sources, bugs, first, .. } in &SUBJECTS {
+        let sources = copy.join(sources);
+        for (number, bug) in (*first..).zip(*bugs) {
+            let path = sources.join(bug.file);
+            let text = fs::read_to_string(&path).unwrap();
+            fs::write(&path, swapped(&text, bug, number)).unwrap();
+        }
+        let path = sources.join("lib.rs");
         let text = fs::read_to_string(&path).unwrap();
-        fs::write(&path, swapped(&text, bug, number)).unwrap();
+        fs::write(&path, text + SWITCH).unwrap();
     }
-    let path = package.join("src/lib.rs");
-    let text = fs::read_to_string(&path).unwrap();
-    fs::write(&path, text + SWITCH).unwrap();
     copy
 }
 
@@ -114,25 +152,25 @@ fn copy_all(from: &Path, to: &Path) {
     }
 }
 
-/// Builds the copy's simulation.
+/// Builds the copy's simulations. Returns the folder of the binaries.
 fn build(copy: &Path) -> PathBuf {
     let target = copy.parent().unwrap().join("target");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
         .args(["build", "--quiet", "--release", "--offline"])
-        .args(["-p", "pool-testkit", "--bin", "simulate", "--no-default-features"])
+        .args(["-p", "pool-testkit", "-p", "pool-simulation", "--bins", "--no-default-features"])
         .current_dir(copy)
         .env("CARGO_TARGET_DIR", &target)
         .env("RUSTFLAGS", "-A warnings")
         .status()
         .expect("cargo runs this test, so it is there");
     assert!(status.success(), "the copy in {} does not build", copy.display());
-    target.join("release/simulate")
+    target.join("release")
 }
 
-/// Runs the copy's simulation with one bug switched on. Returns its output.
-fn run(simulate: &Path, number: usize, seeds: &str) -> String {
-    let output = Command::new(simulate)
+/// Runs a simulation of the copy with one bug switched on. Returns its output.
+fn run(binary: &Path, number: usize, seeds: &str) -> String {
+    let output = Command::new(binary)
         .args(["--seeds", seeds])
         .env("POOL_PLANTED", number.to_string())
         .stderr(Stdio::null())

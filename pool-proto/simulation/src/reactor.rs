@@ -1,0 +1,108 @@
+//! The reactor: what it reports, when, and to whom.
+//!
+//! Of each source and direction it knows one waker, the last. A report comes some time after the fact.
+//! Reactors differ in what they remember: one by edges keeps readiness until a call would have waited;
+//! one by registrations reports once for each.
+
+use std::net::SocketAddr;
+use std::task::{Context, Poll, Waker};
+
+use pool_driver::Direction;
+
+use crate::engine::State;
+use crate::network::SocketId;
+
+/// What the reactor watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    Stream(SocketId),
+    Listener(SocketAddr),
+}
+
+/// One direction of a source.
+#[derive(Debug, Default)]
+pub(crate) struct Interest {
+    /// By edges: the source may be ready. By registrations: it was reported since the registration.
+    pub(crate) ready: bool,
+    pub(crate) waker: Option<Waker>,
+}
+
+impl State {
+    fn interest(&mut self, source: Source, direction: Direction) -> Option<&mut Interest> {
+        match (source, direction) {
+            (Source::Stream(id), _) => {
+                let socket = self.net.sockets.get_mut(id).filter(|socket| !socket.closed)?;
+                Some(match direction {
+                    Direction::Read => &mut socket.read,
+                    Direction::Write => &mut socket.write,
+                })
+            }
+            (Source::Listener(address), Direction::Read) => {
+                Some(&mut self.net.listeners.get_mut(&address)?.read)
+            }
+            (Source::Listener(_), Direction::Write) => None,
+        }
+    }
+
+    fn is_ready(&self, source: Source, direction: Direction) -> bool {
+        match source {
+            Source::Stream(id) => self.net.sockets.get(id).is_some_and(|socket| match direction {
+                Direction::Read => socket.is_readable(),
+                Direction::Write => socket.is_writable(),
+            }),
+            Source::Listener(address) => {
+                let listener = self.net.listeners.get(&address);
+                listener.is_some_and(|listener| !listener.backlog.is_empty())
+            }
+        }
+    }
+
+    /// The reactor looks at a source: reports what it sees, or, by mistake, what it has seen before.
+    pub(crate) fn look(&mut self, source: Source, direction: Direction) {
+        let stale = self.options.mishaps;
+        if !self.is_ready(source, direction) && !self.mishap(stale) {
+            return;
+        }
+        let edges = self.options.edges;
+        let Some(interest) = self.interest(source, direction) else { return };
+        let waker = interest.waker.take();
+        interest.ready = edges || waker.is_some();
+        self.wake(waker);
+    }
+
+    /// Registers a waker, unless the source has been reported.
+    pub(crate) fn poll_ready(
+        &mut self,
+        source: Source,
+        direction: Direction,
+        cx: &Context<'_>,
+    ) -> Poll<()> {
+        let edges = self.options.edges;
+        let Some(interest) = self.interest(source, direction) else { return Poll::Ready(()) };
+        if interest.ready {
+            // By edges, a call that would wait clears it.
+            interest.ready = edges;
+            return Poll::Ready(());
+        }
+        let former = interest.waker.replace(cx.waker().clone());
+        self.discard(former);
+        if !edges && self.is_ready(source, direction) {
+            self.report(source, direction);
+        }
+        Poll::Pending
+    }
+
+    /// By edges: a call would wait, or the next one will. Whatever has been reported is used up, except
+    /// that the peer has ended.
+    pub(crate) fn clear_ready(&mut self, source: Source, direction: Direction) {
+        let lasts = match (source, direction) {
+            (Source::Stream(id), Direction::Read) => {
+                self.net.sockets.get(id).is_some_and(crate::network::Socket::is_read_closed)
+            }
+            _ => false,
+        };
+        if let Some(interest) = self.interest(source, direction) {
+            interest.ready = lasts;
+        }
+    }
+}

@@ -1,0 +1,526 @@
+//! Users at both ends: one acquires any connection and tells its id to the other, and they talk.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use fastrand::Rng;
+use futures_lite::FutureExt as _;
+use futures_lite::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use pool_driver::Pool;
+use pool_driver::exports::{Accepting, AcquireError, ConnId, Dialing, Stats};
+use pool_driver::pool_proto::Instant;
+
+use crate::engine::{Purpose, Side, Sim};
+use crate::network::SocketId;
+use crate::runtime::Simulated;
+use crate::stream::PooledStream;
+
+/// The pool of a side.
+#[derive(Clone)]
+pub enum End {
+    /// Dials.
+    Client(Pool<Simulated, Dialing>),
+    /// Accepts.
+    Server(Pool<Simulated, Accepting>),
+}
+
+/// Calls `$act` on either pool.
+macro_rules! either {
+    ($end:expr, $pool:ident => $act:expr) => {
+        match $end {
+            End::Client($pool) => $act,
+            End::Server($pool) => $act,
+        }
+    };
+}
+
+impl End {
+    async fn acquire(&self, timeout: Duration) -> Result<PooledStream, AcquireError> {
+        either!(self, pool => pool.acquire(timeout).await)
+    }
+
+    async fn acquire_by_id(
+        &self,
+        id: ConnId,
+        timeout: Duration,
+    ) -> Result<PooledStream, AcquireError> {
+        either!(self, pool => pool.acquire_by_id(id, timeout).await)
+    }
+
+    /// Waits for ready connections.
+    ///
+    /// # Errors
+    ///
+    /// Those of the pool.
+    pub async fn wait_ready(&self, count: u32, timeout: Duration) -> Result<(), AcquireError> {
+        either!(self, pool => pool.wait_ready(count, timeout).await)
+    }
+
+    fn put(&self, stream: PooledStream) -> bool {
+        either!(self, pool => pool.put(stream).is_ok())
+    }
+
+    /// Returns the statistics of the pool.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        either!(self, pool => pool.stats())
+    }
+
+    /// Returns whether the pool was closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        either!(self, pool => pool.is_closed())
+    }
+
+    /// Returns the next deadline of the machine.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        either!(self, pool => pool.shared().run(|machine, _| machine.poll_timeout()))
+    }
+
+    /// Ends all connections.
+    pub fn flush(&self) {
+        either!(self, pool => pool.flush());
+    }
+
+    /// Closes idle connections.
+    pub fn clean(&self) {
+        either!(self, pool => pool.clean());
+    }
+
+    /// Closes the pool.
+    pub fn close(&self) {
+        either!(self, pool => pool.close());
+    }
+
+    /// Begins a graceful shutdown.
+    pub fn graceful_shutdown(&self, timeout: Duration) {
+        either!(self, pool => pool.graceful_shutdown(timeout));
+    }
+
+    /// Waits until everything that the pool runs has ended.
+    pub async fn closed(&self) {
+        either!(self, pool => pool.closed().await);
+    }
+}
+
+/// The pools of the world.
+pub struct Ends {
+    client: Mutex<Option<End>>,
+    server: Mutex<Option<End>>,
+}
+
+impl Ends {
+    /// No pools.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { client: Mutex::new(None), server: Mutex::new(None) }
+    }
+
+    const fn slot(&self, side: Side) -> &Mutex<Option<End>> {
+        match side {
+            Side::Client => &self.client,
+            Side::Server | Side::Stranger => &self.server,
+        }
+    }
+
+    /// Returns the pool of a side.
+    #[must_use]
+    pub fn get(&self, side: Side) -> Option<End> {
+        self.slot(side).lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces the pool of a side.
+    pub fn set(&self, side: Side, end: Option<End>) {
+        let former = std::mem::replace(
+            &mut *self.slot(side).lock().unwrap_or_else(PoisonError::into_inner),
+            end,
+        );
+        drop(former);
+    }
+}
+
+/// The way a visit ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// Both ends put the connection back, the peer first.
+    Put,
+    /// The acquirer drops it after the talk; the peer puts it back.
+    Drop,
+    /// The acquirer closes it in good order; the peer reads the end.
+    Close,
+    /// The peer drops it, and the acquirer puts it back when it is told, perhaps before the end arrives.
+    PeerDrops,
+    /// The acquirer drops it without a word.
+    Silent,
+}
+
+/// A visit: everything that the two users agree on.
+#[derive(Clone, Debug)]
+struct Visit {
+    number: u64,
+    by: Side,
+    /// The turns: who speaks, and how many bytes.
+    turns: Vec<(Side, usize)>,
+    ending: Ending,
+    /// The peer does not answer before the acquirer has lost its patience.
+    dawdles: bool,
+    /// Nothing may fail.
+    strict: bool,
+}
+
+const fn other(side: Side) -> Side {
+    match side {
+        Side::Client => Side::Server,
+        Side::Server | Side::Stranger => Side::Client,
+    }
+}
+
+impl Visit {
+    fn new(sim: &Sim, number: u64, by: Side, strict: bool) -> Self {
+        sim.with(|state| {
+            let (rng, most) = (&mut state.rng, state.options.message);
+            let count = rng.usize(1..=4);
+            // The acquirer speaks first: its peer is told by the first bytes, or by the id.
+            let turns = (0..count).map(|turn| {
+                let from = if turn % 2 == 0 { by } else { other(by) };
+                (from, rng.usize(1..=most))
+            });
+            let turns = turns.collect();
+            let ending = match rng.u32(..if strict { 6 } else { 10 }) {
+                0..=3 => Ending::Put,
+                4 => Ending::Drop,
+                5 | 6 => Ending::Close,
+                7 => Ending::PeerDrops,
+                _ => Ending::Silent,
+            };
+            let dawdles = !strict && rng.u32(..12) == 0;
+            Self { number, by, turns, ending, dawdles, strict }
+        })
+    }
+
+    /// Byte number `at` of a turn.
+    fn byte(&self, turn: usize, at: usize) -> u8 {
+        let mixed =
+            (self.number.wrapping_mul(31) + turn as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed = (mixed ^ at as u64).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed.to_be_bytes()[1]
+    }
+
+    fn bytes(&self, turn: usize, length: usize) -> Vec<u8> {
+        (0..length).map(|at| self.byte(turn, at)).collect()
+    }
+}
+
+/// A user of one side, during a visit.
+struct User<'a> {
+    sim: &'a Sim,
+    visit: &'a Visit,
+    side: Side,
+}
+
+/// The longest time that a user sleeps during a talk, and a second.
+const SLEEPS: Duration = Duration::from_secs(4);
+
+/// The time that a user gives to a talk.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+impl User<'_> {
+    fn failed(&self, rule: &'static str, seen: impl std::fmt::Display) {
+        let Self { sim, visit, side } = self;
+        sim.with(|state| {
+            state.note(format_args!("visit {} at the {side:?}: {seen}", visit.number));
+            if visit.strict {
+                let seen = format!("visit {} at the {side:?}: {seen}", visit.number);
+                state.violated(rule, seen);
+            }
+        });
+    }
+
+    /// A connection has come into the user's hands.
+    fn hold(&self, stream: &PooledStream) {
+        let (socket, number, side) = (stream.socket(), self.visit.number, self.side);
+        self.sim.with(|state| {
+            state.note(format_args!("visit {number} at the {side:?}: connection {socket}"));
+            let Some(known) = state.net.socket(socket) else { return };
+            let (is_held, is_at_end, ended_at) = (known.held, known.is_at_end(), known.ended_at);
+            known.held = true;
+            if is_held {
+                state.violated(
+                    "a connection has one holder",
+                    format_args!("{socket}, visit {number}"),
+                );
+            }
+            if side == self.visit.by && is_at_end {
+                let seen = format!("{socket} to visit {number}; it had ended at {ended_at:?}");
+                state.violated("no dead connection is handed out", seen);
+            }
+        });
+    }
+
+    /// The connection leaves the user's hands.
+    fn release(&self, stream: &PooledStream) {
+        let socket = stream.socket();
+        self.sim.with(|state| {
+            let now = state.now();
+            if let Some(known) = state.net.socket(socket) {
+                known.held = false;
+                known.free_since = now;
+            }
+        });
+    }
+
+    async fn talk(&self, stream: &mut PooledStream) -> io::Result<()> {
+        for (turn, (from, length)) in self.visit.turns.iter().enumerate() {
+            if *from == self.side {
+                if self.visit.dawdles && self.side != self.visit.by {
+                    self.sim.sleep(PATIENCE + Duration::from_secs(5)).await;
+                }
+                stream.write_all(&self.visit.bytes(turn, *length)).await?;
+                stream.flush().await?;
+            } else {
+                self.listen(stream, turn, *length).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn listen(
+        &self,
+        stream: &mut PooledStream,
+        turn: usize,
+        length: usize,
+    ) -> io::Result<()> {
+        let (delay, size) = self.sim.with(|state| {
+            let late = state.rng.u32(..10) == 0;
+            let delay = if late { state.rng.u64(..3_000) } else { 0 };
+            (Duration::from_millis(delay), state.rng.usize(1..=8_192))
+        });
+        if !delay.is_zero() {
+            self.sim.sleep(delay).await;
+        }
+        let mut buffer = vec![0; size];
+        let mut at = 0;
+        while at < length {
+            let room = size.min(length - at);
+            let count = stream.read(buffer.get_mut(..room).unwrap_or_default()).await?;
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            for byte in buffer.iter().take(count) {
+                if *byte != self.visit.byte(turn, at) {
+                    let seen = format!("visit {}, turn {turn}, byte {at}", self.visit.number);
+                    self.sim.violated("bytes arrive as they were sent", seen);
+                    return Err(io::ErrorKind::InvalidData.into());
+                }
+                at += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Talks, up to the end of the user's patience.
+    async fn converse(&self, stream: &mut PooledStream) -> bool {
+        let patience = async {
+            self.sim.sleep(PATIENCE).await;
+            Err(io::ErrorKind::TimedOut.into())
+        };
+        let began = self.sim.now();
+        match self.talk(stream).or(patience).await {
+            Ok(()) => true,
+            Err(error) => {
+                let (now, flushed) =
+                    self.sim.with(|state| (state.now(), state.flushed.get(&self.side).copied()));
+                let sleeps = self.visit.dawdles && self.side != self.visit.by;
+                if let Some(flushed) = flushed.filter(|flushed| *flushed > began && !sleeps)
+                    && now.since(flushed) > SLEEPS
+                {
+                    let seen = format!("visit {} has waited since {flushed:?}", self.visit.number);
+                    self.sim.violated("a flush ends the calls of holders", seen);
+                }
+                self.failed(
+                    "a talk succeeds without faults",
+                    format_args!("the talk failed: {error}"),
+                );
+                false
+            }
+        }
+    }
+
+    async fn close(&self, stream: &mut PooledStream) {
+        if let Err(error) = stream.close().await {
+            let seen = format_args!("the close failed: {error}");
+            self.failed("a talk succeeds without faults", seen);
+        }
+    }
+
+    /// Reads to the end, which the peer has announced.
+    async fn read_end(&self, stream: &mut PooledStream) {
+        let patience = async {
+            self.sim.sleep(PATIENCE).await;
+            Err(io::ErrorKind::TimedOut.into())
+        };
+        let read = async { stream.read(&mut [0; 16]).await };
+        match read.or(patience).await {
+            Ok(0) => {}
+            Ok(count) => {
+                self.failed("an end is an end", format_args!("{count} bytes behind the talk"));
+            }
+            Err(error) => self.failed("an end is an end", format_args!("no end: {error}")),
+        }
+    }
+}
+
+/// A user of `by` acquires a connection, tells the other end, and talks.
+pub async fn visit(sim: Sim, ends: Arc<Ends>, number: u64, by: Side, strict: bool) {
+    let Some(end) = ends.get(by) else { return };
+    let visit = Visit::new(&sim, number, by, strict);
+    let user = User { sim: &sim, visit: &visit, side: by };
+    let (timeout, cancelled) = sim.with(|state| {
+        let trip = state.options.trip;
+        let cancelled =
+            (!strict && state.rng.u32(..8) == 0).then(|| trip.mul_f64(3.0 * state.rng.f64()));
+        (Duration::from_millis(if strict { 30_000 } else { state.rng.u64(..10_000) }), cancelled)
+    });
+    let began = sim.now();
+    let acquire = async { Some(end.acquire(timeout).await) };
+    let acquired = match cancelled {
+        Some(after) => {
+            let cancel = async {
+                sim.sleep(after).await;
+                None
+            };
+            acquire.or(cancel).await
+        }
+        None => acquire.await,
+    };
+    let took = sim.now().since(began);
+    if took > timeout + Duration::from_millis(100) {
+        sim.violated("an acquire ends at its deadline", format_args!("{took:?}, not {timeout:?}"));
+    }
+    let mut stream = match acquired {
+        Some(Ok(stream)) => stream,
+        Some(Err(error)) => return user.failed("users are served without faults", error),
+        None => return,
+    };
+    user.hold(&stream);
+    let peers = peer_of(&sim, stream.socket());
+    let (tell, told) = async_channel::bounded(1);
+    if visit.ending != Ending::Silent {
+        let mate = mate(sim.clone(), ends, visit.clone(), stream.id(), peers, tell);
+        sim.spawn(other(by), Purpose::User, mate).detach();
+    }
+    let went_well = visit.ending != Ending::Silent && user.converse(&mut stream).await;
+    match visit.ending {
+        Ending::Put | Ending::PeerDrops if went_well => {
+            let patience = async {
+                sim.sleep(PATIENCE).await;
+                false
+            };
+            let put = async { told.recv().await.is_ok() }.or(patience).await;
+            user.release(&stream);
+            if put {
+                end.put(stream);
+            }
+        }
+        Ending::Close if went_well => {
+            user.close(&mut stream).await;
+            user.read_end(&mut stream).await;
+            user.release(&stream);
+        }
+        _ => user.release(&stream),
+    }
+}
+
+fn peer_of(sim: &Sim, socket: SocketId) -> Option<SocketId> {
+    sim.with(|state| state.net.socket(socket).map(|socket| socket.peer))
+}
+
+/// The user of the other end, who is told the id.
+async fn mate(
+    sim: Sim,
+    ends: Arc<Ends>,
+    visit: Visit,
+    id: ConnId,
+    socket: Option<SocketId>,
+    tell: async_channel::Sender<()>,
+) {
+    let side = other(visit.by);
+    let user = User { sim: &sim, visit: &visit, side };
+    let trip = control_trip(&sim);
+    sim.sleep(trip).await;
+    let Some(end) = ends.get(side) else { return };
+    let mut stream = match end.acquire_by_id(id, Duration::from_secs(10)).await {
+        Ok(stream) => stream,
+        Err(error) => return user.failed("users are served without faults", error),
+    };
+    user.hold(&stream);
+    if Some(stream.socket()) != socket {
+        let seen = format!("{}, not {socket:?}, for {id}", stream.socket());
+        sim.violated("an id names one connection", seen);
+    }
+    let went_well = user.converse(&mut stream).await;
+    match visit.ending {
+        Ending::Put | Ending::Drop | Ending::PeerDrops if went_well => {
+            user.release(&stream);
+            if visit.ending == Ending::PeerDrops {
+                drop(stream);
+            } else {
+                end.put(stream);
+            }
+            let trip = control_trip(&sim);
+            sim.sleep(trip).await;
+            // Nobody listens when the acquirer has given up.
+            let _ = tell.send(()).await;
+        }
+        Ending::Close if went_well => {
+            user.read_end(&mut stream).await;
+            user.close(&mut stream).await;
+            user.release(&stream);
+        }
+        _ => user.release(&stream),
+    }
+}
+
+/// A trip through the control channel of the users.
+fn control_trip(sim: &Sim) -> Duration {
+    sim.with(|state| {
+        let trip = state.options.trip;
+        trip + state.options.jitter.mul_f64(state.rng.f64())
+    })
+}
+
+/// A peer that is not a pool.
+pub async fn stranger(sim: Sim) {
+    let host = Simulated { sim: sim.clone(), side: Side::Stranger };
+    let Ok(stream) = host.dial(crate::network::SERVER).await else { return };
+    let (manner, wait, hello) = sim.with(|state| {
+        let rng: &mut Rng = &mut state.rng;
+        (rng.u32(..5), Duration::from_millis(rng.u64(..20_000)), rng.usize(1..40))
+    });
+    use std::io::Write as _;
+    let mut kernel = <Simulated as pool_driver::Runtime>::kernel(&stream);
+    match manner {
+        0 => sim.sleep(wait).await,
+        // The begin of a ClientHello.
+        1 => {
+            let hello = [[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3].as_slice(), &[7; 40]].concat();
+            for byte in hello.iter().take(11 + hello.len().min(40)).take(hello.len()) {
+                if kernel.write(&[*byte]).is_err() {
+                    break;
+                }
+                sim.sleep(wait / 50).await;
+            }
+        }
+        2 => {
+            let _ = kernel.write(b"GET / HTTP/1.1\r\n\r\n");
+            sim.sleep(wait).await;
+        }
+        3 => {
+            let _ = kernel.write(&vec![0; hello]);
+            stream.reset();
+        }
+        _ => {}
+    }
+}
