@@ -30,7 +30,7 @@ use core::net::SocketAddr;
 use core::task::{Context, Poll, Waker};
 use std::boxed::Box;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 
 pub use buffer::{Buffer, ReadTo, Slice};
 use bytes::{Buf, BytesMut};
@@ -49,6 +49,7 @@ use write_failure::WriteFailure;
 
 use crate::events::{self, shown};
 use crate::shared::{Attempt, Kind, PoolConnection, ReadinessWaker, Revocation, Revoker};
+use crate::sync::{Mutex, MutexGuard};
 use crate::tls::is_rejection;
 #[cfg(feature = "tls")]
 use crate::tls::{Fingerprint, TlsFacts};

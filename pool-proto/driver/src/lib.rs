@@ -37,6 +37,7 @@
 //! | `pool.rs`, `pool/` | pools, builders, the driver, dialling, accepting, several pools as one |
 //! | `runtime.rs` | the demands on a runtime |
 //! | `clock.rs` | the clock |
+//! | `sync.rs` | the primitives by which threads meet in the shared machine |
 //! | [`metrics`] | everything that an operator watches, and its text for Prometheus |
 //! | `events.rs` | everything that is told by `tracing`; [`observability`] has the table |
 //! | [`guide`] | settings, failures, recipes and other pools, for users of any adapter |
@@ -58,6 +59,7 @@ mod no_tls;
 mod pool;
 mod runtime;
 pub mod shared;
+mod sync;
 #[cfg(feature = "tls")]
 pub mod tls;
 

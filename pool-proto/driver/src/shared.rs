@@ -44,7 +44,7 @@ use core::net::SocketAddr;
 use core::task::{Context, Poll, Waker};
 use std::boxed::Box;
 use std::string::String;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::vec::Vec;
 
 use acquire::Wanted;
@@ -72,6 +72,7 @@ use crate::clock::Clock;
 use crate::events::{self, Label};
 #[cfg(feature = "metrics")]
 use crate::metrics::Published;
+use crate::sync::{Mutex, MutexGuard};
 
 /// A connection that a [`SharedMachine`] holds. No method may block.
 pub trait PoolConnection: Send + 'static {

@@ -3,12 +3,13 @@
 use core::net::SocketAddr;
 use core::task::{Context, Poll};
 use std::io::{self, Read, Write};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 
 use pool_proto::CloseReason;
 
 use super::session::Session;
 use crate::shared::{Interrupt, Revocation};
+use crate::sync::{Mutex, OnceLock};
 
 /// A connected TCP socket in non-blocking mode.
 pub trait Socket: Send + Sync + 'static {

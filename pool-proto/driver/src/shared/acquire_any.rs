@@ -2,7 +2,7 @@
 
 use core::future::Future;
 use core::pin::Pin;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::Ordering;
 use core::task::{Context, Poll};
 use std::sync::Arc;
 use std::vec::Vec;
@@ -10,6 +10,7 @@ use std::vec::Vec;
 use pool_proto::{Refusal, Role};
 
 use super::{Acquire, AcquireError, Deadline, Leased, PoolConnection, SharedMachine};
+use crate::sync::AtomicUsize;
 
 /// Chooses among several pools in turn.
 #[derive(Debug, Default)]

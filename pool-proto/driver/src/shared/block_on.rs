@@ -4,10 +4,11 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::Wake;
 
 use crate::clock::Clock;
+use crate::sync::{Condvar, Mutex};
 
 /// Polls a future on the calling thread, which sleeps meanwhile.
 ///

@@ -2,7 +2,7 @@
 
 use core::fmt;
 use core::net::SocketAddr;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::task::Wake;
 
@@ -11,6 +11,7 @@ use tracing::field::{debug, display};
 
 use super::{AnyRole, PoolConnection, SharedMachine};
 use crate::events::{self, shown};
+use crate::sync::AtomicBool;
 
 /// A waker that tells the driver that data, or a close, has arrived on an idle connection. Each
 /// connection makes one, once.

@@ -11,7 +11,6 @@ use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::string::{String, ToString};
 use std::sync::Arc;
-use std::thread;
 use std::vec::Vec;
 
 use pool_proto::Role;
@@ -19,6 +18,7 @@ use pool_proto::tape::{Block, Ending};
 
 use super::{PoolConnection, SharedMachine};
 use crate::events;
+use crate::sync::{current, park_timeout};
 
 /// Opens the writer of a tape: for each pool that a builder builds, one of its own.
 pub(crate) type OpenTape = Arc<dyn Fn() -> io::Result<Box<dyn Write + Send>> + Send + Sync>;
@@ -109,7 +109,7 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
                     state.machine.end_tape();
                 }
                 // From now on, an unpark ends the next sleep, even if it comes before.
-                state.writer = Some(thread::current());
+                state.writer = Some(current());
                 state.machine.take_block(&mut spare)
             };
             if let Some(block) = block {
@@ -122,7 +122,7 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
                     return Ok(ending);
                 }
             }
-            thread::park_timeout(WRITTEN_WITHIN);
+            park_timeout(WRITTEN_WITHIN);
         }
     }
 }

@@ -1,9 +1,11 @@
 //! The mark by which the pool revokes its leases, and the handles by which it ends their pending calls.
 
 use core::fmt;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 
 use pool_proto::CloseReason;
+
+use crate::sync::OnceLock;
 
 /// Whether the pool has revoked its leases, and why.
 ///

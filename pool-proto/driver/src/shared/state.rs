@@ -5,7 +5,6 @@ use core::net::SocketAddr;
 use core::task::Waker;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::thread::Thread;
 use std::vec::Vec;
 
 use pool_proto::tape::Recorded;
@@ -19,6 +18,7 @@ use super::recording::Recording;
 use super::{Command, INTERRUPTS, PoolConnection, Revocation, Revoker, TURN};
 #[cfg(feature = "metrics")]
 use crate::metrics::Published;
+use crate::sync::Thread;
 
 pub(super) struct State<C, R> {
     pub(super) machine: Recorded<C, R>,
