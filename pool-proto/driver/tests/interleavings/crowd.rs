@@ -86,13 +86,13 @@ const SEED: u64 = 4711;
 
 #[test]
 fn crowd_in_random_orders() {
-    run(RandomScheduler::new_from_seed(SEED, 10_000));
+    run(RandomScheduler::new_from_seed(SEED, 5_000));
 }
 
 /// The scheduler of Burckhardt and others, 2010: priorities, which change at a few points.
 #[test]
 fn crowd_with_few_changes_of_priority() {
     for depth in 2..=4 {
-        run(PctScheduler::new_from_seed(SEED, depth, 3_000));
+        run(PctScheduler::new_from_seed(SEED, depth, 2_000));
     }
 }
