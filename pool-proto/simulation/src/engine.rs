@@ -78,6 +78,8 @@ pub struct State {
     current: Option<Owner>,
     /// System calls of the poll under way.
     pub(crate) calls: u32,
+    /// Peers that it has accepted.
+    accepts: u32,
     /// The most of a poll of a pool so far.
     pub most_calls: u32,
     polls_at: (u64, u32),
@@ -101,6 +103,9 @@ pub struct TaskHandle(Option<Arc<Task>>);
 
 /// System calls in one poll, at most. A drain of 256 KiB by 4 KiB, eight times in a turn, takes 520.
 const MOST_CALLS: u32 = 600;
+
+/// Accepts in one poll, at most: a burst, and the begin of the next turn.
+const MOST_ACCEPTS: u32 = 40;
 
 /// Polls of the world in a millisecond, at most.
 const MOST_POLLS: u32 = 5_000;
@@ -128,6 +133,7 @@ impl Sim {
             live: BTreeMap::new(),
             current: None,
             calls: 0,
+            accepts: 0,
             most_calls: 0,
             polls_at: (0, 0),
             violation: None,
@@ -278,6 +284,15 @@ impl State {
         }
     }
 
+    /// Counts a peer that is accepted.
+    pub(crate) fn accepted(&mut self) {
+        self.accepts += 1;
+        if self.accepts > MOST_ACCEPTS {
+            let seen = format_args!("{MOST_ACCEPTS} peers are accepted in a poll");
+            self.violated("a crowd lets others run", seen);
+        }
+    }
+
     /// Whether something happens that happens so often in a thousand times, while there are faults.
     pub(crate) fn mishap(&mut self, per_mille: u32) -> bool {
         self.faults && self.rng.u32(..1000) < per_mille
@@ -392,7 +407,7 @@ impl State {
                 format_args!("{owner:?} is polled on and on"),
             );
         }
-        self.calls = 0;
+        (self.calls, self.accepts) = (0, 0);
         self.current = Some(task.owner);
     }
 

@@ -296,7 +296,9 @@ impl State {
         socket.keep_alive = inherited;
         socket.accepted = true;
         socket.free_since = now;
-        Ok((id, socket.peer_addr))
+        let peer_addr = socket.peer_addr;
+        self.accepted();
+        Ok((id, peer_addr))
     }
 
     fn poll_call<T>(

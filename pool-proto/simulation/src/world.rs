@@ -232,8 +232,12 @@ impl World {
                 self.mishap().await;
             }
             if options.strangers && options.tls && self.draw(3) == 0 {
-                let stranger = stranger(self.sim.clone());
-                self.sim.spawn(Side::Stranger, Purpose::User, stranger).detach();
+                // Now and then a crowd.
+                let strangers = if self.draw(12) == 0 { 100 } else { 1 };
+                for _ in 0..strangers {
+                    let stranger = stranger(self.sim.clone());
+                    self.sim.spawn(Side::Stranger, Purpose::User, stranger).detach();
+                }
             }
             // Now and then many at once.
             let users = if self.draw(20) == 0 { 12 } else { 1 };

@@ -100,7 +100,9 @@ fn a_report_has_the_waits_and_the_times_of_dials(ends: &Ends) {
     let name = server.address().to_string();
     client.wait_ready(4, SOON).unwrap();
     let held: Vec<_> = (0..4).map(|_| client.take()).collect();
-    let (mine, theirs) = (client.report(), server.report());
+    // A server reports the end of a handshake a moment after its client.
+    let theirs = eventually(|| server.report(), |report| report.establishing.count() >= 4);
+    let mine = client.report();
     assert_eq!(
         (&*mine.name, mine.role, &*theirs.name, theirs.role),
         (&*name, "client", &*name, "server")
@@ -108,7 +110,7 @@ fn a_report_has_the_waits_and_the_times_of_dials(ends: &Ends) {
     let totals = mine.stats.totals;
     assert_eq!(mine.waits.count(), totals.served_at_once + totals.served_after_waiting);
     assert!(mine.establishing.count() >= 4 && !mine.establishing.sum().is_zero(), "{mine:?}");
-    assert!(theirs.establishing.count() >= 4 && !theirs.establishing.sum().is_zero(), "{theirs:?}");
+    assert!(!theirs.establishing.sum().is_zero(), "{theirs:?}");
     let leases = mine.metrics().find(|metric| metric.name == "pool_leases_total").unwrap();
     assert_eq!(leases.value, MetricValue::Counter(totals.leases));
     let text = prometheus([&mine, &theirs]);

@@ -17,6 +17,7 @@ use pool_driver::KeepAlive;
 use pool_driver::tls::TlsMode;
 
 topic! {
+    parallel a_trickled_record_does_not_extend_the_timeout_of_a_read,
     parallel a_reader_that_pauses_gets_every_byte,
     parallel a_reader_that_pauses_gets_every_byte_after_the_put,
     exclusive a_holder_notices_a_dead_peer,
@@ -62,6 +63,38 @@ fn a_reader_that_pauses_gets_every_byte(ends: &Ends) {
         expect(&mut theirs, &payload(LEN));
         let _ours = writes.soon();
     });
+}
+
+/// A TLS record whose bytes come one by one is not data yet: the socket is readable again and again.
+fn a_trickled_record_does_not_extend_the_timeout_of_a_read(ends: &Ends) {
+    const LIMIT: Duration = Duration::from_millis(600);
+    let (fake, peers) = FakeServer::by_hand();
+    let client = ends.dial(TlsMode::SelfSigned, single(), fake.address);
+    let mut peer = tls_accept(peers.recv_timeout(SOON).unwrap()).unwrap();
+    send(&mut peer, hex_id(0).as_bytes());
+    let mut stream = client.take();
+    let mut record = Vec::new();
+    peer.conn.writer().write_all(&[7; 100]).unwrap();
+    peer.conn.write_tls(&mut record).unwrap();
+    let trickler = spawn(move || {
+        for byte in record {
+            thread::sleep(LIMIT / 10);
+            // Fails when the reader has gone.
+            if peer.sock.write_all(&[byte]).is_err() {
+                break;
+            }
+        }
+    });
+    stream.set_timeout(LIMIT).unwrap();
+    let began = now();
+    let error = stream.read(&mut [0; 10]).unwrap_err();
+    let took = began.elapsed();
+    assert!(matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock), "{error}");
+    // The whole record takes ten times as long.
+    assert!(took < LIMIT * 4, "{took:?}");
+    drop(stream);
+    client.end();
+    trickler.soon();
 }
 
 /// The former holder's data, which the peer has not taken yet, are not lost with a limit of the pool.

@@ -94,6 +94,33 @@ fn all_polls_share_one_deadline() {
     assert_eq!(polls, 1);
 }
 
+/// Each wake finds the clock later. The last wake comes after the deadline, when nobody waits any more.
+#[test]
+fn wakes_do_not_extend_the_deadline() {
+    let clock = ManualClock::default();
+    let (mut polls, mut late) = (0, None);
+    let mut restless = poll_fn(|cx| {
+        polls += 1;
+        clock.pass(LONG / 10);
+        if polls > 10 {
+            return Poll::Ready(());
+        }
+        if polls < 10 {
+            cx.waker().wake_by_ref();
+        } else {
+            let waker = cx.waker().clone();
+            late = Some(thread::spawn(move || {
+                thread::sleep(ms(50));
+                waker.wake();
+            }));
+        }
+        Poll::Pending
+    });
+    assert_eq!(block_on(&mut restless, &clock, LONG), Poll::Pending);
+    assert_eq!(polls, 10);
+    late.unwrap().join().unwrap();
+}
+
 #[test]
 fn the_clock_may_start_after_its_epoch() {
     let clock = ManualClock::default();

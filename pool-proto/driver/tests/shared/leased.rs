@@ -1,5 +1,7 @@
 //! Leases: put back, dropped, or revoked by the pool.
 
+use std::sync::{Arc, OnceLock};
+
 use pool_proto::{CheckResult, CloseReason, PutError};
 
 use crate::rig::{Plan, filled, ms, server};
@@ -54,6 +56,19 @@ fn a_dropped_lease_is_closed_and_released() {
     assert_eq!((stats.leased, stats.totals.released), (0, 1));
     assert!(!rig.book.is_open(0));
     assert_eq!(rig.book.reason(0), None, "the driver is not involved");
+}
+
+/// Otherwise another connection could be dialled while this one still has its descriptor.
+#[test]
+fn a_dropped_connection_is_closed_before_its_lease_ends() {
+    let (rig, _) = filled(Plan::ONE);
+    let leased = rig.any().take();
+    let (shared, seen) = (Arc::clone(&rig.shared), Arc::new(OnceLock::new()));
+    let at_drop = Arc::clone(&seen);
+    rig.book.during_drop(0, move || at_drop.set(shared.stats().leased).unwrap());
+    drop(leased);
+    assert_eq!(seen.get(), Some(&1));
+    assert_eq!(rig.stats().leased, 0);
 }
 
 #[test]

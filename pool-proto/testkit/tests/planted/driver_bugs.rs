@@ -199,4 +199,18 @@ pub(crate) const DRIVER_BUGS: &[Bug] = &[
         "            if !machine.is_shutting_down() {\n                machine.close(now);",
         "            if !machine.is_shutting_down() && !planted!() {\n                machine.close(now);",
     ),
+    bug(
+        "a crowd of peers lets nobody else run",
+        "violation of “a crowd lets others run",
+        "pool/driver.rs",
+        "                    // So that a busy listener does not starve other tasks.\n                    N::yield_now().await;",
+        "                    if !planted!() {\n                        N::yield_now().await;\n                    }",
+    ),
+    bug(
+        "a flush does not revoke the leases",
+        "violation of “a flush ends the calls of holders",
+        "shared/state.rs",
+        "                        self.revocation.set(reason);\n                        if deferred",
+        "                        if !planted!() {\n                            self.revocation.set(reason);\n                        }\n                        if deferred",
+    ),
 ];
