@@ -72,6 +72,7 @@ mod process;
 mod relay;
 mod scenarios;
 mod session_tickets;
+mod skipped;
 mod starving;
 mod wait;
 
@@ -140,12 +141,16 @@ fn run_each(all: Vec<(String, Ends, Scenario)>) -> bool {
     }
     let trials = all.into_iter().map(|(label, ends, scenario)| {
         let trial = Trial::test(scenario.name, move || {
-            scenario.run_in_turn(&ends);
+            skipped::within(scenario.name, || scenario.run_in_turn(&ends));
             Ok(())
         });
         trial.with_kind(label)
     });
-    !libtest_mimic::run(&arguments, trials.collect()).has_failed()
+    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    if !arguments.list {
+        skipped::summary();
+    }
+    !conclusion.has_failed()
 }
 
 /// Locked for writing by exclusive scenarios, and for reading by the others.

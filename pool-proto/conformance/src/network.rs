@@ -21,6 +21,7 @@ use std::process::Command;
 
 use super::child::{is_child, passed, run_again, text};
 use super::ends::Ends;
+use super::skipped::skip;
 use super::wait::spawn;
 
 /// The line that the child process prints once its network exists.
@@ -102,7 +103,8 @@ pub(super) fn between_hosts(ends: &Ends, name: &str, act: impl FnOnce(&Hosts)) {
             Err(error) => reasons.push(format!("unshare: {error}")),
         }
     }
-    println!("skipped: {name} needs network namespaces, by unshare and ip: {}", reasons.join("; "));
+    let reasons = reasons.join("; ");
+    skip(format_args!("network namespaces are needed, by unshare and ip: {reasons}"));
 }
 
 impl Hosts {

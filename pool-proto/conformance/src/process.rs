@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use super::prelude::*;
+use super::skipped::skip;
 
 /// The number of open descriptors; `None` where they cannot be counted.
 pub(super) fn descriptors() -> Option<usize> {
@@ -17,7 +18,7 @@ pub(super) fn threads() -> Option<usize> {
 
 fn count(directory: &str) -> Option<usize> {
     if !cfg!(target_os = "linux") {
-        println!("skipped: descriptors and threads are counted on Linux only");
+        skip("descriptors and threads are counted on Linux only");
         return None;
     }
     Some(std::fs::read_dir(directory).unwrap().count())
@@ -26,7 +27,7 @@ fn count(directory: &str) -> Option<usize> {
 /// The processor time that a process has used, in steps of 10 ms.
 pub(super) fn processor_time(process: u32) -> Option<Duration> {
     if !cfg!(target_os = "linux") {
-        println!("skipped: processor time is read on Linux only");
+        skip("processor time is read on Linux only");
         return None;
     }
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();

@@ -13,6 +13,7 @@ use crate::ends::{
 use crate::facade::{Listen, ServerSetup};
 use crate::peers::{connect, socket_at};
 use crate::prelude::*;
+use crate::skipped::skip;
 use crate::wait::{expect, send, spawn};
 use pool_driver::BuildError;
 use pool_driver::shared::AcquireError;
@@ -93,7 +94,7 @@ fn an_invalid_address_cannot_be_bound(ends: &Ends) {
 
 fn ipv6_addresses_work_at_both_ends(ends: &Ends) {
     if let Err(error) = TcpListener::bind("[::1]:0") {
-        return println!("skipped: no IPv6 loopback here ({error})");
+        return skip(format_args!("no IPv6 loopback here ({error})"));
     }
     let server = bind(ends, "[::1]:0").unwrap();
     let client = ends.dial(TlsMode::None, client_config(), server.address());
@@ -117,7 +118,7 @@ fn a_closed_server_frees_its_port_while_another_handle_exists(ends: &Ends) {
     let address = unused_address();
     let (text, server) = (address.to_string(), bind(ends, &address.to_string()).unwrap());
     let Some(handle) = socket_at(address) else {
-        return println!("skipped: the sockets of a process cannot be listed here");
+        return skip("the sockets of a process cannot be listed here");
     };
     server.end();
     let server = bind(ends, &text).unwrap();
@@ -155,7 +156,7 @@ fn kill(listener: &TcpListener) -> bool {
     if killed {
         SockRef::from(listener).shutdown(Shutdown::Both).unwrap();
     } else {
-        println!("skipped: a listener cannot be shut down here");
+        skip("a listener cannot be shut down here");
     }
     killed
 }

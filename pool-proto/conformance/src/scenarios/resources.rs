@@ -14,6 +14,7 @@ use crate::facade::Listen;
 use crate::peers::{FakeServer, connect, connect_from, identity, read_id, tls_connect, until_end};
 use crate::prelude::*;
 use crate::process::{descriptors, processor_time, settled, threads};
+use crate::skipped::skip;
 use crate::starving::Starving;
 use crate::wait::{assert_ends, send, spawn};
 use pool_driver::tls::TlsMode;
@@ -298,7 +299,7 @@ fn waiting_takes_no_processor_time(ends: &Ends) {
 
 fn a_server_out_of_descriptors_does_not_spin_and_recovers(ends: &Ends) {
     if !cfg!(target_os = "linux") {
-        return println!("skipped: descriptors are limited with a Linux shell");
+        return skip("descriptors are limited with a Linux shell");
     }
     let mut server = Starving::start(ends, 40);
     let address = server.says("address").parse().unwrap();
