@@ -43,7 +43,7 @@ fn main() -> ExitCode {
         None => (0..arguments.seeds).map(|n| arguments.start.wrapping_add(n)).collect(),
     };
     let log = arguments.seed.is_some();
-    let next = AtomicUsize::new(0);
+    let (next, lived) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let failures = Mutex::new(Vec::new());
     let sum = Mutex::new(Outcome::default());
     let threads = thread::available_parallelism().map_or(1, usize::from);
@@ -63,6 +63,7 @@ fn main() -> ExitCode {
                     let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
                     failures.extend(text.map(|text| (seed, text)));
                     drop(failures);
+                    lived.fetch_add(1, Ordering::Relaxed);
                     let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
                     sum.visits += outcome.visits;
                     sum.established += outcome.established;
@@ -78,7 +79,7 @@ fn main() -> ExitCode {
     println!(
         "{} seeds: {visits} visits, {established} connections of the last pools, at most \
          {most_calls} system calls in a poll",
-        seeds.len()
+        lived.into_inner()
     );
     for (seed, text) in &failures {
         println!("violation of “{text}”");

@@ -8,7 +8,7 @@ use fastrand::Rng;
 use futures_lite::FutureExt as _;
 use futures_lite::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use pool_driver::Pool;
-use pool_driver::exports::{Accepting, AcquireError, ConnId, Dialing, Stats};
+use pool_driver::exports::{Accepting, AcquireError, ConnId, Dialing, Revoked, Stats};
 use pool_driver::pool_proto::Instant;
 
 use crate::engine::{Purpose, Side, Sim};
@@ -333,11 +333,15 @@ impl User<'_> {
                 let (now, flushed) =
                     self.sim.with(|state| (state.now(), state.flushed.get(&self.side).copied()));
                 let sleeps = self.visit.dawdles && self.side != self.visit.by;
-                if let Some(flushed) = flushed.filter(|flushed| *flushed > began && !sleeps)
-                    && now.since(flushed) > SLEEPS
-                {
-                    let seen = format!("visit {} has waited since {flushed:?}", self.visit.number);
-                    self.sim.violated("a flush ends the calls of holders", seen);
+                if let Some(flushed) = flushed.filter(|flushed| *flushed > began && !sleeps) {
+                    let number = self.visit.number;
+                    if now.since(flushed) > SLEEPS {
+                        let seen = format!("visit {number} has waited since {flushed:?}");
+                        self.sim.violated("a flush ends the calls of holders", seen);
+                    } else if !error.get_ref().is_some_and(|cause| cause.is::<Revoked>()) {
+                        let seen = format!("visit {number} is told: {error}");
+                        self.sim.violated("a flush is the reason that holders are told", seen);
+                    }
                 }
                 self.failed(
                     "a talk succeeds without faults",

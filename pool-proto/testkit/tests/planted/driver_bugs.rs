@@ -171,7 +171,7 @@ pub(crate) const DRIVER_BUGS: &[Bug] = &[
     ),
     bug(
         "the listener does not pause after a failed accept",
-        "violation of “tasks wait for something",
+        "violation of “a poll ends",
         "pool/accept.rs",
         "                AcceptFailure::Pause(pause) => self.resume_at = Some(shared.now() + pause),",
         "                AcceptFailure::Pause(pause) => {\n                    \
@@ -208,7 +208,7 @@ pub(crate) const DRIVER_BUGS: &[Bug] = &[
     ),
     bug(
         "a flush does not revoke the leases",
-        "violation of “a flush ends the calls of holders",
+        "violation of “a flush is the reason that holders are told",
         "shared/state.rs",
         "                        self.revocation.set(reason);\n                        if deferred",
         "                        if !planted!() {\n                            self.revocation.set(reason);\n                        }\n                        if deferred",
