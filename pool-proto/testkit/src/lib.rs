@@ -28,6 +28,7 @@ pub mod call;
 pub mod fuzz;
 pub mod harness;
 pub mod ledger;
+#[cfg(unix)]
 pub mod measure;
 pub mod oracle;
 pub mod regressions;
