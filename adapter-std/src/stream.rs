@@ -9,10 +9,9 @@ use std::time::Duration;
 use pool_driver::LeasedConnection;
 use pool_driver::connection::{SharedSocket, Socket as _, TcpSocket};
 use pool_proto::ConnId;
-use rustix::event::PollFlags;
 
 use crate::runtime::Threads;
-use crate::wait::Timeout;
+use crate::wait::{Interest, Timeout};
 #[cfg(feature = "tls")]
 use crate::{Fingerprint, TlsFacts};
 
@@ -208,19 +207,18 @@ impl Shared {
     fn wait<T>(
         &self,
         timeout: &mut Timeout,
-        ready: PollFlags,
-        mut act: impl FnMut(&mut LeasedConnection<Threads>, &mut PollFlags) -> io::Result<T>,
+        interest: Interest,
+        mut act: impl FnMut(&mut LeasedConnection<Threads>, &mut Interest) -> io::Result<T>,
     ) -> io::Result<T> {
-        let tcp = self.socket.socket().stream().get_ref();
-        timeout.wait(tcp, ready, |ready| act(&mut self.lock(), ready))
+        timeout.wait(&self.socket, interest, |interest| act(&mut self.lock(), interest))
     }
 
     fn read(&self, timeouts: Timeouts, buffer: &mut [u8]) -> io::Result<usize> {
-        self.wait(&mut Timeout::new(timeouts.read), PollFlags::IN, |stream, ready| {
+        self.wait(&mut Timeout::new(timeouts.read), Interest::READ, |stream, interest| {
             let read = stream.read(TcpSocket::now, buffer);
             if blocks(&read) {
                 // The peer may be waiting for data that a timed-out write has left to send.
-                ready.set(PollFlags::OUT, blocks(&stream.flush(TcpSocket::now)));
+                interest.write = blocks(&stream.flush(TcpSocket::now));
             }
             read
         })
@@ -228,7 +226,7 @@ impl Shared {
 
     fn write(&self, timeouts: Timeouts, data: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut timeout = Timeout::new(timeouts.write);
-        let taken = self.wait(&mut timeout, PollFlags::OUT, |stream, _| {
+        let taken = self.wait(&mut timeout, Interest::WRITE, |stream, _| {
             // Data that an earlier call has left goes first.
             stream.flush(TcpSocket::now)?;
             stream.write(TcpSocket::now, data)
@@ -241,12 +239,12 @@ impl Shared {
     }
 
     fn flush(&self, timeout: &mut Timeout) -> io::Result<()> {
-        self.wait(timeout, PollFlags::OUT, |stream, _| stream.flush(TcpSocket::now))
+        self.wait(timeout, Interest::WRITE, |stream, _| stream.flush(TcpSocket::now))
     }
 
     fn shutdown(&self, timeouts: Timeouts) -> io::Result<()> {
         let mut timeout = Timeout::new(timeouts.write);
-        self.wait(&mut timeout, PollFlags::OUT, |stream, _| stream.shutdown(TcpSocket::now))
+        self.wait(&mut timeout, Interest::WRITE, |stream, _| stream.shutdown(TcpSocket::now))
     }
 }
 

@@ -1,16 +1,25 @@
 //! Waiting for one socket on the thread that needs it.
 
 use std::io;
-use std::net::TcpStream;
 use std::time::Duration;
 
+use pool_driver::connection::{SharedSocket, TcpSocket};
 use pool_driver::{Clock as _, MonotonicClock};
 use pool_proto::Instant;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// Systems without ppoll(2), such as macOS, refuse more than 24 days. Longer times are waited for in
-/// parts.
-const LONGEST_POLL: Duration = Duration::from_secs(24 * 60 * 60);
+use crate::runtime::Threads;
+
+/// What a call waits for, until one of them is there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Interest {
+    pub(crate) read: bool,
+    pub(crate) write: bool,
+}
+
+impl Interest {
+    pub(crate) const READ: Self = Self { read: true, write: false };
+    pub(crate) const WRITE: Self = Self { read: false, write: true };
+}
 
 /// The timeout of one call: `None` is for ever. It begins with the first wait of the call.
 pub(crate) struct Timeout {
@@ -23,36 +32,116 @@ impl Timeout {
         Self { timeout, began: None }
     }
 
-    /// Repeats `act` whenever the socket is `ready` for it, until it does not block. `act` may change
-    /// `ready`. Fails with [`TimedOut`](io::ErrorKind::TimedOut) when the timeout has passed.
+    /// Repeats `act` whenever the socket is ready for the interest, until it does not block. `act` may
+    /// change the interest. Fails with [`TimedOut`](io::ErrorKind::TimedOut) when the timeout has passed.
     pub(crate) fn wait<T>(
         &mut self,
-        tcp: &TcpStream,
-        mut ready: PollFlags,
-        mut act: impl FnMut(&mut PollFlags) -> io::Result<T>,
+        socket: &SharedSocket<TcpSocket<Threads>>,
+        mut interest: Interest,
+        mut act: impl FnMut(&mut Interest) -> io::Result<T>,
     ) -> io::Result<T> {
         loop {
-            match act(&mut ready) {
+            match act(&mut interest) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return result,
             }
-            self.poll(&mut [PollFd::new(tcp, ready)])?;
+            let began = *self.began.get_or_insert_with(|| MonotonicClock.now());
+            let left = || {
+                let waited = MonotonicClock.now().since(began);
+                self.timeout.map(|timeout| timeout.saturating_sub(waited))
+            };
+            system::wait(socket, interest, left)?;
         }
     }
+}
 
-    fn poll(&mut self, sockets: &mut [PollFd<'_>]) -> io::Result<()> {
-        let began = *self.began.get_or_insert_with(|| MonotonicClock.now());
+/// By poll(2), without the thread of the reactor: it takes half as long.
+#[cfg(unix)]
+mod system {
+    use std::io;
+    use std::time::Duration;
+
+    use pool_driver::connection::{SharedSocket, TcpSocket};
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    use super::Interest;
+    use crate::runtime::Threads;
+
+    /// Systems without ppoll(2), such as macOS, refuse more than 24 days. Longer times are waited for in
+    /// parts.
+    const LONGEST_POLL: Duration = Duration::from_secs(24 * 60 * 60);
+
+    /// Waits until the socket is ready. Fails with [`TimedOut`](io::ErrorKind::TimedOut) when no time is
+    /// `left`.
+    pub(super) fn wait(
+        socket: &SharedSocket<TcpSocket<Threads>>,
+        interest: Interest,
+        left: impl Fn() -> Option<Duration>,
+    ) -> io::Result<()> {
+        let mut flags = PollFlags::empty();
+        flags.set(PollFlags::IN, interest.read);
+        flags.set(PollFlags::OUT, interest.write);
+        let mut sockets = [PollFd::new(socket.socket().stream().get_ref(), flags)];
         loop {
-            let waited = MonotonicClock.now().since(began);
-            let left = self.timeout.map(|timeout| timeout.saturating_sub(waited));
+            let left = left();
             let time = left.and_then(|left| Timespec::try_from(left.min(LONGEST_POLL)).ok());
-            match poll(sockets, time.as_ref()) {
+            match poll(&mut sockets, time.as_ref()) {
                 Ok(0) if left > Some(LONGEST_POLL) => {}
                 Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
                 Ok(_) => return Ok(()),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+}
+
+/// Through the reactor. A socket of Windows that is shut down does not become ready, so a call that waits
+/// for the system only could not be ended by the pool.
+#[cfg(not(unix))]
+mod system {
+    use std::future::{Future as _, poll_fn};
+    use std::io;
+    use std::pin::pin;
+    use std::task::Poll;
+    use std::time::Duration;
+
+    use pool_driver::connection::{SharedSocket, TcpSocket};
+    use pool_driver::shared::block_on;
+    use pool_driver::{Direction, MonotonicClock};
+
+    use super::Interest;
+    use crate::runtime::Threads;
+
+    /// Waits until the socket is ready, or revoked. Fails with [`TimedOut`](io::ErrorKind::TimedOut) when no
+    /// time is `left`.
+    pub(super) fn wait(
+        socket: &SharedSocket<TcpSocket<Threads>>,
+        interest: Interest,
+        left: impl Fn() -> Option<Duration>,
+    ) -> io::Result<()> {
+        let stream = socket.socket().stream();
+        // The thread of the other half may wait for the same.
+        let (mut readable, mut writable) = (pin!(stream.readable()), pin!(stream.writable()));
+        // A thread that reads may have data to send. Each half has its place all the same.
+        let half = if interest.read { Direction::Read } else { Direction::Write };
+        let mut ready = pin!(poll_fn(|cx| {
+            if interest.read
+                && let Poll::Ready(result) = readable.as_mut().poll(cx)
+            {
+                return Poll::Ready(result);
+            }
+            if interest.write
+                && let Poll::Ready(result) = writable.as_mut().poll(cx)
+            {
+                return Poll::Ready(result);
+            }
+            socket.socket().register(half, cx);
+            if socket.revoked().is_some() { Poll::Ready(Ok(())) } else { Poll::Pending }
+        }));
+        match block_on(&mut ready, &MonotonicClock, left().unwrap_or(Duration::MAX)) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Err(io::ErrorKind::TimedOut.into()),
         }
     }
 }

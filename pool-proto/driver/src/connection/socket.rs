@@ -1,5 +1,7 @@
 //! TCP sockets of a runtime: options, I/O through the reactor and past it, listening.
 
+mod waiting;
+
 use core::future::{Future, poll_fn};
 use core::mem::MaybeUninit;
 use core::net::SocketAddr;
@@ -11,6 +13,7 @@ use std::sync::Arc;
 
 use pool_proto::{Accepting, Role};
 use socket2::{Domain, Protocol, SockRef, Type};
+use waiting::Waiting;
 
 use super::Connection;
 use super::handshake::{Acceptor, Established, Failure, Handshake};
@@ -173,9 +176,20 @@ pub struct TcpSocket<N: Runtime> {
     stream: N::Registered,
     peer: SocketAddr,
     keep_alive: Option<KeepAlive>,
+    waiting: Waiting,
 }
 
 impl<N: Runtime> TcpSocket<N> {
+    fn new(stream: N::Registered, peer: SocketAddr, keep_alive: Option<KeepAlive>) -> Self {
+        Self { stream, peer, keep_alive, waiting: Waiting::default() }
+    }
+
+    /// Lets an end of the lease wake this call, where shutting down the socket does not. Afterwards the
+    /// caller looks whether the lease has ended before.
+    pub fn register(&self, direction: Direction, cx: &Context<'_>) {
+        self.waiting.register(direction, cx.waker());
+    }
+
     /// Sets the socket options of a pool's connections.
     fn configure(&self) -> Result<(), Failure> {
         N::kernel(&self.stream).configure(self.keep_alive).map_err(Failure::Options)
@@ -194,7 +208,7 @@ impl<N: Runtime> TcpSocket<N> {
     /// Returns the socket for reads and writes that register the waker of `cx` with the reactor where
     /// they would block.
     pub const fn polled<'a, 'c>(&'a self, cx: &'a mut Context<'c>) -> Polled<'a, 'c, N> {
-        Polled { stream: &self.stream, cx }
+        Polled { socket: self, cx }
     }
 }
 
@@ -218,7 +232,7 @@ pub(crate) async fn handshake<N: Runtime, R: Role>(
 ) -> Handshaken<N> {
     let stream = stream.into();
     let peer = N::kernel(&stream).peer_addr().map_err(Failure::Options)?;
-    let socket = SharedSocket::new(TcpSocket::<N> { stream, peer, keep_alive });
+    let socket = SharedSocket::new(TcpSocket::<N>::new(stream, peer, keep_alive));
     socket.socket().configure()?;
     let mut handshake = begin()?;
     let advice = handshake.advice_on_silence();
@@ -241,7 +255,7 @@ pub(crate) async fn accept<N: Runtime>(
     acceptor: &Acceptor,
     turn: impl Future<Output = ()>,
 ) -> Handshaken<N> {
-    let socket = SharedSocket::new(TcpSocket::<N> { stream: stream.into(), peer, keep_alive });
+    let socket = SharedSocket::new(TcpSocket::<N>::new(stream.into(), peer, keep_alive));
     attempt.connected_to(peer, acceptor.advice_on_silence());
     if acceptor.expects_first_byte() {
         // Before there are options, a timer or a TLS session: a peer that stays silent costs no more
@@ -346,12 +360,13 @@ impl<N: Runtime> Socket for TcpSocket<N> {
     fn shutdown_both(&self) {
         // Fails when the peer has already ended the connection, which serves as well.
         let _ = N::kernel(&self.stream).shutdown(Shutdown::Both);
+        self.waiting.wake();
     }
 }
 
 /// I/O through the reactor.
 pub struct Polled<'a, 'c, N: Runtime> {
-    stream: &'a N::Registered,
+    socket: &'a TcpSocket<N>,
     cx: &'a mut Context<'c>,
 }
 
@@ -377,11 +392,15 @@ impl<N: Runtime> Polled<'_, '_, N> {
         length: usize,
         mut act: impl FnMut(&N::Registered) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        let act = || act(self.stream);
+        let stream = &self.socket.stream;
+        let act = || act(stream);
         // 0 is EOF, which lasts. Without a length, no count tells anything.
         let is_short = |count: &usize| (1..length).contains(count);
-        match N::poll_io(self.stream, self.cx, direction, act, is_short) {
-            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        match N::poll_io(stream, self.cx, direction, act, is_short) {
+            Poll::Pending => {
+                self.socket.register(direction, self.cx);
+                Err(io::ErrorKind::WouldBlock.into())
+            }
             Poll::Ready(result) => result,
         }
     }
