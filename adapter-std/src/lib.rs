@@ -102,7 +102,8 @@
 //!
 //! # Platforms
 //!
-//! Unix: this crate waits with `poll(2)` and, through `async-io`, with epoll or kqueue.
+//! Unix and Windows. A caller waits for its socket with `poll(2)` on Unix, and through the thread of
+//! `async-io` elsewhere; the pool waits through `async-io` everywhere.
 //!
 //! # The guide
 //!
