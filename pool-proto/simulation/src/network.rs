@@ -2,7 +2,7 @@
 //!
 //! A connection is two sockets. What one sends arrives at the other after a trip through the network,
 //! in order. A socket knows more than the reactor, which reports an arrival some time later
-//! ([`reactor`](crate::reactor)).
+//! (`reactor.rs`).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
