@@ -80,7 +80,7 @@
 //!
 //! Every call that waits has a deadline: an acquire by its argument, reads and writes by
 //! [`set_read_timeout`](PooledStream::set_read_timeout) and
-//! [`set_write_timeout`](PooledStream::set_write_timeout). A read that waits sleeps in `poll(2)` on
+//! [`set_write_timeout`](PooledStream::set_write_timeout). On Unix, a read that waits sleeps in `poll(2)` on
 //! its own socket, so neither the driver nor another thread stands between the read and its data.
 //!
 //! The blocking stream of rustls, `StreamOwned`, holds its session while a read waits, which would keep
