@@ -177,7 +177,7 @@ fn a_put_into_a_pool_of_the_other_role_is_foreign() {
 #[test]
 fn a_lease_may_outlive_all_handles_of_the_pool() {
     let (rig, _) = filled(Plan::ONE);
-    let book = std::sync::Arc::clone(&rig.book);
+    let book = Arc::clone(&rig.book);
     let leased = rig.any().take();
     drop(rig);
     assert_eq!(book.open_count(), 1);
