@@ -71,6 +71,8 @@ pub struct State {
     dropped: Vec<Waker>,
     /// The handles of tasks that are kept.
     handles: BTreeMap<Owner, usize>,
+    /// When a side has heard the other on the control connection last.
+    pub heard: BTreeMap<Side, Instant>,
     /// When a pool has ended all its connections last.
     pub flushed: BTreeMap<Side, Instant>,
     /// The tasks that have not ended.
@@ -129,6 +131,7 @@ impl Sim {
             woken: Vec::new(),
             dropped: Vec::new(),
             handles: BTreeMap::new(),
+            heard: BTreeMap::new(),
             flushed: BTreeMap::new(),
             live: BTreeMap::new(),
             current: None,

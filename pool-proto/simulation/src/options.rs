@@ -53,6 +53,8 @@ pub struct Options {
     pub reuse_delay: Duration,
     /// Whether the end that acquires sends an opening byte.
     pub opening_byte: bool,
+    /// Whether there is a control connection.
+    pub control: bool,
     /// The time of faults.
     pub faults: Duration,
     /// The mean time between the begins of two visits.
@@ -117,10 +119,18 @@ impl Options {
                 Duration::ZERO
             },
             opening_byte: one_in(&mut rng, 4),
+            control: false,
             faults: millis(&mut rng, 3_000, 30_000),
             pause: millis(&mut rng, 20, 500),
             message: fits.min(if one_in(&mut rng, 20) { 400_000 } else { 3_000 }),
             strangers: one_in(&mut rng, 3),
         }
+        .with_control(one_in(&mut rng, 4))
+    }
+
+    /// With an opening byte there is no control connection.
+    const fn with_control(mut self, control: bool) -> Self {
+        self.control = control && !self.opening_byte;
+        self
     }
 }

@@ -252,6 +252,12 @@ impl User<'_> {
                     format_args!("{socket}, visit {number}"),
                 );
             }
+            if stream.id() == ConnId::ZERO && state.options.control {
+                state.violated(
+                    "the control connection is had by its id only",
+                    format_args!("{socket}"),
+                );
+            }
             if side == self.visit.by && is_at_end {
                 let seen = format!("{socket} to visit {number}; it had ended at {ended_at:?}");
                 state.violated("no dead connection is handed out", seen);
@@ -493,6 +499,69 @@ fn control_trip(sim: &Sim) -> Duration {
         let trip = state.options.trip;
         trip + state.options.jitter.mul_f64(state.rng.f64())
     })
+}
+
+/// Keeps the control connection of a side, and speaks on it, as long as the world lasts.
+pub async fn control(sim: Sim, ends: Arc<Ends>, side: Side) {
+    loop {
+        // Not in a row: each refusal takes no time.
+        sim.sleep(Duration::from_millis(200)).await;
+        let Some(end) = ends.get(side) else { continue };
+        let Ok(mut stream) = end.acquire_by_id(ConnId::ZERO, Duration::from_secs(10)).await else {
+            continue;
+        };
+        let socket = stream.socket();
+        sim.with(|state| {
+            state.note(format_args!("the control connection at the {side:?}: {socket}"));
+            if let Some(known) = state.net.socket(socket) {
+                known.held = true;
+            }
+        });
+        let ended = loop {
+            if let Err(error) = exchange(&sim, &mut stream, side).await {
+                break error;
+            }
+            sim.with(|state| {
+                let now = state.now();
+                state.heard.insert(side, now)
+            });
+        };
+        sim.with(|state| {
+            state.note(format_args!("the control connection at the {side:?} ends: {ended}"));
+            let now = state.now();
+            if let Some(known) = state.net.socket(socket) {
+                known.held = false;
+                known.free_since = now;
+            }
+        });
+    }
+}
+
+/// A word of the client, and the answer of the server.
+async fn exchange(sim: &Sim, stream: &mut PooledStream, side: Side) -> io::Result<()> {
+    let (ours, theirs) = if side == Side::Client { (b"ping", b"pong") } else { (b"pong", b"ping") };
+    let talk = async {
+        if side == Side::Client {
+            sim.sleep(Duration::from_secs(1)).await;
+            stream.write_all(ours).await?;
+            stream.flush().await?;
+        }
+        let mut word = [0; 4];
+        stream.read_exact(&mut word).await?;
+        if word != *theirs {
+            sim.violated("bytes arrive as they were sent", "on the control connection");
+        }
+        if side == Side::Server {
+            stream.write_all(ours).await?;
+            stream.flush().await?;
+        }
+        Ok(())
+    };
+    let patience = async {
+        sim.sleep(Duration::from_secs(10)).await;
+        Err(io::ErrorKind::TimedOut.into())
+    };
+    talk.or(patience).await
 }
 
 /// A peer that is not a pool.

@@ -15,7 +15,7 @@ use crate::engine::{Purpose, Side, Sim, Violation};
 use crate::network::SERVER;
 use crate::options::Options;
 use crate::runtime::Simulated;
-use crate::users::{End, Ends, stranger, visit};
+use crate::users::{End, Ends, control, stranger, visit};
 
 /// What a life was like.
 #[derive(Clone, Debug, Default)]
@@ -130,8 +130,10 @@ impl World {
     async fn direct(&self) {
         let options = self.options();
         self.note(&format!("{options:?}"));
-        self.begin(Side::Server).await;
-        self.begin(Side::Client).await;
+        for side in [Side::Server, Side::Client] {
+            self.begin(side).await;
+            self.begin_control(side);
+        }
         self.faults(&options).await;
         self.calm(&options).await;
         self.finish().await;
@@ -147,6 +149,14 @@ impl World {
         match built {
             Ok(end) => self.ends.set(side, Some(end)),
             Err(error) => self.sim.violated("a pool can be built", error),
+        }
+    }
+
+    /// Starts the user who keeps the control connection.
+    fn begin_control(&self, side: Side) {
+        if self.options().control {
+            let control = control(self.sim.clone(), Arc::clone(&self.ends), side);
+            self.sim.spawn(side, Purpose::User, control).detach();
         }
     }
 
@@ -167,6 +177,7 @@ impl World {
             .claim_timeout(options.claim_timeout)
             .reuse_delay(options.reuse_delay)
             .opening_byte(options.opening_byte)
+            .control_connection(options.control)
             .acquirer(acquirer)
             .seed(self.sim.with(|state| state.rng.u64(..)))
             .build()?;
@@ -196,6 +207,7 @@ impl World {
             .claim_timeout(options.claim_timeout)
             .reuse_delay(options.reuse_delay)
             .opening_byte(options.opening_byte)
+            .control_connection(options.control)
             .acquirer(acquirer)
             .seed(self.sim.with(|state| state.rng.u64(..)))
             .build()?;
@@ -325,6 +337,7 @@ impl World {
         let time = self.millis(0, 4_000);
         self.sim.sleep(time).await;
         self.begin(side).await;
+        self.begin_control(side);
     }
 
     /// A pool shuts down gracefully, and a new one takes its place.
@@ -379,6 +392,21 @@ impl World {
             self.sim.sleep(pause).await;
         }
         self.sim.sleep(Duration::from_secs(70)).await;
+        if options.control {
+            let heard = self.sim.with(|state| {
+                let now = state.now();
+                [Side::Client, Side::Server].map(|side| {
+                    state
+                        .heard
+                        .get(&side)
+                        .is_some_and(|at| now.since(*at) < Duration::from_secs(20))
+                })
+            });
+            if heard != [true; 2] {
+                let seen = format!("heard at the client and at the server: {heard:?}");
+                self.sim.violated("the control connection is there without faults", seen);
+            }
+        }
         let failed = self.failed_dials();
         if failed != before {
             let seen = format!("{failed:?} failures and timeouts, and {before:?} before");
@@ -395,6 +423,9 @@ impl World {
     /// Both pools end, in any manner; then nothing of them is left.
     async fn finish(&self) {
         self.note("the end");
+        for side in [Side::Client, Side::Server] {
+            self.sim.end_all(side, Purpose::User);
+        }
         let sides = if self.draw(2) == 0 {
             [Side::Client, Side::Server]
         } else {

@@ -63,6 +63,8 @@ const AGING: Setup = Setup {
     claim_timeout: seconds(2),
     ..SMALL
 };
+/// The zero id names the control connection.
+const CONTROL: Setup = Setup { control_connection: true, ..AGING };
 const RESTING: Setup = Setup { capacity: (1, 1), reuse_delay: seconds(2), ..AGING };
 
 /// A connection of a client that is ready.
@@ -171,6 +173,7 @@ fn every_short_life_of_a_client_is_right() {
             ..whole::<Dialing>("client, to the nanosecond", fixed, &[], 6)
         },
         whole::<Dialing>("client, rounds", node_pass, &[], 5),
+        whole::<Dialing>("client, control", Setup { capacity: (1, 1), ..CONTROL }, &[], 5),
         whole::<Dialing>("client, resting", RESTING, &CONNECTED, 5),
         Scripts { name: "relapses", setup: pair, prefix: &[], alphabet: relapses(), depth: 10 },
         Scripts {
@@ -197,6 +200,7 @@ fn every_short_life_of_a_server_is_right() {
             ..whole::<Accepting>("server, to the nanosecond", AGING, &[], 6)
         },
         whole::<Accepting>("server, few", few, &[], 6),
+        whole::<Accepting>("server, control", CONTROL, &[], 6),
         whole::<Accepting>("server, resting", RESTING, &JOINED, 6),
     ] {
         scripts.explore::<Accepting>(&mut seen);
