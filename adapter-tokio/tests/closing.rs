@@ -65,8 +65,9 @@ impl Drop for Ticker {
 
 /// A server and a client of it with so many ready connections.
 async fn stocked(count: u32) -> (ServerPool, ClientPool) {
-    let server =
-        server_config().capacity(count).max_connections(count).max_handshakes(count.min(1_000));
+    // What the client has closed is kept for its id no longer than this.
+    let server = server_config().claim_timeout(Duration::from_millis(100));
+    let server = server.capacity(count).max_connections(count).max_handshakes(count.min(1_000));
     let (server, address) = serve(TlsMode::SelfSigned, server).await;
     let client = client_config().capacity(count..=count).max_connections(count);
     let client = dial(TlsMode::SelfSigned, client, address);
@@ -102,8 +103,9 @@ fn a_close_lets_other_tasks_run_after_each_few_connections() {
             left.push(descriptors());
         }
         let most = left.windows(2).map(|pair| pair[0].saturating_sub(pair[1])).max();
-        // Both pools run here, and a driver may have two turns, for one yield and one event.
-        assert!(most.is_some_and(|most| most <= 4 * TURN), "{most:?} at once: {left:?}");
+        // Both pools run here, and a driver may have several turns between two of this task: the thread
+        // of the timers wakes it, too. All at once would be 200.
+        assert!(most.is_some_and(|most| most <= 10 * TURN), "{most:?} at once: {left:?}");
     });
 }
 
