@@ -112,10 +112,22 @@ pub fn main(label: &str, ends: Ends) -> ExitCode {
 /// Runs all scenarios on one pair of adapters; returns whether all have passed.
 #[must_use]
 pub fn run(label: &str, ends: Ends) -> bool {
+    run_where(label, ends, |_| true)
+}
+
+/// Runs the scenarios in which the executor of an adapter matters, for one that shares everything else with
+/// an adapter that runs all of them; returns whether all have passed.
+#[must_use]
+pub fn run_on_executor(label: &str, ends: Ends) -> bool {
+    run_where(label, ends, |scenario| scenario.is_of(&EXECUTOR_TOPICS))
+}
+
+fn run_where(label: &str, ends: Ends, wanted: impl Fn(&Scenario) -> bool) -> bool {
     if starving::starves(&ends) || child::is_for_another_pair(&ends) {
         return true;
     }
-    run_each(scenarios().into_iter().map(|scenario| (label.to_owned(), ends, scenario)).collect())
+    let wanted = scenarios().into_iter().filter(wanted);
+    run_each(wanted.map(|scenario| (label.to_owned(), ends, scenario)).collect())
 }
 
 /// Runs the scenarios that connect two pools on each pair of these adapters, also each adapter with
@@ -156,12 +168,20 @@ fn run_each(all: Vec<(String, Ends, Scenario)>) -> bool {
 /// Locked for writing by exclusive scenarios, and for reading by the others.
 static EXCLUSIVE: RwLock<()> = RwLock::new(());
 
+/// The topics in which the executor matters: tasks that are spawned, woken, dropped and cut off.
+const EXECUTOR_TOPICS: [&str; 7] =
+    ["early::", "endings::", "exchange::", "resources::", "reuse::", "shutdown::", "waiters::"];
+
 /// The topics in which the adapter at the other end matters.
 const PAIRED_TOPICS: [&str; 5] = ["early::", "exchange::", "renewal::", "reuse::", "trust::"];
 
 impl Scenario {
     fn is_between_pools(&self) -> bool {
-        PAIRED_TOPICS.iter().any(|topic| self.name.starts_with(topic))
+        self.is_of(&PAIRED_TOPICS)
+    }
+
+    fn is_of(&self, topics: &[&str]) -> bool {
+        topics.iter().any(|topic| self.name.starts_with(topic))
     }
 
     fn run_in_turn(&self, ends: &Ends) {

@@ -12,16 +12,24 @@ pub(crate) struct Bug {
     pub(crate) file: &'static str,
     pub(crate) sound: &'static str,
     pub(crate) planted: &'static str,
+    /// The seed to begin with: a bug that shows in one seed of ten thousand would take a minute to find.
+    pub(crate) start: &'static str,
 }
 
-const fn bug(
+impl Bug {
+    const fn starting_at(self, start: &'static str) -> Self {
+        Self { start, ..self }
+    }
+}
+
+pub(crate) const fn bug(
     name: &'static str,
     found_by: &'static str,
     file: &'static str,
     sound: &'static str,
     planted: &'static str,
 ) -> Bug {
-    Bug { name, found_by, file, sound, planted }
+    Bug { name, found_by, file, sound, planted, start: "1" }
 }
 
 /// The first nine are faults of the Go package.
@@ -366,7 +374,8 @@ pub(crate) const BUGS: &[Bug] = &[
         "role/dialing/urgency.rs",
         "at.filter(|_| self.gap(self.now).is_some() && self.supply() < self.aim())",
         "at.filter(|_| self.gap(self.now).is_some() && self.supply() < self.aim() && !planted!())",
-    ),
+    )
+    .starting_at("6000"),
     bug(
         "ids repeat",
         "violation of 4: ids are unique",

@@ -1,16 +1,6 @@
 //! The bugs in the driver, which the simulation of real pools must find.
 
-use super::bugs::Bug;
-
-const fn bug(
-    name: &'static str,
-    found_by: &'static str,
-    file: &'static str,
-    sound: &'static str,
-    planted: &'static str,
-) -> Bug {
-    Bug { name, found_by, file, sound, planted }
-}
+use super::bugs::{Bug, bug};
 
 /// Below `pool-proto/driver/src`.
 pub(crate) const DRIVER_BUGS: &[Bug] = &[

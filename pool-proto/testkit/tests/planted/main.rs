@@ -72,14 +72,14 @@ fn the_simulations_find_every_planted_bug() {
     for Subject { binary, bugs, first, seeds, .. } in &SUBJECTS {
         let binary = binaries.join(binary);
         assert!(bugs.len() >= 20, "only {} bugs", bugs.len());
-        let none = run(&binary, usize::MAX, seeds[0]);
+        let none = run(&binary, usize::MAX, "1", seeds[0]);
         assert!(none.ends_with("violations: 0"), "without any bug:\n{none}");
         let before = hidden.len();
         for (number, bug) in (*first..).zip(*bugs) {
             let began = clock();
             let mut found = String::new();
             let line = seeds.iter().find_map(|seeds| {
-                found = run(&binary, number, seeds);
+                found = run(&binary, number, bug.start, seeds);
                 found.lines().find(|line| line.starts_with(bug.found_by)).map(str::to_owned)
             });
             let took = began.elapsed();
@@ -169,9 +169,9 @@ fn build(copy: &Path) -> PathBuf {
 }
 
 /// Runs a simulation of the copy with one bug switched on. Returns its output.
-fn run(binary: &Path, number: usize, seeds: &str) -> String {
+fn run(binary: &Path, number: usize, start: &str, seeds: &str) -> String {
     let output = Command::new(binary)
-        .args(["--seeds", seeds])
+        .args(["--start", start, "--seeds", seeds])
         .env("POOL_PLANTED", number.to_string())
         .stderr(Stdio::null())
         .output()
