@@ -335,9 +335,15 @@ impl Sources {
             return;
         };
         change(&mut entry.pooled);
-        if !core::mem::replace(&mut entry.is_unranked, true) {
-            self.unranked.push_back(&mut self.slab, source);
+        let was_unranked = core::mem::replace(&mut entry.is_unranked, true);
+        // In the order of their last changes, as if each were ranked at once.
+        if self.unranked.back() == Some(source) {
+            return;
         }
+        if was_unranked {
+            self.unranked.remove(&mut self.slab, source);
+        }
+        self.unranked.push_back(&mut self.slab, source);
     }
 
     /// Ranks the sources of which the number of pooled connections has changed.
@@ -348,11 +354,11 @@ impl Sources {
             entry.is_unranked = false;
             let count = entry.pooled.len();
             let before = core::mem::replace(&mut entry.rank, count);
-            if before != count {
-                self.at_rank(before, |rank, slab| rank.remove(slab, source));
-                self.at_rank(count, |rank, slab| rank.push_back(slab, source));
-                self.highest = self.highest.max(count as usize);
-            }
+            // Also where the number is as before: in between it was another one, and the source comes back as
+            // the last one of its rank.
+            self.at_rank(before, |rank, slab| rank.remove(slab, source));
+            self.at_rank(count, |rank, slab| rank.push_back(slab, source));
+            self.highest = self.highest.max(count as usize);
         }
         while self.highest > 0 && self.ranks.get(self.highest).is_none_or(List::is_empty) {
             self.highest -= 1;
@@ -364,20 +370,15 @@ impl Sources {
         let mut all: Vec<(u32, u32)> = Vec::new();
         for (rank, list) in (0..).zip(&self.ranks) {
             let sources = core::iter::successors(list.front(), |at| list.next(&self.slab, *at));
-            all.extend(sources.filter(|at| self.moves_to(*at).is_none()).map(|at| (rank, at)));
+            let stay = |at: &u32| self.slab.get(*at).is_some_and(|source| !source.is_unranked);
+            all.extend(sources.filter(stay).map(|at| (rank, at)));
         }
         let unranked =
             core::iter::successors(self.unranked.front(), |at| self.unranked.next(&self.slab, *at));
-        all.extend(unranked.filter_map(|at| Some((self.moves_to(at)?, at))));
+        all.extend(unranked.filter_map(|at| Some((self.slab.get(at)?.pooled.len(), at))));
         // Stable: those that move come last.
         all.sort_by_key(|(rank, _)| *rank);
         all
-    }
-
-    /// The rank of a source that is to be ranked anew, if it is another one.
-    fn moves_to(&self, source: u32) -> Option<u32> {
-        let entry = self.slab.get(source)?;
-        Some(entry.pooled.len()).filter(|count| *count != entry.rank)
     }
 
     fn at_rank(&mut self, count: u32, act: impl FnOnce(&mut List<0>, &mut Slab<Source, 3>)) {

@@ -52,7 +52,7 @@ fn sources_from_where_a_peer_was_admitted_count() {
 
 #[test]
 fn which_source_is_to_make_room_first_counts() {
-    // Of the same connections, the source that has come first is another one.
+    // The same connections; the source of that which is gone has come to its rank last.
     let pool = |first: u8| {
         let mut pool = joined(&[]);
         let gone = pool.join(&format!("10.0.0.{first}"));
@@ -63,7 +63,7 @@ fn which_source_is_to_make_room_first_counts() {
     };
     assert_apart(&pool(1), &pool(2));
     // A former rank does not count.
-    assert_alike(&pool(2), &joined(&[2, 1]));
+    assert_alike(&pool(1), &joined(&[2, 1]));
 }
 
 // --- a client -----------------------------------------------------------------------------------
@@ -233,6 +233,24 @@ fn ids_that_have_ended_count_while_they_may_be_asked_for() {
     assert_eq!(fed(&[7, 7], &[7]), fed(&[8, 7], &[7]));
     // Only how it ended last counts.
     assert_eq!(fed(&[7, 7, 9], &[9, 7]), fed(&[8, 7, 9], &[9, 7]));
+}
+
+/// Which of two equally heavy sources makes room depends on when they became so heavy.
+#[test]
+fn a_change_that_was_taken_back_leaves_no_trace_among_the_sources() {
+    let pool = |taken_back: bool| {
+        let mut pool = joined(&[]);
+        let first = pool.accept("10.0.0.1").unwrap();
+        if taken_back {
+            let brief = pool.join("10.0.0.1");
+            use_up(&mut pool, brief.id);
+        }
+        pool.join("10.0.0.2");
+        pool.prove(first, None).unwrap();
+        pool.established(first, None);
+        pool
+    };
+    assert_alike(&pool(false), &pool(true));
 }
 
 // --- waiters ----------------------------------------------------------------------------------
