@@ -157,6 +157,15 @@ impl Scripts<'_> {
         &self,
         all: &mut Seen,
     ) -> (States, Vec<(u128, Script)>) {
+        self.explore_on::<R>(std::thread::available_parallelism().map_or(2, usize::from), all)
+    }
+
+    /// [`explore`](Self::explore) on so many cores. On one, the other scripts are the same at each run.
+    pub(crate) fn explore_on<R: TestRole + Clone + Sync>(
+        &self,
+        cores: usize,
+        all: &mut Seen,
+    ) -> (States, Vec<(u128, Script)>) {
         let start = self.start::<R>();
         let mut states = States::default();
         states.insert(start.key(), Script::EMPTY);
@@ -167,7 +176,7 @@ impl Scripts<'_> {
             sizes.push(level.len());
             let goes_on = depth + 1 < self.depth;
             let mut reached = States::default();
-            for part in self.parts(&start, &level, &states, goes_on) {
+            for part in self.parts(cores, &start, &level, &states, goes_on) {
                 seen.add(part.seen);
                 again.extend(part.again);
                 part.reached.into_iter().for_each(|(key, script)| {
@@ -189,6 +198,7 @@ impl Scripts<'_> {
 
     fn parts<R: TestRole + Clone + Sync>(
         &self,
+        cores: usize,
         start: &Checked<R>,
         level: &[Script],
         states: &States,
@@ -214,7 +224,6 @@ impl Scripts<'_> {
                 }
             }
         };
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
         std::thread::scope(|scope| {
             let threads: Vec<_> = (0..cores).map(|_| scope.spawn(explorer)).collect();
             let join = |thread: std::thread::ScopedJoinHandle<'_, Part>| match thread.join() {
