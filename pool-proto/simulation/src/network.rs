@@ -138,6 +138,9 @@ pub struct Network {
 
 const BACKLOG: usize = 128;
 
+/// The time after which keep-alive notices a path that is gone, as the pools set it.
+const UNNOTICED: Duration = Duration::from_secs(7);
+
 impl Network {
     pub(crate) fn new(rng: &mut Rng) -> Self {
         Self {
@@ -237,13 +240,17 @@ impl State {
         let time = self.now() + self.trip();
         let Some(socket) = self.net.socket(to) else { return };
         // What is behind a lost segment never arrives, in either direction: the path comes back for new
-        // connections.
-        let (lost, peer) = (socket.lost || cut, socket.peer);
-        socket.lost = lost;
-        if lost {
-            if let Some(other) = self.net.socket(peer).filter(|_| cut) {
-                other.lost = true;
+        // connections. Keep-alive notices it.
+        if cut && !socket.lost {
+            let peer = socket.peer;
+            for id in [to, peer] {
+                let Some(socket) = self.net.socket(id) else { continue };
+                socket.lost = true;
+                let noticed = self.now() + UNNOTICED;
+                self.at(noticed, Event::Dead(id));
             }
+        }
+        if self.net.socket(to).is_none_or(|socket| socket.lost) {
             return;
         }
         let Some(socket) = self.net.socket(to) else { return };
