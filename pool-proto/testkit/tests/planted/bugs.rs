@@ -519,7 +519,7 @@ pub(crate) const BUGS: &[Bug] = &[
         "a peer keeps its rank",
         "violation of 2: no peer locks out another",
         "role/sources.rs",
-        "        if !core::mem::replace(&mut entry.is_unranked, true) {",
-        "        if !core::mem::replace(&mut entry.is_unranked, true) && !planted!() {",
+        "            let count = entry.pooled.len();\n",
+        "            let count = if planted!() { entry.rank } else { entry.pooled.len() };\n",
     ),
 ];
