@@ -27,10 +27,11 @@ pub(crate) fn planted(number: usize) -> bool {
 }
 "#;
 
-/// Copies the core, its driver and its test kit, and what they need to be built.
+/// Copies the core, its driver, its test kit and the simulation of real pools, and what they need to be
+/// built.
 pub(crate) fn copy(workspace: &Path, copy: &Path) {
     let _ = fs::remove_dir_all(copy);
-    for folder in ["src", "docs", "examples", "tests", "testkit", "driver"] {
+    for folder in ["src", "docs", "examples", "tests", "testkit", "driver", "simulation"] {
         let folder = Path::new("pool-proto").join(folder);
         copy_all(&workspace.join(&folder), &copy.join(folder));
     }
@@ -40,8 +41,10 @@ pub(crate) fn copy(workspace: &Path, copy: &Path) {
     let manifest = fs::read_to_string(workspace.join("Cargo.toml")).unwrap();
     let from = manifest.find("members = ").unwrap();
     let to = from + manifest[from..].find(']').unwrap() + 1;
-    let members = r#"members = ["pool-proto", "pool-proto/driver", "pool-proto/testkit"]"#;
-    let manifest = [&manifest[..from], members, &manifest[to..]].concat();
+    let members =
+        ["pool-proto", "pool-proto/driver", "pool-proto/testkit", "pool-proto/simulation"];
+    let members = format!("members = {members:?}");
+    let manifest = [&manifest[..from], &members, &manifest[to..]].concat();
     // Under another version, so that a folder may hold the builds of both.
     let manifest = manifest.replacen("\nversion = \"0.1.0\"", "\nversion = \"0.1.1\"", 1);
     assert!(manifest.contains("\nversion = \"0.1.1\""), "the workspace has a new version");

@@ -2,16 +2,15 @@
 //!
 //! In the planted text, `planted!()` says whether this bug is switched on.
 
+use crate::copy::Edit;
+
 /// A planted bug.
 pub(crate) struct Bug {
     pub(crate) name: &'static str,
     /// How the line begins that the simulation must print for it: a bug that is found for another
     /// reason alone is not found.
     pub(crate) found_by: &'static str,
-    /// Below `pool-proto/src`.
-    pub(crate) file: &'static str,
-    pub(crate) sound: &'static str,
-    pub(crate) planted: &'static str,
+    pub(crate) edit: Edit,
     /// The seed to begin with: a bug that shows in one seed of ten thousand would take a minute to find.
     pub(crate) start: &'static str,
 }
@@ -29,7 +28,7 @@ pub(crate) const fn bug(
     sound: &'static str,
     planted: &'static str,
 ) -> Bug {
-    Bug { name, found_by, file, sound, planted, start: "1" }
+    Bug { name, found_by, edit: Edit { file, sound, planted }, start: "1" }
 }
 
 /// The first nine are faults of the Go package.

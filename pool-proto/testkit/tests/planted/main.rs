@@ -12,27 +12,15 @@
 )]
 
 mod bugs;
+#[path = "../../../driver/tests/planted_interleavings/copy.rs"]
+mod copy;
 mod driver_bugs;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use bugs::{BUGS, Bug};
 use driver_bugs::DRIVER_BUGS;
-
-/// The switch, which stands in the copy only.
-const SWITCH: &str = r#"
-extern crate std as planted_std;
-
-/// Whether a planted bug is switched on.
-pub(crate) fn planted(number: usize) -> bool {
-    use planted_std::{env, sync::OnceLock};
-    static ON: OnceLock<Option<usize>> = OnceLock::new();
-    let on = ON.get_or_init(|| env::var("POOL_PLANTED").ok()?.parse().ok());
-    *on == Some(number)
-}
-"#;
 
 /// A simulation, and the bugs that it must find.
 struct Subject {
@@ -102,54 +90,16 @@ fn clock() -> std::time::Instant {
 
 /// Makes the copy. Returns its folder.
 fn plant(workspace: &Path) -> PathBuf {
-    let copy = workspace.join("target/planted/copy");
-    let _ = fs::remove_dir_all(&copy);
-    let package = copy.join("pool-proto");
-    for folder in ["src", "docs", "examples", "tests", "testkit", "driver", "simulation"] {
-        copy_all(&workspace.join("pool-proto").join(folder), &package.join(folder));
-    }
-    for file in ["Cargo.lock", "pool-proto/Cargo.toml"] {
-        fs::copy(workspace.join(file), copy.join(file)).unwrap();
-    }
-    let manifest = fs::read_to_string(workspace.join("Cargo.toml")).unwrap();
-    let from = manifest.find("members = ").unwrap();
-    let to = from + manifest[from..].find(']').unwrap() + 1;
-    let members = r#"members = ["pool-proto", "pool-proto/driver", "pool-proto/testkit", "pool-proto/simulation"]"#;
-    let manifest = [&manifest[..from], members, &manifest[to..]].concat();
-    fs::write(copy.join("Cargo.toml"), manifest).unwrap();
-
+    let folder = workspace.join("target/planted/copy");
+    copy::copy(workspace, &folder);
     for Subject { sources, bugs, first, .. } in &SUBJECTS {
-        let sources = copy.join(sources);
+        let sources = folder.join(sources);
         for (number, bug) in (*first..).zip(*bugs) {
-            let path = sources.join(bug.file);
-            let text = fs::read_to_string(&path).unwrap();
-            fs::write(&path, swapped(&text, bug, number)).unwrap();
+            copy::plant(&sources, bug.name, number, std::slice::from_ref(&bug.edit));
         }
-        let path = sources.join("lib.rs");
-        let text = fs::read_to_string(&path).unwrap();
-        fs::write(&path, text + SWITCH).unwrap();
+        copy::add_switch(&sources);
     }
-    copy
-}
-
-fn swapped(text: &str, bug: &Bug, number: usize) -> String {
-    let Bug { name, file, sound, planted, .. } = bug;
-    let count = text.matches(sound).count();
-    assert_eq!(count, 1, "“{name}” fits {count} places of {file}; it has to be planted anew");
-    text.replace(sound, &planted.replace("planted!()", &format!("crate::planted({number})")))
-}
-
-fn copy_all(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_all(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).unwrap();
-        }
-    }
+    folder
 }
 
 /// Builds the copy's simulations. Returns the folder of the binaries.
