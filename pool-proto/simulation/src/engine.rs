@@ -14,6 +14,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use fastrand::Rng;
+use futures_lite::FutureExt as _;
 use pool_driver::pool_proto::Instant;
 
 use crate::network::{self, Network};
@@ -63,7 +64,7 @@ pub struct State {
     pub faults: bool,
     ready: Vec<Arc<Task>>,
     timers: BTreeMap<(Instant, u64), (Owner, Waker)>,
-    pub(crate) events: BTreeMap<(Instant, u64), network::Event>,
+    events: BTreeMap<(Instant, u64), network::Event>,
     sequence: u64,
     /// The sockets and their paths.
     pub net: Network,
@@ -79,7 +80,7 @@ pub struct State {
     live: BTreeMap<u64, (Owner, Weak<Task>)>,
     current: Option<Owner>,
     /// System calls of the poll under way.
-    pub(crate) calls: u32,
+    calls: u32,
     /// Peers that it has accepted.
     accepts: u32,
     /// The most of a poll of a pool so far.
@@ -212,6 +213,16 @@ impl Sim {
         Sleep { sim: self.clone(), until, key: None }
     }
 
+    /// Waits for `future`, so long at most.
+    pub async fn within<T>(&self, time: Duration, future: impl Future<Output = T>) -> Option<T> {
+        let answer = async { Some(future.await) };
+        let late = async {
+            self.sleep(time).await;
+            None
+        };
+        answer.or(late).await
+    }
+
     /// Reports that a rule is broken. The first report stands.
     pub fn violated(&self, rule: &'static str, seen: impl fmt::Display) {
         self.with(|state| state.violated(rule, seen));
@@ -332,12 +343,6 @@ impl State {
     pub fn next_timer(&self, side: Side, purpose: Purpose) -> Option<Instant> {
         let mut timers = self.timers.iter();
         timers.find(|(_, (owner, _))| *owner == (side, purpose)).map(|((time, _), _)| *time)
-    }
-
-    /// The number of timers that have not fired.
-    #[must_use]
-    pub fn timers(&self) -> usize {
-        self.timers.len()
     }
 
     /// Limits the descriptors of a side, or no longer.

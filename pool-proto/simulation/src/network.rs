@@ -216,11 +216,6 @@ impl Socket {
         !self.full || self.fin_sent || self.dead || self.error.is_some()
     }
 
-    /// Whether the reactor goes on to report that reads do not wait.
-    pub(crate) const fn is_read_closed(&self) -> bool {
-        self.is_at_end()
-    }
-
     fn end_with(&mut self, code: i32, now: Instant) {
         if !self.dead {
             self.dead = true;
@@ -370,6 +365,20 @@ impl State {
             self.send(peer, Segment::Reset);
         } else if !fin_sent {
             self.send(peer, Segment::Fin);
+        }
+    }
+
+    /// A connection comes into the hands of a user. Returns whether it was in another's.
+    pub(crate) fn hold(&mut self, id: SocketId) -> bool {
+        self.net.socket(id).is_some_and(|socket| std::mem::replace(&mut socket.held, true))
+    }
+
+    /// A connection leaves the hands of its user.
+    pub(crate) fn release(&mut self, id: SocketId) {
+        let now = self.now();
+        if let Some(socket) = self.net.socket(id) {
+            socket.held = false;
+            socket.free_since = now;
         }
     }
 

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use pool_driver::Direction;
 
 use crate::engine::State;
-use crate::network::SocketId;
+use crate::network::{Socket, SocketId};
 
 /// What the reactor watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +97,7 @@ impl State {
     pub(crate) fn clear_ready(&mut self, source: Source, direction: Direction) {
         let lasts = match (source, direction) {
             (Source::Stream(id), Direction::Read) => {
-                self.net.sockets.get(id).is_some_and(crate::network::Socket::is_read_closed)
+                self.net.sockets.get(id).is_some_and(Socket::is_at_end)
             }
             _ => false,
         };

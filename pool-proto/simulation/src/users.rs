@@ -1,11 +1,10 @@
 //! Users at both ends: one acquires any connection and tells its id to the other, and they talk.
 
-use std::io;
+use std::future::Future;
+use std::io::{self, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use fastrand::Rng;
-use futures_lite::FutureExt as _;
 use futures_lite::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use pool_driver::Pool;
 use pool_driver::exports::{Accepting, AcquireError, ConnId, Dialing, Revoked, Stats};
@@ -243,9 +242,8 @@ impl User<'_> {
         let (socket, number, side) = (stream.socket(), self.visit.number, self.side);
         self.sim.with(|state| {
             state.note(format_args!("visit {number} at the {side:?}: connection {socket}"));
-            let Some(known) = state.net.socket(socket) else { return };
-            let (is_held, is_at_end, ended_at) = (known.held, known.is_at_end(), known.ended_at);
-            known.held = true;
+            let ended = state.net.socket(socket).map(|known| (known.is_at_end(), known.ended_at));
+            let is_held = state.hold(socket);
             if is_held {
                 state.violated(
                     "a connection has one holder",
@@ -258,7 +256,9 @@ impl User<'_> {
                     format_args!("{socket}"),
                 );
             }
-            if side == self.visit.by && is_at_end {
+            if side == self.visit.by
+                && let Some((true, ended_at)) = ended
+            {
                 let seen = format!("{socket} to visit {number}; it had ended at {ended_at:?}");
                 state.violated("no dead connection is handed out", seen);
             }
@@ -267,14 +267,7 @@ impl User<'_> {
 
     /// The connection leaves the user's hands.
     fn release(&self, stream: &PooledStream) {
-        let socket = stream.socket();
-        self.sim.with(|state| {
-            let now = state.now();
-            if let Some(known) = state.net.socket(socket) {
-                known.held = false;
-                known.free_since = now;
-            }
-        });
+        self.sim.with(|state| state.release(stream.socket()));
     }
 
     async fn talk(&self, stream: &mut PooledStream) -> io::Result<()> {
@@ -328,12 +321,8 @@ impl User<'_> {
 
     /// Talks, up to the end of the user's patience.
     async fn converse(&self, stream: &mut PooledStream) -> bool {
-        let patience = async {
-            self.sim.sleep(PATIENCE).await;
-            Err(io::ErrorKind::TimedOut.into())
-        };
         let began = self.sim.now();
-        match self.talk(stream).or(patience).await {
+        match in_time(self.sim, PATIENCE, self.talk(stream)).await {
             Ok(()) => true,
             Err(error) => {
                 let (now, flushed) =
@@ -367,12 +356,8 @@ impl User<'_> {
 
     /// Reads to the end, which the peer has announced.
     async fn read_end(&self, stream: &mut PooledStream) {
-        let patience = async {
-            self.sim.sleep(PATIENCE).await;
-            Err(io::ErrorKind::TimedOut.into())
-        };
-        let read = async { stream.read(&mut [0; 16]).await };
-        match read.or(patience).await {
+        let mut rest = [0; 16];
+        match in_time(self.sim, PATIENCE, stream.read(&mut rest)).await {
             Ok(0) => {}
             Ok(count) => {
                 self.failed("an end is an end", format_args!("{count} bytes behind the talk"));
@@ -380,6 +365,15 @@ impl User<'_> {
             Err(error) => self.failed("an end is an end", format_args!("no end: {error}")),
         }
     }
+}
+
+/// Waits for `call`, and fails with [`TimedOut`](io::ErrorKind::TimedOut) if it takes longer.
+async fn in_time<T>(
+    sim: &Sim,
+    time: Duration,
+    call: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
+    sim.within(time, call).await.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// A user of `by` acquires a connection, tells the other end, and talks.
@@ -394,16 +388,9 @@ pub async fn visit(sim: Sim, ends: Arc<Ends>, number: u64, by: Side, strict: boo
         (Duration::from_millis(if strict { 30_000 } else { state.rng.u64(..10_000) }), cancelled)
     });
     let began = sim.now();
-    let acquire = async { Some(end.acquire(timeout).await) };
     let acquired = match cancelled {
-        Some(after) => {
-            let cancel = async {
-                sim.sleep(after).await;
-                None
-            };
-            acquire.or(cancel).await
-        }
-        None => acquire.await,
+        Some(after) => sim.within(after, end.acquire(timeout)).await,
+        None => Some(end.acquire(timeout).await),
     };
     let took = sim.now().since(began);
     if took > timeout + Duration::from_millis(100) {
@@ -424,13 +411,9 @@ pub async fn visit(sim: Sim, ends: Arc<Ends>, number: u64, by: Side, strict: boo
     let went_well = visit.ending != Ending::Silent && user.converse(&mut stream).await;
     match visit.ending {
         Ending::Put | Ending::PeerDrops if went_well => {
-            let patience = async {
-                sim.sleep(PATIENCE).await;
-                false
-            };
-            let put = async { told.recv().await.is_ok() }.or(patience).await;
+            let put = sim.within(PATIENCE, told.recv()).await;
             user.release(&stream);
-            if put {
+            if put.is_some_and(|told| told.is_ok()) {
                 end.put(stream);
             }
         }
@@ -513,9 +496,7 @@ pub async fn control(sim: Sim, ends: Arc<Ends>, side: Side) {
         let socket = stream.socket();
         sim.with(|state| {
             state.note(format_args!("the control connection at the {side:?}: {socket}"));
-            if let Some(known) = state.net.socket(socket) {
-                known.held = true;
-            }
+            state.hold(socket);
         });
         let ended = loop {
             if let Err(error) = exchange(&sim, &mut stream, side).await {
@@ -528,11 +509,7 @@ pub async fn control(sim: Sim, ends: Arc<Ends>, side: Side) {
         };
         sim.with(|state| {
             state.note(format_args!("the control connection at the {side:?} ends: {ended}"));
-            let now = state.now();
-            if let Some(known) = state.net.socket(socket) {
-                known.held = false;
-                known.free_since = now;
-            }
+            state.release(socket);
         });
     }
 }
@@ -557,11 +534,7 @@ async fn exchange(sim: &Sim, stream: &mut PooledStream, side: Side) -> io::Resul
         }
         Ok(())
     };
-    let patience = async {
-        sim.sleep(Duration::from_secs(10)).await;
-        Err(io::ErrorKind::TimedOut.into())
-    };
-    talk.or(patience).await
+    in_time(sim, Duration::from_secs(10), talk).await
 }
 
 /// A peer that is not a pool.
@@ -569,18 +542,17 @@ pub async fn stranger(sim: Sim) {
     let host = Simulated { sim: sim.clone(), side: Side::Stranger };
     let Ok(stream) = host.dial(crate::network::SERVER).await else { return };
     let (manner, wait, hello) = sim.with(|state| {
-        let rng: &mut Rng = &mut state.rng;
+        let rng = &mut state.rng;
         (rng.u32(..5), Duration::from_millis(rng.u64(..20_000)), rng.usize(1..40))
     });
-    use std::io::Write as _;
     let mut kernel = <Simulated as pool_driver::Runtime>::kernel(&stream);
     match manner {
         0 => sim.sleep(wait).await,
         // The begin of a ClientHello.
         1 => {
             let hello = [[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3].as_slice(), &[7; 40]].concat();
-            for byte in hello.iter().take(11 + hello.len().min(40)).take(hello.len()) {
-                if kernel.write(&[*byte]).is_err() {
+            for byte in hello {
+                if kernel.write(&[byte]).is_err() {
                     break;
                 }
                 sim.sleep(wait / 50).await;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use pool_driver::Pool;
 use pool_driver::exports::{
     Acquirer, ClientConfig, ClientTls, IdExchange, Identity, KeepAlive, ServerConfig, ServerTls,
 };
+use pool_driver::{Configured, Pool, PoolBuilder};
 
 use crate::checks::{check, check_end};
-use crate::engine::{Purpose, Side, Sim, Violation};
+use crate::engine::{Purpose, Side, Sim, State, Violation};
 use crate::network::SERVER;
 use crate::options::Options;
 use crate::runtime::Simulated;
@@ -84,6 +84,24 @@ pub fn live(options: Options, log: bool) -> Outcome {
     })
 }
 
+/// The settings that both roles have, whose builders are of two types.
+macro_rules! common {
+    ($world:expr, $options:expr, $acquirer:expr, $builder:expr) => {{
+        // Of the two ends, the one that acquires closes connections for their age.
+        let ends_old = $acquirer != Acquirer::Peer;
+        $builder
+            .handshake_timeout($options.handshake_timeout)
+            .idle_timeout($options.idle_timeout.filter(|_| ends_old))
+            .max_lifetime($options.max_lifetime.filter(|_| ends_old))
+            .claim_timeout($options.claim_timeout)
+            .reuse_delay($options.reuse_delay)
+            .opening_byte($options.opening_byte)
+            .control_connection($options.control)
+            .acquirer($acquirer)
+            .seed($world.sim.with(|state| state.rng.u64(..)))
+    }};
+}
+
 struct World {
     sim: Sim,
     ends: Arc<Ends>,
@@ -93,8 +111,10 @@ struct World {
 }
 
 impl World {
-    fn host(&self, side: Side) -> Simulated {
-        Simulated { sim: self.sim.clone(), side }
+    /// A builder of a pool on the host of a side.
+    fn builder<R: Configured>(&self, side: Side) -> PoolBuilder<Simulated, R> {
+        let host = Simulated { sim: self.sim.clone(), side };
+        Pool::builder().keep_alive(KeepAlive::every(Duration::from_secs(5))).on(host)
     }
 
     fn options(&self) -> Options {
@@ -131,7 +151,7 @@ impl World {
         let options = self.options();
         self.note(&format!("{options:?}"));
         for side in [Side::Server, Side::Client] {
-            self.begin(side).await;
+            self.begin(side);
             self.begin_control(side);
         }
         self.faults(&options).await;
@@ -141,7 +161,7 @@ impl World {
     }
 
     /// Builds the pool of a side.
-    async fn begin(&self, side: Side) {
+    fn begin(&self, side: Side) {
         let built = match side {
             Side::Client => self.client(),
             Side::Server | Side::Stranger => self.server(),
@@ -163,28 +183,15 @@ impl World {
     fn client(&self) -> Result<End, Box<dyn Error>> {
         let options = self.options();
         let [acquirer, _] = options.acquirer;
-        let ends_old = acquirer != Acquirer::Peer;
         let (least, most) = options.capacity;
         let config = ClientConfig::builder()
             .capacity(least..=most)
             .tuning(options.tuning)
             .ids(IdExchange::Wire(options.format))
             .max_dials(options.max_dials)
-            .dial_timeout(options.dial_timeout)
-            .handshake_timeout(options.handshake_timeout)
-            .idle_timeout(options.idle_timeout.filter(|_| ends_old))
-            .max_lifetime(options.max_lifetime.filter(|_| ends_old))
-            .claim_timeout(options.claim_timeout)
-            .reuse_delay(options.reuse_delay)
-            .opening_byte(options.opening_byte)
-            .control_connection(options.control)
-            .acquirer(acquirer)
-            .seed(self.sim.with(|state| state.rng.u64(..)))
-            .build()?;
-        let mut builder = Pool::builder()
-            .config(config)
-            .keep_alive(KeepAlive::every(Duration::from_secs(5)))
-            .on(self.host(Side::Client));
+            .dial_timeout(options.dial_timeout);
+        let config = common!(self, options, acquirer, config).build()?;
+        let mut builder = self.builder(Side::Client).config(config);
         if options.tls {
             let (identity, pin) = identity()?;
             let tls = ClientTls::self_signed()?.pinned(pin)?.client_certificate(identity);
@@ -196,25 +203,12 @@ impl World {
     fn server(&self) -> Result<End, Box<dyn Error>> {
         let options = self.options();
         let [_, acquirer] = options.acquirer;
-        let ends_old = acquirer != Acquirer::Peer;
         let config = ServerConfig::builder()
             .capacity(options.server_capacity)
             .id_format(options.format)
-            .handshake_timeout(options.handshake_timeout)
-            .first_byte_timeout(options.handshake_timeout / 2)
-            .idle_timeout(options.idle_timeout.filter(|_| ends_old))
-            .max_lifetime(options.max_lifetime.filter(|_| ends_old))
-            .claim_timeout(options.claim_timeout)
-            .reuse_delay(options.reuse_delay)
-            .opening_byte(options.opening_byte)
-            .control_connection(options.control)
-            .acquirer(acquirer)
-            .seed(self.sim.with(|state| state.rng.u64(..)))
-            .build()?;
-        let mut builder = Pool::builder()
-            .config(config)
-            .keep_alive(KeepAlive::every(Duration::from_secs(5)))
-            .on(self.host(Side::Server));
+            .first_byte_timeout(options.handshake_timeout / 2);
+        let config = common!(self, options, acquirer, config).build()?;
+        let mut builder = self.builder(Side::Server).config(config);
         if options.tls {
             let (identity, pin) = identity()?;
             let tls = ServerTls::new(identity)?.pinned_clients([pin])?;
@@ -265,7 +259,7 @@ impl World {
         let side = if self.draw(2) == 0 { Side::Client } else { Side::Server };
         let Some(end) = self.ends.get(side) else { return };
         match self.draw(24) {
-            0..=7 => self.sim.with(crate::engine::State::break_one),
+            0..=7 => self.sim.with(State::break_one),
             8 => {
                 self.note("the path is cut");
                 self.sim.with(|state| state.cut(true));
@@ -317,7 +311,7 @@ impl World {
             _ => {
                 self.note("many leave at once");
                 for _ in 0..4 {
-                    self.sim.with(crate::engine::State::break_one);
+                    self.sim.with(State::break_one);
                 }
             }
         }
@@ -336,7 +330,7 @@ impl World {
         check_end(&self.sim, side);
         let time = self.millis(0, 4_000);
         self.sim.sleep(time).await;
-        self.begin(side).await;
+        self.begin(side);
         self.begin_control(side);
     }
 
@@ -353,7 +347,7 @@ impl World {
             self.sim.violated("a graceful shutdown ends at its deadline", seen);
         }
         check_end(&self.sim, side);
-        self.begin(side).await;
+        self.begin(side);
     }
 
     /// No more faults: the pools recover, and every user is served.
