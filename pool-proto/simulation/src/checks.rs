@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
+use crate::ends::Ends;
 use crate::engine::{Purpose, Side, Sim};
-use crate::users::Ends;
 
 /// An end that has arrived is noticed within this time, beside the delays of the world.
 const NOTICED: Duration = Duration::from_secs(1);

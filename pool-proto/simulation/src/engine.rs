@@ -7,10 +7,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hasher};
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::Waker;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -19,6 +18,8 @@ use pool_driver::pool_proto::Instant;
 
 use crate::network::{self, Network};
 use crate::options::Options;
+use crate::task::{Sleep, Task, TaskHandle};
+use crate::trace::Trace;
 
 /// The owner of a task, a timer or a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,8 +63,8 @@ pub struct State {
     pub options: Options,
     /// Whether faults happen now.
     pub faults: bool,
-    ready: Vec<Arc<Task>>,
-    timers: BTreeMap<(Instant, u64), (Owner, Waker)>,
+    pub(crate) ready: Vec<Arc<Task>>,
+    pub(crate) timers: BTreeMap<(Instant, u64), (Owner, Waker)>,
     events: BTreeMap<(Instant, u64), network::Event>,
     sequence: u64,
     /// The sockets and their paths.
@@ -71,14 +72,14 @@ pub struct State {
     woken: Vec<Waker>,
     dropped: Vec<Waker>,
     /// The handles of tasks that are kept.
-    handles: BTreeMap<Owner, usize>,
+    pub(crate) handles: BTreeMap<Owner, usize>,
     /// When a side has heard the other on the control connection last.
     pub heard: BTreeMap<Side, Instant>,
     /// When a pool has ended all its connections last.
     pub flushed: BTreeMap<Side, Instant>,
     /// The tasks that have not ended.
-    live: BTreeMap<u64, (Owner, Weak<Task>)>,
-    current: Option<Owner>,
+    pub(crate) live: BTreeMap<u64, (Owner, Weak<Task>)>,
+    pub(crate) current: Option<Owner>,
     /// System calls of the poll under way.
     calls: u32,
     /// Peers that it has accepted.
@@ -86,23 +87,11 @@ pub struct State {
     /// The most of a poll of a pool so far.
     pub most_calls: u32,
     polls_at: (u64, u32),
-    violation: Option<Violation>,
+    pub(crate) violation: Option<Violation>,
     trace: Trace,
 }
 
-type Owner = (Side, Purpose);
-
-struct Task {
-    number: u64,
-    owner: Owner,
-    sim: Sim,
-    future: Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>,
-    queued: AtomicBool,
-    cancelled: AtomicBool,
-}
-
-/// The handle of a task, which ends it when it is dropped.
-pub struct TaskHandle(Option<Arc<Task>>);
+pub(crate) type Owner = (Side, Purpose);
 
 /// System calls in one poll, at most. A drain of 256 KiB by 4 KiB, eight times in a turn, takes 520.
 const MOST_CALLS: u32 = 600;
@@ -145,7 +134,7 @@ impl Sim {
         })))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -400,7 +389,7 @@ impl State {
         true
     }
 
-    fn begin_poll(&mut self, task: &Task) {
+    pub(crate) fn begin_poll(&mut self, task: &Task) {
         // A poll takes time, too.
         self.now = self.now + Duration::from_micros(self.rng.u64(..20));
         let millisecond = u64::try_from(self.now.since(Instant::EPOCH).as_millis()).unwrap_or(0);
@@ -419,153 +408,10 @@ impl State {
         self.current = Some(task.owner);
     }
 
-    fn end_poll(&mut self) {
+    pub(crate) fn end_poll(&mut self) {
         if self.current.is_some_and(|(_, purpose)| purpose == Purpose::Pool) {
             self.most_calls = self.most_calls.max(self.calls);
         }
         self.current = None;
-    }
-}
-
-impl Task {
-    fn run(self: &Arc<Self>) {
-        self.sim.with(|state| state.begin_poll(self));
-        self.queued.store(false, Ordering::Relaxed);
-        let waker = Waker::from(Arc::clone(self));
-        let mut slot = self.future.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut future = slot.take().filter(|_| !self.cancelled.load(Ordering::Relaxed));
-        let ended = future
-            .as_mut()
-            .is_none_or(|future| future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
-        if ended || self.cancelled.load(Ordering::Relaxed) {
-            drop(slot);
-            drop(future);
-            self.end();
-        } else {
-            *slot = future;
-        }
-        self.sim.with(State::end_poll);
-    }
-
-    fn end(&self) {
-        self.sim.with(|state| state.live.remove(&self.number));
-    }
-
-    /// As runtimes do: the task is dropped when its turn comes.
-    fn cancel(self: Arc<Self>) {
-        self.cancelled.store(true, Ordering::Relaxed);
-        self.wake();
-    }
-
-    fn drop_now(&self) {
-        self.cancelled.store(true, Ordering::Relaxed);
-        // Held while the task is polled, and so ends itself.
-        let Ok(mut slot) = self.future.try_lock() else { return };
-        let future = slot.take();
-        drop(slot);
-        drop(future);
-        self.end();
-    }
-}
-
-impl Wake for Task {
-    fn wake(self: Arc<Self>) {
-        if !self.queued.swap(true, Ordering::Relaxed) {
-            self.sim.lock().ready.push(Arc::clone(&self));
-        }
-    }
-}
-
-impl TaskHandle {
-    /// Lets the task run to its end.
-    pub fn detach(mut self) {
-        self.forget();
-    }
-
-    fn forget(&mut self) -> Option<Arc<Task>> {
-        let task = self.0.take()?;
-        task.sim.with(|state| {
-            if let Some(count) = state.handles.get_mut(&task.owner) {
-                *count -= 1;
-            }
-        });
-        Some(task)
-    }
-}
-
-impl Drop for TaskHandle {
-    fn drop(&mut self) {
-        if let Some(task) = self.forget() {
-            task.cancel();
-        }
-    }
-}
-
-struct Sleep {
-    sim: Sim,
-    until: Instant,
-    key: Option<u64>,
-}
-
-impl Future for Sleep {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let (sim, until, key) = (self.sim.clone(), self.until, self.key);
-        sim.with(|state| {
-            if let Some(key) = key {
-                let former = state.timers.remove(&(until, key));
-                state.discard(former.map(|(_, waker)| waker));
-            }
-            if state.violation.is_some() {
-                // A task that goes round and round is stopped here.
-                return Poll::Pending;
-            }
-            if until <= state.now {
-                self.key = None;
-                return Poll::Ready(());
-            }
-            let key = state.number();
-            let owner = state.current.unwrap_or((Side::Stranger, Purpose::User));
-            state.timers.insert((until, key), (owner, cx.waker().clone()));
-            self.key = Some(key);
-            Poll::Pending
-        })
-    }
-}
-
-impl Drop for Sleep {
-    fn drop(&mut self) {
-        if let Some(key) = self.key {
-            self.sim.with(|state| {
-                let timer = state.timers.remove(&(self.until, key));
-                state.discard(timer.map(|(_, waker)| waker));
-            });
-        }
-    }
-}
-
-/// The log: printed if it is asked for, and always hashed, to compare two lives of a seed.
-struct Trace {
-    hasher: DefaultHasher,
-    log: bool,
-}
-
-impl Trace {
-    fn note(&mut self, now: Instant, line: fmt::Arguments<'_>) {
-        struct Into<'a>(&'a mut DefaultHasher);
-        impl fmt::Write for Into<'_> {
-            fn write_str(&mut self, text: &str) -> fmt::Result {
-                self.0.write(text.as_bytes());
-                Ok(())
-            }
-        }
-        let since = now.since(Instant::EPOCH);
-        // Writing to a hasher does not fail.
-        let _ =
-            fmt::Write::write_fmt(&mut Into(&mut self.hasher), format_args!("{since:?} {line}"));
-        if self.log {
-            println!("{:>12.6} {line}", since.as_secs_f64());
-        }
     }
 }

@@ -21,11 +21,15 @@
 //! | file | contents |
 //! |---|---|
 //! | `options.rs` | what a seed allows |
-//! | `engine.rs` | tasks, timers, the order of everything |
+//! | `engine.rs`, `task.rs` | tasks, timers, the order of everything |
+//! | `trace.rs` | the log of a life |
 //! | `network.rs` | sockets and paths, as Linux behaves |
+//! | `calls.rs` | the system calls of a socket |
 //! | `reactor.rs` | what is reported, when, and to whom |
 //! | `runtime.rs`, `stream.rs` | the runtime, as a pool wants it |
-//! | `users.rs` | users, and strangers |
+//! | `ends.rs` | the pools of both sides |
+//! | `users.rs`, `control.rs` | users, and those of the control connection |
+//! | `stranger.rs` | peers that are not pools |
 //! | `checks.rs` | what must be true whenever the world waits |
 //! | `world.rs` | the life of a seed |
 
@@ -35,12 +39,18 @@
     reason = "tables are indexed by the simulation's own enums and numbers"
 )]
 
+mod calls;
 pub mod checks;
+pub mod control;
+pub mod ends;
 pub mod engine;
 pub mod network;
 pub mod options;
 mod reactor;
 pub mod runtime;
+pub mod stranger;
 pub mod stream;
+pub mod task;
+mod trace;
 pub mod users;
 pub mod world;

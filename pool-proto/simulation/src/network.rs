@@ -78,25 +78,25 @@ pub(crate) struct Socket {
     pub(crate) peer: SocketId,
     pub(crate) local_addr: SocketAddr,
     pub(crate) peer_addr: SocketAddr,
-    unread: VecDeque<u8>,
+    pub(crate) unread: VecDeque<u8>,
     /// Bytes under way to this socket.
-    in_flight: usize,
+    pub(crate) in_flight: usize,
     /// The time of the last arrival that is on its way here: the path keeps the order.
     last_arrival: Instant,
     /// The peer's FIN has arrived.
     finished: bool,
     /// An error that the next call reports, once.
-    error: Option<i32>,
+    pub(crate) error: Option<i32>,
     /// The connection is over: an error was or will be reported.
-    dead: bool,
-    fin_sent: bool,
+    pub(crate) dead: bool,
+    pub(crate) fin_sent: bool,
     /// A segment on its way here is lost.
     lost: bool,
     /// The host has gone, and answers nothing.
     vanished: bool,
-    read_shut: bool,
+    pub(crate) read_shut: bool,
     /// Writes wait for [`Event::Room`].
-    full: bool,
+    pub(crate) full: bool,
     /// It has a descriptor: it was dialled, or accepted.
     pub(crate) accepted: bool,
     /// The user has closed the descriptor.
@@ -226,11 +226,11 @@ impl Socket {
 }
 
 impl State {
-    fn trip(&mut self) -> Duration {
+    pub(crate) fn trip(&mut self) -> Duration {
         self.options.trip + self.options.jitter.mul_f64(self.rng.f64())
     }
 
-    fn send(&mut self, to: SocketId, segment: Segment) {
+    pub(crate) fn send(&mut self, to: SocketId, segment: Segment) {
         let cut = self.net.cut;
         let time = self.now() + self.trip();
         let Some(socket) = self.net.socket(to) else { return };
@@ -290,7 +290,7 @@ impl State {
         }
     }
 
-    fn report_both(&mut self, id: SocketId) {
+    pub(crate) fn report_both(&mut self, id: SocketId) {
         self.report(Source::Stream(id), Direction::Read);
         self.report(Source::Stream(id), Direction::Write);
     }
@@ -458,117 +458,5 @@ impl State {
         for id in listener.backlog {
             self.close_socket(id, true);
         }
-    }
-
-    // --- system calls -----------------------------------------------------------------------------
-
-    pub(crate) fn recv(&mut self, id: SocketId, buffer: &mut [u8]) -> io::Result<usize> {
-        self.call();
-        let interrupted = self.options.mishaps;
-        if self.mishap(interrupted / 4) {
-            return Err(error(errno::EINTR));
-        }
-        let was_full = self.room(id) == 0;
-        let Some(socket) = self.net.socket(id) else { return Err(error(errno::ENOTCONN)) };
-        let count = buffer.len().min(socket.unread.len());
-        if count > 0 || buffer.is_empty() {
-            for (place, byte) in buffer.iter_mut().zip(socket.unread.drain(..count)) {
-                *place = byte;
-            }
-            let peer = socket.peer;
-            if was_full {
-                let time = self.now() + self.trip();
-                self.at(time, Event::Room(peer));
-            }
-            return Ok(count);
-        }
-        if let Some(code) = socket.error.take() {
-            return Err(error(code));
-        }
-        if socket.is_at_end() { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) }
-    }
-
-    pub(crate) fn peek(&mut self, id: SocketId) -> io::Result<()> {
-        self.call();
-        let Some(socket) = self.net.socket(id) else { return Err(error(errno::ENOTCONN)) };
-        if !socket.unread.is_empty() {
-            return Ok(());
-        }
-        if let Some(code) = socket.error.take() {
-            return Err(error(code));
-        }
-        if socket.is_at_end() { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
-    }
-
-    /// The room for what comes to a socket.
-    fn room(&self, id: SocketId) -> usize {
-        let used = self.net.sockets.get(id).map_or(0, |to| to.unread.len() + to.in_flight);
-        self.options.window.saturating_sub(used)
-    }
-
-    pub(crate) fn transmit(&mut self, id: SocketId, data: &[u8]) -> io::Result<usize> {
-        self.call();
-        let interrupted = self.options.mishaps;
-        if self.mishap(interrupted / 4) {
-            return Err(error(errno::EINTR));
-        }
-        let Some(socket) = self.net.socket(id) else { return Err(error(errno::ENOTCONN)) };
-        if let Some(code) = socket.error.take() {
-            return Err(error(code));
-        }
-        if socket.dead || socket.fin_sent {
-            return Err(error(errno::EPIPE));
-        }
-        if data.is_empty() {
-            return Ok(0);
-        }
-        let (peer, full) = (socket.peer, socket.full);
-        let room = self.room(peer);
-        if full || room == 0 {
-            if let Some(socket) = self.net.socket(id) {
-                socket.full = true;
-            }
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        let mut count = room.min(data.len());
-        let mishaps = self.options.mishaps;
-        let mut is_full = count < data.len();
-        if self.mishap(mishaps) {
-            // The system is short of memory: it takes a part, or nothing, and says later when to go on.
-            count = self.rng.usize(..=count);
-            is_full = true;
-            let time = self.now() + self.trip();
-            self.at(time, Event::Room(id));
-        }
-        if let Some(socket) = self.net.socket(id) {
-            socket.full = is_full;
-        }
-        if count == 0 {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        if let Some(other) = self.net.socket(peer) {
-            other.in_flight += count;
-        }
-        let sent = data.get(..count).unwrap_or_default().to_vec();
-        self.send(peer, Segment::Data(sent));
-        Ok(count)
-    }
-
-    pub(crate) fn shut(&mut self, id: SocketId, read: bool) -> io::Result<()> {
-        self.call();
-        let Some(socket) = self.net.socket(id) else { return Err(error(errno::ENOTCONN)) };
-        if socket.dead {
-            return Err(error(errno::ENOTCONN));
-        }
-        socket.read_shut |= read;
-        let (peer, fin_sent) = (socket.peer, socket.fin_sent);
-        socket.fin_sent = true;
-        if !fin_sent {
-            self.send(peer, Segment::Fin);
-        }
-        if read {
-            self.report_both(id);
-        }
-        Ok(())
     }
 }

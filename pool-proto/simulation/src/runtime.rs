@@ -4,19 +4,18 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use pool_driver::connection::Kernel;
 use pool_driver::pool_proto::Instant;
-use pool_driver::{
-    BuildError, Clock, Direction, KeepAlive, Runtime, ShutdownGuard, poll_until_done,
-};
+use pool_driver::{BuildError, Clock, Direction, KeepAlive, Runtime, ShutdownGuard};
 
-use crate::engine::{Purpose, Side, Sim, State, TaskHandle};
+use crate::engine::{Purpose, Side, Sim, State};
 use crate::network::{NOWHERE, REFUSES, SERVER, SocketId, errno, error};
 use crate::reactor::Source;
 use crate::stream::PooledStream;
+use crate::task::TaskHandle;
 
 /// A host of the simulated world: its runtime.
 #[derive(Clone)]
@@ -267,71 +266,6 @@ impl Simulated {
         });
         self.sim.sleep(delay).await;
         answer.map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))
-    }
-}
-
-impl State {
-    /// Accepts a connection that has arrived.
-    fn accept(&mut self, address: SocketAddr) -> io::Result<(SocketId, SocketAddr)> {
-        self.call();
-        let mishaps = self.options.mishaps;
-        if self.mishap(mishaps) {
-            let code = [errno::ECONNABORTED, errno::ENOBUFS, errno::EMFILE][self.rng.usize(..3)];
-            return Err(error(code));
-        }
-        let Some(listener) = self.net.listeners.get_mut(&address) else {
-            return Err(io::ErrorKind::InvalidInput.into());
-        };
-        let Some(id) = listener.backlog.pop_front() else {
-            return Err(io::ErrorKind::WouldBlock.into());
-        };
-        if !self.net.has_descriptor(Side::Server) {
-            if let Some(listener) = self.net.listeners.get_mut(&address) {
-                listener.backlog.push_front(id);
-            }
-            return Err(error(errno::EMFILE));
-        }
-        let (inherited, now) = (self.net.inherited, self.now());
-        let socket = self.net.socket(id).ok_or_else(|| error(errno::ENOTCONN))?;
-        socket.keep_alive = inherited;
-        socket.accepted = true;
-        socket.free_since = now;
-        let peer_addr = socket.peer_addr;
-        self.accepted();
-        Ok((id, peer_addr))
-    }
-
-    fn poll_call<T>(
-        sim: &Sim,
-        source: Source,
-        cx: &mut Context<'_>,
-        direction: Direction,
-        mut act: impl FnMut() -> io::Result<T>,
-        is_short: impl Fn(&T) -> bool,
-    ) -> Poll<io::Result<T>> {
-        let (edges, is_over) = sim.with(|state| (state.options.edges, state.violation().is_some()));
-        if is_over {
-            // A task that goes round and round is stopped here.
-            return Poll::Pending;
-        }
-        if !edges {
-            return poll_until_done(act, || {
-                sim.with(|state| state.poll_ready(source, direction, cx)).map(Ok)
-            });
-        }
-        loop {
-            ready!(sim.with(|state| state.poll_ready(source, direction, cx)));
-            match act() {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    sim.with(|state| state.clear_ready(source, direction));
-                }
-                Ok(result) if is_short(&result) => {
-                    sim.with(|state| state.clear_ready(source, direction));
-                    return Poll::Ready(Ok(result));
-                }
-                result => return Poll::Ready(result),
-            }
-        }
     }
 }
 

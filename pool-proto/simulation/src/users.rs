@@ -1,144 +1,17 @@
 //! Users at both ends: one acquires any connection and tells its id to the other, and they talk.
 
 use std::future::Future;
-use std::io::{self, Write as _};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_lite::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use pool_driver::Pool;
-use pool_driver::exports::{Accepting, AcquireError, ConnId, Dialing, Revoked, Stats};
-use pool_driver::pool_proto::Instant;
+use pool_driver::exports::{ConnId, Revoked};
 
+use crate::ends::Ends;
 use crate::engine::{Purpose, Side, Sim};
 use crate::network::SocketId;
-use crate::runtime::Simulated;
 use crate::stream::PooledStream;
-
-/// The pool of a side.
-#[derive(Clone)]
-pub enum End {
-    /// Dials.
-    Client(Pool<Simulated, Dialing>),
-    /// Accepts.
-    Server(Pool<Simulated, Accepting>),
-}
-
-/// Calls `$act` on either pool.
-macro_rules! either {
-    ($end:expr, $pool:ident => $act:expr) => {
-        match $end {
-            End::Client($pool) => $act,
-            End::Server($pool) => $act,
-        }
-    };
-}
-
-impl End {
-    async fn acquire(&self, timeout: Duration) -> Result<PooledStream, AcquireError> {
-        either!(self, pool => pool.acquire(timeout).await)
-    }
-
-    async fn acquire_by_id(
-        &self,
-        id: ConnId,
-        timeout: Duration,
-    ) -> Result<PooledStream, AcquireError> {
-        either!(self, pool => pool.acquire_by_id(id, timeout).await)
-    }
-
-    /// Waits for ready connections.
-    ///
-    /// # Errors
-    ///
-    /// Those of the pool.
-    pub async fn wait_ready(&self, count: u32, timeout: Duration) -> Result<(), AcquireError> {
-        either!(self, pool => pool.wait_ready(count, timeout).await)
-    }
-
-    fn put(&self, stream: PooledStream) -> bool {
-        either!(self, pool => pool.put(stream).is_ok())
-    }
-
-    /// Returns the statistics of the pool.
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        either!(self, pool => pool.stats())
-    }
-
-    /// Returns whether the pool was closed.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        either!(self, pool => pool.is_closed())
-    }
-
-    /// Returns the next deadline of the machine.
-    #[must_use]
-    pub fn due(&self) -> Option<Instant> {
-        either!(self, pool => pool.shared().run(|machine, _| machine.poll_timeout()))
-    }
-
-    /// Ends all connections.
-    pub fn flush(&self) {
-        either!(self, pool => pool.flush());
-    }
-
-    /// Closes idle connections.
-    pub fn clean(&self) {
-        either!(self, pool => pool.clean());
-    }
-
-    /// Closes the pool.
-    pub fn close(&self) {
-        either!(self, pool => pool.close());
-    }
-
-    /// Begins a graceful shutdown.
-    pub fn graceful_shutdown(&self, timeout: Duration) {
-        either!(self, pool => pool.graceful_shutdown(timeout));
-    }
-
-    /// Waits until everything that the pool runs has ended.
-    pub async fn closed(&self) {
-        either!(self, pool => pool.closed().await);
-    }
-}
-
-/// The pools of the world.
-pub struct Ends {
-    client: Mutex<Option<End>>,
-    server: Mutex<Option<End>>,
-}
-
-impl Ends {
-    /// No pools.
-    #[must_use]
-    pub const fn none() -> Self {
-        Self { client: Mutex::new(None), server: Mutex::new(None) }
-    }
-
-    const fn slot(&self, side: Side) -> &Mutex<Option<End>> {
-        match side {
-            Side::Client => &self.client,
-            Side::Server | Side::Stranger => &self.server,
-        }
-    }
-
-    /// Returns the pool of a side.
-    #[must_use]
-    pub fn get(&self, side: Side) -> Option<End> {
-        self.slot(side).lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Replaces the pool of a side.
-    pub fn set(&self, side: Side, end: Option<End>) {
-        let former = std::mem::replace(
-            &mut *self.slot(side).lock().unwrap_or_else(PoisonError::into_inner),
-            end,
-        );
-        drop(former);
-    }
-}
 
 /// The way a visit ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -368,7 +241,7 @@ impl User<'_> {
 }
 
 /// Waits for `call`, and fails with [`TimedOut`](io::ErrorKind::TimedOut) if it takes longer.
-async fn in_time<T>(
+pub(crate) async fn in_time<T>(
     sim: &Sim,
     time: Duration,
     call: impl Future<Output = io::Result<T>>,
@@ -482,90 +355,4 @@ fn control_trip(sim: &Sim) -> Duration {
         let trip = state.options.trip;
         trip + state.options.jitter.mul_f64(state.rng.f64())
     })
-}
-
-/// Keeps the control connection of a side, and speaks on it, as long as the world lasts.
-pub async fn control(sim: Sim, ends: Arc<Ends>, side: Side) {
-    loop {
-        // Not in a row: each refusal takes no time.
-        sim.sleep(Duration::from_millis(200)).await;
-        let Some(end) = ends.get(side) else { continue };
-        let Ok(mut stream) = end.acquire_by_id(ConnId::ZERO, Duration::from_secs(10)).await else {
-            continue;
-        };
-        let socket = stream.socket();
-        sim.with(|state| {
-            state.note(format_args!("the control connection at the {side:?}: {socket}"));
-            state.hold(socket);
-        });
-        let ended = loop {
-            if let Err(error) = exchange(&sim, &mut stream, side).await {
-                break error;
-            }
-            sim.with(|state| {
-                let now = state.now();
-                state.heard.insert(side, now)
-            });
-        };
-        sim.with(|state| {
-            state.note(format_args!("the control connection at the {side:?} ends: {ended}"));
-            state.release(socket);
-        });
-    }
-}
-
-/// A word of the client, and the answer of the server.
-async fn exchange(sim: &Sim, stream: &mut PooledStream, side: Side) -> io::Result<()> {
-    let (ours, theirs) = if side == Side::Client { (b"ping", b"pong") } else { (b"pong", b"ping") };
-    let talk = async {
-        if side == Side::Client {
-            sim.sleep(Duration::from_secs(1)).await;
-            stream.write_all(ours).await?;
-            stream.flush().await?;
-        }
-        let mut word = [0; 4];
-        stream.read_exact(&mut word).await?;
-        if word != *theirs {
-            sim.violated("bytes arrive as they were sent", "on the control connection");
-        }
-        if side == Side::Server {
-            stream.write_all(ours).await?;
-            stream.flush().await?;
-        }
-        Ok(())
-    };
-    in_time(sim, Duration::from_secs(10), talk).await
-}
-
-/// A peer that is not a pool.
-pub async fn stranger(sim: Sim) {
-    let host = Simulated { sim: sim.clone(), side: Side::Stranger };
-    let Ok(stream) = host.dial(crate::network::SERVER).await else { return };
-    let (manner, wait, hello) = sim.with(|state| {
-        let rng = &mut state.rng;
-        (rng.u32(..5), Duration::from_millis(rng.u64(..20_000)), rng.usize(1..40))
-    });
-    let mut kernel = <Simulated as pool_driver::Runtime>::kernel(&stream);
-    match manner {
-        0 => sim.sleep(wait).await,
-        // The begin of a ClientHello.
-        1 => {
-            let hello = [[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3].as_slice(), &[7; 40]].concat();
-            for byte in hello {
-                if kernel.write(&[byte]).is_err() {
-                    break;
-                }
-                sim.sleep(wait / 50).await;
-            }
-        }
-        2 => {
-            let _ = kernel.write(b"GET / HTTP/1.1\r\n\r\n");
-            sim.sleep(wait).await;
-        }
-        3 => {
-            let _ = kernel.write(&vec![0; hello]);
-            stream.reset();
-        }
-        _ => {}
-    }
 }

@@ -11,11 +11,14 @@ use pool_driver::exports::{
 use pool_driver::{Configured, Pool, PoolBuilder};
 
 use crate::checks::{check, check_end};
+use crate::control::control;
+use crate::ends::{End, Ends};
 use crate::engine::{Purpose, Side, Sim, State, Violation};
 use crate::network::SERVER;
 use crate::options::Options;
 use crate::runtime::Simulated;
-use crate::users::{End, Ends, control, stranger, visit};
+use crate::stranger::stranger;
+use crate::users::visit;
 
 /// What a life was like.
 #[derive(Clone, Debug, Default)]
