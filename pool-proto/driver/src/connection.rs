@@ -292,19 +292,26 @@ impl<S: Socket> Connection<S> {
     }
 
     /// Reads all data that has arrived, whether or not the reactor has reported it, and arms the
-    /// readiness waker. `keep` takes the data and returns whether to go on.
-    fn read_available(
-        &mut self,
-        mut keep: impl FnMut(&mut BytesMut, &[u8]) -> bool,
-    ) -> ReadOutcome {
-        let Self { session, socket, early, readiness, waker, .. } = self;
+    /// readiness waker, unless the data has an end. `keep` takes the data and returns whether to go on.
+    fn read_available(&mut self, keep: impl FnMut(&mut BytesMut, &[u8]) -> bool) -> ReadOutcome {
+        // Before the reads: a wake-up during them must not be lost.
+        self.readiness.arm();
+        let outcome = self.read_while(keep);
+        if !matches!(outcome, ReadOutcome::All) {
+            // The reactor was not asked. The next check reads again, and finds an end again: after a
+            // close_notify, nothing else may come that would tell.
+            self.readiness.disarm();
+        }
+        outcome
+    }
+
+    fn read_while(&mut self, mut keep: impl FnMut(&mut BytesMut, &[u8]) -> bool) -> ReadOutcome {
+        let Self { session, socket, early, waker, .. } = self;
         let mut context = Context::from_waker(waker);
         let mut session = lock(session);
         let mut limited = Limited::new(socket.socket().now());
         // Most often there is nothing: clearing a large buffer would take longer than the rest.
         let (mut small, mut large, mut total) = ([0; 64], None::<[u8; CHUNK]>, 0);
-        // Armed before the reads: a wake-up during them must not be lost.
-        readiness.arm();
         loop {
             let chunk: &mut [u8] = match &mut large {
                 // So that the limits, which are multiples of a chunk, are met exactly.
@@ -317,10 +324,7 @@ impl<S: Socket> Connection<S> {
                     total += count;
                     large.get_or_insert([0; CHUNK]);
                 }
-                Ok(_) => {
-                    readiness.disarm();
-                    return ReadOutcome::Enough;
-                }
+                Ok(_) => return ReadOutcome::Enough,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     match socket.socket().poll_readable(&mut context) {
                         Poll::Pending => return ReadOutcome::All,

@@ -28,6 +28,7 @@ topic! {
     parallel a_connection_that_died_before_its_put_is_never_taken,
     parallel without_ids_a_connection_is_never_taken_after_its_server_spoke_and_left,
     parallel a_close_during_establishment_is_noticed,
+    parallel a_connection_that_came_with_its_close_notify_is_never_taken,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -315,4 +316,23 @@ fn a_close_during_establishment_is_noticed(ends: &Ends) {
     eventually(|| fake.accepted(), |accepted| *accepted > 300);
     drop(fake);
     eventually(|| client.stats(), |stats| stats.idle == 0);
+}
+
+/// The peer's socket stays open: nothing but the close_notify tells that the connection has ended.
+fn a_connection_that_came_with_its_close_notify_is_never_taken(ends: &Ends) {
+    let (fake, peers) = FakeServer::by_hand();
+    let client = ends.dial(TlsMode::SelfSigned, single(), fake.address);
+    let mut kept = Vec::new();
+    for number in 1..=ROUNDS {
+        let tcp = peers.recv_timeout(SOON).unwrap();
+        let mut tls = tls_accept(tcp).unwrap();
+        // Both in one segment.
+        tls.conn.writer().write_all(hex_id(kept.len()).as_bytes()).unwrap();
+        tls.conn.send_close_notify();
+        tls.flush().unwrap();
+        kept.push(tls);
+        eventually(|| client.stats(), |stats| (stats.idle, stats.finished) == (0, number));
+    }
+    let answer = client.acquire(Duration::ZERO);
+    assert!(answer.is_err(), "a dead connection: {answer:?}");
 }

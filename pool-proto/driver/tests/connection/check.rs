@@ -129,6 +129,28 @@ fn a_check_finds_the_peers_close() {
 }
 
 #[test]
+fn an_end_is_found_by_each_check() {
+    for kind in Kind::ALL {
+        let mut taken = kind.taken();
+        taken.peer.close();
+        for _ in 0..3 {
+            assert_eq!(check(&mut taken), CheckResult::Closed, "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn close_notify_alone_is_an_end_for_each_check() {
+    for kind in Kind::TLS {
+        let mut taken = kind.taken();
+        taken.peer.close_tls();
+        for _ in 0..3 {
+            assert_eq!(check(&mut taken), CheckResult::Closed, "{kind:?}");
+        }
+    }
+}
+
+#[test]
 fn eof_without_close_notify_is_a_close() {
     for kind in Kind::TLS {
         let mut taken = kind.taken();

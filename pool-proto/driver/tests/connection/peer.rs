@@ -109,12 +109,17 @@ impl Peer {
         read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
 
-    /// Closes its writing half, with TLS by close_notify.
-    pub(crate) fn close(&mut self) {
+    /// Sends close_notify, if it has TLS.
+    pub(crate) fn close_tls(&mut self) {
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
             self.pump().unwrap();
         }
+    }
+
+    /// Closes its writing half, with TLS by close_notify.
+    pub(crate) fn close(&mut self) {
+        self.close_tls();
         self.end.end();
     }
 }
