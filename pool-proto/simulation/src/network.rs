@@ -138,8 +138,8 @@ pub struct Network {
 
 const BACKLOG: usize = 128;
 
-/// The time after which keep-alive notices a path that is gone, as the pools set it.
-const UNNOTICED: Duration = Duration::from_secs(7);
+/// The time after which TCP gives up data that nobody acknowledges.
+const UNANSWERED: Duration = Duration::from_secs(7);
 
 impl Network {
     pub(crate) fn new(rng: &mut Rng) -> Self {
@@ -234,24 +234,31 @@ impl State {
         let cut = self.net.cut;
         let time = self.now() + self.trip();
         let Some(socket) = self.net.socket(to) else { return };
-        // What is behind a lost segment never arrives, in either direction: the path comes back for new
-        // connections. Keep-alive notices it.
-        if cut && !socket.lost {
+        // The path comes back for new connections.
+        if cut {
             let peer = socket.peer;
-            for id in [to, peer] {
-                let Some(socket) = self.net.socket(id) else { continue };
-                socket.lost = true;
-                let noticed = self.now() + UNNOTICED;
-                self.at(noticed, Event::Dead(id));
-            }
-        }
-        if self.net.socket(to).is_none_or(|socket| socket.lost) {
-            return;
+            self.lose(to);
+            self.lose(peer);
         }
         let Some(socket) = self.net.socket(to) else { return };
+        if socket.lost {
+            // No answer comes.
+            let (sender, noticed) = (socket.peer, self.now() + UNANSWERED);
+            return self.at(noticed, Event::Dead(sender));
+        }
         let time = time.max(socket.last_arrival);
         socket.last_arrival = time;
         self.at(time, Event::Arrival(to, segment));
+    }
+
+    /// The path to a socket is gone: nothing arrives any more. Its keep-alive notices it.
+    fn lose(&mut self, id: SocketId) {
+        let Some(socket) = self.net.socket(id) else { return };
+        let was_lost = std::mem::replace(&mut socket.lost, true);
+        if let Some(budget) = socket.keep_alive.filter(|_| !was_lost) {
+            let noticed = self.now() + budget;
+            self.at(noticed, Event::Dead(id));
+        }
     }
 
     /// Lets the reactor look at a source soon.
@@ -404,16 +411,12 @@ impl State {
         if !cut {
             return;
         }
-        let now = self.now();
         let sockets = self.net.sockets.iter().enumerate();
         let open = sockets.filter(|(_, socket)| !socket.closed);
-        let dead: Vec<_> =
-            open.filter_map(|(id, socket)| Some((id, now + socket.keep_alive?))).collect();
-        for (id, time) in dead {
-            if let Some(socket) = self.net.socket(id) {
-                socket.lost = true;
-            }
-            self.at(time, Event::Dead(id));
+        // Both ends of each: a path is gone in both directions.
+        let gone: Vec<_> = open.flat_map(|(id, socket)| [id, socket.peer]).collect();
+        for id in gone {
+            self.lose(id);
         }
     }
 
@@ -428,13 +431,9 @@ impl State {
         for id in open.into_iter().nth(index).into_iter().flatten() {
             if self.rng.u32(..3) > 0 {
                 self.send(id, Segment::Reset);
-            } else if let Some(socket) = self.net.socket(id)
-                && let Some(budget) = socket.keep_alive
-            {
+            } else {
                 // It is lost here, and the path stays silent.
-                socket.lost = true;
-                let time = self.now() + budget;
-                self.at(time, Event::Dead(id));
+                self.lose(id);
             }
         }
     }
