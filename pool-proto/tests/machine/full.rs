@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pool_proto::{Acquired, CheckResult, Collected, HandshakeFailure, Token, WaitReason};
+use pool_proto::{Acquired, CheckResult, Collected, HandshakeFailure, Instant, Token, WaitReason};
 use pool_testkit::harness::*;
 
 use super::client::{client, peer_closes};
@@ -338,4 +338,37 @@ fn a_peer_that_has_used_a_connection_it_closed_young_is_not_full() {
     let Acquired::Ready(lease) = pool.acquire_by_id(taken) else { panic!() };
     assert_eq!(pool.dialing().len(), 1, "the place is filled at once");
     drop(lease);
+}
+
+#[test]
+fn a_doubt_that_was_wrong_leaves_no_failures_behind() {
+    let mut pool = full(8, 3, |config| config);
+    for _ in 0..4 {
+        wait_over(&mut pool);
+        let probe = pool.dialing()[0];
+        turn_away(&mut pool, probe);
+    }
+    // In time to be counted with the failures before, if there were any.
+    assert!(pool.now < Instant::EPOCH + ms(10_000));
+    wait_over(&mut pool);
+    let young = pool.dialing()[0];
+    let taken = pool.connect(young);
+    peer_closes(&mut pool, young);
+    let Acquired::Ready(lease) = pool.acquire_by_id(taken) else { panic!("it has its id") };
+    pool.release(lease);
+    let wait = wait_after_a_false_success(&mut pool);
+    assert!(wait <= ms(200), "{wait:?}");
+}
+
+/// The peer lets one of the dials in, turns the others away, and closes that one. Returns the wait.
+fn wait_after_a_false_success(pool: &mut ClientHarness) -> Duration {
+    let [young, others @ ..] = &pool.dialing()[..] else { panic!("nothing is dialled") };
+    pool.connect(*young);
+    others.iter().for_each(|token| turn_away(pool, *token));
+    while let Some(token) = pool.dialing().first().copied() {
+        turn_away(pool, token);
+    }
+    peer_closes(pool, *young);
+    assert_eq!(pool.dialing(), []);
+    wait_over(pool)
 }

@@ -14,9 +14,7 @@ impl<C> Client<C> {
         let recent = epoch == role.epoch;
         if recent || !role.relapsed {
             role.relapsed = false;
-            if role.is_down() {
-                role.recovered_at = now;
-                role.backoff.success();
+            if role.recovered(now) {
                 role.retry_at = None;
             }
         }
@@ -100,7 +98,7 @@ impl<C> Client<C> {
         role.relapsed |= early;
         role.allowance = 1;
         // The peer is up, after all.
-        role.backoff.success();
+        role.recovered(now);
         let wait = if revokes {
             role.probes.relapse_within(cap)
         } else {
@@ -115,12 +113,22 @@ impl<C> Client<C> {
 }
 
 impl Dialing {
+    /// The peer is up. Returns whether it was down: then a failure may revoke this for a while.
+    fn recovered(&mut self, now: Instant) -> bool {
+        let was_down = self.is_down();
+        if was_down {
+            self.recovered_at = now;
+            self.backoff.success();
+        }
+        was_down
+    }
+
     /// A connection that counted as turned away was acquired here by its id. So the peer's user had
-    /// acquired and closed it: the peer has the room that was doubted.
+    /// acquired and closed it: the peer has the room that was doubted. The failures were none, and
+    /// nothing brings them back.
     pub(super) fn not_turned_away(&mut self) {
         self.ceiling = self.ceiling.map(|ceiling| ceiling.saturating_add(1));
         self.retry_at = None;
-        self.probes.success();
-        self.backoff.success();
+        (self.probes.failures, self.backoff.failures) = (0, 0);
     }
 }

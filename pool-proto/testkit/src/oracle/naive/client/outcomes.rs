@@ -57,12 +57,7 @@ impl Naive {
         let Some(dialer) = self.dialer_mut() else { return };
         dialer.ceiling = dialer.ceiling.map(|ceiling| ceiling + 1);
         dialer.retry = None;
-        if dialer.rejections > 0 {
-            dialer.forgiven_rejections = std::mem::take(&mut dialer.rejections);
-        }
-        if dialer.failures > 0 {
-            dialer.forgiven = std::mem::take(&mut dialer.failures);
-        }
+        (dialer.rejections, dialer.failures) = (0, 0);
     }
 
     /// Applies the end of a connection, which is not counted any more, to the next dials.
@@ -113,7 +108,8 @@ impl Naive {
         let times = if full {
             if dialer.failures > 0 {
                 // It is there again.
-                (dialer.forgiven, dialer.failures) = (dialer.failures, 0);
+                (dialer.recovered_at, dialer.forgiven) = (now, dialer.failures);
+                dialer.failures = 0;
             }
             dialer.taken_since = 0;
             if disproves {
