@@ -365,7 +365,8 @@ impl Sources {
         }
     }
 
-    /// The sources of each rank, as [`rank`](Self::rank) would leave them: lowest first.
+    /// The sources of each rank, as [`rank`](Self::rank) would leave them: lowest first. Those without a
+    /// pooled connection have an order that nobody asks for, and are left out.
     pub(crate) fn ranked(&self) -> Vec<(u32, u32)> {
         let mut all: Vec<(u32, u32)> = Vec::new();
         for (rank, list) in (0..).zip(&self.ranks) {
@@ -376,6 +377,7 @@ impl Sources {
         let unranked =
             core::iter::successors(self.unranked.front(), |at| self.unranked.next(&self.slab, *at));
         all.extend(unranked.filter_map(|at| Some((self.slab.get(at)?.pooled.len(), at))));
+        all.retain(|(rank, _)| *rank > 0);
         // Stable: those that move come last.
         all.sort_by_key(|(rank, _)| *rank);
         all

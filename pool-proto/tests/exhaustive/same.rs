@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::fmt::Write;
 
 use pool_proto::{
-    Acquired, Action, CanonicalNames, Collected, Instant, Refusal, Stats, Stock, WaitOutcome,
+    Acquired, Action, CanonicalNames, Collected, Instant, Refusal, Stock, WaitOutcome,
 };
 
 use crate::explore::{Scripts, Seen, States};
@@ -94,8 +94,7 @@ fn tell<R: TestRole>(
         let _ = write!(text, "; {actions:?}");
     }
     let due = next.machine().poll_timeout().map(|due| distance(due, next.ledger().seen()));
-    let _ =
-        write!(text, "; due {due:?}; {:?}; {:x}", counted(here.stats(), next.stats()), next.key());
+    let _ = write!(text, "; due {due:?}; {:?}; {:x}", counted(here, next), next.key());
     text
 }
 
@@ -104,9 +103,13 @@ const fn distance(at: Instant, from: Instant) -> i128 {
 }
 
 /// How each number of the statistics has changed.
-fn counted(before: &Stats, after: &Stats) -> Vec<i128> {
-    let numbers = |stats: &Stats| -> Vec<i128> {
-        let mut stats = *stats;
+fn counted<R: TestRole>(before: &Checked<R>, after: &Checked<R>) -> Vec<i128> {
+    let numbers = |checked: &Checked<R>| -> Vec<i128> {
+        let mut stats = *checked.stats();
+        if checked.machine().is_closed() {
+            // Nothing is made for it any more.
+            stats.capacity = 0;
+        }
         // They print in various units.
         let interval = std::mem::take(&mut stats.interval).as_nanos();
         let lead_time = std::mem::take(&mut stats.lead_time).unwrap_or_default().as_nanos();
