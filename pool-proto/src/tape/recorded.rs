@@ -114,7 +114,7 @@ impl<C> Recorded<C, Dialing> {
         now: Instant,
         capacity: impl Into<Bounds<u32>>,
     ) -> Result<(), ConfigError> {
-        let capacity = self.machine.sound_capacity(capacity.into())?;
+        let capacity = self.machine.sound_capacity(now, capacity.into())?;
         let (low, high) = (*capacity.start(), *capacity.end());
         let input = |_: &Named<'_, C, Dialing>| Input::SetCapacity { low, high };
         self.tell(input, |machine| machine.bound_capacity(now, capacity));

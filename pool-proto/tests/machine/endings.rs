@@ -120,6 +120,18 @@ fn time_never_goes_back() {
 }
 
 #[test]
+fn a_capacity_that_is_refused_tells_the_time_too() {
+    let mut pool = ClientHarness::client(1, 1, |config| config);
+    let start = pool.now;
+    pool.now = start + ms(30_000);
+    pool.set_capacity(0, 0).unwrap_err();
+    pool.now = start;
+    pool.timeout();
+    let retry = pool.machine.poll_timeout();
+    assert!(retry.is_some_and(|at| at > start + ms(30_000)), "{retry:?}");
+}
+
+#[test]
 fn at_the_end_of_time_only_what_has_a_deadline_ends() {
     let end = Instant::from_nanos(u64::MAX);
     let mut forever = filled(1, |config| config);

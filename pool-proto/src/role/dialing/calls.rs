@@ -91,16 +91,18 @@ impl<C> Client<C> {
         now: Instant,
         capacity: impl Into<Bounds<u32>>,
     ) -> Result<(), ConfigError> {
-        let capacity = self.sound_capacity(capacity.into())?;
+        let capacity = self.sound_capacity(now, capacity.into())?;
         self.bound_capacity(now, capacity);
         Ok(())
     }
 
-    /// The bounds, if they make sense for this client.
+    /// The bounds, if they make sense for this client. As each call, it tells the time in any case.
     pub(crate) fn sound_capacity(
-        &self,
+        &mut self,
+        now: Instant,
         capacity: Bounds<u32>,
     ) -> Result<RangeInclusive<u32>, ConfigError> {
+        self.advance(now);
         sound_capacity(capacity, self.max_connections, self.acquirer)
     }
 
