@@ -74,7 +74,12 @@ impl Backoff {
 
     /// The bound without a cap.
     fn grown(&self) -> Period {
-        let factor = 1u64.checked_shl(self.failures).unwrap_or(u64::MAX);
+        self.after(self.failures)
+    }
+
+    /// The bound without a cap after so many failures.
+    pub(crate) fn after(&self, failures: u32) -> Period {
+        let factor = 1u64.checked_shl(failures).unwrap_or(u64::MAX);
         Period::from_nanos(self.base.as_nanos().saturating_mul(factor))
     }
 

@@ -347,7 +347,9 @@ macro_rules! common_settings {
         ///
         /// Only an acquire by that id takes the control connection, and waits until it is there. It
         /// is not part of the stock, and is kept for the [`claim_timeout`](Self::claim_timeout). A
-        /// server gives the id to the next connection whenever no live one has it.
+        /// server gives the id to the next connection whenever no live one has it. A client dials one
+        /// beyond its stock for a caller that waits for it: at once, and while the server gives it another
+        /// id, after waits that double from the base of the backoff up to the claim timeout.
         pub fn control_connection(mut self, wanted: bool) -> Self {
             self.common.control_connection = wanted;
             self

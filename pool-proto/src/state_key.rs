@@ -152,6 +152,9 @@ impl RoleKey for Dialing {
         }
         role.surplus.map(|(fewest, at)| (fewest, at.distance(now))).hash(hasher);
         role.share.hash(hasher);
+        if client.slots.control {
+            (role.control.begun, distance(role.control.next)).hash(hasher);
+        }
         if client.acquirer == Acquirer::Both {
             now.since(role.yielded_at).min(YIELDING).hash(hasher);
         }

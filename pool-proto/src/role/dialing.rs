@@ -19,6 +19,7 @@
 //! |---|---|
 //! | `calls.rs` | the calls that only a client has |
 //! | `configure.rs` | a new configuration while it runs |
+//! | `control.rs` | dials for a control connection that has been lost |
 //! | `law.rs` | when the tuner is asked, and what follows: rounds, surplus, limits |
 //! | `urgency.rs` | how fast connections are replaced while callers are served from stock |
 //! | `outcomes.rs` | the outcomes of attempts, and what they mean for the next dials |
@@ -26,6 +27,7 @@
 
 mod calls;
 mod configure;
+mod control;
 mod law;
 mod outcomes;
 mod sharing;
@@ -33,6 +35,7 @@ mod urgency;
 
 use core::time::Duration;
 
+use control::ControlDials;
 use law::Limit;
 pub(crate) use sharing::YIELDING;
 use urgency::Urgency;
@@ -119,6 +122,7 @@ pub struct Dialing {
     pub(crate) recovered_at: Instant,
     /// The begin of the next round under [`Tuning::NodePass`]; `None` while a round goes on.
     pub(crate) next_round: Option<Instant>,
+    pub(crate) control: ControlDials,
     /// Connections that the round has established.
     pub(crate) created: u32,
     /// The fewest ready connections beyond the capacity since there are any, and when they are closed.
@@ -162,9 +166,7 @@ impl<C> Client<C> {
 
     /// Whether a caller waits for something that only a new connection can bring.
     fn is_awaited(&self) -> bool {
-        let control = ConnId::ZERO;
-        self.waiters.first_for_supply().is_some()
-            || (self.is_control(Some(control)) && self.waiters.first_by_id(control).is_some())
+        self.waiters.first_for_supply().is_some() || self.lacks_control()
     }
 
     /// Whether a long wait for the next dial would keep a caller waiting: also one that waits for the peer
@@ -258,6 +260,7 @@ impl Hooks for Dialing {
         if client.supply() < aim && client.has_room() {
             client.dial_missing(now);
         }
+        client.dial_for_control(now);
         client.note_limit(now);
         client.end_round(now);
         // With the capacity of the next round, the stock may be enough, and all of it this end's own.
@@ -291,6 +294,7 @@ impl Hooks for Dialing {
         if client.role.retry_at.is_some_and(|at| at <= now) {
             client.role.retry_at = None;
         }
+        client.role.control.handle_timeout(now);
         if client.role.next_round.is_some_and(|at| at <= now) {
             client.begin_round();
         }
@@ -304,18 +308,22 @@ impl Hooks for Dialing {
         let surplus_at = at(role.surplus.map(|(_, at)| at));
         let law = at(role.next_round).min(surplus_at).min(at(role.tuner.next_advance()));
         let dials = at(role.retry_at).min(at(client.dial_at()));
-        law.min(dials).min(client.yields_at())
+        law.min(dials).min(at(client.control_due())).min(client.yields_at())
     }
 
     #[inline]
     fn established<C>(client: &mut Client<C>, begun: Instant, id: Option<ConnId>, now: Instant) {
         let role = &mut client.role;
         role.tuner.established(now, now.since(begun));
-        // The control connection has the id that its user knows.
-        if let Some(id) = id.filter(|id| *id != ConnId::ZERO)
-            && let Some(waiters) = role.hints.read(id)
-        {
-            role.tuner.peer_waits(now, waiters);
+        match id {
+            // The control connection has the id that its user knows.
+            Some(ConnId::ZERO) => role.control.succeeded(now),
+            Some(id) => {
+                if let Some(waiters) = role.hints.read(id) {
+                    role.tuner.peer_waits(now, waiters);
+                }
+            }
+            None => {}
         }
     }
 

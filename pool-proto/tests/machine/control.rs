@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use pool_proto::{
     Acquired, Action, CheckResult, CloseReason, Collected, ConnId, Event, HandshakeFailure,
-    Refusal, State, Stock, WaitReason,
+    Refusal, State, Stock, WaitReason, WaiterId,
 };
 use pool_testkit::harness::*;
 
@@ -162,4 +162,117 @@ fn a_client_keeps_it_for_its_id_too() {
     pool.release(control);
     // It is waited for again, not refused as gone.
     pool.queue_by_id(ConnId::ZERO);
+}
+
+/// A client with a full stock of two, whose control connection has ended.
+fn bereft() -> ClientHarness {
+    let mut pool = ClientHarness::client(2, 2, |config| config.control_connection(true));
+    let control = pool.dialing()[0];
+    pool.dialed(control);
+    pool.established(control, Some(ConnId::ZERO));
+    pool.fill();
+    let Acquired::Ready(lease) = pool.acquire_by_id(ConnId::ZERO) else { panic!("it is there") };
+    pool.release(lease);
+    assert_eq!((pool.stats().idle, pool.dialing().len()), (2, 0));
+    pool.pass(ms(5000));
+    pool
+}
+
+/// A caller waits for it. The pause after the last one is long over.
+fn call(pool: &mut ClientHarness) -> WaiterId {
+    let waiter = pool.queue_by_id(ConnId::ZERO);
+    pool.timeout();
+    waiter
+}
+
+#[test]
+fn a_client_with_a_full_stock_dials_it_for_a_caller() {
+    let mut pool = bereft();
+    let waiter = call(&mut pool);
+    let [next] = pool.dialing()[..] else { panic!("one is dialled") };
+    pool.dialed(next);
+    pool.established(next, Some(ConnId::ZERO));
+    assert_eq!(pool.collect_lease(waiter).id, ConnId::ZERO);
+    assert_eq!((pool.stats().idle, pool.dialing().len()), (2, 0));
+    pool.pass(ms(60_000));
+    assert_eq!(pool.dialing(), [], "it is there");
+}
+
+#[test]
+fn a_client_dials_it_for_nobody() {
+    let mut pool = bereft();
+    let waiter = call(&mut pool);
+    pool.cancel(waiter);
+    let dials = pool.stats().totals.dials;
+    pool.fill();
+    pool.pass(ms(60_000));
+    assert_eq!((pool.dialing(), pool.stats().totals.dials), (vec![], dials));
+}
+
+#[test]
+fn a_server_that_does_not_know_of_the_loss_is_asked_again_after_waits_that_double() {
+    let mut pool = bereft();
+    let waiter = call(&mut pool);
+    let mut waits = Vec::new();
+    for _ in 0..12 {
+        let [next] = pool.dialing()[..] else { panic!("one is dialled") };
+        pool.connect(next);
+        let since = pool.now;
+        while pool.dialing().is_empty() {
+            pool.now = pool.machine.poll_timeout().unwrap();
+            pool.timeout();
+        }
+        waits.push(pool.now.since(since));
+    }
+    assert_eq!(waits[..4], [ms(200), ms(400), ms(800), ms(1600)]);
+    assert_eq!(waits[11], ms(30_000));
+    let [next] = pool.dialing()[..] else { panic!("one is dialled") };
+    pool.dialed(next);
+    pool.established(next, Some(ConnId::ZERO));
+    pool.collect_lease(waiter);
+    // A call to dial now ends such a wait, too.
+    let mut pool = bereft();
+    call(&mut pool);
+    for _ in 0..8 {
+        pool.fill();
+        pool.dial_now();
+        assert_eq!(pool.dialing().len(), 1);
+    }
+}
+
+#[test]
+fn one_that_ends_again_and_again_is_dialled_once_a_second() {
+    let mut pool = bereft();
+    let (start, before) = (pool.now, pool.stats().totals.dials);
+    let waiter = call(&mut pool);
+    while pool.now < start + ms(10_000) {
+        for token in pool.dialing() {
+            pool.dialed(token);
+            pool.established(token, Some(ConnId::ZERO));
+            pool.closed(token);
+        }
+        pool.pass(ms(10));
+    }
+    let dials = pool.stats().totals.dials - before;
+    assert!((9..=11).contains(&dials), "{dials} in ten seconds");
+    pool.cancel(waiter);
+}
+
+#[test]
+fn a_full_server_lets_the_next_one_in() {
+    let mut pool = server(2);
+    let Acquired::Ready(control) = ({
+        pool.join(A);
+        pool.acquire_by_id(ConnId::ZERO)
+    }) else {
+        panic!("it is there")
+    };
+    pool.join(A);
+    pool.join(A);
+    assert_eq!(pool.stats().idle, 2);
+    pool.release(control);
+    // In place of one that has been unused for a second.
+    pool.pass(ms(1000));
+    assert_eq!(pool.join(A).id, ConnId::ZERO);
+    assert_eq!(pool.ended(CloseReason::Replaced), 1);
 }

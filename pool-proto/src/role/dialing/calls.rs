@@ -3,6 +3,7 @@
 use core::ops::RangeInclusive;
 use core::time::Duration;
 
+use super::control::ControlDials;
 use super::urgency::Urgency;
 use super::{Client, Dialing, FIRST_WINDOW, LONGEST_WITH_WAITERS};
 use crate::backoff::Backoff;
@@ -42,6 +43,7 @@ impl<C> Client<C> {
             relapsed: false,
             recovered_at: now,
             next_round: None,
+            control: ControlDials::default(),
             created: 0,
             surplus: None,
             share: Share::default(),
@@ -72,6 +74,7 @@ impl<C> Client<C> {
         role.backoff.failures = role.backoff.failures.min(1);
         role.probes.failures = 0;
         role.next_round = role.next_round.map(|_| now);
+        role.control.next = None;
         self.dispatch(now);
     }
 
