@@ -297,8 +297,8 @@ pub(crate) const BUGS: &[Bug] = &[
         "the backoff does not grow",
         "not covered: waits after failures",
         "backoff.rs",
-        "1u64.checked_shl(self.failures)",
-        "1u64.checked_shl(if planted!() { 0 } else { self.failures })",
+        "self.after(self.failures)",
+        "self.after(if planted!() { 0 } else { self.failures })",
     ),
     bug(
         "a full pool takes back",
@@ -391,9 +391,8 @@ pub(crate) const BUGS: &[Bug] = &[
         "a success does not end the backoff",
         "violation of 7: waiters are served in time",
         "role/dialing/outcomes.rs",
-        "role.backoff.success();\n                role.retry_at = None;",
-        "if !planted!() {\n                    role.backoff.success();\n                    \
-         role.retry_at = None;\n                }",
+        "let was_down = self.is_down();",
+        "let was_down = self.is_down() && !planted!();",
     ),
     bug(
         "data that arrives during a check is forgotten",
