@@ -125,10 +125,10 @@ pub(crate) const BUGS: &[Bug] = &[
         found_by: "pairs",
         finding: "nobody has noticed",
         edits: &[edit(
-            "connection.rs",
-            "                        Poll::Pending => return ReadOutcome::All,",
-            "                        Poll::Pending => {\nif planted!() {\n    readiness.arm();\n}\n\
-             return ReadOutcome::All;\n}",
+            "connection/check.rs",
+            "        let outcome = self.read_while(keep);\n",
+            "        let outcome = self.read_while(keep);\n        \
+             if planted!() {\n            self.readiness.arm();\n        }\n",
         )],
     },
     Bug {

@@ -93,7 +93,7 @@ pub(crate) const DRIVER_BUGS: &[Bug] = &[
     bug(
         "a check does not register with the reactor",
         "violation of “an end that has arrived is noticed",
-        "connection.rs",
+        "connection/check.rs",
         "                    match socket.socket().poll_readable(&mut context) {\n                        \
          Poll::Pending => return ReadOutcome::All,",
         "                    if planted!() {\n                        return ReadOutcome::All;\n                    }\n                    \
@@ -103,7 +103,7 @@ pub(crate) const DRIVER_BUGS: &[Bug] = &[
     bug(
         "a check takes an end for silence",
         "violation of “",
-        "connection.rs",
+        "connection/check.rs",
         "                Ok(0) => return ReadOutcome::Eof,\n                Ok(count) if keep",
         "                Ok(0) if planted!() => return ReadOutcome::All,\n                \
          Ok(0) => return ReadOutcome::Eof,\n                Ok(count) if keep",
