@@ -229,7 +229,8 @@ fn a_server_that_does_not_know_of_the_loss_is_asked_again_after_waits_that_doubl
     let [next] = pool.dialing()[..] else { panic!("one is dialled") };
     pool.dialed(next);
     pool.established(next, Some(ConnId::ZERO));
-    pool.collect_lease(waiter);
+    let control = pool.collect_lease(waiter);
+    pool.release(control);
     // A call to dial now ends such a wait, too.
     let mut pool = bereft();
     call(&mut pool);
