@@ -60,6 +60,11 @@ impl<T> TokenMap<T> {
             _ => None,
         }
     }
+
+    /// Returns all entries, in no order that means anything.
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().flatten().map(|(_, value)| value)
+    }
 }
 
 impl<T> Default for TokenMap<T> {

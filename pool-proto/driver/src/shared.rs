@@ -51,7 +51,6 @@ use acquire::Wanted;
 pub use acquire::{Acquire, AcquireError, Deadline, WaitReady};
 pub use acquire_any::{AcquireAny, RoundRobin};
 pub use attempt::Attempt;
-pub(crate) use attempt::SILENCE;
 use attempt::{Peer, given_up};
 pub use block_on::block_on;
 pub use leased::Leased;

@@ -5,7 +5,7 @@ mod waiting;
 use core::future::{Future, poll_fn};
 use core::mem::MaybeUninit;
 use core::net::SocketAddr;
-use core::pin::pin;
+use core::sync::atomic::Ordering;
 use core::task::{Context, Poll};
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpListener};
@@ -21,7 +21,8 @@ use super::keep_alive::KeepAlive;
 use super::shared_socket::{SharedSocket, Socket};
 use crate::pool::PoolAttempt;
 use crate::runtime::{Direction, Runtime};
-use crate::shared::{Attempt, SILENCE};
+use crate::shared::Attempt;
+use crate::sync::AtomicBool;
 
 /// The length of a listener's queue of peers to accept. With the usual 128, a few clients that fill
 /// their pools at once overflow it, and each dropped connection costs its client a second. With 1,024,
@@ -224,7 +225,6 @@ type Handshaken<N> = Result<(Arc<SharedSocket<TcpSocket<N>>>, Established), Fail
 
 /// Sets the options of a connected stream, and shakes hands as the client: TLS, then the id.
 pub(crate) async fn handshake<N: Runtime, R: Role>(
-    runtime: &N,
     attempt: &mut Attempt<Box<Connection<TcpSocket<N>>>, R>,
     stream: N::TcpStream,
     keep_alive: Option<KeepAlive>,
@@ -236,13 +236,14 @@ pub(crate) async fn handshake<N: Runtime, R: Role>(
     socket.socket().configure()?;
     let mut handshake = begin()?;
     let advice = handshake.advice_on_silence();
-    attempt.connected_to(socket.socket().peer, advice);
-    let advance = |cx: &mut Context<'_>| {
-        let mut io = Heard { inner: socket.socket().polled(cx), heard: advice.is_empty() };
-        let outcome = handshake.advance(&mut io);
-        (outcome, io.heard)
-    };
-    report_silence(runtime, attempt, advance).await?;
+    let heard = attempt.listens_to(socket.socket().peer, advice);
+    if advice.is_empty() {
+        heard.store(true, Ordering::Relaxed);
+    }
+    poll_fn(|cx| {
+        handshake.advance(&mut Heard { inner: socket.socket().polled(cx), heard: &heard })
+    })
+    .await?;
     Ok((socket, handshake.finish()?))
 }
 
@@ -275,43 +276,21 @@ pub(crate) async fn accept<N: Runtime>(
     Ok((socket, handshake.finish()?))
 }
 
-/// Polls `act` until it is ready. Reports the peer if it has not been heard within [`SILENCE`]: `act` also
-/// returns whether something has come from the peer.
-async fn report_silence<N: Runtime, R: Role, T>(
-    runtime: &N,
-    attempt: &Attempt<Box<Connection<TcpSocket<N>>>, R>,
-    mut act: impl FnMut(&mut Context<'_>) -> (Poll<T>, bool),
-) -> T {
-    let mut silence = pin!(runtime.sleep(SILENCE));
-    let mut is_silent = true;
-    poll_fn(|cx| {
-        let (outcome, heard) = act(cx);
-        is_silent &= !heard;
-        if is_silent && outcome.is_pending() && silence.as_mut().poll(cx).is_ready() {
-            // Once.
-            is_silent = false;
-            attempt.silent();
-        }
-        outcome
-    })
-    .await
-}
-
 /// A socket that notes whether the peer has said anything.
-struct Heard<T> {
+struct Heard<'a, T> {
     inner: T,
-    heard: bool,
+    heard: &'a AtomicBool,
 }
 
-impl<T: Read> Read for Heard<T> {
+impl<T: Read> Read for Heard<'_, T> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
-        self.heard = true;
+        self.heard.store(true, Ordering::Relaxed);
         Ok(count)
     }
 }
 
-impl<T: Write> Write for Heard<T> {
+impl<T: Write> Write for Heard<'_, T> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         self.inner.write(data)
     }

@@ -184,7 +184,7 @@ impl<N: Runtime, D: Dial<N>> Supply<N, Dialing> for Dialer<D> {
                 let stream = dial.dial(&runtime, timeout).await.map_err(Failure::Dial)?;
                 attempt.dialed();
                 let begin = || connector.begin();
-                handshake(&runtime, &mut attempt, stream, *keep_alive, begin).await
+                handshake(&mut attempt, stream, *keep_alive, begin).await
             };
             let outcome = outcome.await;
             attempt.complete(outcome);

@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::net::SocketAddr;
+use core::sync::atomic::Ordering;
 use core::time::Duration;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use pool_proto::{
 };
 
 use super::{PoolConnection, SharedMachine};
+use crate::sync::AtomicBool;
 
 /// The peer of a dial or a handshake, for the texts of failures.
 #[derive(Clone, Debug)]
@@ -18,7 +20,15 @@ pub(super) enum Peer {
     /// A name, which is being dialled.
     Named(Arc<str>),
     /// A peer that has connected, and advice for the case that it says nothing.
-    Connected(SocketAddr, &'static str),
+    Connected(SocketAddr, &'static str, Option<Listening>),
+}
+
+/// How long a client has been waiting for the first word of its peer. (A server's machine knows it.)
+#[derive(Clone, Debug)]
+pub(super) struct Listening {
+    since: Instant,
+    /// Whether it has come.
+    heard: Arc<AtomicBool>,
 }
 
 /// A peer that has said nothing for this long after the transport was connected is named. A peer that
@@ -31,15 +41,21 @@ impl Peer {
     pub(super) const fn address(&self) -> Option<SocketAddr> {
         match self {
             Self::Named(_) => None,
-            Self::Connected(address, _) => Some(*address),
+            Self::Connected(address, ..) => Some(*address),
         }
     }
 
     /// Returns the text for a peer that has connected and has been silent since.
     pub(super) fn silent(&self) -> Option<Arc<str>> {
-        let Self::Connected(peer, advice) = self else { return None };
+        let Self::Connected(peer, advice, _) = self else { return None };
         let text = format!("{peer} has connected, but has sent nothing for {SILENCE:?}; {advice}");
         Some(text.into())
+    }
+
+    /// Returns when it has been silent for so long that it is named, if nothing has come until now.
+    pub(super) fn silent_at(&self) -> Option<Instant> {
+        let Self::Connected(.., Some(listening)) = self else { return None };
+        (!listening.heard.load(Ordering::Relaxed)).then(|| listening.since + SILENCE)
     }
 }
 
@@ -48,7 +64,7 @@ pub(super) fn given_up(peer: Option<&Peer>, reason: CloseReason) -> Arc<str> {
     let text = match peer {
         None => format!("a connection was given up: {reason}"),
         Some(Peer::Named(name)) => format!("a connection to {name} was given up: {reason}"),
-        Some(Peer::Connected(address, advice)) => {
+        Some(Peer::Connected(address, advice, _)) => {
             let advice = if matches!(reason, CloseReason::HandshakeTimeout | CloseReason::Silent) {
                 *advice
             } else {
@@ -129,16 +145,21 @@ impl<C: PoolConnection, R: Role> Attempt<C, R> {
     /// Tells the peer's address, and advice for the case that it says nothing during the handshake, for
     /// the text of a failure.
     pub fn connected_to(&mut self, peer: SocketAddr, advice: &'static str) {
-        let peer = self.peer.insert(Peer::Connected(peer, advice)).clone();
-        self.shared.note_peer(self.token, peer);
+        self.note_connected(Peer::Connected(peer, advice, None));
     }
 
-    /// Reports that the peer has sent nothing for a second. That is not a failure yet, but it may be
-    /// the reason why callers wait. A server needs no report: it knows its silent peers.
-    pub fn silent(&self) {
-        if let Some(text) = self.peer.as_ref().and_then(Peer::silent) {
-            self.shared.note_failure(&text);
-        }
+    /// [`connected_to`](Self::connected_to) for a client, which waits for the first word of its peer: set the
+    /// flag when it has come. A peer that is silent for a second is not a failure yet, but it may be the
+    /// reason why callers wait. A server needs no flag: its machine knows the silent peers.
+    pub fn listens_to(&mut self, peer: SocketAddr, advice: &'static str) -> Arc<AtomicBool> {
+        let heard = Arc::new(AtomicBool::new(false));
+        let listening = Listening { since: self.shared.now(), heard: Arc::clone(&heard) };
+        self.note_connected(Peer::Connected(peer, advice, Some(listening)));
+        heard
+    }
+
+    fn note_connected(&mut self, peer: Peer) {
+        self.shared.note_peer(self.token, self.peer.insert(peer).clone());
     }
 
     /// Reports that the transport is connected.
@@ -184,7 +205,7 @@ impl<C: PoolConnection, R: Role> Attempt<C, R> {
     /// Keeps an error as the last failure, with the address of the peer.
     fn note(&self, error: &dyn fmt::Display) {
         match self.peer {
-            Some(Peer::Connected(peer, _)) => {
+            Some(Peer::Connected(peer, ..)) => {
                 self.shared.note_failure(&format_args!("{peer}: {error}"));
             }
             _ => self.shared.note_failure(error),

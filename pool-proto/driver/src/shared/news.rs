@@ -311,7 +311,8 @@ impl<C, R: Role> State<C, R> {
             return gathered;
         }
         let failures = self.machine.stats().failures_in_a_row;
-        let cause = self.last_failure(now);
+        // Not at each connection that is established: it looks at all peers.
+        let cause = if failures > 0 { self.last_failure(now) } else { None };
         let health = &mut self.news.health;
         let before = core::mem::replace(&mut health.seen, seen);
         if failures > 0 {

@@ -146,17 +146,21 @@ impl<C, R: Role> State<C, R> {
         }
     }
 
-    /// Returns the reason of the last failure, or else names a peer that has sent nothing since it
-    /// connected, if it might be the reason why callers wait. Looked up when it is asked for: a timer
-    /// for each peer would make a crowd of silent ones costly.
+    /// Names a peer that has sent nothing since it connected, if it might be the reason why callers wait, or
+    /// else returns the reason of the last failure; a server, to which anybody may connect, the other way
+    /// round. Looked up when it is asked for: a timer for each dial or peer would be costly.
     pub(super) fn last_failure(&self, now: Instant) -> Option<Arc<str>> {
-        let silent = || {
-            let (token, since) = self.machine.longest_silent()?;
-            let noticed = since + SILENCE;
-            let counts = noticed <= now && self.established.is_none_or(|last| last < noticed);
-            self.peers.get(token).filter(|_| counts)?.silent()
+        let counts =
+            |noticed: Instant| noticed <= now && self.established.is_none_or(|last| last < noticed);
+        let server = || {
+            let mut peers = self.peers.values();
+            peers.find(|peer| peer.silent_at().is_some_and(counts))?.silent()
         };
-        self.last_failure.clone().or_else(silent)
+        let stranger = || {
+            let (token, since) = self.machine.longest_silent()?;
+            self.peers.get(token).filter(|_| counts(since + SILENCE))?.silent()
+        };
+        server().or_else(|| self.last_failure.clone()).or_else(stranger)
     }
 
     /// Keeps the end of a connection as the last failure, if the peer seems to be full and no other

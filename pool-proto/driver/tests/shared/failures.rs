@@ -1,5 +1,7 @@
 //! The errors of acquires that fail.
 
+use std::sync::atomic::Ordering;
+
 use std::error::Error;
 use std::sync::Arc;
 
@@ -138,17 +140,35 @@ fn a_handshake_given_up_names_its_peer_and_gives_advice() {
 }
 
 #[test]
-fn a_silent_peer_is_named_until_a_connection_is_established() {
-    let mut rig = server(Plan::of(2));
+fn a_client_names_a_peer_that_has_been_silent_for_a_second() {
+    let mut rig = client(Plan::of(3));
     let mut silent = rig.begin();
-    silent.attempt.silent();
-    assert_eq!(rig.shared.last_failure(), None, "nobody has connected");
-    silent.attempt.connected_to(PEER.parse().unwrap(), ADVICE);
-    silent.attempt.silent();
+    let heard = silent.attempt.listens_to(PEER.parse().unwrap(), ADVICE);
+    rig.clock.pass(ms(999));
+    assert_eq!(rig.shared.last_failure(), None);
+    rig.clock.pass(ms(1));
     let text = "192.0.2.1:9 has connected, but has sent nothing for 1s; speak up";
     assert_eq!(rig.shared.last_failure().as_deref(), Some(text));
+    // Callers wait for this one now, whatever has failed before.
+    rig.begin().attempt.failed(HandshakeFailure::Tls, &"no certificate");
+    assert_eq!(rig.shared.last_failure().as_deref(), Some(text));
+    // The first word, after all.
+    heard.store(true, Ordering::Relaxed);
+    assert_eq!(rig.shared.last_failure().as_deref(), Some("no certificate"));
+    heard.store(false, Ordering::Relaxed);
+    // Others get through since then: it is not the reason for anything.
     rig.connect();
     assert_eq!(rig.shared.last_failure(), None);
+}
+
+#[test]
+fn a_peer_that_was_silent_is_not_named_once_its_attempt_is_over() {
+    let mut rig = client(Plan::of(2));
+    let mut silent = rig.begin();
+    silent.attempt.listens_to(PEER.parse().unwrap(), ADVICE);
+    rig.clock.pass(ms(2000));
+    silent.attempt.failed(HandshakeFailure::Transport, &"it broke");
+    assert_eq!(rig.shared.last_failure().as_deref(), Some("192.0.2.1:9: it broke"));
 }
 
 #[test]
