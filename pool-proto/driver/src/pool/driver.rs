@@ -3,6 +3,7 @@
 
 use core::convert::Infallible;
 use core::future::{Future, pending, poll_fn};
+use core::pin::Pin;
 use std::boxed::Box;
 use std::sync::Arc;
 use std::vec::Vec;
@@ -126,6 +127,7 @@ impl<N: Runtime, R: Role, S: Supply<N, R>> Driver<N, R, S> {
         let Self { close_on_drop, supply } = self;
         let mut supply = Some(supply);
         let shared = &close_on_drop.shared;
+        let mut alarm = Alarm(None);
         let mut tasks = Tasks::<N>::new(executor);
         let mut commands = Vec::new();
         loop {
@@ -171,7 +173,7 @@ impl<N: Runtime, R: Role, S: Supply<N, R>> Driver<N, R, S> {
                 Wakeup::Accepted(token, handshake)
             };
             let due = async {
-                poll_fn(|cx| shared.poll_work(cx)).or(sleep_until(&runtime, shared, due)).await;
+                poll_fn(|cx| shared.poll_work(cx)).or(alarm.ring(&runtime, shared, due)).await;
                 Wakeup::Due
             };
             match ended.or(accepted).or(due).await {
@@ -202,13 +204,32 @@ fn span<N: Runtime, R: Role>(shared: &PoolMachine<N, R>, token: Token) -> Span {
     events::attempt_span(shared.label(), debug(token))
 }
 
-async fn sleep_until<N: Runtime, R: Role>(
-    runtime: &N,
-    shared: &PoolMachine<N, R>,
-    due: Option<Instant>,
-) {
-    match due {
-        Some(due) => runtime.sleep(due.since(shared.now())).await,
-        None => pending().await,
+/// The timer of a driver, and the time at which it rings.
+///
+/// Most turns put the next deadline off: that of a dial that has succeeded gives way to a later one. Then
+/// the timer stays as it is, and a turn too many comes of it. A new one for each turn would wake the thread
+/// of the timers each time (`async-io` has one).
+struct Alarm<'r>(Option<(Instant, Timer<'r>)>);
+
+type Timer<'r> = Pin<Box<dyn Future<Output = ()> + Send + 'r>>;
+
+impl<'r> Alarm<'r> {
+    /// Waits until this time at the latest. Cancel safe.
+    async fn ring<N: Runtime, R: Role>(
+        &mut self,
+        runtime: &'r N,
+        shared: &PoolMachine<N, R>,
+        due: Option<Instant>,
+    ) {
+        let Some(due) = due else { return pending().await };
+        let timer = match &mut self.0 {
+            Some((at, timer)) if *at <= due => timer,
+            armed => {
+                let timer = Box::pin(runtime.sleep(due.since(shared.now())));
+                &mut armed.insert((due, timer)).1
+            }
+        };
+        timer.await;
+        self.0 = None;
     }
 }

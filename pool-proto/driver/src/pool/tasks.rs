@@ -10,6 +10,7 @@ use async_channel::{Receiver, Sender, unbounded};
 use futures_lite::FutureExt;
 use pool_proto::{Token, TokenMap};
 
+use super::driver::BURST;
 use crate::runtime::Runtime;
 
 /// The tasks of a driver. Dropping it ends them.
@@ -49,17 +50,20 @@ impl<N: Runtime> Tasks<N> {
         drop(self.handles.remove(token));
     }
 
-    /// Waits for the next task to end and forgets it: a handle that is kept pins the task's memory.
-    /// Returns whether the task panicked, which the user's dialer or the user's part of a rustls
-    /// configuration can do.
+    /// Waits for the next task to end and forgets it, with others that have ended meanwhile: a handle that
+    /// is kept pins the task's memory, and a turn of the driver for each would cost more than it brings.
+    /// Returns whether one of them panicked, which the user's dialer or the user's part of a rustls
+    /// configuration can do. Cancel safe.
     pub(super) async fn reap(&mut self) -> bool {
-        match self.ended.recv().await {
-            Ok(TaskEnded { token, panicked }) => {
-                self.end(token);
-                panicked
-            }
-            Err(_) => pending().await,
+        let Ok(first) = self.ended.recv().await else { return pending().await };
+        let mut has_panicked = first.panicked;
+        self.end(first.token);
+        for _ in 1..BURST {
+            let Ok(TaskEnded { token, panicked }) = self.ended.try_recv() else { break };
+            has_panicked |= panicked;
+            self.end(token);
         }
+        has_panicked
     }
 
     /// Ends all tasks, and waits for their end while the executor still exists: an executor that is

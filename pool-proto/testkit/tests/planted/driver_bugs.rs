@@ -142,8 +142,15 @@ pub(crate) const DRIVER_BUGS: &[Bug] = &[
         "the handle of a task that has ended is kept",
         "violation of “the handle of a task ends with it",
         "pool/tasks.rs",
-        "                self.end(token);\n                panicked",
-        "                if !planted!() {\n                    self.end(token);\n                }\n                panicked",
+        "        self.end(first.token);\n",
+        "        if !planted!() {\n            self.end(first.token);\n        }\n",
+    ),
+    bug(
+        "a timer stays though the deadline has come nearer",
+        "violation of “a timer is armed for each deadline",
+        "pool/driver.rs",
+        "            Some((at, timer)) if *at <= due => timer,",
+        "            Some((at, timer)) if *at <= due || planted!() => timer,",
     ),
     bug(
         "a pool has ended before its tasks",
