@@ -37,6 +37,15 @@ fn wait_over(pool: &mut ClientHarness) -> Duration {
     due.since(since)
 }
 
+/// So many waits pass, and the peer turns away the dial after each.
+fn turn_probes_away(pool: &mut ClientHarness, times: u32) {
+    for _ in 0..times {
+        wait_over(pool);
+        let probe = pool.dialing()[0];
+        turn_away(pool, probe);
+    }
+}
+
 #[test]
 fn full_is_not_down() {
     let mut pool = full(8, 3, |config| config);
@@ -164,11 +173,7 @@ fn a_replacement_does_not_tell_of_more_room() {
 #[test]
 fn a_lower_ceiling_is_tried_again_soon() {
     let mut pool = full(8, 3, |config| config);
-    for _ in 0..12 {
-        wait_over(&mut pool);
-        let probe = pool.dialing()[0];
-        turn_away(&mut pool, probe);
-    }
+    turn_probes_away(&mut pool, 12);
     let lease = pool.take();
     // The peer does not know yet that this one is in use.
     let next = pool.dialing()[0];
@@ -286,11 +291,7 @@ fn a_peer_that_swaps_one_connection_for_another_is_not_asked_to_in_a_hot_loop() 
 #[test]
 fn a_call_to_dial_now_tries_for_room_at_once() {
     let mut pool = full(8, 3, |config| config);
-    for _ in 0..12 {
-        wait_over(&mut pool);
-        let probe = pool.dialing()[0];
-        turn_away(&mut pool, probe);
-    }
+    turn_probes_away(&mut pool, 12);
     pool.dial_now();
     let [probe] = pool.dialing()[..] else { panic!("one probe") };
     turn_away(&mut pool, probe);
@@ -300,11 +301,7 @@ fn a_call_to_dial_now_tries_for_room_at_once() {
 #[test]
 fn a_full_peer_is_not_dialled_for_callers_that_do_not_wait_any_more() {
     let mut pool = full(8, 3, |config| config);
-    for _ in 0..12 {
-        wait_over(&mut pool);
-        let probe = pool.dialing()[0];
-        turn_away(&mut pool, probe);
-    }
+    turn_probes_away(&mut pool, 12);
     let leases = [pool.take(), pool.take(), pool.take()];
     for token in pool.dialing() {
         turn_away(&mut pool, token);
@@ -343,11 +340,7 @@ fn a_peer_that_has_used_a_connection_it_closed_young_is_not_full() {
 #[test]
 fn a_doubt_that_was_wrong_leaves_no_failures_behind() {
     let mut pool = full(8, 3, |config| config);
-    for _ in 0..4 {
-        wait_over(&mut pool);
-        let probe = pool.dialing()[0];
-        turn_away(&mut pool, probe);
-    }
+    turn_probes_away(&mut pool, 4);
     // In time to be counted with the failures before, if there were any.
     assert!(pool.now < Instant::EPOCH + ms(10_000));
     wait_over(&mut pool);

@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use pool_driver::shared::PoolConnection;
 use pool_proto::CheckResult;
 
+use crate::peer::Peer;
 use crate::reading::{all_of, read};
 use crate::rig::{Kind, Taken};
 
@@ -130,20 +131,11 @@ fn a_check_finds_the_peers_close() {
 
 #[test]
 fn an_end_is_found_by_each_check() {
-    for kind in Kind::ALL {
+    let whole = Kind::ALL.map(|kind| (kind, Peer::close as fn(&mut Peer)));
+    let close_notify = Kind::TLS.map(|kind| (kind, Peer::close_tls as fn(&mut Peer)));
+    for (kind, end) in whole.into_iter().chain(close_notify) {
         let mut taken = kind.taken();
-        taken.peer.close();
-        for _ in 0..3 {
-            assert_eq!(check(&mut taken), CheckResult::Closed, "{kind:?}");
-        }
-    }
-}
-
-#[test]
-fn close_notify_alone_is_an_end_for_each_check() {
-    for kind in Kind::TLS {
-        let mut taken = kind.taken();
-        taken.peer.close_tls();
+        end(&mut taken.peer);
         for _ in 0..3 {
             assert_eq!(check(&mut taken), CheckResult::Closed, "{kind:?}");
         }
