@@ -1,6 +1,6 @@
-//! The log of this process at level info, as an operator reads it.
+//! The log of this process at level info, as an operator reads it; of some pools, at level debug.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
@@ -44,20 +44,24 @@ impl Visit for Line {
 }
 
 static LINES: Mutex<Vec<Line>> = Mutex::new(Vec::new());
+/// The names of the pools whose connections are followed.
+static FOLLOWED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
-fn lines() -> MutexGuard<'static, Vec<Line>> {
-    LINES.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Log;
 
 impl Subscriber for Log {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= Level::INFO && metadata.target().starts_with("pool")
+        let target = metadata.target();
+        let most = if target == "pool::connection" { Level::DEBUG } else { Level::INFO };
+        metadata.is_event() && *metadata.level() <= most && target.starts_with("pool")
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(LevelFilter::INFO)
+        Some(LevelFilter::DEBUG)
     }
 
     fn new_span(&self, _span: &Attributes<'_>) -> Id {
@@ -71,7 +75,9 @@ impl Subscriber for Log {
     fn event(&self, event: &Event<'_>) {
         let mut line = Line { message: String::new(), fields: BTreeMap::new() };
         event.record(&mut line);
-        lines().push(line);
+        if *event.metadata().level() <= Level::INFO || lock(&FOLLOWED).contains(line.text("pool")) {
+            lock(&LINES).push(line);
+        }
     }
 
     fn enter(&self, _span: &Id) {}
@@ -85,9 +91,15 @@ pub(super) fn begin() {
     BEGUN.call_once(|| tracing::subscriber::set_global_default(Log).unwrap());
 }
 
+/// Follows the connections of the pools that are named by this address, from now on.
+pub(super) fn follow(address: SocketAddr) {
+    begin();
+    lock(&FOLLOWED).insert(address.to_string());
+}
+
 /// The lines so far of the pool that is named by its address, in this role.
 pub(super) fn of(address: SocketAddr, role: &str) -> Vec<Line> {
     let address = address.to_string();
     let is_its = |line: &&Line| line.text("pool") == address && line.text("role") == role;
-    lines().iter().filter(is_its).cloned().collect()
+    lock(&LINES).iter().filter(is_its).cloned().collect()
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::topic;
 use crate::ends::{client_config, server_config};
+use crate::log::{self, Line};
 use crate::peers::ping_pong;
 use crate::prelude::*;
 use crate::wait::{Running, assert_ends, expect, read_all, send, spawn};
@@ -293,6 +294,16 @@ fn an_opening_byte_at_one_end_only_costs_the_connection_and_is_named(ends: &Ends
         assert!(failure.contains(remedy), "{failure}");
         // Nobody can tell what it is.
         assert_ends(&mut stream);
+        // And of the connections that this client begins from now on, the log tells it.
+        let address = server.address();
+        log::follow(address);
+        send(&mut server.take(), b"GET / HTTP/1.1");
+        let look = || {
+            client.accept(Duration::ZERO).unwrap_err();
+            log::of(address, "client")
+        };
+        let is_told = |line: &Line| line.message == "the peer began without the opening byte";
+        eventually(look, |lines| lines.iter().any(is_told));
         // An accept goes on to the next one.
         send(&mut server.take(), b"GET / HTTP/1.1");
         let mut stream = server.take();

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::topic;
-use crate::ends::{client_config, own_listener, server_config};
+use crate::ends::{client_config, own_listener, server_config, single};
 use crate::facade::Listen;
 use crate::log::{self, Line};
-use crate::peers::connect_from;
+use crate::peers::{FakeServer, connect_from, hex_id};
 use crate::prelude::*;
-use crate::wait::assert_ends;
+use crate::wait::{assert_ends, send};
 use pool_driver::metrics::prometheus;
 use pool_driver::tls::TlsMode;
 use pool_proto::MetricValue;
@@ -18,6 +18,7 @@ topic! {
     parallel an_outage_is_told_when_it_begins_and_when_it_is_over,
     parallel a_flood_of_rejected_peers_is_told_in_a_few_lines,
     parallel a_report_has_the_waits_and_the_times_of_dials,
+    parallel the_life_of_a_connection_is_told_at_debug,
 }
 
 fn messages(lines: &[Line]) -> Vec<&str> {
@@ -120,4 +121,45 @@ fn a_report_has_the_waits_and_the_times_of_dials(ends: &Ends) {
         assert!(text.contains(&sample), "{text}");
     }
     drop(held);
+}
+
+fn the_life_of_a_connection_is_told_at_debug(ends: &Ends) {
+    let (fake, peers) = FakeServer::by_hand();
+    let address = fake.address;
+    log::follow(address);
+    let client = ends.dial(TlsMode::None, single(), address);
+    let mut served = Vec::new();
+    let mut serve = |words: &str| {
+        let mut tcp = peers.recv_timeout(SOON).unwrap();
+        send(&mut tcp, words.as_bytes());
+        served.push(tcp);
+    };
+    serve(&hex_id(1));
+    drop(client.take());
+    told(address, "client", "connection closed by its holder");
+    serve(&hex_id(2));
+    client.wait_ready(1, SOON).unwrap();
+    client.flush();
+    told(address, "client", "connection closed");
+    serve(&hex_id(3));
+    let leased = client.take();
+    client.flush();
+    told(address, "client", "lease revoked");
+    serve("~no id~~");
+    let lines = told(address, "client", "dial or handshake failed");
+    drop(leased);
+    client.end();
+    let of = |message: &str, field: &str| -> Vec<String> {
+        let its = lines.iter().filter(|line| line.message == message);
+        its.map(|line| line.text(field).to_owned()).collect()
+    };
+    assert_eq!(of("connection established", "id"), [1, 2, 3].map(hex_id), "{lines:#?}");
+    assert_eq!(of("connection established", "peer"), [(); 3].map(|()| address.to_string()));
+    assert_eq!(of("connection closed", "id"), [hex_id(2)]);
+    assert_eq!(of("connection closed", "reason"), ["the pool was flushed"]);
+    let tokens = of("connection established", "token");
+    assert_eq!(of("connection closed by its holder", "token"), tokens[..1]);
+    assert_eq!(of("lease revoked", "token"), tokens[2..]);
+    let [cause] = &of("dial or handshake failed", "cause")[..] else { panic!("{lines:#?}") };
+    assert!(cause.contains("'~'"), "{cause}");
 }
