@@ -183,3 +183,33 @@ pub(super) fn is_about_certificates(alert: AlertDescription) -> bool {
             | AlertDescription::DecryptError
     )
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_fault_of_a_certificate_has_its_remedy() {
+        use CertificateError as E;
+
+        let both = [
+            (E::Expired, "renew its certificate"),
+            (E::NotValidYet, "set the clock"),
+            (E::NotValidForName, "subjectAltName"),
+            (E::UnknownIssuer, "of its authority as a root"),
+            (E::BadSignature, "does not hold the key"),
+            (E::BadEncoding, "X.509 v3 in DER"),
+        ];
+        for (error, remedy) in both {
+            for side in [Side::Client, Side::Server] {
+                let text = certificate(&error, side).unwrap();
+                assert!(text.starts_with("; ") && text.contains(remedy), "{error:?}: {text}");
+            }
+        }
+        for (side, usage) in [(Side::Client, "serverAuth"), (Side::Server, "clientAuth")] {
+            assert!(certificate(&E::InvalidPurpose, side).unwrap().contains(usage));
+        }
+        assert_eq!(certificate(&E::Revoked, Side::Client), None, "nothing that settings mend");
+    }
+}
