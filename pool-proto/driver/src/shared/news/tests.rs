@@ -224,6 +224,17 @@ fn handshakes_of_peers_that_come_to_nothing_are_told_with_their_kind() {
 }
 
 #[test]
+fn what_the_machine_ends_is_told_with_its_reason() {
+    use CloseReason::*;
+
+    for reason in [Evicted, Replaced, HandshakeEvicted, Silent, HandshakeTimeout] {
+        let kind = Kind::of_end(reason).unwrap();
+        assert_eq!(kind.reason(), Some(reason), "{kind:?}");
+    }
+    assert_eq!(Kind::of_end(PeerClosed), None, "no peer was turned away");
+}
+
+#[test]
 fn an_outage_is_told_when_it_begins_and_when_it_is_over() {
     let mut rig = client();
     let log = captured(|| {
