@@ -143,10 +143,10 @@ impl State {
         }
         let (inherited, now) = (self.net.inherited, self.now());
         let socket = self.net.socket(id).ok_or_else(|| error(errno::ENOTCONN))?;
-        socket.keep_alive = inherited;
         socket.accepted = true;
         socket.free_since = now;
         let peer_addr = socket.peer_addr;
+        self.keep_alive(id, inherited);
         self.accepted();
         Ok((id, peer_addr))
     }

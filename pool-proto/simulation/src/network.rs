@@ -254,8 +254,23 @@ impl State {
     /// The path to a socket is gone: nothing arrives any more. Its keep-alive notices it.
     fn lose(&mut self, id: SocketId) {
         let Some(socket) = self.net.socket(id) else { return };
-        let was_lost = std::mem::replace(&mut socket.lost, true);
-        if let Some(budget) = socket.keep_alive.filter(|_| !was_lost) {
+        if !std::mem::replace(&mut socket.lost, true) {
+            self.probe(id);
+        }
+    }
+
+    /// Sets the keep-alive of a socket, whose path may be gone already.
+    pub(crate) fn keep_alive(&mut self, id: SocketId, budget: Option<Duration>) {
+        let Some(socket) = self.net.socket(id) else { return };
+        socket.keep_alive = budget;
+        if socket.lost {
+            self.probe(id);
+        }
+    }
+
+    /// The probes of keep-alive begin, and nobody answers.
+    fn probe(&mut self, id: SocketId) {
+        if let Some(budget) = self.net.socket(id).and_then(|socket| socket.keep_alive) {
             let noticed = self.now() + budget;
             self.at(noticed, Event::Dead(id));
         }

@@ -160,9 +160,7 @@ impl Kernel for SimulatedKernel<'_> {
                 Ok(())
             }),
             Source::Stream(_) => self.call(|state, id| {
-                if let Some(socket) = state.net.socket(id) {
-                    socket.keep_alive = keep_alive.map(|settings| settings.budget());
-                }
+                state.keep_alive(id, keep_alive.map(|settings| settings.budget()));
                 Ok(())
             }),
         }
