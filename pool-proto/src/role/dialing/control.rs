@@ -10,7 +10,7 @@
 use super::{Client, PROBATION};
 use crate::id::ConnId;
 use crate::state::State;
-use crate::time::{Instant, Period};
+use crate::time::Instant;
 
 /// The dials for the control connection.
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,8 +54,7 @@ impl<C> Client<C> {
         if waits || !self.lacks_control() || self.in_flight() > 0 || !self.has_room() {
             return;
         }
-        let claimed = self.slots.states.get(State::Claimed as usize);
-        let longest = claimed.map_or(Period::NEVER, |timed| timed.period);
+        let longest = self.slots.period(State::Claimed);
         let wait = self.role.backoff.after(self.role.control.begun).min(longest);
         let begun = self.role.control.begun.saturating_add(1);
         self.role.control = ControlDials { begun, next: Some(now.after(wait)) };
