@@ -237,9 +237,6 @@ pub(crate) async fn handshake<N: Runtime, R: Role>(
     let mut handshake = begin()?;
     let advice = handshake.advice_on_silence();
     let heard = attempt.listens_to(socket.socket().peer, advice);
-    if advice.is_empty() {
-        heard.store(true, Ordering::Relaxed);
-    }
     poll_fn(|cx| {
         handshake.advance(&mut Heard { inner: socket.socket().polled(cx), heard: &heard })
     })

@@ -150,9 +150,10 @@ impl<C: PoolConnection, R: Role> Attempt<C, R> {
 
     /// [`connected_to`](Self::connected_to) for a client, which waits for the first word of its peer: set the
     /// flag when it has come. A peer that is silent for a second is not a failure yet, but it may be the
-    /// reason why callers wait. A server needs no flag: its machine knows the silent peers.
+    /// reason why callers wait; without advice, nothing is expected from it. A server needs no flag: its
+    /// machine knows the silent peers.
     pub fn listens_to(&mut self, peer: SocketAddr, advice: &'static str) -> Arc<AtomicBool> {
-        let heard = Arc::new(AtomicBool::new(false));
+        let heard = Arc::new(AtomicBool::new(advice.is_empty()));
         let listening = Listening { since: self.shared.now(), heard: Arc::clone(&heard) };
         self.note_connected(Peer::Connected(peer, advice, Some(listening)));
         heard

@@ -162,6 +162,15 @@ fn a_client_names_a_peer_that_has_been_silent_for_a_second() {
 }
 
 #[test]
+fn a_peer_of_which_nothing_is_expected_is_not_silent() {
+    let mut rig = client(Plan::ONE);
+    let mut in_flight = rig.begin();
+    in_flight.attempt.listens_to(PEER.parse().unwrap(), "");
+    rig.clock.pass(ms(2000));
+    assert_eq!(rig.shared.last_failure(), None);
+}
+
+#[test]
 fn a_peer_that_was_silent_is_not_named_once_its_attempt_is_over() {
     let mut rig = client(Plan::of(2));
     let mut silent = rig.begin();
