@@ -2,11 +2,11 @@
 
 #![expect(clippy::disallowed_methods, reason = "time is read here and handed to everything else")]
 
-#[cfg(target_os = "linux")]
-use core::time::Duration;
 use std::sync::LazyLock;
 
 use pool_proto::Instant;
+
+use crate::platform::CoarseClock;
 
 /// A clock that a [`SharedMachine`](crate::shared::SharedMachine) reads.
 pub trait Clock: Send + Sync + 'static {
@@ -26,14 +26,12 @@ pub struct MonotonicClock;
 
 struct Epoch {
     precise: std::time::Instant,
-    #[cfg(target_os = "linux")]
-    coarse: Duration,
+    coarse: CoarseClock,
 }
 
-static EPOCH: LazyLock<Epoch> = LazyLock::new(|| Epoch {
-    precise: std::time::Instant::now(),
-    #[cfg(target_os = "linux")]
-    coarse: read(rustix::time::ClockId::Monotonic),
+static EPOCH: LazyLock<Epoch> = LazyLock::new(|| {
+    let precise = std::time::Instant::now();
+    Epoch { precise, coarse: CoarseClock::start() }
 });
 
 impl Clock for MonotonicClock {
@@ -41,20 +39,12 @@ impl Clock for MonotonicClock {
         Instant::EPOCH + EPOCH.precise.elapsed()
     }
 
-    // The coarse clock of Linux lags by up to a tick (1–4 ms). It costs a fifth of the precise one,
-    // which alone costs more than taking a connection.
-    #[cfg(target_os = "linux")]
     fn coarse(&self) -> Instant {
-        let epoch = EPOCH.coarse;
-        let coarse = read(rustix::time::ClockId::MonotonicCoarse);
-        Instant::EPOCH + coarse.saturating_sub(epoch)
+        match EPOCH.coarse.elapsed() {
+            Some(elapsed) => Instant::EPOCH + elapsed,
+            None => self.now(),
+        }
     }
-}
-
-#[cfg(target_os = "linux")]
-fn read(clock: rustix::time::ClockId) -> Duration {
-    let time = rustix::time::clock_gettime(clock);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 #[cfg(test)]

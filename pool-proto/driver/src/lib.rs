@@ -37,6 +37,7 @@
 //! | `pool.rs`, `pool/` | pools, builders, the driver, dialling, accepting, several pools as one |
 //! | `runtime.rs` | the demands on a runtime |
 //! | `clock.rs` | the clock |
+//! | `platform.rs`, `platform/` | the differences between operating systems |
 //! | `sync.rs` | the primitives by which threads meet in the shared machine |
 //! | [`metrics`] | everything that an operator watches, and its text for Prometheus |
 //! | `events.rs` | everything that is told by `tracing`; [`observability`] has the table |
@@ -56,6 +57,7 @@ mod facade;
 pub mod metrics;
 #[cfg(not(feature = "tls"))]
 mod no_tls;
+mod platform;
 mod pool;
 mod runtime;
 pub mod shared;

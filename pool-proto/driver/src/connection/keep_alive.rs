@@ -4,7 +4,9 @@ use core::time::Duration;
 use std::io;
 
 use pool_proto::ConfigError;
-use socket2::{SockRef, TcpKeepalive};
+use socket2::SockRef;
+
+use crate::platform;
 
 /// The TCP keep-alive settings and user timeout of a pool's connections. The operating system does
 /// the work.
@@ -122,71 +124,28 @@ impl KeepAlive {
 
     /// Sets the options of a socket that is to be in the pool, as far as the platform has them.
     pub(super) fn apply(self, socket: &SockRef<'_>) -> io::Result<()> {
-        let settings = TcpKeepalive::new().with_time(self.idle());
-        #[cfg(not(any(target_os = "openbsd", target_os = "haiku")))]
-        let settings = settings.with_interval(self.interval());
-        #[cfg(not(any(target_os = "openbsd", target_os = "haiku", target_os = "windows")))]
-        let settings = settings.with_retries(RETRIES);
+        let settings = platform::keep_alive(self.idle(), self.interval(), RETRIES);
         socket.set_tcp_keepalive(&settings)?;
         // Nothing has been sent by a holder: there are no data that might wait for room.
         self.set_limit(socket)
     }
 
-    #[cfg(any(target_os = "linux", target_os = "android"))]
     fn set_limit(self, socket: &SockRef<'_>) -> io::Result<()> {
-        socket.set_tcp_user_timeout(Some(self.budget()))
-    }
-
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "as where it does something")]
-    fn set_limit(self, _socket: &SockRef<'_>) -> io::Result<()> {
-        Ok(())
-    }
-
-    /// Ends the limit for data under way: from now on, a living peer may leave them in its full buffer.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    pub(super) fn unlimit(self, socket: &SockRef<'_>) -> io::Result<()> {
-        socket.set_tcp_user_timeout(None)
+        platform::limit_unacknowledged(socket, Some(self.budget()))
     }
 
     /// Sets the limit for data under way of a socket that is in the pool, unless some wait for room.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(super) fn limit(self, socket: &SockRef<'_>) -> io::Result<()> {
-        if data_wait_for_room(socket)? {
+        if platform::data_wait_for_room(socket)? {
             return Ok(());
         }
         self.set_limit(socket)
     }
-
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "as where it does something")]
-    pub(super) fn unlimit(self, _socket: &SockRef<'_>) -> io::Result<()> {
-        Ok(())
-    }
-
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "as where it does something")]
-    pub(super) fn limit(self, _socket: &SockRef<'_>) -> io::Result<()> {
-        Ok(())
-    }
 }
 
-/// Returns whether the system holds data that it has not sent, for want of room at the peer or on the
-/// path. `SIOCOUTQNSD` tells their number, but has no safe interface. So the socket is made to be
-/// writable only without such data, for this question.
-///
-/// The calls take 1 to 2 µs. Both changes also wake a reactor that waits for writability, as tokio's always
-/// does: with it, a put after a write takes some 8 µs more.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn data_wait_for_room(socket: &SockRef<'_>) -> io::Result<bool> {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
-    let low_water = socket.tcp_notsent_lowat()?;
-    socket.set_tcp_notsent_lowat(1)?;
-    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-    let ready = poll(&mut [PollFd::new(&**socket, PollFlags::OUT)], Some(&at_once));
-    socket.set_tcp_notsent_lowat(low_water)?;
-    Ok(ready? == 0)
+/// Ends the limit for data under way: from now on, a living peer may leave them in its full buffer.
+pub(super) fn unlimit(socket: &SockRef<'_>) -> io::Result<()> {
+    platform::limit_unacknowledged(socket, None)
 }
 
 impl Default for KeepAlive {

@@ -1,7 +1,5 @@
 //! TCP sockets of a runtime: options, I/O through the reactor and past it, listening.
 
-mod waiting;
-
 use core::future::{Future, poll_fn};
 use core::mem::MaybeUninit;
 use core::net::SocketAddr;
@@ -13,12 +11,12 @@ use std::sync::Arc;
 
 use pool_proto::{Accepting, Role};
 use socket2::{Domain, Protocol, SockRef, Type};
-use waiting::Waiting;
 
 use super::Connection;
 use super::handshake::{Acceptor, Established, Failure, Handshake};
-use super::keep_alive::KeepAlive;
+use super::keep_alive::{self, KeepAlive};
 use super::shared_socket::{SharedSocket, Socket};
+use crate::platform::{self, AsSocket, Waiting};
 use crate::pool::PoolAttempt;
 use crate::runtime::{Direction, Runtime};
 use crate::shared::Attempt;
@@ -82,15 +80,7 @@ pub trait Kernel: Read + Write {
 #[derive(Debug)]
 pub struct KernelSocket<'a>(SockRef<'a>);
 
-#[cfg(unix)]
-impl<'a, T: std::os::fd::AsFd> From<&'a T> for KernelSocket<'a> {
-    fn from(socket: &'a T) -> Self {
-        Self(SockRef::from(socket))
-    }
-}
-
-#[cfg(windows)]
-impl<'a, T: std::os::windows::io::AsSocket> From<&'a T> for KernelSocket<'a> {
+impl<'a, T: AsSocket> From<&'a T> for KernelSocket<'a> {
     fn from(socket: &'a T) -> Self {
         Self(SockRef::from(socket))
     }
@@ -116,13 +106,12 @@ impl Kernel for KernelSocket<'_> {
     fn configure(&self, keep_alive: Option<KeepAlive>) -> io::Result<()> {
         // Without it TLS and id cost a delayed acknowledgement: 45 ms instead of 0.9 ms.
         self.0.set_tcp_nodelay(true)?;
-        #[cfg(target_vendor = "apple")]
-        self.0.set_nosigpipe(true)?;
+        platform::set_no_sigpipe(&self.0)?;
         keep_alive.map_or(Ok(()), |keep_alive| keep_alive.apply(&self.0))
     }
 
     fn set_in_use(&self, keep_alive: KeepAlive, in_use: bool) -> io::Result<()> {
-        if in_use { keep_alive.unlimit(&self.0) } else { keep_alive.limit(&self.0) }
+        if in_use { keep_alive::unlimit(&self.0) } else { keep_alive.limit(&self.0) }
     }
 }
 
@@ -137,20 +126,12 @@ impl Read for KernelSocket<'_> {
     }
 }
 
-/// The flags of each send. A write to a connection that has ended is an error of that connection. Without
-/// this flag it is a SIGPIPE as well, which ends a process that has not set the signal to be ignored.
-#[cfg(all(unix, not(target_vendor = "apple")))]
-const SEND_FLAGS: i32 = rustix::net::SendFlags::NOSIGNAL.bits().cast_signed();
-/// Apple's systems have an option of the socket instead, and Windows has no such signal.
-#[cfg(not(all(unix, not(target_vendor = "apple"))))]
-const SEND_FLAGS: i32 = 0;
-
 /// Slices in a call, at most (`IOV_MAX` of Linux, macOS and the BSDs). The system refuses more.
 const MAX_SLICES: usize = 1024;
 
 impl Write for KernelSocket<'_> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.0.send_with_flags(data, SEND_FLAGS)
+        self.0.send_with_flags(data, platform::SEND_FLAGS)
     }
 
     fn write_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -162,7 +143,7 @@ impl Write for KernelSocket<'_> {
             [slice] => self.write(slice),
             slices => {
                 let slices = slices.get(..MAX_SLICES).unwrap_or(slices);
-                self.0.send_vectored_with_flags(slices, SEND_FLAGS)
+                self.0.send_vectored_with_flags(slices, platform::SEND_FLAGS)
             }
         }
     }
@@ -411,10 +392,9 @@ pub(crate) fn no_address() -> io::Error {
 pub(crate) fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
     let domain = Domain::for_address(address);
     let socket = socket2::Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
-    // A restarted server must not wait for the TIME-WAIT of its old connections. (On Windows the
-    // option means something else: two listeners on one port.)
-    #[cfg(not(windows))]
-    socket.set_reuse_address(true)?;
+    if platform::REUSES_ADDRESS {
+        socket.set_reuse_address(true)?;
+    }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG.cast_signed())?;

@@ -17,6 +17,7 @@ use crate::connection::keep_alive::KeepAlive;
 use crate::connection::socket::{Options, accept};
 use crate::connection::{Acceptor, Kernel as _};
 use crate::events;
+use crate::platform;
 use crate::runtime::Runtime;
 use crate::shared::{Attempt, Kind, PoolConnection, SharedMachine};
 
@@ -85,7 +86,7 @@ fn is_of_one_peer(error: &io::Error) -> bool {
 /// The descriptor does not listen (EINVAL), or is not a socket (EBADF, ENOTSOCK).
 fn is_of_the_listener(error: &io::Error) -> bool {
     error.kind() == ErrorKind::InvalidInput
-        || matches!(error.raw_os_error(), Some(9 | 88) if cfg!(target_os = "linux"))
+        || error.raw_os_error().is_some_and(|code| platform::NO_SOCKET.contains(&code))
 }
 
 impl<C: PoolConnection> SharedMachine<C, Accepting> {
@@ -177,9 +178,8 @@ impl<N: Runtime> Listener<N> {
     ) -> Self {
         // Not from the secret of the machine: whoever sees the pauses can compute the seed.
         let pacer = AcceptPacer::new(fastrand::u64(..));
-        // On Linux, accepted sockets have the options of their listener: six system calls less for each. A
-        // listener of the user's keeps its own.
-        let are_inherited = cfg!(target_os = "linux")
+        // Six system calls less for each. A listener of the user's keeps its own options.
+        let are_inherited = platform::OPTIONS_ARE_INHERITED
             && socket.bound_here
             && N::kernel_listener(&socket.listener).configure(keep_alive).is_ok();
         let options = Options { keep_alive, are_inherited };

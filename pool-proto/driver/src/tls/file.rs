@@ -8,8 +8,9 @@ use std::string::{String, ToString};
 use std::vec::Vec;
 use std::{boxed::Box, format};
 
-use super::files::{mode_of, unable};
+use super::files::unable;
 use super::{Identity, TlsError, pem, self_signed};
+use crate::platform::{mode_of, only_for_owner, sync_directory};
 
 /// A private key and its self-signed certificate as PEM text, from
 /// [`Identity::generate_pem`].
@@ -192,10 +193,7 @@ impl Draft {
         let name = path.file_name().ok_or(ErrorKind::IsADirectory)?.to_string_lossy();
         let draft = Self(path.with_file_name(format!(".{name}.{:016x}", fastrand::u64(..))));
         let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&draft.0)?;
+        let mut file = only_for_owner(options.write(true).create_new(true)).open(&draft.0)?;
         file.write_all(content.as_bytes())?;
         file.sync_all()?;
         Ok(draft)
@@ -207,17 +205,4 @@ impl Drop for Draft {
         // Fails if the file could not be made in the first place, or has its final name.
         let _ = fs::remove_file(&self.0);
     }
-}
-
-/// Makes the name of a new file survive a crash of the machine.
-#[cfg(unix)]
-fn sync_directory(path: &Path) -> io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()
-}
-
-#[cfg(not(unix))]
-#[allow(clippy::unnecessary_wraps, reason = "the same signature as on Unix")]
-fn sync_directory(_path: &Path) -> io::Result<()> {
-    Ok(())
 }

@@ -15,6 +15,7 @@ use rustls::crypto::CryptoProvider;
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 use super::provider;
 use super::{Identity, TlsError, pem, roots_from_pem};
+use crate::platform::mode_of;
 
 impl Identity {
     /// Loads a certificate chain and its private key from two files, as certbot leaves them
@@ -84,19 +85,6 @@ fn read_private(path: &Path) -> Result<Vec<u8>, TlsError> {
     let mut text = Vec::new();
     file.read_to_end(&mut text).map_err(unreadable)?;
     Ok(text)
-}
-
-#[cfg(unix)]
-pub(super) fn mode_of(file: &File) -> io::Result<u32> {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    Ok(file.metadata()?.permissions().mode() & 0o7777)
-}
-
-/// Elsewhere a file has no such mode.
-#[cfg(not(unix))]
-pub(super) fn mode_of(file: &File) -> io::Result<u32> {
-    file.metadata().map(|_| 0)
 }
 
 pub(super) fn unable(path: &Path, action: &'static str, error: &io::Error) -> TlsError {

@@ -8,35 +8,35 @@ use crate::runtime::Direction;
 
 /// The calls that wait for a socket, as far as its reactor does not wake them.
 #[cfg(not(unix))]
-pub(super) type Waiting = Wakers;
+pub(crate) type Waiting = Wakers;
 #[cfg(unix)]
-pub(super) type Waiting = InReactor;
+pub(crate) type Waiting = InReactor;
 
 /// On Unix, a socket that is shut down becomes ready, so its reactor wakes the calls.
 #[cfg(unix)]
 #[derive(Debug, Default)]
-pub(super) struct InReactor;
+pub(crate) struct InReactor;
 
 #[cfg(unix)]
 impl InReactor {
     #[expect(clippy::unused_self, reason = "as for other systems")]
-    pub(super) const fn register(&self, _direction: Direction, _waker: &Waker) {}
+    pub(crate) const fn register(&self, _direction: Direction, _waker: &Waker) {}
 
     #[expect(clippy::unused_self, reason = "as for other systems")]
-    pub(super) const fn wake(&self) {}
+    pub(crate) const fn wake(&self) {}
 }
 
 /// On Windows, no reactor reports that a socket was shut down at this end: without these wakers, a read whose
 /// peer stays silent would wait for ever. As in a reactor, the waker of the last call in each direction counts.
 #[cfg(any(not(unix), test))]
 #[derive(Debug, Default)]
-pub(super) struct Wakers(Mutex<[Option<Waker>; 2]>);
+pub(crate) struct Wakers(Mutex<[Option<Waker>; 2]>);
 
 #[cfg(any(not(unix), test))]
 impl Wakers {
     /// Remembers the waker of a call that waits. The caller looks at the mark of the revocation afterwards,
     /// because an interrupt may have come before.
-    pub(super) fn register(&self, direction: Direction, waker: &Waker) {
+    pub(crate) fn register(&self, direction: Direction, waker: &Waker) {
         let mut wakers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let [read, write] = &mut *wakers;
         let place = match direction {
@@ -50,7 +50,7 @@ impl Wakers {
     }
 
     /// Wakes the calls that wait, and forgets them.
-    pub(super) fn wake(&self) {
+    pub(crate) fn wake(&self) {
         let wakers = core::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         wakers.into_iter().flatten().for_each(Waker::wake);
     }
