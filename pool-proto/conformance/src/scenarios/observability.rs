@@ -19,6 +19,7 @@ topic! {
     parallel a_flood_of_rejected_peers_is_told_in_a_few_lines,
     parallel a_report_has_the_waits_and_the_times_of_dials,
     parallel the_life_of_a_connection_is_told_at_debug,
+    parallel a_shutdown_is_told_when_it_begins,
 }
 
 fn messages(lines: &[Line]) -> Vec<&str> {
@@ -163,4 +164,24 @@ fn the_life_of_a_connection_is_told_at_debug(ends: &Ends) {
     assert_eq!(of("lease revoked", "token"), tokens[2..]);
     let [cause] = &of("dial or handshake failed", "cause")[..] else { panic!("{lines:#?}") };
     assert!(cause.contains("'~'"), "{cause}");
+}
+
+fn a_shutdown_is_told_when_it_begins(ends: &Ends) {
+    log::begin();
+    let (listener, address) = own_listener();
+    let server = ends.serve_on(Listen::On(listener), None, server_config());
+    let client = ends.dial(TlsMode::None, single(), address);
+    let in_use = client.take();
+    client.graceful_shutdown(Duration::from_secs(3_600));
+    client.graceful_shutdown(Duration::from_secs(1_800));
+    assert!(!client.is_closed());
+    drop(in_use);
+    client.end();
+    client.graceful_shutdown(Duration::from_secs(900));
+    let lines = told(address, "client", "pool ended");
+    let begun: Vec<_> =
+        lines.iter().filter(|line| line.message == "graceful shutdown begun").collect();
+    let [line] = *begun else { panic!("{lines:#?}") };
+    assert_eq!(line.text("timeout"), "3600s");
+    server.end();
 }

@@ -174,6 +174,16 @@ mod tests {
     }
 
     #[test]
+    fn the_budget_is_the_silence_and_the_time_of_the_probes() {
+        for seconds in 1..100 {
+            let keep_alive = KeepAlive::every(Duration::from_secs(seconds));
+            let probes = keep_alive.interval() * keep_alive.retries();
+            assert_eq!(keep_alive.budget(), keep_alive.idle() + probes);
+        }
+        assert_eq!(KeepAlive::default().retries(), 3);
+    }
+
+    #[test]
     fn other_periods_are_cut_to_whole_seconds() {
         assert_eq!(times(1), [1, 1, 4]);
         assert_eq!(times(2), [1, 1, 4]);

@@ -13,6 +13,7 @@ use crate::check::pattern;
 use crate::peer::SERVER_TLS;
 use crate::rig::{Kind, Pool, Side, Streaming, server_peer, take};
 use crate::wire::{End, Io};
+use crate::writing::write;
 
 pub(crate) fn read(
     stream: &mut Leased<Box<Connection<End>>>,
@@ -144,6 +145,19 @@ fn a_reset_is_an_error() {
     for kind in Kind::ALL {
         let Streaming { near, mut stream, peer: _peer, pool: _pool } = kind.streaming();
         near.set(|kernel| kernel.read_error = Some(ErrorKind::ConnectionReset));
+        let error = read(&mut stream, &mut [0; 8]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{kind:?}");
+    }
+}
+
+#[test]
+fn an_empty_read_leaves_the_failure_of_a_write_to_the_next_read() {
+    for kind in Kind::PLAIN {
+        let Streaming { near, mut peer, mut stream, pool: _pool } = kind.streaming();
+        near.set(|kernel| kernel.write_error = Some(ErrorKind::ConnectionReset));
+        write(&mut stream, b"lost").unwrap_err();
+        peer.close();
+        assert_eq!(read(&mut stream, &mut []).unwrap(), 0, "{kind:?}");
         let error = read(&mut stream, &mut [0; 8]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{kind:?}");
     }

@@ -3,7 +3,8 @@
 use std::io::{self, ErrorKind, IoSlice};
 
 use pool_driver::connection::Connection;
-use pool_driver::shared::Leased;
+use pool_driver::shared::{Leased, PoolConnection as _};
+use pool_proto::OPENING_BYTE;
 
 use crate::check::pattern;
 use crate::rig::{Kind, Streaming};
@@ -131,6 +132,17 @@ fn a_failed_write_is_an_error_whether_tls_has_buffered_it_or_not() {
         if kind.is_tls() {
             assert_kind(flush(&mut stream), ErrorKind::ConnectionReset);
         }
+    }
+}
+
+#[test]
+fn an_opening_byte_has_left_if_there_was_room_for_it() {
+    for kind in Kind::ALL {
+        let Streaming { near, mut peer, mut stream, pool: _pool } = kind.streaming();
+        assert!(stream.get_mut().open(), "{kind:?}");
+        assert_eq!(peer.receive(), [OPENING_BYTE], "{kind:?}");
+        near.set(|kernel| kernel.room = 0);
+        assert!(!stream.get_mut().open(), "{kind:?}");
     }
 }
 

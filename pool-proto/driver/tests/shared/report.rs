@@ -79,12 +79,23 @@ fn value(
 }
 
 #[test]
+fn a_report_is_shown_with_all_its_parts() {
+    let shown = format!("{:?}", busy("tunnel-eu"));
+    for part in ["tunnel-eu", "client", "stats: Stats {", "waits: ", "establishing: ", "errors: 0"]
+    {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+}
+
+#[test]
 fn a_strict_parser_reads_the_text_for_prometheus() {
-    let report = busy("tunnel-eu");
+    let mut report = busy("tunnel-eu");
+    report.errors = 7;
     let families = parse(&prometheus([&report]));
     let plain = with("tunnel-eu", &[]);
     assert_eq!(families["pool_leases_total"].kind, "counter");
     assert!(value(&families, "pool_leases_total", &plain) == 2.0);
+    assert!(value(&families, "pool_user_errors", &plain) == 7.0);
     let idle = with("tunnel-eu", &[("state", "idle")]);
     assert_eq!(families["pool_connections"].kind, "gauge");
     assert!(value(&families, "pool_connections", &idle) == f64::from(report.stats.idle));
