@@ -48,9 +48,8 @@ pub fn write_prometheus<'a>(
     }
     for (name, samples) in families {
         let Some((_, first)) = samples.first() else { continue };
-        write!(out, "# HELP {name} ")?;
-        escape(out, first.help, false)?;
-        writeln!(out, "\n# TYPE {name} {}", first.kind().as_str())?;
+        // The help texts are those of this project, with nothing to escape.
+        writeln!(out, "# HELP {name} {}\n# TYPE {name} {}", first.help, first.kind().as_str())?;
         for (labels, metric) in &samples {
             write_sample(out, labels, metric)?;
         }
@@ -61,7 +60,7 @@ pub fn write_prometheus<'a>(
 /// Writes the labels that all samples of a pool have.
 fn write_labels(out: &mut String, report: &Report, count: u32) -> fmt::Result {
     out.write_str("pool=\"")?;
-    escape(out, &report.name, true)?;
+    escape(out, &report.name)?;
     if count > 1 {
         write!(out, "#{count}")?;
     }
@@ -88,7 +87,7 @@ fn write_number(
     write!(out, "{}{{{labels}", metric.name)?;
     if let Some((label, value)) = metric.label {
         write!(out, ",{label}=\"")?;
-        escape(out, value, true)?;
+        escape(out, value)?;
         out.write_char('"')?;
     }
     writeln!(out, "}} {value}")
@@ -110,13 +109,13 @@ fn write_histogram(
     writeln!(out, "{name}_count{{{labels}}} {count}")
 }
 
-/// Escapes a help text, or the value of a label, in which a quotation mark is escaped, too.
-fn escape(out: &mut impl Write, text: &str, is_label: bool) -> fmt::Result {
+/// Escapes the value of a label.
+fn escape(out: &mut impl Write, text: &str) -> fmt::Result {
     for character in text.chars() {
         match character {
             '\\' => out.write_str("\\\\")?,
             '\n' => out.write_str("\\n")?,
-            '"' if is_label => out.write_str("\\\"")?,
+            '"' => out.write_str("\\\"")?,
             character => out.write_char(character)?,
         }
     }

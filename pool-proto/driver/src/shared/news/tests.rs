@@ -224,6 +224,35 @@ fn handshakes_of_peers_that_come_to_nothing_are_told_with_their_kind() {
 }
 
 #[test]
+fn peers_that_are_turned_away_are_told_with_the_limit_that_they_met() {
+    let source_address = peer().ip();
+    for (rejected, kind, name) in [
+        (Rejected::NotAllowed { address: source_address }, Kind::RejectedAddress, "address"),
+        (Rejected::SourceFull { source_address, limit: 1 }, Kind::RejectedSource, "source"),
+        (Rejected::CapacityReached { limit: 1 }, Kind::RejectedFull, "full"),
+        (Rejected::ConnectionsReached { limit: 1 }, Kind::RejectedFull, "full"),
+    ] {
+        assert_eq!(Kind::of_rejection(&rejected), kind);
+        assert_eq!(kind.name(), name);
+    }
+}
+
+#[test]
+fn accepts_that_fail_are_told_at_the_first_failure_and_then_at_debug() {
+    let rig = server(ServerConfig::builder());
+    let mut pacer = crate::AcceptPacer::new(1);
+    let log = captured(|| {
+        for _ in 0..3 {
+            let error = std::io::Error::other("no descriptor is left");
+            rig.shared.accept_failed(&mut pacer, &error);
+        }
+    });
+    let told: Vec<_> = log.iter().map(|line| line.message.as_str()).collect();
+    let again = "accept failed again";
+    assert_eq!(told, ["accept failed; trying again after a pause", again, again]);
+}
+
+#[test]
 fn what_the_machine_ends_is_told_with_its_reason() {
     use CloseReason::*;
 
