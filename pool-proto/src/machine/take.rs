@@ -122,8 +122,11 @@ impl<C, R: Role> Machine<C, R> {
             && let Some(reason) = self.expiry(index, now)
         {
             self.close_one(index, reason);
-            self.dispatch(now);
-            return self.refused(Refusal::Gone { id, reason });
+            // In the place of a control connection another one comes.
+            if !self.is_control(Some(id)) {
+                self.dispatch(now);
+                return self.refused(Refusal::Gone { id, reason });
+            }
         }
         self.enqueue(Request::Id(id), false, now)
     }

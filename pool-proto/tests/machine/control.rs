@@ -148,6 +148,20 @@ fn an_unclaimed_one_ends_and_the_next_connection_takes_its_name() {
 }
 
 #[test]
+fn who_asks_for_one_whose_lifetime_is_over_waits_for_the_next() {
+    let mut pool = ServerHarness::server(8, |config| {
+        config.control_connection(true).max_lifetime(ms(300)).lifetime_jitter(0.0)
+    });
+    pool.join(A);
+    // The timer is late.
+    pool.wait(ms(300));
+    let waiter = pool.queue_by_id(ConnId::ZERO);
+    assert_eq!(pool.ended(CloseReason::Expired), 1);
+    assert_eq!(pool.join(A).id, ConnId::ZERO);
+    assert_eq!(pool.collect_lease(waiter).id, ConnId::ZERO);
+}
+
+#[test]
 fn a_client_keeps_it_for_its_id_too() {
     let mut pool = ClientHarness::client(2, 2, |config| config.control_connection(true));
     let waiter = pool.queue_by_id(ConnId::ZERO);

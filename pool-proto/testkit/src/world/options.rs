@@ -117,9 +117,11 @@ impl Options {
         // Likewise without a draw.
         options.faults[Fault::Configure as usize] = [0, 0, 3, 12][(seed / 16 % 4) as usize];
         let opening_byte = told && seed / 32 % 2 == 1;
+        let control = ids != IdExchange::None && !opening_byte && seed / 64 % 4 == 3;
         for (setup, acquirer) in options.setups.iter_mut().zip(acquirers) {
             setup.acquirer = acquirer;
             setup.opening_byte = opening_byte;
+            setup.control_connection = control;
             // Where lifetimes are exact, one that is a moment too long is seen.
             if seed / 8 % 2 == 1 {
                 setup.lifetime_jitter = 0.0;
@@ -199,6 +201,11 @@ impl Options {
     /// Whether who acquires any connection sends an opening byte on it.
     pub fn opens(&self) -> bool {
         self.setups[0].opening_byte
+    }
+
+    /// Whether the zero id names a connection that users of both ends keep.
+    pub fn has_control(&self) -> bool {
+        self.setups[0].control_connection
     }
 
     /// Whether the users of this side may acquire any connection.

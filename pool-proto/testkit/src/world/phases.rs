@@ -68,9 +68,11 @@ impl World {
         self.run(end, |_| false)?;
         self.note(|| "from here on nothing goes wrong".to_owned());
         self.stop_faults()?;
-        self.serve_everybody()?;
-        self.fill_up()?;
-        self.hold_a_conversation()?;
+        if self.share_a_control_connection()? {
+            self.serve_everybody()?;
+            self.fill_up()?;
+            self.hold_a_conversation()?;
+        }
         for side in Side::BOTH {
             self.close(side)?;
         }
@@ -343,6 +345,38 @@ impl World {
         theirs.max_handshakes < ours.max_dials + more
     }
 
+    /// 7: where there is a control connection, users of both ends get it, even if the client's stock is full,
+    /// and keep it. Returns whether that is so: otherwise it takes up places that others wait for, now and then.
+    fn share_a_control_connection(&mut self) -> Verdict<bool> {
+        if !self.options.has_control() {
+            return Ok(true);
+        }
+        let [ours, theirs] = self.options.setups;
+        let [client, server] = Side::BOTH.map(|side| self.end(side).stats());
+        // One more than the stock, and one more for one that ends just then.
+        let more = client.capacity.max(ours.capacity.0) + client.claimed + client.leased + 2;
+        let has_room = |limit: u32| limit >= more + server.claimed + server.leased;
+        let limits = [ours.max_connections, theirs.max_connections, theirs.capacity.1];
+        let has_room = limits.into_iter().chain([theirs.most_per_source()]).all(has_room);
+        if !has_room || self.has_narrow_door() {
+            return Ok(false);
+        }
+        // After dials that came to nothing, the waits double up to the claim timeout.
+        let bound = self.bound(true) + ours.claim_timeout;
+        let until = self.now + nanos(bound);
+        let parts = [self.keep_control_on(Side::Server)?, self.keep_control_on(Side::Client)?];
+        let shared = self.run(until, |world| parts.iter().all(|part| world.has_lease(*part)))?;
+        let has = parts.map(|part| self.has_lease(part));
+        let stats = self.brief();
+        ensure!(
+            shared,
+            "7: the control connection comes to both ends",
+            "server and client have it: {has:?} after {bound:?}: {stats:?}"
+        );
+        self.tally.last_controls += 1;
+        Ok(true)
+    }
+
     /// 7: the first `capacity` waiters are served within the bound.
     fn serve_everybody(&mut self) -> Verdict {
         if self.has_narrow_door() {
@@ -359,7 +393,8 @@ impl World {
         let room = ours.max_connections.saturating_sub(client.claimed + client.leased);
         let places = theirs.max_connections.saturating_sub(server.claimed + server.leased);
         let most = client.capacity.min(room).min(places).min(theirs.capacity.1);
-        let most = most.min(ours.max_waiters).min(theirs.max_waiters).min(theirs.most_per_source());
+        let places = self.places_of_a_source();
+        let most = most.min(ours.max_waiters).min(theirs.max_waiters).min(places);
         // The client does not see the leases of the server: its stock may sink to the minimum meanwhile.
         let side = if self.random.bool() { Side::Client } else { Side::Server };
         let side = if self.options.acquires(side) { side } else { side.other() };
@@ -397,14 +432,20 @@ impl World {
         Ok(())
     }
 
+    /// The most connections of one source, without the control connection.
+    fn places_of_a_source(&self) -> u32 {
+        let control = u32::from(self.options.has_control());
+        self.options.setups[Side::Server as usize].most_per_source().saturating_sub(control)
+    }
+
     /// 7: the stock fills up again.
     fn fill_up(&mut self) -> Verdict {
         let [ours, theirs] = self.options.setups;
-        let least = ours.capacity.0.min(theirs.capacity.1).min(theirs.most_per_source());
-        let claimed = self.end(Side::Client).stats().claimed;
-        let least = least.min(ours.max_connections.saturating_sub(claimed));
-        let claimed = self.end(Side::Server).stats().claimed;
-        let least = least.min(theirs.max_connections.saturating_sub(claimed));
+        let least = ours.capacity.0.min(theirs.capacity.1).min(self.places_of_a_source());
+        let [client, server] = Side::BOTH.map(|side| self.end(side).stats());
+        let least = least.min(ours.max_connections.saturating_sub(client.claimed + client.leased));
+        let least =
+            least.min(theirs.max_connections.saturating_sub(server.claimed + server.leased));
         let lifetimes = Side::BOTH.map(|side| {
             let setup = &self.options.setups[side as usize];
             setup.max_lifetime.into_iter().chain(setup.idle_timeout).min()

@@ -29,6 +29,8 @@ pub struct Tally {
     pub serving_seeds: u64,
     pub last_conversations: u64,
     pub last_ends: u64,
+    /// Seeds in whose phase 2 the control connection came to both ends.
+    pub last_controls: u64,
 }
 
 impl Default for Tally {
@@ -49,6 +51,7 @@ impl Default for Tally {
             serving_seeds: 0,
             last_conversations: 0,
             last_ends: 0,
+            last_controls: 0,
         }
     }
 }
@@ -82,6 +85,7 @@ impl Tally {
         self.serving_seeds += other.serving_seeds;
         self.last_conversations += other.last_conversations;
         self.last_ends += other.last_ends;
+        self.last_controls += other.last_controls;
         for (mine, theirs) in self.faults.iter_mut().zip(other.faults) {
             *mine += theirs;
         }

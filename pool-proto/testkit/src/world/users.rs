@@ -70,6 +70,8 @@ pub(crate) enum Kind {
     Alone,
     /// Takes one by an id of which nobody has told, and says nothing.
     Guess(ConnId),
+    /// Takes the control connection, says nothing, and takes the next one at its end.
+    Keeper,
     /// Waits until there is stock.
     Stock,
 }
@@ -126,6 +128,11 @@ impl World {
                 0 => self.wait_for_stock(side)?,
                 1 => self.take(side, Kind::Alone)?,
                 _ if self.options.ids == IdExchange::None => self.take(side, Kind::Alone)?,
+                2 if self.options.has_control() && self.random.bool() => {
+                    for side in Side::BOTH {
+                        self.keep_control(side)?;
+                    }
+                }
                 2 => {
                     // An id out of the blue, or one that was good once.
                     let old = self.ids_sent.clone();
@@ -187,6 +194,24 @@ impl World {
         self.conversations[conversation as usize].reuse = false;
         let part = self.new_part(side, Kind::Guess(id), conversation);
         self.take_by_id(part, id)
+    }
+
+    /// Somebody keeps a control connection, as long as his patience lasts.
+    fn keep_control(&mut self, side: Side) -> Verdict {
+        if !self.up[side as usize] {
+            return Ok(());
+        }
+        let conversation = self.new_conversation();
+        let part = self.new_part(side, Kind::Keeper, conversation);
+        self.take_by_id(part, ConnId::ZERO)
+    }
+
+    /// Somebody keeps a control connection, for the length of phase 2.
+    pub(crate) fn keep_control_on(&mut self, side: Side) -> Verdict<u32> {
+        let conversation = self.new_conversation();
+        let part = self.add_part(side, Kind::Keeper, conversation);
+        self.take_by_id(part, ConnId::ZERO)?;
+        Ok(part)
     }
 
     fn wait_for_stock(&mut self, side: Side) -> Verdict {
@@ -440,12 +465,16 @@ impl World {
     pub(crate) fn converse(&mut self, part: u32) -> Verdict {
         let Part { side, conversation, kind, state, got, .. } = self.parts[part as usize];
         let State::Leased { at, .. } = state else { return Ok(()) };
-        if matches!(kind, Kind::Alone | Kind::Guess(_) | Kind::Witness(_)) {
+        if matches!(kind, Kind::Alone | Kind::Guess(_) | Kind::Witness(_) | Kind::Keeper) {
             if !self.endpoint(at).ended {
                 return Ok(());
             }
             self.tally.ends_by_id += u64::from(matches!(kind, Kind::Witness(_)));
-            return self.release(part);
+            self.release(part)?;
+            return match kind {
+                Kind::Keeper => self.take_by_id(part, ConnId::ZERO),
+                _ => Ok(()),
+            };
         }
         let Conversation { len, .. } = self.conversations[conversation as usize];
         let spoiled = self.transports[transport_of(at)].spoiled;
@@ -565,6 +594,10 @@ impl World {
 
     pub(crate) fn was_served(&self, part: u32) -> bool {
         self.parts[part as usize].served
+    }
+
+    pub(crate) fn has_lease(&self, part: u32) -> bool {
+        matches!(self.parts[part as usize].state, State::Leased { .. })
     }
 
     pub(crate) fn waits(&self, part: u32) -> bool {
