@@ -4,10 +4,15 @@
 
 mod common;
 
+use std::future::poll_fn;
+use std::io::IoSlice;
+use std::pin::Pin;
+use std::task::Poll;
+
 use adapter_smol::pool_driver::tls::TlsMode;
 use adapter_smol::{PooledStream, ReadHalf, WriteHalf};
-use common::{SOON, dial, serve, server_config, single};
-use smol::io::{AsyncReadExt, AsyncWriteExt};
+use common::{SOON, dial, serve, server_config, single, soon};
+use smol::io::{AsyncReadExt, AsyncWrite as _, AsyncWriteExt};
 use smol::{Task, block_on, spawn};
 
 /// More than the buffers of both ends hold: an end that either reads or writes would stop.
@@ -47,6 +52,40 @@ fn halves_go_both_ways_at_once_and_are_put_back_together() {
             client.put(their_read.reunite(their_write).unwrap()).unwrap();
             drop(client.acquire(SOON).await.unwrap());
             assert_eq!(client.stats().totals.reused, 1);
+        });
+    }
+}
+
+#[test]
+fn a_writing_half_sends_slices_flushes_them_and_ends_its_direction() {
+    for mode in [TlsMode::None, TlsMode::SelfSigned] {
+        block_on(async {
+            let (server, address) = serve(mode, server_config()).await;
+            let client = dial(mode, single(), address);
+            let mut theirs = client.acquire(SOON).await.unwrap();
+            let ours = server.acquire_by_id(theirs.id(), SOON).await.unwrap();
+            // Nobody reads from it, which would send what is left, too.
+            let (_reader, mut writer) = ours.into_split();
+            let slices = [IoSlice::new(b"one, "), IoSlice::new(b"two")];
+            assert_eq!(writer.write_vectored(&slices).await.unwrap(), 8);
+            // More than the kernel takes: the rest waits for a flush.
+            let mut sent = slices.iter().map(|slice| slice.len()).sum();
+            while let Poll::Ready(count) =
+                poll_fn(|cx| Poll::Ready(Pin::new(&mut writer).poll_write(cx, &[7; 64 * 1024])))
+                    .await
+            {
+                sent += count.unwrap();
+            }
+            let writes = spawn(async move {
+                writer.flush().await.unwrap();
+                writer
+            });
+            let mut data = vec![0; sent];
+            soon(theirs.read_exact(&mut data)).await.unwrap();
+            assert_eq!(&data[..8], b"one, two");
+            let mut writer = writes.await;
+            writer.close().await.unwrap();
+            assert_eq!(soon(theirs.read(&mut data)).await.unwrap(), 0);
         });
     }
 }

@@ -79,6 +79,65 @@ fn a_read_sends_the_data_that_a_write_has_left() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+#[test]
+fn a_write_that_times_out_says_how_much_it_has_accepted() -> Result<(), Box<dyn Error>> {
+    let server = ServerPool::builder().tls(ServerTls::self_signed()?).bind("127.0.0.1:0")?;
+    let address = server.local_addr().ok_or("the server has no address")?;
+    let client =
+        ClientPool::builder().tls(ClientTls::self_signed()?).connect(address.to_string())?;
+    let mut ours = client.acquire(SOON)?;
+    let mut theirs = server.acquire_by_id(ours.id(), SOON)?;
+    ours.set_write_timeout(Some(Duration::from_millis(50)));
+    let (mut accepted, chunk) = (0, [7; 64 * 1024]);
+    let error = loop {
+        match ours.write(&chunk) {
+            Ok(count) => accepted += count,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    ours.set_write_timeout(Some(SOON));
+    let peer = std::thread::spawn(move || {
+        let mut all = Vec::new();
+        theirs.set_read_timeout(Some(SOON));
+        theirs.read_to_end(&mut all).map(|_| all)
+    });
+    ours.shutdown()?;
+    let all = peer.join().map_err(|_| "the peer panicked")??;
+    assert_eq!(all.len(), accepted);
+    Ok(())
+}
+
+/// The limit of the machine, and that of the threads that dial.
+#[test]
+fn more_dials_at_a_time_may_be_allowed_at_run_time() -> Result<(), Box<dyn Error>> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let config = |dials| ClientConfig::builder().capacity(6..=6).max_dials(dials).build();
+    let (begin, begun) = mpsc::channel();
+    let (free, until_free) = mpsc::channel::<()>();
+    let until_free = Mutex::new(until_free);
+    let pool = ClientPool::builder().config(config(2)?).connect_with(move || {
+        begin.send(()).map_err(io::Error::other)?;
+        drop(until_free.lock().map(|until_free| until_free.recv()));
+        TcpStream::connect(address)
+    })?;
+    let begins = |more, dials| -> Result<(), Box<dyn Error>> {
+        for _ in 0..more {
+            begun.recv_timeout(SOON)?;
+        }
+        assert_eq!(begun.try_recv(), Err(mpsc::TryRecvError::Empty), "{dials} at a time");
+        Ok(())
+    };
+    begins(2, 2)?;
+    for (more, dials) in [(3, 5), (1, 6)] {
+        pool.set_config(&config(dials)?)?;
+        begins(more, dials)?;
+    }
+    drop(free);
+    Ok(())
+}
+
 /// The driver's thread cannot be blocked by a user, but a dialer may hang.
 #[test]
 fn a_deadline_passes_while_a_dialer_hangs() -> Result<(), Box<dyn Error>> {

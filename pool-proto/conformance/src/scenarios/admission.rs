@@ -1,6 +1,6 @@
 //! Admission at a server: peers that are not allowed, silent or too many.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::peers::{connect, connect_from, identity, read_id, reset, tls_connect}
 use crate::prelude::*;
 use crate::wait::assert_ends;
 use pool_driver::shared::AcquireError;
-use pool_driver::tls::{ServerTls, TlsMode};
+use pool_driver::tls::{Identity, ServerTls, TlsMode};
 
 topic! {
     parallel a_peer_that_is_not_on_the_allow_list_is_rejected,
@@ -26,7 +26,9 @@ topic! {
     parallel a_full_server_is_not_down,
     parallel a_peer_that_leaves_during_its_handshake_is_forgotten,
     parallel a_half_open_peer_is_forgotten,
+    parallel a_peer_that_has_spoken_has_the_time_of_a_handshake,
     parallel a_custom_configuration_knows_clients_by_their_certificates,
+    parallel the_limit_of_a_source_is_that_of_each_certificate,
 }
 
 const HERE: &str = "127.0.0.1";
@@ -218,4 +220,37 @@ fn a_custom_configuration_knows_clients_by_their_certificates(ends: &Ends) {
     eventually(|| server.stats(), |stats| stats.totals.replaced > 0);
     drop(before);
     after.wait_ready(1, SOON).unwrap();
+}
+
+/// Clients of one address, each with a certificate of its own.
+fn the_limit_of_a_source_is_that_of_each_certificate(ends: &Ends) {
+    let agents =
+        ["first.example", "second.example"].map(|name| Identity::self_signed([name]).unwrap());
+    let known = agents.each_ref().map(Identity::fingerprint);
+    let tls = ServerTls::new(identity()).unwrap().pinned_clients(known).unwrap();
+    let server = ends.serve_with(Some(tls), server_config().max_per_source(1));
+    let clients = agents.map(|agent| {
+        let tls = client_tls(TlsMode::SelfSigned).unwrap().client_certificate(agent);
+        ends.dial_with(Some(tls), single(), Dial::Address(server.address().to_string()))
+    });
+    for client in clients {
+        client.wait_ready(1, SOON).unwrap();
+    }
+    assert_eq!(server.stats().totals.rejected_source, 0);
+}
+
+fn a_peer_that_has_spoken_has_the_time_of_a_handshake(ends: &Ends) {
+    let minute = Duration::from_secs(60);
+    let config = server_config().first_byte_timeout(Duration::from_millis(300));
+    let server = ends.serve(TlsMode::SelfSigned, config.handshake_timeout(minute));
+    let mut slow = connect(server.address());
+    // The first byte of a record with a handshake.
+    slow.write_all(&[0x16]).unwrap();
+    // It has come later, and is ended all the same.
+    let mut silent = connect(server.address());
+    assert_ends(&mut silent);
+    let stats = eventually(|| server.stats(), |stats| stats.handshaking == 1);
+    assert_eq!(stats.totals.silent, 1);
+    server.end();
+    assert_ends(&mut slow);
 }

@@ -19,6 +19,7 @@ topic! {
     parallel a_flood_of_rejected_peers_is_told_in_a_few_lines,
     parallel a_report_has_the_waits_and_the_times_of_dials,
     parallel the_life_of_a_connection_is_told_at_debug,
+    parallel both_ends_tell_the_same_ids,
     parallel a_shutdown_is_told_when_it_begins,
 }
 
@@ -60,7 +61,8 @@ fn an_outage_is_told_when_it_begins_and_when_it_is_over(ends: &Ends) {
     assert_eq!(health, outage, "{lines:#?}");
     let [failing] = *of("peer failing").as_slice() else { panic!("{lines:#?}") };
     assert_eq!(failing.text("peer"), address.to_string());
-    assert!(failing.text("cause").contains(&address.to_string()), "{failing:?}");
+    let named = failing.text("cause").matches(&address.to_string()).count();
+    assert_eq!(named, 1, "the address is told once: {failing:?}");
     let [recovered] = *of("peer recovered").as_slice() else { panic!("{lines:#?}") };
     assert!(recovered.number("failures") > 5, "{recovered:?}");
     // One line for each reason at once, and one for the rest.
@@ -162,8 +164,26 @@ fn the_life_of_a_connection_is_told_at_debug(ends: &Ends) {
     let tokens = of("connection established", "token");
     assert_eq!(of("connection closed by its holder", "token"), tokens[..1]);
     assert_eq!(of("lease revoked", "token"), tokens[2..]);
+    assert_eq!(of("lease revoked", "reason"), ["the pool was flushed"]);
+    assert_eq!(of("dial or handshake failed", "peer"), [address.to_string()]);
     let [cause] = &of("dial or handshake failed", "cause")[..] else { panic!("{lines:#?}") };
     assert!(cause.contains("'~'"), "{cause}");
+}
+
+fn both_ends_tell_the_same_ids(ends: &Ends) {
+    let (listener, address) = own_listener();
+    log::follow(address);
+    let server = ends.serve_on(Listen::On(listener), None, server_config());
+    let client = ends.dial(TlsMode::None, single(), address);
+    client.wait_ready(1, SOON).unwrap();
+    let ids = |role: &str| -> Vec<String> {
+        let lines = told(address, role, "connection established");
+        let its = lines.iter().filter(|line| line.message == "connection established");
+        its.map(|line| line.text("id").to_owned()).collect()
+    };
+    assert_eq!(ids("server"), ids("client"));
+    client.end();
+    server.end();
 }
 
 fn a_shutdown_is_told_when_it_begins(ends: &Ends) {
@@ -184,4 +204,6 @@ fn a_shutdown_is_told_when_it_begins(ends: &Ends) {
     let [line] = *begun else { panic!("{lines:#?}") };
     assert_eq!(line.text("timeout"), "3600s");
     server.end();
+    let lines = told(address, "server", "pool ended");
+    assert_eq!(messages(&lines), ["pool built", "pool ended"], "a quiet day: {lines:#?}");
 }

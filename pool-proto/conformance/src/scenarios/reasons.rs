@@ -18,6 +18,7 @@ topic! {
     parallel a_handshake_given_up_names_its_peer_and_the_remedy,
     parallel a_duplicate_id_is_named_with_its_peer,
     parallel a_failed_handshake_names_its_peer,
+    parallel a_failed_dial_names_what_was_dialled,
     parallel a_peer_that_closes_at_once_is_no_failure_of_a_stocked_pool,
 }
 
@@ -105,6 +106,22 @@ fn a_failed_handshake_names_its_peer(ends: &Ends) {
     assert!(!client.last_failure().unwrap().contains("the peer sends text"));
     let client = ends.dial(TlsMode::SelfSigned, client_config(), fake.address);
     names(&*client, &[&peer, "does not speak TLS"]);
+}
+
+/// An address that the user gave is told once; of a name, the addresses are told as well.
+fn a_failed_dial_names_what_was_dialled(ends: &Ends) {
+    // Bound, so that no other test can listen there, but not listening.
+    let refusing =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    refusing.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = refusing.local_addr().unwrap().as_socket().unwrap();
+    let client = ends.dial(TlsMode::None, client_config(), address);
+    names(&*client, &[&format!("{address}: ")]);
+    let failure = client.last_failure().unwrap();
+    assert_eq!(failure.matches(&address.to_string()).count(), 1, "{failure}");
+    let name = format!("localhost:{}", address.port());
+    let client = ends.dial_with(None, client_config(), Dial::Address(name.clone()));
+    names(&*client, &[&name, &address.to_string()]);
 }
 
 /// The server takes one connection after the other and closes it: that is not a failure of a client

@@ -57,3 +57,18 @@ impl<T: Read> ReadTo<Slice<'_>> for T {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slice_is_filled_from_its_beginning() {
+        let mut bytes = [0; 8];
+        let mut slice = Slice::new(&mut bytes);
+        slice.put(b"one");
+        assert_eq!((&b"two, three"[..]).read_to(&mut slice).ok(), Some(5));
+        assert_eq!(slice.room(), 0);
+        assert_eq!(&bytes, b"onetwo, ");
+    }
+}

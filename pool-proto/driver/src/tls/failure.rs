@@ -68,3 +68,39 @@ pub(crate) fn is_foreign_protocol(error: &io::Error) -> bool {
 fn by_rustls(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref::<TlsFailure>().map(|failure| &failure.error)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString as _;
+
+    use rustls::PeerIncompatible;
+
+    use super::*;
+
+    fn failed(error: rustls::Error) -> io::Error {
+        TlsFailure::new(error, Side::Client, Arc::default()).into_io(ErrorKind::InvalidData)
+    }
+
+    #[test]
+    fn an_alert_tells_what_the_peer_rejects() {
+        for (alert, remedy, rejects) in [
+            (AlertDescription::CertificateRequired, "has presented none", true),
+            (AlertDescription::CertificateRevoked, "it was revoked", true),
+            (AlertDescription::CertificateExpired, "it has expired", true),
+            (AlertDescription::UnsupportedCertificate, "its purpose may be wrong", true),
+            (AlertDescription::UnknownCA, "the peer rejects this end's certificate", true),
+            (AlertDescription::InternalError, "", false),
+        ] {
+            let error = failed(rustls::Error::AlertReceived(alert));
+            assert!(error.to_string().contains(remedy), "{error}");
+            assert_eq!(is_rejection(&error), rejects, "{error}");
+        }
+    }
+
+    #[test]
+    fn keys_that_the_other_end_does_not_verify_have_a_remedy() {
+        let incompatible = PeerIncompatible::NoSignatureSchemesInCommon;
+        let error = failed(rustls::Error::PeerIncompatible(incompatible));
+        assert!(error.to_string().contains("use ECDSA P-256"), "{error}");
+    }
+}

@@ -193,3 +193,22 @@ pub(super) fn listed(pins: &[Pin], most: usize) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_and_a_short_one_is_not() {
+        assert_eq!(beginning(&"a".repeat(SHOWN)), "a".repeat(SHOWN));
+        assert_eq!(beginning(&"a".repeat(SHOWN + 1)), "a".repeat(SHOWN) + "…");
+    }
+
+    #[test]
+    fn pins_beyond_the_most_are_counted() {
+        let pin = Pin::from(Fingerprint::from([7; 32]));
+        let text = pin.to_string();
+        assert_eq!(listed(&[pin], 1), text);
+        assert_eq!(listed(&[pin; 3], 1), text + " or one of 2 more");
+    }
+}

@@ -162,6 +162,18 @@ fn a_client_names_a_peer_that_has_been_silent_for_a_second() {
 }
 
 #[test]
+fn a_peer_that_is_silent_after_a_success_is_named() {
+    let mut rig = client(Plan::of(2));
+    rig.connect();
+    rig.clock.pass(ms(10));
+    let mut silent = rig.begin();
+    let _heard = silent.attempt.listens_to(PEER.parse().unwrap(), ADVICE);
+    rig.clock.pass(ms(2000));
+    let text = "192.0.2.1:9 has connected, but has sent nothing for 1s; speak up";
+    assert_eq!(rig.shared.last_failure().as_deref(), Some(text));
+}
+
+#[test]
 fn a_peer_of_which_nothing_is_expected_is_not_silent() {
     let mut rig = client(Plan::ONE);
     let mut in_flight = rig.begin();

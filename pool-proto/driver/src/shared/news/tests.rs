@@ -1,5 +1,6 @@
 //! What a person reads at level info, of floods and outages in virtual time.
 
+use core::pin::Pin;
 use core::task::{Context, Waker};
 use std::sync::Weak;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -351,6 +352,34 @@ fn acquires_that_time_out_are_told_by_their_reason() {
     assert_eq!(told.iter().map(|line| number(line, "count")).sum::<u64>(), 1000);
     assert_eq!(told.first().unwrap().fields["reason"], "no_peer");
     assert_eq!(lines(&log, "acquire timed out").len(), 1000, "one each at debug");
+}
+
+#[test]
+fn a_limit_that_keeps_callers_waiting_is_told_each_time_that_it_has_lasted_twice_as_long() {
+    let minute = 60 * SECOND;
+    let config = ClientConfig::builder().capacity(4..=4).max_dials(1).dial_timeout(minute).seed(1);
+    let mut rig = Rig::new(Client::new(&config.build().unwrap(), START), events::CLIENT);
+    let wait = |rig: &Rig<Dialing>| {
+        let mut acquire = rig.shared.acquire();
+        let polled = Pin::new(&mut acquire).poll(&mut Context::from_waker(Waker::noop()));
+        assert!(polled.is_pending(), "the dial goes on");
+        acquire
+    };
+    let log = captured(|| {
+        let waiting = [wait(&rig), wait(&rig)];
+        for _ in 0..10 {
+            rig.pass(SECOND);
+            // Others come, and give up.
+            drop(wait(&rig));
+            rig.turn();
+        }
+        drop(waiting);
+    });
+    let message = "callers have waited for a second because a limit is reached: raise it";
+    let told = lines(&log, message);
+    let seconds: Vec<_> = told.iter().map(|line| number(line, "seconds")).collect();
+    assert_eq!(seconds, [1, 2, 4, 8]);
+    assert!(told.iter().all(|line| line.fields["setting"] == "max_dials"), "{told:#?}");
 }
 
 #[test]
