@@ -73,6 +73,11 @@ async fn both_ends(server: &ServerPool, client: &ClientPool) -> (PooledStream, P
 const CLOSED: AcquireError = AcquireError::Refused(Refusal::PoolClosed);
 
 #[test]
+fn a_spawner_can_be_shown() {
+    assert_eq!(format!("{:?}", Threads::new(1).spawner()), "Spawner");
+}
+
+#[test]
 fn an_executor_with_one_thread_is_enough() {
     let threads = Threads::new(1);
     block_on(async {

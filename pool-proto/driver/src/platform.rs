@@ -192,20 +192,29 @@ macro_rules! __socket_traits {
 
 // --- files --------------------------------------------------------------------------------------
 
-#[cfg(feature = "tls")]
-pub(crate) use files::{mode_of, only_for_owner, sync_directory};
-
+/// Returns the permissions of a file.
 #[cfg(all(feature = "tls", unix))]
-mod files {
+pub(crate) fn mode_of(file: &std::fs::File) -> io::Result<u32> {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    Ok(file.metadata()?.permissions().mode() & 0o7777)
+}
+
+/// Elsewhere a file has no such mode.
+#[cfg(all(feature = "tls", not(unix)))]
+pub(crate) fn mode_of(file: &std::fs::File) -> io::Result<u32> {
+    file.metadata().map(|_| 0)
+}
+
+#[cfg(all(feature = "self-signed", any(feature = "ring", feature = "aws-lc-rs")))]
+pub(crate) use new_files::{only_for_owner, sync_directory};
+
+#[cfg(all(feature = "self-signed", any(feature = "ring", feature = "aws-lc-rs"), unix))]
+mod new_files {
     use std::fs::{File, OpenOptions};
     use std::io;
-    use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+    use std::os::unix::fs::OpenOptionsExt as _;
     use std::path::Path;
-
-    /// Returns the permissions of a file.
-    pub(crate) fn mode_of(file: &File) -> io::Result<u32> {
-        Ok(file.metadata()?.permissions().mode() & 0o7777)
-    }
 
     /// Lets only the user of this process access the file that is created.
     pub(crate) fn only_for_owner(options: &mut OpenOptions) -> &mut OpenOptions {
@@ -219,17 +228,13 @@ mod files {
     }
 }
 
-/// Elsewhere a file has no such mode, and a directory cannot be opened.
-#[cfg(all(feature = "tls", not(unix)))]
+/// Elsewhere a file inherits the rights of its directory, which cannot be opened.
+#[cfg(all(feature = "self-signed", any(feature = "ring", feature = "aws-lc-rs"), not(unix)))]
 #[allow(clippy::unnecessary_wraps, reason = "the same signatures as on Unix")]
-mod files {
-    use std::fs::{File, OpenOptions};
+mod new_files {
+    use std::fs::OpenOptions;
     use std::io;
     use std::path::Path;
-
-    pub(crate) fn mode_of(file: &File) -> io::Result<u32> {
-        file.metadata().map(|_| 0)
-    }
 
     pub(crate) const fn only_for_owner(options: &mut OpenOptions) -> &mut OpenOptions {
         options
