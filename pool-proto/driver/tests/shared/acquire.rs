@@ -37,6 +37,20 @@ fn a_connection_is_checked_before_it_is_handed_out() {
 }
 
 #[test]
+fn an_acquire_that_meets_dead_connections_is_one_acquire_to_the_law() {
+    let capacity = |dead: &[usize]| {
+        let (rig, conns) = filled(Plan::of(12));
+        rig.shared.run(|machine, now| machine.set_capacity(now, 1..=12)).unwrap();
+        for number in dead {
+            rig.book.next_check(conns[*number].number, CheckResult::Closed);
+        }
+        let _leases: Vec<_> = (0..6).map(|_| rig.any().take()).collect();
+        rig.stats().capacity
+    };
+    assert_eq!((capacity(&[0, 2, 4, 6, 8, 10]), capacity(&[])), (4, 4));
+}
+
+#[test]
 fn a_connection_that_the_peer_has_closed_is_replaced_at_once_and_kept_for_its_id() {
     let (mut rig, conns) = filled(Plan::of(3));
     rig.book.next_check(0, CheckResult::Closed);
