@@ -7,6 +7,7 @@ use tokio::runtime::Runtime;
 use crate::Outcome;
 use crate::ends::{self, SOON, Tls, dial, dial_all_bare, serve_bare};
 use crate::exchange;
+use crate::request;
 use crate::system::Other;
 
 /// Plays a part in a process of its own, for another that runs the rows.
@@ -27,6 +28,12 @@ pub(crate) fn play(part: &[&str]) -> Outcome {
                 }
                 Ok(())
             })
+        }
+        // Likewise: perf record compare --part request plain 20000
+        ["request", wire, times] => {
+            let runtime = ends::runtime(2)?;
+            let tls = Tls::new(*wire == "TLS")?;
+            runtime.block_on(request::repeat(tls.as_ref(), times.parse()?))
         }
         ["serve", who, wire, stock] => {
             let runtime = ends::runtime(2)?;

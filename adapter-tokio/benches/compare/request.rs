@@ -88,6 +88,18 @@ pub(crate) fn row(mode: Mode, report: &mut Report) -> Outcome {
     Ok(())
 }
 
+/// Requests one after the other, for a profiler: with the dial that replaces each connection.
+pub(crate) async fn repeat(tls: Option<&Tls>, times: u32) -> Outcome {
+    let mut pooled = Pooled::new(tls).await?;
+    for _ in 0..times {
+        pooled.pools.client.wait_ready(STOCK, SOON).await?;
+        pooled.pools.server.wait_ready(STOCK, SOON).await?;
+        pooled.requests.request(&pooled.pools).await?;
+    }
+    pooled.pools.close().await;
+    Ok(())
+}
+
 fn middle(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
