@@ -7,6 +7,7 @@
 mod end;
 mod faults;
 mod handshake;
+mod liveness;
 mod network;
 mod options;
 mod phases;
