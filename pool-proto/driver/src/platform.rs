@@ -9,10 +9,8 @@ use core::time::Duration;
 use std::io;
 
 use socket2::{SockRef, TcpKeepalive};
-#[cfg(unix)]
-pub(crate) use std::os::fd::AsFd as AsSocket;
-#[cfg(windows)]
-pub(crate) use std::os::windows::io::AsSocket;
+
+use crate::connection::KernelSocket;
 pub(crate) use waiting::Waiting;
 
 // --- time ---------------------------------------------------------------------------------------
@@ -61,6 +59,20 @@ impl CoarseClock {
 }
 
 // --- sockets ------------------------------------------------------------------------------------
+
+#[cfg(unix)]
+impl<'a, T: std::os::fd::AsFd> From<&'a T> for KernelSocket<'a> {
+    fn from(socket: &'a T) -> Self {
+        Self::new(SockRef::from(socket))
+    }
+}
+
+#[cfg(windows)]
+impl<'a, T: std::os::windows::io::AsSocket> From<&'a T> for KernelSocket<'a> {
+    fn from(socket: &'a T) -> Self {
+        Self::new(SockRef::from(socket))
+    }
+}
 
 /// The flags of each send. A write to a connection that has ended is an error of that connection. Without
 /// this flag it is a SIGPIPE as well, which ends a process that has not set the signal to be ignored.

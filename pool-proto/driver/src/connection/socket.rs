@@ -16,7 +16,7 @@ use super::Connection;
 use super::handshake::{Acceptor, Established, Failure, Handshake};
 use super::keep_alive::{self, KeepAlive};
 use super::shared_socket::{SharedSocket, Socket};
-use crate::platform::{self, AsSocket, Waiting};
+use crate::platform::{self, Waiting};
 use crate::pool::PoolAttempt;
 use crate::runtime::{Direction, Runtime};
 use crate::shared::Attempt;
@@ -80,9 +80,9 @@ pub trait Kernel: Read + Write {
 #[derive(Debug)]
 pub struct KernelSocket<'a>(SockRef<'a>);
 
-impl<'a, T: AsSocket> From<&'a T> for KernelSocket<'a> {
-    fn from(socket: &'a T) -> Self {
-        Self(SockRef::from(socket))
+impl<'a> KernelSocket<'a> {
+    pub(crate) const fn new(socket: SockRef<'a>) -> Self {
+        Self(socket)
     }
 }
 
