@@ -122,10 +122,10 @@ impl<C, R: Role> Machine<C, R> {
             && let Some(reason) = self.expiry(index, now)
         {
             self.close_one(index, reason);
-            // In the place of a control connection another one comes.
-            if !self.is_control(Some(id)) {
+            // In the place of a control connection another one may come.
+            if let Some(refusal) = self.refusal_for(Request::Id(id)) {
                 self.dispatch(now);
-                return self.refused(Refusal::Gone { id, reason });
+                return self.refused(refusal);
             }
         }
         self.enqueue(Request::Id(id), false, now)

@@ -162,6 +162,23 @@ fn who_asks_for_one_whose_lifetime_is_over_waits_for_the_next() {
 }
 
 #[test]
+fn who_asks_for_one_whose_lifetime_is_over_is_refused_during_a_shutdown() {
+    let mut pool = ServerHarness::server(8, |config| {
+        config.control_connection(true).max_lifetime(ms(300)).lifetime_jitter(0.0)
+    });
+    let control = pool.join(A);
+    pool.join(A);
+    let _in_use = pool.take();
+    // The peer has begun to use it, so that it outlives the begin of the shutdown.
+    pool.readable(control.token);
+    pool.checked(CheckResult::Data);
+    pool.graceful_shutdown(None);
+    pool.wait(ms(300));
+    let refused = Acquired::Refused(Refusal::ShuttingDown);
+    assert_eq!(pool.acquire_by_id(ConnId::ZERO), refused);
+}
+
+#[test]
 fn a_client_keeps_it_for_its_id_too() {
     let mut pool = ClientHarness::client(2, 2, |config| config.control_connection(true));
     let waiter = pool.queue_by_id(ConnId::ZERO);
