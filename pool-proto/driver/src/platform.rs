@@ -112,13 +112,13 @@ pub(crate) const fn set_no_sigpipe(_socket: &SockRef<'_>) -> io::Result<()> {
 }
 
 /// Returns the options of keep-alive that the system has.
+#[allow(unused_variables, reason = "some systems have a part of them only")]
 pub(crate) fn keep_alive(idle: Duration, interval: Duration, retries: u32) -> TcpKeepalive {
     let settings = TcpKeepalive::new().with_time(idle);
     #[cfg(not(any(target_os = "openbsd", target_os = "haiku")))]
     let settings = settings.with_interval(interval);
     #[cfg(not(any(target_os = "openbsd", target_os = "haiku", target_os = "windows")))]
     let settings = settings.with_retries(retries);
-    let _ = (interval, retries);
     settings
 }
 
@@ -218,40 +218,35 @@ pub(crate) fn mode_of(file: &std::fs::File) -> io::Result<u32> {
     file.metadata().map(|_| 0)
 }
 
+/// What a key file needs that is made here.
 #[cfg(all(feature = "self-signed", any(feature = "ring", feature = "aws-lc-rs")))]
-pub(crate) use new_files::{only_for_owner, sync_directory};
-
-#[cfg(all(feature = "self-signed", any(feature = "ring", feature = "aws-lc-rs"), unix))]
-mod new_files {
-    use std::fs::{File, OpenOptions};
-    use std::io;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    use std::path::Path;
-
-    /// Lets only the user of this process access the file that is created.
-    pub(crate) fn only_for_owner(options: &mut OpenOptions) -> &mut OpenOptions {
-        options.mode(0o600)
-    }
-
-    /// Makes the name of a new file survive a crash of the machine.
-    pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()
-    }
-}
-
-/// Elsewhere a file inherits the rights of its directory, which cannot be opened.
-#[cfg(all(feature = "self-signed", any(feature = "ring", feature = "aws-lc-rs"), not(unix)))]
-#[allow(clippy::unnecessary_wraps, reason = "the same signatures as on Unix")]
-mod new_files {
+pub(crate) mod new_files {
     use std::fs::OpenOptions;
     use std::io;
     use std::path::Path;
 
+    /// Lets only the user of this process access the file that is created.
+    #[cfg(unix)]
+    pub(crate) fn only_for_owner(options: &mut OpenOptions) -> &mut OpenOptions {
+        std::os::unix::fs::OpenOptionsExt::mode(options, 0o600)
+    }
+
+    /// Elsewhere a file inherits the rights of its directory.
+    #[cfg(not(unix))]
     pub(crate) const fn only_for_owner(options: &mut OpenOptions) -> &mut OpenOptions {
         options
     }
 
+    /// Makes the name of a new file survive a crash of the machine.
+    #[cfg(unix)]
+    pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        std::fs::File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()
+    }
+
+    /// Elsewhere a directory cannot be opened.
+    #[cfg(not(unix))]
+    #[allow(clippy::unnecessary_wraps, reason = "the same signature as on Unix")]
     pub(crate) const fn sync_directory(_path: &Path) -> io::Result<()> {
         Ok(())
     }

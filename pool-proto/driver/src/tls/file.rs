@@ -10,7 +10,8 @@ use std::{boxed::Box, format};
 
 use super::files::unable;
 use super::{Identity, TlsError, pem, self_signed};
-use crate::platform::{mode_of, only_for_owner, sync_directory};
+use crate::platform::mode_of;
+use crate::platform::new_files::{only_for_owner, sync_directory};
 
 /// A private key and its self-signed certificate as PEM text, from
 /// [`Identity::generate_pem`].
