@@ -241,7 +241,7 @@ fn the_limit_of_a_source_is_that_of_each_certificate(ends: &Ends) {
 
 fn a_peer_that_has_spoken_has_the_time_of_a_handshake(ends: &Ends) {
     let minute = Duration::from_secs(60);
-    let config = server_config().first_byte_timeout(Duration::from_millis(300));
+    let config = server_config().first_byte_timeout(Duration::from_secs(1));
     let server = ends.serve(TlsMode::SelfSigned, config.handshake_timeout(minute));
     let mut slow = connect(server.address());
     // The first byte of a record with a handshake.
