@@ -116,9 +116,9 @@ impl World {
         // One more than the stock, and one more for one that ends just then.
         let more = client.capacity.max(ours.capacity.0) + client.claimed + client.leased + 2;
         let has_room = |limit: u32| limit >= more + server.claimed + server.leased;
-        let limits = [ours.max_connections, theirs.max_connections, theirs.capacity.1];
-        let has_room = limits.into_iter().chain([theirs.most_per_source()]).all(has_room);
-        if !has_room || self.has_narrow_door() {
+        let at_server = [theirs.max_connections, theirs.capacity.1, theirs.most_per_source()];
+        let is_room = has_room(ours.max_connections) && at_server.into_iter().all(has_room);
+        if !is_room || self.has_narrow_door() {
             return Ok(false);
         }
         // After dials that came to nothing, the waits double up to the claim timeout.
