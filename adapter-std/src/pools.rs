@@ -160,7 +160,11 @@ impl<D> Dial<Threads> for OnThread<D>
 where
     D: Fn() -> io::Result<TcpStream> + Send + Sync + 'static,
 {
-    async fn dial(&self, runtime: &Threads, _timeout: Duration) -> io::Result<Async<TcpStream>> {
+    async fn dial(
+        &self,
+        runtime: &Threads,
+        _left: impl Fn() -> Duration,
+    ) -> io::Result<Async<TcpStream>> {
         let dial = Arc::clone(&self.0);
         runtime.call(move || dial()).await?.try_into()
     }

@@ -9,8 +9,6 @@ use std::boxed::Box;
 use std::io;
 use std::net::TcpListener;
 
-use pool_proto::Instant;
-
 use crate::clock::{Clock, MonotonicClock};
 use crate::connection::socket::listen_on;
 use crate::connection::{Connection, Kernel, TcpSocket};
@@ -61,11 +59,6 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     /// Returns the clock of the pools on `handle`. By default, that of the operating system.
     fn clock(_handle: &Self::Handle) -> impl Clock {
         MonotonicClock
-    }
-
-    /// Returns the time by that clock.
-    fn now(&self) -> Instant {
-        MonotonicClock.now()
     }
 
     /// Spawns a driver on `handle`. It runs to its end, or is dropped when the runtime shuts down.

@@ -285,10 +285,6 @@ impl Runtime for Simulated {
         SimulatedClock(handle.sim.clone())
     }
 
-    fn now(&self) -> Instant {
-        self.sim.now()
-    }
-
     fn start<F>(
         handle: &Self,
         _max_dials: u32,

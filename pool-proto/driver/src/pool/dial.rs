@@ -19,11 +19,12 @@ use crate::runtime::Runtime;
 
 /// Connects the transports of a client pool.
 pub trait Dial<N: Runtime>: Send + Sync + 'static {
-    /// Connects one transport. Dropping the future ends the dial, as the pool does after `timeout`.
+    /// Connects one transport. Dropping the future ends the dial, as the pool does when there is no time
+    /// `left` for it.
     fn dial(
         &self,
         runtime: &N,
-        timeout: Duration,
+        left: impl Fn() -> Duration + Send + Sync,
     ) -> impl Future<Output = io::Result<N::TcpStream>> + Send;
 
     /// Returns the name of the peer, for the text of a dial that was given up; `None` by default.
@@ -84,16 +85,14 @@ impl ToAddress {
     async fn first_to_answer<N: Runtime>(
         &self,
         runtime: &N,
-        timeout: Duration,
+        left: impl Fn() -> Duration,
     ) -> io::Result<N::TcpStream> {
         let name = &self.address;
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{name}: {error}"));
-        let began = runtime.now();
         let resolved = runtime.resolve(&resolver_name(name)).await.map_err(named)?;
         let won = *self.won();
         let addresses = attempt_order(resolved, won);
-        let left = timeout.saturating_sub(runtime.now().since(began));
-        let delay = attempt_delay(left, addresses.len());
+        let delay = attempt_delay(left(), addresses.len());
         let connect = |address| runtime.connect(address);
         match race(addresses, connect, || runtime.sleep(delay)).await {
             Ok((address, stream)) => {
@@ -116,9 +115,9 @@ impl<N: Runtime> Dial<N> for ToAddress {
     fn dial(
         &self,
         runtime: &N,
-        timeout: Duration,
+        left: impl Fn() -> Duration + Send + Sync,
     ) -> impl Future<Output = io::Result<N::TcpStream>> + Send {
-        self.first_to_answer(runtime, timeout)
+        self.first_to_answer(runtime, left)
     }
 
     fn name(&self) -> Option<Arc<str>> {
@@ -142,7 +141,7 @@ where
     fn dial(
         &self,
         _runtime: &N,
-        _timeout: Duration,
+        _left: impl Fn() -> Duration + Send + Sync,
     ) -> impl Future<Output = io::Result<N::TcpStream>> + Send {
         (self.0)()
     }
@@ -180,8 +179,7 @@ impl<N: Runtime, D: Dial<N>> Supply<N, Dialing> for Dialer<D> {
                     dial.reconsider();
                 }
                 // Called inside the task: a dialer that panics costs only its own dial.
-                let timeout = attempt.shared().run(|machine, _| machine.dial_timeout());
-                let stream = dial.dial(&runtime, timeout).await.map_err(Failure::Dial)?;
+                let stream = dial.dial(&runtime, || attempt.left()).await.map_err(Failure::Dial)?;
                 attempt.dialed();
                 let begin = || connector.begin();
                 handshake(&mut attempt, stream, *keep_alive, begin).await

@@ -101,7 +101,7 @@ enum Wakeup<H> {
     /// There is work, or a deadline has passed.
     Due,
     /// A task has ended.
-    TaskEnded { panicked: bool },
+    TaskEnded,
     /// A peer was accepted.
     Accepted(Token, H),
 }
@@ -166,7 +166,10 @@ impl<N: Runtime, R: Role, S: Supply<N, R>> Driver<N, R, S> {
                 supply = None;
             }
             // The first ready future wins. Due work comes last, as each turn does it anyway.
-            let ended = async { Wakeup::TaskEnded { panicked: tasks.reap().await } };
+            let ended = async {
+                tasks.reap().await;
+                Wakeup::TaskEnded
+            };
             let accepted = async {
                 let Some(supply) = &mut supply else { return pending().await };
                 let (token, handshake) = supply.accept(&runtime, shared).await;
@@ -177,12 +180,7 @@ impl<N: Runtime, R: Role, S: Supply<N, R>> Driver<N, R, S> {
                 Wakeup::Due
             };
             match ended.or(accepted).or(due).await {
-                Wakeup::Due => {}
-                Wakeup::TaskEnded { panicked } => {
-                    if panicked {
-                        shared.note_failure(&"a dial or a handshake panicked");
-                    }
-                }
+                Wakeup::Due | Wakeup::TaskEnded => {}
                 Wakeup::Accepted(token, handshake) => {
                     tasks.spawn(token, handshake.instrument(span(shared, token)));
                     for _ in 1..BURST {

@@ -17,15 +17,9 @@ use crate::runtime::Runtime;
 pub(super) struct Tasks<N: Runtime> {
     executor: N::Executor,
     handles: TokenMap<N::Task>,
-    /// Each task holds a sender, and reports its end.
-    report: Sender<TaskEnded>,
-    ended: Receiver<TaskEnded>,
-}
-
-/// A task has run to its end: it was not dropped.
-struct TaskEnded {
-    token: Token,
-    panicked: bool,
+    /// Each task holds a sender, and reports that it has run to its end: it was not dropped.
+    report: Sender<Token>,
+    ended: Receiver<Token>,
 }
 
 impl<N: Runtime> Tasks<N> {
@@ -37,9 +31,9 @@ impl<N: Runtime> Tasks<N> {
     pub(super) fn spawn(&mut self, token: Token, task: impl Future<Output = ()> + Send + 'static) {
         let (report, task) = (self.report.clone(), CatchPanic(Some(Box::pin(task))));
         let task = async move {
-            let panicked = task.run().await;
+            task.run().await;
             // Fails when the driver has ended, and then nobody listens.
-            let _ = report.try_send(TaskEnded { token, panicked });
+            let _ = report.try_send(token);
         };
         // The former handle in this slot is of a task that was evicted to make room for this one.
         // Dropping it ends that task; the command to abort it finds nothing later.
@@ -52,18 +46,14 @@ impl<N: Runtime> Tasks<N> {
 
     /// Waits for the next task to end and forgets it, with others that have ended meanwhile: a handle that
     /// is kept pins the task's memory, and a turn of the driver for each would cost more than it brings.
-    /// Returns whether one of them panicked, which the user's dialer or the user's part of a rustls
-    /// configuration can do. Cancel safe.
-    pub(super) async fn reap(&mut self) -> bool {
+    /// Cancel safe.
+    pub(super) async fn reap(&mut self) {
         let Ok(first) = self.ended.recv().await else { return pending().await };
-        let mut has_panicked = first.panicked;
-        self.end(first.token);
+        self.end(first);
         for _ in 1..BURST {
-            let Ok(TaskEnded { token, panicked }) = self.ended.try_recv() else { break };
-            has_panicked |= panicked;
-            self.end(token);
+            let Ok(next) = self.ended.try_recv() else { break };
+            self.end(next);
         }
-        has_panicked
     }
 
     /// Ends all tasks, and waits for their end while the executor still exists: an executor that is
@@ -76,17 +66,16 @@ impl<N: Runtime> Tasks<N> {
     }
 }
 
-/// A future with code of the user's in it. Its panics must not reach the executor: a panic while the
-/// future is being dropped would end the process.
+/// A future with code of the user's in it: a dialer, or a part of a rustls configuration. Its panics must not
+/// reach the executor: a panic while the future is being dropped would end the process. The panic hook has
+/// reported them, and so has the [`Attempt`](crate::shared::Attempt) in the future.
 struct CatchPanic<F>(Option<Pin<Box<F>>>);
 
 impl<F: Future<Output = ()>> CatchPanic<F> {
-    /// Returns whether the future panicked.
-    async fn run(mut self) -> bool {
-        match &mut self.0 {
+    async fn run(mut self) {
+        if let Some(future) = &mut self.0 {
             // State that tasks share is behind mutexes that recover from a poisoning.
-            Some(future) => AssertUnwindSafe(future).catch_unwind().await.is_err(),
-            None => false,
+            let _ = AssertUnwindSafe(future).catch_unwind().await;
         }
     }
 }
@@ -94,7 +83,52 @@ impl<F: Future<Output = ()>> CatchPanic<F> {
 impl<F> Drop for CatchPanic<F> {
     fn drop(&mut self) {
         let future = self.0.take();
-        // The panic hook has reported the panic already.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(future)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::future::poll_fn;
+    use core::task::Poll;
+    use std::panic::resume_unwind;
+
+    use futures_lite::future::{block_on, poll_once};
+
+    use super::*;
+
+    /// Panics when it is dropped, without the message of the panic hook.
+    struct PanicsOnDrop;
+
+    impl Drop for PanicsOnDrop {
+        fn drop(&mut self) {
+            resume_unwind(Box::new("intended panic"));
+        }
+    }
+
+    fn guarded(task: impl Future<Output = ()>) -> CatchPanic<impl Future<Output = ()>> {
+        CatchPanic(Some(Box::pin(task)))
+    }
+
+    /// Runs until it is dropped, and panics then.
+    fn panics_on_drop() -> CatchPanic<impl Future<Output = ()>> {
+        let value = PanicsOnDrop;
+        guarded(async move {
+            let _value = value;
+            pending().await
+        })
+    }
+
+    #[test]
+    fn a_task_that_panics_while_it_is_dropped_harms_nobody() {
+        drop(panics_on_drop());
+        let begun = async { poll_once(panics_on_drop().run()).await };
+        assert_eq!(block_on(begun), None);
+    }
+
+    #[test]
+    fn a_task_that_panics_has_ended() {
+        let panics = poll_fn(|_| -> Poll<()> { resume_unwind(Box::new("intended panic")) });
+        block_on(guarded(panics).run());
     }
 }

@@ -5,10 +5,11 @@ use core::net::SocketAddr;
 use core::sync::atomic::Ordering;
 use core::time::Duration;
 use std::sync::Arc;
+use std::thread;
 
 use pool_proto::{
-    Accepting, CheckResult, CloseReason, ConnId, Event, HandshakeFailure, Instant, Rejected, Role,
-    Token,
+    Accepting, CheckResult, CloseReason, ConnId, Dialing, Event, HandshakeFailure, Instant,
+    Rejected, Role, Token,
 };
 
 use super::{PoolConnection, SharedMachine};
@@ -223,6 +224,15 @@ impl<C: PoolConnection, R: Role> Attempt<C, R> {
     }
 }
 
+impl<C: PoolConnection> Attempt<C, Dialing> {
+    /// Returns the time that is left for the dial.
+    #[must_use]
+    pub fn left(&self) -> Duration {
+        let timeout = self.shared.run(|machine, _| machine.dial_timeout());
+        timeout.saturating_sub(self.shared.now().since(self.begun))
+    }
+}
+
 impl<C: PoolConnection> Attempt<C, Accepting> {
     /// Reports that the first byte of the peer has arrived.
     pub fn first_byte(&self) {
@@ -247,6 +257,9 @@ impl<C: PoolConnection> Attempt<C, Accepting> {
 
 impl<C: PoolConnection, R: Role> Drop for Attempt<C, R> {
     fn drop(&mut self) {
+        if self.stage != Stage::Over && thread::panicking() {
+            self.note(&"a dial or a handshake panicked");
+        }
         self.report(HandshakeFailure::Transport);
     }
 }
