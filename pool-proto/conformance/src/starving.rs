@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use super::ends::server_config;
+use super::log;
 use super::prelude::*;
 use pool_driver::tls::TlsMode;
 
@@ -20,17 +21,25 @@ fn pair(ends: &Ends) -> String {
 pub(super) fn starves(ends: &Ends) -> bool {
     let Some(wanted) = std::env::var_os(CHILD) else { return false };
     if wanted == *pair(ends) {
+        log::begin();
         let server = ends.serve(TlsMode::None, server_config());
+        let told = || {
+            let lines = log::of(server.address(), "server").into_iter();
+            lines.filter(|line| line.message == "accepting again").collect::<Vec<_>>()
+        };
         println!("address {}", server.address());
         let accept = |failure: &Option<_>| {
             failure.as_deref().is_some_and(|text: &str| text.contains("accept"))
         };
         eventually(|| server.last_failure(), accept);
+        assert!(told().is_empty(), "{:#?}", told());
         println!("starving");
         // The peers leave, and new ones can connect again.
         eventually(|| server.stats(), |stats| stats.idle == 0);
         println!("empty");
         eventually(|| server.stats(), |stats| stats.idle == 1);
+        let [again, ..] = &told()[..] else { panic!("“accepting again” was not told") };
+        assert!(again.number("failures") > 0, "{again:?}");
         println!("served");
     }
     true

@@ -1,6 +1,6 @@
 //! The pools of both sides, as users know them.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pool_driver::Pool;
@@ -92,6 +92,12 @@ impl End {
     /// Begins a graceful shutdown.
     pub fn graceful_shutdown(&self, timeout: Duration) {
         either!(self, pool => pool.graceful_shutdown(timeout));
+    }
+
+    /// Returns the reason of the last failure.
+    #[must_use]
+    pub fn last_failure(&self) -> Option<Arc<str>> {
+        either!(self, pool => pool.last_failure())
     }
 
     /// Waits until everything that the pool runs has ended.

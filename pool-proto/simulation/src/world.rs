@@ -349,6 +349,11 @@ impl World {
             let seen = format!("{took:?}, not {timeout:?}");
             self.sim.violated("a graceful shutdown ends at its deadline", seen);
         }
+        // The network keeps its listeners.
+        let failure = end.last_failure().filter(|failure| failure.contains("listener"));
+        if let Some(failure) = failure {
+            self.sim.violated("a listener whose port is freed has not failed", failure);
+        }
         check_end(&self.sim, side);
         self.begin(side);
     }

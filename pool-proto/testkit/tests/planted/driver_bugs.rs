@@ -197,6 +197,13 @@ pub(crate) const DRIVER_BUGS: &[Bug] = &[
         "            if !machine.is_shutting_down() && !planted!() {\n                machine.close(now);",
     ),
     bug(
+        "a port that is freed at a shutdown passes for a failure",
+        "violation of “a listener whose port is freed has not failed",
+        "pool/accept.rs",
+        "                Err(_) if shared.is_shutting_down() || shared.is_closed() => {",
+        "                Err(_) if !planted!() && (shared.is_shutting_down() || shared.is_closed()) => {",
+    ),
+    bug(
         "a crowd of peers lets nobody else run",
         "violation of “a crowd lets others run",
         "pool/driver.rs",
