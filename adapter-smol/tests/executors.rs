@@ -6,13 +6,15 @@ mod common;
 
 use std::io::{self, Write as _};
 use std::num::NonZero;
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use adapter_smol::pool_driver::tls::{ClientTls, ServerTls};
 use adapter_smol::pool_proto::{CloseReason, PutError, Refusal, ServerConfigBuilder, Totals};
-use adapter_smol::{AcquireError, ClientPool, PooledStream, Revoked, ServerPool, Spawner};
+use adapter_smol::{
+    AcquireError, ClientConfig, ClientPool, PooledStream, Revoked, ServerPool, Spawner,
+};
 use common::{SOON, eventually, expect, send, server_config, soon};
 use smol::channel::{Sender, bounded};
 use smol::future::yield_now;
@@ -90,6 +92,49 @@ fn an_executor_with_one_thread_is_enough() {
             server.put(ours).unwrap();
         }
     });
+}
+
+/// Two threads, each of which waits for the other one.
+#[derive(Default)]
+struct Meeting {
+    arrived: Mutex<usize>,
+    changed: Condvar,
+}
+
+impl Meeting {
+    /// Returns whether the other one has come.
+    fn wait(&self) -> bool {
+        let mut arrived = self.arrived.lock().unwrap();
+        *arrived += 1;
+        self.changed.notify_all();
+        let waited = self.changed.wait_timeout_while(arrived, SOON, |arrived| *arrived < 2);
+        *waited.unwrap().0 >= 2
+    }
+}
+
+#[test]
+fn dials_and_handshakes_run_on_all_threads() {
+    if thread::available_parallelism().map_or(1, NonZero::get) < 2 {
+        println!("skipped: one processor has one thread");
+        return;
+    }
+    let threads = Threads::new(2);
+    let (listener, meeting) =
+        (std::net::TcpListener::bind("127.0.0.1:0").unwrap(), Meeting::default());
+    let (address, meeting) = (listener.local_addr().unwrap(), Arc::new(meeting));
+    let (met, meets) = smol::channel::unbounded();
+    let dial = move || {
+        let (meeting, met) = (Arc::clone(&meeting), met.clone());
+        async move {
+            // Both dials take the whole of their threads.
+            met.try_send(meeting.wait()).unwrap();
+            TcpStream::connect(address).await
+        }
+    };
+    let config = ClientConfig::builder().capacity(2..=2);
+    let client = ClientPool::builder().config(config.build().unwrap()).on(threads.spawner());
+    let _client = client.connect_with(dial).unwrap();
+    assert_eq!(block_on(meets.recv()), Ok(true), "all tasks run on one thread");
 }
 
 #[test]

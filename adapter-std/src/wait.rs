@@ -82,16 +82,70 @@ mod system {
         flags.set(PollFlags::IN, interest.read);
         flags.set(PollFlags::OUT, interest.write);
         let mut sockets = [PollFd::new(socket.socket().stream().get_ref(), flags)];
+        repeat(|time| poll(&mut sockets, time), left)
+    }
+
+    /// Polls again after a signal, and after each part of a long time.
+    fn repeat(
+        mut poll: impl FnMut(Option<&Timespec>) -> rustix::io::Result<usize>,
+        left: impl Fn() -> Option<Duration>,
+    ) -> io::Result<()> {
         loop {
             let left = left();
             let time = left.and_then(|left| Timespec::try_from(left.min(LONGEST_POLL)).ok());
-            match poll(&mut sockets, time.as_ref()) {
+            match poll(time.as_ref()) {
                 Ok(0) if left > Some(LONGEST_POLL) => {}
                 Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
                 Ok(_) => return Ok(()),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use std::cell::Cell;
+
+        use rustix::io::Errno;
+
+        use super::*;
+
+        const HOUR: Duration = Duration::from_secs(3600);
+
+        /// The times, in hours, of the polls of a wait with a timeout of so many hours. Each poll takes as long
+        /// as the function says, and has its result.
+        fn polls(
+            timeout: u64,
+            poll: impl Fn(u64) -> (u64, rustix::io::Result<usize>),
+        ) -> (Vec<u64>, io::Result<()>) {
+            let (mut times, waited) = (Vec::new(), Cell::new(0));
+            let outcome = repeat(
+                |time| {
+                    let hours = time.map_or(0, |time| time.tv_sec.unsigned_abs() / 3600);
+                    times.push(hours);
+                    let (took, result) = poll(hours);
+                    waited.set(waited.get() + took);
+                    result
+                },
+                || Some(HOUR * u32::try_from(timeout - waited.get()).unwrap_or(0)),
+            );
+            (times, outcome)
+        }
+
+        #[test]
+        fn a_signal_does_not_begin_the_timeout_anew() {
+            let (times, outcome) =
+                polls(3, |left| (1, if left > 1 { Err(Errno::INTR) } else { Ok(0) }));
+            assert_eq!(times, [3, 2, 1]);
+            assert_eq!(outcome.map_err(|error| error.kind()), Err(io::ErrorKind::TimedOut));
+        }
+
+        #[test]
+        fn a_long_time_is_waited_for_in_parts() {
+            let (times, outcome) = polls(60, |left| (left, Ok(0)));
+            assert_eq!(times, [24, 24, 12]);
+            assert_eq!(outcome.map_err(|error| error.kind()), Err(io::ErrorKind::TimedOut));
         }
     }
 }

@@ -50,6 +50,15 @@ fn a_dial_past_its_deadline_starts_no_handshake() -> Result<(), Box<dyn Error>> 
     Ok(())
 }
 
+/// The time from a question to its answer.
+const THINKS: Duration = Duration::from_millis(400);
+
+/// The processor time of this thread, where the system tells it in a file.
+fn processor_time() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split(' ').next()?.parse().ok().map(Duration::from_nanos)
+}
+
 #[test]
 fn a_read_sends_the_data_that_a_write_has_left() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -69,11 +78,17 @@ fn a_read_sends_the_data_that_a_write_has_left() -> Result<(), Box<dyn Error>> {
         let mut question = vec![0; sent];
         theirs.set_read_timeout(Some(SOON));
         let read = theirs.read_exact(&mut question);
+        std::thread::sleep(THINKS);
         read.and_then(|()| theirs.write_all(b"answer")).map(|()| theirs)
     });
     let mut answer = [0; 6];
     ours.set_read_timeout(Some(SOON));
+    let before = processor_time();
     let read = ours.read_exact(&mut answer);
+    if let (Some(before), Some(after)) = (before, processor_time()) {
+        let took = after - before;
+        assert!(took < THINKS / 4, "the read took {took:?} of the processor while it waited");
+    }
     let peer = peer.join().map_err(|_| "the peer panicked")?;
     assert!(read.is_ok() && peer.is_ok(), "{read:?}, {peer:?}");
     Ok(())

@@ -42,7 +42,8 @@ impl Adapter for Std {
         builder = match setup.demand {
             Demand::Nothing => builder,
             Demand::Tls => builder.require_tls(),
-            Demand::Authentication => builder.require_authentication(),
+            // A weaker demand takes nothing back.
+            Demand::Authentication => builder.require_authentication().require_tls(),
         };
         let pool = match setup.dial {
             Dial::Address(address) => builder.connect(address),
@@ -65,7 +66,8 @@ impl Adapter for Std {
         builder = match setup.demand {
             Demand::Nothing => builder,
             Demand::Tls => builder.require_tls(),
-            Demand::Authentication => builder.require_authentication(),
+            // A weaker demand takes nothing back.
+            Demand::Authentication => builder.require_authentication().require_tls(),
         };
         let pool = match setup.listen {
             Listen::Address(address) => builder.bind(&address),

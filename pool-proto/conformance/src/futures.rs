@@ -182,7 +182,8 @@ fn demanding<N: Runtime, R: Configured>(
     match demand {
         Demand::Nothing => builder,
         Demand::Tls => builder.require_tls(),
-        Demand::Authentication => builder.require_authentication(),
+        // A weaker demand takes nothing back.
+        Demand::Authentication => builder.require_authentication().require_tls(),
     }
 }
 

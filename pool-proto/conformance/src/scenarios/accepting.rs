@@ -309,5 +309,6 @@ fn an_opening_byte_at_one_end_only_costs_the_connection_and_is_named(ends: &Ends
         let mut stream = server.take();
         send(&mut stream, &[OPENING_BYTE, b'?']);
         expect(&mut client.accept(SOON).unwrap(), b"?");
+        eventually(|| client.stats(), |stats| stats.leased == 0);
     });
 }

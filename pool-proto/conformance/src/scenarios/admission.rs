@@ -135,15 +135,24 @@ fn equal_sources_share_the_capacity(ends: &Ends) {
 }
 
 fn a_full_server_rejects_peers_before_the_handshake(ends: &Ends) {
-    let server = ends.serve(TlsMode::None, server_config().capacity(2));
+    let rejects_the_third = |server: &dyn Pool| {
+        eventually(|| server.stats(), |stats| stats.idle == 2);
+        let mut third = connect_from("127.0.0.3", server.address());
+        let mut read = Vec::new();
+        // The server may close by FIN or by reset.
+        let _ = third.read_to_end(&mut read);
+        assert!(read.is_empty(), "a full server sent {read:?}");
+        let totals = server.stats().totals;
+        assert_eq!((totals.rejected_full, totals.silent, totals.handshake_timeouts), (1, 0, 0));
+    };
+    let config = || server_config().capacity(2);
+    let server = ends.serve(TlsMode::None, config());
     let _held = [HERE, THERE].map(|source| connect_from(source, server.address()));
-    eventually(|| server.stats(), |stats| stats.idle == 2);
-    let mut third = connect_from("127.0.0.3", server.address());
-    let mut read = Vec::new();
-    // The server may close by FIN or by reset.
-    let _ = third.read_to_end(&mut read);
-    assert!(read.is_empty(), "a full server sent an id: {read:?}");
-    assert_eq!(server.stats().totals.rejected_full, 1);
+    rejects_the_third(&*server);
+    // Without client certificates, peers are known by their addresses.
+    let server = ends.serve(TlsMode::SelfSigned, config());
+    let _held = [HERE, THERE].map(|source| tls_connect(connect_from(source, server.address())));
+    rejects_the_third(&*server);
 }
 
 fn leased_connections_count_towards_max_connections(ends: &Ends) {
@@ -209,17 +218,22 @@ fn a_custom_configuration_knows_clients_by_their_certificates(ends: &Ends) {
     let agent = identity();
     let known = ServerTls::new(agent.clone()).unwrap().pinned_clients([agent.fingerprint()]);
     let custom = ServerTls::custom(Arc::clone(known.unwrap().config()));
-    let server = ends.serve_with(Some(custom), server_config().capacity(1));
-    let client = || {
-        let tls = client_tls(TlsMode::SelfSigned).unwrap().client_certificate(agent.clone());
-        ends.dial_with(Some(tls), single(), Dial::Address(server.address().to_string()))
-    };
-    let before = client();
-    before.wait_ready(1, SOON).unwrap();
-    let after = client();
-    eventually(|| server.stats(), |stats| stats.totals.replaced > 0);
-    drop(before);
-    after.wait_ready(1, SOON).unwrap();
+    let vouched = custom.clone().assume_authenticated().unwrap();
+    for tls in [custom, vouched] {
+        let server = ends.serve_with(Some(tls), server_config().capacity(1));
+        let client = || {
+            let tls = client_tls(TlsMode::SelfSigned).unwrap().client_certificate(agent.clone());
+            ends.dial_with(Some(tls), single(), Dial::Address(server.address().to_string()))
+        };
+        let before = client();
+        before.wait_ready(1, SOON).unwrap();
+        let after = client();
+        eventually(|| server.stats(), |stats| stats.totals.replaced > 0);
+        // It would have been turned away before its handshake if it were known by its address.
+        assert_eq!(server.stats().totals.rejected_full, 0);
+        drop(before);
+        after.wait_ready(1, SOON).unwrap();
+    }
 }
 
 /// Clients of one address, each with a certificate of its own.

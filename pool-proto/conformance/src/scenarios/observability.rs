@@ -7,18 +7,19 @@ use super::topic;
 use crate::ends::{client_config, own_listener, server_config, single};
 use crate::facade::Listen;
 use crate::log::{self, Line};
-use crate::peers::{FakeServer, connect_from, hex_id};
+use crate::peers::{FakeServer, connect_from, hex_id, read_id};
 use crate::prelude::*;
 use crate::wait::{assert_ends, send};
 use pool_driver::metrics::prometheus;
 use pool_driver::tls::TlsMode;
-use pool_proto::MetricValue;
+use pool_proto::{Acquirer, CloseReason, MetricValue};
 
 topic! {
     parallel an_outage_is_told_when_it_begins_and_when_it_is_over,
     parallel a_flood_of_rejected_peers_is_told_in_a_few_lines,
     parallel a_report_has_the_waits_and_the_times_of_dials,
     parallel the_life_of_a_connection_is_told_at_debug,
+    parallel the_end_of_a_connection_for_the_peer_is_told,
     parallel both_ends_tell_the_same_ids,
     parallel a_shutdown_is_told_when_it_begins,
 }
@@ -79,8 +80,11 @@ fn a_flood_of_rejected_peers_is_told_in_a_few_lines(ends: &Ends) {
     const PEERS: u64 = 500;
     log::begin();
     let (listener, address) = own_listener();
-    let config = server_config().allow("10.0.0.0/8".parse().unwrap());
-    let server = ends.serve_on(Listen::On(listener), None, config);
+    let config = server_config().allow("10.0.0.0/8, 127.0.0.2".parse().unwrap());
+    let server = ends.serve_on(Listen::On(listener), None, config.max_lifetime(SOON * 2));
+    // With the end of this one, the machine has a deadline of its own, which is far away.
+    let mut friend = connect_from("127.0.0.2", address);
+    read_id(&mut friend);
     for _ in 0..PEERS {
         assert_ends(&mut connect_from("127.0.0.1", address));
     }
@@ -170,6 +174,19 @@ fn the_life_of_a_connection_is_told_at_debug(ends: &Ends) {
     assert!(cause.contains("'~'"), "{cause}");
 }
 
+fn the_end_of_a_connection_for_the_peer_is_told(ends: &Ends) {
+    let (fake, peers) = FakeServer::by_hand();
+    log::follow(fake.address);
+    let client = ends.dial(TlsMode::None, single().acquirer(Acquirer::Peer), fake.address);
+    let mut peer = peers.recv_timeout(SOON).unwrap();
+    send(&mut peer, hex_id(1).as_bytes());
+    eventually(|| client.stats(), |stats| stats.idle == 1);
+    client.flush();
+    let lines = told(fake.address, "client", "connection closed");
+    let closed = lines.iter().find(|line| line.message == "connection closed").unwrap();
+    assert_eq!(closed.text("reason"), CloseReason::Flushed.to_string());
+}
+
 fn both_ends_tell_the_same_ids(ends: &Ends) {
     let (listener, address) = own_listener();
     log::follow(address);
@@ -206,4 +223,7 @@ fn a_shutdown_is_told_when_it_begins(ends: &Ends) {
     server.end();
     let lines = told(address, "server", "pool ended");
     assert_eq!(messages(&lines), ["pool built", "pool ended"], "a quiet day: {lines:#?}");
+    for pool in [&server, &client] {
+        assert!(format!("{pool:?}").contains("stats: Stats {"), "{pool:?}");
+    }
 }

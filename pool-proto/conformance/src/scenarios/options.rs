@@ -144,7 +144,10 @@ fn data_of_a_holder_have_no_limit(ends: &Ends) {
 
 /// Accepted by a listener of the user's, and by one of the pool's own, which may hand the options down.
 fn a_server_sets_keep_alive_and_no_delay(ends: &Ends) {
-    for listen in [Listen::On(listener().0), Listen::Address("127.0.0.1:0".to_owned())] {
+    let (listener, _) = listener();
+    let handle = listener.try_clone().unwrap();
+    let before = read(&SockRef::from(&handle));
+    for listen in [Listen::On(listener), Listen::Address("127.0.0.1:0".to_owned())] {
         let setup = ServerSetup {
             config: None,
             tls: None,
@@ -161,4 +164,6 @@ fn a_server_sets_keep_alive_and_no_delay(ends: &Ends) {
             None => skip("the sockets of a process cannot be listed here"),
         }
     }
+    // It may be shared with other programs, whose connections have its options.
+    assert_eq!(read(&SockRef::from(&handle)), before);
 }

@@ -12,13 +12,14 @@ use super::{fails, topic};
 use crate::certificates::{Authority, Validity};
 use crate::ends::{both_ends, client_config, each, server_config, single};
 use crate::facade::Tls;
-use crate::peers::{FakeServer, connect, hex_id, identity, ping_pong, tls_accept};
+use crate::peers::{FakeServer, connect, hex_id, identity, ping_pong, tls_accept, tls_connect};
 use crate::prelude::*;
 use crate::wait::{assert_ends, send, spawn};
 use pool_driver::tls::{ClientTls, Fingerprint, Identity, Pin, ServerTls};
 
 topic! {
     parallel new_handshakes_see_the_new_identity_and_old_connections_live_on,
+    parallel a_peer_that_has_said_nothing_yet_sees_the_new_identity,
     parallel a_client_presents_its_new_certificate,
     parallel a_handshake_under_way_ends_with_the_settings_of_its_beginning,
     parallel a_dial_under_way_ends_with_the_settings_of_its_beginning,
@@ -95,6 +96,16 @@ fn new_handshakes_see_the_new_identity_and_old_connections_live_on(ends: &Ends) 
     assert_eq!(theirs.tls().unwrap().peer_chain, old.chain());
     assert_no_failure(&server);
     assert_no_failure(&client);
+}
+
+fn a_peer_that_has_said_nothing_yet_sees_the_new_identity(ends: &Ends) {
+    let (old, new) = (fresh("old.example"), fresh("new.example"));
+    let server = ends.serve_with(Some(serving(&old)), server_config());
+    let silent = connect(server.address());
+    eventually(|| server.stats(), |stats| stats.handshaking == 1);
+    server.set_tls(Tls::Server(serving(&new))).unwrap();
+    let stream = tls_connect(silent);
+    assert_eq!(stream.conn.peer_certificates().unwrap(), new.chain());
 }
 
 fn a_client_presents_its_new_certificate(ends: &Ends) {

@@ -197,6 +197,24 @@ fn a_pool_closes_with_its_driver() {
     }
 }
 
+/// The caller of a close ends the pending calls of some holders, and the driver those of the others.
+#[test]
+fn the_pending_calls_of_all_holders_end_with_the_driver() {
+    let mut pool = Pool::<Accepting>::new(false);
+    let mut held = Vec::new();
+    for _ in 0..40 {
+        let (near, peer) = pool.connect();
+        let Poll::Ready(Ok(leased)) = take(pool.shared().acquire()) else {
+            panic!("no connection is ready")
+        };
+        held.push((near, peer, leased));
+    }
+    pool.shared().close_with_driver();
+    for (near, ..) in &held {
+        assert_eq!(near.get(|kernel| kernel.shut_boths), 1);
+    }
+}
+
 #[test]
 fn a_new_waiter_is_refused_after_the_drivers_end() {
     let pool = Pool::<Accepting>::new(false);

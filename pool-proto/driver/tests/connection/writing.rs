@@ -188,6 +188,20 @@ fn a_close_notify_without_room_is_sent_later() {
 }
 
 #[test]
+fn a_stream_that_has_begun_to_close_is_not_reused() {
+    for kind in Kind::TLS {
+        let Streaming { near, mut stream, mut pool, peer: _peer } = kind.streaming();
+        near.set(|kernel| kernel.room = 7);
+        assert_kind(stream.shutdown(Io), ErrorKind::WouldBlock);
+        // The holder gives up.
+        near.set(|kernel| kernel.room = 1000);
+        pool.put(stream).unwrap();
+        pool.turn();
+        assert_eq!(pool.stats().idle, 0, "{kind:?}");
+    }
+}
+
+#[test]
 fn a_shutdown_after_the_peers_close_is_not_an_error() {
     for kind in Kind::ALL {
         let Streaming { near, mut stream, peer: _peer, pool: _pool } = kind.streaming();

@@ -5,25 +5,23 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use pool_driver::shared::{AcquireAny, AcquireError, Deadline, Leased, RoundRobin};
-use pool_proto::{Dialing, Refusal};
+use pool_proto::{Acquirer, Dialing, Refusal};
 
-use crate::rig::{Counter, Fake, Plan, Rig, client, filled, id};
+use crate::rig::{Counter, Fake, Plan, Rig, Side, client, filled, id, server};
 
-type Rigs = [Rig<Dialing>];
-
-fn at_all(turns: &RoundRobin, rigs: &Rigs) -> AcquireAny<Fake, Dialing> {
+fn at_all<R: Side>(turns: &RoundRobin, rigs: &[Rig<R>]) -> AcquireAny<Fake, R> {
     turns.acquire(rigs.iter().map(|rig| &rig.shared))
 }
 
-fn poll(
-    acquire: &mut AcquireAny<Fake, Dialing>,
+fn poll<R: Side>(
+    acquire: &mut AcquireAny<Fake, R>,
     counter: &Arc<Counter>,
 ) -> Poll<Result<(usize, Leased<Fake>), AcquireError>> {
     Pin::new(acquire).poll(&mut Context::from_waker(&counter.waker()))
 }
 
 /// Acquires a connection that must be ready.
-fn now(turns: &RoundRobin, rigs: &Rigs) -> (usize, Leased<Fake>) {
+fn now<R: Side>(turns: &RoundRobin, rigs: &[Rig<R>]) -> (usize, Leased<Fake>) {
     match poll(&mut at_all(turns, rigs), &Counter::new(rigs[0].guard())) {
         Poll::Ready(taken) => taken.unwrap(),
         Poll::Pending => panic!("the acquire waits"),
@@ -64,6 +62,21 @@ fn a_waiter_queues_nowhere_while_a_pool_is_ready() {
     for at in [0, 2] {
         assert_eq!((rigs[at].stats().waiters, rigs[at].stats().totals.cancelled), (0, 0));
     }
+}
+
+#[test]
+fn a_pool_whose_ready_connections_are_the_peers_is_not_ready() {
+    let rigs = [(); 2].map(|()| {
+        let mut rig = server(Plan { acquirer: Acquirer::Both, ..Plan::of(2) });
+        (0..2).for_each(|_| _ = rig.connect());
+        rig
+    });
+    // All that is left there is for the peer.
+    let _ours = rigs[0].any().take();
+    assert_eq!((rigs[0].stats().idle, rigs[0].stats().reserved), (1, 1));
+    let (index, _leased) = now(&RoundRobin::default(), &rigs);
+    assert_eq!(index, 1);
+    assert_eq!((rigs[0].stats().waiters, rigs[0].stats().totals.cancelled), (0, 0));
 }
 
 #[test]
@@ -122,7 +135,7 @@ fn the_last_refusal_is_the_error_when_all_pools_refuse() {
 #[test]
 fn an_acquire_from_no_pools_is_refused() {
     let (rig, _) = filled(Plan::ONE);
-    let mut acquire = at_all(&RoundRobin::default(), &[]);
+    let mut acquire = at_all::<Dialing>(&RoundRobin::default(), &[]);
     let Poll::Ready(Err(error)) = poll(&mut acquire, &Counter::new(rig.guard())) else {
         panic!("the acquire waits")
     };

@@ -144,6 +144,17 @@ fn a_connection_with_data_at_once_is_kept_for_its_id() {
 }
 
 #[test]
+fn a_connection_whose_peer_has_sent_and_ended_at_once_is_kept_for_its_id() {
+    let mut rig = server(Plan::ONE);
+    let InFlight { attempt, id } = rig.begin();
+    let connection = rig.book.open_with(CheckResult::Finished);
+    rig.book.next_check(0, CheckResult::Finished);
+    attempt.established(connection, None);
+    assert_eq!((rig.stats().idle, rig.stats().finished), (0, 1));
+    assert_eq!(rig.by_id(id).take().id(), id);
+}
+
+#[test]
 fn an_attempt_has_the_token_of_its_connection() {
     let mut rig = client(Plan::of(2));
     let (first, second) = (rig.begin(), rig.begin());

@@ -1,7 +1,8 @@
 //! Leases: put back, dropped, or revoked by the pool.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
+use pool_driver::shared::{Interrupt, Revocation, Revoker};
 use pool_proto::{CheckResult, CloseReason, PutError};
 
 use crate::rig::{Plan, filled, ms, server};
@@ -184,4 +185,16 @@ fn a_lease_may_outlive_all_handles_of_the_pool() {
     drop(leased);
     assert_eq!(book.open_count(), 0);
     book.assert_sound("at the end");
+}
+
+#[test]
+fn a_revoker_shows_whether_the_lease_is_revoked() {
+    struct Holder;
+
+    impl Interrupt for Holder {
+        fn interrupt(&self) {}
+    }
+
+    let revoker = Revoker::new(Revocation::default(), Weak::<Holder>::new());
+    assert_eq!(format!("{revoker:?}"), "Revoker(None)");
 }

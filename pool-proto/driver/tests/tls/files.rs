@@ -186,3 +186,26 @@ fn all_that_start_at_once_get_the_same_identity() {
         fs::remove_file(path).unwrap();
     }
 }
+
+/// A process that may not write into files meets what a full disk does to others.
+#[cfg(unix)]
+#[test]
+fn a_key_that_cannot_be_written_leaves_no_draft() {
+    const FILE: &str = "POOL_TLS_FILE_WITHOUT_ROOM";
+    if let Some(file) = std::env::var_os(FILE) {
+        let error = load(Path::new(&file)).unwrap_err();
+        assert!(matches!(error, TlsError::IdentityFile { .. }), "{error:?}");
+        return;
+    }
+    let directory = Directory::new("no-room");
+    let name = "files::a_key_that_cannot_be_written_leaves_no_draft";
+    let output = std::process::Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$0\" --exact \"$1\""])
+        .args([std::env::current_exe().unwrap().as_os_str(), name.as_ref()])
+        .env(FILE, directory.file())
+        .output()
+        .unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && printed.contains("1 passed"), "{printed}");
+    assert_eq!(directory.names(), [""; 0]);
+}

@@ -13,7 +13,7 @@ use pool_proto::{
 use super::*;
 use crate::Clock;
 use crate::events::tests::{Emitted, captured};
-use crate::shared::{Command, Interrupt, Revocation, Revoker};
+use crate::shared::{Command, Deadline, Interrupt, Revocation, Revoker};
 
 /// A connection without any events.
 struct Quiet;
@@ -143,6 +143,13 @@ fn lines<'a>(log: &'a [Emitted], message: &str) -> Vec<&'a Emitted> {
     log.iter().filter(|line| line.message == message).collect()
 }
 
+/// An acquire that is not served in time.
+fn time_out<R: Role>(rig: &Rig<R>) {
+    let mut acquire = rig.shared.acquire();
+    acquire.expire();
+    assert!(futures_lite::future::block_on(acquire).is_err());
+}
+
 fn number(line: &Emitted, field: &str) -> u64 {
     line.fields[field].parse().unwrap()
 }
@@ -163,7 +170,9 @@ fn a_flood_of_rejections_is_told_in_a_few_lines_and_in_full() {
     let told = lines(&log, "peers rejected");
     assert!((2..=8).contains(&told.len()), "{told:#?}");
     assert_eq!(told.iter().map(|line| number(line, "count")).sum::<u64>(), FLOOD);
-    assert_eq!(number(told.first().unwrap(), "count"), 1, "the first one is told at once");
+    // 3,000 a second: the first one is told at once, the others after a second, another, two more, four, and so on.
+    let seconds: Vec<_> = told.iter().map(|line| (number(line, "count") + 1500) / 3000).collect();
+    assert_eq!(seconds, [0, 1, 2, 4, 8, 10]);
     let last = told.last().unwrap();
     assert_eq!(number(last, "total"), FLOOD);
     for (field, text) in [
@@ -333,16 +342,48 @@ fn a_peer_that_flaps_is_told_once_a_minute() {
 }
 
 #[test]
-fn acquires_that_time_out_are_told_by_their_reason() {
-    use crate::shared::Deadline;
+fn an_outage_that_begins_as_the_pause_ends_is_told_at_once() {
+    let config = ClientConfig::builder().capacity(1..=1).dial_timeout(2 * HEALTH_PAUSE).seed(1);
+    let mut rig = Rig::new(Client::new(&config.build().unwrap(), START), events::CLIENT);
+    let fail = |rig: &mut Rig<Dialing>| {
+        while rig.dials.is_empty() {
+            rig.pass(SECOND / 100);
+        }
+        let token = rig.dials.pop().unwrap();
+        rig.shared.event(Event::DialFailed { token });
+        rig.turn();
+        token
+    };
+    let mut begun = Instant::EPOCH;
+    let log = captured(|| {
+        fail(&mut rig);
+        begun = rig.shared.now();
+        while rig.dials.is_empty() {
+            rig.pass(SECOND / 100);
+        }
+        let token = rig.dials.pop().unwrap();
+        rig.shared.event(Event::Dialed { token });
+        let id = Some(pool_proto::ConnId::from_bytes([1, 2, 3, 4]));
+        rig.shared.event(Event::Established { token, connection: Quiet, id });
+        rig.turn();
+        rig.shared.event(Event::Closed { token });
+        while rig.dials.is_empty() {
+            rig.pass(SECOND / 100);
+        }
+        rig.pass((begun + HEALTH_PAUSE).since(rig.shared.now()));
+        fail(&mut rig);
+    });
+    assert_eq!(rig.shared.now(), begun + HEALTH_PAUSE);
+    let told: Vec<_> = log.iter().map(|line| line.message.as_str()).collect();
+    assert_eq!(told, ["peer failing", "peer recovered", "peer failing"], "{log:#?}");
+}
 
+#[test]
+fn acquires_that_time_out_are_told_by_their_reason() {
     let mut rig = server(ServerConfig::builder());
     let log = captured(|| {
         for _ in 0..1000 {
-            let mut acquire = rig.shared.acquire();
-            acquire.expire();
-            let outcome = futures_lite::future::block_on(acquire);
-            assert!(outcome.is_err());
+            time_out(&rig);
             rig.pass(SECOND / 100);
         }
         rig.pass(60 * SECOND);
@@ -396,4 +437,16 @@ fn the_end_of_a_pool_tells_the_rest() {
     let counts: Vec<_> = told.iter().map(|line| number(line, "count")).collect();
     assert_eq!(counts, [1, 9]);
     assert_eq!(log.last().unwrap().message, "pool ended");
+
+    let mut rig = client();
+    let log = captured(|| {
+        for _ in 0..10 {
+            time_out(&rig);
+            rig.settle();
+        }
+        rig.shared.tell_end("closed");
+    });
+    let told = lines(&log, "acquires timed out");
+    let counts: Vec<_> = told.iter().map(|line| number(line, "count")).collect();
+    assert_eq!(counts, [1, 9]);
 }

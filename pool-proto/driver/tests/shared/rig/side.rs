@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use pool_driver::shared::Attempt;
 use pool_proto::{
-    Accepting, Client, ClientConfig, ConnId, Dialing, IdExchange, Instant, Machine, Role, Server,
-    ServerConfig,
+    Accepting, Acquirer, Client, ClientConfig, ConnId, Dialing, IdExchange, Instant, Machine, Role,
+    Server, ServerConfig,
 };
 
 use super::{Fake, Rig, secs};
@@ -20,6 +20,8 @@ pub(crate) struct Plan {
     pub(crate) reuse_delay: Duration,
     pub(crate) max_lifetime: Duration,
     pub(crate) claim_timeout: Duration,
+    /// Server.
+    pub(crate) acquirer: Acquirer,
     /// Client: whether the peer sends ids.
     pub(crate) ids: bool,
 }
@@ -37,6 +39,7 @@ impl Plan {
             reuse_delay: Duration::ZERO,
             max_lifetime: secs(3600),
             claim_timeout: secs(30),
+            acquirer: Acquirer::ThisEnd,
             ids: true,
         }
     }
@@ -96,6 +99,7 @@ impl Side for Accepting {
     fn machine(plan: Plan) -> Machine<Fake, Self> {
         let config = ServerConfig::builder()
             .seed(1)
+            .acquirer(plan.acquirer)
             .capacity(plan.capacity)
             .max_connections(plan.max_connections)
             .max_waiters(plan.max_waiters)
