@@ -83,9 +83,9 @@ pub(crate) struct Common {
 
 /// How much longer than its peer the end that acquires lets a connection rest.
 ///
-/// At the end of its rest each end discards what has arrived. The peer does so late: by the lag of its
-/// clock (4 ms on most Linux systems, 10 ms on some), of its timer (1 ms), and of a busy thread. What the
-/// acquirer sends in its next use must not arrive before.
+/// At the end of the rest each end discards the data that has arrived. The peer does so late: by the lag of
+/// its clock (4 ms on most Linux systems, 10 ms on some), of its timer (1 ms), and of a busy thread. Data
+/// that the acquirer sends in the next use must not arrive before that.
 const REST_MARGIN: Duration = Duration::from_millis(50);
 
 impl Common {
@@ -326,9 +326,9 @@ macro_rules! common_settings {
         ///
         /// Set the same delay at both ends, with [`Acquirer::ThisEnd`](crate::Acquirer::ThisEnd) at one and
         /// [`Acquirer::Peer`](crate::Acquirer::Peer) at the other. The end that acquires then adds 50 ms: the
-        /// peer discards what has arrived when its delay is over, some milliseconds late, and what is sent
-        /// in the next use must come afterwards. With another [`acquirer`](Self::acquirer), a connection that
-        /// is acquired as soon as it has rested may lose its first bytes.
+        /// peer discards the data that has arrived when its delay is over, some milliseconds late, and the
+        /// data of the next use must come afterwards. With another [`acquirer`](Self::acquirer), a connection
+        /// that is acquired as soon as it has rested may lose its first bytes.
         pub fn reuse_delay(mut self, delay: Duration) -> Self {
             self.common.reuse_delay = delay;
             self
@@ -369,12 +369,12 @@ macro_rules! common_settings {
             self
         }
 
-        /// Sets the seed of everything random: ids, jitter, hash keys. It is for tests and
-        /// simulations: whoever guesses the seed knows every id.
+        /// Sets the seed of everything random: ids, jitter, hash keys. It is for tests and simulations:
+        /// anyone who guesses the seed knows every id.
         ///
-        /// Default: none. Then the adapters give the machine secret bytes of the operating system.
-        /// Whoever drives a machine by hand gives them by `or_entropy` of the built configuration;
-        /// without, the machine uses a constant.
+        /// Default: none. Then the adapters give the machine secret bytes from the operating system.
+        /// A driver of your own passes them to `or_entropy` of the built configuration; otherwise the
+        /// machine uses a constant.
         pub fn seed(mut self, seed: u64) -> Self {
             self.common.seed = Some(crate::entropy::Entropy::of_seed(seed));
             self

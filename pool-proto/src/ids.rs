@@ -94,8 +94,8 @@ impl Ids {
     }
 
     /// Makes an id for the connection in slot `index`, at any time of its life; `None` if the peer
-    /// makes the ids. With `control`, it is the zero id unless a live connection has that. It tells the
-    /// peer what is `told`.
+    /// makes the ids. With `control`, it is the zero id unless a live connection has that. The id
+    /// encodes `told` for the peer.
     pub(crate) fn issue(&mut self, index: u32, control: bool, told: Told) -> Option<ConnId> {
         let Live::Issued(issuer, places) = &mut self.live else {
             return None;

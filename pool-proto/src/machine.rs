@@ -294,8 +294,8 @@ impl<C, R: Role> Machine<C, R> {
         self.held().saturating_sub(others)
     }
 
-    /// The number of connections that count against `max_connections`: all but the finished ones, and
-    /// those of peers that have not proven who they are.
+    /// The number of connections that count against `max_connections`: all but the finished ones, and those
+    /// of peers that have not proven their identity.
     pub(crate) fn held(&self) -> u32 {
         self.slots.total().saturating_sub(self.slots.len(State::Finished) + R::unproven(self))
     }
@@ -325,7 +325,7 @@ impl<C, R: Role> Machine<C, R> {
     /// time of the connection's life, but once.
     ///
     /// The zero id is made for the control connection only, if one is configured: users of the Go
-    /// package know the control connection by that id. The id tells the peer what is `told`.
+    /// package know the control connection by that id. The id encodes `told` for the peer.
     pub(crate) fn issue_id(&mut self, index: u32, told: Told) -> Option<ConnId> {
         let control = self.slots.control;
         let slot = self.slots.get_mut(index)?;

@@ -172,9 +172,8 @@ impl<C, R: Role> Machine<C, R> {
     }
 
     /// Returns whether the end that acquires any connection sends an [opening byte](crate::OPENING_BYTE)
-    /// on it: the driver then writes it after [`acquire`](Self::acquire), and takes it out of what has
-    /// arrived after [`acquire_by_id`](Self::acquire_by_id) and
-    /// [`acquire_claimed`](Self::acquire_claimed).
+    /// on it: the driver then writes it after [`acquire`](Self::acquire), and removes it from the received
+    /// data after [`acquire_by_id`](Self::acquire_by_id) and [`acquire_claimed`](Self::acquire_claimed).
     #[must_use]
     pub const fn has_opening_byte(&self) -> bool {
         self.opening
@@ -235,13 +234,14 @@ impl<C, R: Role> Machine<C, R> {
     /// connections that are in use go on to their end. With the last of them, or at the `deadline` if
     /// there is one, the pool is closed as by [`close`](Self::close). Without any, it is closed at once.
     ///
-    /// - *Waiters* are refused ([`Refusal::ShuttingDown`]), and so are later acquires. (Those of
-    ///   [`acquire_claimed`](Self::acquire_claimed) are first served with what the peer has begun to use.)
-    /// - *Leased* and *granted* connections are in use. One that is put back is closed; a grant that is
-    ///   cancelled, too.
+    /// - *Waiters* are refused ([`Refusal::ShuttingDown`]), and so are later acquires. (Calls of
+    ///   [`acquire_claimed`](Self::acquire_claimed) are first served with the connections that the peer has
+    ///   begun to use.)
+    /// - *Leased* and *granted* connections are in use. They are closed when they are put back or the grant
+    ///   is cancelled.
     /// - *Claimed* connections, and *finished* ones with data, are in use at the peer, and the id of one may
-    ///   be on its way here. An acquire by its id takes it, until the claim timeout. So one that is being
-    ///   inspected stays until the result is there.
+    ///   be on its way here. An acquire by its id takes it, until the claim timeout. So a connection that is
+    ///   being inspected stays until the result is known.
     /// - All others end now: idle ones, those on their way back into the pool, dials and handshakes.
     ///
     /// A second call may bring the deadline nearer; a later deadline changes nothing.

@@ -133,8 +133,8 @@ impl<C, R: Role> Machine<C, R> {
 
     /// Grants a connection to the first waiter that it suits, or keeps it in the pool.
     ///
-    /// With `limited`, a connection of this end's that would exceed the capacity is closed instead of
-    /// kept. One that is the peer's to acquire is kept: the peer may have acquired it.
+    /// With `limited`, a connection of this end's that would exceed the capacity is closed instead of kept.
+    /// A connection that is the peer's to acquire is kept: the peer may have acquired it.
     pub(super) fn offer(&mut self, index: u32, limited: bool, now: Instant) {
         if let Some(reason) = self.expiry(index, now) {
             return self.close_one(index, reason);

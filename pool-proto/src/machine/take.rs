@@ -179,7 +179,7 @@ impl<C, R: Role> Machine<C, R> {
         self.enqueue(Request::Claimed, false, now)
     }
 
-    /// Why there is no connection that the peer has begun to use, and none to come.
+    /// Why an `acquire_claimed` cannot be served, now or later; `None` if it can.
     pub(super) fn requests_ended(&self) -> Option<Refusal> {
         if self.closed {
             return Some(Refusal::PoolClosed);
@@ -397,7 +397,7 @@ impl<C, R: Role> Machine<C, R> {
         }
     }
 
-    /// Leases a connection to a caller who has asked for `any`, or for its id.
+    /// Leases a connection to a caller that asked for `any`, or for its id.
     #[inline(always)]
     fn lease(&mut self, index: u32, any: bool, now: Instant) -> Option<Lease<C>> {
         let (token, slot) = self.slots.named_mut(index)?;

@@ -96,8 +96,8 @@ impl<C> Server<C> {
     /// that have sent nothing go before those that have, except for the youngest quarter of the limit:
     /// a first byte takes a moment. Within that, the source with the most handshakes goes first, and
     /// its oldest. Sixteen handshakes count as one if they come from a source from which a peer was
-    /// admitted (the last 1,024 of these are remembered). So a crowd that does not get through its
-    /// handshakes keeps out nobody who has.
+    /// admitted (the last 1,024 of these are remembered). So a flood of unfinished handshakes does not
+    /// keep out peers that have finished one.
     ///
     /// # Errors
     ///
@@ -211,7 +211,7 @@ impl<C> Server<C> {
             self.close_one(victim, reason);
         }
         let servers = match self.acquirer {
-            // One that this end gave up for the peer is the peer's.
+            // The successor of a connection that this end gave up for the peer is the peer's.
             Acquirer::Both => Some(self.next_is_ours(source) && !yielded),
             _ => None,
         };

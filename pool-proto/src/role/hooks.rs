@@ -63,8 +63,8 @@ pub trait Hooks: Sized {
     /// The peer has ended a connection that stays for an acquire by its id. No data came on it.
     fn ended_by_peer<C>(_machine: &mut Machine<C, Self>, _index: u32) {}
 
-    /// One of two ends that both acquire has acquired a connection that is its own: this end (`here`), or
-    /// the peer.
+    /// With [`Acquirer::Both`](crate::Acquirer::Both), an end has acquired a connection of its own: this end
+    /// (`here`), or the peer.
     fn acquired<C>(machine: &mut Machine<C, Self>, index: u32, here: bool);
 
     /// A connection whose end was taken for a rejection was acquired by its id.

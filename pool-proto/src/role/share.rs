@@ -32,8 +32,8 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    /// Counts an acquire of any connection by one of the ends. `stock` is what is left. Returns whether
-    /// this end should give up one of its connections.
+    /// Counts an acquire of any connection by one of the ends, which leaves `stock`. Returns whether this end
+    /// should give up one of its connections.
     pub(crate) fn acquired(&mut self, ours: bool, stock: Parts) -> bool {
         *self.acquired.of(ours) += 1;
         self.idle &= !ours;
@@ -120,7 +120,8 @@ struct Burden {
 mod tests {
     use super::*;
 
-    /// Two ends with a stock of `all`: the server makes the ids, and the client dials what is missing.
+    /// Two ends with a stock of `all`: the server makes the ids, and the client dials the missing
+    /// connections.
     struct Pair {
         server: Share,
         client: Share,
@@ -150,7 +151,7 @@ mod tests {
             }
         }
 
-        /// One of the ends acquires a connection, if it has one.
+        /// The server or the client acquires a connection, if it has one.
         fn acquire(&mut self, server: bool) -> bool {
             let part = if server { &mut self.servers } else { &mut self.clients };
             if *part == 0 {
@@ -221,7 +222,7 @@ mod tests {
         assert!(!share.next_is_ours(Parts::default(), 1, false));
         share.left_unused();
         assert!(share.next_is_ours(Parts::default(), 1, false));
-        // One for one: the peer may begin to acquire.
+        // Only one connection for each unused one: the peer may begin to acquire.
         assert!(!share.next_is_ours(Parts::default(), 1, false));
         share.left_unused();
         share.acquired_by_peer();

@@ -270,7 +270,7 @@ fn an_error_says_the_key_and_the_line() {
     assert!(error.to_string().contains("line 3"), "{error}");
     let span = error.span().unwrap();
     assert!(text[..span.start].contains("capacity = 4\n\n"), "{span:?}");
-    // And the key where there is no line.
+    // The format has no lines: the error names the key.
     let error = serde_json::from_str::<ClientConfig>(r#"{"take_order": "first"}"#).unwrap_err();
     let expected = "take_order: no known name in \"first\", expected \"oldest-first\"";
     assert!(error.to_string().starts_with(expected), "{error}");

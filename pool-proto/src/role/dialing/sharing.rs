@@ -14,8 +14,8 @@ use crate::time::Instant;
 pub(crate) const YIELDING: Duration = Duration::from_secs(1);
 
 impl<C> Client<C> {
-    /// Ready connections that nobody lacks. Where each end has its own, and one has none left, there is no
-    /// surplus.
+    /// Ready connections that may be closed as surplus: none, if each end acquires its own and one has none
+    /// left.
     pub(super) fn spare(&self) -> u32 {
         let Parts { ours, theirs } = self.stock();
         let both = self.acquirer == Acquirer::Both;
@@ -111,7 +111,7 @@ impl<C> Client<C> {
         }
     }
 
-    /// One of the ends has acquired a connection that is its own.
+    /// An end has acquired a connection of its own: this end (`here`), or the peer.
     pub(super) fn count_acquired(&mut self, here: bool) {
         let stock = self.stock();
         if self.role.share.acquired(here, stock)

@@ -23,7 +23,7 @@ const AHEAD: u64 = 20_000_000;
 /// The time after an acquire in which the next ones are to be expected.
 const BUSY: Period = Period::from_nanos(1_000_000_000);
 
-/// A stock of this size is replaced at once: that many handshakes are no burden.
+/// A stock of this size is replaced at once: so few handshakes are not a burden.
 const SMALL: u32 = 16;
 
 /// The length of a slot in which acquires are counted, and the number of slots.
