@@ -1,4 +1,4 @@
-//! The graceful shutdown: what is in use goes on, and nothing else.
+//! The graceful shutdown: only the connections in use go on.
 
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
@@ -36,7 +36,7 @@ topic! {
     parallel a_client_dials_no_more,
 }
 
-/// A time within which a deadline comes soon, and a loaded machine still does what comes before it.
+/// Short enough for a deadline to pass soon, and long enough for a loaded machine to act before it.
 const BRIEF: Duration = Duration::from_millis(200);
 
 fn shutting_down<T>() -> Result<T, AcquireError> {

@@ -62,8 +62,8 @@ pub struct Connection {
     failure: Option<HandshakeFailure>,
     /// Client: how many failures there had been when it was dialled.
     epoch: u32,
-    /// Server: where it came from; its peer, once that is proven; and as which of all that joined the
-    /// pool it did so last.
+    /// Server: its source; its peer, once the identity is proven; and its number in the order of
+    /// joining the pool.
     source: Option<std::net::IpAddr>,
     peer: Option<server::Peer>,
     joined: u64,
