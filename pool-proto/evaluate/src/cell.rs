@@ -50,7 +50,7 @@ impl<'a> Cell<'a> {
     }
 }
 
-/// What one law did in a cell.
+/// The figures of a law in a cell.
 #[derive(Clone, Debug)]
 pub struct Row {
     /// The pattern, or the file.

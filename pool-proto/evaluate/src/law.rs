@@ -26,7 +26,7 @@ enum Law {
     Clairvoyant,
 }
 
-/// The laws, and what they are.
+/// The laws, each with a description.
 pub const LAWS: &[(&str, &str)] = &[
     ("default", "the machine with all its defaults"),
     ("recorded", "the machine with the settings on the tape of a client"),
@@ -44,13 +44,13 @@ const LARGEST: u32 = 4096;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LawError {
-    /// There is no such law.
+    /// The law is unknown.
     #[error(
         "no law is called {0:?}; expected default, recorded, nodepass, fixed:N, go, fitted or \
          clairvoyant, with settings such as default+max_dials=64"
     )]
     Unknown(String),
-    /// There is no tape with settings.
+    /// The load is not a tape with settings.
     #[error("law recorded has the settings on the tape of a client; expected such a tape")]
     NotRecorded,
     /// A setting is wrong.
@@ -58,7 +58,7 @@ pub enum LawError {
     Setting {
         /// The law.
         law: String,
-        /// What is wrong.
+        /// The error.
         error: SettingError,
     },
     /// The settings do not fit each other.
@@ -66,7 +66,7 @@ pub enum LawError {
     Config {
         /// The law.
         law: String,
-        /// What is wrong.
+        /// The error.
         error: ConfigError,
     },
     /// The law is of one client only.

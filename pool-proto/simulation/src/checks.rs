@@ -1,4 +1,4 @@
-//! What must be true whenever the world waits for the time.
+//! The rules that must hold whenever the world waits for the time.
 //!
 //! These rules are about sockets, tasks and timers, as an operating system sees them. They know
 //! nothing of how a pool works.
@@ -78,7 +78,8 @@ pub fn check(sim: &Sim, ends: &Ends) {
             let patience = NOTICED + slack + state.options.report + state.options.reuse_delay;
             let now = state.now();
             ended.retain(|(_, at)| now.since(*at) > patience);
-            // Those of which the pool knows are kept for an acquire by id, for a while.
+            // The pool keeps the ended connections that it knows for an acquire by id, for a
+            // while.
             if u32::try_from(ended.len()).is_ok_and(|count| count > stats.finished + stats.claimed)
             {
                 let seen = format!("{side:?}: {ended:?}, now {now:?}: {stats:?}");
