@@ -166,7 +166,7 @@ pub struct SharedMachine<C, R> {
     state: Mutex<State<C, R>>,
     clock: Box<dyn Clock>,
     label: Label,
-    /// Whether `put` drains a connection at once: there is no reuse delay.
+    /// Whether `put` drains a connection at once, without a reuse delay.
     drains_at_put: bool,
     /// Whether the end that acquires sends an opening byte. It cannot change.
     has_opening_byte: bool,
@@ -434,7 +434,7 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
 
     // --- the driver's calls ---------------------------------------------------------------------
 
-    /// One turn of the driver: handles due deadlines and up to [`TURN`] reports of readiness, does up
+    /// Takes a turn of the driver: handles due deadlines and up to [`TURN`] reports of readiness, does up
     /// to `TURN` checks, and moves up to `TURN` pending commands into `commands`.
     pub fn turn(&self, commands: &mut Vec<Command<C>>) -> Turn {
         let now = self.now();

@@ -58,7 +58,7 @@ pub struct KeepAlive {
     period: Duration,
 }
 
-/// Unanswered probes after which a connection is dead. One or two may be lost on a bad path.
+/// Unanswered probes after which a connection is dead. A bad path may lose one or two.
 const RETRIES: u32 = 3;
 
 /// Intervals between probes in a period. Whole seconds are the least that the system knows, so a
@@ -126,7 +126,7 @@ impl KeepAlive {
     pub(super) fn apply(self, socket: &SockRef<'_>) -> io::Result<()> {
         let settings = platform::keep_alive(self.idle(), self.interval(), RETRIES);
         socket.set_tcp_keepalive(&settings)?;
-        // Nothing has been sent by a holder: there are no data that might wait for room.
+        // No holder has sent anything yet, so no data can wait for room at the peer.
         self.set_limit(socket)
     }
 

@@ -51,7 +51,7 @@ fn call(world: &World, shared: &Arc<Machine>, caller: usize) {
     }
 }
 
-/// What a thread does.
+/// The action of a thread.
 type Act = Box<dyn FnOnce(&World, &Arc<Machine>) + Send>;
 
 fn play() {
