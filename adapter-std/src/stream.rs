@@ -104,8 +104,9 @@ impl PooledStream {
     /// Sets how long a read may wait for data; `None`, the default, is for ever. A read that waits
     /// longer fails with [`TimedOut`](io::ErrorKind::TimedOut), and can be tried again.
     ///
-    /// A peer that has vanished makes reads fail with the same kind. That is an error of the system, for
-    /// which [`raw_os_error`](io::Error::raw_os_error) has a number, and all later reads fail likewise.
+    /// A peer that has vanished makes reads fail with the same kind. In this case it is an error of the
+    /// system, for which [`raw_os_error`](io::Error::raw_os_error) has a number, and all later reads
+    /// fail likewise.
     pub const fn set_read_timeout(&mut self, timeout: Option<Duration>) {
         self.timeouts.read = timeout;
     }

@@ -9,7 +9,7 @@ use pool_proto::Instant;
 
 use crate::runtime::Threads;
 
-/// What a call waits for, until one of them is there.
+/// The directions that a call waits for, until one of them is ready.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Interest {
     pub(crate) read: bool,

@@ -2,8 +2,8 @@
 //! and visitors of the server reach a service beside the agent. `README.md` has the commands.
 //!
 //! The agent's pool dials the server and keeps connections ready. The server acquires one for each
-//! visitor, and the agent accepts what the server has begun to use. So there is no control channel.
-//! Every connection carries one visitor, and is closed afterwards.
+//! visitor, and the agent accepts the connections that the server has begun to use. So the tunnel
+//! needs no control channel. Every connection carries one visitor, and is closed afterwards.
 
 mod agent;
 mod config;

@@ -12,7 +12,7 @@
 //!   handshaken once, long before it is needed, and never resumed, so a session store would only
 //!   take memory.
 //!
-//! # Who is at the other end
+//! # Authentication
 //!
 //! TLS by itself keeps eavesdroppers out. The settings decide who may be at the other end:
 //!

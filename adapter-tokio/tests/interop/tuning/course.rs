@@ -116,8 +116,9 @@ impl Course {
         }
     }
 
-    /// Returns what was late by more than [`SLACK`], if anything was. A round that begins before the last one
-    /// has lasted as long as its dials, and been followed by the interval, is nearly a whole interval late.
+    /// Returns the tick or round that was late by more than [`SLACK`], if any. A round that begins
+    /// before the last one has lasted as long as its dials, and been followed by the interval, is nearly a
+    /// whole interval late.
     pub(super) fn disturbance(&self, case: &Case) -> Option<String> {
         if self.late > SLACK {
             return Some(format!("a tick, by {:?}", self.late));
