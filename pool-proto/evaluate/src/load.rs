@@ -157,7 +157,7 @@ impl Load {
     ///
     /// # Errors
     ///
-    /// [`LoadError`] names the line, and what was expected there.
+    /// [`LoadError`] names the line and the expected content.
     pub fn parse(file: &str, text: &str) -> Result<Self, LoadError> {
         let file = || file.to_owned();
         let (mut rows, mut header) = (Vec::new(), false);
