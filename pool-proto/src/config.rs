@@ -32,17 +32,16 @@ pub const MAX_HANDSHAKES: u32 = 4096;
 ///
 /// The reasons:
 ///
-/// - *Dead connections go out last.* The newest connection has just been established or put back: it is
-///   the one on which the peer was heard from last. When a NAT has forgotten its
-///   mappings, or the peer's host has restarted, the dead connections are the older ones, and the
-///   peer's next ones are handed out first. So are the replacements of dead ones that were taken.
+/// - *Dead connections go out last.* The newest connection has just been established or put back: it has
+///   the latest sign of life of the peer. When a NAT has forgotten its mappings, or the peer's host has
+///   restarted, the dead connections are the older ones, and the peer's next ones are handed out first. So
+///   are the replacements of dead ones that were taken.
 /// - *Expiry does not meet a take.* The other end learns of a take one trip through the network later.
 ///   Until then it may end the connection: by its idle timeout, by a replacement. It begins with the
 ///   oldest, which the newest-first end takes last.
-/// - *Both ends do not take the same one.* Where nobody says which end acquires ([`Acquirer::Either`]),
-///   and both acquire any connection at once, opposite orders meet only in the last connection of the
-///   stock, and equal orders in every one. Opposite orders make it rare, and not impossible:
-///   [`Acquirer::Both`] does.
+/// - *Both ends do not take the same one.* Where the acquirer is not set ([`Acquirer::Either`]), and both
+///   acquire any connection at once, opposite orders meet only in the last connection of the stock, and
+///   equal orders in every one. Opposite orders make it rare, and not impossible: [`Acquirer::Both`] does.
 ///
 /// The last reason alone has such a client take the oldest, against the first two: an answer that reaches
 /// the wrong request is worse than a dead connection.

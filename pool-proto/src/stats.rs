@@ -112,7 +112,7 @@ pub struct Totals {
     pub leases: u64,
     /// Leases of connections that had been leased and put back before.
     pub reused: u64,
-    /// Acquires that were served at once, and all of what the peer has begun to use: a caller of
+    /// Acquires that were served at once, and all served accepts: a caller of
     /// [`acquire_claimed`](crate::Machine::acquire_claimed) waits for a user of the peer, and not for a
     /// connection.
     pub served_at_once: u64,

@@ -14,8 +14,8 @@ impl<C, R: Role> Machine<C, R> {
     /// Puts a leased connection back.
     ///
     /// The connection is drained, and then handed off to a waiter or kept. If the pool is full or shuts
-    /// down, or the connection's lifetime is over, it is closed, which is not an error. A full pool keeps
-    /// one that is its peer's to acquire, as the peer may have acquired it again.
+    /// down, or the connection's lifetime is over, it is closed, which is not an error. A full pool keeps a
+    /// connection that is the peer's to acquire, as the peer may have acquired it again.
     ///
     /// # Errors
     ///
@@ -182,9 +182,8 @@ impl<C, R: Role> Machine<C, R> {
     /// Closes the idle connections that are this end's to acquire, and returns their number. All others
     /// stay.
     ///
-    /// Where nobody says which end acquires ([`Acquirer::Either`](crate::Acquirer::Either)), these are all
-    /// idle ones, and at an end that does not acquire, one may be among them that the peer has just
-    /// acquired.
+    /// With [`Acquirer::Either`](crate::Acquirer::Either), these are all idle connections, and at an end
+    /// that does not acquire, the peer may just have acquired one of them.
     pub fn clean(&mut self, now: Instant) -> u32 {
         self.end_state(State::Idle, CloseReason::Cleaned, now)
     }
@@ -239,9 +238,9 @@ impl<C, R: Role> Machine<C, R> {
     ///   begun to use.)
     /// - *Leased* and *granted* connections are in use. They are closed when they are put back or the grant
     ///   is cancelled.
-    /// - *Claimed* connections, and *finished* ones with data, are in use at the peer, and the id of one may
-    ///   be on its way here. An acquire by its id takes it, until the claim timeout. So a connection that is
-    ///   being inspected stays until the result is known.
+    /// - *Claimed* connections, and *finished* ones with data, are in use at the peer, and their ids may be
+    ///   on the way here. An acquire by id takes such a connection, until the claim timeout. So a connection
+    ///   that is being inspected stays until the result is known.
     /// - All others end now: idle ones, those on their way back into the pool, dials and handshakes.
     ///
     /// A second call may bring the deadline nearer; a later deadline changes nothing.

@@ -25,8 +25,8 @@ impl<C, R: Role> Machine<C, R> {
         }
     }
 
-    /// [`dispatch`](Self::dispatch) after an acquire or a return of a ready connection, which usually
-    /// concerns nobody else.
+    /// [`dispatch`](Self::dispatch) after an acquire or a return of a ready connection, which usually has
+    /// no other effect.
     #[inline]
     pub(super) fn dispatch_quickly(&mut self, now: Instant) {
         if self.waiters.len() == 0
@@ -193,7 +193,7 @@ impl<C, R: Role> Machine<C, R> {
     /// or not. Waiters for the id come before those of a kind.
     #[inline]
     pub(super) fn first_waiter_for(&self, id: ConnId, kind: Kind, has_begun: bool) -> Option<u32> {
-        // With opening bytes, the driver could not tell one that comes later from what the user sends.
+        // With opening bytes, the driver could not tell a later opening byte from the data of the user.
         let by_id = if has_begun || !self.opening { self.waiters.first_by_id(id) } else { None };
         by_id.or_else(|| self.waiters.first_of(kind))
     }

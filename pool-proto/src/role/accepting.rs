@@ -149,10 +149,10 @@ impl<C> Server<C> {
     /// verified one. It tells peers apart; without it, the source of the peer does: its IPv4 address,
     /// or its IPv6 /64 network.
     ///
-    /// At a limit, the peer is compared with the one that holds most connections. If that one holds at
-    /// least two more, its oldest connection is evicted ([`CloseReason::Evicted`]). So no peer can
-    /// lock out another, and two equal peers do not evict each other in turn. Otherwise, the
-    /// connection takes the place of the oldest one of the same peer that has been unused for a second
+    /// At a limit, the peer is compared with the peer that holds most connections. If that peer holds at
+    /// least two more, its oldest connection is evicted ([`CloseReason::Evicted`]). So no peer can lock
+    /// out another, and two equal peers do not evict each other in turn. Otherwise, the connection takes
+    /// the place of the oldest one of the same peer that has been unused for a second
     /// ([`CloseReason::Replaced`]): a peer whose old connections died unnoticed is back at once. Each
     /// peer may replace as many as it holds, and then as many again each minute, so that a client that
     /// wants more than the server holds does not wear out its connections.

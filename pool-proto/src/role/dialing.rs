@@ -200,8 +200,8 @@ impl<C> Client<C> {
         {}
         let beyond = self.role.ceiling.is_some_and(|ceiling| self.supply() > ceiling);
         if self.in_flight() > before && beyond && !self.role.is_down() {
-            // Whatever becomes of this attempt, the next one waits, unless the ceiling rises: a peer
-            // may also let it in and close another connection of this client in its place.
+            // Whatever the outcome of this attempt, the next one waits, unless the ceiling rises: a peer may
+            // also let it in and close another connection of this client in its place.
             let cap = self.longest_wait();
             let wait = self.role.probes.failure_within(cap);
             self.role.wait(wait, now);

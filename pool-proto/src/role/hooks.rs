@@ -12,7 +12,7 @@ use crate::time::Instant;
 /// The hooks of a role. Public only as a bound of [`Role`](super::Role), which it seals: nobody
 /// outside the crate can name it.
 pub trait Hooks: Sized {
-    /// Whether this is the end that makes the ids that say who may acquire.
+    /// Whether this end makes the ids, which tell the acquirer.
     const IS_SERVER: bool;
 
     /// The state of a connection that is about to be established.

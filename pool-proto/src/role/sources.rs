@@ -63,9 +63,9 @@ pub(crate) struct Source {
     /// Its pooled connections: all that are past their handshakes, but neither leased nor finished;
     /// oldest entry first.
     pub(crate) pooled: List<2>,
-    /// The rank in which it is: the number of its pooled connections when it was ranked last.
+    /// Its rank: the number of its pooled connections when it was ranked last.
     rank: u32,
-    /// Whether it is in the list of those to rank anew.
+    /// Whether it is in the list of sources to rank anew.
     is_unranked: bool,
     /// Its connections that are ready or become so, by the end that may acquire them, and the last
     /// acquires of both, where both acquire.

@@ -99,7 +99,7 @@ pub enum Input {
     NewVerdict {
         token: Token,
     },
-    /// The configuration changes: the settings are those of the last one, but for the new ones.
+    /// The configuration changes: the settings are those of the last one, except the new ones.
     SetConfig,
     Accept {
         peer: PeerName,

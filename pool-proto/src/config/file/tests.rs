@@ -152,7 +152,7 @@ fn every_setting_of_a_client_is_read() {
     same_client(&client(text).unwrap(), &built.build().unwrap());
     let keep = ClientConfig::builder().keep(ms(114)).build().unwrap();
     same_client(&client("keep = \"114ms\"").unwrap(), &keep);
-    // Every key but for `keep`, which is another law's.
+    // Every key except `keep`, which belongs to another law.
     assert_eq!(keys(text).len(), ClientConfigBuilder::KEYS.len() - 1);
 }
 

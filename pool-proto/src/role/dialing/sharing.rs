@@ -49,9 +49,9 @@ impl<C> Client<C> {
 
     /// The supply to dial up to.
     ///
-    /// Where each end has its own connections, and callers wait while all ready ones are the peer's, those
-    /// do not count: more are dialled until as many as the callers are this end's. The peer gives a new
-    /// one to the end that lacks it most, so these are few.
+    /// Where each end has its own connections, and callers wait while all ready ones are the peer's, the
+    /// peer's do not count: the client dials until this end has a connection for each caller. The peer gives
+    /// a new connection to the end that lacks it most, so few dials are needed.
     pub(super) fn aim(&self) -> u32 {
         if self.waiters.for_supply() == 0 && self.role.tuner.backlog() == 0 {
             return self.shared_capacity();

@@ -120,7 +120,7 @@ impl<R: Role> Walk<R> {
         }
     }
 
-    /// Acquires what the peer has begun to use, until a caller waits, who may give up.
+    /// Accepts connections until a caller waits, which may then give up.
     fn accept_all(&mut self) {
         loop {
             match self.machine.acquire_claimed(self.now) {
