@@ -1,4 +1,4 @@
-//! The differences between operating systems: no other file of this crate asks which one it is compiled for.
+//! The differences between operating systems: no other file of this crate depends on the target.
 //!
 //! The macro that lets a stream's socket be borrowed is here as well. An adapter that uses it is compiled for
 //! the same system.

@@ -254,7 +254,7 @@ impl<N: Runtime, R: Configured> Pool<N, R> {
     }
 
     /// Returns why the last dial or handshake failed, with the peer's address, if none has succeeded
-    /// since; or a cause for which one may fail.
+    /// since; or a likely cause of failure.
     #[must_use]
     pub fn last_failure(&self) -> Option<Arc<str>> {
         self.shared().last_failure()

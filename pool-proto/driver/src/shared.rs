@@ -145,8 +145,8 @@ pub enum Command<C> {
 }
 
 /// The most steps of one kind in a turn of the driver: commands, and checks of connections. To close a
-/// TLS connection takes some 40 µs, and a check with the end of a TLS session in it 20 µs. Other tasks
-/// of the thread wait for a turn, so it should be short next to the millisecond of a timer.
+/// TLS connection takes some 40 µs, and a check with the end of a TLS session in it 20 µs. Other tasks of
+/// the thread wait for a turn, so it should be short compared with the millisecond of a timer.
 pub const TURN: usize = 8;
 
 /// The most revoked leases whose pending calls the caller ends itself, at 13 µs each.
@@ -172,7 +172,7 @@ pub struct SharedMachine<C, R> {
     has_opening_byte: bool,
 }
 
-/// The machine as its connections know it: whatever its role.
+/// The machine as its connections know it, without its role.
 trait AnyRole: Send + Sync {
     /// Data or a close has arrived on a connection.
     fn readable(&self, token: Token);
@@ -347,8 +347,8 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
         }
     }
 
-    /// Returns the reason of the last failed dial or handshake, or a cause for which one may fail, if
-    /// none has succeeded since.
+    /// Returns the reason of the last failed dial or handshake, or a likely cause of failure, if none has
+    /// succeeded since.
     #[must_use]
     pub fn last_failure(&self) -> Option<Arc<str>> {
         let now = self.now();

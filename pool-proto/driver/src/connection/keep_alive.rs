@@ -45,12 +45,12 @@ use crate::platform;
 /// Linux has a limit for such data, the user timeout (`TCP_USER_TIMEOUT`, RFC 5482). But it counts the
 /// time of a full buffer at a living peer as well, so it is off from the first write of a holder. In the
 /// pool it is on, because the peer of a connection that was put back right after a write may have died:
-/// unless the system holds data for which the peer has had no room yet. These are for a peer that
-/// lives, most likely, and does not read.
+/// unless the system holds data for which the peer has had no room yet: then the peer most likely lives and
+/// does not read.
 ///
 /// The pool does not ask the system which connections are suspect. `TCP_INFO` tells it on Linux, but
 /// socket2 and rustix have no safe interface to it, and asking for one connection takes 0.8 µs, which is
-/// more than a take. So suspects are recognised by their time: they leave three fifths of a period after
+/// more than a take. So suspects are recognised by the time: they leave three fifths of a period after
 /// their first probe, and an end that takes the [newest](pool_proto::TakeOrder) hands them out last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeepAlive {

@@ -203,11 +203,11 @@ macro_rules! __pool_type {
             /// Changes the configuration of the pool while it runs. The connections go on. This call may come
             /// from any thread, and its effect is there when it returns.
             ///
-            /// `config` is a complete configuration: a setting that it does not make has its default. A
-            /// shorter time holds for connections that are there already, a lower limit closes ready
-            /// connections and never one in use, and a higher one serves callers at once. The tables
-            /// [of a client] and [of a server] say it for each setting. Keep-alive and the address are not
-            /// part of the configuration, and stay; so does TLS, which has a call of its own (`set_tls`).
+            /// `config` is a complete configuration: omitted settings have their defaults. A shorter time
+            /// also holds for existing connections, a lower limit closes ready connections and never one in
+            /// use, and a higher limit serves callers at once. The tables [of a client] and [of a server]
+            /// list each setting. Keep-alive and the address are not part of the configuration, and stay; so
+            /// does TLS, which has a call of its own (`set_tls`).
             ///
             /// # Errors
             ///
@@ -232,8 +232,8 @@ macro_rules! __pool_type {
             }
 
             /// Returns why the last dial or handshake failed, with the peer's address, if none has
-            /// succeeded since; or a cause for which one may fail: a peer that has connected and
-            /// sends nothing for a second, or that speaks TLS to an end without TLS.
+            /// succeeded since; or a likely cause of failure: a peer that has connected and sends
+            /// nothing for a second, or that speaks TLS to an end without TLS.
             #[must_use]
             pub fn last_failure(&self) -> Option<std::sync::Arc<str>> {
                 self.0.last_failure()
@@ -363,8 +363,8 @@ macro_rules! __pool_type {
             }
 
             /// Sets TCP keep-alive; `None` leaves it off. Default: every 15 s, by which a dead path is
-            /// noticed after 21 s. A peer that lives is never cut off, however long it does not read:
-            /// [`KeepAlive`](crate::KeepAlive) tells how, and what limits data under way to a dead one.
+            /// noticed after 21 s. A living peer is never cut off, however long it does not read:
+            /// [`KeepAlive`](crate::KeepAlive) explains this, and the limit on data under way to a dead peer.
             /// A period above [`KeepAlive::MAX`](crate::KeepAlive::MAX) is refused when the pool is built,
             /// with [`BuildError::Config`](crate::BuildError::Config).
             pub fn keep_alive(self, keep_alive: impl Into<Option<$crate::KeepAlive>>) -> Self {

@@ -139,9 +139,9 @@ pub(super) struct ListeningSocket<N: Runtime> {
 impl<N: Runtime> ListeningSocket<N> {
     /// Frees the port before the listener is closed, where the system can (Linux).
     ///
-    /// A child process holds all descriptors of its parent from its fork to its exec. Only a shutdown
-    /// frees the port at once all the same. A listener of the user's may belong to a service manager
-    /// that goes on using it, so it is only closed.
+    /// A child process holds all descriptors of its parent from its fork to its exec. So only a shutdown
+    /// frees the port at once. A listener of the user's may belong to a service manager that goes on
+    /// using it, so it is only closed.
     pub(super) fn free_port(&self) {
         if self.bound_here {
             // Fails on systems that cannot shut a listener down.

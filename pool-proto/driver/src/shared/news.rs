@@ -250,7 +250,7 @@ impl News {
     }
 }
 
-/// Lines to tell, and the time of the next ones.
+/// The lines to log, and the time of the next ones.
 #[derive(Default)]
 struct Gathered {
     lines: Vec<Line>,
@@ -334,7 +334,7 @@ impl<C, R: Role> State<C, R> {
             }
             return gathered;
         }
-        // The wait of the backoff may be ended by the user, which mends nothing.
+        // The user may end the wait of the backoff, which does not end the failures.
         let is_over = |episode: &mut Episode| seen.1 != episode.established_before;
         if let Some(episode) = health.episode.take_if(is_over).filter(|episode| episode.is_told) {
             let failures = seen.0.wrapping_sub(episode.failed_before);

@@ -176,7 +176,7 @@ impl ClientTls {
     /// The errors of [`verified`](Self::verified) and of [`roots_from_pem`].
     #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
     pub fn verified_pem(host: &str, pem_bytes: &[u8]) -> Result<Self, TlsError> {
-        // Report a bad host before bad PEM: it is the commoner mistake, and easier to mend.
+        // Report a bad host before bad PEM: it is the more common mistake, and easier to fix.
         host_name(host)?;
         Self::verified(host, roots_from_pem(pem_bytes)?)
     }
