@@ -194,7 +194,7 @@ impl WriteHalf {
 /// waiting happens outside of it.
 struct Shared {
     id: ConnId,
-    /// The socket of the stream, for those who wait or borrow it.
+    /// The socket of the stream, for waiting and borrowing.
     socket: Arc<SharedSocket<TcpSocket<Threads>>>,
     stream: Mutex<LeasedConnection<Threads>>,
 }

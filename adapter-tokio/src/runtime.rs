@@ -170,8 +170,8 @@ impl Runtime for Tokio {
     }
 
     fn poll_readable(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Peeks only where the reactor has reported readiness. Takes a failure out of the socket, as any
-        // call does, so it must not be lost here.
+        // Peeks only where the reactor has reported readiness. A peek takes a failure out of the socket,
+        // like any call, so the failure must not be lost here.
         Self::poll_io(stream, cx, Direction::Read, || Self::kernel(stream).peek(), |()| false)
     }
 }
