@@ -260,8 +260,9 @@ macro_rules! __client_types {
             }
 
             /// Sets the capacity anew: a range within which the tuning law moves it, such as `8..=64`, or
-            /// one number. It is short for [`set_config`](Self::set_config) with another capacity. For callers that know more of their demand than the law can see, or have a law
-            /// of their own: they read [`stats`](Self::stats), and set one number from time to time.
+            /// one number. It is short for [`set_config`](Self::set_config) with another capacity. For callers
+            /// that know more of their demand than the law can see, or have a law of their own: they read
+            /// [`stats`](Self::stats), and set one number from time to time.
             ///
             /// Missing connections are dialled at once. Ready ones beyond the capacity are closed after a
             /// 32nd of [`keep`]. Callers that wait for a larger stock than the new maximum are

@@ -79,8 +79,9 @@ impl<C> Client<C> {
     }
 
     /// Sets the [capacity](crate::ClientConfigBuilder::capacity) anew: a range within which the law moves
-    /// it, or one number. It is short for [`set_config`](Self::set_config) with another capacity. For users who know more of their demand than the law can see, or have a law of
-    /// their own: they read the [statistics](crate::Machine::stats), and set one number from time to time.
+    /// it, or one number. It is short for [`set_config`](Self::set_config) with another capacity. For
+    /// users who know more of their demand than the law can see, or have a law of their own: they read the
+    /// [statistics](crate::Machine::stats), and set one number from time to time.
     ///
     /// Missing connections are dialled at once. Ready connections beyond the capacity are closed after
     /// a 32nd of [`keep`](crate::ClientConfigBuilder::keep). Callers that wait for a larger stock than
