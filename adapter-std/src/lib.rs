@@ -106,8 +106,8 @@
 //!
 //! # The guide
 //!
-//! [`pool_driver::guide`] has the [settings](pool_driver::guide::settings), and why their defaults are as
-//! they are; [what happens when](pool_driver::guide::failures) something fails; [recipes](pool_driver::guide::recipes);
+//! [`pool_driver::guide`] has the [settings](pool_driver::guide::settings) and the reasons for their
+//! defaults; [failures](pool_driver::guide::failures) one by one; [recipes](pool_driver::guide::recipes);
 //! and a [comparison](pool_driver::guide::comparison) with other pools.
 //!
 //! # Where to look

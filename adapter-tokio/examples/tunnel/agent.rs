@@ -43,7 +43,7 @@ fn reload(path: &Path, pool: &ClientPool) -> Outcome {
     let (_, config, tls) = Agent::load(path)?;
     pool.set_config(&config)?;
     pool.set_tls(tls)?;
-    // If the last handshakes have failed, the new settings may mend that.
+    // If the last handshakes have failed, the new settings may fix that.
     pool.dial_now();
     Ok(())
 }

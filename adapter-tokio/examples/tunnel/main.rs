@@ -28,7 +28,7 @@ const USAGE: &str = "usage:
   tunnel agent SETTINGS          runs the end behind NAT";
 
 pub(crate) fn main() -> ExitCode {
-    // At this level, the pools tell when their peer fails and recovers, and how to mend it.
+    // At this level, the pools log failures and recoveries of their peers, with remedies.
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let outcome = run();
     if let Err(why) = &outcome {

@@ -270,7 +270,7 @@ fn reloads() {
     }
     assert_eq!(visit(world.visitors), served("a"));
 
-    // The server pins another agent: this one is not let in any more, and is told how to mend it.
+    // The server pins another agent: this one is not admitted any more, and is told the remedy.
     let pin = fs::read_to_string(&server).unwrap();
     let pin = pin.lines().find(|line| line.starts_with("    \"")).unwrap();
     let right = edit(&server, pin, "");

@@ -62,8 +62,8 @@ pub(super) struct Course {
 }
 
 impl Course {
-    /// Finds the rounds in samples, each different from the one before. All that happens until the dials of
-    /// a round are over, and a little longer, is of that round.
+    /// Finds the rounds in samples, each different from the one before. All changes until the dials of a
+    /// round are over, and a little longer, belong to that round.
     pub(super) fn new(samples: &[Sample], dial: Duration, late: Duration) -> Self {
         let mut rounds: Vec<Round> = Vec::new();
         let mut over = Duration::ZERO;
