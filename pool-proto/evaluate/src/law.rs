@@ -134,7 +134,7 @@ impl Contender {
         Self { name: format!("fixed:{capacity}{own}"), law: Law::Machine, settings }
     }
 
-    /// The settings in the name, but for one.
+    /// The settings in the name, except one.
     fn own_settings(&self, except: &str) -> String {
         let own = self.name.split('+').skip(1);
         let others = own.filter(|pair| pair.split('=').next() != Some(except));
@@ -206,7 +206,7 @@ impl Contender {
             Ok((recorder.clone().measures().at_once >= share, recorder))
         };
         let largest = LARGEST.min(self.config()?.max_connections());
-        // Below `low` none is enough; `best` is.
+        // No capacity below `low` is enough; `best` is.
         let mut low = 0;
         let mut capacity = largest.min(16);
         let mut best = loop {

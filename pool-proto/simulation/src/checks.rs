@@ -11,7 +11,8 @@ use crate::engine::{Purpose, Side, Sim};
 /// An end that has arrived is noticed within this time, beside the delays of the world.
 const NOTICED: Duration = Duration::from_secs(1);
 
-/// Checks that nothing is left of a pool that has ended, but for what its users still hold.
+/// Checks that nothing is left of a pool that has ended, except for the connections that its
+/// users still hold.
 pub fn check_end(sim: &Sim, side: Side) {
     sim.with(|state| {
         let (tasks, handles) =

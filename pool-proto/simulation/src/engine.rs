@@ -354,7 +354,7 @@ impl State {
         self.violation.clone()
     }
 
-    /// A number that all that has happened has made.
+    /// A hash of all events so far.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         self.trace.hasher.finish()

@@ -420,7 +420,7 @@ impl State {
         }
     }
 
-    /// Cuts the path, or mends it for new connections.
+    /// Cuts the path, or restores it for new connections.
     pub fn cut(&mut self, cut: bool) {
         self.net.cut = cut;
         if !cut {

@@ -92,8 +92,8 @@ impl State {
         Poll::Pending
     }
 
-    /// By edges: a call would wait, or the next one will. Whatever has been reported is used up, except
-    /// that the peer has ended.
+    /// By edges: this call, or the next one, would wait. It clears reported readiness, except for the
+    /// end of the peer.
     pub(crate) fn clear_ready(&mut self, source: Source, direction: Direction) {
         let lasts = match (source, direction) {
             (Source::Stream(id), Direction::Read) => {

@@ -338,7 +338,8 @@ fn connections_of_a_peer_that_is_not_allowed_any_more_end_when_they_are_not_in_u
     pool.readable(checked);
     let silent = pool.accept(FAR).unwrap();
     assert_eq!(set(&mut pool, setup.listed(true)), Ok(()));
-    // A handshake, and one that was ready. The peer's use of another is not over, nor is ours.
+    // A handshake and a ready connection have ended. The connections in use at the peer and here have
+    // not.
     assert_eq!(pool.ended(CloseReason::NotAllowed), 2);
     assert!(pool.machine.state_of(silent).is_none());
     assert_eq!((pool.stats().idle, pool.stats().claimed, pool.stats().leased), (1, 1, 1));

@@ -1,4 +1,4 @@
-//! A server's handshakes: their budget, who makes room for whom, and who gets a place at their end.
+//! A server's handshakes: their budget, evictions, and the places that they get at their end.
 
 use pool_proto::{Action, CloseReason, HandshakeFailure, Rejected, State, Token};
 use pool_testkit::harness::*;

@@ -1,4 +1,4 @@
-//! Admission: who may come in, and who makes room for whom.
+//! Admission: the peers that are admitted, and the connections that make room for them.
 
 use std::collections::HashSet;
 

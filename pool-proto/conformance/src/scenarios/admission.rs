@@ -246,7 +246,7 @@ fn a_peer_that_has_spoken_has_the_time_of_a_handshake(ends: &Ends) {
     let mut slow = connect(server.address());
     // The first byte of a record with a handshake.
     slow.write_all(&[0x16]).unwrap();
-    // It has come later, and is ended all the same.
+    // This peer connects later, but is closed first.
     let mut silent = connect(server.address());
     assert_ends(&mut silent);
     let stats = eventually(|| server.stats(), |stats| stats.handshaking == 1);

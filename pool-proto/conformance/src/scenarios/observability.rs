@@ -146,7 +146,7 @@ fn the_life_of_a_connection_is_told_at_debug(ends: &Ends) {
     told(address, "client", "connection closed");
     serve(&hex_id(3));
     let leased = client.take();
-    // The one in its place. Before the flush, which would end it, too.
+    // The dial in its place fails before the flush, which would end it, too.
     serve("~no id~~");
     told(address, "client", "dial or handshake failed");
     client.flush();

@@ -121,7 +121,7 @@ fn waiters_and_callers_are_refused_at_once(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config());
     let client = ends.dial(TlsMode::None, single(), server.address());
     let (ours, _theirs) = both_ends_by_id(&server, &client);
-    // The one that the client has dialled meanwhile must not serve the waiters.
+    // The connection that the client has dialled meanwhile must not serve the waiters.
     server.wait_ready(1, SOON).unwrap();
     client.close();
     eventually(|| server.idle(), |idle| *idle == 0);

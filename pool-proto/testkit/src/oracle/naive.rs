@@ -232,7 +232,8 @@ impl Naive {
     }
 
     fn next_idle(&self) -> Option<Token> {
-        // Opposite ends of the stock where the peer is a pool, and else the one heard from last.
+        // Opposite ends of the stock where the peer is a pool, and otherwise the connection heard
+        // from last.
         let opposite =
             self.dials() && self.setup.ids_exchanged() && self.setup.acquirer == Acquirer::Either;
         match self.setup.take_order {

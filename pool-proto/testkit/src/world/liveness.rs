@@ -66,8 +66,8 @@ impl World {
         Ok(())
     }
 
-    /// By when the client has connected again, whatever it is waiting for, if nothing goes wrong;
-    /// `awaited`, if somebody at its end waits for that.
+    /// The time within which the client has connected again, whatever it is waiting for, if nothing goes wrong;
+    /// `awaited`, if a caller at its end waits for that.
     fn bound(&mut self, awaited: bool) -> Duration {
         let options = &self.options;
         let one = dial_and_handshake(options.delay, options.jitter);

@@ -411,7 +411,7 @@ impl World {
         self.release(part)
     }
 
-    /// A machine refuses a user, who may have known better.
+    /// A machine refuses a user. The refusal may be wrong.
     fn refused(&mut self, part: u32, refusal: Refusal) -> Verdict {
         let Part { side, kind, conversation, .. } = self.parts[part as usize];
         let lost = matches!(refusal, Refusal::Gone { reason: CloseReason::PeerClosed, .. });
