@@ -2,8 +2,8 @@
 //! through TLS 1.3 and already named by an id, so a request never waits for a handshake.
 //!
 //! A [`ClientPool`] dials and keeps connections ready; a [`ServerPool`] accepts them and gives each
-//! an id, which the client reads. One end acquires any idle connection and tells its id to the other
-//! end over a channel of the user's own; the other end acquires the connection with that id. A
+//! an id, which the client reads. Either end can acquire any idle connection and tell its id to the
+//! other end over a channel of the user's own; the other end acquires the connection with that id. A
 //! [`PooledStream`] reads and writes like any stream. Dropping it closes the connection; putting it
 //! back makes the connection available again.
 //!
@@ -51,7 +51,7 @@
 //! # }
 //! ```
 //!
-//! # Who is at the other end
+//! # Authentication
 //!
 //! A request goes over any connection of the pool, so a peer that gets into the pool gets requests. The
 //! example authenticates both ends, and `require_authentication` refuses to build a pool that does
@@ -60,7 +60,7 @@
 //! place. The page of [`pool_driver::tls`] has the alternatives, such as an authority of your own for
 //! many clients.
 //!
-//! An id is a name, and not a proof. A server with several clients compares
+//! An id is a name, not a proof. A server with several clients compares
 //! [`PooledStream::peer_certificate`] after a take by id.
 //!
 //! # Tasks
@@ -75,12 +75,12 @@
 //! # Executors
 //!
 //! A pool runs on smol's global executor (a single thread, unless `SMOL_THREADS` says otherwise), or
-//! on an executor of the user's, given to the builder as a [`Spawner`]. The executor gets as many
-//! futures as there are processors, for handshakes to go on side by side, and only has to run them.
-//! The pool does not keep the executor alive: when the executor is dropped, the pool closes.
+//! on an executor of the user's, given to the builder as a [`Spawner`]. The executor gets a future for
+//! each processor, so that handshakes run in parallel, and only has to run them. The pool does not keep
+//! the executor alive: when the executor is dropped, the pool closes.
 //!
-//! Sockets and timers are those of `async-io`, which brings a thread of its own where nothing else
-//! runs its `block_on`. Any executor will do, therefore, and any `block_on` for the calls of a pool:
+//! Sockets and timers come from `async-io`, which has a thread of its own for when nothing else runs its
+//! `block_on`. So any executor will do, and any `block_on` for the calls of a pool:
 //!
 //! ```
 //! # use std::sync::Arc;
@@ -102,13 +102,13 @@
 //! caller. The reactor may not have reported it yet, so each connection is also checked when it is
 //! handed out, with a system call of 0.4 µs: a connection that the peer has closed is replaced by
 //! another, and the caller keeps its turn. Only an acquire by its id gets a connection that has ended,
-//! for the peer's user may have taken it and closed it before telling the id: it reads
-//! EOF, or the error (with TLS, `UnexpectedEof` if the peer has closed without a close_notify).
+//! because the peer's user may have taken and closed it before telling the id: it reads EOF, or the error
+//! (with TLS, `UnexpectedEof` if the peer has closed without a close_notify).
 //!
 //! # The guide
 //!
-//! [`pool_driver::guide`] has the [settings](pool_driver::guide::settings), and why their defaults are as
-//! they are; [what happens when](pool_driver::guide::failures) something fails; [recipes](pool_driver::guide::recipes);
+//! [`pool_driver::guide`] has the [settings](pool_driver::guide::settings) and the reasons for their
+//! defaults; [failures](pool_driver::guide::failures) one by one; [recipes](pool_driver::guide::recipes);
 //! and a [comparison](pool_driver::guide::comparison) with other pools.
 //!
 //! # Where to look

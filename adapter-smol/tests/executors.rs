@@ -280,7 +280,7 @@ fn a_queue_of_peers_does_not_block_the_executor() {
 fn a_crowd_of_handshakes_does_not_block_the_executor() {
     let tls = ServerTls::self_signed().unwrap();
     let most = handled_at_once(Some(tls), server_config(), |totals| totals.tls_failures);
-    // One in each of the futures that run the pool's tasks.
+    // A handshake in each of the futures that run the pool's tasks.
     let processors = thread::available_parallelism().map_or(1, NonZero::get) as u64;
     assert!(most <= 2 * processors, "{most} handshakes went on at once");
 }

@@ -64,7 +64,7 @@ fn a_writing_half_sends_slices_flushes_them_and_ends_its_direction() {
             let client = dial(mode, single(), address);
             let mut theirs = client.acquire(SOON).await.unwrap();
             let ours = server.acquire_by_id(theirs.id(), SOON).await.unwrap();
-            // Nobody reads from it, which would send what is left, too.
+            // Nothing reads from it: a read would also send the remaining data.
             let (_reader, mut writer) = ours.into_split();
             let slices = [IoSlice::new(b"one, "), IoSlice::new(b"two")];
             assert_eq!(writer.write_vectored(&slices).await.unwrap(), 8);

@@ -27,7 +27,7 @@ pub(crate) fn main() -> Outcome {
     run(server, service, identity, pin)
 }
 
-/// Serves what the server begins to use. The pool dials the server again by itself.
+/// Serves the connections that the server begins to use. The pool redials the server by itself.
 pub(crate) fn run(server: &str, service: &str, identity: &str, pin: &str) -> Outcome {
     let identity = Identity::load_or_create(identity, ["agent"])?;
     println!("let the server pin {}", identity.fingerprint());
@@ -51,7 +51,7 @@ pub(crate) fn run(server: &str, service: &str, identity: &str, pin: &str) -> Out
 fn serve(stream: PooledStream, service: &str) -> io::Result<()> {
     let service = TcpStream::connect(service)?;
     service.set_nodelay(true)?;
-    // Handles that end what the other thread waits for.
+    // Handles that end the waits of the other thread.
     let connection = TcpStream::from(stream.as_fd().try_clone_to_owned()?);
     let (mut request, mut response) = (service.try_clone()?, service.try_clone()?);
     let (mut from_visitor, mut to_visitor) = stream.split();

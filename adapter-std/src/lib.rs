@@ -3,8 +3,8 @@
 //! handshake.
 //!
 //! A [`ClientPool`] dials and keeps connections ready; a [`ServerPool`] accepts them and gives each
-//! an id, which the client reads. One end acquires any idle connection and tells its id to the other
-//! end over a channel of the user's own; the other end acquires the connection with that id. A
+//! an id, which the client reads. Either end can acquire any idle connection and tell its id to the
+//! other end over a channel of the user's own; the other end acquires the connection with that id. A
 //! [`PooledStream`] reads and writes like any stream. Dropping it closes the connection; putting it
 //! back makes the connection available again.
 //!
@@ -51,7 +51,7 @@
 //! }
 //! ```
 //!
-//! # Who is at the other end
+//! # Authentication
 //!
 //! A request goes over any connection of the pool, so a peer that gets into the pool gets requests. The
 //! example authenticates both ends, and `require_authentication` refuses to build a pool that does
@@ -60,8 +60,8 @@
 //! place. The page of [`pool_driver::tls`] has the alternatives, such as an authority of your own for
 //! many clients.
 //!
-//! An id is a name, and not a proof. A server with several clients compares
-//! [`PooledStream::peer_certificate`] after a take by id.
+//! An id is a name, not a proof. A server with several clients compares [`PooledStream::peer_certificate`]
+//! after a take by id.
 //!
 //! # Threads
 //!
@@ -72,11 +72,10 @@
 //! dials to an address need no thread. Dropping the last clone of the pool, or closing it, ends them
 //! all; [`ClientPool::closed`] and [`ServerPool::closed`] wait for that and join them.
 //!
-//! Sockets and timers are those of `async-io`. A driver without other work waits for the sockets of all
-//! pools of the process, and a thread named `async-io` does where no driver can. The first pool of a
-//! process starts that thread and opens three descriptors, and they stay. Where the system has none
-//! left, the builder returns [`BuildError::Start`] (and the panic of `async-io` that it has caught is on
-//! standard error).
+//! Sockets and timers come from `async-io`. A driver without other work waits for the sockets of all pools
+//! of the process; if no driver can, a thread named `async-io` does. The first pool of a process starts
+//! that thread and opens three descriptors, which stay. If the system has no thread or descriptor left, the
+//! builder returns [`BuildError::Start`] (the panic of `async-io`, which it catches, is on standard error).
 //!
 //! Every call that waits has a deadline: an acquire by its argument, reads and writes by
 //! [`set_read_timeout`](PooledStream::set_read_timeout) and
@@ -87,18 +86,18 @@
 //! writers out. Here the session is held only for calls that do not block, and waiting happens outside
 //! of it; [`PooledStream::split`] depends on this.
 //!
-//! One thread does all handshakes of a pool, so the user's part of a rustls configuration (a verifier,
-//! a resolver of certificates) must not block. An application that needs more than one core for its
-//! handshakes opens several pools behind a [`Balancer`], or uses an adapter for async code.
+//! A single thread does all handshakes of a pool, so the user's part of a rustls configuration (a
+//! verifier, a resolver of certificates) must not block. An application that needs more than one core for
+//! its handshakes opens several pools behind a [`Balancer`], or uses an adapter for async code.
 //!
 //! # Never a dead connection
 //!
 //! A close that has reached this host takes an idle connection out of the pool at once, without a
 //! caller. The driver may not have noticed it yet, so each connection is also checked when it is handed
 //! out, with a system call of 0.4 µs: a connection that the peer has closed is replaced by another, and
-//! the caller keeps its turn. Only an acquire by its id gets a connection that has ended, for the peer's
-//! user may have taken it and closed it before telling the id: it reads
-//! EOF, or the error (with TLS, `UnexpectedEof` if the peer has closed without a close_notify).
+//! the caller keeps its turn. Only an acquire by its id gets a connection that has ended, because the
+//! peer's user may have taken and closed it before telling the id: it reads EOF, or the error (with TLS,
+//! `UnexpectedEof` if the peer has closed without a close_notify).
 //!
 //! # Platforms
 //!
@@ -107,8 +106,8 @@
 //!
 //! # The guide
 //!
-//! [`pool_driver::guide`] has the [settings](pool_driver::guide::settings), and why their defaults are as
-//! they are; [what happens when](pool_driver::guide::failures) something fails; [recipes](pool_driver::guide::recipes);
+//! [`pool_driver::guide`] has the [settings](pool_driver::guide::settings) and the reasons for their
+//! defaults; [failures](pool_driver::guide::failures) one by one; [recipes](pool_driver::guide::recipes);
 //! and a [comparison](pool_driver::guide::comparison) with other pools.
 //!
 //! # Where to look

@@ -98,8 +98,8 @@ macro_rules! blocking_calls {
             /// # Errors
             ///
             /// As [`acquire`](Self::acquire). Refused at once where the peer acquires nothing: with
-            /// `Acquirer::ThisEnd`, or without ids. In a graceful shutdown, what the peer has begun to use
-            /// is still handed out, and then callers are refused.
+            /// `Acquirer::ThisEnd`, or without ids. In a graceful shutdown, connections that the peer has
+            /// begun to use are still handed out, and then callers are refused.
             pub fn accept(&self, timeout: Duration) -> Result<PooledStream, AcquireError> {
                 within(timeout, self.0.shared().acquire_claimed()).map(PooledStream::from)
             }
@@ -226,7 +226,7 @@ pool_driver::__balancer_type! {
 
 impl<P: pool_driver::AnyPool<Runtime = Threads>> Balancer<P> {
     /// Acquires an idle connection of any pool, or waits up to `timeout` at all of them. The other end of
-    /// the pool that served must be told the id: [`Balanced`] has the pool, and its index for what the
+    /// the pool that served must be told the id: [`Balanced`] has the pool, and its index for data that the
     /// caller keeps for each pool.
     ///
     /// # Errors
@@ -240,7 +240,7 @@ impl<P: pool_driver::AnyPool<Runtime = Threads>> Balancer<P> {
     }
 }
 
-/// Blocks on `wait`. When the timeout has passed, tells `wait` so, and returns its answer.
+/// Blocks on `wait`. When the timeout has passed, expires `wait`, and returns its answer.
 fn within<W: Deadline>(timeout: Duration, mut wait: W) -> W::Output {
     // Usually the answer is there at once, and nothing needs to be set up for waiting.
     let mut at_once = Context::from_waker(Waker::noop());

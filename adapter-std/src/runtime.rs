@@ -24,7 +24,7 @@ use crate::stream::PooledStream;
 /// the call lasts.
 #[derive(Clone, Debug)]
 pub struct Threads {
-    /// One for each call that may run at a time.
+    /// A permit for each call that may run at a time.
     permits: Arc<Semaphore>,
     /// The number of permits.
     permitted: Arc<Mutex<u32>>,

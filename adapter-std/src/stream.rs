@@ -104,8 +104,9 @@ impl PooledStream {
     /// Sets how long a read may wait for data; `None`, the default, is for ever. A read that waits
     /// longer fails with [`TimedOut`](io::ErrorKind::TimedOut), and can be tried again.
     ///
-    /// A peer that has vanished makes reads fail with the same kind. That is an error of the system, for
-    /// which [`raw_os_error`](io::Error::raw_os_error) has a number, and all later reads fail likewise.
+    /// A peer that has vanished makes reads fail with the same kind. In this case it is an error of the
+    /// system, for which [`raw_os_error`](io::Error::raw_os_error) has a number, and all later reads
+    /// fail likewise.
     pub const fn set_read_timeout(&mut self, timeout: Option<Duration>) {
         self.timeouts.read = timeout;
     }
@@ -193,7 +194,7 @@ impl WriteHalf {
 /// waiting happens outside of it.
 struct Shared {
     id: ConnId,
-    /// The socket of the stream, for those who wait or borrow it.
+    /// The socket of the stream, for waiting and borrowing.
     socket: Arc<SharedSocket<TcpSocket<Threads>>>,
     stream: Mutex<LeasedConnection<Threads>>,
 }

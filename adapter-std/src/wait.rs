@@ -9,7 +9,7 @@ use pool_proto::Instant;
 
 use crate::runtime::Threads;
 
-/// What a call waits for, until one of them is there.
+/// The directions that a call waits for, until one of them is ready.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Interest {
     pub(crate) read: bool,
@@ -175,9 +175,9 @@ mod system {
         left: impl Fn() -> Option<Duration>,
     ) -> io::Result<()> {
         let stream = socket.socket().stream();
-        // The thread of the other half may wait for the same.
+        // The thread of the other half may wait for the same direction.
         let (mut readable, mut writable) = (pin!(stream.readable()), pin!(stream.writable()));
-        // A thread that reads may have data to send. Each half has its place all the same.
+        // A thread that reads may have data to send, but each half keeps its own place.
         let half = if interest.read { Direction::Read } else { Direction::Write };
         let mut ready = pin!(poll_fn(|cx| {
             if interest.read

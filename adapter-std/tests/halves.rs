@@ -1,4 +1,4 @@
-//! The halves of a stream, and what a stream tells of its peer.
+//! The halves of a stream, and a stream's information about its peer.
 
 use std::error::Error;
 use std::io::{Read, Write};

@@ -106,8 +106,8 @@ fn a_small_life_replays_identically() {
     }
 }
 
-/// Acquires a connection at one end and then at the other, and uses it. Both put it back, or close it. One
-/// that the other end has closed a moment before is dropped.
+/// Acquires a connection at one end and then at the other, and uses it. Both put it back, or close it. If
+/// the other end has just closed the connection, it is dropped.
 fn talk(server: &ServerPool, client: &ClientPool, round: u32) {
     let told = |taken: &PooledStream| match round.is_multiple_of(2) {
         true => client.acquire_by_id(taken.id(), SOON),

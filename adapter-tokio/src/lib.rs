@@ -2,8 +2,8 @@
 //! through TLS 1.3 and already named by an id, so a request never waits for a handshake.
 //!
 //! A [`ClientPool`] dials and keeps connections ready; a [`ServerPool`] accepts them and gives each
-//! an id, which the client reads. One end acquires any idle connection and tells its id to the other
-//! end over a channel of the user's own; the other end acquires the connection with that id. A
+//! an id, which the client reads. Either end can acquire any idle connection and tell its id to the
+//! other end over a channel of the user's own; the other end acquires the connection with that id. A
 //! [`PooledStream`] reads and writes like any stream. Dropping it closes the connection; putting it
 //! back makes the connection available again.
 //!
@@ -50,7 +50,7 @@
 //! }
 //! ```
 //!
-//! # Who is at the other end
+//! # Authentication
 //!
 //! A request goes over any connection of the pool, so a peer that gets into the pool gets requests. The
 //! example authenticates both ends, and `require_authentication` refuses to build a pool that does
@@ -59,7 +59,7 @@
 //! place. The page of [`pool_driver::tls`] has the alternatives, such as an authority of your own for
 //! many clients.
 //!
-//! An id is a name, and not a proof. A server with several clients compares
+//! An id is a name, not a proof. A server with several clients compares
 //! [`PooledStream::peer_certificate`] after a take by id.
 //!
 //! # Tasks
@@ -76,16 +76,16 @@
 //!
 //! # Time
 //!
-//! The deadline of a call is the caller's: the call answers in time on any runtime, on one without
-//! timers, and on a thread without a runtime, whatever the runtime of the pool does. A pool that is
-//! parked, blocked or overloaded serves nobody, but keeps nobody, either. For that, all timers of pools
-//! are those of `async-io`, which has one thread for the whole process. So the runtime of a pool needs
-//! I/O (`enable_io`) and no timers; one without I/O is refused when the pool is built
+//! The deadline of a call is the caller's: the call answers in time on any runtime, even without timers,
+//! and on a thread without a runtime, whatever the runtime of the pool does. A pool that is parked,
+//! blocked or overloaded serves nobody, but does not hold callers beyond their deadlines. For this, all
+//! timers of pools come from `async-io`, which has one thread for the whole process. So the runtime of a
+//! pool needs I/O (`enable_io`) and no timers; a runtime without I/O is refused when the pool is built
 //! ([`BuildError::NoIo`]).
 //!
 //! Pools do not know the paused time of tokio's tests (`start_paused`, `tokio::time::pause`): all their
 //! times are real, the timeout of `acquire` and those of the configuration alike. While time is paused
-//! and nothing but I/O is waited for, tokio's clock jumps to its next timer, which would end a
+//! and all tasks wait for I/O, tokio's clock jumps to its next timer, which would end a
 //! `tokio::time::timeout` around an `acquire` before the connection can come; the timeout of `acquire`
 //! itself is unaffected.
 //!
@@ -95,8 +95,8 @@
 //! caller. The reactor may not have reported it yet, so each connection is also checked when it is
 //! handed out, with a system call of 0.4 µs: a connection that the peer has closed is replaced by
 //! another, and the caller keeps its turn. Only an acquire by its id gets a connection that has ended,
-//! for the peer's user may have taken it and closed it before telling the id: it reads
-//! EOF, or the error (with TLS, `UnexpectedEof` if the peer has closed without a close_notify).
+//! because the peer's user may have taken and closed it before telling the id: it reads EOF, or the error
+//! (with TLS, `UnexpectedEof` if the peer has closed without a close_notify).
 //!
 //! # Speaking with Go ends
 //!
@@ -105,8 +105,8 @@
 //!
 //! # The guide
 //!
-//! [`pool_driver::guide`] has the [settings](pool_driver::guide::settings), and why their defaults are as
-//! they are; [what happens when](pool_driver::guide::failures) something fails; [recipes](pool_driver::guide::recipes);
+//! [`pool_driver::guide`] has the [settings](pool_driver::guide::settings) and the reasons for their
+//! defaults; [failures](pool_driver::guide::failures) one by one; [recipes](pool_driver::guide::recipes);
 //! and a [comparison](pool_driver::guide::comparison) with other pools.
 //!
 //! # Where to look

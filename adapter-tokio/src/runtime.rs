@@ -1,9 +1,9 @@
 //! Tasks and sockets of tokio, and the timers of `async-io`.
 //!
-//! A timer of tokio's depends on a runtime. That of the pool may be parked, busy or gone while a caller
-//! waits elsewhere; that of the caller may lack timers or shut down, and then the timer panics; neither
-//! can be asked for beforehand. Those of `async-io` have one thread for the whole process, and fire
-//! whatever any runtime does.
+//! A timer of tokio depends on a runtime. The runtime of the pool may be parked, busy or gone while a
+//! caller waits elsewhere; the runtime of the caller may lack timers or shut down, and then the timer
+//! panics; neither can be detected beforehand. The timers of `async-io` have one thread for the whole
+//! process, and do not depend on any runtime.
 
 use std::future::Future;
 use std::io;
@@ -170,8 +170,8 @@ impl Runtime for Tokio {
     }
 
     fn poll_readable(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Peeks only where the reactor has reported readiness. Takes a failure out of the socket, as any
-        // call does, so it must not be lost here.
+        // Peeks only where the reactor has reported readiness. A peek takes a failure out of the socket,
+        // like any call, so the failure must not be lost here.
         Self::poll_io(stream, cx, Direction::Read, || Self::kernel(stream).peek(), |()| false)
     }
 }

@@ -65,7 +65,7 @@ impl Drop for Ticker {
 
 /// A server and a client of it with so many ready connections.
 async fn stocked(count: u32) -> (ServerPool, ClientPool) {
-    // What the client has closed is kept for its id no longer than this.
+    // Connections that the client has closed are kept for their ids no longer than this.
     let server = server_config().claim_timeout(Duration::from_millis(100));
     let server = server.capacity(count).max_connections(count).max_handshakes(count.min(1_000));
     let (server, address) = serve(TlsMode::SelfSigned, server).await;

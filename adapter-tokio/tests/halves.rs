@@ -62,7 +62,7 @@ async fn a_writing_half_sends_slices_flushes_them_and_ends_its_direction() {
         let mut theirs = client.acquire(SOON).await.unwrap();
         let ours = server.acquire_by_id(theirs.id(), SOON).await.unwrap();
         assert!(theirs.is_write_vectored());
-        // Nobody reads from it, which would send what is left, too.
+        // Nothing reads from it: a read would also send the remaining data.
         let (_reader, mut writer) = ours.into_split();
         assert!(writer.is_write_vectored());
         let slices = [IoSlice::new(b"one, "), IoSlice::new(b"two")];

@@ -89,7 +89,7 @@ pub enum WaitReason {
         /// The number of failures in a row.
         failures: u32,
     },
-    /// Client: the peer turns connections away while it holds some of this pool's, so it is full. The
+    /// Client: the peer turns connections away while it holds others of this pool, so it is full. The
     /// next dial waits, to try whether it has more room.
     Full {
         /// The number of this pool's connections, including those in use.
@@ -130,7 +130,7 @@ pub enum WaitReason {
     },
     /// Server: no peer is connecting.
     NoPeer,
-    /// For a connection that the peer has begun to use: it has begun to use none of the ready ones.
+    /// For an accept: the peer has not begun to use any of the ready connections.
     NotClaimed {
         /// The number of ready connections.
         ready: u32,

@@ -32,17 +32,16 @@ pub const MAX_HANDSHAKES: u32 = 4096;
 ///
 /// The reasons:
 ///
-/// - *Dead connections go out last.* The newest connection has just been established or put back: it is
-///   the one on which the peer was heard from last. When a NAT has forgotten its
-///   mappings, or the peer's host has restarted, the dead connections are the older ones, and the
-///   peer's next ones are handed out first. So are the replacements of dead ones that were taken.
+/// - *Dead connections go out last.* The newest connection has just been established or put back: it has
+///   the latest sign of life of the peer. When a NAT has forgotten its mappings, or the peer's host has
+///   restarted, the dead connections are the older ones, and the peer's next ones are handed out first. So
+///   are the replacements of dead ones that were taken.
 /// - *Expiry does not meet a take.* The other end learns of a take one trip through the network later.
 ///   Until then it may end the connection: by its idle timeout, by a replacement. It begins with the
 ///   oldest, which the newest-first end takes last.
-/// - *Both ends do not take the same one.* Where nobody says which end acquires ([`Acquirer::Either`]),
-///   and both acquire any connection at once, opposite orders meet only in the last connection of the
-///   stock, and equal orders in every one. Opposite orders make it rare, and not impossible:
-///   [`Acquirer::Both`] does.
+/// - *Both ends do not take the same one.* Where the acquirer is not set ([`Acquirer::Either`]), and both
+///   acquire any connection at once, opposite orders meet only in the last connection of the stock, and
+///   equal orders in every one. Opposite orders make it rare, and not impossible: [`Acquirer::Both`] does.
 ///
 /// The last reason alone has such a client take the oldest, against the first two: an answer that reaches
 /// the wrong request is worse than a dead connection.
@@ -83,9 +82,9 @@ pub(crate) struct Common {
 
 /// How much longer than its peer the end that acquires lets a connection rest.
 ///
-/// At the end of its rest each end discards what has arrived. The peer does so late: by the lag of its
-/// clock (4 ms on most Linux systems, 10 ms on some), of its timer (1 ms), and of a busy thread. What the
-/// acquirer sends in its next use must not arrive before.
+/// At the end of the rest each end discards the data that has arrived. The peer does so late: by the lag of
+/// its clock (4 ms on most Linux systems, 10 ms on some), of its timer (1 ms), and of a busy thread. Data
+/// that the acquirer sends in the next use must not arrive before that.
 const REST_MARGIN: Duration = Duration::from_millis(50);
 
 impl Common {
@@ -326,9 +325,9 @@ macro_rules! common_settings {
         ///
         /// Set the same delay at both ends, with [`Acquirer::ThisEnd`](crate::Acquirer::ThisEnd) at one and
         /// [`Acquirer::Peer`](crate::Acquirer::Peer) at the other. The end that acquires then adds 50 ms: the
-        /// peer discards what has arrived when its delay is over, some milliseconds late, and what is sent
-        /// in the next use must come afterwards. With another [`acquirer`](Self::acquirer), a connection that
-        /// is acquired as soon as it has rested may lose its first bytes.
+        /// peer discards the data that has arrived when its delay is over, some milliseconds late, and the
+        /// data of the next use must come afterwards. With another [`acquirer`](Self::acquirer), a connection
+        /// that is acquired as soon as it has rested may lose its first bytes.
         pub fn reuse_delay(mut self, delay: Duration) -> Self {
             self.common.reuse_delay = delay;
             self
@@ -369,12 +368,12 @@ macro_rules! common_settings {
             self
         }
 
-        /// Sets the seed of everything random: ids, jitter, hash keys. It is for tests and
-        /// simulations: whoever guesses the seed knows every id.
+        /// Sets the seed of everything random: ids, jitter, hash keys. It is for tests and simulations:
+        /// anyone who guesses the seed knows every id.
         ///
-        /// Default: none. Then the adapters give the machine secret bytes of the operating system.
-        /// Whoever drives a machine by hand gives them by `or_entropy` of the built configuration;
-        /// without, the machine uses a constant.
+        /// Default: none. Then the adapters give the machine secret bytes from the operating system.
+        /// A driver of your own passes them to `or_entropy` of the built configuration; otherwise the
+        /// machine uses a constant.
         pub fn seed(mut self, seed: u64) -> Self {
             self.common.seed = Some(crate::entropy::Entropy::of_seed(seed));
             self

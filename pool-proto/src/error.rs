@@ -43,7 +43,7 @@ pub enum Refusal {
         id: ConnId,
     },
     /// The peer has begun to use the connection with this id without an
-    /// [opening byte](crate::OPENING_BYTE), so that nobody can tell what it has sent. The connection was
+    /// [opening byte](crate::OPENING_BYTE), so its data cannot be interpreted. The connection was
     /// closed. The drivers refuse it, not the machine.
     #[error(
         "the connection {id} began without the opening byte: set opening_byte at both ends or at neither"
@@ -187,7 +187,7 @@ pub enum ConfigError {
     Needs {
         /// The setting's name.
         setting: &'static str,
-        /// What it needs.
+        /// The other setting.
         needed: &'static str,
     },
     /// A running pool cannot change this setting.

@@ -12,7 +12,7 @@ const LAST: u32 = 36;
 /// The buckets of each octave, between a power of two and the next one.
 const STEPS: u32 = 4;
 
-/// One below the first bound, four for each octave, and one above the last bound.
+/// Four buckets for each octave, one below the first bound, and one above the last.
 const BUCKETS: usize = ((LAST - FIRST) * STEPS) as usize + 2;
 
 /// Durations, counted in log-linear buckets: each octave, from a power of two of nanoseconds to the next

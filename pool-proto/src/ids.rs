@@ -94,8 +94,8 @@ impl Ids {
     }
 
     /// Makes an id for the connection in slot `index`, at any time of its life; `None` if the peer
-    /// makes the ids. With `control`, it is the zero id unless a live connection has that. It tells the
-    /// peer what is `told`.
+    /// makes the ids. With `control`, it is the zero id unless a live connection has that. The id
+    /// encodes `told` for the peer.
     pub(crate) fn issue(&mut self, index: u32, control: bool, told: Told) -> Option<ConnId> {
         let Live::Issued(issuer, places) = &mut self.live else {
             return None;
@@ -223,16 +223,16 @@ impl Places {
 /// The n-th draw is SipHash-2-4 of the number n under a secret key, cut to 32 bits. SipHash-2-4 is a
 /// pseudorandom function under its 128-bit key (Aumasson and Bernstein, "SipHash: a fast short-input
 /// PRF", 2012): without the key, its outputs for new inputs cannot be told from independent random
-/// ones, however many outputs are known. A draw whose place is taken is passed over. So a peer that
-/// knows all ids so far, and which of them are live, can only guess the next among those with a free
-/// place, at least half of all: it is right once in 2³¹ tries. (Ids that the peer is told have 25 random
-/// bits, and 24 if they say which end may acquire: there it is right once in 2²⁴ or 2²³ tries.)
+/// ones, however many outputs are known. A draw whose place is taken is skipped. So a peer that knows
+/// all ids so far, and which of them are live, can only guess the next among those with a free place, at
+/// least half of all: it is right once in 2³¹ tries. (Ids on the wire have 25 random bits, and 24 if
+/// they tell the acquirer: there it is right once in 2²⁴ or 2²³ tries.)
 ///
 /// The alternative is a permutation of 32 bits, whose ids would not repeat and, if it permutes slots,
 /// would need no table. A block of 32 bits is too small for that: the usual proofs for a cipher of
 /// such blocks end at some 2¹⁶ known ids, and a permutation of slots repeats its ids when the
-/// generations of a slot are used up. Here, the id of a connection that has ended comes again as any
-/// other does: with one in 2³² draws.
+/// generations of a slot are used up. Here, the id of a connection that has ended comes again like any
+/// other: once in 2³² draws.
 #[derive(Clone)]
 struct Issuer {
     key: SipHasher24,

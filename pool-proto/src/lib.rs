@@ -7,18 +7,18 @@
 //! adapter with a driver for your runtime (tokio, smol, or threads of the standard library). To drive
 //! the machine from an executor of your own, read on.
 //!
-//! The wire protocol is the one of the Go package `github.com/NodePassProject/pool`, called *the Go
-//! package* below; either end may be replaced by it.
+//! The wire protocol is that of the Go package `github.com/NodePassProject/pool`, called *the Go package* below;
+//! either end may be replaced by it.
 //!
 //! # Two machines
 //!
-//! A [`Client`] dials and keeps connections ready. A [`Server`] accepts peers, admits those that have
-//! proven who they are, gives each connection an id and sends it. Either end can take *any* ready
-//! connection ([`acquire`](Machine::acquire)) and tell its id to the other end, over a channel of the
-//! user's own. The other end takes the connection with that id
-//! ([`acquire_by_id`](Machine::acquire_by_id)). Or it is told nothing, and takes the next connection on
-//! which the first byte of the peer has arrived ([`acquire_claimed`](Machine::acquire_claimed)). Both are
-//! a [`Machine`]; only the source of connections differs ([`Role`]).
+//! A [`Client`] dials and keeps connections ready. A [`Server`] accepts peers, admits those that have proven
+//! their identity, gives each connection an id and sends it. Either end can take *any* ready connection
+//! ([`acquire`](Machine::acquire)) and tell its id to the other end, over a channel of the user's own. The
+//! other end takes the connection with that id ([`acquire_by_id`](Machine::acquire_by_id)). Or it is told
+//! nothing, and takes the next connection on which the first byte of the peer has arrived
+//! ([`acquire_claimed`](Machine::acquire_claimed)). Both are a [`Machine`]; only the source of connections
+//! differs ([`Role`]).
 //!
 //! # States
 //!
@@ -101,8 +101,8 @@
 //!
 //! - **Drain after every call.** After any call that takes `&mut self`, call
 //!   [`poll_action`](Machine::poll_action) until it returns `None`, and carry out the actions in
-//!   order. Then call [`poll_timeout`](Machine::poll_timeout) again. (A driver that is asleep need not, as
-//!   long as [`new_deadline`](Machine::new_deadline) is no nearer than the time at which it wakes.)
+//!   order. Then call [`poll_timeout`](Machine::poll_timeout) again. (A sleeping driver need not, as long as
+//!   [`new_deadline`](Machine::new_deadline) is not before the time at which it wakes.)
 //! - **Connections move by value.** The type `C` is yours and opaque to the machine; make it
 //!   pointer-sized. The machine never drops a connection: each one leaves as a [`Lease`], in
 //!   [`Action::Check`] or in [`Action::Close`]. So a connection never has two owners.

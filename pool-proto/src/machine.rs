@@ -164,10 +164,9 @@ impl<C, R: Role> Machine<C, R> {
         self.slots.next_due().min(role).min(retire_at).finite()
     }
 
-    /// Returns a time before which lies none of the deadlines that were set since
-    /// [`note_deadline`](Self::note_deadline); `None` if none was set. A driver that wakes no later may
-    /// sleep on. Otherwise it asks for [`poll_timeout`](Self::poll_timeout), which costs more than most
-    /// acquires do.
+    /// Returns a lower bound of the deadlines that were set since [`note_deadline`](Self::note_deadline);
+    /// `None` if none was set. A driver that wakes by then may sleep on. Otherwise it asks for
+    /// [`poll_timeout`](Self::poll_timeout), which costs more than most acquires do.
     #[must_use]
     pub fn new_deadline(&self) -> Option<Instant> {
         self.new_deadline.finite()
@@ -236,8 +235,8 @@ impl<C, R: Role> Machine<C, R> {
     }
 
     /// Returns whether this end is the [acquirer](Acquirer) of the connection with this id: whether it may
-    /// acquire and end it without being told of it. An end that is not, and has to end it all the same, may
-    /// meet an acquire of its peer that it does not know of yet.
+    /// acquire and end it without being told of it. The other end may have to end it nevertheless; that may
+    /// meet an acquire of the peer that it does not know of yet.
     #[must_use]
     pub fn is_acquirer_of(&self, id: Option<ConnId>) -> bool {
         match self.acquirer {
@@ -294,8 +293,8 @@ impl<C, R: Role> Machine<C, R> {
         self.held().saturating_sub(others)
     }
 
-    /// The number of connections that count against `max_connections`: all but the finished ones, and
-    /// those of peers that have not proven who they are.
+    /// The number of connections that count against `max_connections`: all but the finished ones, and those
+    /// of peers that have not proven their identity.
     pub(crate) fn held(&self) -> u32 {
         self.slots.total().saturating_sub(self.slots.len(State::Finished) + R::unproven(self))
     }
@@ -325,7 +324,7 @@ impl<C, R: Role> Machine<C, R> {
     /// time of the connection's life, but once.
     ///
     /// The zero id is made for the control connection only, if one is configured: users of the Go
-    /// package know the control connection by that id. The id tells the peer what is `told`.
+    /// package know the control connection by that id. The id encodes `told` for the peer.
     pub(crate) fn issue_id(&mut self, index: u32, told: Told) -> Option<ConnId> {
         let control = self.slots.control;
         let slot = self.slots.get_mut(index)?;

@@ -3,7 +3,7 @@
 use crate::histogram::Histogram;
 use crate::stats::{Stats, Totals};
 
-/// One figure of a pool, by the conventions of Prometheus.
+/// A figure of a pool, by the conventions of Prometheus.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Metric<'a> {
@@ -183,8 +183,8 @@ impl Totals {
 }
 
 impl Stats {
-    /// Returns every field, and every counter of [`Totals`], as a metric. Those that are unknown, such as
-    /// the lead time of a server, are left out.
+    /// Returns every field, and every counter of [`Totals`], as a metric. Unknown figures, such as the
+    /// lead time of a server, are left out.
     pub fn metrics<'a>(&self) -> impl Iterator<Item = Metric<'a>> + use<'a> {
         // A new field must be listed: the pattern names all.
         let Self {

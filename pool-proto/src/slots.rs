@@ -108,7 +108,7 @@ impl<C> Slots<C> {
         }
     }
 
-    /// Sets all periods anew. Those of connections that are in their lists already change as well.
+    /// Sets all periods anew, also for the connections that are already in the lists.
     pub(crate) fn set_periods(
         &mut self,
         period: impl Fn(State) -> Period,

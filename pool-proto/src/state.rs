@@ -14,7 +14,8 @@ pub enum State {
     Accepted,
     /// The driver does TLS, and at a client the id exchange.
     Handshaking,
-    /// Server: the peer has proven who it is and has a place in the stock; its id is on the way to it.
+    /// Server: the peer has proven its identity and has a place in the stock; its id is on the way to
+    /// it.
     Admitted,
     /// Ready, in the pool.
     Idle,

@@ -54,14 +54,15 @@ impl<C, R: Role> Machine<C, R> {
     /// Feeds `hasher` with everything that the machine's answers, actions and deadlines depend on
     /// from now on.
     ///
-    /// Two machines of one configuration that feed the same give the same outputs for the same
-    /// inputs, in other names. Call it when all actions are drained.
+    /// Two machines of one configuration that feed the same give the same outputs for the same inputs, up to
+    /// names. Call it when all actions are drained.
     ///
     /// The key leaves out differences that cannot matter: names (`names` replaces them); the time (only
     /// distances from now count); counters, which nothing reads; the number of vacant entries; the
     /// random generators as long as all their choices are equal. Two states with the same key may
-    /// forget an ended id at different times, some 256 ends later. Nor does the key have the settings, which
-    /// all states of one model share, and what only their change would show: give a model one configuration.
+    /// forget an ended id at different times, some 256 ends later. The key also leaves out the settings,
+    /// which all states of a model share, and state that matters only when they change: give a model one
+    /// configuration.
     pub fn hash_state<N: CanonicalNames<C>, H: Hasher>(&self, names: &N, hasher: &mut H) {
         let name = |key| names.connection(Token(key));
         for index in by_name(&self.slots.slab, &name) {
@@ -253,7 +254,7 @@ fn hash_timers<C, H: Hasher>(
         hash_ends(&timed.list, &slots.slab, name, hasher);
         due.distance(now).hash(hasher);
     }
-    // Sorted by first entry: which of two lists with equal periods holds it does not matter.
+    // Sorted by first entry: the order of two lists with equal periods does not matter.
     let mut lifetimes: Vec<_> = slots.lifetimes.iter().zip(&slots.lifetime_due).collect();
     lifetimes.retain(|(timed, due)| !timed.list.is_empty() || **due != Instant::NEVER);
     lifetimes
@@ -264,8 +265,7 @@ fn hash_timers<C, H: Hasher>(
     }
 }
 
-/// Feeds `hasher` with the number of ids, and with those that lead nowhere any more and may still be
-/// asked for.
+/// Feeds `hasher` with the number of ids, and with the ended ids that a caller may still ask for.
 fn hash_ended_ids<C, N: CanonicalNames<C>, H: Hasher>(ids: &Ids, names: &N, hasher: &mut H) {
     let named = ids.ended.iter().rev().filter(|(id, _)| ids.find(*id).is_none());
     let named = named.filter_map(|(id, reason)| Some((names.id(*id)?, reason)));

@@ -15,7 +15,7 @@ pub struct Stats {
     pub handshaking: u32,
     /// Ready connections in the pool, for either end.
     pub idle: u32,
-    /// Those of them that are the peer's to acquire: see [`Acquirer`](crate::Acquirer).
+    /// The part of [`idle`](Self::idle) that is the peer's to acquire: see [`Acquirer`](crate::Acquirer).
     pub reserved: u32,
     /// Connections that the peer has begun to use. They are kept for an acquire by id.
     pub claimed: u32,
@@ -27,12 +27,13 @@ pub struct Stats {
     /// Connections that wait for the reuse delay, are being drained, or are being inspected because
     /// data or EOF has arrived.
     pub returning: u32,
-    /// Waiters: for any connection, by id, for one that the peer has begun to use, and for stock.
+    /// Waiters: for any connection, for an id, for a connection that the peer has begun to use, and for
+    /// stock.
     pub waiters: u32,
-    /// Those of the [`waiters`](Self::waiters) that [accept](crate::Machine::acquire_claimed): they wait for
-    /// the peer to begin to use a connection, also where nothing is missing.
+    /// The part of the [`waiters`](Self::waiters) that [accept](crate::Machine::acquire_claimed): they wait
+    /// for the peer to begin to use a connection, even where no connection is missing.
     pub accept_waiters: u32,
-    /// Callers that wait at the peer, roughly, as far as its ids say (client): see [`ConnId`](crate::ConnId).
+    /// Callers that wait at the peer, estimated from its ids (client): see [`ConnId`](crate::ConnId).
     pub peer_waiters: u32,
     /// The number of ready connections aimed at (server: the most that may be ready).
     pub capacity: u32,
@@ -111,7 +112,7 @@ pub struct Totals {
     pub leases: u64,
     /// Leases of connections that had been leased and put back before.
     pub reused: u64,
-    /// Acquires that were served at once, and all of what the peer has begun to use: a caller of
+    /// Acquires that were served at once, and all served accepts: a caller of
     /// [`acquire_claimed`](crate::Machine::acquire_claimed) waits for a user of the peer, and not for a
     /// connection.
     pub served_at_once: u64,

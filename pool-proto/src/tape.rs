@@ -57,9 +57,10 @@
 //!
 //! The hash is of the outputs as 64-bit words, by rustc's FxHash: each answer, or, if the input was a
 //! timeout or a new configuration, the next deadline, and then the actions that came with it. Ids and
-//! addresses in outputs are left out: they are those of the inputs. A machine that behaves otherwise than on the tape is noticed at the
-//! input at which it does, with a probability of 255 in 256, and soon after that otherwise; the whole hash
-//! at the end of a block leaves one chance in 2⁶⁴. A busy machine takes some 6 bytes for each input.
+//! addresses in outputs are left out: they come from the inputs. A machine that differs from the tape is
+//! noticed at the first differing input with a probability of 255 in 256, and otherwise soon after it; the
+//! whole hash at the end of a block leaves one chance in 2⁶⁴. A busy machine takes some 6 bytes for each
+//! input.
 //!
 //! A byte that was changed is noticed by the checksum of its block. A tape whose process was killed ends
 //! without a block of kind 2 or 3, and can be replayed up to the last whole block.

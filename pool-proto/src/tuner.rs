@@ -29,9 +29,9 @@ pub enum Tuning {
     /// - Acquires count whether they are served from stock or wait: those of this end's callers, and
     ///   those of the peer's, of which this end learns by acquires by id. Acquires while the peer is down
     ///   do not count.
-    /// - A peak is remembered for [`keep`](crate::ClientConfigBuilder::keep), 60 s by default. That is
-    ///   how long a connection may be idle in order to spare one wait. Crowds that are further apart find
-    ///   the stock of quieter times.
+    /// - A peak is remembered for [`keep`](crate::ClientConfigBuilder::keep), 60 s by default: a connection
+    ///   may be idle for so long in order to spare one wait. Crowds that are further apart find the stock of
+    ///   quieter times.
     /// - Connections that are missing are dialled at once while a caller waits, and one more for each caller
     ///   that does. While the stock serves
     ///   everybody, dials are spread, as the handshakes of a crowd would slow it down.
@@ -47,8 +47,8 @@ pub enum Tuning {
     #[default]
     Demand,
     /// The law of the Go package `github.com/NodePassProject/pool`, as its release v1.0.50 has it: connections
-    /// are created in rounds. A round begins by dialling what is missing, ends with the last of its dials, and
-    /// is followed by the interval.
+    /// are created in rounds. A round begins by dialling the missing connections, ends with the last of its
+    /// dials, and is followed by the interval.
     ///
     /// It is for fleets in which both implementations must behave alike. With the same dials and acquires,
     /// each round has the same idle connections, dials, capacity and interval in both.
@@ -296,9 +296,9 @@ impl Tuner {
         self.learn(|law| law.acquired(now, 1, limit));
     }
 
-    /// A caller at this end acquires a connection by the id that a caller at the peer, who has acquired
-    /// it, has told. The connection was established `age` ago. Returns whether the caller at the peer had
-    /// been waiting for it, as an age of less than a quarter of the lead time says.
+    /// A caller at this end acquires by id a connection that a caller at the peer acquired. The connection
+    /// was established `age` ago. Returns whether the caller at the peer had been waiting for it, as an age
+    /// of less than a quarter of the lead time says.
     pub fn acquired_by_peer(&mut self, now: Instant, age: Duration) -> bool {
         let limit = self.max_capacity;
         let mut fresh = false;

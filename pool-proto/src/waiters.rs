@@ -27,9 +27,9 @@ pub(crate) enum Request {
 pub(crate) enum Kind {
     /// None: it is the control connection or the peer's to acquire, or it ended unused.
     IdOnly,
-    /// Those for any connection.
+    /// Waiters for any connection.
     Any,
-    /// Those for a connection that the peer has begun to use.
+    /// Waiters for a connection that the peer has begun to use.
     Claimed,
 }
 
@@ -78,7 +78,7 @@ impl Waiters {
         }
     }
 
-    /// Sets the most waiters. Those that wait already stay.
+    /// Sets the limit on waiters. Waiters beyond a lower limit stay.
     pub(crate) const fn set_limit(&mut self, limit: u32) {
         self.limit = limit;
     }

@@ -1,4 +1,4 @@
-//! After it has warmed up, a machine allocates nothing, whatever happens to it.
+//! After a warm-up, a machine does not allocate, whatever its inputs.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test fails")]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -39,7 +39,7 @@ trait Adapter: Sized {
     fn close(self);
 }
 
-/// What is written, and read, at a time.
+/// The bytes of a write, and of a read.
 const CHUNK: usize = 64 * 1024;
 
 /// Connections in a pool that is not there to be filled.

@@ -36,7 +36,7 @@ impl<S: Stream> Ends<S> {
     /// Sends `bytes` from one task to another, which reads into a buffer of `size`. Returns MB/s, and
     /// nanoseconds of processor time per KiB.
     pub(crate) async fn bulk(&self, bytes: usize, size: usize) -> Outcome<[f64; 2]> {
-        /// What is written at a time.
+        /// The bytes of a write.
         const CHUNK: usize = 64 * 1024;
         let begun = (now(), processor());
         let near = Arc::clone(&self.0);

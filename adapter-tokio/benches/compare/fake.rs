@@ -71,7 +71,7 @@ impl FakePool {
         Self::of(SharedMachine::new(machine, MonotonicClock), stock)
     }
 
-    /// One whose tape is written to nowhere by a thread of its own.
+    /// A pool whose tape is written to nowhere by a thread of its own.
     pub(crate) fn recorded(stock: u32) -> Outcome<Self> {
         /// The bytes of the buffer of a tape, as pools have them.
         const TAPE: usize = 1 << 20;

@@ -63,7 +63,7 @@ fn stay() {
     let _ = std::io::stdin().read(&mut [0]);
 }
 
-/// One end of many connections, held.
+/// An end of many connections, held.
 pub(crate) type End = Box<dyn std::any::Any>;
 
 /// Begins to serve up to so many connections; returns the address.

@@ -2,7 +2,7 @@
 
 use crate::Outcome;
 
-/// One of the things that are compared: its name, and a round of it, which returns a figure of each kind.
+/// A contestant: its name, and a round of it, which returns a figure of each kind.
 pub(crate) struct Contestant<'a, const KINDS: usize = 1> {
     pub(crate) name: String,
     round: Round<'a, KINDS>,

@@ -54,7 +54,7 @@ fn quantiles(waits: &[u64]) -> Outcome<[f64; 2]> {
     Ok([0.5, 0.99].map(|quantile| histogram.value_at_quantile(quantile) as f64 / 1e3))
 }
 
-/// One task holds the only connection until another waits for it.
+/// A task holds the only connection until another waits for it.
 fn by_pool(runtime: &Runtime, pools: &Pools, times: u32) -> Outcome<[f64; 2]> {
     let put = Arc::new(AtomicU64::new(0));
     let (turns, mut turn) = mpsc::unbounded_channel();

@@ -15,7 +15,8 @@ use super::relay::{self, Socket};
 use super::signals::Signals;
 use super::web;
 
-/// Serves what the server begins to use, until SIGTERM. The pool dials the server again by itself.
+/// Serves the connections that the server begins to use, until SIGTERM. The pool redials the
+/// server by itself.
 pub(crate) async fn run(path: &Path) -> Outcome {
     let mut signals = Signals::new()?;
     let (settings, config, tls) = Agent::load(path)?;
@@ -29,7 +30,8 @@ pub(crate) async fn run(path: &Path) -> Outcome {
     Ok(())
 }
 
-/// While it drains, the pool hands out what the server has begun to use; then it refuses.
+/// While it drains, the pool hands out connections that the server has begun to use; then it
+/// refuses.
 async fn accept(pool: ClientPool, service: Arc<str>) {
     while let Ok(stream) = pool.accept(Duration::MAX).await {
         relay::spawn(serve(stream, Arc::clone(&service)));
@@ -41,7 +43,7 @@ fn reload(path: &Path, pool: &ClientPool) -> Outcome {
     let (_, config, tls) = Agent::load(path)?;
     pool.set_config(&config)?;
     pool.set_tls(tls)?;
-    // If the last handshakes have failed, the new settings may mend that.
+    // If the last handshakes have failed, the new settings may fix that.
     pool.dial_now();
     Ok(())
 }

@@ -44,7 +44,7 @@ pub(crate) struct Agent {
     pool: ClientConfigBuilder,
 }
 
-/// Who this end is, and who may be at the other end.
+/// The identity of this end, and the accepted peers.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Tls {
@@ -62,7 +62,7 @@ impl Tls {
 }
 
 impl Server {
-    /// Reads the file `path`, and what it names.
+    /// Reads the file `path`, and the files that it names.
     pub(crate) fn load(path: &Path) -> Outcome<(Self, ServerConfig, ServerTls)> {
         let settings: Self = read(path)?;
         let tls = ServerTls::new(settings.tls.identity(path)?)?;
@@ -77,7 +77,7 @@ impl Server {
 }
 
 impl Agent {
-    /// Reads the file `path`, and what it names.
+    /// Reads the file `path`, and the files that it names.
     pub(crate) fn load(path: &Path) -> Outcome<(Self, ClientConfig, ClientTls)> {
         let settings: Self = read(path)?;
         let tls = ClientTls::self_signed()?.pinned_any(settings.tls.pins.clone())?;

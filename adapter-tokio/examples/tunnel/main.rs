@@ -2,8 +2,8 @@
 //! and visitors of the server reach a service beside the agent. `README.md` has the commands.
 //!
 //! The agent's pool dials the server and keeps connections ready. The server acquires one for each
-//! visitor, and the agent accepts what the server has begun to use. So there is no control channel.
-//! Every connection carries one visitor, and is closed afterwards.
+//! visitor, and the agent accepts the connections that the server has begun to use. So the tunnel
+//! needs no control channel. Every connection carries one visitor, and is closed afterwards.
 
 mod agent;
 mod config;
@@ -28,7 +28,7 @@ const USAGE: &str = "usage:
   tunnel agent SETTINGS          runs the end behind NAT";
 
 pub(crate) fn main() -> ExitCode {
-    // At this level, the pools tell when their peer fails and recovers, and how to mend it.
+    // At this level, the pools log failures and recoveries of their peers, with remedies.
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let outcome = run();
     if let Err(why) = &outcome {

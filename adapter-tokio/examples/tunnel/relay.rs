@@ -41,7 +41,7 @@ impl Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         if !self.complete {
-            // Fails only where there is no connection any more.
+            // Fails only if the connection is gone already.
             let _ = self.tcp.set_zero_linger();
         }
     }

@@ -99,7 +99,7 @@ impl Peer {
         self.call(request).await.unwrap_or_else(|error| panic!("{shown}: {error}"))
     }
 
-    /// Returns whether the program has ended by itself.
+    /// Returns whether the program has already exited.
     pub(crate) fn has_ended(&self) -> bool {
         self.reader.as_ref().is_none_or(JoinHandle::is_finished)
     }
@@ -107,7 +107,7 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // Both fail only if the program has ended by itself.
+        // Both fail only if the program has already exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if let Some(reader) = self.reader.take() {

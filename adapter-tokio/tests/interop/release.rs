@@ -181,7 +181,7 @@ pub(crate) fn format_of(release: &str) -> Result<IdFormat, String> {
     Ok(look_at(release, program, &authority).format)
 }
 
-/// Determines by experiment what the servers of a release send.
+/// Determines by experiment the id format of the servers of a release.
 fn look_at(release: &str, program: PathBuf, authority: &Authority) -> Release {
     let peer = Peer::start(&program, Some(authority));
     let facts = peer.call_and_wait(json!({ "do": "facts" })).unwrap();

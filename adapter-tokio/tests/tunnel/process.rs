@@ -1,4 +1,4 @@
-//! One process of the example, with its log.
+//! A process of the example, with its log.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;

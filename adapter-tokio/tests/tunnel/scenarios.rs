@@ -1,4 +1,4 @@
-//! What the tunnel promises.
+//! The promises of the tunnel.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ use super::process::SOON;
 use super::visits::{Visit, visit};
 use super::world::{World, edit};
 
-/// A scenario, and what it shows.
+/// A scenario and its name.
 pub(crate) type Named = (&'static str, fn());
 
 pub(crate) const ALL: &[Named] = &[
@@ -113,7 +113,7 @@ impl Load {
         }
     }
 
-    /// The number of visitors who were served, were cut off, or took a part for the whole.
+    /// The numbers of visitors that were served, were cut off, or took a part for the whole.
     pub(crate) fn end(self) -> [usize; 3] {
         self.stop.store(true, Ordering::Relaxed);
         let others: Vec<_> =
@@ -270,7 +270,7 @@ fn reloads() {
     }
     assert_eq!(visit(world.visitors), served("a"));
 
-    // The server pins another agent: this one is not let in any more, and is told how to mend it.
+    // The server pins another agent: this one is not admitted any more, and is told the remedy.
     let pin = fs::read_to_string(&server).unwrap();
     let pin = pin.lines().find(|line| line.starts_with("    \"")).unwrap();
     let right = edit(&server, pin, "");

@@ -31,7 +31,7 @@ pub(crate) enum Visit {
     Short,
 }
 
-/// One visit, with a payload of its own.
+/// Makes a visit, with a payload of its own.
 pub(crate) fn visit(address: SocketAddr) -> Visit {
     static SEED: AtomicU64 = AtomicU64::new(1);
     let seed = SEED.fetch_add(1, Ordering::Relaxed);
@@ -79,10 +79,10 @@ pub(crate) struct Service {
     pub(crate) seen: Arc<Seen>,
 }
 
-/// What a service has seen.
+/// The observations of a service.
 #[derive(Default)]
 pub(crate) struct Seen {
-    /// Visits with a byte that differs from what the visitor has sent.
+    /// Visits with a byte that differs from the one that the visitor has sent.
     pub(crate) wrong: AtomicU32,
     /// Visits whose request ended too early, in good order.
     pub(crate) short: AtomicU32,

@@ -35,7 +35,7 @@ impl Drop for Folder {
     }
 }
 
-/// Replaces the text in a file, and returns what the file was before.
+/// Replaces the text in a file, and returns the former contents of the file.
 #[track_caller]
 pub(crate) fn edit(path: &Path, from: &str, to: &str) -> String {
     let before = fs::read_to_string(path).unwrap();

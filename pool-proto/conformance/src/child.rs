@@ -1,4 +1,4 @@
-//! A scenario in a process of its own, for what it does to the process.
+//! A scenario in a process of its own, because of its effects on the process.
 
 use std::io;
 use std::process::{Command, Output, Stdio};
@@ -47,7 +47,7 @@ pub(super) fn in_own_process(ends: &Ends, name: &str, act: impl FnOnce()) {
     passed(name, &output.unwrap());
 }
 
-/// Checks that the scenario `name` has passed in a child process, and prints what it has measured.
+/// Checks that the scenario `name` has passed in a child process, and prints its measurements.
 #[track_caller]
 pub(super) fn passed(name: &str, output: &Output) {
     let (printed, complained) = (text(&output.stdout), text(&output.stderr));

@@ -171,8 +171,8 @@ pub fn cancelled_acquires_at_a_server_lose_no_connection<H: Harness>() {
     drop(client);
 }
 
-/// A reset that arrives while a pool waits for data is not lost: whoever polls for data gets the error,
-/// or leaves it to the next read.
+/// A reset that arrives while a pool waits for data is not lost: a poll for data returns the error, or
+/// leaves it to the next read.
 pub fn a_reset_is_not_taken_out_of_the_socket<H: Harness>() {
     let (listener, address) = listener();
     let stream = H::block_on(H::dial(Arc::new(move || TcpStream::connect(address)))).unwrap();

@@ -1,4 +1,4 @@
-//! A path between two pools on which every byte travels for a while.
+//! A path between two pools that delays every byte.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::wait::now;
 
-/// The address of a path to `server`. Whatever is written arrives `trip` later, in both directions, and
-/// so does the end of a stream. It ends with its process.
+/// The address of a path to `server`. Data and the end of a stream arrive `trip` later, in both
+/// directions. The path ends with its process.
 pub(super) fn relay(server: SocketAddr, trip: Duration) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
@@ -29,7 +29,7 @@ pub(super) fn relay(server: SocketAddr, trip: Duration) -> SocketAddr {
     address
 }
 
-/// One direction: what is read goes into a line in which it waits for its time.
+/// A direction of the path: data that is read is queued until its time of arrival.
 fn direction(mut from: TcpStream, to: TcpStream, trip: Duration) {
     let (line, arrivals) = mpsc::channel();
     thread::spawn(move || {
@@ -48,7 +48,7 @@ fn direction(mut from: TcpStream, to: TcpStream, trip: Duration) {
 
 fn deliver(arrivals: &Receiver<(Instant, Vec<u8>)>, mut to: TcpStream) {
     for (due, data) in arrivals {
-        // The trip itself: there is no event to wait for.
+        // The trip itself: no event marks its end.
         thread::sleep(due.saturating_duration_since(now()));
         if data.is_empty() || to.write_all(&data).is_err() {
             break;

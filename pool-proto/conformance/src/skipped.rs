@@ -27,7 +27,7 @@ pub(super) fn skip(why: impl fmt::Display) {
     SKIPPED.lock().unwrap_or_else(PoisonError::into_inner).insert(line);
 }
 
-/// Prints what has been skipped.
+/// Prints the skipped scenarios.
 pub(super) fn summary() {
     let skipped = SKIPPED.lock().unwrap_or_else(PoisonError::into_inner);
     if skipped.is_empty() {

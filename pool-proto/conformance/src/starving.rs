@@ -82,7 +82,7 @@ impl Starving {
 
 impl Drop for Starving {
     fn drop(&mut self) {
-        // Both fail if the child has ended by itself; it is still running if its scenario has
+        // Both fail if the child has already exited; it is still running if its scenario has
         // failed.
         drop((self.child.kill(), self.child.wait()));
     }

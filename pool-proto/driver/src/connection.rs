@@ -1,6 +1,6 @@
-//! One connection: its socket, plain or TLS, its handshake, and its checks while it is in the pool.
+//! A connection: its socket, plain or TLS, its handshake, and its checks while it is in the pool.
 //!
-//! Nothing here blocks or waits. Reads and writes are those of a [`Socket`]; where the socket says
+//! Nothing here blocks or waits. Reads and writes go to a [`Socket`]; where the socket returns
 //! [`WouldBlock`](io::ErrorKind::WouldBlock), so do these calls, and the caller waits.
 //!
 //! | file | contents |
@@ -158,8 +158,8 @@ impl<S: Socket> Connection<S> {
 
     /// Closes the connection in good order: close_notify before FIN, if the kernel takes it at once.
     ///
-    /// One that is the peer's to acquire ends without close_notify: a user of the peer, who has acquired it a
-    /// moment ago, would take a close_notify for the end of a whole answer. (Plain TCP has no such
+    /// A connection that is the peer's to acquire ends without close_notify: a user of the peer that has just
+    /// acquired it would take a close_notify for the end of a whole answer. (Plain TCP has no such
     /// difference.)
     pub fn close(self, reason: CloseReason) {
         let socket = self.socket.socket();
@@ -206,8 +206,8 @@ impl<S: Socket> Connection<S> {
             && error.raw_os_error().is_some()
             && !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
         {
-            // The kernel reports it once, and EOF afterwards: a reader that tries again would take what it
-            // has for all there is.
+            // The kernel reports it once, and EOF afterwards: a reader that tries again would take a
+            // truncated stream for a whole one.
             self.failure = Some(again(error));
         }
         result

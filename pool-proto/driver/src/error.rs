@@ -9,7 +9,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// There is no tokio runtime to run on (`adapter-tokio` only).
+    /// No tokio runtime is running here (`adapter-tokio` only).
     #[error(
         "no tokio runtime is running here; build the pool inside one that has I/O enabled \
          (Runtime::enter, #[tokio::main])"
@@ -79,7 +79,7 @@ pub enum BuildError {
     },
 }
 
-/// The reason why the TLS settings of a pool could not be replaced. Those in force stay.
+/// The reason why the TLS settings of a pool could not be replaced. The former settings stay in force.
 #[cfg(feature = "tls")]
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]

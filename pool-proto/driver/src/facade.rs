@@ -115,7 +115,7 @@ macro_rules! pool_types {
         impl<P: $crate::AnyPool<Runtime = $Runtime>> Balancer<P> {
             /// Acquires an idle connection of any pool, or waits up to `timeout` at all of them. The
             /// other end of the pool that served must be told the id: [`Balanced`](crate::Balanced)
-            /// has the pool, and its index for what the caller keeps for each pool.
+            /// has the pool, and its index for data that the caller keeps for each pool.
             ///
             /// Cancel safe.
             ///
@@ -139,9 +139,9 @@ macro_rules! pool_types {
 macro_rules! __awaited_calls {
     ($Pool:ident, $Stream:ty) => {
         /// Calls that wait. Their futures are cancel safe: dropping one cancels the wait, and a
-        /// connection already granted to it goes to the next waiter or back to the pool. So does one that
-        /// a future has been woken for and is not polled to take, after 10 seconds; polled later, the
-        /// future takes another one, or waits at the front of its queue.
+        /// connection already granted to it goes to the next waiter or back to the pool. The same happens
+        /// after 10 seconds if the future was woken but is not polled; polled later, it takes another
+        /// connection, or waits at the front of its queue.
         impl $Pool {
             /// Acquires any idle connection, or waits up to `timeout` for one. Waiters are served
             /// first come, first served.
@@ -206,8 +206,8 @@ macro_rules! __awaited_calls {
             /// # Errors
             ///
             /// As [`acquire`](Self::acquire). Refused at once where the peer acquires nothing: with
-            /// `Acquirer::ThisEnd`, or without ids. In a graceful shutdown, what the peer has begun to use
-            /// is still handed out, and then callers are refused.
+            /// `Acquirer::ThisEnd`, or without ids. In a graceful shutdown, connections that the peer has
+            /// begun to use are still handed out, and then callers are refused.
             pub async fn accept(
                 &self,
                 timeout: std::time::Duration,
@@ -253,15 +253,16 @@ macro_rules! __client_types {
             /// callers that know that the server can be reached again, for example because a network
             /// interface is up.
             ///
-            /// One connection is dialled at once, and the others when it is established. If it fails,
-            /// the waits are as short as after a first failure. Without a wait, nothing changes.
+            /// The client dials one connection at once, and the others when it is established. If it fails, the
+            /// waits are as short as after a first failure. Without a wait, nothing changes.
             pub fn dial_now(&self) {
                 self.0.dial_now();
             }
 
             /// Sets the capacity anew: a range within which the tuning law moves it, such as `8..=64`, or
-            /// one number. It is short for [`set_config`](Self::set_config) with another capacity. For callers that know more of their demand than the law can see, or have a law
-            /// of their own: they read [`stats`](Self::stats), and set one number from time to time.
+            /// one number. It is short for [`set_config`](Self::set_config) with another capacity. For callers
+            /// that know more of their demand than the law can see, or have a law of their own: they read
+            /// [`stats`](Self::stats), and set one number from time to time.
             ///
             /// Missing connections are dialled at once. Ready ones beyond the capacity are closed after a
             /// 32nd of [`keep`]. Callers that wait for a larger stock than the new maximum are

@@ -45,7 +45,7 @@
 //! | `facade.rs`, `facade/` | the macros that define an adapter's concrete types |
 //!
 //! A trait for runtimes costs a reader an indirection. Three copies of a driver, an accept loop, two
-//! builders and a pool cost more: a fault mended in one copy stayed in the others.
+//! builders and a pool cost more: a fault fixed in one copy stayed in the others.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

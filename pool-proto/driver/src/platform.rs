@@ -1,4 +1,4 @@
-//! The differences between operating systems: no other file of this crate asks which one it is compiled for.
+//! The differences between operating systems: no other file of this crate depends on the target.
 //!
 //! The macro that lets a stream's socket be borrowed is here as well. An adapter that uses it is compiled for
 //! the same system.
@@ -218,7 +218,7 @@ pub(crate) fn mode_of(file: &std::fs::File) -> io::Result<u32> {
     file.metadata().map(|_| 0)
 }
 
-/// What a key file needs that is made here.
+/// The platform's part in creating key files.
 #[cfg(all(feature = "self-signed", any(feature = "ring", feature = "aws-lc-rs")))]
 pub(crate) mod new_files {
     use std::fs::OpenOptions;

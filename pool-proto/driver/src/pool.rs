@@ -72,7 +72,7 @@ struct Inner<N: Runtime, R: Configured> {
 }
 
 impl<N: Runtime, R: Configured> Drop for Inner<N, R> {
-    /// A graceful shutdown goes on: its driver ends by itself.
+    /// A graceful shutdown goes on: the driver ends with it.
     fn drop(&mut self) {
         self.shared.run(|machine, now| {
             if !machine.is_shutting_down() {
@@ -254,7 +254,7 @@ impl<N: Runtime, R: Configured> Pool<N, R> {
     }
 
     /// Returns why the last dial or handshake failed, with the peer's address, if none has succeeded
-    /// since; or a cause for which one may fail.
+    /// since; or a likely cause of failure.
     #[must_use]
     pub fn last_failure(&self) -> Option<Arc<str>> {
         self.shared().last_failure()
@@ -326,8 +326,8 @@ impl<N: Runtime, R: Configured> Pool<N, R> {
     /// Begins a graceful shutdown: nothing new begins, and connections in use go on to their end, for up
     /// to `timeout`.
     pub fn graceful_shutdown(&self, timeout: Duration) {
-        // The longest timeouts are past the end of time, which is no deadline. By the precise clock: that of
-        // other calls may be some milliseconds behind.
+        // The longest timeouts exceed the range of the clock, which means no deadline. The precise clock, as
+        // that of other calls may be some milliseconds behind.
         let deadline = Some(self.shared().now() + timeout);
         if !self.is_closed() && !self.shared().is_shutting_down() {
             events::shutting_down(self.shared().label(), debug(timeout));
@@ -385,7 +385,7 @@ async fn within<W: Deadline>(
 ) -> W::Output {
     if !timeout.is_zero() {
         let answer = async { Some((&mut wait).await) };
-        // Polled only when there is no answer at once, so usually never.
+        // Polled only if the answer does not come at once, so usually never.
         let timed_out = async {
             sleep.await;
             None

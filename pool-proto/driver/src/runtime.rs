@@ -19,8 +19,8 @@ use crate::shared::Leased;
 /// A leased connection of a pool on runtime `N`.
 pub type LeasedConnection<N> = Leased<Box<Connection<TcpSocket<N>>>>;
 
-/// Tasks, a timer and TCP of one runtime. A value of the type belongs to one pool, and must not keep
-/// alive what the pool runs on.
+/// Tasks, a timer and TCP of one runtime. A value of the type belongs to one pool, and must not keep the
+/// pool's runtime alive.
 pub trait Runtime: Clone + Send + Sync + 'static {
     /// A handle to a place where a pool can run. Users may pass one to a builder.
     type Handle: Clone + fmt::Debug + Send + Sync + 'static;
@@ -92,8 +92,8 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     }
 
     /// Sleeps for this long, wherever it is awaited. The deadlines of callers depend on it, so it must
-    /// not depend on the pool's runtime, which may be parked, busy or gone, nor on the caller's, which
-    /// may be any or none.
+    /// depend neither on the pool's runtime, which may be parked, busy or gone, nor on the caller's,
+    /// which may be any or none.
     fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send;
 
     /// Resolves "host:port".

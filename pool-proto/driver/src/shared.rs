@@ -145,8 +145,8 @@ pub enum Command<C> {
 }
 
 /// The most steps of one kind in a turn of the driver: commands, and checks of connections. To close a
-/// TLS connection takes some 40 µs, and a check with the end of a TLS session in it 20 µs. Other tasks
-/// of the thread wait for a turn, so it should be short next to the millisecond of a timer.
+/// TLS connection takes some 40 µs, and a check with the end of a TLS session in it 20 µs. Other tasks of
+/// the thread wait for a turn, so it should be short compared with the millisecond of a timer.
 pub const TURN: usize = 8;
 
 /// The most revoked leases whose pending calls the caller ends itself, at 13 µs each.
@@ -166,13 +166,13 @@ pub struct SharedMachine<C, R> {
     state: Mutex<State<C, R>>,
     clock: Box<dyn Clock>,
     label: Label,
-    /// Whether `put` drains a connection at once: there is no reuse delay.
+    /// Whether `put` drains a connection at once, without a reuse delay.
     drains_at_put: bool,
     /// Whether the end that acquires sends an opening byte. It cannot change.
     has_opening_byte: bool,
 }
 
-/// The machine as its connections know it: whatever its role.
+/// The machine as its connections know it, without its role.
 trait AnyRole: Send + Sync {
     /// Data or a close has arrived on a connection.
     fn readable(&self, token: Token);
@@ -347,8 +347,8 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
         }
     }
 
-    /// Returns the reason of the last failed dial or handshake, or a cause for which one may fail, if
-    /// none has succeeded since.
+    /// Returns the reason of the last failed dial or handshake, or a likely cause of failure, if none has
+    /// succeeded since.
     #[must_use]
     pub fn last_failure(&self) -> Option<Arc<str>> {
         let now = self.now();
@@ -434,7 +434,7 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
 
     // --- the driver's calls ---------------------------------------------------------------------
 
-    /// One turn of the driver: handles due deadlines and up to [`TURN`] reports of readiness, does up
+    /// Takes a turn of the driver: handles due deadlines and up to [`TURN`] reports of readiness, does up
     /// to `TURN` checks, and moves up to `TURN` pending commands into `commands`.
     pub fn turn(&self, commands: &mut Vec<Command<C>>) -> Turn {
         let now = self.now();

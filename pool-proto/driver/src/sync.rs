@@ -1,9 +1,9 @@
-//! The primitives by which threads meet in the shared machine: those of std, or with `--cfg pool_model`
-//! those of a model checker, which runs the tests in `tests/interleavings/` in one order of threads after
-//! the other.
+//! The primitives with which threads synchronize in the shared machine: those of std, or with
+//! `--cfg pool_model` those of a model checker, which runs the tests in `tests/interleavings/` in every
+//! order of threads.
 //!
 //! [`Arc`](std::sync::Arc) and [`Weak`](std::sync::Weak) are std's in any case: their counts take no lock,
-//! and nothing but the last drop depends on them.
+//! and only the last drop depends on them.
 
 #[cfg(not(pool_model))]
 pub(crate) use std::{

@@ -12,7 +12,7 @@
 //!   handshaken once, long before it is needed, and never resumed, so a session store would only
 //!   take memory.
 //!
-//! # Who is at the other end
+//! # Authentication
 //!
 //! TLS by itself keeps eavesdroppers out. The settings decide who may be at the other end:
 //!
@@ -86,23 +86,23 @@
 //!
 //! All of them are a [`RootCertStore`](rustls::RootCertStore), to which others can be added, and all are
 //! checked in the same way, with the same errors. The system's roots come from rustls-native-certs. The
-//! verifier of the system itself (rustls-platform-verifier) is not used, because on macOS and Windows it
-//! may look up revocation on the network in the middle of a handshake, and a handshake must not block: one
-//! thread may do all those of a pool. (A [`custom`](ClientTls::custom) configuration can have it.) A server
-//! that verifies its clients should trust an authority of its own, and not the public ones, which issue a
+//! verifier of the system itself (rustls-platform-verifier) is not used, because on macOS and Windows it may
+//! look up revocation on the network in the middle of a handshake, and a handshake must not block: one thread
+//! may do all handshakes of a pool. (A [`custom`](ClientTls::custom) configuration can have it.) A server that
+//! verifies its clients should trust an authority of its own, and not the public ones, which issue a
 //! certificate to everybody.
 //!
 //! # Files
 //!
 //! [`Identity::load_or_create`] makes an identity at the first start and keeps it in a file.
-//! [`IdentityPem::save`] replaces such a file. [`Identity::from_files`] loads what others have made: the
-//! chain and the key of certbot (`fullchain.pem`, `privkey.pem`), for example. On Unix a key that
-//! all users of the machine may access is refused. Each error names the file, and for PEM that cannot be read
-//! the line, what was expected and what is there instead.
+//! [`IdentityPem::save`] replaces such a file. [`Identity::from_files`] loads files of another origin: the
+//! chain and the key of certbot (`fullchain.pem`, `privkey.pem`), for example. On Unix a key that all users of
+//! the machine may access is refused. Each error names the file, and for unreadable PEM also the line, the
+//! expected content and the content found.
 //!
 //! # While the pool runs
 //!
-//! `set_tls` of a pool takes new settings as a whole, on any thread. What can be built can be set:
+//! `set_tls` of a pool takes new settings as a whole, on any thread. Any settings that can be built can be set:
 //!
 //! ```
 //! # #[cfg(not(any(feature = "ring", feature = "aws-lc-rs")))]
@@ -147,17 +147,16 @@
 //! | connections in use | live on, and go back into the stock when they are put back |
 //! | settings that are refused, or cannot be loaded | nothing changes |
 //!
-//! **Where trust is withdrawn**, as when a client's key was stolen, call `flush` after `set_tls`: it ends
-//! handshakes under way, idle connections and those in use, whoever holds them, and all others come back
-//! with the new settings. `clean` alone leaves those that were in use or in a handshake. To cut off one peer
-//! and no other, drop its streams instead of putting them back ([`TlsFacts::peer_certificate`] tells them
-//! apart), and call `clean`.
+//! **Where trust is withdrawn**, as when a client's key was stolen, call `flush` after `set_tls`: it ends all
+//! connections, in a handshake, idle or in use, and new ones come with the new settings. `clean` alone leaves
+//! those that were in use or in a handshake. To cut off a single peer, drop its streams instead of putting them
+//! back ([`TlsFacts::peer_certificate`] tells them apart), and call `clean`.
 //!
 //! A pool that was built with `require_authentication` refuses settings that accept any peer. A pool on plain
 //! TCP cannot change to TLS, nor one with TLS to plain TCP, because both ends would have to do it at the
-//! same moment: build another pool, and end the first by `graceful_shutdown`. One thing of a server stays as
-//! it was built: without client certificates, a full server turns a peer away by its address, before
-//! its handshake; with them, afterwards, by its certificate.
+//! same moment: build another pool, and end the first by `graceful_shutdown`. A full server goes on rejecting
+//! peers as it was built to: without client certificates, by the address, before the handshake; with them, by
+//! the certificate, afterwards.
 //!
 //! # ALPN
 //!
@@ -169,8 +168,8 @@
 //!
 //! [`ClientTls::custom`] and [`ServerTls::custom`] take any configuration of rustls, for CRLs, session
 //! tickets or a verifier of your own. Facts, remedies, ALPN, `set_tls` and the identity of a server
-//! ([`ServerTls::identity`]) or client ([`ClientTls::client_certificate`]) work as with others. What it
-//! checks is known to its author alone, who may state that it authenticates
+//! ([`ServerTls::identity`]) or client ([`ClientTls::client_certificate`]) work as with others. Only the
+//! author of the configuration knows its checks, and may state that it authenticates
 //! ([`assume_authenticated`](ServerTls::assume_authenticated)). A verifier or a resolver must not block.
 //!
 //! # One certificate for several clients
@@ -222,9 +221,9 @@
 //! # Cryptography providers
 //!
 //! A constructor without a provider among its arguments uses aws-lc-rs if that feature is on, and
-//! *ring* otherwise. (With both features on, aws-lc-rs is the one that somebody has asked for by name:
-//! `ring` is on by default.) With neither feature on, these constructors do not exist, because only
-//! the build can mend a missing provider, and so a compiler error is better than an error at run time.
+//! *ring* otherwise. (With both features on, aws-lc-rs is the explicit choice: `ring` is on by default.)
+//! With neither feature on, these constructors do not exist, because a missing provider can only be fixed
+//! in the build, where a compiler error shows it earlier than an error at run time.
 //!
 //! The constructors whose names end in `_with_provider` take any [`CryptoProvider`], whatever features
 //! are on. A [`ServerTls`] uses the provider of its [`Identity`].

@@ -12,7 +12,7 @@ use crate::time::Nanos;
 /// The circumstances that all cells share.
 #[derive(Clone, Copy, Debug)]
 pub struct Circumstances {
-    /// The network, but for its round trip.
+    /// The network, except for its round trip.
     pub network: Network,
     /// How long a caller waits.
     pub patience: Nanos,
@@ -50,7 +50,7 @@ impl<'a> Cell<'a> {
     }
 }
 
-/// What one law did in a cell.
+/// The figures of a law in a cell.
 #[derive(Clone, Debug)]
 pub struct Row {
     /// The pattern, or the file.

@@ -2,10 +2,10 @@
 //! same network and arrivals. Its capacity and interval are those of
 //! [`Tuning::NodePass`](pool_proto::Tuning::NodePass), which agrees with measurements of the package.
 //!
-//! The client refills in rounds. A round dials what is missing, all at once, *waits for all of these
-//! dials*, moves the capacity, and then sleeps for the interval. So a round lasts as long as its
-//! slowest dial, and the next one is late by that. There is no backoff. The ends do not watch idle
-//! connections: a dead one stays in the stock until it is taken.
+//! The client refills in rounds. A round dials all missing connections at once, *waits for all of
+//! these dials*, moves the capacity, and then sleeps for the interval. So a round lasts as long as
+//! its slowest dial, and the next one is late by that. Failures cause no backoff. The ends do not
+//! watch idle connections: a dead one stays in the stock until it is taken.
 
 use std::collections::VecDeque;
 

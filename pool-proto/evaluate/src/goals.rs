@@ -15,7 +15,7 @@ const FLEET: (&str, Nanos, u32) = ("p500", 20 * MILLISECOND, 200);
 /// A goal, and the cells in which it was checked.
 #[derive(Clone, Debug)]
 pub struct Goal {
-    /// What is wanted.
+    /// The goal in words.
     pub name: &'static str,
     /// The cells in which it holds.
     pub held: usize,
@@ -53,7 +53,7 @@ impl Goal {
     }
 }
 
-/// One line, and one for each cell in which the goal does not hold, if it fails.
+/// A line with the verdict, and if the goal fails, a line for each cell in which it does not hold.
 impl fmt::Display for Goal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = if self.holds() { "holds" } else { "FAILS" };
@@ -67,7 +67,7 @@ impl fmt::Display for Goal {
     }
 }
 
-/// What the goals are checked on.
+/// The runs on which the goals are checked.
 #[derive(Clone, Debug)]
 pub struct Course<'a> {
     /// The law.

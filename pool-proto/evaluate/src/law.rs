@@ -26,7 +26,7 @@ enum Law {
     Clairvoyant,
 }
 
-/// The laws, and what they are.
+/// The laws, each with a description.
 pub const LAWS: &[(&str, &str)] = &[
     ("default", "the machine with all its defaults"),
     ("recorded", "the machine with the settings on the tape of a client"),
@@ -44,13 +44,13 @@ const LARGEST: u32 = 4096;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LawError {
-    /// There is no such law.
+    /// The law is unknown.
     #[error(
         "no law is called {0:?}; expected default, recorded, nodepass, fixed:N, go, fitted or \
          clairvoyant, with settings such as default+max_dials=64"
     )]
     Unknown(String),
-    /// There is no tape with settings.
+    /// The load is not a tape with settings.
     #[error("law recorded has the settings on the tape of a client; expected such a tape")]
     NotRecorded,
     /// A setting is wrong.
@@ -58,7 +58,7 @@ pub enum LawError {
     Setting {
         /// The law.
         law: String,
-        /// What is wrong.
+        /// The error.
         error: SettingError,
     },
     /// The settings do not fit each other.
@@ -66,7 +66,7 @@ pub enum LawError {
     Config {
         /// The law.
         law: String,
-        /// What is wrong.
+        /// The error.
         error: ConfigError,
     },
     /// The law is of one client only.
@@ -134,7 +134,7 @@ impl Contender {
         Self { name: format!("fixed:{capacity}{own}"), law: Law::Machine, settings }
     }
 
-    /// The settings in the name, but for one.
+    /// The settings in the name, except one.
     fn own_settings(&self, except: &str) -> String {
         let own = self.name.split('+').skip(1);
         let others = own.filter(|pair| pair.split('=').next() != Some(except));
@@ -206,7 +206,7 @@ impl Contender {
             Ok((recorder.clone().measures().at_once >= share, recorder))
         };
         let largest = LARGEST.min(self.config()?.max_connections());
-        // Below `low` none is enough; `best` is.
+        // No capacity below `low` is enough; `best` is.
         let mut low = 0;
         let mut capacity = largest.min(16);
         let mut best = loop {

@@ -46,7 +46,7 @@ pub enum LoadError {
     Io {
         /// The file.
         file: String,
-        /// What the system says.
+        /// The error of the system.
         error: std::io::Error,
     },
     /// The file is neither a tape nor text.
@@ -63,7 +63,7 @@ pub enum LoadError {
     Tape {
         /// The file.
         file: String,
-        /// What is wrong with it.
+        /// The error.
         error: ArrivalsError,
     },
     /// No caller on the tape has asked for any connection.
@@ -115,7 +115,7 @@ pub enum LoadError {
         /// The number of fields.
         found: usize,
     },
-    /// There is no arrival.
+    /// The file has no arrivals.
     #[error("{file}: no arrivals; expected one a line, as seconds")]
     Empty {
         /// The file.
@@ -157,7 +157,7 @@ impl Load {
     ///
     /// # Errors
     ///
-    /// [`LoadError`] names the line, and what was expected there.
+    /// [`LoadError`] names the line and the expected content.
     pub fn parse(file: &str, text: &str) -> Result<Self, LoadError> {
         let file = || file.to_owned();
         let (mut rows, mut header) = (Vec::new(), false);

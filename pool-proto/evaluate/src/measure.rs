@@ -317,7 +317,7 @@ pub struct Measures {
     pub both_p99: f64,
     /// The callers that were not served within their patience.
     pub unserved: u64,
-    /// Those of them that got a dead connection.
+    /// The unserved callers that got a dead connection.
     pub dead: u64,
     /// The mean of the idle stock at the client.
     pub idle: f64,

@@ -101,18 +101,18 @@ impl Processor {
     }
 }
 
-/// A time in which nothing can be dialled, and at whose begin all connections end.
+/// A time in which no dial succeeds. All connections end at its begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outage {
     /// Its begin.
     pub from: Nanos,
     /// Its end.
     pub until: Nanos,
-    /// What becomes of packets.
+    /// The fate of packets.
     pub kind: OutageKind,
 }
 
-/// What becomes of packets in an outage.
+/// The fate of packets in an outage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutageKind {
     /// They are refused: dials fail after a round trip, and connections end at once.

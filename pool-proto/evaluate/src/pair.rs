@@ -338,7 +338,7 @@ impl<'a> Pair<'a> {
         }
     }
 
-    /// One side has closed a link, and the other side will see it.
+    /// A side has closed a link, and the other side will see it.
     fn close(&mut self, side: Side, link: u32) {
         *self.token(side, link) = None;
         if !std::mem::replace(&mut self.links[link as usize].ended, true) {

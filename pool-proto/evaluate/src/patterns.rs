@@ -13,7 +13,7 @@ use crate::time::{MILLISECOND, Nanos, SECOND, from_seconds, seconds};
 pub struct Pattern {
     /// Its name.
     pub name: &'static str,
-    /// What it is.
+    /// Its description.
     pub about: &'static str,
     shape: Shape,
     /// The length of a run, in seconds.
@@ -35,7 +35,7 @@ enum Shape {
     /// An outage of so many seconds under 50 arrivals a second.
     Outage(u64, OutageKind),
     IdleTrickle,
-    /// Ten arrivals a second, while the server closes what is idle for 1.1 s.
+    /// Ten arrivals a second, while the server closes connections that are idle for 1.1 s.
     Reaper,
 }
 

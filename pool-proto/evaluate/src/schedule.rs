@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 
 use crate::time::Nanos;
 
-/// Events to come; of two at the same time, the one that was entered first comes first.
+/// Future events; events at the same time come in the order in which they were entered.
 pub(crate) struct Schedule<T> {
     /// Times, and the numbers in which the events were entered, which no two share.
     heap: BinaryHeap<Reverse<(Nanos, u64, T)>>,

@@ -20,7 +20,7 @@ pub enum SettingError {
     /// It has no value.
     #[error("{0:?} has no value; expected key=value, such as capacity=2..=256")]
     NoValue(String),
-    /// There is no such setting.
+    /// The setting is unknown.
     #[error("no setting is called {key:?}; the settings are {}", keys())]
     Unknown {
         /// The name.

@@ -52,7 +52,7 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// [`LoadError`] says what was expected.
+    /// [`LoadError`] names the expected content.
     pub fn read(path: &Path) -> Result<Self, LoadError> {
         let file = path.display().to_string();
         let bytes = read(path)?;

@@ -7,7 +7,7 @@ use std::process::Command;
 use pool_proto::tape::Recorded;
 use pool_proto::{ClientConfig, Instant};
 
-/// Runs a program. Returns its exit code, and what it says.
+/// Runs a program. Returns its exit code and output.
 fn run(program: &str, arguments: &[&str]) -> (i32, String) {
     let output = Command::new(program).args(arguments).output().unwrap();
     let said = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());

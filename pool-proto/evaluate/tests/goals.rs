@@ -8,7 +8,7 @@ use pool_evaluate::network::Network;
 use pool_evaluate::scenario::Taker;
 use pool_evaluate::time::{MILLISECOND, SECOND};
 
-/// One seed leaves a p99 to chance where a cell has few callers.
+/// Three, because a single seed leaves a p99 to chance where a cell has few callers.
 const SEEDS: [u64; 3] = [1, 2, 3];
 
 /// The goals that hold in every cell.

@@ -109,7 +109,7 @@ fn a_connection_that_is_put_back_is_used_again() {
     load.put_back = true;
     let network = Network::new(20 * MILLISECOND);
     for taker in [Taker::Client, Taker::Server] {
-        // One more is dialled for the first one, and none for the others.
+        // The client dials one more connection for the first caller, and none for the others.
         let measures = run("default", &Scenario::new(&load, network, taker));
         assert_eq!(measures.requests, 3, "{taker}");
         assert!(measures.dials_per_served < 0.4, "{taker}: {measures:?}");

@@ -110,7 +110,7 @@ fn main() -> Outcome {
         let due = due.into_iter().flatten().fold(LIMIT, Instant::min);
         match poll.poll(&mut events, Some(due.since(now()))) {
             Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error.into()),
-            // After an interruption there are no events, but a deadline may have come.
+            // An interruption brings no events, but a deadline may have come.
             Err(_) | Ok(()) => {}
         }
         for event in &events {
@@ -203,7 +203,7 @@ impl Loop {
                 println!("-- the client closes; the server notices, and closes too");
                 self.client.machine.close(now());
                 self.client.carry_out()?;
-                // Those that ended in the pool are kept for their ids.
+                // Connections that ended in the pool are kept for their ids.
                 let noticed = client.totals.peer_closed + u64::from(client.finished);
                 let dropped = u64::from(self.server.dropped);
                 check(

@@ -49,7 +49,7 @@ impl State {
         if socket.is_at_end() { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
     }
 
-    /// The room for what comes to a socket.
+    /// The room for data that comes to a socket.
     fn room(&self, id: SocketId) -> usize {
         let used = self.net.sockets.get(id).map_or(0, |to| to.unread.len() + to.in_flight);
         self.options.window.saturating_sub(used)

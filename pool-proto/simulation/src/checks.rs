@@ -1,4 +1,4 @@
-//! What must be true whenever the world waits for the time.
+//! The rules that must hold whenever the world waits for the time.
 //!
 //! These rules are about sockets, tasks and timers, as an operating system sees them. They know
 //! nothing of how a pool works.
@@ -11,7 +11,8 @@ use crate::engine::{Purpose, Side, Sim};
 /// An end that has arrived is noticed within this time, beside the delays of the world.
 const NOTICED: Duration = Duration::from_secs(1);
 
-/// Checks that nothing is left of a pool that has ended, but for what its users still hold.
+/// Checks that nothing is left of a pool that has ended, except for the connections that its
+/// users still hold.
 pub fn check_end(sim: &Sim, side: Side) {
     sim.with(|state| {
         let (tasks, handles) =
@@ -78,7 +79,8 @@ pub fn check(sim: &Sim, ends: &Ends) {
             let patience = NOTICED + slack + state.options.report + state.options.reuse_delay;
             let now = state.now();
             ended.retain(|(_, at)| now.since(*at) > patience);
-            // Those of which the pool knows are kept for an acquire by id, for a while.
+            // The pool keeps the ended connections that it knows for an acquire by id, for a
+            // while.
             if u32::try_from(ended.len()).is_ok_and(|count| count > stats.finished + stats.claimed)
             {
                 let seen = format!("{side:?}: {ended:?}, now {now:?}: {stats:?}");

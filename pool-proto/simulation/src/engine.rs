@@ -32,7 +32,7 @@ pub enum Side {
     Stranger,
 }
 
-/// What a task is for.
+/// The purpose of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Purpose {
     /// A driver, a dial or a handshake.
@@ -41,12 +41,12 @@ pub enum Purpose {
     User,
 }
 
-/// The first fact that must not be.
+/// The first violation of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     /// The rule that is broken.
     pub rule: &'static str,
-    /// What was seen.
+    /// The observed state.
     pub seen: String,
 }
 
@@ -59,7 +59,7 @@ pub struct State {
     now: Instant,
     /// Draws everything that the network and the scheduler decide.
     pub rng: Rng,
-    /// What the seed allows.
+    /// The options that the seed allows.
     pub options: Options,
     /// Whether faults happen now.
     pub faults: bool,
@@ -354,7 +354,7 @@ impl State {
         self.violation.clone()
     }
 
-    /// A number that all that has happened has made.
+    /// A hash of all events so far.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         self.trace.hasher.finish()

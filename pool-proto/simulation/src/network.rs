@@ -1,7 +1,7 @@
-//! Sockets in memory, and the paths between them, as Linux behaves.
+//! Sockets in memory, and the paths between them, with the behaviour of Linux.
 //!
-//! A connection is two sockets. What one sends arrives at the other after a trip through the network,
-//! in order. A socket knows more than the reactor, which reports an arrival some time later
+//! A connection is two sockets. Data that one sends arrives at the other after a trip through the
+//! network, in order. A socket knows more than the reactor, which reports an arrival some time later
 //! (`reactor.rs`).
 
 use std::collections::{BTreeMap, VecDeque};
@@ -49,12 +49,12 @@ const fn address(host: u8, port: u16) -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(10, 0, 0, host)), port)
 }
 
-/// What happens later.
+/// A scheduled event.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A segment reaches a socket.
     Arrival(SocketId, Segment),
-    /// There is room again for what a socket sends.
+    /// A socket can send again.
     Room(SocketId),
     /// The reactor looks at a source.
     Report(Source, Direction),
@@ -71,7 +71,7 @@ pub(crate) enum Segment {
     Reset,
 }
 
-/// One end of a connection.
+/// An end of a connection.
 #[derive(Debug)]
 pub(crate) struct Socket {
     pub(crate) side: Side,
@@ -412,7 +412,7 @@ impl State {
             let Some(socket) = self.net.socket(id) else { continue };
             socket.end_with(errno::ECONNRESET, now);
             socket.vanished = true;
-            // What is under way is lost as well, or arrives: both are possible.
+            // Data under way is lost as well, or arrives: both are possible.
             let Some(other) = self.net.socket(peer) else { continue };
             if let Some(budget) = other.keep_alive {
                 self.at(now + budget, Event::Dead(peer));
@@ -420,7 +420,7 @@ impl State {
         }
     }
 
-    /// Cuts the path, or mends it for new connections.
+    /// Cuts the path, or restores it for new connections.
     pub fn cut(&mut self, cut: bool) {
         self.net.cut = cut;
         if !cut {

@@ -1,4 +1,4 @@
-//! What a seed allows: the network, the runtime, the settings of the pools, the habits of the users.
+//! The options of a seed: the network, the runtime, the settings of the pools, the habits of the users.
 
 use std::time::Duration;
 
@@ -128,7 +128,7 @@ impl Options {
         .with_control(one_in(&mut rng, 4))
     }
 
-    /// With an opening byte there is no control connection.
+    /// An opening byte excludes a control connection.
     const fn with_control(mut self, control: bool) -> Self {
         self.control = control && !self.opening_byte;
         self

@@ -1,8 +1,8 @@
-//! The reactor: what it reports, when, and to whom.
+//! The reactor: its reports, their times and receivers.
 //!
-//! Of each source and direction it knows one waker, the last. A report comes some time after the fact.
-//! Reactors differ in what they remember: one by edges keeps readiness until a call would have waited;
-//! one by registrations reports once for each.
+//! It keeps the last waker of each source and direction. A report comes some time after the fact.
+//! Reactors have different memories: an edge-triggered one keeps readiness until a call would have
+//! waited; one with registrations reports once for each.
 
 use std::net::SocketAddr;
 use std::task::{Context, Poll, Waker};
@@ -12,14 +12,14 @@ use pool_driver::Direction;
 use crate::engine::State;
 use crate::network::{Socket, SocketId};
 
-/// What the reactor watches.
+/// A source that the reactor watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     Stream(SocketId),
     Listener(SocketAddr),
 }
 
-/// One direction of a source.
+/// A direction of a source.
 #[derive(Debug, Default)]
 pub(crate) struct Interest {
     /// By edges: the source may be ready. By registrations: it was reported since the registration.
@@ -57,7 +57,7 @@ impl State {
         }
     }
 
-    /// The reactor looks at a source: reports what it sees, or, by mistake, what it has seen before.
+    /// The reactor looks at a source, and reports its readiness, or, by mistake, a stale one.
     pub(crate) fn look(&mut self, source: Source, direction: Direction) {
         let stale = self.options.mishaps;
         if !self.is_ready(source, direction) && !self.mishap(stale) {
@@ -92,8 +92,8 @@ impl State {
         Poll::Pending
     }
 
-    /// By edges: a call would wait, or the next one will. Whatever has been reported is used up, except
-    /// that the peer has ended.
+    /// By edges: this call, or the next one, would wait. It clears reported readiness, except for the
+    /// end of the peer.
     pub(crate) fn clear_ready(&mut self, source: Source, direction: Direction) {
         let lasts = match (source, direction) {
             (Source::Stream(id), Direction::Read) => {

@@ -303,7 +303,7 @@ fn peer_of(sim: &Sim, socket: SocketId) -> Option<SocketId> {
     sim.with(|state| state.net.socket(socket).map(|socket| socket.peer))
 }
 
-/// The user of the other end, who is told the id.
+/// The user of the other end: it is told the id.
 async fn mate(
     sim: Sim,
     ends: Arc<Ends>,

@@ -20,12 +20,12 @@ use crate::runtime::Simulated;
 use crate::stranger::stranger;
 use crate::users::visit;
 
-/// What a life was like.
+/// The outcome of a life.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
     /// The first rule that was broken.
     pub violation: Option<Violation>,
-    /// A number that everything that happened has made.
+    /// A hash of all events.
     pub fingerprint: u64,
     /// Visits begun.
     pub visits: u64,

@@ -17,13 +17,12 @@ use crate::id::ConnId;
 /// | `Both` | `Both` | both ends, each the connections that are its own |
 /// | `Either` | `Either` | whoever likes, without a rule: let one of the ends do it |
 ///
-/// The settings of the two ends must match as in the table; no end can see that of the other. If they
-/// do not, both ends may acquire the same connection, as with `Either`, or neither may. A Go end has no
-/// such setting, and acquires whatever it likes: set `Peer` where only the Go end acquires any
-/// connection, `ThisEnd` where only this end does. If both do, no rule can keep them apart, as the Go
-/// end knows none; then an acquire by the id of a connection that this end has acquired itself is
-/// refused at once ([`Refusal::AcquiredHere`](crate::Refusal::AcquiredHere)), and the user can try
-/// another one.
+/// The settings of the two ends must match as in the table; neither end can see the setting of the other.
+/// If they do not, both ends may acquire the same connection, as with `Either`, or neither may. A Go end
+/// has no such setting, and acquires whatever it likes: set `Peer` where only the Go end acquires any
+/// connection, `ThisEnd` where only this end does. If both do, no rule can keep them apart, as the Go end
+/// knows none; then an acquire by the id of a connection that this end has acquired itself is refused at
+/// once ([`Refusal::AcquiredHere`](crate::Refusal::AcquiredHere)), and the user can try another one.
 ///
 /// # Both
 ///
@@ -33,10 +32,10 @@ use crate::id::ConnId;
 /// it: at first to both in turn, and then so that the stock of the two ends is in proportion to their
 /// last acquires. An end that holds more than its part gives one connection up for every second one
 /// that its peer acquires ([`CloseReason::Yielded`](crate::CloseReason::Yielded)); the client dials
-/// another one in its place. So if only one end acquires, nearly all of the stock is soon its own. One
-/// connection stays with the other end, or comes back to it: an end to which all of the stock belongs gives
-/// one up after a second or two. A server does all of this with each of its peers for itself; clients at one
-/// address without certificates are one peer.
+/// another one in its place. So if only one end acquires, nearly all of the stock is soon its own. The other
+/// end keeps one connection, or gets one back: an end that owns all of the stock gives one up after a second
+/// or two. A server does this for each peer separately; clients at one address without certificates are one
+/// peer.
 ///
 /// Callers of a client whose ready connections are all the server's wait for the next ones. These are
 /// dialled even beyond the capacity, so leave room in
@@ -47,13 +46,14 @@ use crate::id::ConnId;
 /// Only the acquirer ends a ready connection for its age, because there are more than the capacity, or by
 /// [`clean`](crate::Machine::clean): set [`idle_timeout`](crate::ClientConfigBuilder::idle_timeout) and
 /// [`max_lifetime`](crate::ClientConfigBuilder::max_lifetime) there (for `Both`, at both ends). At the
-/// other end, these would meet an acquire that it does not know of yet. So that end keeps what is
-/// [put back](crate::Machine::put) beyond its capacity: at most as many as were in use at once, and within
-/// `max_connections`, as none is dialled or admitted meanwhile but in place of another. A server still ends a reserved
-/// connection where a limit demands it: to make room for another peer, or for the same one after a
-/// reconnect, and where a new configuration lowers the limit. [`flush`](crate::Machine::flush), [`close`](crate::Machine::close) and a
-/// [graceful shutdown](crate::Machine::graceful_shutdown) end all that is ready, whosever it is: stop
-/// acquiring at the peer first, if no request may be lost.
+/// other end, these would meet an acquire that it does not know of yet. So that end keeps the connections
+/// that are [put back](crate::Machine::put) beyond its capacity: at most as many as were in use at once, and
+/// within `max_connections`, because a connection is then dialled or admitted only in place of another. A
+/// server still ends a reserved connection where a limit demands it: to make room for another peer, or for
+/// the same one after a reconnect, and where a new configuration lowers the limit.
+/// [`flush`](crate::Machine::flush), [`close`](crate::Machine::close) and a
+/// [graceful shutdown](crate::Machine::graceful_shutdown) end all ready connections, whichever end may
+/// acquire them: stop acquiring at the peer first, if no request may be lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Acquirer {
     /// Not said. This end acquires any connection that is ready, and so may its peer.

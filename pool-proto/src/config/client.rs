@@ -177,9 +177,9 @@ impl ClientConfigBuilder {
     /// a time until one succeeds. While a caller waits for any connection or for stock, the cap is a
     /// second, or `base` if that is longer. [`dial_now`](crate::Client::dial_now) ends a wait.
     ///
-    /// A peer that turns connections away while it holds some of this client's is full, not down.
-    /// That is not a failure: the client keeps the stock that the peer can hold, and tries one
-    /// connection more after such waits.
+    /// A peer that turns connections away while it holds others of this client is full, not down.
+    /// Its refusal is not a failure: the client keeps the stock that the peer can hold, and tries
+    /// one connection more after such waits.
     ///
     /// With the defaults, a server that is down is dialled 960 times an hour by a client without
     /// waiters, and 4,800 times by one with waiters. (The Go package dials without a backoff: measured

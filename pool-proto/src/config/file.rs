@@ -18,7 +18,7 @@ use super::{ClientConfig, ClientConfigBuilder, ServerConfig, ServerConfigBuilder
 
 /// Reads settings of one of the builders.
 struct Settings<B> {
-    /// Whether each value is checked, as far as it is wrong whatever the other settings are.
+    /// Whether each value is checked for errors that do not depend on the other settings.
     checked: bool,
     builder: PhantomData<B>,
 }
@@ -95,7 +95,7 @@ macro_rules! settings_of {
         }
 
         impl<'de> Deserialize<'de> for $Builder {
-            /// Reads the settings, unchecked as by the builder's calls. Those that are not there have their
+            /// Reads the settings without checks, like the builder's calls. Missing settings have their
             /// defaults.
             fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
                 from.deserialize_map(Settings { checked: false, builder: PhantomData::<$Builder> })

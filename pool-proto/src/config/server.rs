@@ -73,12 +73,12 @@ pub struct ServerConfigBuilder {
 impl ServerConfigBuilder {
     common_settings!();
 
-    /// Sets the most connections that are ready; those in use do not count, nor do handshakes. Default
+    /// Sets the limit on ready connections; connections in use and handshakes do not count. Default
     /// 1,024.
     ///
-    /// A limit and not a range, as a server dials nothing and aims at no number: its stock is what its
-    /// clients dial, each within [its range](crate::ClientConfigBuilder::capacity). For none of them to
-    /// be turned away, the limit is at least the sum of the upper bounds of their ranges.
+    /// A limit and not a range, as a server does not dial: its clients dial its stock, each within
+    /// [its range](crate::ClientConfigBuilder::capacity). No client is turned away if the limit is at
+    /// least the sum of the upper bounds of their ranges.
     ///
     /// At the limit, [`admit`](crate::Server::admit) evicts a connection of another peer or replaces
     /// one of the same peer, or it rejects the peer. Claimed connections are limited to twice the

@@ -1,13 +1,13 @@
 //! The hint in an id: how many callers wait at the server.
 //!
 //! A client that keeps the stock does not see the callers at its server. The server tells it by seven
-//! bits of each id that it makes, so that nothing is added to the wire: an end on the Go package sees an
-//! id like any other.
+//! bits of each id that it makes, so that nothing is added to the wire: to an end on the Go package, it
+//! is an id like any other.
 //!
-//! The seven bits are those of the first byte, without its first, which may name the
+//! The seven bits are the low bits of the first byte; its high bit may name the
 //! [acquirer](crate::Acquirer::Both). Four of them are the level of the number, three are zero; all are
 //! masked by a mix of the other 25 bits, so that ids look as random as before, and have 25 random bits.
-//! The three zeros tell a server of this crate from one that makes other ids.
+//! The three zeros tell a server of this crate from servers that make other ids.
 
 use core::fmt;
 use core::ops::RangeInclusive;
@@ -25,7 +25,7 @@ const LEVELS: [u32; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256, 51
 /// chance once in 2¹⁵ tries.
 const FIRST: u8 = 5;
 
-/// The same, once an id was no hint.
+/// The same, after an id that was not a hint.
 const AGAIN: u8 = 16;
 
 /// Returns `id` with the hint that `waiters` callers wait.
@@ -61,7 +61,7 @@ impl Hint {
         Self(level(id).and_then(|level| u8::try_from(level).ok()))
     }
 
-    /// Gives an id this hint. An id that is to have none is returned as it is.
+    /// Puts this hint into an id; without a hint, returns the id unchanged.
     pub(crate) fn mark(self, id: ConnId) -> ConnId {
         self.0.map_or(id, |level| marked(id, level.into()))
     }

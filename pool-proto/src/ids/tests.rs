@@ -190,7 +190,7 @@ fn ids_under_two_secrets_have_nothing_in_common() {
         let pairs: Vec<(u32, u32)> = one.iter().copied().zip(other.iter().copied()).collect();
         assert_independent(&pairs, "the n-th ids");
         let ids: HashSet<&u32> = one.iter().collect();
-        // One by chance.
+        // About one is shared by chance.
         let shared = other.iter().filter(|id| ids.contains(id)).count();
         assert!(shared < 10, "{shared} are shared");
     }

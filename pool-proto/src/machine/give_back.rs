@@ -14,8 +14,8 @@ impl<C, R: Role> Machine<C, R> {
     /// Puts a leased connection back.
     ///
     /// The connection is drained, and then handed off to a waiter or kept. If the pool is full or shuts
-    /// down, or the connection's lifetime is over, it is closed, which is not an error. A full pool keeps
-    /// one that is its peer's to acquire, as the peer may have acquired it again.
+    /// down, or the connection's lifetime is over, it is closed, which is not an error. A full pool keeps a
+    /// connection that is the peer's to acquire, as the peer may have acquired it again.
     ///
     /// # Errors
     ///
@@ -172,9 +172,8 @@ impl<C, R: Role> Machine<C, R> {
     }
 
     /// Returns whether the end that acquires any connection sends an [opening byte](crate::OPENING_BYTE)
-    /// on it: the driver then writes it after [`acquire`](Self::acquire), and takes it out of what has
-    /// arrived after [`acquire_by_id`](Self::acquire_by_id) and
-    /// [`acquire_claimed`](Self::acquire_claimed).
+    /// on it: the driver then writes it after [`acquire`](Self::acquire), and removes it from the received
+    /// data after [`acquire_by_id`](Self::acquire_by_id) and [`acquire_claimed`](Self::acquire_claimed).
     #[must_use]
     pub const fn has_opening_byte(&self) -> bool {
         self.opening
@@ -183,9 +182,8 @@ impl<C, R: Role> Machine<C, R> {
     /// Closes the idle connections that are this end's to acquire, and returns their number. All others
     /// stay.
     ///
-    /// Where nobody says which end acquires ([`Acquirer::Either`](crate::Acquirer::Either)), these are all
-    /// idle ones, and at an end that does not acquire, one may be among them that the peer has just
-    /// acquired.
+    /// With [`Acquirer::Either`](crate::Acquirer::Either), these are all idle connections, and at an end
+    /// that does not acquire, the peer may just have acquired one of them.
     pub fn clean(&mut self, now: Instant) -> u32 {
         self.end_state(State::Idle, CloseReason::Cleaned, now)
     }
@@ -235,13 +233,14 @@ impl<C, R: Role> Machine<C, R> {
     /// connections that are in use go on to their end. With the last of them, or at the `deadline` if
     /// there is one, the pool is closed as by [`close`](Self::close). Without any, it is closed at once.
     ///
-    /// - *Waiters* are refused ([`Refusal::ShuttingDown`]), and so are later acquires. (Those of
-    ///   [`acquire_claimed`](Self::acquire_claimed) are first served with what the peer has begun to use.)
-    /// - *Leased* and *granted* connections are in use. One that is put back is closed; a grant that is
-    ///   cancelled, too.
-    /// - *Claimed* connections, and *finished* ones with data, are in use at the peer, and the id of one may
-    ///   be on its way here. An acquire by its id takes it, until the claim timeout. So one that is being
-    ///   inspected stays until the result is there.
+    /// - *Waiters* are refused ([`Refusal::ShuttingDown`]), and so are later acquires. (Calls of
+    ///   [`acquire_claimed`](Self::acquire_claimed) are first served with the connections that the peer has
+    ///   begun to use.)
+    /// - *Leased* and *granted* connections are in use. They are closed when they are put back or the grant
+    ///   is cancelled.
+    /// - *Claimed* connections, and *finished* ones with data, are in use at the peer, and their ids may be
+    ///   on the way here. An acquire by id takes such a connection, until the claim timeout. So a connection
+    ///   that is being inspected stays until the result is known.
     /// - All others end now: idle ones, those on their way back into the pool, dials and handshakes.
     ///
     /// A second call may bring the deadline nearer; a later deadline changes nothing.

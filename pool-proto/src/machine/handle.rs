@@ -159,14 +159,14 @@ impl<C, R: Role> Machine<C, R> {
         }
     }
 
-    /// Whether an inspected connection stays. One that the peer has ended is of use only to an acquire
-    /// by its id, and only if the peer can have taken it.
+    /// Whether an inspected connection stays. If the peer has ended it, only an acquire by its id can
+    /// still use it, and only if the peer can have acquired it.
     pub(super) fn keeps(&self, index: u32, result: CheckResult) -> bool {
         let control = self.is_control(self.slots.get(index).and_then(|slot| slot.id));
         match result {
             CheckResult::Quiet | CheckResult::Data => true,
             CheckResult::Finished => self.peer_claims,
-            // The control connection is no use without data, and keeps out the next one.
+            // A control connection without data is useless, and keeps out the next one.
             CheckResult::Closed => self.peer_claims && !control,
         }
     }

@@ -10,10 +10,10 @@ use crate::waiters::Request;
 impl<C, R: Role> Machine<C, R> {
     /// The name of an id at this moment.
     ///
-    /// A machine compares ids, and reads the hint in one that is new to it. Otherwise a place in the
-    /// machine says as much as the id does: an id that is in none of these places is new, whichever it is. (But for a waiter whose grant has lapsed: it
-    /// is in no queue. A replay differs if more than 256 connections end before it asks again, and then a
-    /// peer gives another connection the same id.)
+    /// A machine compares ids, and reads the hint in one that is new to it. Apart from that, the place of
+    /// an id in the machine says as much as the id itself: any id without such a place is new. (The
+    /// exception is a waiter whose grant has lapsed: it is not in a queue. A replay differs if more than
+    /// 256 connections end before it asks again, and then a peer gives another connection the same id.)
     pub(crate) fn name_of(&self, id: ConnId) -> IdName {
         if id == ConnId::ZERO {
             return IdName::Zero;

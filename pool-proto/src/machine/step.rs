@@ -25,8 +25,8 @@ impl<C, R: Role> Machine<C, R> {
         }
     }
 
-    /// [`dispatch`](Self::dispatch) after an acquire or a return of a ready connection, which usually
-    /// concerns nobody else.
+    /// [`dispatch`](Self::dispatch) after an acquire or a return of a ready connection, which usually has
+    /// no other effect.
     #[inline]
     pub(super) fn dispatch_quickly(&mut self, now: Instant) {
         if self.waiters.len() == 0
@@ -133,8 +133,8 @@ impl<C, R: Role> Machine<C, R> {
 
     /// Grants a connection to the first waiter that it suits, or keeps it in the pool.
     ///
-    /// With `limited`, a connection of this end's that would exceed the capacity is closed instead of
-    /// kept. One that is the peer's to acquire is kept: the peer may have acquired it.
+    /// With `limited`, a connection of this end's that would exceed the capacity is closed instead of kept.
+    /// A connection that is the peer's to acquire is kept: the peer may have acquired it.
     pub(super) fn offer(&mut self, index: u32, limited: bool, now: Instant) {
         if let Some(reason) = self.expiry(index, now) {
             return self.close_one(index, reason);
@@ -193,7 +193,7 @@ impl<C, R: Role> Machine<C, R> {
     /// or not. Waiters for the id come before those of a kind.
     #[inline]
     pub(super) fn first_waiter_for(&self, id: ConnId, kind: Kind, has_begun: bool) -> Option<u32> {
-        // With opening bytes, the driver could not tell one that comes later from what the user sends.
+        // With opening bytes, the driver could not tell a later opening byte from the data of the user.
         let by_id = if has_begun || !self.opening { self.waiters.first_by_id(id) } else { None };
         by_id.or_else(|| self.waiters.first_of(kind))
     }

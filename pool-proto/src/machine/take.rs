@@ -27,8 +27,8 @@ impl<C, R: Role> Machine<C, R> {
         }
     }
 
-    /// Takes the ready connection that is next, for callers that will not wait. `None` if there is none, or
-    /// if it has to be closed first, which [`acquire`](Self::acquire) does; then nothing has happened.
+    /// Takes the next ready connection, for callers that will not wait. `None` without one, or if it has to
+    /// be closed first, which [`acquire`](Self::acquire) does; then nothing has changed.
     ///
     /// Inlined: to return a lease through memory costs as much as to take it.
     #[inline(always)]
@@ -148,13 +148,13 @@ impl<C, R: Role> Machine<C, R> {
         }
     }
 
-    /// Takes a connection that the peer has begun to use, or queues for the next one. Nobody has to be told
-    /// an id. The pools of the adapters call it `accept`.
+    /// Takes a connection that the peer has begun to use, or queues for the next one. No id has to be told.
+    /// The pools of the adapters call it `accept`.
     ///
     /// The peer has begun to use a connection when its first byte has arrived. Connections come in that
-    /// order, but for one that was inspected again because more has arrived. Waiters for the id of a
-    /// connection come first, and the control connection is taken by its id only.
-    /// A queued caller collects or cancels as for [`acquire`](Self::acquire).
+    /// order, except one that was inspected again because more data has arrived. Waiters for the id of a
+    /// connection come first, and the control connection is taken by its id only. A queued caller collects
+    /// or cancels as for [`acquire`](Self::acquire).
     ///
     /// Refused where the peer acquires nothing ([`Refusal::PeerNeverAcquires`]), where the pool ends and
     /// no connection is left that the peer has begun to use, and when the listener has ended and no
@@ -179,7 +179,7 @@ impl<C, R: Role> Machine<C, R> {
         self.enqueue(Request::Claimed, false, now)
     }
 
-    /// Why there is no connection that the peer has begun to use, and none to come.
+    /// Why an `acquire_claimed` cannot be served, now or later; `None` if it can.
     pub(super) fn requests_ended(&self) -> Option<Refusal> {
         if self.closed {
             return Some(Refusal::PoolClosed);
@@ -233,9 +233,8 @@ impl<C, R: Role> Machine<C, R> {
 
     /// Returns the outcome of a waiter, if it has one; then the waiter is over.
     ///
-    /// A connection that was granted is taken back after 10 seconds. A waiter that collects later gets
-    /// one that is ready, or waits again, at the front of its queue; or it is refused, if no connection
-    /// can come any more.
+    /// A grant is taken back after 10 seconds. A waiter that collects later gets another ready connection,
+    /// or waits again, at the front of its queue; or it is refused, if no connection can come any more.
     pub fn collect(&mut self, now: Instant, waiter: WaiterId) -> Collected<C> {
         let now = self.advance(now);
         loop {
@@ -397,7 +396,7 @@ impl<C, R: Role> Machine<C, R> {
         }
     }
 
-    /// Leases a connection to a caller who has asked for `any`, or for its id.
+    /// Leases a connection to a caller that asked for `any`, or for its id.
     #[inline(always)]
     fn lease(&mut self, index: u32, any: bool, now: Instant) -> Option<Lease<C>> {
         let (token, slot) = self.slots.named_mut(index)?;
@@ -424,7 +423,7 @@ impl<C, R: Role> Machine<C, R> {
         Some(lease)
     }
 
-    /// Refuses those who wait for the opening byte of a connection that this end has acquired.
+    /// Refuses the waiters for the opening byte of a connection that this end has acquired.
     #[inline(never)]
     fn refuse_by_id(&mut self, id: ConnId) {
         while let Some(waiter) = self.waiters.first_by_id(id) {

@@ -96,8 +96,8 @@ impl<C> Server<C> {
     /// that have sent nothing go before those that have, except for the youngest quarter of the limit:
     /// a first byte takes a moment. Within that, the source with the most handshakes goes first, and
     /// its oldest. Sixteen handshakes count as one if they come from a source from which a peer was
-    /// admitted (the last 1,024 of these are remembered). So a crowd that does not get through its
-    /// handshakes keeps out nobody who has.
+    /// admitted (the last 1,024 of these are remembered). So a flood of unfinished handshakes does not
+    /// keep out peers that have finished one.
     ///
     /// # Errors
     ///
@@ -149,10 +149,10 @@ impl<C> Server<C> {
     /// verified one. It tells peers apart; without it, the source of the peer does: its IPv4 address,
     /// or its IPv6 /64 network.
     ///
-    /// At a limit, the peer is compared with the one that holds most connections. If that one holds at
-    /// least two more, its oldest connection is evicted ([`CloseReason::Evicted`]). So no peer can
-    /// lock out another, and two equal peers do not evict each other in turn. Otherwise, the
-    /// connection takes the place of the oldest one of the same peer that has been unused for a second
+    /// At a limit, the peer is compared with the peer that holds most connections. If that peer holds at
+    /// least two more, its oldest connection is evicted ([`CloseReason::Evicted`]). So no peer can lock
+    /// out another, and two equal peers do not evict each other in turn. Otherwise, the connection takes
+    /// the place of the oldest one of the same peer that has been unused for a second
     /// ([`CloseReason::Replaced`]): a peer whose old connections died unnoticed is back at once. Each
     /// peer may replace as many as it holds, and then as many again each minute, so that a client that
     /// wants more than the server holds does not wear out its connections.
@@ -211,7 +211,7 @@ impl<C> Server<C> {
             self.close_one(victim, reason);
         }
         let servers = match self.acquirer {
-            // One that this end gave up for the peer is the peer's.
+            // The successor of a connection that this end gave up for the peer is the peer's.
             Acquirer::Both => Some(self.next_is_ours(source) && !yielded),
             _ => None,
         };

@@ -5,15 +5,15 @@
 //! *full*: it has accepted the transport, and closed it before the id, or so soon after it that the
 //! connection was of no use, while it holds other connections of this client. Then the supply that it
 //! holds is a ceiling. Up to the ceiling the client dials at once, because each connection that is
-//! taken, by either end, leaves a place at the peer: a pool does not count those in use. One more is
-//! dialled now and then, after waits of the same kind, and if it stays, the ceiling rises as fast as
-//! a congestion window in its slow start (RFC 5681): the number of dials beyond it doubles with each
+//! taken, by either end, leaves a place at the peer: a pool does not count those in use. Now and then,
+//! after waits of the same kind, the client dials one more, and if it stays, the ceiling rises as fast
+//! as a congestion window in its slow start (RFC 5681): the number of dials beyond it doubles with each
 //! round trip. The same holds if it serves a caller.
 //!
 //! A peer that turns connections away while it holds none of this client's may be either: a pool whose
-//! places all belong to others, or a balancer whose server is gone. A ceiling of zero would say no
-//! more than the backoff does, so the backoff it is; the waits are the same in both cases, and both
-//! are short while a caller waits.
+//! places all belong to others, or a balancer whose server is gone. A ceiling of zero would mean the same
+//! as the backoff, so the backoff applies; the waits are the same in both cases, and both are short while
+//! a caller waits.
 //!
 //! | file | contents |
 //! |---|---|
@@ -87,7 +87,7 @@ pub struct Dialing {
     /// How ids are exchanged, which cannot change.
     ids: IdExchange,
     pub(crate) tuner: Tuner,
-    /// What the peer's ids tell of its waiters.
+    /// Reads the number of the peer's waiters from its ids.
     pub(crate) hints: HintReader,
     /// The waits for a peer that is down.
     pub(crate) backoff: Backoff,
@@ -200,8 +200,8 @@ impl<C> Client<C> {
         {}
         let beyond = self.role.ceiling.is_some_and(|ceiling| self.supply() > ceiling);
         if self.in_flight() > before && beyond && !self.role.is_down() {
-            // Whatever becomes of this attempt, the next one waits, unless the ceiling rises: a peer
-            // may also let it in and close another connection of this client in its place.
+            // Whatever the outcome of this attempt, the next one waits, unless the ceiling rises: a peer may
+            // also let it in and close another connection of this client in its place.
             let cap = self.longest_wait();
             let wait = self.role.probes.failure_within(cap);
             self.role.wait(wait, now);

@@ -12,7 +12,7 @@ use crate::time::Instant;
 /// The hooks of a role. Public only as a bound of [`Role`](super::Role), which it seals: nobody
 /// outside the crate can name it.
 pub trait Hooks: Sized {
-    /// Whether this is the end that makes the ids that say who may acquire.
+    /// Whether this end makes the ids, which tell the acquirer.
     const IS_SERVER: bool;
 
     /// The state of a connection that is about to be established.
@@ -63,8 +63,8 @@ pub trait Hooks: Sized {
     /// The peer has ended a connection that stays for an acquire by its id. No data came on it.
     fn ended_by_peer<C>(_machine: &mut Machine<C, Self>, _index: u32) {}
 
-    /// One of two ends that both acquire has acquired a connection that is its own: this end (`here`), or
-    /// the peer.
+    /// With [`Acquirer::Both`](crate::Acquirer::Both), an end has acquired a connection of its own: this end
+    /// (`here`), or the peer.
     fn acquired<C>(machine: &mut Machine<C, Self>, index: u32, here: bool);
 
     /// A connection whose end was taken for a rejection was acquired by its id.

@@ -32,8 +32,8 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    /// Counts an acquire of any connection by one of the ends. `stock` is what is left. Returns whether
-    /// this end should give up one of its connections.
+    /// Counts an acquire of any connection by one of the ends, which leaves `stock`. Returns whether this end
+    /// should give up one of its connections.
     pub(crate) fn acquired(&mut self, ours: bool, stock: Parts) -> bool {
         *self.acquired.of(ours) += 1;
         self.idle &= !ours;
@@ -65,17 +65,17 @@ impl Share {
         self.unused = true;
     }
 
-    /// Whether the next connection is to be this end's, of whose callers `waiting` wait.
+    /// Whether the next connection is to be this end's, while `waiting` of its callers wait.
     ///
     /// An end without any goes first; if neither has any, and this end has let one end unused, the peer does.
-    /// A connection that takes the place of none that is missed here was
-    /// dialled because the peer's users have acquired one, of which no word has come yet, or lack one. It
-    /// is the peer's if the peer has no more, whatever the proportion of the acquires.
+    /// A connection that does not replace a missing one was dialled because the peer's users have acquired
+    /// one, of which this end has not heard yet, or lack one. It is the peer's if the peer has no more,
+    /// whatever the proportion of the acquires.
     ///
     /// Where callers of this end wait, those of the peer may wait, too. Then it is the peer's unless the
     /// peer was given as many already: an end that is served less acquires less, and the proportion alone
-    /// would give it less. But if the peer leaves some of its own `unused`, it lacks none; if it has left
-    /// one until that ended, the next one is for the callers of this end.
+    /// would give it less. But if the peer leaves some of its own `unused`, it lacks none; if it has left a
+    /// connection unused until that ended, the next one is for the callers of this end.
     pub(crate) fn next_is_ours(&mut self, stock: Parts, waiting: u32, unused: bool) -> bool {
         let replaces = self.missing > 0;
         self.missing = self.missing.saturating_sub(replaces.into());
@@ -120,7 +120,8 @@ struct Burden {
 mod tests {
     use super::*;
 
-    /// Two ends with a stock of `all`: the server makes the ids, and the client dials what is missing.
+    /// Two ends with a stock of `all`: the server makes the ids, and the client dials the missing
+    /// connections.
     struct Pair {
         server: Share,
         client: Share,
@@ -150,7 +151,7 @@ mod tests {
             }
         }
 
-        /// One of the ends acquires a connection, if it has one.
+        /// The server or the client acquires a connection, if it has one.
         fn acquire(&mut self, server: bool) -> bool {
             let part = if server { &mut self.servers } else { &mut self.clients };
             if *part == 0 {
@@ -221,7 +222,7 @@ mod tests {
         assert!(!share.next_is_ours(Parts::default(), 1, false));
         share.left_unused();
         assert!(share.next_is_ours(Parts::default(), 1, false));
-        // One for one: the peer may begin to acquire.
+        // Only one connection for each unused one: the peer may begin to acquire.
         assert!(!share.next_is_ours(Parts::default(), 1, false));
         share.left_unused();
         share.acquired_by_peer();

@@ -14,7 +14,7 @@ use crate::slab::{List, Slab};
 use crate::slots::Slots;
 use crate::time::Instant;
 
-/// That by which one peer is told from another.
+/// The identity of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Peer {
     /// An IPv4 address, or an IPv6 /64 network.
@@ -63,9 +63,9 @@ pub(crate) struct Source {
     /// Its pooled connections: all that are past their handshakes, but neither leased nor finished;
     /// oldest entry first.
     pub(crate) pooled: List<2>,
-    /// The rank in which it is: the number of its pooled connections when it was ranked last.
+    /// Its rank: the number of its pooled connections when it was ranked last.
     rank: u32,
-    /// Whether it is in the list of those to rank anew.
+    /// Whether it is in the list of sources to rank anew.
     is_unranked: bool,
     /// Its connections that are ready or become so, by the end that may acquire them, and the last
     /// acquires of both, where both acquire.
@@ -87,11 +87,11 @@ pub(crate) struct Source {
 /// Whether a peer lacks a connection of its own, where both ends acquire and this end could give one up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Want {
-    /// It does not.
+    /// It does not lack one.
     None,
-    /// Since then.
+    /// It has lacked one since then.
     Since(Instant),
-    /// It did, and this end has given one up since.
+    /// It lacked one, and this end has given one up since.
     Answered,
 }
 
@@ -365,8 +365,8 @@ impl Sources {
         }
     }
 
-    /// The sources of each rank, as [`rank`](Self::rank) would leave them: lowest first. Those without a
-    /// pooled connection have an order that nobody asks for, and are left out.
+    /// The sources of each rank, as [`rank`](Self::rank) would leave them: lowest first. Sources without a
+    /// pooled connection are left out: their order has no effect.
     pub(crate) fn ranked(&self) -> Vec<(u32, u32)> {
         let mut all: Vec<(u32, u32)> = Vec::new();
         for (rank, list) in (0..).zip(&self.ranks) {

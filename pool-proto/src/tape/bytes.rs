@@ -15,7 +15,7 @@ impl Short {
         Self { bytes: [0; LONGEST], len: 0 }
     }
 
-    /// Appends a byte. Beyond [`LONGEST`] of them, there is none to append.
+    /// Appends a byte. No input is longer than [`LONGEST`] bytes.
     #[inline]
     pub(super) const fn push(&mut self, byte: u8) {
         debug_assert!(self.len < LONGEST, "an input is not longer");

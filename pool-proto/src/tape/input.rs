@@ -8,7 +8,7 @@ use crate::id::Hint;
 use crate::slab::Key;
 use crate::time::Instant;
 
-/// One call of a machine, or one event.
+/// A call of a machine, or an event.
 ///
 /// Each variant is a call of [`Machine`](crate::Machine), [`Client`](crate::Client) or
 /// [`Server`](crate::Server), or an [`Event`](crate::Event), with the same name. As text it says so in a
@@ -99,7 +99,7 @@ pub enum Input {
     NewVerdict {
         token: Token,
     },
-    /// The configuration changes: the settings are those of the last one, but for the new ones.
+    /// The configuration changes: the settings are those of the last one, except the new ones.
     SetConfig,
     Accept {
         peer: PeerName,

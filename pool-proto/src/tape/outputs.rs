@@ -28,9 +28,9 @@ pub enum Answer {
 
 /// The hash of the outputs so far.
 ///
-/// It is that of rustc (FxHash), because it is quick. Each step of it is a bijection, so a word that differs
-/// changes the hash for certain, and all later ones until another word differs. It resists nobody who
-/// means to forge a tape, and need not.
+/// It is the hash of rustc (FxHash), because it is quick. Each step is a bijection, so a word that differs
+/// changes the hash for certain, and all later hashes until another word differs. It does not prevent the
+/// forgery of a tape, and need not.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Outputs(u64);
 

@@ -7,9 +7,9 @@
 //! that was served from stock teaches as much as one that had to wait.
 //!
 //! The capacity is the third highest count of two thirds of the last `keep`, and one more. A rank below the
-//! first fluctuates less, and forgets what comes once: an extreme value of a random demand, the backlog after
-//! a start, a crowd that does not come again. But half of the highest count is kept for all of `keep`, for a
-//! crowd may.
+//! first fluctuates less, and ignores singular peaks: an extreme value of a random demand, the backlog after
+//! a start, a crowd that does not come again. But half of the highest count is kept for all of `keep`, in
+//! case the crowd does come again.
 
 use alloc::collections::VecDeque;
 use core::hash::{Hash, Hasher};
@@ -67,7 +67,7 @@ pub(super) struct Demand {
     backlog: u32,
     /// The time of the last of these hints. An old one says nothing.
     heard_at: Instant,
-    /// Since when the peer is down. That time does not count: nothing is learnt, and nothing forgotten.
+    /// Since when the peer is down. In this time nothing is learnt, and nothing forgotten.
     down_since: Option<Instant>,
     /// Whether the next hint is of callers that an outage, or the lack of any stock at the start, has kept
     /// waiting: it says nothing about demand.
@@ -83,7 +83,7 @@ impl Demand {
 
     /// Creates the law of a pool with at most `most` ready connections.
     pub(super) fn new(most: u32) -> Self {
-        // As much as small pools ever need; large ones grow into what they need.
+        // Enough for small pools; in large ones the buffers grow.
         let room = most.min(32) as usize;
         Self {
             keep: Period::saturating(Self::KEEP),
@@ -235,7 +235,7 @@ impl Demand {
         }
     }
 
-    /// The peer has told how many of its callers wait, roughly. Those that are new count as acquires.
+    /// The peer has told roughly how many of its callers wait. New ones count as acquires.
     pub(super) fn peer_waits(&mut self, now: Instant, waiters: &RangeInclusive<u32>, limit: u32) {
         let (least, most) = (*waiters.start(), *waiters.end());
         self.heard_at = now;

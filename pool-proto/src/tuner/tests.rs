@@ -137,7 +137,7 @@ fn the_waves_of_a_start_are_forgotten_once_the_demand_is_known() {
         (0..20).for_each(|_| tuner.acquired(at(wave)));
     }
     assert_eq!(tuner.capacity(), 21);
-    // Two at a time is what comes in fact.
+    // In fact, the acquires come two at a time.
     for now in (1600..3000).step_by(200) {
         (0..2).for_each(|_| tuner.acquired(at(now)));
     }

@@ -107,7 +107,7 @@ struct Callers {
     arrivals: Vec<Arrival>,
     waiting: HashMap<WaiterId, usize>,
     holding: HashMap<Token, (usize, Instant)>,
-    /// Those whose connection was found to be unfit, and who ask again.
+    /// Callers whose connection was found to be unfit, and that ask again.
     again: VecDeque<usize>,
 }
 

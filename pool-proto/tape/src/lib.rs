@@ -1,8 +1,7 @@
 //! Replays tapes of pools, and reads from them when callers came and how long dials took.
 //!
-//! A tape has everything that the state machine of a pool was told, from its creation on. A pool records
-//! one if its builder is told to. [`pool_proto::tape`] has the format, and tells what is on a tape and what
-//! is not.
+//! A tape has every input of the state machine of a pool, from its creation on. A pool records one if its
+//! builder is told to. [`pool_proto::tape`] documents the format, and the information that a tape contains.
 //!
 //! ```
 //! use pool_tape::{Outcome, replay};

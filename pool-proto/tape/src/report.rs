@@ -14,7 +14,7 @@ const BEFORE: usize = 5;
 /// recorded machine had answered.
 const AFTER: usize = 3;
 
-/// The outcome of a replay, which says in words what it is.
+/// The outcome of a replay, which `Display` shows in words.
 #[derive(Debug)]
 pub struct Report {
     /// The role of the machine.

@@ -69,7 +69,7 @@ pub trait Pool {
     fn state_of(&self, token: Token) -> Option<State>;
     fn why(&self, waiter: WaiterId) -> Option<WaitReason>;
     fn poll_timeout(&self) -> Option<Instant>;
-    /// What `new_deadline` tells since it was asked last.
+    /// Returns the result of `new_deadline` since the last call.
     fn take_new_deadline(&mut self) -> Option<Instant>;
     fn idle(&self) -> u32;
     fn is_closed(&self) -> bool;

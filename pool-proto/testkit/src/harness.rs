@@ -61,7 +61,7 @@ pub fn filled(count: u32, config: impl FnOnce(Setup) -> Setup) -> ClientHarness 
 }
 
 impl ClientHarness {
-    /// A client with a fixed seed, the default settings, and whatever else `config` sets.
+    /// A client with a fixed seed, the default settings, and the changes of `config`.
     pub fn client(min: u32, max: u32, config: impl FnOnce(Setup) -> Setup) -> Self {
         Self::new(&config(Setup::DEFAULT.capacity(min, max)))
     }
@@ -82,7 +82,7 @@ impl ClientHarness {
         self.make(Call::DialNow);
     }
 
-    /// Connects whatever is being dialled, until nothing more is.
+    /// Completes all dials, until no more begin.
     pub fn fill(&mut self) {
         while let Some(token) = self.dialing().first().copied() {
             self.connect(token);
@@ -100,12 +100,12 @@ impl ClientHarness {
 }
 
 impl ServerHarness {
-    /// A server with a fixed seed, the default settings, and whatever else `config` sets.
+    /// A server with a fixed seed, the default settings, and the changes of `config`.
     pub fn server(capacity: u32, config: impl FnOnce(Setup) -> Setup) -> Self {
         Self::new(&config(Setup::DEFAULT.capacity(capacity, capacity)))
     }
 
-    /// A server with a configuration of its own, of which `setup` tells what the ledger has to know.
+    /// A server with a configuration of its own; `setup` has the part that the ledger has to know.
     pub fn of(config: &ServerConfig, setup: &Setup) -> Self {
         Self::with(Server::new(config, Instant::EPOCH).into(), setup)
     }
@@ -359,7 +359,7 @@ impl<R: TestRole> Harness<R> {
         self.was_put(Call::Put(token, connection))
     }
 
-    /// Puts back what the driver has drained itself.
+    /// Puts back a connection that the driver has drained itself.
     pub fn put_drained(&mut self, lease: Lease<u32>, found: CheckResult) -> Result<(), PutError> {
         self.was_put(Call::PutDrained(lease.token, lease.connection, found))
     }

@@ -1,9 +1,9 @@
 //! The ledger: the account of a pool's life, kept outside of the machine.
 //!
 //! It is told each call before the machine is ([`Ledger::begin`]), and afterwards the answer and the
-//! actions ([`Ledger::settle`]). From these alone it knows where each connection is, which ids are
-//! in use, which waiter is next, and which deadlines there are; it compares all that with what
-//! the machine tells of itself, and checks the invariants:
+//! actions ([`Ledger::settle`]). From these alone it knows where each connection is, which ids are in
+//! use, which waiter is next, and which deadlines there are; it compares all that with the machine's
+//! own account, and checks the invariants:
 //!
 //! 1. Every connection is in one state, comes there by an edge of [`EDGES`](pool_proto::EDGES), and has
 //!    one owner. It ends once, for a reason that holds, in a `Close`, an `Abort` or a report; no
@@ -20,13 +20,13 @@
 //! 5. A lease is of a connection that was in the pool, was suitable, and had not expired. Waiters are
 //!    woken in the order of their queue and have one outcome each, none after a cancel. There is
 //!    never a waiter and a connection that suits it. A refusal gives a reason that holds.
-//! 6. `poll_timeout` is not later than any deadline that is known here, there is none where nothing
-//!    is waited for, and a timeout leaves none over.
+//! 6. `poll_timeout` is not later than any deadline that is known here, it is `None` where nothing is
+//!    waited for, and a timeout leaves no passed deadline.
 //! 7. A client that may dial, and lacks connections, does; a failure begins a wait, which is short
 //!    while somebody waits. A server that turns one away while it holds others is not a failure.
 //! 8. A closed pool holds nothing, begins nothing, and has answered everybody. Closing and flushing
 //!    end everything there was, once. A pool that shuts down begins nothing and hands nothing out, holds
-//!    only what is in use, and is closed with the last of it or at its deadline.
+//!    only connections in use, and is closed with the last of them or at its deadline.
 //! 9. A call that does not fit changes one counter, and hands back the connection that came with it.
 //! 10. Waiters are bounded. (The harnesses compare two runs with one seed themselves.)
 
@@ -145,7 +145,7 @@ impl Ledger {
         }
     }
 
-    /// Enters what a new machine does first.
+    /// Enters the first actions of a new machine.
     pub fn start(&mut self, actions: &[Did], pool: &impl Pool) -> Verdict {
         self.step = Step { fitted: true, ..Step::default() };
         // A call that does nothing stands for the constructor.
@@ -156,7 +156,7 @@ impl Ledger {
         self.audit(&call, &Answer::Nothing, actions, pool)
     }
 
-    /// Enters what a call says of itself, before the machine is told.
+    /// Enters the content of a call, before the machine is told.
     pub fn begin(&mut self, call: &Call, now: Instant) -> Verdict {
         /// The machine takes no later time for now.
         const LAST: Instant = Instant::from_nanos(u64::MAX - 1);
@@ -178,7 +178,7 @@ impl Ledger {
         self.enter_call(call)
     }
 
-    /// Enters what the machine has answered and done, and checks the invariants.
+    /// Enters the machine's answer and actions, and checks the invariants.
     pub fn settle(
         &mut self,
         call: &Call,

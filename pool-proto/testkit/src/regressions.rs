@@ -1,5 +1,5 @@
-//! Seeds that have failed once. Each is a file whose name is the seed, and whose text says what it has
-//! shown.
+//! Seeds that have failed once. Each is a file whose name is the seed, and whose text describes the
+//! failure.
 
 use std::fs;
 

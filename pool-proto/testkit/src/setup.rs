@@ -168,7 +168,7 @@ impl Setup {
     };
 
     /// How long a connection rests that was put back: 50 ms longer at the end that acquires, so that its
-    /// next use does not begin before the peer has discarded what has arrived.
+    /// next use does not begin before the peer has discarded the data that has arrived.
     #[must_use]
     pub const fn rest(&self) -> Duration {
         match self.acquirer {

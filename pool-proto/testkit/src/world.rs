@@ -231,7 +231,7 @@ impl World {
         checks.into_iter().map(|(_, token, connection)| (token, connection)).collect()
     }
 
-    /// When all that is on its way will have arrived.
+    /// When everything on its way will have arrived.
     pub(crate) fn all_arrived(&self) -> u64 {
         let travels = |what: &What| {
             matches!(
@@ -287,7 +287,7 @@ impl World {
         }
     }
 
-    /// Does what a machine wants done.
+    /// Carries out the actions of a machine.
     pub(crate) fn carry_out(&mut self, side: Side) -> Verdict {
         while let Some(action) = self.end(side).did.pop_front() {
             self.note(|| format!("  {side:?} wants {action:?}"));

@@ -38,7 +38,7 @@ fn entries(directory: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn every_directory_of_inputs_belongs_to_a_target() {
-    // Whatever the features: its corpus is there without it too.
+    // With all features or none: the corpus of a feature is there without the feature too.
     let tls_text = iter::once("tls_text");
     let known: HashSet<&str> = TARGETS.iter().map(|(target, _)| *target).chain(tls_text).collect();
     for inputs in ["corpus", "regressions"] {

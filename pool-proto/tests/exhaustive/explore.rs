@@ -116,8 +116,7 @@ impl Seen {
     }
 }
 
-/// Scripts to go through: all that begin with `prefix` and go on with up to `depth` steps of the
-/// alphabet.
+/// Scripts to explore: `prefix`, followed by any sequence of up to `depth` steps of the alphabet.
 pub(crate) struct Scripts<'a> {
     pub(crate) name: &'a str,
     pub(crate) setup: Setup,
@@ -209,7 +208,7 @@ impl Scripts<'_> {
         let explorer = || {
             let (reached, again) = (States::default(), Vec::new());
             let mut part = Part { seen: Seen::default(), reached, again };
-            // The states on the way to the one at hand: the next one shares most of the way.
+            // The states on the way to the current one: the next state shares most of the way.
             let mut way: Vec<(usize, Checked<R>)> = Vec::new();
             loop {
                 let from = at.fetch_add(CHUNK, Ordering::Relaxed);

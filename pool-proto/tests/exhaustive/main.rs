@@ -5,27 +5,27 @@
 //!
 //! # Why not every script is run
 //!
-//! Most scripts come to states that others have come to before, in which other names are all the
-//! difference. The exploration goes breadth first over states, and on from each state once, from
-//! where it is reached in the fewest steps. Two states are one if they have one key. Into it goes, of
-//! the machine, of the naive pool and of the world outside, everything that a later step could read
+//! Most scripts lead to states that others have reached before, up to names. The exploration goes
+//! breadth first over states, and expands each state once, where it is reached in the fewest steps. Two
+//! states are the same if they have the same key. The key covers everything of the machine, of the naive
+//! pool and of the world outside that a later step could read
 //! ([`Machine::hash_state`](pool_proto::Machine::hash_state), `oracle/state_key.rs`), but
 //!
-//! - *names*: tokens, ids, waiters and connections. They are compared for being equal, and nothing
-//!   else; a new one differs from all before. In a key each connection is called by its place among
-//!   those of its state, each waiter by its place in the queue. A step may choose any subject, so
-//!   under which number it finds it makes no difference to the set of all steps.
-//! - *the time*: all that is read of it is how far apart two instants are. A key holds the distances
-//!   from now, no further back than is read; those of deadlines that are switched off not at all.
+//! - *names*: tokens, ids, waiters and connections. They are compared for equality only; a new one
+//!   differs from all before. A key names each connection by its place among those of its state, and
+//!   each waiter by its place in the queue. A step may choose any subject, so the number of a subject
+//!   makes no difference to the set of all steps.
+//! - *the time*: only the distance between two instants is ever read. A key holds the distances from
+//!   now, no further back than they are read, and none for deadlines that are switched off.
 //! - *counters*: no later step depends on them. The oracle compares them step by step.
 //! - *the past*: of ended connections and waiters only whether there are any, of ended ids only those
 //!   that a step can still name: all others are equally stale.
 //! - *random draws that choose between equals*: the step of a lifetime that is not jittered, and the
 //!   keys of hash tables. The generator of the waits after failures is in the key.
 //!
-//! Equal keys thus mean: one future, in other names. [`same`] looks whether that is true. A step that
-//! has no subject does not reach the machine, and steps that must not change anything (stale events,
-//! unknown waiters, counters) are taken from every state one after the other: the key stays the same.
+//! Equal keys thus mean the same future, up to names. [`same`] checks that. A step that has no subject
+//! does not reach the machine, and steps that must not change anything (stale events, unknown waiters,
+//! counters) are taken from every state one after the other: the key stays the same.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

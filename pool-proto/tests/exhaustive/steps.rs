@@ -29,7 +29,7 @@ const RESULTS: [CheckResult; 4] =
 pub(crate) const STALE: Op = Op::Dialed(Whom::Foreign);
 
 impl Alphabet {
-    /// All of the machine that dials, or of the one that admits.
+    /// All steps of a client (`dials`), or of a server.
     pub(crate) fn whole(dials: bool) -> Self {
         let mut alphabet = Self { steps: Vec::new(), futile: Vec::new() };
         alphabet.of_nobody(dials);
@@ -115,7 +115,7 @@ impl Alphabet {
                 self.steps.push(Op::Established(whom, Given::Same(same)));
             }
         }
-        // Of the one that is not where these need it.
+        // Events about a connection that is in another state than they need.
         self.futile.extend([
             Op::Dialed(any),
             Op::DialFailed(any),

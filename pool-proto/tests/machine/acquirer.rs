@@ -87,7 +87,7 @@ fn a_reserved_connection_makes_room_for_another_peer() {
 fn a_full_client_keeps_what_its_peer_may_have_acquired_again() {
     let mut pool = filled(2, |setup| setup.acquirer(Acquirer::Peer));
     let ids: Vec<ConnId> = pool.pooled().into_iter().map(|token| pool.id_of(token)).collect();
-    // What replaces those in use is ready when they are put back.
+    // The replacements of the leased connections are ready when those are put back.
     let leases: Vec<_> = ids.iter().map(|id| pool.take_by_id(*id)).collect();
     pool.fill();
     for lease in leases {
@@ -95,7 +95,7 @@ fn a_full_client_keeps_what_its_peer_may_have_acquired_again() {
         pool.checked(CheckResult::Quiet);
     }
     assert_eq!((pool.stats().reserved, pool.ended(CloseReason::Overflow)), (4, 0));
-    // Their number falls as the peer closes them, or does not put back what it has acquired.
+    // Their number falls as connections are closed instead of put back.
     let lease = pool.take_by_id(ids[0]);
     pool.release(lease);
     assert_eq!((pool.stats().reserved, pool.dialing()), (3, vec![]));

@@ -295,7 +295,7 @@ fn what_the_peer_has_begun_to_use_is_accepted_in_its_order() {
     for peer in [1, 2, 0] {
         assert_eq!(accept_lease(&mut pool).id, peers[peer].id);
     }
-    // What is ready, and nobody has begun to use, is for those who acquire any.
+    // A ready connection that nobody has begun to use is for callers that acquire any.
     let ready = pool.join("10.0.0.4");
     let waiter = accept_later(&mut pool);
     assert_eq!(pool.take().id, ready.id);

@@ -98,7 +98,7 @@ fn timeouts_of_all_states_are_armed_anew() {
     let (setup, mut pool) = client(4, |setup| setup.capacity(4, 8));
     let lease = pool.take();
     assert_eq!(pool.dialing().len(), 1);
-    // One handshakes, one is dialled, one is claimed, one rests.
+    // A connection in its handshake, a dial, a claimed connection, and a resting one.
     let dialing = pool.dialing()[0];
     pool.dialed(dialing);
     let claimed = pool.idle()[0];
@@ -338,11 +338,12 @@ fn connections_of_a_peer_that_is_not_allowed_any_more_end_when_they_are_not_in_u
     pool.readable(checked);
     let silent = pool.accept(FAR).unwrap();
     assert_eq!(set(&mut pool, setup.listed(true)), Ok(()));
-    // A handshake, and one that was ready. The peer's use of another is not over, nor is ours.
+    // A handshake and a ready connection have ended. The connections in use at the peer and here have
+    // not.
     assert_eq!(pool.ended(CloseReason::NotAllowed), 2);
     assert!(pool.machine.state_of(silent).is_none());
     assert_eq!((pool.stats().idle, pool.stats().claimed, pool.stats().leased), (1, 1, 1));
-    // One that was being looked at is unused.
+    // The inspected connection is unused.
     pool.checked(CheckResult::Quiet);
     assert_eq!(pool.ended(CloseReason::NotAllowed), 3);
     // At the end of its use it does not come back.
@@ -386,7 +387,7 @@ fn a_closed_pool_takes_a_configuration_and_does_nothing() {
     assert!(pool.did().is_empty());
 }
 
-/// A life of new connections, as the counters show it: `setup` tells what is to be expected.
+/// A life of new connections, as the counters show it.
 fn new_life<R: TestRole>(pool: &mut Harness<R>, act: impl Fn(&mut Harness<R>)) -> String {
     let before = pool.stats().totals;
     let began = pool.now;

@@ -113,7 +113,7 @@ fn a_waiter_for_it_is_refused_when_the_listener_ends() {
     pool.event(Event::AcceptEnded);
     assert_eq!(pool.did(), [Action::Wake { waiter }]);
     assert_eq!(pool.collect(waiter), refused);
-    // One was granted, and ends before it is collected.
+    // The control connection was granted, and ends before it is collected.
     let mut pool = server(8);
     let waiter = pool.queue_by_id(ConnId::ZERO);
     let control = pool.join(A);

@@ -234,7 +234,7 @@ fn a_full_peer_that_was_down_is_up() {
     pool.release(lease);
 }
 
-/// A full server of the Go package lets everybody in, and closes what it has no place for.
+/// A full server of the Go package accepts everybody, and closes the connections it has no place for.
 #[test]
 fn connections_that_are_closed_at_once_do_not_raise_the_ceiling_for_good() {
     for late in [0, 5] {

@@ -69,7 +69,7 @@ impl Run {
     }
 }
 
-/// A client whose callers use up what they get.
+/// A client whose callers use up their connections.
 struct Client<I> {
     pool: ClientHarness,
     dial: Duration,

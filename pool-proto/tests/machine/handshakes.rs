@@ -1,4 +1,4 @@
-//! A server's handshakes: their budget, who makes room for whom, and who gets a place at their end.
+//! A server's handshakes: their budget, evictions, and the places that they get at their end.
 
 use pool_proto::{Action, CloseReason, HandshakeFailure, Rejected, State, Token};
 use pool_testkit::harness::*;
@@ -239,13 +239,13 @@ fn peers_are_told_apart_by_their_certificates() {
             pool.established(token, None);
         })
     };
-    // One peer from several addresses, and several peers from one.
+    // A peer from several addresses, and several peers from one.
     for address in [A, B, C] {
         join(address, 1).unwrap();
     }
     assert_eq!(join(A, 1), Err(Rejected::SourceFull { source_address: ip(A), limit: 3 }));
     join(A, 2).unwrap();
-    // 3 of the first one: it makes room for the third.
+    // The first peer has 3 connections: it makes room for the third peer.
     join(A, 3).unwrap();
     assert_eq!(pool.stats().totals.evicted, 1);
 }

@@ -1,4 +1,4 @@
-//! Admission: who may come in, and who makes room for whom.
+//! Admission: the peers that are admitted, and the connections that make room for them.
 
 use std::collections::HashSet;
 
@@ -283,7 +283,7 @@ fn a_waiter_is_told_that_the_peers_have_claimed_the_connections() {
         let token = pool.join(A).token;
         claim(&mut pool, token);
     }
-    // One of them has left, and an acquire by its id still gets its data.
+    // A peer has left, and an acquire by its id still gets its data.
     let finished = pool.join(A).token;
     pool.readable(finished);
     pool.checked(CheckResult::Finished);

@@ -1,4 +1,5 @@
-//! The graceful shutdown: nothing new begins, and what is in use goes on to its end.
+//! The graceful shutdown: nothing new begins, and connections in use go on to their
+//! end.
 
 use pool_proto::{
     Acquired, Action, CheckKind, CheckResult, CloseReason, Collected, ConnId, PutError, Refusal,

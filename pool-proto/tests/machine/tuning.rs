@@ -14,7 +14,8 @@ fn node_pass(min: u32, max: u32) -> ClientHarness {
     ClientHarness::client(min, max, |config| config.tuning(Tuning::NodePass))
 }
 
-/// Lets `count` callers acquire at once, and use up what they get. Returns how many were served at once.
+/// Lets `count` callers acquire at once, and use up their connections. Returns how many were served at
+/// once.
 fn crowd(pool: &mut ClientHarness, count: usize) -> usize {
     let acquired: Vec<_> = (0..count).map(|_| pool.acquire()).collect();
     let mut served = 0;
@@ -137,7 +138,7 @@ fn stock_that_nobody_needs_goes_a_32nd_of_keep_after_its_peak_is_forgotten() {
     let lease = pool.take();
     pool.put_drained(lease, CheckResult::Quiet).unwrap();
     pool.pass(ms(1));
-    // One was in use meanwhile.
+    // A connection was in use meanwhile.
     assert_eq!((pool.stats().idle, pool.ended(CloseReason::Surplus)), (3, 17));
     pool.pass(ms(60_000));
     assert_eq!((pool.stats().idle, pool.machine.poll_timeout()), (2, None));
@@ -247,7 +248,7 @@ fn dials_are_spread_while_a_crowd_is_served_from_stock() {
     pool.fill();
     pool.pass(ms(5_000));
     let leases: Vec<_> = (0..60).map(|_| pool.take()).collect();
-    // One every 20 ms next to a full stock, and one every 8 ms next to the 40 that are left.
+    // A dial every 20 ms with a full stock, and every 8 ms with the 40 connections that are left.
     let at_once = pool.dialing().len();
     assert!((2..=4).contains(&at_once), "{at_once}");
     for _ in 0..100 {

@@ -171,7 +171,7 @@ fn a_configuration_tells_what_its_driver_has_to_know() {
     assert_eq!(server.id_format(), IdFormat::Raw4);
 }
 
-/// A seed, and what is derived from a secret, would tell every id to whoever reads a log.
+/// A seed, or a value derived from a secret, would reveal every id to a reader of a log.
 #[test]
 fn no_debug_output_shows_a_seed_or_a_secret() {
     const SEED: u64 = 0x5ec2_e7ed_5ec2_e7ed;

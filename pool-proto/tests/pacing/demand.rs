@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use crate::{config, ms};
 
-/// What a tuner is told.
+/// An input of a tuner.
 #[derive(Clone, Copy, Debug)]
 enum Told {
     Acquired,

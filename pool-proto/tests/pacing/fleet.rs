@@ -10,7 +10,7 @@ use pool_proto::{Action, Client, ClientConfig, ConnId, Event, Instant, Token};
 
 use super::ms;
 
-/// One way through the network.
+/// The one-way time through the network.
 const TRIP: Duration = ms(10);
 
 /// The time of the server for one handshake: 1,667 a second, as a pair of pools does with TLS on two

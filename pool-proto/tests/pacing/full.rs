@@ -13,7 +13,7 @@ use pool_proto::{
 
 use super::ms;
 
-/// One way through the network.
+/// The one-way time through the network.
 const TRIP: Duration = ms(10);
 
 /// From the dial to an established connection.

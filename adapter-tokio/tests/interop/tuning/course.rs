@@ -62,8 +62,8 @@ pub(super) struct Course {
 }
 
 impl Course {
-    /// Finds the rounds in samples, each different from the one before. All that happens until the dials of
-    /// a round are over, and a little longer, is of that round.
+    /// Finds the rounds in samples, each different from the one before. All changes until the dials of a
+    /// round are over, and a little longer, belong to that round.
     pub(super) fn new(samples: &[Sample], dial: Duration, late: Duration) -> Self {
         let mut rounds: Vec<Round> = Vec::new();
         let mut over = Duration::ZERO;
@@ -116,8 +116,9 @@ impl Course {
         }
     }
 
-    /// Returns what was late by more than [`SLACK`], if anything was. A round that begins before the last one
-    /// has lasted as long as its dials, and been followed by the interval, is nearly a whole interval late.
+    /// Returns the tick or round that was late by more than [`SLACK`], if any. A round that begins
+    /// before the last one has lasted as long as its dials, and been followed by the interval, is nearly a
+    /// whole interval late.
     pub(super) fn disturbance(&self, case: &Case) -> Option<String> {
         if self.late > SLACK {
             return Some(format!("a tick, by {:?}", self.late));

@@ -180,10 +180,10 @@ async fn a_round_lasts_as_long_as_its_slowest_dial_at_both() {
     tokio::join!(first, second, third, fourth, fifth);
 }
 
-/// A Go client has no backoff, and dials all that is missing in each round. Ours dials now and then, one
-/// connection at a time, so it learns of the server's return later. In between, capacity and interval
+/// A Go client has no backoff, and dials all missing connections in each round. Ours dials now and then,
+/// one connection at a time, so it learns of the server's return later. In between, capacity and interval
 /// move by the same steps: each round that creates nothing lowers the capacity, whether it has dialled or
-/// not, down to the minimum; and the round that finds the server again dials all that is missing.
+/// not, down to the minimum; and the round that finds the server again dials all missing connections.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_moves_go_clients_and_ours_by_the_same_steps() {
     let Some(release) = newest() else { return };

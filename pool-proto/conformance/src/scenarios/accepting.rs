@@ -1,5 +1,4 @@
-//! Accepting: one end acquires and writes, and the other takes what it has begun to use, without being
-//! told an id.
+//! Accepting: one end acquires and writes, and the other accepts the connection without being told an id.
 
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
@@ -209,7 +208,7 @@ fn an_accept_outlives_a_flush(ends: &Ends) {
     expect(&mut accepted.soon(), b"?");
 }
 
-/// What an accepting pool ends while the peer may just have acquired it.
+/// An accepting pool ends a connection that the peer may just have acquired.
 fn the_end_of_an_accepting_pool_does_not_look_like_an_answer(ends: &Ends) {
     type End = fn(&dyn Pool);
     let endings: [End; 3] =
@@ -292,9 +291,9 @@ fn an_opening_byte_at_one_end_only_costs_the_connection_and_is_named(ends: &Ends
         let failure = client.acquire_by_id(stream.id(), SOON).unwrap_err().to_string();
         let remedy = "began without the opening byte: set opening_byte at both ends";
         assert!(failure.contains(remedy), "{failure}");
-        // Nobody can tell what it is.
+        // The connection is closed: its data cannot be interpreted.
         assert_ends(&mut stream);
-        // And of the connections that this client begins from now on, the log tells it.
+        // For the connections that the server begins to use from now on, the log reports it.
         let address = server.address();
         log::follow(address);
         send(&mut server.take(), b"GET / HTTP/1.1");

@@ -50,8 +50,8 @@ fn far_pair(
     (server, client)
 }
 
-/// One end's callers acquire any connection, send a request that no other is like, tell the id, and read
-/// the answer.
+/// The callers of one end acquire any connection, send a unique request, tell the id, and read the
+/// answer.
 fn call(pool: &Arc<dyn Pool>, name: &'static str, words: &Sender<Word>) -> Vec<Running<()>> {
     let caller = |number: usize| {
         let (pool, words) = (Arc::clone(pool), words.clone());
@@ -107,8 +107,8 @@ fn two_ends_that_acquire_never_get_the_same_connection(ends: &Ends) {
     });
 }
 
-/// One end acquires and is answered, while the other one, which acquires by id only, cleans its pool all
-/// the time.
+/// Callers of one end acquire and are answered, while the other end, which acquires by id only, keeps
+/// cleaning its pool.
 fn a_clean_ends_nothing_that_the_peer_has_just_acquired(ends: &Ends) {
     let (server, client) = far_pair(ends, TlsMode::None, [Acquirer::ThisEnd, Acquirer::Peer]);
     let (to_client, at_client) = mpsc::channel();

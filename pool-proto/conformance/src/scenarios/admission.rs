@@ -81,7 +81,7 @@ fn a_handshake_makes_room_for_the_next_one(ends: &Ends) {
 
 fn an_evicted_connection_is_closed(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config().capacity(4));
-    // One after another: several that are accepted at once are admitted in any order.
+    // In sequence: peers that are accepted at once are admitted in any order.
     let admitted = |_| {
         let mut tcp = connect_from(HERE, server.address());
         read_id(&mut tcp);
@@ -182,7 +182,7 @@ fn a_full_server_is_not_down(ends: &Ends) {
         assert!((1..40).contains(&rejected), "{rejected} dials");
         let stats = client.stats();
         assert_eq!((stats.idle, stats.failures_in_a_row, stats.ceiling), (2, 0, Some(2)));
-        // Places that are taken are filled at once, whatever is being waited for.
+        // Connections that are taken are replaced at once, whatever the client is waiting for.
         let mut pairs = Vec::new();
         for _ in 0..6 {
             let before = now();
@@ -260,7 +260,7 @@ fn a_peer_that_has_spoken_has_the_time_of_a_handshake(ends: &Ends) {
     let mut slow = connect(server.address());
     // The first byte of a record with a handshake.
     slow.write_all(&[0x16]).unwrap();
-    // It has come later, and is ended all the same.
+    // This peer connects later, but is closed first.
     let mut silent = connect(server.address());
     assert_ends(&mut silent);
     let stats = eventually(|| server.stats(), |stats| stats.handshaking == 1);

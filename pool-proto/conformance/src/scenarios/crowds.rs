@@ -1,4 +1,4 @@
-//! Crowds of strangers at a server: whoever does not get through the handshake costs an honest client
+//! Crowds of strangers at a server: peers that do not finish the handshake cost an honest client
 //! nothing.
 
 use std::collections::VecDeque;

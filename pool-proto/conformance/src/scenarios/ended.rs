@@ -42,8 +42,8 @@ fn assert_eof(stream: &mut dyn Stream) {
     assert_eq!(stream.read(&mut [0]).unwrap(), 0);
 }
 
-/// Reads the end of a connection whose other end was dropped. With TLS, that may be an attacker's doing:
-/// there is no close_notify.
+/// Reads the end of a connection whose other end was dropped. With TLS, an attacker may have caused it:
+/// a close_notify is missing.
 #[track_caller]
 fn assert_bare_end(mode: TlsMode, stream: &mut dyn Stream) {
     match stream.read(&mut [0]) {

@@ -60,7 +60,7 @@ fn a_swallowed_family_delays_the_first_dials_only(ends: &Ends) {
     let name = "families::a_swallowed_family_delays_the_first_dials_only";
     between_hosts(ends, name, |hosts| {
         let (ipv4, ipv6) = (FAR_IPV4.parse().unwrap(), FAR_IPV6.parse().unwrap());
-        // One listener for both families, which Linux takes for granted in a new namespace.
+        // A listener for both families: the default of Linux in a new namespace.
         let listener = hosts.on_far(|| TcpListener::bind("[::]:0").unwrap());
         let address = format!("{FAR}:{}", listener.local_addr().unwrap().port());
         let _server = ends.serve_on(Listen::On(listener), None, server_config());

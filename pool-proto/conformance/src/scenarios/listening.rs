@@ -125,7 +125,7 @@ fn a_closed_server_frees_its_port_while_another_handle_exists(ends: &Ends) {
     let server = bind(ends, &text).unwrap();
     drop(handle);
     let _handle = socket_at(address);
-    // A dropped pool closes soon, but there is no call that awaits it.
+    // A dropped pool closes soon, but no call awaits that.
     drop(server);
     eventually(|| bind(ends, &text).map(drop).map_err(|error| error.to_string()), Result::is_ok)
         .unwrap();

@@ -1,4 +1,5 @@
-//! TLS settings that are not replaced: they cannot be loaded, or the pool refuses them. Those in force stay.
+//! TLS settings that are not replaced: the new ones cannot be loaded, or the pool refuses them. The old ones
+//! stay in force.
 
 use std::error::Error;
 use std::fs;

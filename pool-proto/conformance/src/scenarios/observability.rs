@@ -1,4 +1,4 @@
-//! The log at level info tells a person what has happened, in a few lines; the report has the figures.
+//! The log at level info tells a person in a few lines what happened; the report has the figures.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -66,7 +66,7 @@ fn an_outage_is_told_when_it_begins_and_when_it_is_over(ends: &Ends) {
     assert_eq!(named, 1, "the address is told once: {failing:?}");
     let [recovered] = *of("peer recovered").as_slice() else { panic!("{lines:#?}") };
     assert!(recovered.number("failures") > 5, "{recovered:?}");
-    // One line for each reason at once, and one for the rest.
+    // The first of each reason has a line at once; the rest share a line.
     let timeouts = of("acquires timed out");
     assert!(timeouts.len() <= 6, "{timeouts:#?}");
     assert_eq!(timeouts.iter().map(|line| line.number("count")).sum::<u64>(), 100);
@@ -150,7 +150,7 @@ fn the_life_of_a_connection_is_told_at_debug(ends: &Ends) {
     told(address, "client", "connection closed");
     serve(&hex_id(3));
     let leased = client.take();
-    // The one in its place. Before the flush, which would end it, too.
+    // The dial in its place fails before the flush, which would end it, too.
     serve("~no id~~");
     told(address, "client", "dial or handshake failed");
     client.flush();

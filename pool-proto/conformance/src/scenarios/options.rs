@@ -59,7 +59,7 @@ fn every_seven_seconds() -> KeepAlive {
     KeepAlive::every(Duration::from_secs(7))
 }
 
-/// What is set for a period: the first probe, the next ones, and the limit.
+/// The expected socket options: the times of the first and the later probes, and the limit.
 fn expected(_idle: u64, _interval: u64, _limit: Option<u64>) -> Options {
     Options {
         nodelay: true,

@@ -47,10 +47,10 @@ const AGENTS: [Agent; 3] = [
 
 /// A visitor has been served if an echo comes back within this time.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// The visitors who come one after the other.
+/// The number of visitors that come one after the other.
 const VISITORS: usize = 10;
-/// The time from the reconnect until a visitor is served, and the visitors who may be given a dead
-/// connection meanwhile.
+/// The time from the reconnect until a visitor is served, and the number of visitors that may be given
+/// a dead connection meanwhile.
 const BACK: Duration = Duration::from_secs(2);
 const DEAD: usize = 3;
 /// The time that a connection must be unused before a newer one of its peer replaces it.

@@ -193,7 +193,7 @@ fn a_flush_ends_everything_of_a_client_that_was_withdrawn(ends: &Ends) {
     let mut under_way = half_way(&server, &client);
 
     server.set_tls(Tls::Server(admitting(&other))).unwrap();
-    // One is idle, one leased, one in its handshake.
+    // An idle connection, a leased one, and one in its handshake.
     assert_eq!(server.flush(), 3);
     finish(&mut under_way);
     for (tcp, _) in established.iter_mut().chain([&mut under_way]) {

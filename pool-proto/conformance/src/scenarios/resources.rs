@@ -35,7 +35,7 @@ topic! {
 
 /// Checks that there are as many descriptors and threads after `act` as before it.
 fn leaves_nothing(ends: &Ends, act: impl FnOnce()) {
-    // Create whatever is created once per process before counting.
+    // Before counting, create everything that is created once per process.
     identity();
     let (server, client) = ends.steady_pair(TlsMode::SelfSigned);
     both_ends(&server, &client);
@@ -235,7 +235,7 @@ fn assert_quiet(what: &str) {
 #[track_caller]
 fn assert_process_quiet(what: &str, process: u32) {
     let Some(before) = processor_time(process) else { return };
-    // A sleep, because nothing may happen in this time: there is no event to await.
+    // A sleep, because nothing may happen in this time, so no event can be awaited.
     thread::sleep(QUIET);
     let took = processor_time(process).unwrap_or(before).saturating_sub(before);
     assert!(took < LITTLE, "{what}: {took:?} of processor time in {QUIET:?}");

@@ -149,7 +149,7 @@ fn the_longest_times_are_for_ever(ends: &Ends) {
     Modes::both(|mode| {
         for time in longest_times() {
             let server = ends.serve(mode, server_config());
-            // Each call waits: there is no peer yet.
+            // Each call waits: no peer has connected yet.
             let (acquiring, waiting) = (server.clone_handle(), server.clone_handle());
             let acquire = spawn(move || acquiring.acquire(time));
             let ready = spawn(move || waiting.wait_ready(1, time));

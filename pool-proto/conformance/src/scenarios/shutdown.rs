@@ -1,4 +1,4 @@
-//! The graceful shutdown: what is in use goes on, and nothing else.
+//! The graceful shutdown: only the connections in use go on.
 
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
@@ -36,7 +36,7 @@ topic! {
     parallel a_client_dials_no_more,
 }
 
-/// A time within which a deadline comes soon, and a loaded machine still does what comes before it.
+/// Short enough for a deadline to pass soon, and long enough for a loaded machine to act before it.
 const BRIEF: Duration = Duration::from_millis(200);
 
 fn shutting_down<T>() -> Result<T, AcquireError> {
@@ -121,7 +121,7 @@ fn waiters_and_callers_are_refused_at_once(ends: &Ends) {
     let server = ends.serve(TlsMode::None, server_config());
     let client = ends.dial(TlsMode::None, single(), server.address());
     let (ours, _theirs) = both_ends_by_id(&server, &client);
-    // The one that the client has dialled meanwhile must not serve the waiters.
+    // The connection that the client has dialled meanwhile must not serve the waiters.
     server.wait_ready(1, SOON).unwrap();
     client.close();
     eventually(|| server.idle(), |idle| *idle == 0);

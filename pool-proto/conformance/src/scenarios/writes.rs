@@ -43,7 +43,7 @@ fn a_write_to_a_peer_that_is_gone_raises_no_signal(ends: &Ends) {
             for vectored in [false, true] {
                 let (ours, mut theirs) = both_ends(&server, &client);
                 drop(ours);
-                // The end of the peer, in whatever form; the answer to the first data is a reset.
+                // The end of the peer, in any form; the answer to the first data is a reset.
                 let _ = theirs.read(&mut [0]);
                 let write = || {
                     let data = payload(1024);
@@ -85,7 +85,7 @@ fn the_end_of_a_tls_pool_whose_peer_is_gone_raises_no_signal(ends: &Ends) {
     });
 }
 
-/// One more than Linux, macOS and the BSDs take in a call.
+/// The limit of Linux, macOS and the BSDs for one call, plus one.
 const SLICES: usize = 1025;
 
 fn more_slices_than_the_system_takes_are_a_short_write(ends: &Ends) {

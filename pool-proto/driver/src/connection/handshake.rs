@@ -80,8 +80,8 @@ impl Acceptor {
         self.tls.clone()
     }
 
-    /// Begins the handshake of a new connection, with the settings of this moment. It is over after TLS, and goes on with
-    /// [`Handshake::send_id`] if the peer is admitted.
+    /// Begins the handshake of a new connection, with the current settings. It is over after TLS, and
+    /// goes on with [`Handshake::send_id`] if the peer is admitted.
     ///
     /// # Errors
     ///

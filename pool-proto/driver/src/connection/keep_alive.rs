@@ -45,12 +45,12 @@ use crate::platform;
 /// Linux has a limit for such data, the user timeout (`TCP_USER_TIMEOUT`, RFC 5482). But it counts the
 /// time of a full buffer at a living peer as well, so it is off from the first write of a holder. In the
 /// pool it is on, because the peer of a connection that was put back right after a write may have died:
-/// unless the system holds data for which the peer has had no room yet. These are for a peer that
-/// lives, most likely, and does not read.
+/// unless the system holds data for which the peer has had no room yet: then the peer most likely lives and
+/// does not read.
 ///
 /// The pool does not ask the system which connections are suspect. `TCP_INFO` tells it on Linux, but
 /// socket2 and rustix have no safe interface to it, and asking for one connection takes 0.8 µs, which is
-/// more than a take. So suspects are recognised by their time: they leave three fifths of a period after
+/// more than a take. So suspects are recognised by the time: they leave three fifths of a period after
 /// their first probe, and an end that takes the [newest](pool_proto::TakeOrder) hands them out last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeepAlive {
@@ -58,7 +58,7 @@ pub struct KeepAlive {
     period: Duration,
 }
 
-/// Unanswered probes after which a connection is dead. One or two may be lost on a bad path.
+/// Unanswered probes after which a connection is dead. A bad path may lose one or two.
 const RETRIES: u32 = 3;
 
 /// Intervals between probes in a period. Whole seconds are the least that the system knows, so a
@@ -126,7 +126,7 @@ impl KeepAlive {
     pub(super) fn apply(self, socket: &SockRef<'_>) -> io::Result<()> {
         let settings = platform::keep_alive(self.idle(), self.interval(), RETRIES);
         socket.set_tcp_keepalive(&settings)?;
-        // Nothing has been sent by a holder: there are no data that might wait for room.
+        // No holder has sent anything yet, so no data can wait for room at the peer.
         self.set_limit(socket)
     }
 

@@ -32,7 +32,7 @@ pub trait Socket: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// As said.
+    /// `WouldBlock` without data, or the failure of the connection.
     fn peek(&self) -> io::Result<()>;
 
     /// Registers the waker of `cx` to be woken when data or EOF arrives; `Ready` if something may
@@ -44,8 +44,8 @@ pub trait Socket: Send + Sync + 'static {
     /// of the connection, if this call has taken it out of the socket, which reports it once.
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Notes whether the connection has a holder that writes, whose data a living peer may leave unread
-    /// for as long as it likes. In the pool, there is a limit for the acknowledgement of data.
+    /// Notes whether the connection has a holder. A living peer may leave the holder's data unread for as
+    /// long as it likes; in the pool, the acknowledgement of data has a time limit.
     fn set_in_use(&self, in_use: bool);
 
     /// Closes this end's half.
@@ -64,7 +64,7 @@ pub trait Socket: Send + Sync + 'static {
 pub struct SharedSocket<S> {
     socket: S,
     /// Of the established connection: the mark by which the pool revokes its leases, and the session.
-    /// Whoever locks the session may use it.
+    /// The session may be used by any thread that locks it.
     shared: OnceLock<(Revocation, Weak<Mutex<Session>>)>,
 }
 

@@ -254,7 +254,7 @@ pub(crate) async fn accept<N: Runtime>(
     Ok((socket, handshake.finish()?))
 }
 
-/// A socket that notes whether the peer has said anything.
+/// A socket that notes whether the peer has sent anything.
 struct Heard<'a, T> {
     inner: T,
     heard: &'a AtomicBool,

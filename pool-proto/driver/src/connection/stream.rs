@@ -24,8 +24,8 @@ pub struct Revoked {
 }
 
 /// Each call that does I/O takes `io`, which makes a reader or writer of the adapter's socket for
-/// this call: one that registers the caller's waker with the reactor, for example. The call blocks
-/// exactly where that socket does. Once the pool has revoked the connection, calls fail with
+/// this call, for example a reader that registers the caller's waker with the reactor. The call
+/// blocks exactly where that socket does. Once the pool has revoked the connection, calls fail with
 /// [`Revoked`].
 impl<S: Socket> Leased<Box<Connection<S>>> {
     /// Returns the facts of the TLS session; `None` without TLS.

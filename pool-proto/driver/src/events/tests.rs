@@ -1,4 +1,4 @@
-//! The events of the code are those of the page.
+//! The events of the code and of the page are the same.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -42,8 +42,8 @@ thread_local! {
     static CAPTURED: RefCell<Option<Vec<Emitted>>> = const { RefCell::new(None) };
 }
 
-/// The subscriber of the process. One for each thread would not do: with a thread that has none, an event may be
-/// turned off for all.
+/// The subscriber of the process. Subscribers per thread would not do: a thread without one may turn an event
+/// off for all.
 struct Capture;
 
 impl Subscriber for Capture {

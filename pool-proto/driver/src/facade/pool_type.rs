@@ -1,4 +1,4 @@
-//! One pool type and its builder: the calls that do not wait, and the builder methods of either role.
+//! A pool type and its builder: the calls that do not wait, and the builder methods of either role.
 
 /// Defines one pool type and its builder, with the calls that do not wait.
 #[doc(hidden)]
@@ -82,14 +82,15 @@ macro_rules! __pool_type {
             /// client's certificate was withdrawn because it is not trusted any more, call
             /// [`flush`](Self::flush) afterwards: it ends everything that began with the former settings.
             ///
-            /// A client that waits because its handshakes have failed goes on waiting: if the new settings
-            /// mend that, end the wait by `dial_now`.
+            /// A client that waits because its handshakes have failed goes on waiting: if the new settings fix
+            /// that, end the wait by `dial_now`.
             ///
-            /// A full server goes on judging peers at the moment for which it was built. One that was built
-            /// without client certificates, and requires them now, counts peers by their certificates, but
-            /// judges a new one by its address, before the handshake: a peer that comes back does not
-            /// replace its own old connections then. One that was built with them, and requires none now,
-            /// judges by the address after the handshake. Where that matters, build the pool anew.
+            /// A full server goes on judging peers at the moment for which it was built. A server that was
+            /// built without client certificates, and requires them now, counts peers by their certificates,
+            /// but judges a new peer by its address, before the handshake: a peer that comes back does not
+            /// replace its own old connections then. A server that was built with client certificates, and
+            /// requires none now, judges by the address after the handshake. Where that matters, build the
+            /// pool anew.
             ///
             /// # Errors
             ///
@@ -106,13 +107,13 @@ macro_rules! __pool_type {
             /// Closes the idle connections that are this end's to acquire, and returns their number. All
             /// others are left alone.
             ///
-            /// By default these are all idle ones. Then call it at the end that acquires any connection: at
-            /// the other end it may close one that the peer has acquired a moment ago, whose data has not
-            /// arrived yet. Where [`acquirer`](crate::pool_proto::Acquirer) says that only the peer
-            /// acquires, it closes none.
+            /// By default these are all idle connections. Then call it at the end that acquires any
+            /// connection: at the other end it may close a connection that the peer has acquired a moment ago,
+            /// whose data has not arrived yet. Where [`acquirer`](crate::pool_proto::Acquirer) says that only
+            /// the peer acquires, it closes none.
             ///
-            /// A client takes a server that cleans connections less than a second old for a full one, and
-            /// dials less for a moment.
+            /// To a client, a server that cleans connections less than a second old looks full: the client dials
+            /// less for a moment.
             pub fn clean(&self) -> u32 {
                 self.0.clean()
             }
@@ -147,20 +148,20 @@ macro_rules! __pool_type {
             ///   ([`Refusal::ShuttingDown`](crate::pool_proto::Refusal::ShuttingDown)).
             /// - The port is free when the call returns (on Linux, if the pool has bound it; elsewhere a
             ///   moment later), so that the next pool can be bound to it.
-            /// - Idle connections are closed in good order, and the peer's pool notices. (With TLS, those that are
-            ///   the peer's to acquire end without a close_notify, so that no user of the peer, who has just
-            ///   acquired one, takes its end for a whole answer.) A stream that is
-            ///   put back is closed like these.
+            /// - Idle connections are closed in good order, and the peer's pool notices. (With TLS, connections
+            ///   that are the peer's to acquire end without a close_notify, so that a user of the peer that has
+            ///   just acquired one does not take its end for a whole answer.) A stream that is put back is closed
+            ///   in the same way.
             /// - A connection that the peer has begun to use, and whose id is on its way, can still be
-            ///   acquired by its id, until the claim timeout. One that the peer has acquired a moment ago,
-            ///   and whose data has not arrived yet, is idle here: it is closed.
+            ///   acquired by its id, until the claim timeout. A connection that the peer has acquired a
+            ///   moment ago, and whose data has not arrived yet, is idle here, and is closed.
             /// - A connection that has been granted to a caller is in use, too.
             ///
-            /// After `timeout`, connections that are still in use are revoked. One that is at rest at that
-            /// moment, with nothing left to send, ends in good order: with TLS, the peer gets a
-            /// close_notify. [`Duration::MAX`](std::time::Duration::MAX) waits for ever. A second call
-            /// may shorten the time that is left, [`close`](Self::close) ends it at once, and a drop of
-            /// the pool changes nothing.
+            /// After `timeout`, connections that are still in use are revoked. A connection that is at rest
+            /// at that moment, with nothing left to send, ends in good order: with TLS, the peer gets a
+            /// close_notify. [`Duration::MAX`](std::time::Duration::MAX) waits for ever. A second call may
+            /// shorten the time that is left, [`close`](Self::close) ends it at once, and a drop of the pool
+            /// changes nothing.
             pub fn graceful_shutdown(&self, timeout: std::time::Duration) {
                 self.0.graceful_shutdown(timeout);
             }
@@ -173,7 +174,8 @@ macro_rules! __pool_type {
 
             /// Returns whether at least one connection is idle, for either end. Where the
             /// [`acquirer`](crate::pool_proto::Acquirer) is `Peer` or `Both`, `reserved` of
-            /// [`stats`](Self::stats) counts those that only an acquire by id gets here.
+            /// [`stats`](Self::stats) counts the connections that only an acquire by id gets
+            /// here.
             #[must_use]
             pub fn is_ready(&self) -> bool {
                 self.0.is_ready()
@@ -201,11 +203,11 @@ macro_rules! __pool_type {
             /// Changes the configuration of the pool while it runs. The connections go on. This call may come
             /// from any thread, and its effect is there when it returns.
             ///
-            /// `config` is a complete configuration: a setting that it does not make has its default. A
-            /// shorter time holds for connections that are there already, a lower limit closes ready
-            /// connections and never one in use, and a higher one serves callers at once. The tables
-            /// [of a client] and [of a server] say it for each setting. Keep-alive and the address are not
-            /// part of the configuration, and stay; so does TLS, which has a call of its own (`set_tls`).
+            /// `config` is a complete configuration: omitted settings have their defaults. A shorter time
+            /// also holds for existing connections, a lower limit closes ready connections and never one in
+            /// use, and a higher limit serves callers at once. The tables [of a client] and [of a server]
+            /// list each setting. Keep-alive and the address are not part of the configuration, and stay; so
+            /// does TLS, which has a call of its own (`set_tls`).
             ///
             /// # Errors
             ///
@@ -230,8 +232,8 @@ macro_rules! __pool_type {
             }
 
             /// Returns why the last dial or handshake failed, with the peer's address, if none has
-            /// succeeded since; or a cause for which one may fail: a peer that has connected and
-            /// sends nothing for a second, or that speaks TLS to an end without TLS.
+            /// succeeded since; or a likely cause of failure: a peer that has connected and sends
+            /// nothing for a second, or that speaks TLS to an end without TLS.
             #[must_use]
             pub fn last_failure(&self) -> Option<std::sync::Arc<str>> {
                 self.0.last_failure()
@@ -302,8 +304,8 @@ macro_rules! __pool_type {
             }
 
             /// Sets TLS; `None`, the default, is plain TCP. Where the settings come from a file or from
-            /// arguments, [`require_authentication`](Self::require_authentication) refuses what is
-            /// too weak. `set_tls` of the pool replaces them while it runs.
+            /// arguments, [`require_authentication`](Self::require_authentication) refuses settings that
+            /// are too weak. `set_tls` of the pool replaces them while it runs.
             #[cfg(feature = "tls")]
             pub fn tls(self, tls: impl Into<Option<$Tls>>) -> Self {
                 Self(self.0.tls(tls))
@@ -353,16 +355,16 @@ macro_rules! __pool_type {
             /// must authenticate its server, by pins or by a verified chain and name; whether the
             /// client needs a certificate is the decision of the server. A server must authenticate
             /// its clients, by pins or by roots. A custom rustls configuration passes only if its author
-            /// states so by `assume_authenticated`, because the pool cannot see what it checks. The demand
-            /// holds for settings that replace these, too. The allow list does not count: addresses can be
+            /// vouches for it by `assume_authenticated`, because the pool cannot see its checks. The demand
+            /// also holds for settings that replace these. The allow list does not count: addresses can be
             /// shared, and are not proof of a peer.
             pub fn require_authentication(self) -> Self {
                 Self(self.0.require_authentication())
             }
 
             /// Sets TCP keep-alive; `None` leaves it off. Default: every 15 s, by which a dead path is
-            /// noticed after 21 s. A peer that lives is never cut off, however long it does not read:
-            /// [`KeepAlive`](crate::KeepAlive) tells how, and what limits data under way to a dead one.
+            /// noticed after 21 s. A living peer is never cut off, however long it does not read:
+            /// [`KeepAlive`](crate::KeepAlive) explains this, and the limit on data under way to a dead peer.
             /// A period above [`KeepAlive::MAX`](crate::KeepAlive::MAX) is refused when the pool is built,
             /// with [`BuildError::Config`](crate::BuildError::Config).
             pub fn keep_alive(self, keep_alive: impl Into<Option<$crate::KeepAlive>>) -> Self {

@@ -26,7 +26,7 @@ pub fn prometheus<'a>(reports: impl IntoIterator<Item = &'a Report>) -> String {
 /// Each sample has the labels `pool`, the name, and `role`. Of several pools with the same name and role,
 /// the later ones get `#2`, `#3` and so on behind their names, as Prometheus refuses a text that has a sample
 /// twice. Give all pools of a process in one call: a metric may stand in one place of a text only.
-/// Histograms have the powers of two from 2¹² ns to 2³⁶ ns as bounds: a quarter of those that they know.
+/// Histograms have the powers of two from 2¹² ns to 2³⁶ ns as bounds: a quarter of the recorded ones.
 ///
 /// # Errors
 ///

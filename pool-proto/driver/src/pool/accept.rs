@@ -120,7 +120,7 @@ impl<C: PoolConnection> SharedMachine<C, Accepting> {
                     1 => events::accept_failed(self.label(), error_shown, pause),
                     _ => events::accept_failed_again(self.label(), error_shown, pause),
                 }
-                // The descriptors of live connections are worth more than those of ended ones.
+                // Live connections need the descriptors more than ended ones.
                 self.run(|machine, now| machine.end_finished(now));
                 self.note_failure(&format_args!("accept failed: {error}"));
             }
@@ -139,9 +139,9 @@ pub(super) struct ListeningSocket<N: Runtime> {
 impl<N: Runtime> ListeningSocket<N> {
     /// Frees the port before the listener is closed, where the system can (Linux).
     ///
-    /// A child process holds all descriptors of its parent from its fork to its exec. Only a shutdown
-    /// frees the port at once all the same. A listener of the user's may belong to a service manager
-    /// that goes on using it, so it is only closed.
+    /// A child process holds all descriptors of its parent from its fork to its exec. So only a shutdown
+    /// frees the port at once. A listener of the user's may belong to a service manager that goes on
+    /// using it, so it is only closed.
     pub(super) fn free_port(&self) {
         if self.bound_here {
             // Fails on systems that cannot shut a listener down.
@@ -176,9 +176,9 @@ impl<N: Runtime> Listener<N> {
         acceptor: Acceptor,
         keep_alive: Option<KeepAlive>,
     ) -> Self {
-        // Not from the secret of the machine: whoever sees the pauses can compute the seed.
+        // Not from the secret of the machine: an observer of the pauses can compute the seed.
         let pacer = AcceptPacer::new(fastrand::u64(..));
-        // Six system calls less for each. A listener of the user's keeps its own options.
+        // Saves six system calls for each peer. A listener of the user's keeps its own options.
         let are_inherited = platform::OPTIONS_ARE_INHERITED
             && socket.bound_here
             && N::kernel_listener(&socket.listener).configure(keep_alive).is_ok();

@@ -41,8 +41,8 @@ pub struct Balanced<'a, S, P> {
     pub stream: S,
     /// The pool of the stream. The stream is put back into it, and the id is told to its other end.
     pub pool: &'a P,
-    /// The index of the pool among the balancer's `pools()`, for what a caller keeps for each pool, such
-    /// as a control channel.
+    /// The index of the pool among the balancer's `pools()`, for data that a caller keeps for each pool,
+    /// such as a control channel.
     pub index: usize,
 }
 

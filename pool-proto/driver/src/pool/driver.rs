@@ -57,8 +57,8 @@ pub(super) trait Supply<N: Runtime, R: Role>: Send + 'static {
 }
 
 impl<S: Socket, R: Role> SharedMachine<Box<Connection<S>>, R> {
-    /// Closes the pool because its driver ends, whatever the cause. Where the runtime shuts down with
-    /// the pool in use, this closes every connection at once: no task of it waits any more.
+    /// Closes the pool because its driver ends, for any cause. Where the runtime shuts down with the pool
+    /// in use, this closes every connection at once: its tasks do not run any more.
     pub fn close_with_driver(&self) {
         self.run(|machine, now| machine.close(now));
         self.end();

@@ -73,7 +73,7 @@ fn is_ipv4(address: &SocketAddr) -> bool {
 }
 
 /// Connects to the first of `addresses` that answers. An attempt begins when the one before it has
-/// failed, or after a `pause`. The other attempts are dropped when one connects, and so are all when
+/// failed, or after a `pause`. The other attempts are dropped when one connects, and all of them when
 /// the future is dropped.
 ///
 /// # Errors

@@ -255,12 +255,12 @@ impl Wanted {
 /// [`SharedMachine::acquire_claimed`].
 ///
 /// The caller queues at the first poll. Cancel safe: dropping the future cancels the wait, and a
-/// connection already granted to it goes to the next waiter or back to the pool. So does one that it is
-/// not polled to take, after 10 seconds: polled later, it asks again, at the front of its queue.
+/// connection already granted to it goes to the next waiter or back to the pool. The same happens after 10
+/// seconds if the future is not polled; polled later, it asks again, at the front of its queue.
 ///
-/// Each connection is checked before it is handed out. To an acquire of any connection, one that the
-/// peer has closed, or begun to use, is replaced by another, and the caller keeps its turn. An acquire by
-/// id gets it, and an accept too. Polled again after it was ready with a connection, it stays pending.
+/// Each connection is checked before it is handed out. For an acquire of any connection, a connection that
+/// the peer has closed or begun to use is replaced by another, and the caller keeps its turn. An acquire
+/// by id gets it, and an accept too. Polled again after it was ready with a connection, it stays pending.
 #[must_use = "futures do nothing unless polled"]
 pub struct Acquire<C: PoolConnection, R: Role> {
     wait: Wait<C, R>,
@@ -352,8 +352,8 @@ impl<C: PoolConnection, R: Role> Acquire<C, R> {
         }
     }
 
-    /// Whether what the check has found makes a connection useless to this caller. Data, and an end, mean
-    /// that the peer has used the connection, where a peer can acquire.
+    /// Whether the result of the check makes a connection useless to this caller. Where a peer can
+    /// acquire, data or an end mean that the peer has used the connection.
     #[inline]
     fn is_unfit(&self, shared: &SharedMachine<C, R>, result: CheckResult) -> bool {
         let claims = || shared.lock().machine.peer_claims();

@@ -32,8 +32,8 @@ pub(super) struct Listening {
     heard: Arc<AtomicBool>,
 }
 
-/// A peer that has said nothing for this long after the transport was connected is named. A peer that
-/// is configured alike speaks after one trip through the network; one second is the initial
+/// A peer that has sent nothing for this long after the transport was connected is named as a cause. A
+/// peer with matching settings sends after one trip through the network; one second is the initial
 /// retransmission timeout of TCP (RFC 6298, section 2), so its first segment may have been lost once.
 pub(crate) const SILENCE: Duration = Duration::from_secs(1);
 

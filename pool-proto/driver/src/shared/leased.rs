@@ -21,7 +21,7 @@ pub struct Leased<C> {
 pub(super) struct Hold<P: Deref<Target: AnyRole>> {
     pool: P,
     token: Token,
-    /// Whether the machine has the connection again, or is told of it by the caller.
+    /// Whether the machine has the connection again, or the caller reports its end.
     is_over: bool,
 }
 
@@ -30,7 +30,7 @@ impl<P: Deref<Target: AnyRole>> Hold<P> {
         Self { pool, token, is_over: false }
     }
 
-    /// Leaves the lease to somebody else.
+    /// Leaves the end of the lease to the caller.
     pub(super) fn end(mut self) {
         self.is_over = true;
     }

@@ -144,7 +144,7 @@ struct Throttle {
 impl Throttle {
     const NEW: Self = Self { told: 0, next: Instant::EPOCH, pause: FIRST_PAUSE };
 
-    /// Returns what has been added since the last line, if it is time for one, or the time of the next one.
+    /// Returns the count since the last line, if a line is due, or the time at which it will be.
     fn news(
         &mut self,
         total: u64,
@@ -158,7 +158,7 @@ impl Throttle {
         if now < self.next && !at_the_end {
             return (None, Some(self.next));
         }
-        // After an interval without anything, the next line but one comes soon again.
+        // After a quiet interval, the next line but one comes soon again.
         let is_calm = now >= self.next + self.pause;
         self.pause = if is_calm { FIRST_PAUSE } else { (self.pause * 2).min(LONGEST_PAUSE) };
         self.next = now + self.pause;
@@ -188,7 +188,7 @@ struct Health {
     seen: (u64, u64),
 }
 
-/// The last peer of a kind, and what was the matter with it.
+/// The last peer of a kind, and the cause.
 type Last = (SocketAddr, Option<Arc<str>>);
 
 pub(super) struct News {
@@ -202,7 +202,7 @@ pub(super) struct News {
     pub(super) is_due: bool,
 }
 
-/// One line of the log.
+/// A line of the log.
 enum Line {
     Failing { cause: Arc<str>, failures: u32, episodes: u64 },
     Recovered { failures: u64, lasted: Duration },
@@ -222,7 +222,7 @@ impl News {
         }
     }
 
-    /// Calls the driver, unless it comes by itself.
+    /// Calls the driver, unless it has a timer.
     pub(super) const fn call_driver(&mut self) {
         self.is_due |= !self.is_timed;
     }
@@ -250,7 +250,7 @@ impl News {
     }
 }
 
-/// Lines to tell, and the time of the next ones.
+/// The lines to log, and the time of the next ones.
 #[derive(Default)]
 struct Gathered {
     lines: Vec<Line>,
@@ -334,7 +334,7 @@ impl<C, R: Role> State<C, R> {
             }
             return gathered;
         }
-        // The wait of the backoff may be ended by the user, which mends nothing.
+        // The user may end the wait of the backoff, which does not end the failures.
         let is_over = |episode: &mut Episode| seen.1 != episode.established_before;
         if let Some(episode) = health.episode.take_if(is_over).filter(|episode| episode.is_told) {
             let failures = seen.0.wrapping_sub(episode.failed_before);
@@ -346,8 +346,8 @@ impl<C, R: Role> State<C, R> {
 }
 
 impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
-    /// Tells what has happened since the last call, and returns the time of the next one, if something
-    /// is to be told later. For the driver, after each turn.
+    /// Logs the news since the last call, and returns the time of the next call, if any news has to wait. For
+    /// the driver, after each turn.
     pub(crate) fn tell_news(&self) -> Option<Instant> {
         let now = self.now();
         let gathered = self.lock().gather_news(self.label.is_server(), now, false);
@@ -355,7 +355,7 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
         gathered.due
     }
 
-    /// Tells what is left, and that the pool has ended.
+    /// Logs the remaining news and the end of the pool.
     pub(crate) fn tell_end(&self, cause: &'static str) {
         let now = self.now();
         let (gathered, totals) = {

@@ -47,7 +47,7 @@ pub struct Revoker {
 }
 
 impl Revoker {
-    /// Creates a revoker from the mark of the lease, and from what its pending calls wait for.
+    /// Creates a revoker from the mark of the lease, and from the handle that interrupts its pending calls.
     #[must_use]
     pub const fn new(revocation: Revocation, holder: Weak<dyn Interrupt>) -> Self {
         Self { revocation, holder }

@@ -254,7 +254,7 @@ impl<C, R: Role> State<C, R> {
             }
         }
         if !deferred.interrupts.is_empty() {
-            // The machine ends all leases or none. Later ones get a mark that is not set.
+            // The machine ends all leases or none. Later leases get a mark that is not set.
             debug_assert_eq!(self.machine.stats().leased, 0, "all leases end at once");
             self.revocation = Revocation::default();
         }
@@ -292,8 +292,8 @@ impl<C, R: Role> State<C, R> {
     /// Chooses the deadline that the driver sleeps towards: the machine's next one, or the former one if
     /// that is nearer and was met in time.
     ///
-    /// Most deadlines of grants are met at once. If the driver then slept longer, each grant would wake
-    /// it; so it wakes once in the time that a grant may take.
+    /// Most grants are collected at once. If the driver then slept longer, each new grant would wake it; so
+    /// it wakes once in the lifetime of a grant.
     pub(super) fn arm(&mut self, now: Instant) {
         let former = self.armed.filter(|former| *former > now);
         self.armed = self.machine.poll_timeout().into_iter().chain(former).min();
@@ -307,8 +307,8 @@ impl<C, R: Role> State<C, R> {
         Ok(self.driver.replace(driver))
     }
 
-    /// A closed pool counts as a command: an empty pool has no other at its close. So does the begin of
-    /// a shutdown, at which the driver gives the port back.
+    /// A closed pool counts as a command: an empty pool has no other at its close. The begin of a shutdown
+    /// counts, too: the driver then gives the port back.
     fn has_commands(&self) -> bool {
         self.has_more()
             || self.news.is_due
@@ -321,7 +321,8 @@ impl<C, R: Role> State<C, R> {
         !self.commands.is_empty() || !self.readable.is_empty() || !self.checks.is_empty()
     }
 
-    /// Keeps checks for the next turns of the driver, beyond the first [`TURN`] of those kept and these.
+    /// Keeps the checks beyond the first [`TURN`], of the kept and the new ones, for the next turns of the
+    /// driver.
     pub(super) fn limit_checks(&mut self, deferred: &mut Deferred<C>) {
         if self.checks.is_empty() && deferred.checks.len() <= TURN {
             return;

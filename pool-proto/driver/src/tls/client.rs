@@ -36,7 +36,7 @@ enum Servers {
     Anyone,
     /// In a custom configuration, only its verifier knows them.
     Unknown,
-    /// Those that its author has stated to be authenticated.
+    /// In a custom configuration, which authenticates them according to its author.
     Vouched,
     Pinned,
     Verified,
@@ -176,19 +176,18 @@ impl ClientTls {
     /// The errors of [`verified`](Self::verified) and of [`roots_from_pem`].
     #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
     pub fn verified_pem(host: &str, pem_bytes: &[u8]) -> Result<Self, TlsError> {
-        // Report a bad host before bad PEM: it is the commoner mistake, and easier to mend.
+        // Report a bad host before bad PEM: it is the more common mistake, and easier to fix.
         host_name(host)?;
         Self::verified(host, roots_from_pem(pem_bytes)?)
     }
 
     /// Uses a configuration of the caller's own, unchanged.
     ///
-    /// The [`mode`](Self::mode) is reported as [`TlsMode::Verified`], although only the author of
-    /// the configuration knows what it verifies; [`assume_authenticated`](Self::assume_authenticated)
-    /// states that it authenticates servers. This module's promises about versions and session tickets
-    /// do not hold for it. Failures get the same remedies as with other settings. To name the certificate
-    /// of this end in them, the resolver is asked once, here, for a certificate for a server without
-    /// wishes.
+    /// The [`mode`](Self::mode) is reported as [`TlsMode::Verified`], although only the author of the
+    /// configuration knows its checks; [`assume_authenticated`](Self::assume_authenticated) states that
+    /// it authenticates servers. This module's promises about versions and session tickets do not hold
+    /// for it. Failures get the same remedies as with other settings. To name the certificate of this end
+    /// in them, the resolver is asked once, here, for a certificate for a server without wishes.
     #[must_use]
     pub fn custom(config: Arc<ClientConfig>, server_name: ServerName<'static>) -> Self {
         let own =

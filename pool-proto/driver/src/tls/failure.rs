@@ -10,7 +10,7 @@ use rustls::{AlertDescription, InvalidMessage, Side};
 use super::own::Own;
 use super::remedy::{self, is_about_certificates};
 
-/// A [`rustls::Error`], which is its source, and the remedy for a failure that settings can mend.
+/// A [`rustls::Error`], which is its source, and the remedy for a failure that settings can fix.
 ///
 /// rustls tells the failure, but not the setting: the same alert answers a certificate that the peer
 /// does not pin and one whose issuer the peer does not know.

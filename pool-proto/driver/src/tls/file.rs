@@ -36,7 +36,7 @@ impl IdentityPem {
         Identity::from_pem(self.0.as_bytes(), self.0.as_bytes())
     }
 
-    /// Writes the text to the file `path`, in place of one that is there: at once and in whole, so that a
+    /// Writes the text to the file `path`, in place of an existing one: at once and in whole, so that a
     /// reader sees the old identity or the new one. On Unix the file has the mode 0600, on Windows the
     /// rights of its directory. [`Identity::from_files`] and [`Identity::load_or_create`] load it.
     ///
@@ -45,7 +45,7 @@ impl IdentityPem {
     ///
     /// # Errors
     ///
-    /// [`TlsError::File`] if the file cannot be written; one that is there is unchanged then.
+    /// [`TlsError::File`] if the file cannot be written; an existing file is unchanged then.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), TlsError> {
         let path = path.as_ref();
         replace(path, &self.0).map_err(|error| unable(path, "write", &error))
@@ -91,7 +91,7 @@ impl Identity {
         Ok(IdentityPem(text))
     }
 
-    /// Loads the identity in the file `path`. If there is no such file, makes a fresh self-signed
+    /// Loads the identity in the file `path`. If the file does not exist, makes a fresh self-signed
     /// identity for `names` first, and writes it there.
     ///
     /// The identity lasts as long as the file, so that the other end can pin its
@@ -100,8 +100,8 @@ impl Identity {
     /// The file has the form of [`generate_pem`](Self::generate_pem): key and certificate in one file
     /// cannot get apart, and appear at once or not at all. On Unix its mode is 0600, and a file that all
     /// users may access is refused; on Windows it inherits the rights of its directory. An existing file
-    /// is never changed. Of several processes that make it at the same time, one succeeds, and the others
-    /// load what it has made. `openssl x509 -noout -fingerprint -sha256 -in FILE` prints the fingerprint.
+    /// is never changed. If several processes make it at the same time, one succeeds, and the others load
+    /// its file. `openssl x509 -noout -fingerprint -sha256 -in FILE` prints the fingerprint.
     ///
     /// Files of another origin, a certificate by an authority for example, are loaded by
     /// [`from_files`](Self::from_files).

@@ -21,8 +21,8 @@ impl Identity {
     /// Loads a certificate chain and its private key from two files, as certbot leaves them
     /// (`fullchain.pem` and `privkey.pem`), or from one that holds both.
     ///
-    /// On Unix, a key that all users may access is refused. To use one all the same, read the files and
-    /// call [`from_pem`](Self::from_pem).
+    /// On Unix, a key that all users may access is refused. To use such a key nevertheless, read the
+    /// files and call [`from_pem`](Self::from_pem).
     ///
     /// This function does file I/O. To renew the identity of a pool, load it again and hand it to
     /// `set_tls` of the pool: on a failure, nothing has changed. While the two files are being replaced,

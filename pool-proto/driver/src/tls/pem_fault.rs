@@ -17,11 +17,11 @@ const BEGIN: &[u8] = b"-----BEGIN ";
 pub enum PemFault {
     /// No section of the expected kind is present, nor one of those below.
     Missing,
-    /// There are private keys, and not what was expected.
+    /// Private keys, in place of the expected sections.
     OnlyKey,
-    /// There are certificates, and not what was expected.
+    /// Certificates, in place of the expected sections.
     OnlyCertificate,
-    /// There is a request for a certificate, which no authority has answered yet.
+    /// A request for a certificate, which no authority has answered yet.
     Request,
     /// The private key is encrypted.
     Encrypted,
@@ -98,7 +98,7 @@ impl PemFault {
         }
     }
 
-    /// What a text has in place of what was expected.
+    /// The fault of a text without a section of the expected kind.
     fn instead(pem: &[u8]) -> Self {
         if has_section(pem, |label| label.ends_with(b"PRIVATE KEY")) {
             Self::OnlyKey

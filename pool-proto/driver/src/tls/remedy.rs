@@ -7,7 +7,7 @@ use rustls::{AlertDescription, CertificateError, PeerIncompatible, Side};
 
 use super::own::Own;
 
-/// Writes the remedy for a failure that settings can mend; nothing for others.
+/// Writes the remedy for a failure that settings can fix; nothing for others.
 pub(super) fn write(
     f: &mut fmt::Formatter<'_>,
     error: &rustls::Error,

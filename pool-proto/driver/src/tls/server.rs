@@ -32,7 +32,7 @@ enum Clients {
     Anyone,
     /// In a custom configuration, only its verifier knows them.
     Unknown,
-    /// Those that its author has stated to be authenticated.
+    /// In a custom configuration, which authenticates them according to its author.
     Vouched,
     Issued,
     Pinned,

@@ -204,7 +204,7 @@ impl PinnedClientVerifier {
 }
 
 impl ClientCertVerifier for PinnedClientVerifier {
-    /// Without hints, a client presents the certificate that it has, whoever has issued it.
+    /// Without hints, a client presents its certificate, whatever the issuer.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }

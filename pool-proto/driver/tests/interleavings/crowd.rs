@@ -1,6 +1,6 @@
-//! More threads than every order of them can be run: callers and a driver that block, in orders drawn by
-//! lot. A wake-up that is lost leaves a thread asleep for ever, which the checker finds: time does not
-//! pass, so no timeout mends it.
+//! Too many threads for every order: callers and a driver that block, in random orders. A wake-up that
+//! is lost leaves a thread asleep for ever, which the checker finds: time does not pass, so no timeout
+//! can hide it.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -51,7 +51,7 @@ fn call(world: &World, shared: &Arc<Machine>, caller: usize) {
     }
 }
 
-/// What a thread does.
+/// The action of a thread.
 type Act = Box<dyn FnOnce(&World, &Arc<Machine>) + Send>;
 
 fn play() {

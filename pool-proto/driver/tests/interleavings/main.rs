@@ -1,6 +1,5 @@
 //! Threads that meet in the shared machine, in every order up to a bound, under a model checker:
-//! `.ci/run interleavings`. `pool-proto/tests/README.md` says what is run, what must hold, and which checker
-//! it is.
+//! `.ci/run interleavings`. `pool-proto/tests/README.md` describes the scenes, the rules and the checker.
 //!
 //! | file | contents |
 //! |---|---|
@@ -96,8 +95,8 @@ fn explore_all(what: &str, sets: impl Iterator<Item = Vec<Op>>, bound: usize) {
     println!("{what}: {scenes} scenes, {orders} orders with up to {bound} pre-emptions");
 }
 
-/// The bounds. One pre-emption more has four times as many orders of two threads, and eight times as many of
-/// three.
+/// The bounds. Each further pre-emption has four times as many orders of two threads, and eight times as
+/// many of three.
 const OF_PAIRS: usize = 3;
 const OF_TRIPLES: usize = 2;
 const OF_TWINS: usize = 1;

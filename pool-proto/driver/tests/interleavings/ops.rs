@@ -243,7 +243,7 @@ fn take_waiter(world: &World) -> Waiter {
     world.book().waiters.pop_front().expect("a waiter")
 }
 
-/// Runs a call that ends all leases. From its return on, none of those that were there before can be used.
+/// Runs a call that ends all leases. From its return on, older leases cannot be used.
 fn revoke(world: &World, act: impl FnOnce()) {
     let held = world.book().held();
     act();

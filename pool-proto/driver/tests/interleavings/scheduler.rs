@@ -15,7 +15,7 @@ thread_local! {
     static IS_QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `act` without a change of threads, as long as it need not wait: observations by a test are no
+/// Runs `act` without a change of threads, as long as it need not wait: observations by a test are not
 /// steps of the program.
 pub(crate) fn quietly<T>(act: impl FnOnce() -> T) -> T {
     let before = IS_QUIET.replace(true);
@@ -30,8 +30,8 @@ struct Choice {
     chosen: usize,
 }
 
-/// The thread of the test prepares the pool, starts the other threads and waits for them. Its turns are no
-/// choices: it runs whenever it can.
+/// The thread of the test prepares the pool, starts the other threads and waits for them. Its turns are
+/// not choices: it runs whenever it can.
 const MAIN: usize = 0;
 
 pub(crate) struct Bounded {

@@ -1,4 +1,4 @@
-//! The end of a scene: nobody acts any more but for those who were woken. Then everything must add up.
+//! The end of a scene: only waiters and a driver that were woken still act. Then everything must add up.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::world::{Account, Answer, Lease, Machine, World};
 /// More than any scene needs.
 const ROUNDS: usize = 100;
 
-/// Lets all that were woken act, until everybody sleeps.
+/// Lets the woken ones act, until everybody sleeps.
 fn settle(scene: &Scene, world: &World, shared: &Arc<Machine>) {
     for _ in 0..ROUNDS {
         let drives = world.driver_is_awake();
@@ -54,8 +54,8 @@ fn assert_driver_sleeps_for_a_reason(world: &World, shared: &Arc<Machine>) {
     }
 }
 
-/// Checks that no waiter sleeps while a newcomer could get what it waits for, and that what is in the pool
-/// can be had.
+/// Checks that no waiter sleeps while a newcomer would be served in its place, and that the connections in
+/// the pool can be acquired.
 fn assert_waiters_sleep_for_a_reason(world: &World, shared: &Arc<Machine>) {
     let sleepers = world.book().waiters.len();
     for _ in 0..sleepers {
@@ -195,7 +195,7 @@ pub(crate) fn finish(scene: &Scene, world: &World) {
     }
 }
 
-/// Those who wait for an id that does not come get their answer at their deadline.
+/// Waiters for an id that does not come get their answer at their deadline.
 fn expire_all(world: &World) {
     loop {
         let Some(mut waiter) = ({ world.book().waiters.pop_front() }) else { return };

@@ -27,7 +27,7 @@ struct Kernel {
     waker: Option<Waker>,
 }
 
-/// One wire, as the test sees it.
+/// A wire, as the test sees it.
 pub(crate) struct Wire {
     pub(crate) number: u32,
     /// Held within a step only.

@@ -147,7 +147,7 @@ pub(crate) struct Account {
     pub(crate) is_established: bool,
 }
 
-/// What the test knows. Locked between the steps only.
+/// The account of the test. Locked between the steps only.
 #[derive(Default)]
 pub(crate) struct Book {
     pub(crate) accounts: Vec<Account>,
@@ -219,7 +219,7 @@ impl World {
         self.shared.lock().unwrap().clone()
     }
 
-    /// Takes away the handle for all that have none yet.
+    /// Drops the handle, for threads that have not taken one yet.
     pub(crate) fn drop_handle(&self) {
         let handle = self.shared.lock().unwrap().take();
         drop(handle);

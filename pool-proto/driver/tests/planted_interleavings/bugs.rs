@@ -7,7 +7,7 @@ pub(crate) struct Bug {
     pub(crate) name: &'static str,
     /// The test that must find it.
     pub(crate) found_by: &'static str,
-    /// What that test says. A bug that is found for another reason alone is not found.
+    /// The output of that test. A bug that is found only for another reason is not found.
     pub(crate) finding: &'static str,
     pub(crate) edits: &'static [Edit],
 }

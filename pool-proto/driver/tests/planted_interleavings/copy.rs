@@ -27,8 +27,8 @@ pub(crate) fn planted(number: usize) -> bool {
 }
 "#;
 
-/// Copies the core, its driver, its test kit and the simulation of real pools, and what they need to be
-/// built.
+/// Copies the core, its driver, its test kit and the simulation of real pools, and the files that their
+/// build needs.
 pub(crate) fn copy(workspace: &Path, copy: &Path) {
     let _ = fs::remove_dir_all(copy);
     for folder in ["src", "docs", "examples", "tests", "testkit", "driver", "simulation"] {

@@ -64,7 +64,7 @@ fn commands_keep_their_order() {
 
 // --- the limit of a turn ------------------------------------------------------------------------
 
-/// One step more than three turns take.
+/// A step more than three turns take.
 const MANY: u32 = 25;
 
 /// Takes single turns until nothing is left. Returns how far `count` has come after each of them.

@@ -152,7 +152,7 @@ fn a_client_names_a_peer_that_has_been_silent_for_a_second() {
     rig.clock.pass(ms(1));
     let text = "192.0.2.1:9 has connected, but has sent nothing for 1s; speak up";
     assert_eq!(rig.shared.last_failure().as_deref(), Some(text));
-    // Callers wait for this one now, whatever has failed before.
+    // Callers wait for this one now, in spite of former failures.
     rig.begin().attempt.failed(HandshakeFailure::Tls, &"no certificate");
     assert_eq!(rig.shared.last_failure().as_deref(), Some(text));
     // The first word, after all.
@@ -224,7 +224,7 @@ fn a_duplicate_id_is_a_failure_with_its_peer() {
     in_flight.attempt.established(rig.book.open(), Some(first.id));
     let named = format!("the connection with 192.0.2.1:9 was given up: {text}");
     assert_eq!(rig.shared.last_failure().as_deref(), Some(named.as_str()));
-    // Another one is no success that would hide the cause.
+    // A second failure is not a success that would hide the cause.
     rig.clock.pass(secs(60));
     let mut in_flight = rig.begin();
     in_flight.attempt.dialed();
@@ -234,7 +234,8 @@ fn a_duplicate_id_is_a_failure_with_its_peer() {
     assert_eq!(rig.stats().totals.duplicate_ids, 2);
 }
 
-/// While others are idle, it is no reason to wait, and nobody would dial again to clear it.
+/// While other connections are idle, it is not a reason to wait, and no later dial would
+/// clear it.
 #[test]
 fn a_close_at_once_is_a_failure_only_of_an_empty_pool() {
     let mut rig = server(Plan::of(3));

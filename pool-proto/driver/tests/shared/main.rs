@@ -1,7 +1,7 @@
 //! Tests of [`SharedMachine`](pool_driver::shared::SharedMachine) and of its futures and leases.
 //! The module [`cancel`] drops an acquire at every moment, and checks the effects on all others.
-//! There is no I/O: [`rig`] provides fake connections, a manual clock, counting wakers, and a
-//! driver that takes its turns on demand.
+//! Without I/O: [`rig`] provides fake connections, a manual clock, counting wakers, and a driver
+//! that takes its turns on demand.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,5 @@
-//! Configurations of the user's own: what is known of them, and what can be replaced.
+//! Configurations of the user's own: the facts known of them, and the parts that can
+//! be replaced.
 
 use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;

@@ -152,7 +152,8 @@ fn a_file_that_cannot_be_made_or_read_is_an_error_with_its_path() {
     let error = Identity::load_or_create(directory.file(), none).unwrap_err();
     assert_eq!(error, TlsError::NoNames);
     assert_eq!(directory.names(), [""; 0]);
-    // What cannot be looked up for another reason than its absence is not made.
+    // A file is made only if it is absent, not if the lookup fails for another
+    // reason.
     load(&directory.file()).unwrap();
     let error = load(&directory.file().join("below.pem")).unwrap_err();
     assert!(matches!(error, TlsError::IdentityFile { action: "read", .. }), "{error:?}");

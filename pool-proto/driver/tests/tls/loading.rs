@@ -1,4 +1,4 @@
-//! Identities and roots in files of any origin, and what is saved.
+//! Identities and roots in files of any origin, and saved identities.
 
 use std::fs;
 

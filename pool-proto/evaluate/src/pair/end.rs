@@ -1,4 +1,4 @@
-//! One end: a machine, and what its driver knows.
+//! An end: a machine, and the state of its driver.
 
 use pool_proto::{
     Acquired, Acquirer, Action, CheckResult, Client, Collected, ConnId, Event, Instant, Machine,

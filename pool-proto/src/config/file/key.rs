@@ -34,7 +34,7 @@ impl Visitor<'_> for Key {
     }
 }
 
-/// Says that there is no such setting, and which one may be meant.
+/// The message for an unknown setting, with the nearest known name.
 fn unknown(name: &str, keys: &[&str]) -> String {
     let nearest = keys.iter().map(|key| (distance(name, key), key)).min();
     match nearest {
@@ -101,7 +101,7 @@ where
     }
 }
 
-/// Whether the value of this setting is wrong whatever the other settings are.
+/// Whether the value of this setting is wrong independently of the other settings.
 fn is_of_value(error: &ConfigError, key: &str) -> bool {
     match *error {
         ConfigError::Zero { setting }

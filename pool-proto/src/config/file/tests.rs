@@ -152,7 +152,7 @@ fn every_setting_of_a_client_is_read() {
     same_client(&client(text).unwrap(), &built.build().unwrap());
     let keep = ClientConfig::builder().keep(ms(114)).build().unwrap();
     same_client(&client("keep = \"114ms\"").unwrap(), &keep);
-    // Every key but for `keep`, which is another law's.
+    // Every key except `keep`, which belongs to another law.
     assert_eq!(keys(text).len(), ClientConfigBuilder::KEYS.len() - 1);
 }
 
@@ -270,7 +270,7 @@ fn an_error_says_the_key_and_the_line() {
     assert!(error.to_string().contains("line 3"), "{error}");
     let span = error.span().unwrap();
     assert!(text[..span.start].contains("capacity = 4\n\n"), "{span:?}");
-    // And the key where there is no line.
+    // The format has no lines: the error names the key.
     let error = serde_json::from_str::<ClientConfig>(r#"{"take_order": "first"}"#).unwrap_err();
     let expected = "take_order: no known name in \"first\", expected \"oldest-first\"";
     assert!(error.to_string().starts_with(expected), "{error}");

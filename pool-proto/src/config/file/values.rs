@@ -179,13 +179,13 @@ impl Text for TimeLimit {
     }
 }
 
-/// A setting of which there are a few values, each with a name.
+/// A setting with a few named values.
 pub(super) trait Known: Copy + PartialEq + 'static {
     const EXPECTED: &'static str;
     const NAMES: &'static [(&'static str, Self)];
 }
 
-/// One of them.
+/// The value of a [`Known`] setting.
 #[derive(Clone)]
 pub(super) struct Choice<T>(pub(super) T);
 

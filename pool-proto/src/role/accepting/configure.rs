@@ -105,7 +105,7 @@ impl<C> Server<C> {
         self.slots.slab.live().filter_map(turned).collect()
     }
 
-    /// Turns what an allow list says of the address of a connection, where both are those of a tape.
+    /// Turns the verdict of an allow list on the address of a connection, for addresses from a tape.
     pub(crate) fn turn_address(&mut self, token: Token, turn: impl Fn(IpAddr) -> IpAddr) -> bool {
         let Some(index) = self.slots.resolve(token, State::ALL) else { return false };
         let address = turn(self.role.address(index));

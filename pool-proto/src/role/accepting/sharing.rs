@@ -94,7 +94,7 @@ impl<C> Server<C> {
         Some((sources.pooled_slots(number, &self.slots).find(idle)?, CloseReason::Yielded))
     }
 
-    /// One of the ends has acquired a connection that is its own.
+    /// An end has acquired a connection of its own: this end (`here`), or the peer.
     pub(super) fn count_acquired(&mut self, index: u32, here: bool) {
         let Some(origin) = self.slots.get(index).map(|slot| slot.origin) else { return };
         let Some(source) = self.role.sources.slab.get_mut(origin) else { return };

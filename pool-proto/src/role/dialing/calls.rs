@@ -70,7 +70,7 @@ impl<C> Client<C> {
         }
         let role = &mut self.role;
         role.retry_at = None;
-        // One failure is left: it is still unknown whether the peer is there.
+        // Keep one failure: whether the peer is there is still unknown.
         role.backoff.failures = role.backoff.failures.min(1);
         role.probes.failures = 0;
         role.next_round = role.next_round.map(|_| now);
@@ -79,11 +79,12 @@ impl<C> Client<C> {
     }
 
     /// Sets the [capacity](crate::ClientConfigBuilder::capacity) anew: a range within which the law moves
-    /// it, or one number. It is short for [`set_config`](Self::set_config) with another capacity. For users who know more of their demand than the law can see, or have a law of
-    /// their own: they read the [statistics](crate::Machine::stats), and set one number from time to time.
+    /// it, or one number. It is short for [`set_config`](Self::set_config) with another capacity. For
+    /// users who know more of their demand than the law can see, or have a law of their own: they read the
+    /// [statistics](crate::Machine::stats), and set one number from time to time.
     ///
-    /// What is missing is dialled at once. Ready connections beyond the capacity are closed after a
-    /// 32nd of [`keep`](crate::ClientConfigBuilder::keep). Callers that wait for a larger stock than
+    /// Missing connections are dialled at once. Ready connections beyond the capacity are closed after
+    /// a 32nd of [`keep`](crate::ClientConfigBuilder::keep). Callers that wait for a larger stock than
     /// the new maximum are refused.
     ///
     /// # Errors

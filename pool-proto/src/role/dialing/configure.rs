@@ -26,10 +26,10 @@ impl<C> Client<C> {
     /// | `backoff` | The next wait. One that goes on for longer than the new cap is drawn anew, up to the cap |
     /// | `ids`, `acquirer`, `control_connection`, `opening_byte`, `tuning`, `seed` | Cannot change. A configuration without a seed leaves it as it is |
     ///
-    /// The configuration is a complete one: a setting that it does not make has its default. So keep
-    /// the builder, or the file, that the pool was built from. The capacity is that of the
-    /// configuration, whatever [`set_capacity`](Self::set_capacity) has made of it. Where the
-    /// configuration is the same as before, nothing changes.
+    /// The configuration is complete: omitted settings have their defaults. So keep the builder, or the
+    /// file, that the pool was built from. The capacity is that of the configuration, whatever
+    /// [`set_capacity`](Self::set_capacity) has made of it. Where the configuration is the same as
+    /// before, nothing changes.
     ///
     /// The time is O(n log n) in the number of connections if lifetimes change, and otherwise that of a
     /// timeout.

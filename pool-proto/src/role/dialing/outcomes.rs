@@ -61,7 +61,7 @@ impl<C> Client<C> {
             return;
         }
         role.tuner.failed(now);
-        // Whoever comes back may have more room than before, or less.
+        // A peer that comes back may have more room than before, or less.
         (role.ceiling, role.allowance) = (None, 1);
         role.window = 1;
         role.epoch = role.epoch.wrapping_add(1);

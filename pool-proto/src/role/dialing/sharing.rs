@@ -14,8 +14,8 @@ use crate::time::Instant;
 pub(crate) const YIELDING: Duration = Duration::from_secs(1);
 
 impl<C> Client<C> {
-    /// Ready connections that nobody lacks. Where each end has its own, and one has none left, there is no
-    /// surplus.
+    /// Ready connections that may be closed as surplus: none, if each end acquires its own and one has none
+    /// left.
     pub(super) fn spare(&self) -> u32 {
         let Parts { ours, theirs } = self.stock();
         let both = self.acquirer == Acquirer::Both;
@@ -49,9 +49,9 @@ impl<C> Client<C> {
 
     /// The supply to dial up to.
     ///
-    /// Where each end has its own connections, and callers wait while all ready ones are the peer's, those
-    /// do not count: more are dialled until as many as the callers are this end's. The peer gives a new
-    /// one to the end that lacks it most, so these are few.
+    /// Where each end has its own connections, and callers wait while all ready ones are the peer's, the
+    /// peer's do not count: the client dials until this end has a connection for each caller. The peer gives
+    /// a new connection to the end that lacks it most, so few dials are needed.
     pub(super) fn aim(&self) -> u32 {
         if self.waiters.for_supply() == 0 && self.role.tuner.backlog() == 0 {
             return self.shared_capacity();
@@ -111,7 +111,7 @@ impl<C> Client<C> {
         }
     }
 
-    /// One of the ends has acquired a connection that is its own.
+    /// An end has acquired a connection of its own: this end (`here`), or the peer.
     pub(super) fn count_acquired(&mut self, here: bool) {
         let stock = self.stock();
         if self.role.share.acquired(here, stock)

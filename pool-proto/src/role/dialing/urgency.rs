@@ -14,26 +14,26 @@ use core::time::Duration;
 use super::Client;
 use crate::time::{Instant, Period};
 
-/// The time between two dials next to a full stock; next to half of the stock it is half of that.
+/// The time between two dials with a full stock; with half of the stock, it is half as long.
 const GAP: Duration = Duration::from_millis(20);
 
 /// How far dials may be ahead of that pace, in nanoseconds.
 const AHEAD: u64 = 20_000_000;
 
-/// The time after an acquire in which the next ones are to be expected.
+/// The time after an acquire in which the next acquires are expected.
 const BUSY: Period = Period::from_nanos(1_000_000_000);
 
-/// A stock of this size is replaced at once: that many handshakes are no burden.
+/// A stock of this size is replaced at once: so few handshakes are not a burden.
 const SMALL: u32 = 16;
 
 /// The length of a slot in which acquires are counted, and the number of slots.
 const SLOT: Period = Period::from_nanos(250_000_000);
 const SLOTS: usize = 4;
 
-/// The acquires of the last second, without those of the slot that goes on: these may be a crowd's.
+/// The acquires of the last second, without the current slot: its acquires may be a crowd's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 struct Rate {
-    /// The number of the slot that goes on.
+    /// The number of the current slot.
     slot: u64,
     current: u32,
     former: [u32; SLOTS],

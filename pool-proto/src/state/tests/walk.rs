@@ -120,7 +120,7 @@ impl<R: Role> Walk<R> {
         }
     }
 
-    /// Acquires what the peer has begun to use, until a caller waits, who may give up.
+    /// Accepts connections until a caller waits, which may then give up.
     fn accept_all(&mut self) {
         loop {
             match self.machine.acquire_claimed(self.now) {
@@ -191,7 +191,7 @@ impl<R: Role> Walk<R> {
                 self.now = self.now + Duration::from_millis(self.random.u64(0..3_000));
                 self.machine.handle_timeout(self.now);
             }
-            // Whoever has acquired it by its id is not alone.
+            // A second acquire by the id of a connection that is leased already.
             22.. if !self.leases.is_empty() => {
                 let id = self.leases[self.random.usize(0..self.leases.len())].id;
                 let answer = self.machine.acquire_by_id(self.now, id);

@@ -115,7 +115,7 @@ fn plain_entry(entry: &str) -> Result<Plain, Fault> {
         return Err(Fault::Address(entry.to_owned()));
     };
     let max = if address.is_ipv4() { 32 } else { 128 };
-    // The one spelling of a prefix is the one in which it is written.
+    // A prefix has a single spelling, in which it is also written.
     let prefix = match prefix {
         None => Some(max),
         Some(text) => (0..=max).find(|prefix| prefix.to_string() == text),

@@ -1,5 +1,5 @@
-//! Any configuration: the builders refuse exactly what the documentation calls nonsense, and a
-//! machine with whatever they accept lives through a short script at any time there is.
+//! Any configuration: the builders refuse exactly the configurations that the documentation calls
+//! invalid, and a machine with any other one survives a short script at any time.
 
 use std::time::Duration;
 

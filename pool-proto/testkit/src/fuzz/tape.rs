@@ -1,4 +1,4 @@
-//! Any tape: reading never panics, whatever the bytes say, nor does the replay of any inputs.
+//! Any tape: neither reading any bytes nor replaying any inputs panics.
 
 use std::hash::Hasher;
 

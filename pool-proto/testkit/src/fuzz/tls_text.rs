@@ -56,7 +56,7 @@ fn plain_fingerprint(text: &str) -> Option<Fingerprint> {
     Some(Fingerprint::from(<[u8; 32]>::try_from(bytes?).ok()?))
 }
 
-/// Each pin has one text, apart from the freedom that a fingerprint of a certificate has.
+/// Each pin has one text, except that a fingerprint of a certificate may be written in several ways.
 fn check_pin(text: &str) {
     match text.parse() {
         Ok(Pin::Key(key)) => assert_eq!(key.to_string(), text),

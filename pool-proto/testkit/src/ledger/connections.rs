@@ -188,7 +188,7 @@ impl Ledger {
             "{due:?} at {:?}",
             self.seen
         );
-        // A change of the configuration does what is due as well.
+        // A change of the configuration also does the work that is due.
         if !matches!(call, Call::Timeout) && !self.step.configures {
             return Ok(());
         }
@@ -306,7 +306,7 @@ impl Ledger {
             return Ok(());
         }
         let mut expected = self.before;
-        // Whatever is called, time goes on.
+        // Time goes on with every call.
         let (now, told) = (&stats.totals, &mut expected.totals);
         (told.limited_by_dials, told.limited_by_capacity) =
             (now.limited_by_dials, now.limited_by_capacity);

@@ -164,8 +164,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// There is never a waiter together with a connection that the peer has begun to use, nor where none
-    /// can come any more.
+    /// No caller waits to accept while there is a connection that the peer has begun to use, or when
+    /// none can come any more.
     fn check_waiters_for_requests(&self, supply_ended: bool) -> Verdict {
         let waiting = self.waiting.for_requests();
         if waiting == 0 || self.large {

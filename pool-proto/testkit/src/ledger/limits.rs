@@ -26,11 +26,11 @@ impl Ledger {
         // Nor does a peer count that has only been accepted.
         let began = self.step.began && (self.side == Side::Client || self.step.admits);
         ensure!(!began || all <= most, "2: no more than max_connections", "{all} for {most}");
-        // Where callers wait and all that is ready is the peer's, more is dialled.
+        // Where callers wait and all ready connections are the peer's, the client dials more.
         let both = self.side == Side::Client && setup.acquirer == Acquirer::Both;
         let most = if both { setup.max_connections } else { setup.capacity.1 };
         let idle = stats.idle;
-        // What the peer may have acquired again is kept in a full pool.
+        // A full pool keeps connections that the peer may have acquired again.
         let kept = match setup.acquirer {
             Acquirer::Peer | Acquirer::Both => self.out,
             Acquirer::Either | Acquirer::ThisEnd => 0,
@@ -40,7 +40,7 @@ impl Ledger {
         ensure!(idle <= most_idle, "2: stock within capacity", "{idle} for {most}");
         let ready = stats.handshaking - unproven + stats.idle;
         if self.side == Side::Server {
-            // Those that were becoming ready when the capacity was lowered come on top.
+            // Connections that were becoming ready when the capacity was lowered come on top.
             let most = most.max(self.ready).saturating_add(kept);
             ensure!(ready <= most, "2: ready connections of a server", "{ready} for {most}");
             let most = setup.max_handshakes;
@@ -82,7 +82,7 @@ impl Ledger {
             };
             let most = most.saturating_add(old);
             let in_flight = stats.dialing + stats.handshaking;
-            // One at a time may be for the control connection, whatever is in stock.
+            // A single dial may be for the control connection, whatever is in stock.
             let control = setup.control_connection && self.waiting.wants(ConnId::ZERO);
             let is_for_it = control && in_flight == 1;
             let fits = supply <= most || is_for_it;
@@ -261,7 +261,7 @@ impl Ledger {
         }
     }
 
-    /// 7: a client that may dial, and lacks connections, does, whatever its other dials are up to.
+    /// 7: a client that may dial, and lacks connections, dials, independently of its other dials.
     pub(super) fn check_nothing_is_left_undone(&self, stats: &Stats, pool: &impl Pool) -> Verdict {
         let paced = self.side == Side::Server || self.setup.tuning == Tuning::NodePass;
         if paced || self.closed || self.shutdown.is_some() || stats.failures_in_a_row > 0 {
@@ -276,7 +276,7 @@ impl Ledger {
         let may = in_flight < most && all < self.setup.max_connections;
         // With more claimed connections than this, a client stops dialling.
         let flooded = stats.claimed >= self.setup.capacity.1.saturating_mul(2).max(64);
-        // A full server does not keep it from replacing what is taken.
+        // A full server does not keep the client from replacing connections that are taken.
         let capacity = stats.capacity;
         let waits = self.waiting.queued() > self.waiting.for_requests();
         if stats.idle > 0 && capacity > 16 && !waits {

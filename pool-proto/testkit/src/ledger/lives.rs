@@ -68,13 +68,13 @@ pub struct Life {
     /// Its number, once it is established.
     pub connection: Option<u32>,
     pub source: Option<Source>,
-    /// Whose it is, once that is proven.
+    /// The peer, once its identity is proven.
     pub(super) peer: Option<Source>,
     born: u64,
 }
 
 impl Life {
-    /// Takes in what a call says of the use that the peer makes of the connection.
+    /// Notes what a call reveals of the peer's use of the connection.
     pub(super) fn note_use(&mut self, call: &Call) {
         let checked = match *call {
             Call::Event(Event::Checked { result, .. }) if self.kind == Some(CheckKind::Inspect) => {
@@ -139,7 +139,7 @@ impl Lives {
         self.counts[place as usize]
     }
 
-    /// Adds a connection. Returns the one that was in its slot before, which has to be none.
+    /// Adds a connection. Returns the previous one in its slot, which has to be `None`.
     pub(super) fn insert(
         &mut self,
         token: Token,

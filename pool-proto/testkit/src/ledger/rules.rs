@@ -67,7 +67,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// 8: a pool that shuts down holds what is in use, and nobody waits for anything else.
+    /// 8: a pool that shuts down holds the connections in use, and nobody waits for
+    /// others.
     fn check_shutdown(&self, stats: &Stats, pool: &impl Pool) -> Verdict {
         let unused = stats.idle + stats.dialing + stats.handshaking;
         ensure!(unused == 0, "8: a shutdown ends what is unused", "{unused} are left");

@@ -102,7 +102,7 @@ impl Waiting {
         self.stocks().min()
     }
 
-    /// The largest stock that is waited for; zero if none is.
+    /// The largest stock that a caller waits for; zero without such a caller.
     pub(super) fn for_stock(&self) -> u32 {
         self.stocks().max().unwrap_or(0)
     }

@@ -107,7 +107,7 @@ impl<R: TestRole> Checked<R> {
         Outcome { call, answer, actions }
     }
 
-    /// Compares what the machine tells of itself with the naive pool.
+    /// Compares the machine's own account with the naive pool.
     fn compare(&mut self) {
         if let Some(shadow) = &mut self.shadow {
             shadow.compare(self.driver.ledger.stats(), &self.machine);

@@ -62,8 +62,8 @@ pub struct Connection {
     failure: Option<HandshakeFailure>,
     /// Client: how many failures there had been when it was dialled.
     epoch: u32,
-    /// Server: where it came from; its peer, once that is proven; and as which of all that joined the
-    /// pool it did so last.
+    /// Server: its source; its peer, once the identity is proven; and its number in the order of
+    /// joining the pool.
     source: Option<std::net::IpAddr>,
     peer: Option<server::Peer>,
     joined: u64,
@@ -232,7 +232,8 @@ impl Naive {
     }
 
     fn next_idle(&self) -> Option<Token> {
-        // Opposite ends of the stock where the peer is a pool, and else the one heard from last.
+        // Opposite ends of the stock where the peer is a pool, and otherwise the connection heard
+        // from last.
         let opposite =
             self.dials() && self.setup.ids_exchanged() && self.setup.acquirer == Acquirer::Either;
         match self.setup.take_order {

@@ -11,7 +11,7 @@ use pool_proto::{CheckResult, HandshakeFailure};
 pub enum Whom {
     /// Number n of those that the step fits, the oldest first.
     Nth(u8),
-    /// Number n of all that live: mostly the step does not fit it.
+    /// Number n of all live connections: mostly the step does not fit it.
     Any(u8),
     /// Number n of those that have ended, the latest first.
     Ended(u8),

@@ -35,7 +35,7 @@ impl Shadow {
         assert_same(&self.0, actions, &did);
     }
 
-    /// Compares what the machine tells of itself.
+    /// Compares the machine's own account.
     pub fn compare(&mut self, stats: &Stats, machine: &impl Pool) {
         let naive = &mut self.0;
         assert_eq!(*stats, naive.stats(), "left the machine, right the naive pool");

@@ -15,7 +15,7 @@ use crate::call::TestRole;
 
 /// In place of a name: a connection that has ended.
 const ENDED: u32 = 1000;
-/// In place of a name: something else than what the driver handed in.
+/// In place of a name: a connection other than the one that the driver handed in.
 const MIXED_UP: u32 = 1001;
 /// The id that nobody makes but peers, and the latest that has ended.
 const MADE: u32 = 1002;

@@ -128,9 +128,9 @@ fn covered_edges() -> impl Iterator<Item = Edge> {
 }
 
 /// How many times rarer an edge is than others, as it takes a coincidence: a caller gives up, or a check
-/// comes too late, at the moment in which the peer's data arrives; or a caller gives up who was told of
-/// what the peer has acquired before it was established here; or a granted connection ends while others
-/// wait to be accepted.
+/// comes too late, at the moment in which the peer's data arrives; or a caller gives up that was told
+/// the id before the connection was established here; or a granted connection ends while others wait to
+/// be accepted.
 const fn rarity(from: Option<State>, to: Option<State>) -> u64 {
     use State::{Claimed, Finished, Granted, Leased, Reserved};
     match (from, to) {

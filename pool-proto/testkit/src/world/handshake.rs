@@ -313,7 +313,7 @@ impl World {
         Ok(())
     }
 
-    /// 4: an id that the client has read is the one that the server gave, unless it was forged.
+    /// 4: the client has read the id that the server gave, unless it was forged.
     fn check_ids_agree(&mut self, at: u32, id: Option<ConnId>) -> Verdict {
         let transport = transport_of(at);
         let server = self.endpoint(endpoint_of(transport, Side::Server));

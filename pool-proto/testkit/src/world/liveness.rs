@@ -27,7 +27,7 @@ impl World {
             }
         }
         self.partition = [0; 2];
-        // Whatever is stuck ends: keep-alive finds the half-open ones, and strangers go home.
+        // Stuck connections end: keep-alive finds the half-open ones, and strangers go home.
         for transport in 0..self.transports.len() {
             let stages = Side::BOTH.map(|side| self.endpoint(endpoint_of(transport, side)).stage);
             let Transport { cut, spoiled, .. } = self.transports[transport];
@@ -66,8 +66,8 @@ impl World {
         Ok(())
     }
 
-    /// By when the client has connected again, whatever it is waiting for, if nothing goes wrong;
-    /// `awaited`, if somebody at its end waits for that.
+    /// The time within which the client has connected again, whatever it is waiting for, if nothing goes wrong;
+    /// `awaited`, if a caller at its end waits for that.
     fn bound(&mut self, awaited: bool) -> Duration {
         let options = &self.options;
         let one = dial_and_handshake(options.delay, options.jitter);
@@ -87,7 +87,7 @@ impl World {
             _ => Duration::ZERO,
         };
         let rest = setup.rest() * 2 + setup.drain_timeout;
-        // A client of which all that is ready is its own gives some to the server, one a second.
+        // A client that owns all ready connections gives some to the server, one a second.
         let yields = match setup.acquirer {
             Acquirer::Both => Duration::from_secs(1),
             _ => Duration::ZERO,
@@ -106,14 +106,15 @@ impl World {
     }
 
     /// 7: where there is a control connection, users of both ends get it, even if the client's stock is full,
-    /// and keep it. Returns whether that is so: otherwise it takes up places that others wait for, now and then.
+    /// and keep it. Returns whether that holds: otherwise the control connection sometimes takes up places that
+    /// others wait for.
     pub(super) fn share_a_control_connection(&mut self) -> Verdict<bool> {
         if !self.options.has_control() {
             return Ok(true);
         }
         let [ours, theirs] = self.options.setups;
         let [client, server] = Side::BOTH.map(|side| self.end(side).stats());
-        // One more than the stock, and one more for one that ends just then.
+        // The stock, the control connection, and a connection that ends just then.
         let more = client.capacity.max(ours.capacity.0) + client.claimed + client.leased + 2;
         let has_room = |limit: u32| limit >= more + server.claimed + server.leased;
         let at_server = [theirs.max_connections, theirs.capacity.1, theirs.most_per_source()];
@@ -149,7 +150,7 @@ impl World {
             // next one comes after another wait: a weakness that is known.
             return Ok(());
         }
-        // Claims of former times are in nobody's way but their limit's.
+        // Old claims count against their own limit only.
         let room = ours.max_connections.saturating_sub(client.claimed + client.leased);
         let places = theirs.max_connections.saturating_sub(server.claimed + server.leased);
         let most = client.capacity.min(room).min(places).min(theirs.capacity.1);
@@ -185,7 +186,7 @@ impl World {
         for part in parts {
             self.give_up(part)?;
         }
-        // To the client, what the server's users took and closed without a word looks like a full
+        // To the client, connections that the server's users closed unused look like rejections of a full
         // server: it backs off again.
         let until = self.all_arrived();
         self.run(until, |_| false)?;
@@ -216,7 +217,7 @@ impl World {
         if brief || self.has_narrow_door() {
             return Ok(());
         }
-        // Whatever is stale on one end is found out on the other meanwhile.
+        // Meanwhile one end discovers the connections that are stale at the other.
         let bound = bound * 3 + Duration::from_secs(2);
         let until = self.now + nanos(bound);
         let full =
@@ -254,7 +255,7 @@ impl World {
         ensure!(heard, "4: a conversation is heard", "not in thirty conversations: {stats:?}");
         self.tally.last_conversations += 1;
         if self.options.accepts && self.options.opens() {
-            // Whoever accepts could get it before who is told its id.
+            // An accepting user could get it before the user that is told its id.
             return Ok(());
         }
         let seen = self.try_to(side, Kind::Hasty, |tally| tally.ends_by_id)?;

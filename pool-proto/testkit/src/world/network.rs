@@ -51,7 +51,7 @@ pub(crate) struct Endpoint {
 pub(crate) struct Transport {
     /// The last arrival towards each side: one direction keeps its order.
     last: [u64; 2],
-    /// Towards each side: whatever is sent disappears.
+    /// Towards each side: data that is sent disappears.
     pub(crate) cut: [bool; 2],
     /// Gap between single bytes of the id, where it trickles.
     pub(crate) trickle: Option<Duration>,

@@ -182,7 +182,7 @@ impl Options {
             setup.idle_timeout = Some(Duration::from_secs(40));
             setup.max_lifetime = Some(Duration::from_secs(50));
         }
-        // Half of the server is room for what the client does not know to have ended.
+        // Half of the server is room for connections that the client does not know to have ended.
         let server = &mut options.setups[Side::Server as usize];
         server.capacity = (connections * 2, connections * 2);
         server.max_connections = connections.saturating_mul(4).min(MAX_CONNECTIONS);

@@ -144,7 +144,7 @@ impl World {
                 self.ends[side as usize].set_config(now, &setup)?;
                 self.carry_out(side)?;
             }
-            // The one without a listener is the one that has to go.
+            // The end without a listener has to go.
             Fault::Close if !self.listening => self.close_and_reopen(Side::Server)?,
             Fault::Close if up => self.close_and_reopen(side)?,
             Fault::GracefulShutdown if up => self.shut_down_and_reopen(side)?,
@@ -161,7 +161,8 @@ impl World {
         let setup = self.options.setups[side as usize];
         let (which, to) = (self.random.u8(..25), self.random.u8(..255));
         let changed = setup.changed(which, to);
-        // Both ends rest for the same time. And a server that closes what is young looks like a full one.
+        // Both ends rest for the same time. And a server that closes young connections looks like a full
+        // one.
         let young = [changed.idle_timeout, changed.max_lifetime].into_iter().flatten();
         let young = young.min().is_some_and(|least| least < Duration::from_millis(2100));
         match changed.reuse_delay == setup.reuse_delay && !(side == Side::Server && young) {
@@ -258,7 +259,8 @@ impl World {
         Ok(())
     }
 
-    /// A graceful shutdown, with a deadline or without. What is left after some time is closed.
+    /// A graceful shutdown, with a deadline or without. Connections that are left after some time are
+    /// closed.
     fn shut_down_and_reopen(&mut self, side: Side) -> Verdict {
         let now = self.now;
         let timeout = self.random.bool().then(|| self.random.u64(..5_000_000_000));

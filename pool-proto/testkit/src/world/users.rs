@@ -23,11 +23,11 @@ pub(crate) struct Message {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Told {
-    /// The one with this id.
+    /// The connection with this id.
     Id(ConnId),
-    /// The one with this id, which is closed already.
+    /// The connection with this id, which is closed already.
     Ended(ConnId),
-    /// The one that the first byte comes on: this is no message, but a user who comes by himself.
+    /// The connection with the first byte: no message is sent, and the user accepts on its own.
     Nothing,
 }
 
@@ -140,7 +140,7 @@ impl World {
                     let id = self.random.choice(&old).copied().unwrap_or(made_up);
                     self.converse_alone(side, id)?;
                 }
-                // Whoever accepts could get it before who is told its id.
+                // An accepting user could get it before the user that is told its id.
                 3 if !(self.options.accepts && self.options.opens()) => {
                     self.take(side, Kind::Hasty)?;
                 }
@@ -367,11 +367,11 @@ impl World {
         self.converse(part)
     }
 
-    /// A driver takes the opening byte out of what has arrived.
+    /// A driver removes the opening byte from the data that has arrived.
     fn take_opening_byte(&mut self, at: u32) -> Verdict {
         let first = self.endpoint(at).inbox.pop_front();
         let spoiled = self.transports[transport_of(at)].spoiled;
-        // One that ended unused has none.
+        // A connection that ended unused has none.
         let fits = first.is_none_or(|first| first == OPENING_BYTE) || spoiled;
         ensure!(fits, "4: an acquire by id follows the opening byte", "{first:?} on {at}");
         Ok(())
@@ -381,7 +381,7 @@ impl World {
     fn tell(&mut self, side: Side, message: Message) {
         let (other, delay) = (side.other(), self.travel(side.other()));
         let epoch = self.epoch[other as usize];
-        // Who has closed a connection may take its time.
+        // A user that has closed the connection may tell its id later.
         let slow = nanos(self.options.delay + self.options.jitter) * 2;
         let pause =
             if matches!(message.what, Told::Ended(_)) { self.random.u64(..=slow) } else { 0 };
@@ -411,11 +411,11 @@ impl World {
         self.release(part)
     }
 
-    /// A machine refuses a user, who may have known better.
+    /// A machine refuses a user. The refusal may be wrong.
     fn refused(&mut self, part: u32, refusal: Refusal) -> Verdict {
         let Part { side, kind, conversation, .. } = self.parts[part as usize];
         let lost = matches!(refusal, Refusal::Gone { reason: CloseReason::PeerClosed, .. });
-        // (Who waits for stock has no conversation.)
+        // (A waiter for stock has no conversation.)
         let sound =
             matches!(kind, Kind::Witness(_)) && self.conversations[conversation as usize].sound;
         ensure!(
@@ -503,7 +503,7 @@ impl World {
             // A sloppy user puts it back without having read everything, and never answers.
             let reused = self.conversations[conversation as usize].reuse;
             if second && reused && self.strikes(Fault::SloppyUse) {
-                // The rest of what the peer says would look like a new use.
+                // The rest of the peer's data would look like a new use.
                 let mistaken = self.options.accepts || self.options.opens();
                 self.transports[transport_of(at)].spoiled |= mistaken;
                 return self.finish(part);

@@ -10,7 +10,7 @@ use pool_testkit::call::TestRole;
 use pool_testkit::harness::*;
 use pool_testkit::setup::Setup;
 
-/// Keeps all that it is fed with.
+/// Keeps everything that it is fed with.
 #[derive(Default)]
 struct Tape(Vec<u8>);
 

@@ -57,7 +57,7 @@ fn the_delay_leaves_each_address_its_share() {
     assert_eq!(attempt_delay(ms(5000), 0), ms(250));
 }
 
-/// What becomes of an attempt: after so many milliseconds it connects or fails.
+/// The outcome of an attempt: after so many milliseconds it connects or fails.
 #[derive(Clone, Copy)]
 enum Fate {
     Connects(u64),

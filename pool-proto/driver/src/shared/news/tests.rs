@@ -1,4 +1,4 @@
-//! What a person reads at level info, of floods and outages in virtual time.
+//! The lines at level info of floods and outages, in virtual time.
 
 use core::pin::Pin;
 use core::task::{Context, Waker};

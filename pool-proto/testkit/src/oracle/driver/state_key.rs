@@ -58,7 +58,7 @@ impl Driver {
         });
         hash_set(waiters, hasher);
         (self.ledger.ended().is_empty(), self.ledger.past_waiters().is_empty()).hash(hasher);
-        // Ids that a step can name, whoever has them.
+        // Ids that a step can name, at either end.
         naming.id(made(0)).hash(hasher);
         self.latest_ended_id().map(|id| naming.id(id)).hash(hasher);
     }

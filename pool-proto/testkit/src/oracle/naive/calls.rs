@@ -203,8 +203,8 @@ impl Naive {
         }
     }
 
-    /// What an inspection has found out. Returns whether the connection lives on: what has ended is kept
-    /// for who asks for its id.
+    /// Applies the result of an inspection. Returns whether the connection lives on: an ended one is
+    /// kept for an acquire by its id.
     fn inspected(&mut self, token: Token, result: CheckResult) -> bool {
         let over = matches!(result, CheckResult::Closed | CheckResult::Finished);
         if over && !self.peer_claims() {
@@ -213,7 +213,7 @@ impl Naive {
         }
         if over {
             let before = self.get(token).clone();
-            // From here on it counts no more.
+            // From here on it does not count.
             self.enter(token, Finished);
             if result == CheckResult::Closed {
                 self.consequences(&before, CloseReason::PeerClosed);

@@ -114,7 +114,7 @@ impl Dialer {
         stats.ceiling = self.ceiling;
     }
 
-    /// All but names and counters: of what follows from how long ago, no more than matters.
+    /// Everything except names and counters, with times only as far as they matter.
     pub fn hash_state(&self, now: Instant, hasher: &mut impl Hasher) {
         let distance = |at: Instant| at.as_nanos().wrapping_sub(now.as_nanos());
         self.tuner.hash_state(now, hasher);
@@ -174,7 +174,7 @@ impl Naive {
         dialer.quota = wanted.saturating_sub(stock);
     }
 
-    /// A round is over when all that it has dialled has come to something.
+    /// A round is over when all of its dials have an outcome.
     pub fn end_round(&mut self) {
         let (now, over) = (self.now, self.in_flight() == 0);
         let Some(dialer) = self.dialer_mut().filter(|dialer| dialer.paced()) else { return };
@@ -204,7 +204,7 @@ impl Naive {
         }
     }
 
-    /// A caller at the server has one, and has told its id.
+    /// A caller at the server has acquired a connection, and has told its id.
     pub fn demanded_there(&mut self, token: Token) {
         let (now, held) = (self.now, self.in_stock());
         let connection = self.get(token);
@@ -217,7 +217,7 @@ impl Naive {
         }
     }
 
-    /// One has come, and its id may tell how many wait at the server.
+    /// A connection was established; its id may tell how many callers wait at the server.
     pub fn arrived(&mut self, token: Token) {
         let now = self.now;
         let connection = self.get(token);
@@ -394,14 +394,14 @@ impl Naive {
         let (stock, urgent, setup) = (self.stock(), self.is_urgent(), self.setup);
         let Some(dialer) = self.dialer_mut().filter(|dialer| dialer.failures == 0) else { return };
         if dials > 0 && dialer.ceiling.is_some_and(|ceiling| stock > ceiling) {
-            // One more than it is known to hold: unless it does, the next one comes after a wait.
+            // A dial beyond the ceiling: unless it succeeds, the next one comes after a wait.
             dialer.retry = Some(Retry::drawn(now, setup.wait(dialer.rejections, urgent)));
             dialer.rejections += 1;
         }
     }
 
-    /// Whether an old idle connection goes at once. Otherwise another one is dialled first, or there is
-    /// nobody to dial.
+    /// Whether an old idle connection goes at once. Otherwise another one is dialled first, or the peer
+    /// is down.
     pub fn may_retire(&mut self) -> bool {
         let (stock, in_flight, full) = (self.stock(), self.in_flight(), self.is_full());
         let (ageing, most) = (self.ageing().len(), self.setup.max_dials);
@@ -414,20 +414,20 @@ impl Naive {
             return false;
         }
         if in_flight > 0 && dialer.ceiling.is_some_and(|ceiling| stock > ceiling) {
-            // What has left meanwhile may have made the room that the attempt finds.
+            // A connection that left meanwhile may have made the room that the attempt finds.
             return false;
         }
         if dialer.ceiling.is_some() || dialer.paced() || full {
             return true;
         }
-        // One is dialled for each old one, at the most.
+        // At most one dial for each old connection.
         if in_flight < most && stock >= wanted && ageing > (stock - wanted) as usize {
             self.dial();
         }
         false
     }
 
-    /// The oldest one goes whose successor is there.
+    /// Closes the oldest connection whose successor is there.
     pub fn drop_replaced(&mut self) {
         let (idle, old) = (self.count(Idle), self.ageing().first().copied());
         let Some(dialer) = self.dialer() else { return };
@@ -461,17 +461,17 @@ impl Naive {
         }
     }
 
-    /// Whether somebody waits for what only a new connection can bring.
+    /// Whether somebody waits for something that only a new connection can bring.
     fn is_awaited(&self) -> bool {
         self.first_waiting(Want::Any).is_some() || self.most_stock().is_some()
     }
 
-    /// Whether somebody waits who would notice a long wait for the next dial.
+    /// Whether a waiter would notice a long wait for the next dial.
     fn is_urgent(&self) -> bool {
         self.is_awaited() || self.first_waiting(Want::Claimed).is_some()
     }
 
-    /// How many the server holds for certain, and may hand out.
+    /// The number of connections that the server certainly holds and may hand out.
     fn in_stock(&self) -> u32 {
         [Idle, Granted, Resting, Checking].into_iter().map(|state| self.count(state)).sum()
     }

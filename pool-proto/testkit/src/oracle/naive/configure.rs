@@ -9,7 +9,7 @@ use crate::call::Answer;
 use crate::setup::{Setup, Side};
 
 impl Naive {
-    /// Takes over a setup: what has no room or time under it ends, and the rest goes on.
+    /// Takes over a setup: connections that have no room or time under it end, and the rest go on.
     pub(super) fn set_config(&mut self, setup: &Setup) -> Answer {
         let side = if self.dials() { Side::Client } else { Side::Server };
         if let Some(setting) = setup.fixed(side, &self.setup) {

@@ -223,13 +223,13 @@ impl Naive {
         fitting.min_by_key(|c| c.joined).map(|c| c.token)
     }
 
-    /// Of several victims, none of which is promised to be the one, that of the machine.
+    /// The machine's choice among several permitted victims.
     pub(super) fn choice(&self, victims: &[Token]) -> Token {
         let chosen = victims.iter().find(|victim| self.choices.evicted.contains(victim));
         *chosen.unwrap_or(&victims[0])
     }
 
-    /// A peer without connections is forgotten, and what it has replaced.
+    /// Forgets peers without connections, and the connections that they have replaced.
     pub fn forget_peers(&mut self) {
         let live = |peer: Peer| {
             self.connections.iter().any(|c| {
@@ -283,9 +283,9 @@ impl Naive {
         candidates.into_iter().filter(|(held, _)| Some(*held) == most).map(|(_, c)| c).collect()
     }
 
-    /// The handshake that goes for another: a silent one, unless those are but a quarter of what is
-    /// allowed; of the source with most handshakes, its oldest. From where nobody was ever admitted,
-    /// each counts as sixteen.
+    /// The handshake that is evicted for another: a silent one, unless at most a quarter of the
+    /// limit is silent; the oldest of the source with most handshakes. A handshake counts as sixteen
+    /// if no peer was ever admitted from its source.
     pub(super) fn handshake_victims(&self) -> Vec<Token> {
         let speaking = self.count(Handshaking);
         let silent = speaking == 0 || self.count(Accepted) > self.setup.max_handshakes / 4;

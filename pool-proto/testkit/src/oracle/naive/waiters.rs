@@ -84,9 +84,9 @@ impl Naive {
         wanted.max()
     }
 
-    /// The waiter that a connection would serve: one by its id comes before those of a `kind`.
+    /// The waiter that a connection would serve: a waiter for its id comes before those of a `kind`.
     pub fn first_for(&self, id: Option<ConnId>, kind: Option<Want>) -> Option<WaiterId> {
-        // Who comes by the id, comes after the opening byte.
+        // An acquire by id is served after the opening byte only.
         let id = id.filter(|_| !(self.setup.opening_byte && kind == Some(Want::Any)));
         let by_id = id.and_then(|id| self.first_waiting(Want::Id(id)));
         by_id.or_else(|| self.first_waiting(kind?))
@@ -101,7 +101,7 @@ impl Naive {
         }
     }
 
-    /// The connection that the peer has begun to use and nobody here has, the one that was looked into
+    /// A connection that the peer has begun to use and nobody here has: the one that was inspected
     /// first.
     pub fn next_request(&self) -> Option<Token> {
         let requests = self.connections.iter().filter(|connection| is_request(connection));
@@ -198,8 +198,8 @@ impl Naive {
         self.waiter_mut(waiter).standing = WaiterState::Refused(refusal);
     }
 
-    /// What a waiter takes that comes too late for its connection. Without anything, it is first in its
-    /// queue, or hears why not.
+    /// The connection for a waiter that comes too late for its own. If there is none, the waiter is
+    /// first in its queue, or is refused.
     pub fn ask_again(&mut self, late: &Waiter) -> Option<Token> {
         let known = match late.want {
             Want::Id(id) => self.with_id(id),
@@ -230,7 +230,7 @@ impl Naive {
         None
     }
 
-    /// Why the connection with this id, which is not ready, cannot be waited for.
+    /// Why a caller cannot wait for the connection with this id, which is not ready.
     pub fn refusal_by_id(&self, id: ConnId) -> Option<Refusal> {
         if self.closed {
             return self.ending();
@@ -243,7 +243,8 @@ impl Naive {
                 None => self.ending(),
             };
         };
-        // Whoever has it, or is about to, has not been told its id: two have taken it.
+        // Its holder, or the waiter it is granted to, acquired any connection: both ends have acquired
+        // this one.
         let taken = self.find(token).is_some_and(|c| match c.state {
             Leased => c.acquired,
             Granted => c.waiter.and_then(|waiter| self.want(waiter)) == Some(Want::Any),
@@ -252,7 +253,7 @@ impl Naive {
         if taken && self.peer_claims() {
             return Some(Refusal::AcquiredHere { id });
         }
-        // In a shutdown, only one that is looked into may still come.
+        // In a shutdown, only a connection that is being inspected may still become ready.
         self.ending().filter(|_| !self.is_inspected(token))
     }
 }

@@ -1,4 +1,4 @@
-//! What became of a dial, and what follows for the next ones.
+//! The outcomes of dials, and their effects on the next ones.
 
 use pool_proto::State::*;
 use pool_proto::{CloseReason, HandshakeFailure, Instant, Token};
@@ -29,7 +29,7 @@ impl Naive {
         }
     }
 
-    /// The server has let one more in, or one that was in use there at once.
+    /// The server has let one more connection in, or one that was in use there at once.
     pub fn found_room(&mut self, epoch: u32, held: u32) {
         let (now, max_dials, most) = (self.now, self.setup.max_dials, self.setup.capacity.1);
         let Some(dialer) = self.dialer_mut() else { return };
@@ -39,7 +39,8 @@ impl Naive {
         if !latest {
             return;
         }
-        // There is more room than was known; one that came before the last rejection is not news.
+        // There is more room than was known. A connection from before the last rejection does not
+        // show that.
         if dialer.rejections > 0 {
             let again = now.since(dialer.raised_at) <= RECOVERY;
             let before = if again { dialer.forgiven_rejections } else { 0 };
@@ -52,7 +53,8 @@ impl Naive {
         }
     }
 
-    /// One that it seemed to have turned away was in use there: it has that much more room.
+    /// A connection that the server seemed to have turned away was in use there: it has room for one
+    /// more.
     pub fn doubt_refuted(&mut self) {
         let Some(dialer) = self.dialer_mut() else { return };
         dialer.ceiling = dialer.ceiling.map(|ceiling| ceiling + 1);
@@ -63,7 +65,7 @@ impl Naive {
     /// Applies the end of a connection, which is not counted any more, to the next dials.
     pub fn consequences(&mut self, connection: &Connection, reason: CloseReason) {
         let now = self.now;
-        // A server that has just taken one more may close an older one for it.
+        // A server that has just accepted a connection may close an older one for it.
         let raised_at = self.dialer().map_or(Instant::EPOCH, |dialer| dialer.raised_at);
         let settled = |at| now.since(at) >= SETTLING && now.since(raised_at) >= SETTLING;
         let young = connection.established.is_none_or(|at| !settled(at));
