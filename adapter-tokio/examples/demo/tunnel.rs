@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use adapter_tokio::{
-    AnyPool, ClientConfig, ClientPool, ClientTls, Identity, ServerConfig, ServerPool, ServerTls,
-    Stats, Tokio,
+    Acquirer, AnyPool, ClientConfig, ClientPool, ClientTls, Identity, ServerConfig, ServerPool,
+    ServerTls, Stats, Tokio,
 };
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::Instant;
@@ -107,9 +107,14 @@ impl Tunnel {
         let (tasks, ledger) = (Tasks::new(), Ledger::default());
         let (server_tls, client_tls) = authenticated()?;
 
-        // The two pools.
+        // The two pools. The end that takes no connection by itself closes none that the other one may have taken.
         let (low, high) = plan.stock;
-        let server_config = ServerConfig::builder().capacity(2 * high).build()?;
+        let [server_takes, client_takes] = match plan.entry {
+            Side::Accepting => [Acquirer::ThisEnd, Acquirer::Peer],
+            Side::Dialling => [Acquirer::Peer, Acquirer::ThisEnd],
+        };
+        let server_config =
+            ServerConfig::builder().capacity(2 * high).acquirer(server_takes).build()?;
         let (listener, address) = listen()?;
         let server = tapes::of_server(ServerPool::builder())
             .config(server_config.clone())
@@ -120,6 +125,7 @@ impl Tunnel {
         let (peer, log) = (distant(&tasks, address, plan.delay)?, Arc::clone(&attempts));
         let config = ClientConfig::builder()
             .capacity(low..=high)
+            .acquirer(client_takes)
             .max_dials(MAX_DIALS)
             .backoff(BACKOFF.0, BACKOFF.1);
         let client = tapes::of_client(ClientPool::builder())

@@ -56,7 +56,8 @@ use crate::id::ConnId;
 /// acquire them: stop acquiring at the peer first, if no request may be lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Acquirer {
-    /// Not said. This end acquires any connection that is ready, and so may its peer.
+    /// Not said. This end acquires any connection that is ready, and so may its peer. Both end ready connections,
+    /// too: one that the peer has acquired a moment ago fails then, with the request on it.
     #[default]
     Either,
     /// This end only.

@@ -228,9 +228,8 @@ fn a_custom_configuration_knows_clients_by_their_certificates(ends: &Ends) {
         let before = client();
         before.wait_ready(1, SOON).unwrap();
         let after = client();
+        // Known by its address, it would be another client, and be turned away.
         eventually(|| server.stats(), |stats| stats.totals.replaced > 0);
-        // It would have been turned away before its handshake if it were known by its address.
-        assert_eq!(server.stats().totals.rejected_full, 0);
         drop(before);
         after.wait_ready(1, SOON).unwrap();
     }
