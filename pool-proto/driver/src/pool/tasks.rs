@@ -115,7 +115,7 @@ mod tests {
         let value = PanicsOnDrop;
         guarded(async move {
             let _value = value;
-            pending().await
+            pending::<()>().await;
         })
     }
 
