@@ -96,6 +96,20 @@ fn take_by<A: Adapter>(tls: Option<&Tls>, mode: Mode, report: &mut Report) -> Ou
     Ok(())
 }
 
+const SMOL_BY_HAND: &str = "two tasks of smol, without pools";
+const STD_BY_HAND: &str = "two threads, without pools";
+
+/// Both ends of a plain connection.
+fn raw_pair() -> Outcome<(TcpStream, TcpStream)> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let near = TcpStream::connect(listener.local_addr()?)?;
+    let (far, _) = listener.accept()?;
+    for end in [&near, &far] {
+        end.set_nodelay(true)?;
+    }
+    Ok((near, far))
+}
+
 /// The most that another adapter may take, in times of tokio's.
 const BESIDE_TOKIO: f64 = 1.15;
 
@@ -111,7 +125,7 @@ pub(crate) fn beside(mode: Mode, report: &mut Report) -> Outcome {
             filling::<OnStd>(stock, tls),
         ];
         let fills = alternate(mode.pick(1, 3, 7, 21), fills)?;
-        tell(report, format!("fill {stock}, {}", wire(tls)), "µs per connection", fills);
+        tell(report, format!("fill {stock}, {}", wire(tls)), "µs per connection", fills, false);
 
         let mut tokio = OnTokio::fill(STOCK, tls)?;
         let mut smol = OnSmol::fill(STOCK, tls)?;
@@ -119,17 +133,24 @@ pub(crate) fn beside(mode: Mode, report: &mut Report) -> Outcome {
         let chunks = mode.pick(16, 64, 64, 128);
         let bulks = vec![bulk(&mut tokio, chunks), bulk(&mut smol, chunks), bulk(&mut std, chunks)];
         let bulks = alternate(mode.pick(1, 9, 61, 201), bulks)?;
-        tell(report, format!("bulk, {}, two threads", wire(tls)), "ns per KiB", bulks);
+        tell(report, format!("bulk, {}, two threads", wire(tls)), "ns per KiB", bulks, false);
 
         let times = mode.pick(10, 300, 300, 500);
-        let ping_pongs = vec![
+        let mut with_smol = smol.ping_pong_by_hand()?;
+        let mut with_threads = on_std::ping_pong_by_hand()?;
+        let mut ping_pongs = vec![
             ping_pong(&mut tokio, times),
             ping_pong(&mut smol, times),
             ping_pong(&mut std, times),
         ];
+        let has_floor = tls.is_none();
+        if has_floor {
+            ping_pongs.push(timed(SMOL_BY_HAND, times, || with_smol(times)));
+            ping_pongs.push(timed(STD_BY_HAND, times, || with_threads(times)));
+        }
         let ping_pongs = alternate(mode.pick(1, 9, 61, 201), ping_pongs)?;
         let what = format!("64 bytes there and back, {}, two threads", wire(tls));
-        tell(report, what, "µs", ping_pongs);
+        tell(report, what, "µs", ping_pongs, has_floor);
         tokio.close();
         smol.close();
         std.close();
@@ -161,16 +182,34 @@ fn bulk<A: Adapter>(pools: &mut A, chunks: usize) -> Contestant<'_> {
 }
 
 fn ping_pong<A: Adapter>(pools: &mut A, times: u32) -> Contestant<'_> {
-    Contestant::new(name::<A>(), move || {
+    timed(name::<A>(), times, move || pools.ping_pong(times))
+}
+
+/// Microseconds for each of `times`, by the clock.
+fn timed<'a>(
+    name: impl Into<String>,
+    times: u32,
+    mut act: impl FnMut() -> Outcome + 'a,
+) -> Contestant<'a> {
+    Contestant::new(name, move || {
         let begun = now();
-        pools.ping_pong(times)?;
+        act()?;
         Ok((now() - begun) as f64 / 1e3 / f64::from(times))
     })
 }
 
-fn tell(report: &mut Report, what: String, unit: &'static str, samples: Vec<Samples>) {
-    let goal = |of: &str| Goal::ratio("ours", Limit::AtMost(BESIDE_TOKIO)).of(of);
+fn tell(
+    report: &mut Report,
+    what: String,
+    unit: &'static str,
+    samples: Vec<Samples>,
+    has_floor: bool,
+) {
+    let goal = |of: &str, floor: &str| {
+        let goal = Goal::ratio("ours", Limit::AtMost(BESIDE_TOKIO)).of(of);
+        if has_floor { goal.floor(floor) } else { goal }
+    };
     let what = format!("{what} (ours: tokio)");
-    let goals = vec![goal(OnSmol::NAME), goal(OnStd::NAME)];
+    let goals = vec![goal(OnSmol::NAME, SMOL_BY_HAND), goal(OnStd::NAME, STD_BY_HAND)];
     report.row(&Row { number: "12", what, unit, samples, goals });
 }

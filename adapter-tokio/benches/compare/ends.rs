@@ -108,6 +108,15 @@ pub(crate) enum Bare {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+impl Bare {
+    pub(crate) fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+}
+
 /// Calls `$act` with the stream, which has one of two types.
 macro_rules! with_bare {
     ($bare:expr, |$stream:ident| $act:expr) => {

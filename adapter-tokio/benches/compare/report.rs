@@ -28,6 +28,8 @@ pub(crate) struct Goal {
     pub(crate) limit: Limit,
     /// A figure beyond the goal that is aimed at, too, but not judged.
     pub(crate) stretch: Option<f64>,
+    /// The contestant that shows how near the goal can be reached without a pool.
+    pub(crate) floor: Option<String>,
     /// Whether a miss counts; otherwise the goal is a stretch.
     pub(crate) is_judged: bool,
 }
@@ -40,13 +42,14 @@ impl Goal {
             against: Some(against.into()),
             limit,
             stretch: None,
+            floor: None,
             is_judged: true,
         }
     }
 
     /// The figure of the first contestant itself.
     pub(crate) fn figure(limit: Limit) -> Self {
-        Self { of: "ours".into(), against: None, limit, stretch: None, is_judged: true }
+        Self { against: None, ..Self::ratio("", limit) }
     }
 
     pub(crate) fn of(self, of: impl Into<String>) -> Self {
@@ -55,6 +58,10 @@ impl Goal {
 
     pub(crate) fn stretch(self, stretch: f64) -> Self {
         Self { stretch: Some(stretch), ..self }
+    }
+
+    pub(crate) fn floor(self, floor: impl Into<String>) -> Self {
+        Self { floor: Some(floor.into()), ..self }
     }
 
     /// Aimed at, but not judged.
@@ -193,13 +200,16 @@ impl Report {
             (false, false) => "not yet (stretch)",
         };
         let median = |name: &str| Spread::of(row.values(name).to_vec()).median;
-        let (figure, theirs) = match &goal.against {
-            Some(against) => (
-                format!("{} x", show_ratio(&spread)),
-                format!("{against}: {}", figure(median(against))),
-            ),
-            None => (show(&spread), "-".to_owned()),
+        let figure = match goal.against {
+            Some(_) => format!("{} x", show_ratio(&spread)),
+            None => show(&spread),
         };
+        let theirs: Vec<String> = [&goal.against, &goal.floor]
+            .into_iter()
+            .flatten()
+            .map(|name| format!("{name}: {}", self::figure(median(name))))
+            .collect();
+        let theirs = if theirs.is_empty() { "-".to_owned() } else { theirs.join("; ") };
         let beside = goal.against.as_ref().map_or(String::new(), |name| format!(" / {name}"));
         println!("  {}{beside}: {figure}, goal {}: {word}", goal.of, goal.words());
         let subject = if goal.of == "ours" { String::new() } else { format!(": {}", goal.of) };

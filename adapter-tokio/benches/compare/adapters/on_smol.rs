@@ -6,9 +6,10 @@ use std::thread;
 
 use adapter_smol::{ClientPool, PooledStream, ServerPool, Spawner};
 use pool_testkit::measure::timed;
-use smol::io::{AsyncReadExt, AsyncWriteExt};
+use smol::Async;
+use smol::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::{Adapter, CHUNK};
+use super::{Adapter, CHUNK, raw_pair};
 use crate::Outcome;
 use crate::ends::{SOON, Tls, client_config, server_config};
 
@@ -19,6 +20,49 @@ pub(super) struct OnSmol {
     ends: Option<(PooledStream, PooledStream)>,
     /// Ends the threads when it is dropped.
     _running: smol::channel::Sender<()>,
+}
+
+impl OnSmol {
+    /// Returns [`ping_pong`](Adapter::ping_pong) between two streams of smol, without pools.
+    pub(super) fn ping_pong_by_hand(&self) -> Outcome<impl FnMut(u32) -> Outcome + use<>> {
+        let executor = Arc::clone(&self.executor);
+        let (near, far) = raw_pair()?;
+        let mut ends = Some((Async::new(near)?, Async::new(far)?));
+        Ok(move |times| {
+            ends = Some(ping_pong(&executor, ends.take().ok_or("no connection")?, times)?);
+            Ok(())
+        })
+    }
+}
+
+/// Sends 64 bytes there and back in two tasks, so many times.
+fn ping_pong<S>(
+    executor: &smol::Executor<'static>,
+    (mut near, mut far): (S, S),
+    times: u32,
+) -> Outcome<(S, S)>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let asking = executor.spawn(async move {
+        let mut data = [0; 64];
+        for _ in 0..times {
+            near.write_all(&data).await?;
+            near.flush().await?;
+            near.read_exact(&mut data).await?;
+        }
+        Outcome::Ok(near)
+    });
+    let answering = executor.spawn(async move {
+        let mut data = [0; 64];
+        for _ in 0..times {
+            far.read_exact(&mut data).await?;
+            far.write_all(&data).await?;
+            far.flush().await?;
+        }
+        Outcome::Ok(far)
+    });
+    smol::block_on(smol::future::try_zip(asking, answering))
 }
 
 impl Adapter for OnSmol {
@@ -86,26 +130,8 @@ impl Adapter for OnSmol {
     }
 
     fn ping_pong(&mut self, times: u32) -> Outcome {
-        let (mut near, mut far) = self.ends.take().ok_or("no connection")?;
-        let asking = self.executor.spawn(async move {
-            let mut data = [0; 64];
-            for _ in 0..times {
-                near.write_all(&data).await?;
-                near.flush().await?;
-                near.read_exact(&mut data).await?;
-            }
-            Outcome::Ok(near)
-        });
-        let answering = self.executor.spawn(async move {
-            let mut data = [0; 64];
-            for _ in 0..times {
-                far.read_exact(&mut data).await?;
-                far.write_all(&data).await?;
-                far.flush().await?;
-            }
-            Outcome::Ok(far)
-        });
-        self.ends = Some(smol::block_on(smol::future::try_zip(asking, answering))?);
+        let ends = self.ends.take().ok_or("no connection")?;
+        self.ends = Some(ping_pong(&self.executor, ends, times)?);
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::thread::{self, JoinHandle};
 
 use adapter_std::{ClientPool, PooledStream, ServerPool};
 
-use super::{Adapter, CHUNK};
+use super::{Adapter, CHUNK, raw_pair};
 use crate::Outcome;
 use crate::ends::{SOON, Tls, client_config, server_config};
 use crate::take::each;
@@ -61,24 +61,8 @@ impl Adapter for OnStd {
     }
 
     fn ping_pong(&mut self, times: u32) -> Outcome {
-        let (mut near, mut far) = self.ends.take().ok_or("no connection")?;
-        let asking = thread::spawn(move || {
-            let mut data = [0; 64];
-            for _ in 0..times {
-                near.write_all(&data)?;
-                near.read_exact(&mut data)?;
-            }
-            Outcome::Ok(near)
-        });
-        let answering = thread::spawn(move || {
-            let mut data = [0; 64];
-            for _ in 0..times {
-                far.read_exact(&mut data)?;
-                far.write_all(&data)?;
-            }
-            Outcome::Ok(far)
-        });
-        self.ends = Some((join(asking)?, join(answering)?));
+        let ends = self.ends.take().ok_or("no connection")?;
+        self.ends = Some(ping_pong(ends, times)?);
         Ok(())
     }
 
@@ -92,6 +76,39 @@ impl Adapter for OnStd {
     }
 }
 
-fn join(thread: JoinHandle<Outcome<PooledStream>>) -> Outcome<PooledStream> {
+/// Returns [`ping_pong`](Adapter::ping_pong) between two blocking sockets, without pools.
+pub(super) fn ping_pong_by_hand() -> Outcome<impl FnMut(u32) -> Outcome> {
+    let mut ends = Some(raw_pair()?);
+    Ok(move |times| {
+        ends = Some(ping_pong(ends.take().ok_or("no connection")?, times)?);
+        Ok(())
+    })
+}
+
+/// Sends 64 bytes there and back in two threads, so many times.
+fn ping_pong<S>((mut near, mut far): (S, S), times: u32) -> Outcome<(S, S)>
+where
+    S: Read + Write + Send + 'static,
+{
+    let asking = thread::spawn(move || {
+        let mut data = [0; 64];
+        for _ in 0..times {
+            near.write_all(&data)?;
+            near.read_exact(&mut data)?;
+        }
+        Outcome::Ok(near)
+    });
+    let answering = thread::spawn(move || {
+        let mut data = [0; 64];
+        for _ in 0..times {
+            far.read_exact(&mut data)?;
+            far.write_all(&data)?;
+        }
+        Outcome::Ok(far)
+    });
+    Ok((join(asking)?, join(answering)?))
+}
+
+fn join<S>(thread: JoinHandle<Outcome<S>>) -> Outcome<S> {
     thread.join().map_err(|_| "a thread has panicked")?
 }
