@@ -142,8 +142,8 @@ pub(crate) const DRIVER_BUGS: &[Bug] = &[
         "the handle of a task that has ended is kept",
         "violation of “the handle of a task ends with it",
         "pool/tasks.rs",
-        "        self.end(first.token);\n",
-        "        if !planted!() {\n            self.end(first.token);\n        }\n",
+        "        self.end(first);\n",
+        "        if !planted!() {\n            self.end(first);\n        }\n",
     ),
     bug(
         "a timer stays though the deadline has come nearer",
