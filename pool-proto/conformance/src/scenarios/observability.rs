@@ -209,6 +209,10 @@ fn a_shutdown_is_told_when_it_begins(ends: &Ends) {
     let server = ends.serve_on(Listen::On(listener), None, server_config());
     let client = ends.dial(TlsMode::None, single(), address);
     let in_use = client.take();
+    // The shutdown would break off the dial in its place, of which the server would tell.
+    for pool in [&client, &server] {
+        pool.wait_ready(1, SOON).unwrap();
+    }
     client.graceful_shutdown(Duration::from_secs(3_600));
     client.graceful_shutdown(Duration::from_secs(1_800));
     assert!(!client.is_closed());

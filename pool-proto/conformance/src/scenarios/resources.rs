@@ -234,11 +234,21 @@ fn assert_quiet(what: &str) {
 
 #[track_caller]
 fn assert_process_quiet(what: &str, process: u32) {
-    let Some(before) = processor_time(process) else { return };
-    // A sleep, because nothing may happen in this time, so no event can be awaited.
-    thread::sleep(QUIET);
-    let took = processor_time(process).unwrap_or(before).saturating_sub(before);
-    assert!(took < LITTLE, "{what}: {took:?} of processor time in {QUIET:?}");
+    let used = || {
+        let before = processor_time(process)?;
+        // A sleep, because nothing may happen in this time, so no event can be awaited.
+        thread::sleep(QUIET);
+        Some(processor_time(process).unwrap_or(before).saturating_sub(before))
+    };
+    // On a loaded machine, earlier work may end in the first of these times.
+    let mut times = Vec::new();
+    while let Some(took) = used() {
+        if took < LITTLE {
+            return;
+        }
+        times.push(took);
+        assert!(times.len() < 5, "{what}: {times:?} of processor time, in {QUIET:?} each");
+    }
 }
 
 fn waiting_takes_no_processor_time(ends: &Ends) {
