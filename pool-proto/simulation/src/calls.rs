@@ -139,6 +139,7 @@ impl State {
             if let Some(listener) = self.net.listeners.get_mut(&address) {
                 listener.backlog.push_front(id);
             }
+            self.starves();
             return Err(error(errno::EMFILE));
         }
         let (inherited, now) = (self.net.inherited, self.now());

@@ -84,6 +84,8 @@ pub struct State {
     calls: u32,
     /// Peers that it has accepted.
     accepts: u32,
+    /// Accepts that failed for want of a descriptor, in the second that began then.
+    starved: (Instant, u32),
     /// The most of a poll of a pool so far.
     pub most_calls: u32,
     polls_at: (u64, u32),
@@ -98,6 +100,10 @@ const MOST_CALLS: u32 = 600;
 
 /// Accepts in one poll, at most: a burst, and the begin of the next turn.
 const MOST_ACCEPTS: u32 = 40;
+
+/// Accepts in a second that fail for want of a descriptor, at most. The pauses between them grow from 10 ms to
+/// a second at random; eight are usual.
+const MOST_STARVED: u32 = 25;
 
 /// Polls of the world in a millisecond, at most.
 const MOST_POLLS: u32 = 5_000;
@@ -127,6 +133,7 @@ impl Sim {
             current: None,
             calls: 0,
             accepts: 0,
+            starved: (Instant::EPOCH, 0),
             most_calls: 0,
             polls_at: (0, 0),
             violation: None,
@@ -293,6 +300,18 @@ impl State {
         if self.accepts > MOST_ACCEPTS {
             let seen = format_args!("{MOST_ACCEPTS} peers are accepted in a poll");
             self.violated("a crowd lets others run", seen);
+        }
+    }
+
+    /// Counts an accept that fails for want of a descriptor.
+    pub(crate) fn starves(&mut self) {
+        if self.now.since(self.starved.0) > Duration::from_secs(1) {
+            self.starved = (self.now, 0);
+        }
+        self.starved.1 += 1;
+        if self.starved.1 > MOST_STARVED {
+            let seen = format_args!("{MOST_STARVED} accepts failed within a second");
+            self.violated("a server without descriptors pauses", seen);
         }
     }
 

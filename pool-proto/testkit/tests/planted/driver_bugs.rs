@@ -168,7 +168,7 @@ pub(crate) const DRIVER_BUGS: &[Bug] = &[
     ),
     bug(
         "the listener does not pause after a failed accept",
-        "violation of “a poll ends",
+        "violation of “a server without descriptors pauses",
         "pool/accept.rs",
         "                AcceptFailure::Pause(pause) => self.resume_at = Some(shared.now() + pause),",
         "                AcceptFailure::Pause(pause) => {\n                    \
@@ -195,6 +195,14 @@ pub(crate) const DRIVER_BUGS: &[Bug] = &[
         "pool.rs",
         "            if !machine.is_shutting_down() {\n                machine.close(now);",
         "            if !machine.is_shutting_down() && !planted!() {\n                machine.close(now);",
+    ),
+    bug(
+        "any event of the driver ends the pause after a failed accept",
+        "violation of “a server without descriptors pauses",
+        "pool/accept.rs",
+        "            if let Some(resume_at) = self.resume_at {\n",
+        "            let resumes = if planted!() { self.resume_at.take() } else { self.resume_at };\n            \
+         if let Some(resume_at) = resumes {\n",
     ),
     bug(
         "a port that is freed at a shutdown passes for a failure",
