@@ -201,3 +201,27 @@ impl Runtime for Threads {
         stream.poll_readable(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ended_threads_leave_no_handle() -> io::Result<()> {
+        let threads = Threads {
+            permits: Arc::new(Semaphore::new(1)),
+            permitted: Arc::default(),
+            handles: Arc::default(),
+            guard: Weak::new(),
+        };
+        for _ in 0..20 {
+            threads.start("pool-dial", || {})?;
+            while !threads.handles().iter().all(JoinHandle::is_finished) {
+                std::thread::yield_now();
+            }
+        }
+        assert_eq!(threads.handles().len(), 1);
+        threads.join();
+        Ok(())
+    }
+}

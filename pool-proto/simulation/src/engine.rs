@@ -101,8 +101,8 @@ const MOST_CALLS: u32 = 600;
 /// Accepts in one poll, at most: a burst, and the begin of the next turn.
 const MOST_ACCEPTS: u32 = 40;
 
-/// Accepts in a second that fail for want of a descriptor, at most. The pauses between them grow from 10 ms to
-/// a second at random; eight are usual.
+/// Accepts in a second that fail for want of a descriptor one after the other, at most. The pauses between them
+/// grow from 10 ms to a second at random; eight are usual.
 const MOST_STARVED: u32 = 25;
 
 /// Polls of the world in a millisecond, at most.
@@ -297,6 +297,8 @@ impl State {
     /// Counts a peer that is accepted.
     pub(crate) fn accepted(&mut self) {
         self.accepts += 1;
+        // The next pause is short again.
+        self.starved.1 = 0;
         if self.accepts > MOST_ACCEPTS {
             let seen = format_args!("{MOST_ACCEPTS} peers are accepted in a poll");
             self.violated("a crowd lets others run", seen);

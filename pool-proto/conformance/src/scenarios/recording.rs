@@ -1,6 +1,6 @@
 //! Recordings: the tape of a real pool replays identically, and its end is told.
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::mem;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +24,7 @@ topic! {
     parallel a_recorded_life_replays_identically,
     parallel a_pool_without_a_tape_is_not_recorded,
     parallel a_recording_ends_before_its_pool,
+    parallel a_recording_is_flushed_while_its_pool_lives,
     parallel a_tape_whose_writer_fails_is_cut_off_and_the_pool_goes_on,
     parallel a_writer_that_is_too_slow_ends_the_tape_and_delays_nobody,
     parallel a_tape_that_cannot_be_opened_is_an_error,
@@ -206,6 +207,17 @@ fn a_recording_ends_before_its_pool(ends: &Ends) {
     drop(client.take());
     client.end();
     assert_eq!(memory.bytes().len(), length);
+}
+
+fn a_recording_is_flushed_while_its_pool_lives(ends: &Ends) {
+    let memory = Memory::default();
+    let opened = memory.clone();
+    let open: OpenTape = Arc::new(move || Ok(Box::new(BufWriter::new(opened.clone()))));
+    let client = ends.recorded_client(client_config(), Some(open));
+    // A process that is killed loses what has not been flushed.
+    let inputs = || Tape::read(&memory.bytes()).map_or(0, |_| replay(&memory.bytes()).0.len());
+    eventually(inputs, |inputs| *inputs > 0);
+    client.end();
 }
 
 /// Writes some bytes to a tape in memory, and then fails, or panics.

@@ -260,6 +260,20 @@ fn a_spurious_wake_is_quiet_and_watched_again() {
     }
 }
 
+/// Whoever reads is woken by another thread, perhaps in the middle of the check.
+#[test]
+fn a_wake_during_a_check_is_not_lost() {
+    for kind in Kind::ALL {
+        let mut taken = kind.taken();
+        taken.near.wake();
+        taken.near.set(|kernel| kernel.wakes_at_once = true);
+        assert_eq!(check(&mut taken), CheckResult::Quiet, "{kind:?}");
+        assert!(!taken.near.is_watched(), "{kind:?}");
+        assert_eq!(check(&mut taken), CheckResult::Quiet, "{kind:?}");
+        assert!(taken.near.is_watched(), "{kind:?}");
+    }
+}
+
 #[test]
 fn a_check_reads_on_while_the_reactor_reports_readiness() {
     for kind in Kind::ALL {

@@ -43,6 +43,17 @@ fn every_call_on_a_revoked_stream_fails_with_the_reason() {
 }
 
 #[test]
+fn a_flush_cuts_a_stream_at_rest() {
+    for kind in Kind::TLS {
+        let Streaming { mut pool, mut peer, mut stream, .. } = kind.streaming();
+        stream.write(Io, &[IoSlice::new(b"perhaps not all of it")]).unwrap();
+        revoke(&mut *pool);
+        assert_eq!(peer.receive(), b"perhaps not all of it");
+        assert!(!peer.received_close(), "{kind:?}: a part is taken for the whole");
+    }
+}
+
+#[test]
 fn the_deadline_of_a_shutdown_ends_a_stream_at_rest_in_good_order() {
     for kind in Kind::ALL {
         let Streaming { pool, near, mut peer, mut stream } = kind.streaming();

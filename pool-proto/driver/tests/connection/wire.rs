@@ -28,6 +28,8 @@ pub(crate) struct Kernel {
     pub(crate) takes_nothing: bool,
     pub(crate) shut_error: Option<ErrorKind>,
     pub(crate) watch_error: Option<ErrorKind>,
+    /// Whether the reactor wakes as soon as it has the next waker.
+    pub(crate) wakes_at_once: bool,
     /// The number of times that the reactor reports readiness without data.
     pub(crate) spurious: u32,
     pub(crate) local_error: Option<ErrorKind>,
@@ -60,6 +62,7 @@ impl Default for Kernel {
             takes_nothing: false,
             shut_error: None,
             watch_error: None,
+            wakes_at_once: false,
             spurious: 0,
             local_error: None,
             reads: 0,
@@ -201,7 +204,11 @@ impl Socket for End {
             kernel.spurious = kernel.spurious.saturating_sub(1);
             return Poll::Ready(Ok(()));
         }
-        kernel.waker = Some(cx.waker().clone());
+        if std::mem::take(&mut kernel.wakes_at_once) {
+            cx.waker().wake_by_ref();
+        } else {
+            kernel.waker = Some(cx.waker().clone());
+        }
         Poll::Pending
     }
 

@@ -30,6 +30,20 @@ fn waits_go_from_the_call_to_the_connection_and_are_zero_if_served_at_once() {
 }
 
 #[test]
+fn waits_are_told_by_the_precise_clock() {
+    let (mut rig, _) = filled(Plan::ONE);
+    let lease = rig.any().take();
+    rig.clock.tick(ms(4));
+    rig.pass(ms(3));
+    let second = rig.any();
+    second.queue();
+    rig.pass(ms(300));
+    lease.put(&rig.shared).unwrap();
+    drop(second.take());
+    assert_eq!(rig.shared.report().waits.sum(), ms(300));
+}
+
+#[test]
 fn a_wait_that_ends_without_a_connection_is_not_counted() {
     let mut rig = client(Plan::ONE);
     let task = rig.any();

@@ -34,7 +34,11 @@ pub(crate) const fn id(number: u32) -> ConnId {
 
 /// A clock that stands still until it is moved.
 #[derive(Clone, Default)]
-pub(crate) struct ManualClock(Arc<AtomicU64>);
+pub(crate) struct ManualClock {
+    now: Arc<AtomicU64>,
+    /// The tick of the coarse clock, in nanoseconds; 0 for none.
+    tick: Arc<AtomicU64>,
+}
 
 impl ManualClock {
     pub(crate) fn pass(&self, duration: Duration) {
@@ -42,13 +46,24 @@ impl ManualClock {
     }
 
     pub(crate) fn set(&self, now: Instant) {
-        self.0.store(now.as_nanos(), Ordering::SeqCst);
+        self.now.store(now.as_nanos(), Ordering::SeqCst);
+    }
+
+    /// From now on, the coarse clock lags by up to a tick.
+    pub(crate) fn tick(&self, tick: Duration) {
+        self.tick.store(u64::try_from(tick.as_nanos()).unwrap(), Ordering::SeqCst);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Instant {
-        Instant::from_nanos(self.0.load(Ordering::SeqCst))
+        Instant::from_nanos(self.now.load(Ordering::SeqCst))
+    }
+
+    fn coarse(&self) -> Instant {
+        let (now, tick) = (self.now(), self.tick.load(Ordering::SeqCst));
+        let lag = now.as_nanos().checked_rem(tick).unwrap_or(0);
+        Instant::from_nanos(now.as_nanos() - lag)
     }
 }
 
