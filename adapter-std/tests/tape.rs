@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use adapter_std::pool_driver::{Clock as _, MonotonicClock};
 use adapter_std::{
     AcquireError, Acquirer, ClientConfig, ClientPool, ClientTls, PooledStream, Recording, Refusal,
     ServerConfig, ServerPool, ServerTls,
@@ -139,4 +140,20 @@ fn crowd(server: &ServerPool) {
         let taken: Vec<_> = callers.into_iter().map(|caller| caller.join().unwrap()).collect();
         assert!(taken.iter().any(Result::is_ok) && taken.iter().any(Result::is_err), "{taken:?}");
     });
+}
+
+/// The thread that writes a tape looks for more once a second.
+#[test]
+fn a_close_does_not_wait_for_the_next_second_of_the_tape() {
+    let tape = Memory::default();
+    let server =
+        ServerPool::builder().record(move || Ok(tape.clone())).bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap().to_string();
+    let client = ClientPool::builder().connect(address).unwrap();
+    client.wait_ready(1, SOON).unwrap();
+    server.close();
+    let began = MonotonicClock.now();
+    assert!(server.closed(SOON));
+    let took = MonotonicClock.now().since(began);
+    assert!(took < 700 * MS, "the end of the tape took {took:?}");
 }

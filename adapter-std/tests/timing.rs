@@ -210,3 +210,70 @@ fn a_timer_set_by_another_thread_is_on_time() -> Result<(), Box<dyn Error>> {
     }
     Ok(())
 }
+
+/// A dialer that hangs holds the pool's end, but not the call that waits for it.
+#[test]
+fn the_wait_for_the_end_of_a_pool_has_a_deadline_though_a_dialer_hangs()
+-> Result<(), Box<dyn Error>> {
+    let (begin, begun) = mpsc::channel();
+    let (free, until_free) = mpsc::channel::<()>();
+    let until_free = Mutex::new(until_free);
+    let pool = ClientPool::builder().connect_with(move || {
+        begin.send(()).map_err(io::Error::other)?;
+        let until_free = until_free.lock().map_err(|_| io::Error::other("poisoned"))?;
+        let _ = until_free.recv_timeout(SOON);
+        Err(io::Error::other("free"))
+    })?;
+    begun.recv_timeout(SOON)?;
+    pool.close();
+    let before = MonotonicClock.now();
+    assert!(!pool.closed(Duration::from_millis(100)), "a dialer holds its thread");
+    let took = MonotonicClock.now().since(before);
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    drop(free);
+    assert!(pool.closed(SOON));
+    Ok(())
+}
+
+/// A write takes its timeout once, though it waits twice: for room, and for its own data to leave.
+#[cfg(unix)]
+#[test]
+fn the_flush_of_a_write_has_the_rest_of_its_timeout() -> Result<(), Box<dyn Error>> {
+    const TIMEOUT: Duration = Duration::from_millis(1500);
+    // Both buffers of the system are small, so that the session holds most of the data.
+    const SMALL: usize = 32 * 1024;
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    socket2::SockRef::from(&listener).set_recv_buffer_size(SMALL)?;
+    let address = listener.local_addr()?;
+    let server = ServerPool::builder().tls(ServerTls::self_signed()?).listen(listener)?;
+    let builder = ClientPool::builder().tls(ClientTls::self_signed()?);
+    let client = builder.connect_with(move || {
+        let stream = TcpStream::connect(address)?;
+        socket2::SockRef::from(&stream).set_send_buffer_size(SMALL)?;
+        Ok(stream)
+    })?;
+    let mut ours = client.acquire(SOON)?;
+    let mut theirs = server.acquire_by_id(ours.id(), SOON)?;
+    ours.set_write_timeout(Some(Duration::from_millis(50)));
+    let chunk = [7; 64 * 1024];
+    while ours.write(&chunk).is_ok() {}
+    ours.set_write_timeout(Some(TIMEOUT));
+    // The peer makes room for the data before those of this write, at half time, and for no more.
+    let (stop, stopped) = mpsc::channel::<()>();
+    let peer = std::thread::spawn(move || {
+        std::thread::sleep(TIMEOUT / 2);
+        let mut data = vec![0; 64 * 1024];
+        let read = theirs.read_exact(&mut data);
+        let _ = stopped.recv_timeout(SOON);
+        read
+    });
+    let began = MonotonicClock.now();
+    let written = ours.write(&chunk);
+    let took = MonotonicClock.now().since(began);
+    assert!(written.is_ok(), "{written:?}");
+    // With the whole timeout for each of the waits it would be half as much again.
+    assert!(took >= TIMEOUT / 2 && took < TIMEOUT * 7 / 5, "{took:?}");
+    drop(stop);
+    peer.join().map_err(|_| "the peer panicked")??;
+    Ok(())
+}

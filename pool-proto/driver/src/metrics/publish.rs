@@ -25,22 +25,23 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
     pub fn publish(&self) {
         let report = self.report();
         let new = self.publishing(|published| {
-            let new = |now: &Histogram, before: &mut Histogram| {
-                // Of two calls at the same time, the later report may come first.
-                let new =
-                    if now.count() < before.count() { Histogram::new() } else { now.since(before) };
-                if new.count() > 0 {
-                    *before = *now;
-                }
-                new
-            };
-            let waits = new(&report.waits, &mut published.waits);
-            (waits, new(&report.establishing, &mut published.establishing))
+            let waits = new_since(&mut published.waits, &report.waits);
+            (waits, new_since(&mut published.establishing, &report.establishing))
         });
         let Report { name, role, stats, errors, .. } = report;
         let (waits, establishing) = new;
         Report { name, role, stats, waits, establishing, errors }.publish();
     }
+}
+
+/// Returns the durations of `now` that were not there `before`, and keeps `now` for the next call. Of two calls at
+/// the same time, the later report may come first.
+fn new_since(before: &mut Histogram, now: &Histogram) -> Histogram {
+    let new = if now.count() < before.count() { Histogram::new() } else { now.since(before) };
+    if new.count() > 0 {
+        *before = *now;
+    }
+    new
 }
 
 impl Report {
@@ -79,3 +80,21 @@ impl Report {
 
 /// Durations beyond the bounds of a histogram are published as this one, the last bound.
 const LONGEST: Duration = Duration::from_nanos(1 << 36);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_that_comes_late_publishes_nothing_again() {
+        let mut earlier = Histogram::new();
+        earlier.record(Duration::from_millis(1));
+        let mut later = earlier;
+        later.record(Duration::from_millis(2));
+        let mut published = Histogram::new();
+        assert_eq!(new_since(&mut published, &later).count(), 2);
+        assert_eq!(new_since(&mut published, &earlier).count(), 0);
+        later.record(Duration::from_millis(3));
+        assert_eq!(new_since(&mut published, &later).count(), 1);
+    }
+}

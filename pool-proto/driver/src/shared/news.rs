@@ -334,7 +334,7 @@ impl<C, R: Role> State<C, R> {
             }
             return gathered;
         }
-        // The user may end the wait of the backoff, which does not end the failures.
+        // Failures may be taken back without a new connection: a peer that is full is not down.
         let is_over = |episode: &mut Episode| seen.1 != episode.established_before;
         if let Some(episode) = health.episode.take_if(is_over).filter(|episode| episode.is_told) {
             let failures = seen.0.wrapping_sub(episode.failed_before);
