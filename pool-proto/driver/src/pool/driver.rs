@@ -98,10 +98,8 @@ pub(super) const BURST: usize = 32;
 
 /// The events that wake a driver.
 enum Wakeup<H> {
-    /// There is work, or a deadline has passed.
+    /// There is work, a deadline has passed, or a task has ended.
     Due,
-    /// A task has ended.
-    TaskEnded,
     /// A peer was accepted.
     Accepted(Token, H),
 }
@@ -168,7 +166,7 @@ impl<N: Runtime, R: Role, S: Supply<N, R>> Driver<N, R, S> {
             // The first ready future wins. Due work comes last, as each turn does it anyway.
             let ended = async {
                 tasks.reap().await;
-                Wakeup::TaskEnded
+                Wakeup::Due
             };
             let accepted = async {
                 let Some(supply) = &mut supply else { return pending().await };
@@ -180,7 +178,7 @@ impl<N: Runtime, R: Role, S: Supply<N, R>> Driver<N, R, S> {
                 Wakeup::Due
             };
             match ended.or(accepted).or(due).await {
-                Wakeup::Due | Wakeup::TaskEnded => {}
+                Wakeup::Due => {}
                 Wakeup::Accepted(token, handshake) => {
                     tasks.spawn(token, handshake.instrument(span(shared, token)));
                     for _ in 1..BURST {
