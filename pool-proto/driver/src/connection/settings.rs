@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     /// Settings with a user's code, which looks at the settings in force when it is dropped.
-    #[derive(Clone, Default)]
+    #[derive(Clone)]
     struct Custom {
         name: &'static str,
         #[expect(dead_code, reason = "only its drop matters")]

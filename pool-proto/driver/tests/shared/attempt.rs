@@ -133,25 +133,17 @@ fn without_ids_a_connection_that_is_closed_at_once_ends() {
 }
 
 #[test]
-fn a_connection_with_data_at_once_is_kept_for_its_id() {
-    let mut rig = server(Plan::ONE);
-    let InFlight { attempt, id } = rig.begin();
-    let connection = rig.book.open_with(CheckResult::Data);
-    rig.book.next_check(0, CheckResult::Data);
-    attempt.established(connection, None);
-    assert_eq!((rig.stats().idle, rig.stats().claimed), (0, 1));
-    assert_eq!(rig.by_id(id).take().id(), id);
-}
-
-#[test]
-fn a_connection_whose_peer_has_sent_and_ended_at_once_is_kept_for_its_id() {
-    let mut rig = server(Plan::ONE);
-    let InFlight { attempt, id } = rig.begin();
-    let connection = rig.book.open_with(CheckResult::Finished);
-    rig.book.next_check(0, CheckResult::Finished);
-    attempt.established(connection, None);
-    assert_eq!((rig.stats().idle, rig.stats().finished), (0, 1));
-    assert_eq!(rig.by_id(id).take().id(), id);
+fn a_connection_that_the_peer_uses_at_once_is_kept_for_its_id() {
+    for (result, kept) in [(CheckResult::Data, (0, 1, 0)), (CheckResult::Finished, (0, 0, 1))] {
+        let mut rig = server(Plan::ONE);
+        let InFlight { attempt, id } = rig.begin();
+        let connection = rig.book.open_with(result);
+        rig.book.next_check(0, result);
+        attempt.established(connection, None);
+        let stats = rig.stats();
+        assert_eq!((stats.idle, stats.claimed, stats.finished), kept, "{result:?}");
+        assert_eq!(rig.by_id(id).take().id(), id, "{result:?}");
+    }
 }
 
 #[test]

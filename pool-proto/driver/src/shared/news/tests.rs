@@ -129,6 +129,28 @@ impl<R: Role> Rig<R> {
     }
 }
 
+impl Rig<Dialing> {
+    /// Lets the time pass until the client dials.
+    fn await_dial(&mut self) {
+        while self.dials.is_empty() {
+            self.pass(SECOND / 100);
+        }
+    }
+
+    fn next_dial(&mut self) -> Token {
+        self.await_dial();
+        self.dials.pop().unwrap()
+    }
+
+    fn establish(&mut self, token: Token) {
+        self.shared.event(Event::Dialed { token });
+        let id = Some(pool_proto::ConnId::from_bytes([1, 2, 3, 4]));
+        self.shared.event(Event::Established { token, connection: Quiet, id });
+        // The task of the dial has ended.
+        self.turn();
+    }
+}
+
 fn server(config: pool_proto::ServerConfigBuilder) -> Rig<Accepting> {
     Rig::new(Server::new(&config.seed(1).build().unwrap(), START), events::SERVER)
 }
@@ -170,6 +192,7 @@ fn a_flood_of_rejections_is_told_in_a_few_lines_and_in_full() {
     let told = lines(&log, "peers rejected");
     assert!((2..=8).contains(&told.len()), "{told:#?}");
     assert_eq!(told.iter().map(|line| number(line, "count")).sum::<u64>(), FLOOD);
+    assert_eq!(number(told.first().unwrap(), "count"), 1, "the first one is told at once");
     // 3,000 a second: the first one is told at once, the others after a second, another, two more, four, and so on.
     let seconds: Vec<_> = told.iter().map(|line| (number(line, "count") + 1500) / 3000).collect();
     assert_eq!(seconds, [0, 1, 2, 4, 8, 10]);
@@ -277,16 +300,8 @@ fn what_the_machine_ends_is_told_with_its_reason() {
 fn an_outage_is_told_when_it_begins_and_when_it_is_over() {
     let mut rig = client();
     let log = captured(|| {
-        let establish = |rig: &mut Rig<Dialing>| {
-            let token = rig.dials.pop().unwrap();
-            rig.shared.event(Event::Dialed { token });
-            let id = Some(pool_proto::ConnId::from_bytes([1, 2, 3, 4]));
-            rig.shared.event(Event::Established { token, connection: Quiet, id });
-            // The task of the dial has ended.
-            rig.turn();
-            token
-        };
-        let token = establish(&mut rig);
+        let token = rig.next_dial();
+        rig.establish(token);
         rig.pass(SECOND);
         rig.shared.event(Event::Closed { token });
         // An hour, with a dial after each backoff.
@@ -297,10 +312,8 @@ fn an_outage_is_told_when_it_begins_and_when_it_is_over() {
                 rig.shared.event(Event::DialFailed { token });
             }
         }
-        while rig.dials.is_empty() {
-            rig.pass(SECOND);
-        }
-        establish(&mut rig);
+        let token = rig.next_dial();
+        rig.establish(token);
         rig.pass(SECOND);
     });
     let told: Vec<_> = log.iter().map(|line| line.message.as_str()).collect();
@@ -346,30 +359,19 @@ fn an_outage_that_begins_as_the_pause_ends_is_told_at_once() {
     let config = ClientConfig::builder().capacity(1..=1).dial_timeout(2 * HEALTH_PAUSE).seed(1);
     let mut rig = Rig::new(Client::new(&config.build().unwrap(), START), events::CLIENT);
     let fail = |rig: &mut Rig<Dialing>| {
-        while rig.dials.is_empty() {
-            rig.pass(SECOND / 100);
-        }
-        let token = rig.dials.pop().unwrap();
+        let token = rig.next_dial();
         rig.shared.event(Event::DialFailed { token });
         rig.turn();
-        token
     };
     let mut begun = Instant::EPOCH;
     let log = captured(|| {
         fail(&mut rig);
         begun = rig.shared.now();
-        while rig.dials.is_empty() {
-            rig.pass(SECOND / 100);
-        }
-        let token = rig.dials.pop().unwrap();
-        rig.shared.event(Event::Dialed { token });
-        let id = Some(pool_proto::ConnId::from_bytes([1, 2, 3, 4]));
-        rig.shared.event(Event::Established { token, connection: Quiet, id });
-        rig.turn();
+        let token = rig.next_dial();
+        rig.establish(token);
         rig.shared.event(Event::Closed { token });
-        while rig.dials.is_empty() {
-            rig.pass(SECOND / 100);
-        }
+        // The dial in its place is under way until then.
+        rig.await_dial();
         rig.pass((begun + HEALTH_PAUSE).since(rig.shared.now()));
         fail(&mut rig);
     });
