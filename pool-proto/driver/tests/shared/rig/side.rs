@@ -39,7 +39,7 @@ impl Plan {
             reuse_delay: Duration::ZERO,
             max_lifetime: secs(3600),
             claim_timeout: secs(30),
-            acquirer: Acquirer::ThisEnd,
+            acquirer: Acquirer::Either,
             ids: true,
         }
     }
