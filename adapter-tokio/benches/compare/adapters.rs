@@ -125,7 +125,7 @@ pub(crate) fn beside(mode: Mode, report: &mut Report) -> Outcome {
             filling::<OnStd>(stock, tls),
         ];
         let fills = alternate(mode.pick(1, 3, 7, 21), fills)?;
-        tell(report, format!("fill {stock}, {}", wire(tls)), "µs per connection", fills, false);
+        tell(report, format!("fill {stock}, {}", wire(tls)), "µs per connection", fills);
 
         let mut tokio = OnTokio::fill(STOCK, tls)?;
         let mut smol = OnSmol::fill(STOCK, tls)?;
@@ -133,7 +133,7 @@ pub(crate) fn beside(mode: Mode, report: &mut Report) -> Outcome {
         let chunks = mode.pick(16, 64, 64, 128);
         let bulks = vec![bulk(&mut tokio, chunks), bulk(&mut smol, chunks), bulk(&mut std, chunks)];
         let bulks = alternate(mode.pick(1, 9, 61, 201), bulks)?;
-        tell(report, format!("bulk, {}, two threads", wire(tls)), "ns per KiB", bulks, false);
+        tell(report, format!("bulk, {}, two threads", wire(tls)), "ns per KiB", bulks);
 
         let times = mode.pick(10, 300, 300, 500);
         let mut with_smol = smol.ping_pong_by_hand()?;
@@ -143,14 +143,13 @@ pub(crate) fn beside(mode: Mode, report: &mut Report) -> Outcome {
             ping_pong(&mut smol, times),
             ping_pong(&mut std, times),
         ];
-        let has_floor = tls.is_none();
-        if has_floor {
+        if tls.is_none() {
             ping_pongs.push(timed(SMOL_BY_HAND, times, || with_smol(times)));
             ping_pongs.push(timed(STD_BY_HAND, times, || with_threads(times)));
         }
         let ping_pongs = alternate(mode.pick(1, 9, 61, 201), ping_pongs)?;
         let what = format!("64 bytes there and back, {}, two threads", wire(tls));
-        tell(report, what, "µs", ping_pongs, has_floor);
+        tell(report, what, "µs", ping_pongs);
         tokio.close();
         smol.close();
         std.close();
@@ -198,16 +197,9 @@ fn timed<'a>(
     })
 }
 
-fn tell(
-    report: &mut Report,
-    what: String,
-    unit: &'static str,
-    samples: Vec<Samples>,
-    has_floor: bool,
-) {
+fn tell(report: &mut Report, what: String, unit: &'static str, samples: Vec<Samples>) {
     let goal = |of: &str, floor: &str| {
-        let goal = Goal::ratio("ours", Limit::AtMost(BESIDE_TOKIO)).of(of);
-        if has_floor { goal.floor(floor) } else { goal }
+        Goal::ratio("ours", Limit::AtMost(BESIDE_TOKIO)).of(of).floor(floor)
     };
     let what = format!("{what} (ours: tokio)");
     let goals = vec![goal(OnSmol::NAME, SMOL_BY_HAND), goal(OnStd::NAME, STD_BY_HAND)];

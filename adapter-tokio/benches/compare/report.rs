@@ -28,7 +28,7 @@ pub(crate) struct Goal {
     pub(crate) limit: Limit,
     /// A figure beyond the goal that is aimed at, too, but not judged.
     pub(crate) stretch: Option<f64>,
-    /// The contestant that shows how near the goal can be reached without a pool.
+    /// The contestant, if it has taken part, that shows how near the goal can be reached without a pool.
     pub(crate) floor: Option<String>,
     /// Whether a miss counts; otherwise the goal is a stretch.
     pub(crate) is_judged: bool,
@@ -37,19 +37,19 @@ pub(crate) struct Goal {
 impl Goal {
     /// The ratio of the first contestant to this one.
     pub(crate) fn ratio(against: &str, limit: Limit) -> Self {
+        Self { against: Some(against.into()), ..Self::figure(limit) }
+    }
+
+    /// The figure of the first contestant itself.
+    pub(crate) fn figure(limit: Limit) -> Self {
         Self {
             of: "ours".into(),
-            against: Some(against.into()),
+            against: None,
             limit,
             stretch: None,
             floor: None,
             is_judged: true,
         }
-    }
-
-    /// The figure of the first contestant itself.
-    pub(crate) fn figure(limit: Limit) -> Self {
-        Self { against: None, ..Self::ratio("", limit) }
     }
 
     pub(crate) fn of(self, of: impl Into<String>) -> Self {
@@ -207,6 +207,7 @@ impl Report {
         let theirs: Vec<String> = [&goal.against, &goal.floor]
             .into_iter()
             .flatten()
+            .filter(|name| !row.values(name).is_empty())
             .map(|name| format!("{name}: {}", self::figure(median(name))))
             .collect();
         let theirs = if theirs.is_empty() { "-".to_owned() } else { theirs.join("; ") };
