@@ -19,8 +19,8 @@ use crate::runtime::Runtime;
 
 /// Connects the transports of a client pool.
 pub trait Dial<N: Runtime>: Send + Sync + 'static {
-    /// Connects one transport. Dropping the future ends the dial, as the pool does when there is no time
-    /// `left` for it.
+    /// Connects one transport. `left` returns the time after which the pool gives the dial up: it drops the
+    /// future, which must end the dial.
     fn dial(
         &self,
         runtime: &N,
