@@ -159,13 +159,15 @@ impl Naive {
         {
             return Some(Rejected::SourceFull { source_address: address, limit });
         }
+        let limit = self.setup.max_connections;
+        // While a finished one is leased beyond the limit, the end of one would not make room.
         let none_goes = |states: &[State]| {
-            self.victims(peer, states).is_empty() && self.own_victim(peer).is_none()
+            self.held() > limit
+                || (self.victims(peer, states).is_empty() && self.own_victim(peer).is_none())
         };
         if self.stock() > capacity || (self.stock() == capacity && none_goes(&Self::STOCK)) {
             return Some(Rejected::CapacityReached { limit: capacity });
         }
-        let limit = self.setup.max_connections;
         if self.stock() < capacity && self.held() >= limit && none_goes(&Self::POOLED) {
             return Some(Rejected::ConnectionsReached { limit });
         }
