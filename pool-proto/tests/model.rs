@@ -89,7 +89,8 @@ impl<R: TestRole> StateMachineTest for Alone<R> {
     }
 }
 
-/// The number of cases is proptest's (`PROPTEST_CASES`, 256 without). Nothing is persisted: a case
+/// The number of cases is proptest's (`PROPTEST_CASES`, 256 without), and its first random number that of
+/// `.cargo/config.toml`, unless `PROPTEST_RNG_SEED` says otherwise. Nothing is persisted: a case
 /// that failed is printed as a script, to be kept as a test of its own.
 fn config() -> Config {
     static CONFIG: OnceLock<Config> = OnceLock::new();
