@@ -151,7 +151,8 @@ impl RoleKey for Dialing {
         if role.tuner.tuning() == Tuning::NodePass {
             (role.created, role.quota).hash(hasher);
         }
-        role.surplus.map(|(fewest, at)| (fewest, at.distance(now))).hash(hasher);
+        role.surplus.is_some().hash(hasher);
+        role.surplus.inspect(|surplus| surplus.hash_state(now, hasher));
         role.share.hash(hasher);
         if client.slots.control {
             (role.control.begun, distance(role.control.next)).hash(hasher);

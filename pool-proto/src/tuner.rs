@@ -35,8 +35,9 @@ pub enum Tuning {
     /// - Connections that are missing are dialled at once while a caller waits, and one more for each caller
     ///   that does. While the stock serves
     ///   everybody, dials are spread, as the handshakes of a crowd would slow it down.
-    /// - Ready connections beyond the capacity, which nobody has needed for a 32nd of `keep`, are
-    ///   closed, if this end [may acquire](crate::Acquirer) them. Otherwise they are the peer's to close.
+    /// - Ready connections beyond the capacity, which nobody has needed for a 32nd of `keep`, or for a
+    ///   128th of it in which 16 callers came, are closed, if this end [may acquire](crate::Acquirer) them.
+    ///   Otherwise they are the peer's to close.
     /// - Callers of the peer wait where this end does not see them. A server of this crate tells roughly
     ///   how many by the ids that it makes ([`ConnId`](crate::ConnId)). At a server of the Go package,
     ///   their number shows only as new connections are acquired at once, and the capacity then at most
@@ -373,14 +374,6 @@ impl Tuner {
         match &self.law {
             Law::Demand(law) if self.has_choice() => law.next_change(),
             _ => None,
-        }
-    }
-
-    /// The time after which ready connections beyond the capacity are surplus, if they are to be closed.
-    pub(crate) fn surplus_after(&self) -> Option<Period> {
-        match &self.law {
-            Law::Demand(law) => Some(Period::from_nanos((law.keep().as_nanos() / 32).max(1))),
-            Law::Rounds(_) => None,
         }
     }
 

@@ -265,8 +265,8 @@ macro_rules! __client_types {
             /// [`stats`](Self::stats), and set one number from time to time.
             ///
             /// Missing connections are dialled at once. Ready ones beyond the capacity are closed after a
-            /// 32nd of [`keep`]. Callers that wait for a larger stock than the new maximum are
-            /// refused.
+            /// 32nd of [`keep`], or a 128th where 16 callers came meanwhile. Callers that wait for a
+            /// larger stock than the new maximum are refused.
             ///
             /// # Errors
             ///

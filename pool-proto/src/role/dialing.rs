@@ -20,10 +20,11 @@
 //! | `calls.rs` | the calls that only a client has |
 //! | `configure.rs` | a new configuration while it runs |
 //! | `control.rs` | dials for a control connection that has been lost |
-//! | `law.rs` | when the tuner is asked, and what follows: rounds, surplus, limits |
+//! | `law.rs` | when the tuner is asked, and what follows: rounds, limits |
 //! | `urgency.rs` | how fast connections are replaced while callers are served from stock |
 //! | `outcomes.rs` | the outcomes of attempts, and what they mean for the next dials |
 //! | `sharing.rs` | a client that acquires, as its server does |
+//! | `surplus.rs` | ready connections beyond the capacity, and when they are closed |
 
 mod calls;
 mod configure;
@@ -31,6 +32,7 @@ mod control;
 mod law;
 mod outcomes;
 mod sharing;
+mod surplus;
 mod urgency;
 
 use core::time::Duration;
@@ -38,6 +40,7 @@ use core::time::Duration;
 use control::ControlDials;
 use law::Limit;
 pub(crate) use sharing::YIELDING;
+use surplus::Surplus;
 use urgency::Urgency;
 
 use super::hooks::Hooks;
@@ -125,8 +128,8 @@ pub struct Dialing {
     pub(crate) control: ControlDials,
     /// Connections that the round has established.
     pub(crate) created: u32,
-    /// The fewest ready connections beyond the capacity since there are any, and when they are closed.
-    pub(crate) surplus: Option<(u32, Instant)>,
+    /// Ready connections beyond the capacity, if there are any.
+    pub(crate) surplus: Option<Surplus>,
     /// The last acquires of both ends, where both acquire.
     pub(crate) share: Share,
     /// When a connection was given up last because the peer had none.
@@ -238,6 +241,14 @@ impl Dialing {
         self.tuner.next_advance().filter(sooner).unwrap_or(Instant::NEVER)
     }
 
+    /// A caller of either end has acquired a connection.
+    fn came(&mut self, now: Instant) {
+        self.urgency.acquired(now);
+        if let Some(surplus) = &mut self.surplus {
+            surplus.acquired();
+        }
+    }
+
     fn wait(&mut self, wait: Duration, now: Instant) {
         self.retry_at = Some(now + wait).filter(|at| *at > now);
     }
@@ -305,7 +316,7 @@ impl Hooks for Dialing {
     fn next_deadline<C>(client: &Client<C>) -> Instant {
         let role = &client.role;
         let at = |deadline: Option<Instant>| deadline.unwrap_or(Instant::NEVER);
-        let surplus_at = at(role.surplus.map(|(_, at)| at));
+        let surplus_at = at(role.surplus.map(|surplus| surplus.closes_at()));
         let law = at(role.next_round).min(surplus_at).min(at(role.tuner.next_advance()));
         let dials = at(role.retry_at).min(at(client.dial_at()));
         law.min(dials).min(at(client.control_due())).min(client.yields_at())
@@ -473,7 +484,7 @@ impl Hooks for Dialing {
 
     #[inline]
     fn demanded(&mut self, now: Instant) -> Instant {
-        self.urgency.acquired(now);
+        self.came(now);
         // During failures the peer is the bottleneck, not the stock: a higher capacity would only mean
         // more dials at its return.
         if self.is_down() {
@@ -485,7 +496,7 @@ impl Hooks for Dialing {
     }
 
     fn demanded_by_peer<C>(client: &mut Client<C>, index: u32, now: Instant) -> Instant {
-        client.role.urgency.acquired(now);
+        client.role.came(now);
         let slot = client.slots.get(index).filter(|_| !client.role.is_down());
         let Some(slot) = slot else { return Instant::NEVER };
         let (age, recent) = (now.since(slot.established), slot.origin == client.role.epoch);

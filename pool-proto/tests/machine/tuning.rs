@@ -145,6 +145,30 @@ fn stock_that_nobody_needs_goes_a_32nd_of_keep_after_its_peak_is_forgotten() {
 }
 
 #[test]
+fn stock_that_many_callers_of_either_end_did_not_need_goes_in_a_quarter_of_that_time() {
+    for (callers, after) in [(15, 500), (16, 125)] {
+        for by_peer in [false, true] {
+            let mut pool = ClientHarness::client(2, 20, |config| config.keep(ms(16_000)));
+            let Stock::Queued(waiter) = pool.wait_ready(20) else { panic!() };
+            pool.fill();
+            assert_eq!(pool.collect(waiter), Collected::Stocked);
+            pool.pass(ms(16_000));
+            assert_eq!((pool.stats().capacity, pool.stats().idle), (2, 20));
+            for _ in 0..callers {
+                let id = pool.id_of(pool.idle()[0]);
+                let lease = if by_peer { pool.take_by_id(id) } else { pool.take() };
+                pool.put_drained(lease, CheckResult::Quiet).unwrap();
+            }
+            pool.pass(ms(after - 1));
+            assert_eq!(pool.stats().idle, 20, "{callers} callers");
+            pool.pass(ms(1));
+            // One was in use at a time.
+            assert_eq!(pool.stats().idle, 3, "{callers} callers");
+        }
+    }
+}
+
+#[test]
 fn an_outage_is_not_remembered_and_makes_nothing_forgotten() {
     let mut pool = ClientHarness::client(1, 64, |config| config.keep(ms(16_000)));
     pool.fill();

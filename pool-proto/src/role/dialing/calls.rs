@@ -84,8 +84,8 @@ impl<C> Client<C> {
     /// [statistics](crate::Machine::stats), and set one number from time to time.
     ///
     /// Missing connections are dialled at once. Ready connections beyond the capacity are closed after
-    /// a 32nd of [`keep`](crate::ClientConfigBuilder::keep). Callers that wait for a larger stock than
-    /// the new maximum are refused.
+    /// a 32nd of [`keep`](crate::ClientConfigBuilder::keep), or a 128th where 16 callers came meanwhile.
+    /// Callers that wait for a larger stock than the new maximum are refused.
     ///
     /// # Errors
     ///

@@ -16,7 +16,7 @@ impl<C> Client<C> {
     ///
     /// | setting | what its change applies to |
     /// |---|---|
-    /// | `capacity` | At once: what is missing is dialled. Ready connections beyond it are closed after a 32nd of `keep`. Callers that wait for a larger stock are refused |
+    /// | `capacity` | At once: what is missing is dialled. Ready connections beyond it are closed after a 32nd of `keep`, or a 128th where 16 callers came meanwhile. Callers that wait for a larger stock are refused |
     /// | `max_connections`, `max_dials` | The next dials. Connections and dials beyond it go on to their ends |
     /// | `max_waiters` | The next callers. Those that wait go on waiting |
     /// | `take_order` | The next acquire |

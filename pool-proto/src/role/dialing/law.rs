@@ -3,8 +3,6 @@
 use core::time::Duration;
 
 use super::Client;
-use crate::event::CloseReason;
-use crate::state::State;
 use crate::time::Instant;
 use crate::tuner::Tuning;
 
@@ -43,35 +41,6 @@ impl<C> Client<C> {
     /// Whether connections are dialled in rounds only.
     pub(super) fn is_paced(&self) -> bool {
         self.role.tuner.tuning() == Tuning::NodePass
-    }
-
-    // --- surplus --------------------------------------------------------------------------------
-
-    /// Takes note of how many ready connections are beyond the capacity. Returns the deadline that this
-    /// sets, or [`Instant::NEVER`].
-    #[inline]
-    pub(super) fn note_surplus(&mut self, surplus: u32, now: Instant) -> Instant {
-        let role = &mut self.role;
-        match &mut role.surplus {
-            noted if surplus == 0 => *noted = None,
-            Some((fewest, _)) => *fewest = surplus.min(*fewest),
-            noted => {
-                *noted = role.tuner.surplus_after().map(|period| (surplus, now.after(period)));
-                return noted.map_or(Instant::NEVER, |(_, at)| at);
-            }
-        }
-        Instant::NEVER
-    }
-
-    /// Closes the ready connections that were beyond the capacity for all of the time: the oldest ones,
-    /// which a server that acquires takes last.
-    pub(super) fn close_surplus(&mut self, now: Instant) {
-        let due = self.role.surplus.take_if(|(_, at)| *at <= now);
-        for _ in 0..due.map_or(0, |(fewest, _)| fewest) {
-            if let Some(oldest) = self.slots.front(State::Idle) {
-                self.close_one(oldest, CloseReason::Surplus);
-            }
-        }
     }
 
     // --- limits ---------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 //! Where a client's connections come from: dials, paced by the tuner and held back after failures.
 
 mod outcomes;
+mod surplus;
 mod urgency;
 
 use std::hash::{Hash, Hasher};
@@ -16,6 +17,7 @@ use super::hints::Hints;
 use super::{Connection, Naive, Supply, Want};
 use crate::call::{Answer, Did};
 use crate::setup::Setup;
+use surplus::Surplus;
 use urgency::Urgency;
 
 /// A connection that the peer closes this soon after it was established, unused, was no success.
@@ -33,8 +35,7 @@ pub struct Dialer {
     /// The next round of the Go package's law; none while one goes on.
     next_round: Option<Instant>,
     created: u32,
-    /// The fewest that were too many since there are any, and when they are closed.
-    surplus: Option<(u32, Instant)>,
+    surplus: Option<Surplus>,
     quota: u32,
     max_dials: u32,
     /// The most at a time since the last failure.
@@ -124,7 +125,7 @@ impl Dialer {
         }
         (self.failures, self.forgiven, self.window.min(self.max_dials)).hash(hasher);
         self.paced().then_some((self.created, self.quota)).hash(hasher);
-        self.surplus.map(|(fewest, at)| (fewest, distance(at))).hash(hasher);
+        self.surplus.map(|s| (s.fewest, now.since(s.since), s.acquires.min(16))).hash(hasher);
         let retry = self.retry.map(|r| (distance(r.from), distance(r.to), r.perhaps_over));
         (self.next_round.map(distance), retry, self.relapsed).hash(hasher);
         (self.rejections, self.forgiven_rejections, self.ceiling, self.taken_since).hash(hasher);
@@ -189,7 +190,7 @@ impl Naive {
     /// When something of the dialer's own is due: a round, a peak to forget, a surplus to close.
     pub fn law_due(&self) -> Option<Instant> {
         let dialer = self.dialer().filter(|_| !self.is_ending())?;
-        let surplus = dialer.surplus.map(|(_, at)| at);
+        let surplus = dialer.surplus.map(|surplus| surplus.ends(self.setup.keep));
         let law = [dialer.next_round, dialer.tuner.next_advance(), surplus, self.dial_due()];
         law.into_iter().flatten().min()
     }
@@ -199,6 +200,7 @@ impl Naive {
         let now = self.now;
         let Some(dialer) = self.dialer_mut() else { return };
         dialer.urgency.acquired(now);
+        dialer.surplus.iter_mut().for_each(|surplus| surplus.acquires += 1);
         if dialer.failures == 0 {
             dialer.tuner.acquired(now);
         }
@@ -212,6 +214,7 @@ impl Naive {
         let age = since.map_or(Duration::ZERO, |since| now.since(since));
         let Some(dialer) = self.dialer_mut() else { return };
         dialer.urgency.acquired(now);
+        dialer.surplus.iter_mut().for_each(|surplus| surplus.acquires += 1);
         if dialer.failures == 0 && dialer.tuner.acquired_by_peer(now, age) {
             self.found_room(epoch, held);
         }
@@ -329,17 +332,6 @@ impl Naive {
         }
     }
 
-    fn note_surplus(&mut self) {
-        let (now, more) = (self.now, self.count(Idle).saturating_sub(self.wanted()));
-        let soon = (self.setup.keep / 32).max(Duration::from_nanos(1));
-        let Some(dialer) = self.dialer_mut().filter(|dialer| !dialer.paced()) else { return };
-        dialer.surplus = match dialer.surplus {
-            _ if more == 0 => None,
-            Some((fewest, at)) => Some((fewest.min(more), at)),
-            None => Some((more, now + soon)),
-        };
-    }
-
     /// Handles a timeout of the dialer itself: rounds and retries.
     pub fn supply_due(&mut self) {
         let now = self.now;
@@ -353,15 +345,10 @@ impl Naive {
             _ => {}
         }
         dialer.tuner.advance(now);
-        let surplus = dialer.surplus.take_if(|(_, at)| *at <= now);
         if dialer.next_round.is_some_and(|at| at <= now) {
             self.begin_round();
         }
-        for _ in 0..surplus.map_or(0, |(fewest, _)| fewest) {
-            if let Some(oldest) = self.first(Idle) {
-                self.close_one(oldest, CloseReason::Surplus);
-            }
-        }
+        self.close_surplus();
     }
 
     // --- dials ----------------------------------------------------------------------------------
