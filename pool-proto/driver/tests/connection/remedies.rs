@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use pool_driver::connection::{Acceptor, Connector, Failure, Handshake, SharedSocket, Socket as _};
 use pool_driver::tls::{ClientTls, Fingerprint, Identity, ServerTls, roots_from_pem};
-use pool_proto::{ConnId, Dialing, IdExchange, IdFormat};
+use pool_proto::{ClientConfig, ConnId, Dialing, IdExchange, IdFormat};
 use rcgen::{CertificateParams, DnType, KeyPair};
 
 use crate::peer::Peer;
@@ -164,6 +164,8 @@ fn a_rejection_behind_the_handshake() {
             attempt.complete(Ok((socket, established)));
             let totals = pool.shared().stats().totals;
             assert_eq!((totals.established, totals.tls_failures), (0, 1));
+            let establishing = pool.shared().report().establishing;
+            assert_eq!(establishing.count(), 0, "times of what was established");
         } else {
             attempt.complete(Ok((socket, established)));
             assert_eq!(pool.shared().last_failure(), None);
@@ -187,4 +189,19 @@ fn an_idle_connection_that_fails_is_not_a_failed_handshake() {
     assert_eq!(pool.shared().stats().idle, 0);
     let text = pool.shared().last_failure().unwrap();
     assert!(text.contains("ended soon after it was established"), "{text}");
+}
+
+/// A peer that takes connections and is not full: nobody waits because of the one that has ended.
+#[test]
+fn the_end_of_one_connection_is_no_failure_while_others_are_idle() {
+    let mut pool = Pool::<Dialing>::new(true);
+    let config = ClientConfig::builder().capacity(2..=2).build().unwrap();
+    pool.shared().run(|machine, now| machine.set_config(now, &config)).unwrap();
+    let (_near, mut first) = pool.connect();
+    let (_other_near, _other) = pool.connect();
+    pool.turn();
+    assert_eq!(pool.shared().stats().idle, 2);
+    first.close();
+    pool.turn();
+    assert_eq!((pool.shared().stats().idle, pool.shared().last_failure()), (1, None));
 }

@@ -142,6 +142,19 @@ fn the_text_of_several_pools_has_each_metric_in_one_place() {
     assert!(prometheus([]).is_empty());
 }
 
+/// As the two ends of a tunnel in one process: the label of the role tells them apart.
+#[test]
+fn a_client_and_a_server_may_have_one_name() {
+    let (client, mut server) = (busy("tunnel"), busy("tunnel"));
+    server.role = "server";
+    let families = parse(&prometheus([&client, &server]));
+    let leases = &families["pool_leases_total"].samples;
+    let labels: Vec<_> = leases.iter().map(|sample| sample.labels.clone()).collect();
+    let labels: Vec<_> =
+        labels.iter().map(|labels| (labels["pool"].as_str(), labels["role"].as_str())).collect();
+    assert_eq!(labels, [("tunnel", "client"), ("tunnel", "server")]);
+}
+
 #[test]
 fn names_with_quotation_marks_backslashes_and_line_breaks_are_escaped() {
     let name = "a \"b\" \\n c\nd";
