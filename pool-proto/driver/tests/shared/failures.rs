@@ -122,14 +122,16 @@ fn a_dial_given_up_names_what_was_dialled() {
 #[test]
 fn a_handshake_given_up_names_its_peer_and_gives_advice() {
     let mut rig = server(Plan::of(2));
-    for (advice, end) in [(ADVICE, "; speak up"), ("", "")] {
+    for (reason, advice, end) in [
+        (CloseReason::HandshakeTimeout, ADVICE, "; speak up"),
+        (CloseReason::Silent, ADVICE, "; speak up"),
+        (CloseReason::HandshakeTimeout, "", ""),
+    ] {
         let mut in_flight = rig.begin();
         let token = in_flight.attempt.token();
         in_flight.attempt.connected_to(PEER.parse().unwrap(), advice);
-        rig.shared.note_abort(token, CloseReason::HandshakeTimeout);
-        let text = format!(
-            "the connection with 192.0.2.1:9 was given up: its handshake was not over in time{end}"
-        );
+        rig.shared.note_abort(token, reason);
+        let text = format!("the connection with 192.0.2.1:9 was given up: {reason}{end}");
         assert_eq!(rig.shared.last_failure().as_deref(), Some(text.as_str()));
         // The peer of an attempt that is over is forgotten.
         drop(in_flight);

@@ -344,6 +344,30 @@ fn an_outage_is_told_when_it_begins_and_when_it_is_over() {
 }
 
 #[test]
+fn the_end_of_an_outage_tells_all_its_failures() {
+    let mut rig = client();
+    let log = captured(|| {
+        for answers in [true, false, true] {
+            let token = rig.next_dial();
+            if answers {
+                rig.shared.event(Event::DialFailed { token });
+            } else {
+                rig.pass(60 * SECOND);
+                rig.dials.clear();
+            }
+            rig.settle();
+        }
+        let token = rig.next_dial();
+        rig.establish(token);
+    });
+    let [recovered] = *lines(&log, "peer recovered").as_slice() else { panic!("{log:#?}") };
+    let totals = rig.shared.stats().totals;
+    assert_eq!(totals.dial_failures, 2);
+    assert!(totals.dial_timeouts > 0, "{totals:?}");
+    assert_eq!(number(recovered, "failures"), 2 + totals.dial_timeouts);
+}
+
+#[test]
 fn a_peer_that_flaps_is_told_once_a_minute() {
     let mut rig = client();
     let log = captured(|| {
