@@ -123,6 +123,7 @@ fn a_write_that_times_out_says_how_much_it_has_accepted() -> Result<(), Box<dyn 
     Ok(())
 }
 
+/// Also that of a half, which has the timeouts of its stream.
 #[test]
 fn a_shutdown_waits_as_long_as_a_write_may() -> Result<(), Box<dyn Error>> {
     let server = ServerPool::builder().tls(ServerTls::self_signed()?).bind("127.0.0.1:0")?;
@@ -135,6 +136,12 @@ fn a_shutdown_waits_as_long_as_a_write_may() -> Result<(), Box<dyn Error>> {
     ours.set_write_timeout(Some(Duration::from_millis(50)));
     while ours.write(&[7; 64 * 1024]).is_ok() {}
     let (read, mut write) = ours.split();
+    // So that a call without a deadline fails, too.
+    let (stop, stopped) = mpsc::channel::<()>();
+    let peer = std::thread::spawn(move || {
+        let _ = stopped.recv_timeout(SOON);
+        drop(theirs);
+    });
     for call in [WriteHalf::flush, WriteHalf::shutdown] {
         let began = MonotonicClock.now();
         let error = call(&mut write).err().ok_or("the peer has no room")?;
@@ -142,7 +149,8 @@ fn a_shutdown_waits_as_long_as_a_write_may() -> Result<(), Box<dyn Error>> {
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!(took < SOON / 2, "{took:?}");
     }
-    drop((read, theirs));
+    drop((read, stop));
+    peer.join().map_err(|_| "the peer panicked")?;
     Ok(())
 }
 
