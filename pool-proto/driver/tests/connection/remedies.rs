@@ -156,7 +156,8 @@ fn a_rejection_behind_the_handshake() {
         let mut pool = Pool::<Dialing>::with_ids(true, IdExchange::None);
         let (near, far) = End::pair();
         let mut peer = Peer::tls_server(far, &pinning(Fingerprint::from([7; 32])));
-        let (attempt, handshake) = Dialing::begin(&mut pool);
+        let (mut attempt, handshake) = Dialing::begin(&mut pool);
+        attempt.connected_to(near.peer_addr(), "");
         let established = pool.complete_handshake(handshake, &near, &mut peer);
         let socket = SharedSocket::new(near.clone());
         if before_the_first_check {
@@ -175,6 +176,8 @@ fn a_rejection_behind_the_handshake() {
         assert_eq!(pool.shared().stats().idle, 0);
         let text = pool.shared().last_failure().unwrap();
         assert!(text.contains("this end has presented none"), "{text}");
+        let address = near.peer_addr().to_string();
+        assert_eq!(text.matches(&address).count(), 1, "the peer is named once: {text}");
     }
 }
 

@@ -236,6 +236,17 @@ fn a_duplicate_id_is_a_failure_with_its_peer() {
     assert_eq!(rig.stats().totals.duplicate_ids, 2);
 }
 
+#[test]
+fn a_connection_without_an_id_is_a_failure_where_ids_are_exchanged() {
+    let mut rig = client(Plan::ONE);
+    let mut in_flight = rig.begin();
+    in_flight.attempt.dialed();
+    in_flight.attempt.connected_to(PEER.parse().unwrap(), ADVICE);
+    in_flight.attempt.established(rig.book.open(), None);
+    let text = "the connection with 192.0.2.1:9 was given up: it came without an id";
+    assert_eq!(rig.shared.last_failure().as_deref(), Some(text));
+}
+
 /// While other connections are idle, it is not a reason to wait, and no later dial would
 /// clear it.
 #[test]
