@@ -17,7 +17,7 @@ use adapter_smol::{
 };
 use common::{SOON, eventually, expect, send, server_config, soon};
 use smol::channel::{Sender, bounded};
-use smol::future::yield_now;
+use smol::future::{poll_once, yield_now};
 use smol::io::AsyncReadExt;
 use smol::net::TcpStream;
 use smol::{Executor, block_on};
@@ -194,6 +194,26 @@ fn a_pool_whose_futures_are_dropped_at_once_is_closed() {
     let pool = ClientPool::builder().on(Spawner::new(drop)).connect("127.0.0.1:1").unwrap();
     assert!(pool.is_closed());
     block_on(soon(pool.closed()));
+}
+
+/// Some may be in an executor that is slow to look at them.
+#[test]
+fn a_pool_has_ended_when_all_its_futures_have() {
+    let futures = Arc::new(Mutex::new(Vec::new()));
+    let taken = Arc::clone(&futures);
+    let spawner = Spawner::new(move |future| taken.lock().unwrap().push(future));
+    let client = ClientPool::builder().on(spawner).connect_with(std::future::pending).unwrap();
+    let mut futures = std::mem::take(&mut *futures.lock().unwrap());
+    let driver = futures.pop().unwrap();
+    client.close();
+    block_on(async {
+        driver.await;
+        while let Some(other) = futures.pop() {
+            assert!(poll_once(client.closed()).await.is_none(), "one of its futures is left");
+            other.await;
+        }
+        client.closed().await;
+    });
 }
 
 #[test]

@@ -206,14 +206,30 @@ impl Runtime for Threads {
 mod tests {
     use super::*;
 
-    #[test]
-    fn ended_threads_leave_no_handle() -> io::Result<()> {
-        let threads = Threads {
+    fn threads() -> Threads {
+        Threads {
             permits: Arc::new(Semaphore::new(1)),
             permitted: Arc::default(),
             handles: Arc::default(),
             guard: Weak::new(),
-        };
+        }
+    }
+
+    /// So that dials need none of the threads that dialers and resolvers may hold.
+    #[test]
+    fn an_address_is_resolved_without_a_thread() -> io::Result<()> {
+        let threads = threads();
+        for name in ["192.0.2.1:9", "[2001:db8::1]:9"] {
+            let resolved = async_io::block_on(threads.resolve(name))?;
+            assert_eq!(resolved.iter().map(ToString::to_string).collect::<Vec<_>>(), [name]);
+            assert_eq!(threads.handles().len(), 0, "{name}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn ended_threads_leave_no_handle() -> io::Result<()> {
+        let threads = threads();
         for _ in 0..20 {
             threads.start("pool-dial", || {})?;
             while !threads.handles().iter().all(JoinHandle::is_finished) {

@@ -12,7 +12,7 @@ use adapter_std::pool_driver::shared::block_on;
 use adapter_std::pool_driver::tls::{ClientTls, ServerTls};
 use adapter_std::pool_driver::{self, MonotonicClock};
 use adapter_std::pool_proto::{Accepting, ClientConfig, ConnId};
-use adapter_std::{AcquireError, Balancer, ClientPool, ServerPool, Threads};
+use adapter_std::{AcquireError, Balancer, ClientPool, ServerPool, Threads, WriteHalf};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -123,6 +123,37 @@ fn a_write_that_times_out_says_how_much_it_has_accepted() -> Result<(), Box<dyn 
     Ok(())
 }
 
+/// Also that of a half, which has the timeouts of its stream.
+#[test]
+fn a_shutdown_waits_as_long_as_a_write_may() -> Result<(), Box<dyn Error>> {
+    let server = ServerPool::builder().tls(ServerTls::self_signed()?).bind("127.0.0.1:0")?;
+    let address = server.local_addr().ok_or("the server has no address")?;
+    let client =
+        ClientPool::builder().tls(ClientTls::self_signed()?).connect(address.to_string())?;
+    let mut ours = client.acquire(SOON)?;
+    let theirs = server.acquire_by_id(ours.id(), SOON)?;
+    ours.set_read_timeout(Some(SOON));
+    ours.set_write_timeout(Some(Duration::from_millis(50)));
+    while ours.write(&[7; 64 * 1024]).is_ok() {}
+    let (read, mut write) = ours.split();
+    // So that a call without a deadline fails, too.
+    let (stop, stopped) = mpsc::channel::<()>();
+    let peer = std::thread::spawn(move || {
+        let _ = stopped.recv_timeout(SOON);
+        drop(theirs);
+    });
+    for call in [WriteHalf::flush, WriteHalf::shutdown] {
+        let began = MonotonicClock.now();
+        let error = call(&mut write).err().ok_or("the peer has no room")?;
+        let took = MonotonicClock.now().since(began);
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(took < SOON / 2, "{took:?}");
+    }
+    drop((read, stop));
+    peer.join().map_err(|_| "the peer panicked")?;
+    Ok(())
+}
+
 /// The limit of the machine, and that of the threads that dial.
 #[test]
 fn more_dials_at_a_time_may_be_allowed_at_run_time() -> Result<(), Box<dyn Error>> {
@@ -149,6 +180,41 @@ fn more_dials_at_a_time_may_be_allowed_at_run_time() -> Result<(), Box<dyn Error
         pool.set_config(&config(dials)?)?;
         begins(more, dials)?;
     }
+    drop(free);
+    Ok(())
+}
+
+/// A dialer that hangs holds its thread beyond the end of its dial, so the threads have a limit of their own.
+#[test]
+fn a_limit_of_dials_that_is_set_again_allows_no_more_threads() -> Result<(), Box<dyn Error>> {
+    const DIALS: u32 = 3;
+    let wait = Duration::from_millis(1);
+    let config = |dials| {
+        let config = ClientConfig::builder().capacity(6..=6).max_dials(dials);
+        config.dial_timeout(Duration::from_millis(20)).backoff(wait, wait).build()
+    };
+    let (begin, begun) = mpsc::channel();
+    let (free, until_free) = mpsc::channel::<()>();
+    let until_free = Mutex::new(until_free);
+    let pool = ClientPool::builder().config(config(1)?).connect_with(move || {
+        begin.send(()).map_err(io::Error::other)?;
+        drop(until_free.lock().map(|until_free| until_free.recv()));
+        Err(io::Error::other("free"))
+    })?;
+    for dials in [DIALS, 2, DIALS, DIALS] {
+        pool.set_config(&config(dials)?)?;
+    }
+    for _ in 0..DIALS {
+        begun.recv_timeout(SOON)?;
+    }
+    // All threads hang, and the machine goes on: it begins other dials in the place of these.
+    let timeouts = || pool.stats().totals.dial_timeouts;
+    let (before, began) = (timeouts(), MonotonicClock.now());
+    while timeouts() < before + 10 {
+        assert!(MonotonicClock.now().since(began) < SOON, "no dial timed out");
+        std::thread::yield_now();
+    }
+    assert_eq!(begun.try_recv(), Err(mpsc::TryRecvError::Empty), "more than {DIALS} threads");
     drop(free);
     Ok(())
 }

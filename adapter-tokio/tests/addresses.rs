@@ -29,6 +29,8 @@ static ADDRESSES: Mutex<BTreeMap<String, Vec<SocketAddr>>> = Mutex::new(BTreeMap
 static UNANSWERED: AtomicUsize = AtomicUsize::new(0);
 /// An address for documentation (RFC 5737); nothing is sent to it.
 const SILENT: &str = "192.0.2.1:9";
+/// The time after which a name that begins with `slow.` is resolved.
+const SLOWLY: Duration = Duration::from_millis(600);
 
 #[derive(Clone)]
 struct Detour(Tokio);
@@ -86,6 +88,9 @@ impl Runtime for Detour {
     }
 
     async fn resolve(&self, name: &str) -> io::Result<Vec<SocketAddr>> {
+        if name.starts_with("slow.") {
+            self.sleep(SLOWLY).await;
+        }
         Ok(names().get(name).cloned().unwrap_or_default())
     }
 
@@ -166,6 +171,18 @@ async fn an_address_that_does_not_answer_leaves_the_others_their_share() {
     assert_eq!((totals.dial_timeouts, totals.dial_failures), (0, 0), "{totals:?}");
     assert!(UNANSWERED.load(Ordering::Relaxed) > 0);
     drop((taken, server));
+}
+
+/// They share the time that the resolver has left.
+#[tokio::test]
+async fn addresses_that_come_late_are_tried_in_time() {
+    let name = "slow.example:9";
+    let (server, last) = serve(TlsMode::None, ServerConfig::builder()).await;
+    resolve(name, &[SILENT.parse().unwrap(), last]);
+    // The last address is tried after half of the 200 ms, which is before the usual 250 ms.
+    let limit = SLOWLY + Duration::from_millis(200);
+    let client = dial(name, client_config().dial_timeout(limit));
+    drop((client.acquire(SOON).await.unwrap(), server));
 }
 
 #[tokio::test]

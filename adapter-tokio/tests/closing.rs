@@ -1,5 +1,6 @@
-//! The end of a large pool, and how long other tasks of its runtime wait meanwhile. Linux counts
-//! descriptors and the processor time of a thread.
+//! The end of a large pool, and how long other tasks of its runtime wait meanwhile; and the port of a pool
+//! whose driver has no time. Linux counts descriptors and the processor time of a thread, and can shut a
+//! listener down.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic here is a failed test")]
@@ -90,6 +91,21 @@ fn descriptors() -> usize {
 }
 
 /// Counted, not timed: the machine may be busy.
+/// The driver has the thread only later, and the next server may be there first.
+#[test]
+fn a_graceful_shutdown_has_freed_the_port_when_it_returns() {
+    current_thread().block_on(async {
+        let server = ServerPool::builder().bind("127.0.0.1:0").await.unwrap();
+        let address = server.local_addr().unwrap();
+        let client = dial(TlsMode::None, client_config(), address);
+        let taken = soon(client.acquire(Duration::MAX)).await.unwrap();
+        soon(server.wait_ready(1, Duration::MAX)).await.unwrap();
+        server.graceful_shutdown(Duration::MAX);
+        std::net::TcpListener::bind(address).unwrap();
+        drop(taken);
+    });
+}
+
 #[test]
 fn a_close_lets_other_tasks_run_after_each_few_connections() {
     let count = 200;

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::topic;
-use crate::ends::{both_ends, client_config, server_config};
-use crate::peers::ping_pong;
+use crate::ends::{both_ends, client_config, client_tls, server_config, single};
+use crate::peers::{identity, ping_pong};
 use crate::prelude::*;
 use crate::wait::spawn;
 use pool_driver::shared::AcquireError;
-use pool_driver::tls::TlsMode;
+use pool_driver::tls::{Identity, ServerTls, TlsMode};
 use pool_proto::{
     Acquirer, ClientConfigBuilder, ConfigError, IdExchange, IdFormat, ServerConfigBuilder, Tuning,
 };
@@ -21,6 +21,7 @@ topic! {
     parallel a_shortened_time_holds_for_connections_that_are_there,
     parallel an_allow_list_is_changed_and_changed_back,
     parallel a_setting_that_cannot_change_is_refused_and_nothing_changes,
+    parallel a_server_still_knows_its_clients_by_their_certificates,
     parallel more_dials_at_a_time_are_allowed_at_once,
     parallel pools_are_configured_under_load,
 }
@@ -143,6 +144,24 @@ fn a_setting_that_cannot_change_is_refused_and_nothing_changes(ends: &Ends) {
     // A configuration of the other role is not even taken.
     let other = server_config().build().unwrap();
     assert!(client.set_config(&other).is_none());
+}
+
+/// The pool knows by its TLS settings how it knows them; no configuration says so.
+fn a_server_still_knows_its_clients_by_their_certificates(ends: &Ends) {
+    let agents =
+        ["first.example", "second.example"].map(|name| Identity::self_signed([name]).unwrap());
+    let known = agents.each_ref().map(Identity::fingerprint);
+    let tls = ServerTls::new(identity()).unwrap().pinned_clients(known).unwrap();
+    let server = ends.serve_with(Some(tls), server_config());
+    assert_eq!(set_server(&server, server_config().max_per_source(1)), Ok(()));
+    // Of one address, each with a certificate of its own.
+    let clients = agents.map(|agent| {
+        let tls = client_tls(TlsMode::SelfSigned).unwrap().client_certificate(agent);
+        ends.dial_with(Some(tls), single(), Dial::Address(server.address().to_string()))
+    });
+    for client in clients {
+        client.wait_ready(1, SOON).unwrap();
+    }
 }
 
 fn more_dials_at_a_time_are_allowed_at_once(ends: &Ends) {

@@ -21,6 +21,7 @@ topic! {
     parallel without_keep_alive_only_no_delay_is_set,
     parallel keep_alive_is_on_by_default,
     parallel data_of_a_holder_have_no_limit,
+    parallel an_option_of_the_user_outlasts_a_put,
     exclusive a_server_sets_keep_alive_and_no_delay,
 }
 
@@ -139,6 +140,28 @@ fn data_of_a_holder_have_no_limit(ends: &Ends) {
         assert_eq!(read(&socket), expected(6, 1, None));
         client.put(stream).unwrap();
         assert_eq!(read(&socket), expected(6, 1, Some(9)));
+    }
+}
+
+/// The pool asks by it whether the peer has no room.
+fn an_option_of_the_user_outlasts_a_put(ends: &Ends) {
+    #[cfg(target_os = "linux")]
+    {
+        let server = ends.serve(TlsMode::None, server_config());
+        let (client, kept) = client_of(ends, &*server, Some(Some(every_seven_seconds())));
+        let socket = SockRef::from(&kept);
+        for low_water in [socket.tcp_notsent_lowat().unwrap(), 16 * 1024] {
+            socket.set_tcp_notsent_lowat(low_water).unwrap();
+            let mut stream = client.take();
+            send(&mut stream, b"request");
+            client.put(stream).unwrap();
+            assert_eq!(socket.tcp_notsent_lowat().unwrap(), low_water);
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = ends;
+        skip("the pool asks nothing by an option here");
     }
 }
 

@@ -15,8 +15,10 @@ use pool_proto::{Acquirer, ClientConfigBuilder};
 use super::topic;
 use crate::ends::{
     both_ends, client_config, client_tls, listener, server_config, server_tls, single,
+    unused_address,
 };
 use crate::facade::{ClientSetup, Listen, OpenTape, ServerSetup};
+use crate::log;
 use crate::peers::ping_pong;
 use crate::prelude::*;
 
@@ -251,7 +253,10 @@ fn a_tape_whose_writer_fails_is_cut_off_and_the_pool_goes_on(ends: &Ends) {
         let opened = memory.clone();
         let open: OpenTape =
             Arc::new(move || Ok(Box::new(Failing { memory: opened.clone(), room, panics })));
-        let client = ends.recorded_client(single(), Some(open));
+        log::begin();
+        let address = unused_address();
+        let setup = recorded_setup(single(), address.to_string(), Some(open));
+        let client = ends.client.client(setup).unwrap();
         let failed = eventually(
             || {
                 (0..10_000).for_each(|_| client.add_error());
@@ -261,6 +266,11 @@ fn a_tape_whose_writer_fails_is_cut_off_and_the_pool_goes_on(ends: &Ends) {
         );
         let Some(Recording::Failed { inputs, error }) = failed else { unreachable!() };
         assert_eq!(error, expected);
+        let lines = log::of(address, "client");
+        let told: Vec<_> =
+            lines.iter().filter(|line| line.message == "the tape could not be written").collect();
+        let [line] = *told else { panic!("{lines:#?}") };
+        assert_eq!((line.text("error"), line.number("inputs")), (expected, inputs));
         assert_eq!(memory.bytes().len(), room);
         let (told, ending) = replay(&memory.bytes());
         assert_eq!(told.len() as u64, inputs);

@@ -150,6 +150,27 @@ fn a_reset_is_an_error() {
     }
 }
 
+/// The holder has sent its last data, or the peer takes no more: the peer's own end is in good order.
+#[test]
+fn a_write_into_a_half_that_is_closed_leaves_the_end_of_the_other_one() {
+    for kind in Kind::ALL {
+        for closed_here in [true, false] {
+            let Streaming { near, mut peer, mut stream, pool: _pool } = kind.streaming();
+            if closed_here {
+                stream.shutdown(Io).unwrap();
+            } else {
+                near.set(|kernel| kernel.write_error = Some(ErrorKind::BrokenPipe));
+            }
+            let error = write(&mut stream, b"more").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::BrokenPipe, "{kind:?}");
+            peer.send(b"last");
+            peer.close();
+            assert_read(&mut stream, b"last");
+            assert_eq!(read(&mut stream, &mut [0; 8]).unwrap(), 0, "{kind:?}");
+        }
+    }
+}
+
 #[test]
 fn an_empty_read_leaves_the_failure_of_a_write_to_the_next_read() {
     for kind in Kind::PLAIN {

@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use pool_driver::connection::{Acceptor, Connector, Failure, Handshake, SharedSocket, Socket as _};
 use pool_driver::tls::{ClientTls, Fingerprint, Identity, ServerTls, roots_from_pem};
-use pool_proto::{ConnId, Dialing, IdExchange, IdFormat};
+use pool_proto::{ClientConfig, ConnId, Dialing, IdExchange, IdFormat};
 use rcgen::{CertificateParams, DnType, KeyPair};
 
 use crate::peer::Peer;
@@ -156,7 +156,8 @@ fn a_rejection_behind_the_handshake() {
         let mut pool = Pool::<Dialing>::with_ids(true, IdExchange::None);
         let (near, far) = End::pair();
         let mut peer = Peer::tls_server(far, &pinning(Fingerprint::from([7; 32])));
-        let (attempt, handshake) = Dialing::begin(&mut pool);
+        let (mut attempt, handshake) = Dialing::begin(&mut pool);
+        attempt.connected_to(near.peer_addr(), "");
         let established = pool.complete_handshake(handshake, &near, &mut peer);
         let socket = SharedSocket::new(near.clone());
         if before_the_first_check {
@@ -164,6 +165,8 @@ fn a_rejection_behind_the_handshake() {
             attempt.complete(Ok((socket, established)));
             let totals = pool.shared().stats().totals;
             assert_eq!((totals.established, totals.tls_failures), (0, 1));
+            let establishing = pool.shared().report().establishing;
+            assert_eq!(establishing.count(), 0, "times of what was established");
         } else {
             attempt.complete(Ok((socket, established)));
             assert_eq!(pool.shared().last_failure(), None);
@@ -173,6 +176,8 @@ fn a_rejection_behind_the_handshake() {
         assert_eq!(pool.shared().stats().idle, 0);
         let text = pool.shared().last_failure().unwrap();
         assert!(text.contains("this end has presented none"), "{text}");
+        let address = near.peer_addr().to_string();
+        assert_eq!(text.matches(&address).count(), 1, "the peer is named once: {text}");
     }
 }
 
@@ -187,4 +192,19 @@ fn an_idle_connection_that_fails_is_not_a_failed_handshake() {
     assert_eq!(pool.shared().stats().idle, 0);
     let text = pool.shared().last_failure().unwrap();
     assert!(text.contains("ended soon after it was established"), "{text}");
+}
+
+/// A peer that takes connections and is not full: nobody waits because of the one that has ended.
+#[test]
+fn the_end_of_one_connection_is_no_failure_while_others_are_idle() {
+    let mut pool = Pool::<Dialing>::new(true);
+    let config = ClientConfig::builder().capacity(2..=2).build().unwrap();
+    pool.shared().run(|machine, now| machine.set_config(now, &config)).unwrap();
+    let (_near, mut first) = pool.connect();
+    let (_other_near, _other) = pool.connect();
+    pool.turn();
+    assert_eq!(pool.shared().stats().idle, 2);
+    first.close();
+    pool.turn();
+    assert_eq!((pool.shared().stats().idle, pool.shared().last_failure()), (1, None));
 }

@@ -122,14 +122,16 @@ fn a_dial_given_up_names_what_was_dialled() {
 #[test]
 fn a_handshake_given_up_names_its_peer_and_gives_advice() {
     let mut rig = server(Plan::of(2));
-    for (advice, end) in [(ADVICE, "; speak up"), ("", "")] {
+    for (reason, advice, end) in [
+        (CloseReason::HandshakeTimeout, ADVICE, "; speak up"),
+        (CloseReason::Silent, ADVICE, "; speak up"),
+        (CloseReason::HandshakeTimeout, "", ""),
+    ] {
         let mut in_flight = rig.begin();
         let token = in_flight.attempt.token();
         in_flight.attempt.connected_to(PEER.parse().unwrap(), advice);
-        rig.shared.note_abort(token, CloseReason::HandshakeTimeout);
-        let text = format!(
-            "the connection with 192.0.2.1:9 was given up: its handshake was not over in time{end}"
-        );
+        rig.shared.note_abort(token, reason);
+        let text = format!("the connection with 192.0.2.1:9 was given up: {reason}{end}");
         assert_eq!(rig.shared.last_failure().as_deref(), Some(text.as_str()));
         // The peer of an attempt that is over is forgotten.
         drop(in_flight);
@@ -232,6 +234,17 @@ fn a_duplicate_id_is_a_failure_with_its_peer() {
     let unnamed = format!("a connection was given up: {text}");
     assert_eq!(rig.shared.last_failure().as_deref(), Some(unnamed.as_str()));
     assert_eq!(rig.stats().totals.duplicate_ids, 2);
+}
+
+#[test]
+fn a_connection_without_an_id_is_a_failure_where_ids_are_exchanged() {
+    let mut rig = client(Plan::ONE);
+    let mut in_flight = rig.begin();
+    in_flight.attempt.dialed();
+    in_flight.attempt.connected_to(PEER.parse().unwrap(), ADVICE);
+    in_flight.attempt.established(rig.book.open(), None);
+    let text = "the connection with 192.0.2.1:9 was given up: it came without an id";
+    assert_eq!(rig.shared.last_failure().as_deref(), Some(text));
 }
 
 /// While other connections are idle, it is not a reason to wait, and no later dial would

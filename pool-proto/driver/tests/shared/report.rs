@@ -1,8 +1,11 @@
 //! The report of a pool: waits, times of establishing, and their exports.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 
 use pool_driver::metrics::{Report, prometheus};
+use pool_proto::{CheckResult, Event};
 
 use crate::exposition::{Family, parse};
 use crate::rig::*;
@@ -53,6 +56,24 @@ fn a_wait_that_ends_without_a_connection_is_not_counted() {
     task.fail();
     let report = rig.shared.report();
     assert_eq!((report.waits.count(), report.stats.totals.timeouts.total()), (0, 1));
+}
+
+/// It has waited for a peer that has something to say, and not for a connection.
+#[test]
+fn an_accept_is_served_at_once_however_long_it_has_waited() {
+    let (mut rig, conns) = filled(Plan::ONE);
+    let mut accept = rig.shared.acquire_claimed();
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(Pin::new(&mut accept).poll(&mut context).is_pending());
+    rig.pass(ms(300));
+    rig.book.next_check(conns[0].number, CheckResult::Data);
+    rig.shared.event(Event::Readable { token: conns[0].token });
+    rig.turn();
+    let accepted = Pin::new(&mut accept).poll(&mut context);
+    assert!(matches!(accepted, Poll::Ready(Ok(_))), "{accepted:?}");
+    let report = rig.shared.report();
+    assert_eq!((report.waits.count(), report.waits.sum()), (1, ms(0)));
+    assert_eq!(report.stats.totals.served_at_once, 1);
 }
 
 #[test]
@@ -140,6 +161,19 @@ fn the_text_of_several_pools_has_each_metric_in_one_place() {
     let pools: Vec<_> = leases.iter().map(|sample| sample.labels["pool"].as_str()).collect();
     assert_eq!(pools, ["a", "b", "a#2"], "a name that comes twice is told apart");
     assert!(prometheus([]).is_empty());
+}
+
+/// As the two ends of a tunnel in one process: the label of the role tells them apart.
+#[test]
+fn a_client_and_a_server_may_have_one_name() {
+    let (client, mut server) = (busy("tunnel"), busy("tunnel"));
+    server.role = "server";
+    let families = parse(&prometheus([&client, &server]));
+    let leases = &families["pool_leases_total"].samples;
+    let labels: Vec<_> = leases.iter().map(|sample| sample.labels.clone()).collect();
+    let labels: Vec<_> =
+        labels.iter().map(|labels| (labels["pool"].as_str(), labels["role"].as_str())).collect();
+    assert_eq!(labels, [("tunnel", "client"), ("tunnel", "server")]);
 }
 
 #[test]

@@ -297,6 +297,23 @@ fn what_the_machine_ends_is_told_with_its_reason() {
 }
 
 #[test]
+fn each_attempt_that_the_pool_ends_is_told_at_debug() {
+    let mut rig = client();
+    let log = captured(|| {
+        rig.pass(60 * SECOND);
+        rig.dials.clear();
+        rig.await_dial();
+        rig.shared.run(|machine, now| machine.close(now));
+        rig.turn();
+    });
+    let told = lines(&log, "dial or handshake aborted");
+    let mut reasons: Vec<_> = told.iter().map(|line| line.fields["reason"].as_str()).collect();
+    reasons.dedup();
+    let late = CloseReason::DialTimeout.to_string();
+    assert_eq!(reasons, [late, CloseReason::PoolClosed.to_string()], "{log:#?}");
+}
+
+#[test]
 fn an_outage_is_told_when_it_begins_and_when_it_is_over() {
     let mut rig = client();
     let log = captured(|| {
@@ -327,6 +344,30 @@ fn an_outage_is_told_when_it_begins_and_when_it_is_over() {
 }
 
 #[test]
+fn the_end_of_an_outage_tells_all_its_failures() {
+    let mut rig = client();
+    let log = captured(|| {
+        for answers in [true, false, true] {
+            let token = rig.next_dial();
+            if answers {
+                rig.shared.event(Event::DialFailed { token });
+            } else {
+                rig.pass(60 * SECOND);
+                rig.dials.clear();
+            }
+            rig.settle();
+        }
+        let token = rig.next_dial();
+        rig.establish(token);
+    });
+    let [recovered] = *lines(&log, "peer recovered").as_slice() else { panic!("{log:#?}") };
+    let totals = rig.shared.stats().totals;
+    assert_eq!(totals.dial_failures, 2);
+    assert!(totals.dial_timeouts > 0, "{totals:?}");
+    assert_eq!(number(recovered, "failures"), 2 + totals.dial_timeouts);
+}
+
+#[test]
 fn a_peer_that_flaps_is_told_once_a_minute() {
     let mut rig = client();
     let log = captured(|| {
@@ -350,6 +391,9 @@ fn a_peer_that_flaps_is_told_once_a_minute() {
     });
     let failing = lines(&log, "peer failing");
     assert!((2..=9).contains(&failing.len()), "{failing:#?}");
+    // Nobody is told of the end of an outage who was not told of its begin.
+    let recovered = lines(&log, "peer recovered");
+    assert!((1..=failing.len()).contains(&recovered.len()), "{recovered:#?}");
     let episodes: u64 = failing.iter().map(|line| number(line, "episodes")).sum();
     assert!(episodes > 100, "{episodes} of 150 episodes are counted");
 }
