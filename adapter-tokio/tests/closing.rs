@@ -90,7 +90,6 @@ fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// Counted, not timed: the machine may be busy.
 /// The driver has the thread only later, and the next server may be there first.
 #[test]
 fn a_graceful_shutdown_has_freed_the_port_when_it_returns() {
@@ -106,6 +105,7 @@ fn a_graceful_shutdown_has_freed_the_port_when_it_returns() {
     });
 }
 
+/// Counted, not timed: the machine may be busy.
 #[test]
 fn a_close_lets_other_tasks_run_after_each_few_connections() {
     let count = 200;
