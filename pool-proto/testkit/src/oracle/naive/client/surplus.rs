@@ -17,7 +17,7 @@ pub(super) struct Surplus {
 
 impl Surplus {
     /// With sixteen acquires, the proof that nobody needs them takes a quarter of the time.
-    pub fn ends(self, keep: Duration) -> Instant {
+    pub(super) fn ends(self, keep: Duration) -> Instant {
         let time = keep / if self.acquires >= 16 { 128 } else { 32 };
         self.since + time.max(Duration::from_nanos(1))
     }
