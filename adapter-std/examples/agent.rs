@@ -9,7 +9,6 @@ use std::env;
 use std::error::Error;
 use std::io;
 use std::net::{Shutdown, TcpStream};
-use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -52,7 +51,7 @@ fn serve(stream: PooledStream, service: &str) -> io::Result<()> {
     let service = TcpStream::connect(service)?;
     service.set_nodelay(true)?;
     // Handles that end the waits of the other thread.
-    let connection = TcpStream::from(stream.as_fd().try_clone_to_owned()?);
+    let connection = TcpStream::from(SockRef::from(&stream).try_clone()?);
     let (mut request, mut response) = (service.try_clone()?, service.try_clone()?);
     let (mut from_visitor, mut to_visitor) = stream.split();
     let cut = |error: io::Error| {

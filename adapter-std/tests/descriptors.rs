@@ -1,6 +1,8 @@
 //! Building pools in a process without free descriptors. The limit applies to the whole process, so
 //! this is the only test of its binary.
 
+#![cfg(unix)]
+
 use std::error::Error;
 use std::net::TcpListener;
 use std::time::Duration;
