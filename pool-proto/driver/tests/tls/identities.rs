@@ -80,9 +80,12 @@ fn an_encrypted_or_missing_key_is_refused_with_a_hint() {
         assert!(matches!(error, TlsError::Pem { fault: found, .. } if found == fault), "{error}");
         assert_says(&error, &["a private key", says]);
     }
-    let error = Identity::from_pem(key_pem.as_bytes(), key_pem.as_bytes()).unwrap_err();
-    assert!(matches!(error, TlsError::Pem { fault: PemFault::OnlyKey, .. }), "{error}");
-    assert_says(&error, &["a certificate chain", "give the file with the certificate"]);
+    for label in ["PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY"] {
+        let key_pem = key_pem.replace("PRIVATE KEY", label);
+        let error = Identity::from_pem(key_pem.as_bytes(), key_pem.as_bytes()).unwrap_err();
+        assert!(matches!(error, TlsError::Pem { fault: PemFault::OnlyKey, .. }), "{error}");
+        assert_says(&error, &["a certificate chain", "give the file with the certificate"]);
+    }
 }
 
 #[test]
