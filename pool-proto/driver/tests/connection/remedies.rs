@@ -107,6 +107,7 @@ fn a_server_certificate_that_is_not_pinned() {
 #[test]
 fn protocols_of_which_none_is_common() {
     let client = ClientTls::self_signed().unwrap().alpn(["pool/2", "\u{1}"]).unwrap();
+    let client = client.client_certificate(identity());
     let server = ServerTls::new(identity()).unwrap().alpn(["pool/1"]).unwrap();
     let (client, server) = failures(client, server);
     let common = "have none in common";
