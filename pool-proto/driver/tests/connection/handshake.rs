@@ -7,6 +7,7 @@ use std::task::Poll;
 use pool_driver::connection::{Acceptor, Connector, Failure, Handshake, Socket};
 use pool_driver::tls::{ClientTls, Identity, ServerTls, roots_from_pem};
 use pool_proto::{ConnId, HandshakeFailure, IdExchange, IdFormat};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::ServerName;
 
 use crate::peer::{CLIENT_TLS, Peer, SERVER_TLS, complete};
@@ -172,6 +173,36 @@ fn a_client_whose_certificate_is_refused_gets_an_alert() {
     assert!(matches!(failure, Failure::Tls(_)), "{failure}");
     let error = peer.pump().unwrap_err();
     assert!(matches!(error, rustls::Error::AlertReceived(_)), "{error}");
+}
+
+/// The others are those of its issuers, which many peers may have in common.
+#[test]
+fn the_certificate_of_a_peer_is_the_first_of_its_chain() {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let leaf = params.signed_by(&key, &authority).unwrap().der().clone();
+    let chain = [leaf, authority.der().clone()];
+    let identity = Identity::from_der(chain, key.into()).unwrap();
+    let pin = identity.fingerprint();
+    let server = ServerTls::new(identity.clone()).unwrap().pinned_clients([pin]).unwrap();
+    let client = ClientTls::self_signed().unwrap().client_certificate(identity);
+
+    let (near, far) = End::pair();
+    let mut client = Connector::new(Some(client), IdExchange::None).begin().unwrap();
+    let mut server = Acceptor::new(Some(server), IdFormat::Hex8).begin().unwrap();
+    assert_eq!((client.peer_certificate(), server.peer_certificate()), (None, None));
+    for _ in 0..10 {
+        for (handshake, end) in [(&mut client, &near), (&mut server, &far)] {
+            if let Poll::Ready(result) = handshake.advance(&mut end.now()) {
+                result.unwrap();
+            }
+        }
+    }
+    let pin = Some(*pin.as_bytes());
+    assert_eq!((client.peer_certificate(), server.peer_certificate()), (pin, pin));
 }
 
 #[test]
