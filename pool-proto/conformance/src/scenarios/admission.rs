@@ -201,6 +201,8 @@ fn a_peer_that_leaves_during_its_handshake_is_forgotten(ends: &Ends) {
     drop(peer);
     let stats = eventually(|| server.stats(), |stats| stats.handshaking == 0);
     assert_eq!(stats.totals.transport_failures, 1);
+    let failure = server.last_failure().unwrap();
+    assert!(failure.contains("the transport failed during the TLS handshake"), "{failure}");
 }
 
 fn a_half_open_peer_is_forgotten(ends: &Ends) {
