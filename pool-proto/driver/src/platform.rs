@@ -266,3 +266,27 @@ pub(crate) mod new_files {
         }
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use rustix::time::ClockId;
+
+    use super::*;
+
+    /// However much of a tick had passed when the clock was started.
+    #[test]
+    fn a_coarse_clock_never_leads() {
+        for _ in 0..20 {
+            let begun = CoarseClock::read(ClockId::Monotonic);
+            let clock = CoarseClock::start();
+            let at_first = clock.elapsed();
+            // It leads most, if at all, at a tick.
+            while clock.elapsed() == at_first {
+                core::hint::spin_loop();
+            }
+            let coarse = clock.elapsed();
+            let precise = Some(CoarseClock::read(ClockId::Monotonic).saturating_sub(begun));
+            assert!(coarse <= precise, "{coarse:?} instead of {precise:?}");
+        }
+    }
+}

@@ -11,7 +11,7 @@ use crate::peers::{connect, connect_from, identity, read_id, reset, tls_connect}
 use crate::prelude::*;
 use crate::wait::assert_ends;
 use pool_driver::shared::AcquireError;
-use pool_driver::tls::{Identity, ServerTls, TlsMode};
+use pool_driver::tls::{Identity, ServerTls, TlsMode, roots_from_pem};
 
 topic! {
     parallel a_peer_that_is_not_on_the_allow_list_is_rejected,
@@ -27,7 +27,7 @@ topic! {
     parallel a_peer_that_leaves_during_its_handshake_is_forgotten,
     parallel a_half_open_peer_is_forgotten,
     parallel a_peer_that_has_spoken_has_the_time_of_a_handshake,
-    parallel a_custom_configuration_knows_clients_by_their_certificates,
+    parallel a_server_that_asks_for_certificates_knows_clients_by_them,
     parallel the_limit_of_a_source_is_that_of_each_certificate,
 }
 
@@ -201,6 +201,8 @@ fn a_peer_that_leaves_during_its_handshake_is_forgotten(ends: &Ends) {
     drop(peer);
     let stats = eventually(|| server.stats(), |stats| stats.handshaking == 0);
     assert_eq!(stats.totals.transport_failures, 1);
+    let failure = server.last_failure().unwrap();
+    assert!(failure.contains("the transport failed during the TLS handshake"), "{failure}");
 }
 
 fn a_half_open_peer_is_forgotten(ends: &Ends) {
@@ -214,12 +216,15 @@ fn a_half_open_peer_is_forgotten(ends: &Ends) {
 
 /// A client that comes back, as after a restart, takes the place that it still holds, although every client
 /// has the same address. By its address, a full server would turn it away before its handshake.
-fn a_custom_configuration_knows_clients_by_their_certificates(ends: &Ends) {
+fn a_server_that_asks_for_certificates_knows_clients_by_them(ends: &Ends) {
     let agent = identity();
-    let known = ServerTls::new(agent.clone()).unwrap().pinned_clients([agent.fingerprint()]);
-    let custom = ServerTls::custom(Arc::clone(known.unwrap().config()));
+    let anyone = ServerTls::new(agent.clone()).unwrap();
+    let pinned = anyone.clone().pinned_clients([agent.fingerprint()]).unwrap();
+    let roots = roots_from_pem(agent.certificate_pem().as_bytes()).unwrap();
+    let issued = anyone.require_client_certificates(roots).unwrap();
+    let custom = ServerTls::custom(Arc::clone(pinned.config()));
     let vouched = custom.clone().assume_authenticated().unwrap();
-    for tls in [custom, vouched] {
+    for tls in [pinned, issued, custom, vouched] {
         let server = ends.serve_with(Some(tls), server_config().capacity(1));
         let client = || {
             let tls = client_tls(TlsMode::SelfSigned).unwrap().client_certificate(agent.clone());

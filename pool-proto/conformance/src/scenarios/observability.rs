@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::topic;
-use crate::ends::{client_config, own_listener, server_config, single};
+use crate::ends::{client_config, own_listener, server_config, server_tls, single};
 use crate::facade::Listen;
 use crate::log::{self, Line};
-use crate::peers::{FakeServer, connect_from, hex_id, read_id};
+use crate::peers::{FakeServer, connect_from, hex_id, identity, read_id};
 use crate::prelude::*;
 use crate::wait::{assert_ends, send};
 use pool_driver::metrics::prometheus;
@@ -21,6 +21,7 @@ topic! {
     parallel the_life_of_a_connection_is_told_at_debug,
     parallel the_end_of_a_connection_for_the_peer_is_told,
     parallel both_ends_tell_the_same_ids,
+    parallel a_connection_is_told_with_the_certificate_of_its_peer,
     parallel a_shutdown_is_told_when_it_begins,
 }
 
@@ -164,6 +165,7 @@ fn the_life_of_a_connection_is_told_at_debug(ends: &Ends) {
     assert_eq!(of("connection established", "id"), [1, 2, 3].map(hex_id), "{lines:#?}");
     assert_eq!(of("connection established", "peer"), [(); 3].map(|()| address.to_string()));
     assert_eq!(of("connection closed", "id"), [hex_id(2)]);
+    assert_eq!(of("connection closed", "peer"), [address.to_string()]);
     assert_eq!(of("connection closed", "reason"), ["the pool was flushed"]);
     let tokens = of("connection established", "token");
     assert_eq!(of("connection closed by its holder", "token"), tokens[..1]);
@@ -199,6 +201,23 @@ fn both_ends_tell_the_same_ids(ends: &Ends) {
         its.map(|line| line.text("id").to_owned()).collect()
     };
     assert_eq!(ids("server"), ids("client"));
+    client.end();
+    server.end();
+}
+
+fn a_connection_is_told_with_the_certificate_of_its_peer(ends: &Ends) {
+    let (listener, address) = own_listener();
+    log::follow(address);
+    let server =
+        ends.serve_on(Listen::On(listener), server_tls(TlsMode::SelfSigned), server_config());
+    let client = ends.dial(TlsMode::SelfSigned, single(), address);
+    let certificate = |role: &str| {
+        let lines = told(address, role, "connection established");
+        let its = lines.into_iter().find(|line| line.message == "connection established");
+        its.unwrap().fields.remove("certificate")
+    };
+    assert_eq!(certificate("client"), Some(format!("{:?}", identity().fingerprint())));
+    assert_eq!(certificate("server"), None, "the server has asked for none");
     client.end();
     server.end();
 }

@@ -183,7 +183,13 @@ fn a_server_sets_keep_alive_and_no_delay(ends: &Ends) {
         let peer = connect(server.address());
         server.wait_ready(1, SOON).unwrap();
         match socket_to(peer.local_addr().unwrap()) {
-            Some(accepted) => assert_eq!(read(&SockRef::from(&accepted)), expected(6, 1, Some(9))),
+            Some(accepted) => {
+                let accepted = SockRef::from(&accepted);
+                assert_eq!(read(&accepted), expected(6, 1, Some(9)));
+                let mut stream = server.take();
+                send(&mut stream, b"request");
+                assert_eq!(read(&accepted), expected(6, 1, None));
+            }
             None => skip("the sockets of a process cannot be listed here"),
         }
     }

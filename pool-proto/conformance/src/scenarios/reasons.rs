@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::topic;
-use crate::ends::{client_config, server_config};
+use crate::ends::{client_config, server_config, single};
 use crate::peers::{FakeServer, hex_id, until_end};
 use crate::prelude::*;
+use crate::wait::send;
 use pool_driver::shared::AcquireError;
 use pool_driver::tls::TlsMode;
 use pool_proto::WaitReason;
@@ -15,6 +16,7 @@ use pool_proto::WaitReason;
 topic! {
     parallel a_plain_server_names_a_tls_client,
     parallel a_tls_server_and_a_plain_client_name_each_other_before_their_deadlines,
+    parallel a_server_that_has_spoken_is_not_called_silent,
     parallel a_handshake_given_up_names_its_peer_and_the_remedy,
     parallel a_duplicate_id_is_named_with_its_peer,
     parallel a_failed_handshake_names_its_peer,
@@ -71,6 +73,21 @@ fn a_tls_server_and_a_plain_client_name_each_other_before_their_deadlines(ends: 
     names(&*server, &[&host(server.address()), "has sent nothing", "configure TLS on both ends"]);
     let (of_client, of_server) = (client.stats(), server.stats());
     assert_eq!((of_client.totals.handshake_timeouts, of_server.totals.handshake_timeouts), (0, 0));
+}
+
+/// It is slow, and its client waits for the rest of its words.
+fn a_server_that_has_spoken_is_not_called_silent(ends: &Ends) {
+    // Longer than the silence after which a peer is named.
+    const LATE: Duration = Duration::from_millis(1_100);
+    let (fake, peers) = FakeServer::by_hand();
+    let client = ends.dial(TlsMode::None, single(), fake.address);
+    let mut peer = peers.recv_timeout(SOON).unwrap();
+    let connected = now();
+    send(&mut peer, &hex_id(0).as_bytes()[..4]);
+    // The client may read it late, on a busy machine.
+    let look = || (connected.elapsed() > LATE, client.last_failure());
+    eventually(look, |(is_late, failure)| *is_late && failure.is_none());
+    assert_eq!(client.stats().handshaking, 1);
 }
 
 fn a_handshake_given_up_names_its_peer_and_the_remedy(ends: &Ends) {

@@ -400,3 +400,36 @@ pub(crate) fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG.cast_signed())?;
     Ok(socket.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use core::net::Ipv4Addr;
+    use core::time::Duration;
+    use std::net::TcpStream;
+    use std::vec::Vec;
+
+    use super::*;
+
+    /// Clients that fill their pools at once are a crowd, too. One that finds no place in the queue tries
+    /// again after a second.
+    #[test]
+    fn hundreds_of_peers_may_wait_for_the_accept() -> io::Result<()> {
+        const PEERS: usize = 300;
+        const SOON: Duration = Duration::from_secs(10);
+        // The limit of the system for all queues.
+        let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
+        if most.is_ok_and(|most| most.trim().parse::<usize>().is_ok_and(|most| most < PEERS)) {
+            return Ok(());
+        }
+        let listener = listen_on((Ipv4Addr::LOCALHOST, 0).into())?;
+        let address = listener.local_addr()?;
+        let connect = |_| TcpStream::connect_timeout(&address, SOON);
+        let peers: Vec<_> = (0..PEERS).map(connect).collect::<io::Result<_>>()?;
+        for _ in &peers {
+            listener.accept()?;
+        }
+        let none = listener.accept().map(drop).map_err(|error| error.kind());
+        assert_eq!(none, Err(io::ErrorKind::WouldBlock));
+        Ok(())
+    }
+}

@@ -209,6 +209,24 @@ fn a_reset_that_is_reported_only_once_is_an_end() {
     }
 }
 
+/// Nothing more is read behind as much data as the pool keeps, but the kernel is still asked.
+#[test]
+fn a_reset_behind_a_full_buffer_is_an_end() {
+    for kind in Kind::ALL {
+        let mut taken = kind.taken();
+        let data = pattern(EARLY_LIMIT);
+        taken.peer.send(&data);
+        assert_eq!(check(&mut taken), CheckResult::Data, "{kind:?}");
+        taken.near.set(|kernel| kernel.peek_error = Some(ErrorKind::ConnectionReset));
+        assert_eq!(check(&mut taken), kind.end_after("request"), "{kind:?}");
+        let mut buffer = vec![0; EARLY_LIMIT + 1];
+        assert_eq!(read(&mut taken.leased, &mut buffer).unwrap(), EARLY_LIMIT, "{kind:?}");
+        assert_eq!(buffer[..EARLY_LIMIT], data, "{kind:?}");
+        let error = read(&mut taken.leased, &mut buffer).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{kind:?}");
+    }
+}
+
 #[test]
 fn a_connection_that_cannot_be_watched_has_ended() {
     for kind in Kind::ALL {

@@ -1,6 +1,7 @@
-//! The first data of a client with TLS that has met a server without.
+//! The first data of a client with TLS that has met a server without, and of a peer without opening bytes.
 
-use pool_proto::{Accepting, Dialing};
+use pool_driver::shared::PoolConnection as _;
+use pool_proto::{Accepting, CheckResult, Dialing};
 
 use crate::rig::{AnyPool, Pool, Side};
 use crate::wire::End;
@@ -39,6 +40,19 @@ fn a_client_hello_that_came_during_the_handshake_is_named() {
     let established = pool.complete_handshake(handshake, &near, &mut peer);
     attempt.complete(Ok((pool_driver::connection::SharedSocket::new(near), established)));
     assert!(cause(&pool).unwrap().contains("TLS ClientHello"));
+}
+
+/// A client that has read the id in place of a ServerHello gives up at once.
+#[test]
+fn a_client_hello_before_a_close_is_named() {
+    let mut pool = Pool::<Accepting>::new(false);
+    let (_near, mut peer) = pool.connect();
+    peer.send(HELLO);
+    peer.close();
+    pool.turn();
+    let cause = cause(&pool).unwrap();
+    assert!(cause.contains("began with a TLS ClientHello"), "{cause}");
+    assert_eq!(pool.stats().finished, 1);
 }
 
 #[test]
@@ -80,4 +94,19 @@ fn a_client_hello_to_other_ends_is_the_users() {
     peer.send(HELLO);
     pool.turn();
     assert_eq!((cause(&pool), pool.stats().claimed), (None, 1));
+}
+
+/// The byte tells which protocol it speaks instead.
+#[test]
+fn a_peer_that_begins_without_the_opening_byte_is_named_with_its_byte() {
+    let mut pool = Pool::<Accepting>::new(false);
+    let (_near, mut peer) = pool.connect();
+    let mut leased = AnyPool::take(&pool).unwrap();
+    peer.send(b"GET / HTTP/1.1\r\n");
+    assert_eq!(leased.get_mut().check(), CheckResult::Data);
+    assert!(!leased.get_mut().take_opening());
+    let cause = cause(&pool).unwrap();
+    let begin = "began with the byte 0x47, not with the opening byte";
+    assert!(cause.starts_with("192.0.2.1:") && cause.contains(begin), "{cause}");
+    assert!(cause.contains("set opening_byte at both ends or at neither"), "{cause}");
 }

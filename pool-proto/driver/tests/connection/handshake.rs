@@ -7,6 +7,7 @@ use std::task::Poll;
 use pool_driver::connection::{Acceptor, Connector, Failure, Handshake, Socket};
 use pool_driver::tls::{ClientTls, Identity, ServerTls, roots_from_pem};
 use pool_proto::{ConnId, HandshakeFailure, IdExchange, IdFormat};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::ServerName;
 
 use crate::peer::{CLIENT_TLS, Peer, SERVER_TLS, complete};
@@ -126,6 +127,25 @@ fn an_untrusted_peer_is_a_tls_failure_and_gets_an_alert() {
     assert!(matches!(error, rustls::Error::AlertReceived(_)), "{error}");
 }
 
+/// The peer that is gone, or reads nothing, is no reason to hide the cause from this end.
+#[test]
+fn an_untrusted_peer_is_a_tls_failure_though_no_alert_can_be_sent() {
+    let other = Identity::self_signed(["localhost"]).unwrap();
+    let pinned = ClientTls::self_signed().unwrap().pinned(other.fingerprint()).unwrap();
+    let side = Connector::new(Some(pinned), IdExchange::default());
+    for write_error in [None, Some(ErrorKind::BrokenPipe)] {
+        let (near, far) = End::pair();
+        let (mut handshake, mut peer) = (side.begin().unwrap(), Peer::tls_server(far, &SERVER_TLS));
+        assert!(handshake.advance(&mut near.now()).is_pending());
+        peer.pump().unwrap();
+        near.set(|kernel| (kernel.room, kernel.write_error) = (0, write_error));
+        let Poll::Ready(Err(failure)) = handshake.advance(&mut near.now()) else {
+            panic!("the handshake waits, or is over: {write_error:?}")
+        };
+        assert!(matches!(failure, Failure::Tls(_)), "{write_error:?}: {failure}");
+    }
+}
+
 #[test]
 fn a_late_refusal_of_the_clients_certificate_is_a_tls_failure() {
     let stranger = Identity::self_signed(["client.example"]).unwrap();
@@ -155,6 +175,36 @@ fn a_client_whose_certificate_is_refused_gets_an_alert() {
     assert!(matches!(error, rustls::Error::AlertReceived(_)), "{error}");
 }
 
+/// The others are those of its issuers, which many peers may have in common.
+#[test]
+fn the_certificate_of_a_peer_is_the_first_of_its_chain() {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let leaf = params.signed_by(&key, &authority).unwrap().der().clone();
+    let chain = [leaf, authority.der().clone()];
+    let identity = Identity::from_der(chain, key.into()).unwrap();
+    let pin = identity.fingerprint();
+    let server = ServerTls::new(identity.clone()).unwrap().pinned_clients([pin]).unwrap();
+    let client = ClientTls::self_signed().unwrap().client_certificate(identity);
+
+    let (near, far) = End::pair();
+    let mut client = Connector::new(Some(client), IdExchange::None).begin().unwrap();
+    let mut server = Acceptor::new(Some(server), IdFormat::Hex8).begin().unwrap();
+    assert_eq!((client.peer_certificate(), server.peer_certificate()), (None, None));
+    for _ in 0..10 {
+        for (handshake, end) in [(&mut client, &near), (&mut server, &far)] {
+            if let Poll::Ready(result) = handshake.advance(&mut end.now()) {
+                result.unwrap();
+            }
+        }
+    }
+    let pin = Some(*pin.as_bytes());
+    assert_eq!((client.peer_certificate(), server.peer_certificate()), (pin, pin));
+}
+
 #[test]
 fn a_configuration_that_rustls_rejects_is_a_tls_failure() {
     let mut config = rustls::ClientConfig::builder_with_provider(Arc::clone(
@@ -176,4 +226,24 @@ fn a_configuration_that_rustls_rejects_is_a_tls_failure() {
     let side = Acceptor::new(Some(ServerTls::custom(Arc::new(config))), IdFormat::Hex8);
     let failure = side.begin().err().expect("a failure");
     assert!(matches!(failure, Failure::Tls(_)), "{failure}");
+}
+
+#[test]
+fn a_handshake_has_advice_where_the_peer_must_speak() {
+    let ids = IdExchange::default();
+    let address = "is this the address of the server";
+    for (handshake, advice) in [
+        (client_side(false, ids).begin(), "a server with TLS waits for TLS like this"),
+        (client_side(true, ids).begin(), address),
+        (client_side(true, IdExchange::None).begin(), address),
+        (server_side(true, IdFormat::Hex8).begin(), "a client without TLS waits for an id"),
+    ] {
+        let text = handshake.unwrap().advice_on_silence();
+        assert!(text.contains(advice), "{text:?}");
+    }
+    for handshake in
+        [client_side(false, IdExchange::None).begin(), server_side(false, IdFormat::Hex8).begin()]
+    {
+        assert_eq!(handshake.unwrap().advice_on_silence(), "");
+    }
 }

@@ -171,6 +171,63 @@ fn a_write_into_a_half_that_is_closed_leaves_the_end_of_the_other_one() {
     }
 }
 
+/// A close_notify says that the peer has sent everything: the failed write was too late to matter.
+#[test]
+fn a_failed_write_leaves_an_end_by_close_notify() {
+    for kind in Kind::TLS {
+        let Streaming { near, mut peer, mut stream, pool: _pool } = kind.streaming();
+        peer.send(b"whole");
+        peer.close();
+        near.set(|kernel| kernel.write_error = Some(ErrorKind::ConnectionReset));
+        write(&mut stream, b"more").unwrap_err();
+        for expected in ["whole", "", ""] {
+            assert_read(&mut stream, expected.as_bytes());
+        }
+    }
+}
+
+/// A call that has to wait is no failure.
+#[test]
+fn a_write_without_room_leaves_the_end_of_the_peer() {
+    for kind in Kind::ALL {
+        let Streaming { near, peer, mut stream, pool: _pool } = kind.streaming();
+        near.set(|kernel| kernel.room = 0);
+        let written = write(&mut stream, b"more").and_then(|_| stream.flush(Io));
+        assert_eq!(written.unwrap_err().kind(), ErrorKind::WouldBlock, "{kind:?}");
+        peer.end.end();
+        let end = read(&mut stream, &mut [0; 8]).map_err(|error| error.kind());
+        let expected = if kind.is_tls() { Err(ErrorKind::UnexpectedEof) } else { Ok(0) };
+        assert_eq!(end, expected, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_failure_that_a_flush_or_a_shutdown_has_met_is_that_of_the_reader_too() {
+    type Call = fn(&mut Leased<Box<Connection<End>>>) -> io::Result<()>;
+    let calls: [Call; 2] = [|stream| stream.flush(Io), |stream| stream.shutdown(Io)];
+    for (kind, call) in Kind::TLS.into_iter().flat_map(|kind| calls.map(|call| (kind, call))) {
+        let Streaming { near, peer, mut stream, pool: _pool } = kind.streaming();
+        near.set(|kernel| kernel.room = 0);
+        assert_eq!(write(&mut stream, b"lost").unwrap(), 4, "{kind:?}");
+        near.set(|kernel| kernel.write_error = Some(ErrorKind::ConnectionReset));
+        call(&mut stream).unwrap_err();
+        peer.end.end();
+        let error = read(&mut stream, &mut [0; 8]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{kind:?}");
+    }
+}
+
+#[test]
+fn an_empty_read_over_tls_waits_for_nothing() {
+    for kind in Kind::TLS {
+        let Streaming { mut peer, mut stream, near: _near, pool: _pool } = kind.streaming();
+        assert_eq!(read(&mut stream, &mut []).unwrap(), 0, "{kind:?}");
+        peer.send(b"hello");
+        assert_eq!(read(&mut stream, &mut []).unwrap(), 0, "{kind:?}");
+        assert_read(&mut stream, b"hello");
+    }
+}
+
 #[test]
 fn an_empty_read_leaves_the_failure_of_a_write_to_the_next_read() {
     for kind in Kind::PLAIN {

@@ -107,11 +107,22 @@ fn a_server_certificate_that_is_not_pinned() {
 #[test]
 fn protocols_of_which_none_is_common() {
     let client = ClientTls::self_signed().unwrap().alpn(["pool/2", "\u{1}"]).unwrap();
+    let client = client.client_certificate(identity());
     let server = ServerTls::new(identity()).unwrap().alpn(["pool/1"]).unwrap();
     let (client, server) = failures(client, server);
     let common = "have none in common";
     assert_says(&client, &[common, "this end has \"pool/2\", \"\\x01\"", "ClientTls::alpn"]);
     assert_says(&server, &[common, "this end has \"pool/1\"", "ServerTls::alpn"]);
+}
+
+#[test]
+fn protocols_of_custom_configurations_of_which_none_is_common() {
+    let client = ClientTls::self_signed().unwrap().alpn(["pool/2"]).unwrap();
+    let client = ClientTls::custom(Arc::clone(client.config()), client.server_name().clone());
+    let server = ServerTls::new(identity()).unwrap().alpn(["pool/1"]).unwrap();
+    let (client, server) = failures(client, ServerTls::custom(Arc::clone(server.config())));
+    assert_says(&client, &["this end has \"pool/2\"", "ClientTls::alpn"]);
+    assert_says(&server, &["this end has \"pool/1\"", "ServerTls::alpn"]);
 }
 
 /// A custom configuration gets the same remedies, and names its certificate.

@@ -213,6 +213,30 @@ fn a_shutdown_that_fails_during_a_revocation_is_reported_as_revoked() {
     assert_revoked(stream.shutdown(flush_during(&mut pool)), id);
 }
 
+/// Returns a socket whose call flushes the pool, as if pending calls were ended only later.
+fn flush_before_the_interrupt<'s>(pool: &mut Pool<Accepting>) -> impl FnOnce(&'s End) -> Io<'s> {
+    let flush = flush_during(pool);
+    move |socket| {
+        let io = flush(socket);
+        socket.set(|kernel| kernel.reopen(1024));
+        io
+    }
+}
+
+/// Its holder would send it again elsewhere.
+#[test]
+fn data_that_have_left_during_a_revocation_count_as_sent() {
+    let Fixture { mut pool, far, mut stream, .. } = fixture();
+    let flush = flush_before_the_interrupt(&mut pool);
+    assert_eq!(stream.write(flush, &[IoSlice::new(b"hello")]).unwrap(), 5);
+    assert_eq!(far.take(), b"hello");
+    let Fixture { mut pool, far, mut stream, .. } = fixture();
+    stream.shutdown(flush_before_the_interrupt(&mut pool)).unwrap();
+    assert!(far.has_ended());
+    let id = stream.id();
+    assert_revoked(stream.flush(Io), id);
+}
+
 #[test]
 fn a_call_that_succeeds_during_a_revocation_succeeds() {
     let Fixture { mut pool, mut stream, .. } = fixture();

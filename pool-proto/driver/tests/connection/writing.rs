@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, IoSlice};
 
 use pool_driver::connection::Connection;
 use pool_driver::shared::{Leased, PoolConnection as _};
-use pool_proto::OPENING_BYTE;
+use pool_proto::{CheckResult, OPENING_BYTE};
 
 use crate::check::pattern;
 use crate::rig::{Kind, Streaming};
@@ -141,8 +141,21 @@ fn an_opening_byte_has_left_if_there_was_room_for_it() {
         let Streaming { near, mut peer, mut stream, pool: _pool } = kind.streaming();
         assert!(stream.get_mut().open(), "{kind:?}");
         assert_eq!(peer.receive(), [OPENING_BYTE], "{kind:?}");
+        assert_eq!(near.get(|kernel| kernel.uses.clone()), [true], "{kind:?}");
         near.set(|kernel| kernel.room = 0);
         assert!(!stream.get_mut().open(), "{kind:?}");
+    }
+}
+
+/// Its holder reads the end, as without opening bytes.
+#[test]
+fn a_connection_that_has_ended_unused_needs_no_opening_byte() {
+    for kind in Kind::ALL {
+        let Streaming { mut peer, mut stream, near: _near, pool: _pool } = kind.streaming();
+        peer.close();
+        assert_eq!(stream.get_mut().check(), CheckResult::Closed, "{kind:?}");
+        assert!(stream.get_mut().take_opening(), "{kind:?}");
+        assert_eq!(stream.read(Io, &mut [0]).unwrap(), 0, "{kind:?}");
     }
 }
 

@@ -53,6 +53,12 @@ fn other_settings_keep_the_list() {
     let client = ClientTls::self_signed().unwrap().alpn(["one"]).unwrap();
     let client = client.pinned(pin).unwrap().client_certificate(agent.clone());
     let pinning = listed.clone().pinned_clients([agent.fingerprint()]).unwrap();
+    // The list is also that of settings whose identity was replaced before.
+    let renewed = listed.clone().identity(Identity::self_signed(["localhost"]).unwrap());
+    let renewed = renewed.pinned_clients([agent.fingerprint()]).unwrap();
+    let to_renewed = client.clone().pinned(renewed.fingerprint().unwrap()).unwrap();
+    assert_eq!(chosen(&to_renewed, &renewed).as_deref(), Some(&b"one"[..]));
+    assert_eq!(client.clone().alpn(["two"]).unwrap().certificate(), Some(agent.fingerprint()));
     let custom = ServerTls::custom(Arc::clone(server().config())).alpn(["one"]).unwrap();
     assert_eq!(chosen(&client, &pinning).as_deref(), Some(&b"one"[..]));
     let anyone = ClientTls::custom(

@@ -101,6 +101,8 @@ fn the_facts_have_the_whole_chain_and_the_key_of_the_peer() {
     assert_eq!(facts.peer_chain, chain);
     assert_eq!(facts.peer_certificate, Some(identity.fingerprint()));
     assert_eq!(facts.peer_key(), Some(identity.key_fingerprint()));
+    // So has an end that presents a chain from a custom configuration.
+    assert_eq!(with_certificate(&identity).certificate(), Some(identity.fingerprint()));
     // The client has presented nothing.
     let facts = TlsFacts::of(&Connection::Server(outcome.server));
     assert!(facts.peer_chain.is_empty());

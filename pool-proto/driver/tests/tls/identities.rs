@@ -15,6 +15,34 @@ fn an_identity_is_read_from_pem() {
     assert_eq!(from_one.chain(), identity.chain());
 }
 
+/// A key of these tests as `openssl ecparam -genkey` writes it (SEC 1, RFC 5915).
+const SEC1: &str = "-----BEGIN EC PRIVATE KEY-----
+MHcCAQEEIH2Y/BMUjimSclTPXIksJxXDvxkJ9fSeZnXX02+NgJdAoAoGCCqGSM49
+AwEHoUQDQgAEx2BvVP4tTPAhsUA7lyzkL3NtyfyZf2aR9fXsMheluRLTbycIlOEj
+xrT+yYAp0vRtqL1KTGEQNrwgsuCUPlQZrA==
+-----END EC PRIVATE KEY-----
+";
+
+/// The same key as `openssl pkcs8 -topk8` writes it.
+const PKCS8: &str = "-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgfZj8ExSOKZJyVM9c
+iSwnFcO/GQn19J5mddfTb42Al0ChRANCAATHYG9U/i1M8CGxQDuXLOQvc23J/Jl/
+ZpH19ewyF6W5EtNvJwiU4SPGtP7JgCnS9G2ovUpMYRA2vCCy4JQ+VBms
+-----END PRIVATE KEY-----
+";
+
+#[test]
+fn a_key_is_read_in_both_forms_of_openssl() {
+    let key = KeyPair::from_pem(PKCS8).unwrap();
+    let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let pem = params.self_signed(&key).unwrap().pem();
+    for key in [PKCS8, SEC1] {
+        let identity = Identity::from_pem(pem.as_bytes(), key.as_bytes()).unwrap();
+        let pinned = ClientTls::self_signed().unwrap().pinned(identity.key_fingerprint()).unwrap();
+        shake(&pinned, &ServerTls::new(identity).unwrap()).expect_established();
+    }
+}
+
 #[test]
 fn certificate_pem_is_what_others_write_whatever_the_length() {
     // The lengths of the name cover every position of the end in a group and a line of Base64.
@@ -80,9 +108,12 @@ fn an_encrypted_or_missing_key_is_refused_with_a_hint() {
         assert!(matches!(error, TlsError::Pem { fault: found, .. } if found == fault), "{error}");
         assert_says(&error, &["a private key", says]);
     }
-    let error = Identity::from_pem(key_pem.as_bytes(), key_pem.as_bytes()).unwrap_err();
-    assert!(matches!(error, TlsError::Pem { fault: PemFault::OnlyKey, .. }), "{error}");
-    assert_says(&error, &["a certificate chain", "give the file with the certificate"]);
+    for label in ["PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY"] {
+        let key_pem = key_pem.replace("PRIVATE KEY", label);
+        let error = Identity::from_pem(key_pem.as_bytes(), key_pem.as_bytes()).unwrap_err();
+        assert!(matches!(error, TlsError::Pem { fault: PemFault::OnlyKey, .. }), "{error}");
+        assert_says(&error, &["a certificate chain", "give the file with the certificate"]);
+    }
 }
 
 #[test]

@@ -41,6 +41,16 @@ fn a_chain_and_its_key_are_loaded_from_two_files_or_one() {
     assert_eq!(roots_from_file(&chain).unwrap().len(), 2);
 }
 
+#[test]
+fn an_identity_in_files_uses_the_provider_that_is_given() {
+    let directory = Directory::new("provider");
+    let [chain, key] = written(&directory, &issued());
+    let own = Arc::new((*provider()).clone());
+    let identity = Identity::from_files_with_provider(&chain, &key, Arc::clone(&own)).unwrap();
+    let server = ServerTls::new(identity).unwrap();
+    assert!(Arc::ptr_eq(server.config().crypto_provider(), &own));
+}
+
 /// Every fault, and the file that it names.
 #[test]
 fn a_file_that_cannot_be_loaded_is_named_with_its_fault() {

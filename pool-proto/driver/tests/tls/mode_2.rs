@@ -36,6 +36,22 @@ fn mode_2_accepts_a_self_signed_identity_trusted_by_its_pem() {
 }
 
 #[test]
+fn mode_2_accepts_a_fresh_certificate_of_a_server_by_each_of_its_names() {
+    let named = ServerTls::self_signed_for(["tunnel.example", "192.0.2.7"]).unwrap();
+    let usual = ServerTls::self_signed().unwrap();
+    for (server, names) in [(named, &["tunnel.example", "192.0.2.7"][..]), (usual, &["localhost"])]
+    {
+        let outcome = shake(&ClientTls::self_signed().unwrap(), &server);
+        let mut roots = RootCertStore::empty();
+        roots.add(outcome.client.peer_certificates().unwrap()[0].clone()).unwrap();
+        for name in names {
+            let client = ClientTls::verified(name, roots.clone()).unwrap();
+            shake(&client, &server).expect_established();
+        }
+    }
+}
+
+#[test]
 fn mode_2_refuses_the_wrong_host() {
     let authority = Authority::new();
     let server = ServerTls::new(authority.issue("server.example")).unwrap();
