@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::topic;
-use crate::ends::{client_config, own_listener, server_config, single};
+use crate::ends::{client_config, own_listener, server_config, server_tls, single};
 use crate::facade::Listen;
 use crate::log::{self, Line};
 use crate::peers::{FakeServer, connect_from, hex_id, read_id};
@@ -22,6 +22,7 @@ topic! {
     parallel the_end_of_a_connection_for_the_peer_is_told,
     parallel both_ends_tell_the_same_ids,
     parallel a_shutdown_is_told_when_it_begins,
+    parallel a_pool_tells_its_address_and_whether_it_uses_tls,
 }
 
 fn messages(lines: &[Line]) -> Vec<&str> {
@@ -229,5 +230,20 @@ fn a_shutdown_is_told_when_it_begins(ends: &Ends) {
     assert_eq!(messages(&lines), ["pool built", "pool ended"], "a quiet day: {lines:#?}");
     for pool in [&server, &client] {
         assert!(format!("{pool:?}").contains("stats: Stats {"), "{pool:?}");
+    }
+}
+
+fn a_pool_tells_its_address_and_whether_it_uses_tls(ends: &Ends) {
+    log::begin();
+    for (mode, tls) in [(TlsMode::None, "false"), (TlsMode::SelfSigned, "true")] {
+        let (listener, address) = own_listener();
+        let server = ends.serve_on(Listen::On(listener), server_tls(mode), server_config());
+        let client = ends.dial(mode, single(), address);
+        for (pool, role) in [(&client, "client"), (&server, "server")] {
+            let lines = told(address, role, "pool built");
+            let [built, ..] = lines.as_slice() else { panic!("{lines:#?}") };
+            assert_eq!((built.text("address"), built.text("tls")), (&*address.to_string(), tls));
+            pool.end();
+        }
     }
 }
