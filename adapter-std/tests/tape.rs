@@ -157,3 +157,28 @@ fn a_close_does_not_wait_for_the_next_second_of_the_tape() {
     let took = MonotonicClock.now().since(began);
     assert!(took < 700 * MS, "the end of the tape took {took:?}");
 }
+
+/// Likewise. One of five may find a busy machine.
+#[test]
+fn the_end_of_a_recording_does_not_wait_for_the_next_second_of_the_tape() {
+    let took: Vec<_> = (0..5)
+        .map(|_| {
+            let tape = Memory::default();
+            let server =
+                ServerPool::builder().record(move || Ok(tape.clone())).bind("127.0.0.1:0").unwrap();
+            let address = server.local_addr().unwrap().to_string();
+            let client = ClientPool::builder().connect(address).unwrap();
+            client.wait_ready(1, SOON).unwrap();
+            let began = MonotonicClock.now();
+            let passed = || MonotonicClock.now().since(began);
+            server.end_recording();
+            while !matches!(server.recording(), Some(Recording::Ended { .. })) {
+                assert!(passed() < SOON, "{:?}", server.recording());
+                std::thread::yield_now();
+            }
+            passed()
+        })
+        .collect();
+    let quick = took.iter().filter(|took| **took < 500 * MS).count();
+    assert!(quick >= 3, "the ends of the tapes took {took:?}");
+}

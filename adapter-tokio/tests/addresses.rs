@@ -1,7 +1,7 @@
-//! Dialling a name with several addresses. The runtime of the tests is tokio, except that it resolves
+//! Dialling, and listening on, a name with several addresses. The runtime of the tests is tokio, except that it resolves
 //! names to addresses of the tests, and never connects to one of them.
 
-#![allow(clippy::unwrap_used, reason = "a panic here is a failed test")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic here is a failed test")]
 
 mod common;
 
@@ -17,7 +17,7 @@ use std::time::Duration;
 use adapter_tokio::pool_driver::connection::KernelSocket;
 use adapter_tokio::pool_driver::tls::TlsMode;
 use adapter_tokio::pool_driver::{Direction, LeasedConnection, Pool, Runtime, ShutdownGuard};
-use adapter_tokio::pool_proto::{ClientConfigBuilder, Dialing, ServerConfig};
+use adapter_tokio::pool_proto::{Accepting, ClientConfigBuilder, Dialing, ServerConfig};
 use adapter_tokio::{BuildError, Tokio};
 use common::{SOON, client_config, eventually, serve};
 use tokio::net::{TcpListener, TcpStream};
@@ -102,8 +102,8 @@ impl Runtime for Detour {
         self.0.connect(address).await
     }
 
-    async fn resolve_on(handle: &Handle, name: &str) -> io::Result<Vec<SocketAddr>> {
-        Tokio::resolve_on(handle, name).await
+    async fn resolve_on(_handle: &Handle, name: &str) -> io::Result<Vec<SocketAddr>> {
+        Ok(names().get(name).cloned().unwrap_or_default())
     }
 
     fn register(handle: &Handle, listener: std::net::TcpListener) -> io::Result<TcpListener> {
@@ -248,4 +248,28 @@ async fn a_dial_given_up_names_what_was_dialled() {
     let failure = eventually(|| client.last_failure(), Option::is_some).await.unwrap();
     let expected = format!("a connection to {name} was given up: it was not dialled in time");
     assert_eq!(*failure, *expected);
+}
+
+#[tokio::test]
+async fn a_server_listens_on_the_first_address_that_can_be_bound() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let in_use = listener.local_addr().unwrap();
+    let any_port: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let bind = async |name: &str, addresses: &[SocketAddr]| {
+        resolve(name, addresses);
+        Pool::<Detour, Accepting>::builder().bind(name).await
+    };
+    let server = bind("bound.example:9", &[in_use, any_port, in_use]).await.unwrap();
+    let bound = server.local_addr().unwrap();
+    assert!(bound != in_use && bound.port() != 0, "{bound}");
+    TcpStream::connect(bound).await.unwrap();
+
+    for (name, addresses, kind) in [
+        ("used.example:9", [in_use].as_slice(), io::ErrorKind::AddrInUse),
+        ("nowhere.example:9", &[], io::ErrorKind::NotFound),
+    ] {
+        let error = bind(name, addresses).await.unwrap_err();
+        let BuildError::Bind { address, source } = error else { panic!("{error:?}") };
+        assert_eq!((address.as_str(), source.kind()), (name, kind), "{source}");
+    }
 }

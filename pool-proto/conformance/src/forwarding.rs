@@ -1,8 +1,9 @@
-//! A test of the concrete types of an adapter: each call forwards to the pool behind it.
+//! Tests of the concrete types of an adapter: each call forwards to the pool behind it.
 
-/// Defines the test `every_call_of_the_concrete_types_forwards` for an adapter whose calls return
-/// futures: the concrete types that [`pool_types!`](pool_driver::pool_types) defines must not differ
-/// from the [`Pool`](pool_driver::Pool) that the scenarios run on.
+/// Defines the tests `every_call_of_the_concrete_types_forwards` and
+/// `a_stream_tells_the_certificate_of_its_peer` for an adapter whose calls return futures: the concrete
+/// types that [`pool_types!`](pool_driver::pool_types) defines must not differ from the
+/// [`Pool`](pool_driver::Pool) that the scenarios run on.
 #[macro_export]
 macro_rules! forwarding_test {
     ($adapter:ident, $block_on:expr) => {
@@ -37,6 +38,12 @@ macro_rules! forwarding_test {
                 }
                 server.wait_ready(2, SOON).await.unwrap();
                 assert_eq!((server.idle(), server.is_ready(), server.capacity()), (2, true, 3));
+                let beyond = server.wait_ready(4, SOON).await;
+                let refusal = Refusal::StockBeyondCapacity { wanted: 4, capacity: 3 };
+                assert_eq!(beyond, Err(AcquireError::Refused(refusal)));
+                // Some are ready, and nobody at the peer has begun to use one.
+                let accepted = server.accept(Duration::ZERO).await.map(drop);
+                assert!(matches!(accepted, Err(AcquireError::Timeout { .. })), "{accepted:?}");
                 assert_eq!(client.interval(), client.pool().interval());
                 assert_eq!(server.interval(), Duration::ZERO);
                 assert_eq!(client.stats().totals.established, 2);
@@ -118,6 +125,30 @@ macro_rules! forwarding_test {
                     other => panic!("{other:?}"),
                 };
                 assert!(inputs > 10, "{inputs}");
+            };
+            $block_on(test);
+        }
+
+        #[test]
+        fn a_stream_tells_the_certificate_of_its_peer() {
+            use std::time::Duration;
+
+            use $adapter::{ClientPool, ClientTls, ServerPool, ServerTls};
+
+            const SOON: Duration = Duration::from_secs(5);
+
+            let test = async {
+                let tls = ServerTls::self_signed().unwrap();
+                let fingerprint = tls.fingerprint();
+                assert!(fingerprint.is_some());
+                let server = ServerPool::builder().tls(tls).bind("127.0.0.1:0").await.unwrap();
+                let address = server.local_addr().unwrap().to_string();
+                let tls = ClientTls::self_signed().unwrap();
+                let client = ClientPool::builder().tls(tls).connect(address).unwrap();
+                let theirs = server.acquire(SOON).await.unwrap();
+                let ours = client.acquire_by_id(theirs.id(), SOON).await.unwrap();
+                assert_eq!(ours.peer_certificate(), fingerprint);
+                assert_eq!(theirs.peer_certificate(), None, "the server has asked for none");
             };
             $block_on(test);
         }

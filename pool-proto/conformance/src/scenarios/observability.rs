@@ -23,6 +23,7 @@ topic! {
     parallel both_ends_tell_the_same_ids,
     parallel a_connection_is_told_with_the_certificate_of_its_peer,
     parallel a_shutdown_is_told_when_it_begins,
+    parallel a_pool_tells_its_address_and_whether_it_uses_tls,
 }
 
 fn messages(lines: &[Line]) -> Vec<&str> {
@@ -248,5 +249,20 @@ fn a_shutdown_is_told_when_it_begins(ends: &Ends) {
     assert_eq!(messages(&lines), ["pool built", "pool ended"], "a quiet day: {lines:#?}");
     for pool in [&server, &client] {
         assert!(format!("{pool:?}").contains("stats: Stats {"), "{pool:?}");
+    }
+}
+
+fn a_pool_tells_its_address_and_whether_it_uses_tls(ends: &Ends) {
+    log::begin();
+    for (mode, tls) in [(TlsMode::None, "false"), (TlsMode::SelfSigned, "true")] {
+        let (listener, address) = own_listener();
+        let server = ends.serve_on(Listen::On(listener), server_tls(mode), server_config());
+        let client = ends.dial(mode, single(), address);
+        for (pool, role) in [(&client, "client"), (&server, "server")] {
+            let lines = told(address, role, "pool built");
+            let [built, ..] = lines.as_slice() else { panic!("{lines:#?}") };
+            assert_eq!((built.text("address"), built.text("tls")), (&*address.to_string(), tls));
+            pool.end();
+        }
     }
 }

@@ -33,6 +33,7 @@ topic! {
     parallel a_handshake_ends_with_the_listener,
     parallel a_drop_of_the_pool_does_not_cut_it_short,
     parallel a_close_cuts_it_short,
+    parallel a_second_call_brings_its_deadline_nearer,
     parallel a_client_dials_no_more,
 }
 
@@ -310,6 +311,24 @@ fn a_close_cuts_it_short(ends: &Ends) {
     let id = theirs.id();
     assert_revoked(theirs.read_exact(&mut [0]), id, CloseReason::PoolClosed);
     assert!(client.closed(SOON));
+}
+
+/// As after a second Ctrl-C.
+fn a_second_call_brings_its_deadline_nearer(ends: &Ends) {
+    Modes::both(|mode| {
+        either_end(ends, mode, |pool, mut here, mut there| {
+            send(&mut here, b"all of it");
+            pool.graceful_shutdown(Duration::MAX);
+            assert!(!pool.is_closed());
+            pool.graceful_shutdown(BRIEF);
+            // A later deadline changes nothing.
+            pool.graceful_shutdown(Duration::MAX);
+            assert_eq!(read_all(&mut there), b"all of it");
+            assert!(pool.closed(SOON));
+            let id = here.id();
+            assert_revoked(here.write_all(b"late"), id, CloseReason::ShutDown);
+        });
+    });
 }
 
 fn a_client_dials_no_more(ends: &Ends) {

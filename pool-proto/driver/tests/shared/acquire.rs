@@ -27,6 +27,17 @@ fn a_future_does_nothing_before_its_first_poll() {
     assert_eq!(rig.stats().waiters, 0);
 }
 
+/// As in a loop around `select!`.
+#[test]
+fn an_acquire_that_was_served_takes_no_second_connection() {
+    let (rig, _) = filled(Plan::of(2));
+    let task = rig.any();
+    let _leased = task.take();
+    task.queue();
+    let stats = rig.stats();
+    assert_eq!((stats.idle, stats.totals.leases, stats.waiters), (1, 1, 0));
+}
+
 #[test]
 fn a_connection_is_checked_before_it_is_handed_out() {
     let (rig, _) = filled(Plan::ONE);
@@ -105,6 +116,31 @@ fn a_connection_with_early_data_is_replaced_and_kept_for_its_id() {
     assert_eq!(rig.stats().claimed, 1);
     rig.book.next_check(0, CheckResult::Data);
     assert_eq!(rig.by_id(conns[0].id).take().id(), conns[0].id);
+}
+
+#[test]
+fn a_connection_that_the_peer_has_used_and_ended_is_replaced_and_kept_for_its_id() {
+    let (rig, conns) = filled(Plan::of(2));
+    rig.book.next_check(0, CheckResult::Finished);
+    assert_eq!(rig.any().take().id(), conns[1].id);
+    assert_eq!(rig.stats().finished, 1);
+    rig.book.next_check(0, CheckResult::Finished);
+    assert_eq!(rig.by_id(conns[0].id).take().id(), conns[0].id);
+}
+
+/// Nobody at the peer knows the id, so there is nothing to read but the end.
+#[test]
+fn without_ids_a_connection_that_the_peer_has_closed_is_refused_to_its_local_id() {
+    let mut rig = client(Plan { ids: false, ..Plan::ONE });
+    let conn = rig.connect();
+    let leased = rig.any().take();
+    let id = leased.id();
+    leased.put(&rig.shared).unwrap();
+    rig.book.next_check(conn.number, CheckResult::Closed);
+    let refusal = Refusal::Gone { id, reason: CloseReason::PeerClosed };
+    assert_eq!(rig.by_id(id).fail(), AcquireError::Refused(refusal));
+    rig.turn();
+    assert_eq!(rig.book.reason(conn.number), Some(CloseReason::PeerClosed));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Attempts: every dial and handshake must be reported, even if it is dropped.
 
+use std::net::SocketAddr;
+
 use pool_proto::{CheckResult, CloseReason, HandshakeFailure};
 
 use crate::rig::{InFlight, Plan, client, secs, server};
@@ -170,6 +172,22 @@ fn a_report_after_the_abort_changes_nothing() {
     assert_eq!(after.totals.stale_events, before.totals.stale_events + 2);
     assert_eq!(after.totals.transport_failures, 0);
     assert_eq!((after.dialing, after.handshaking), (before.dialing, before.handshaking));
+}
+
+/// Both have begun their handshakes while there was a place.
+#[test]
+fn a_peer_that_is_rejected_behind_its_handshake_is_counted_once() {
+    let rig = server(Plan::ONE);
+    let peer: SocketAddr = "192.0.2.1:9".parse().unwrap();
+    let mut attempts = [(); 2].map(|()| rig.shared.accept(peer).unwrap());
+    let [first, second] = &mut attempts;
+    first.admit(None).unwrap();
+    assert!(second.admit(None).is_err());
+    let [_first, second] = attempts;
+    second.failed(HandshakeFailure::Transport, &"turned away");
+    let totals = rig.stats().totals;
+    assert_eq!((totals.rejected_full, totals.rejected_source), (1, 0));
+    assert_eq!((totals.transport_failures, totals.stale_events), (0, 0));
 }
 
 #[test]

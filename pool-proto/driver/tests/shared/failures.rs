@@ -215,6 +215,17 @@ fn a_server_names_a_peer_that_has_been_silent_for_a_second() {
     assert_eq!(rig.shared.last_failure(), None);
 }
 
+/// Anybody may connect to a server and say nothing.
+#[test]
+fn a_silent_stranger_does_not_hide_the_last_failure_of_a_server() {
+    let mut rig = server(Plan::of(2));
+    let mut silent = rig.shared.accept(PEER.parse().unwrap()).unwrap();
+    silent.connected_to(PEER.parse().unwrap(), ADVICE);
+    rig.begin().attempt.failed(HandshakeFailure::Tls, &"no certificate");
+    rig.clock.pass(ms(2000));
+    assert_eq!(rig.shared.last_failure().as_deref(), Some("no certificate"));
+}
+
 #[test]
 fn a_duplicate_id_is_a_failure_with_its_peer() {
     let mut rig = client(Plan::of(3));

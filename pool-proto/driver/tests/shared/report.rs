@@ -1,11 +1,12 @@
 //! The report of a pool: waits, times of establishing, and their exports.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use pool_driver::metrics::{Report, prometheus};
-use pool_proto::{CheckResult, Event};
+use pool_driver::metrics::{Report, prometheus, write_prometheus};
+use pool_proto::{CheckResult, Event, MetricValue};
 
 use crate::exposition::{Family, parse};
 use crate::rig::*;
@@ -86,6 +87,18 @@ fn establishing_goes_from_the_begin_of_the_dial() {
     assert_eq!((report.establishing.count(), report.establishing.sum()), (1, ms(40)));
 }
 
+#[test]
+fn a_report_has_the_errors_of_the_user() {
+    let rig = client(Plan::ONE);
+    for _ in 0..2 {
+        rig.shared.run(|machine, _| machine.add_error());
+    }
+    let report = rig.shared.report();
+    assert_eq!(report.errors, 2);
+    let shown = report.metrics().find(|metric| metric.name == "pool_user_errors").unwrap();
+    assert_eq!(shown.value, MetricValue::Gauge(2.0));
+}
+
 /// A report with a wait of 300 ms, one of zero, and a name.
 fn busy(name: &str) -> Report {
     let (mut rig, _) = filled(Plan::ONE);
@@ -163,6 +176,26 @@ fn the_text_of_several_pools_has_each_metric_in_one_place() {
     assert!(prometheus([]).is_empty());
 }
 
+/// A writer with room for so many bytes, such as a buffer of an HTTP server.
+struct Room(usize);
+
+impl fmt::Write for Room {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0 = self.0.checked_sub(text.len()).ok_or(fmt::Error)?;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_text_that_is_not_whole_is_an_error() {
+    let report = busy("tunnel-eu");
+    let length = prometheus([&report]).len();
+    assert_eq!(write_prometheus(&mut Room(length), [&report]), Ok(()));
+    for room in (0..length).step_by(97).chain([length - 1]) {
+        assert_eq!(write_prometheus(&mut Room(room), [&report]), Err(fmt::Error), "{room}");
+    }
+}
+
 /// As the two ends of a tunnel in one process: the label of the role tells them apart.
 #[test]
 fn a_client_and_a_server_may_have_one_name() {
@@ -189,6 +222,7 @@ fn names_with_quotation_marks_backslashes_and_line_breaks_are_escaped() {
 #[cfg(feature = "metrics")]
 mod publish {
     use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
+    use pool_proto::Dialing;
 
     use super::*;
 
@@ -234,5 +268,48 @@ mod publish {
             assert_eq!(values.get(&waits()).unwrap_or(&none), &none);
             assert_eq!(values.len(), published(&snapshotter).len());
         });
+    }
+
+    fn durations(recorder: &DebuggingRecorder, rig: &Rig<Dialing>, metric: &str) -> Vec<f64> {
+        let snapshotter = recorder.snapshotter();
+        metrics::with_local_recorder(recorder, || rig.shared.publish());
+        let key = (metric.to_owned(), vec!["pool=".to_owned(), "role=client".to_owned()]);
+        match published(&snapshotter).get(&key) {
+            Some(DebugValue::Histogram(seconds)) => {
+                seconds.iter().map(|seconds| seconds.into_inner()).collect()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_time_of_each_dial_is_published_once() {
+        let recorder = DebuggingRecorder::new();
+        let mut rig = client(Plan::of(2));
+        // Both dials begin at once.
+        for (millis, took) in [(40, 40), (80, 120)] {
+            let in_flight = rig.begin();
+            rig.pass(ms(millis));
+            rig.establish(in_flight);
+            let seconds = durations(&recorder, &rig, "pool_establishing_seconds");
+            let [time] = *seconds else { panic!("{seconds:?}") };
+            let least = ms(took).as_secs_f64();
+            assert!((least..least * 1.25).contains(&time), "{time}");
+        }
+    }
+
+    #[test]
+    fn the_longest_wait_is_published_as_the_last_bound() {
+        let recorder = DebuggingRecorder::new();
+        let (mut rig, _) = filled(Plan::ONE);
+        let lease = rig.any().take();
+        let second = rig.any();
+        second.queue();
+        rig.pass(secs(100));
+        lease.put(&rig.shared).unwrap();
+        drop(second.take());
+        let seconds = durations(&recorder, &rig, "pool_acquire_wait_seconds");
+        let longest = seconds.into_iter().fold(0.0, f64::max);
+        assert!((68.0..69.0).contains(&longest), "{longest}");
     }
 }

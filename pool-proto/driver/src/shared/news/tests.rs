@@ -1,5 +1,7 @@
 //! The lines at level info of floods and outages, in virtual time.
 
+mod lines;
+
 use core::pin::Pin;
 use core::task::{Context, Waker};
 use std::sync::Weak;
