@@ -1,5 +1,5 @@
-//! Dialling, and listening on, a name with several addresses. The runtime of the tests is tokio, except that it resolves
-//! names to addresses of the tests, and never connects to one of them.
+//! Dialling, and listening on, a name with several addresses. The runtime of the tests is tokio, except that
+//! it resolves names to addresses of the tests, and never connects to one of them.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic here is a failed test")]
 
