@@ -401,7 +401,7 @@ pub(crate) fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use core::net::Ipv4Addr;
     use core::time::Duration;
@@ -416,9 +416,9 @@ mod tests {
     fn hundreds_of_peers_may_wait_for_the_accept() -> io::Result<()> {
         const PEERS: usize = 300;
         const SOON: Duration = Duration::from_secs(10);
-        // The limit of the system for all queues.
+        // The limit of the system for all queues, where it tells one.
         let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
-        if most.is_ok_and(|most| most.trim().parse::<usize>().is_ok_and(|most| most < PEERS)) {
+        if !most.is_ok_and(|most| most.trim().parse::<usize>().is_ok_and(|most| most >= PEERS)) {
             return Ok(());
         }
         let listener = listen_on((Ipv4Addr::LOCALHOST, 0).into())?;
