@@ -151,8 +151,7 @@ impl RoleKey for Dialing {
         if role.tuner.tuning() == Tuning::NodePass {
             (role.created, role.quota).hash(hasher);
         }
-        role.surplus.is_some().hash(hasher);
-        role.surplus.inspect(|surplus| surplus.hash_state(now, hasher));
+        role.surplus.map(|surplus| surplus.key(now)).hash(hasher);
         role.share.hash(hasher);
         if client.slots.control {
             (role.control.begun, distance(role.control.next)).hash(hasher);

@@ -3,7 +3,7 @@
 //! A connection that no caller has needed for a while will not be missed. How long that has to be depends on
 //! how many callers came: where many did, a short time proves as much as a long one does otherwise.
 
-use core::hash::{Hash, Hasher};
+use core::hash::Hash;
 
 use super::Client;
 use crate::event::CloseReason;
@@ -46,16 +46,15 @@ impl Surplus {
         if self.acquires < MANY { self.late } else { self.soon }
     }
 
-    /// Feeds `hasher` with everything that the future depends on: of times, the distances from `now`.
-    pub(crate) fn hash_state<H: Hasher>(&self, now: Instant, hasher: &mut H) {
-        (self.fewest, self.acquires).hash(hasher);
-        (self.soon.distance(now), self.late.distance(now)).hash(hasher);
+    /// Returns everything that the future depends on: of times, the distances from `now`.
+    pub(crate) fn key(self, now: Instant) -> impl Hash {
+        (self.fewest, self.acquires, self.soon.distance(now), self.late.distance(now))
     }
 }
 
 impl<C> Client<C> {
-    /// Takes note of how many ready connections are beyond the capacity. Returns the deadline that this
-    /// sets, or [`Instant::NEVER`].
+    /// Takes note of how many ready connections are beyond the capacity. Returns when they are closed, or
+    /// [`Instant::NEVER`].
     #[inline]
     pub(super) fn note_surplus(&mut self, surplus: u32, now: Instant) -> Instant {
         let role = &mut self.role;

@@ -125,7 +125,7 @@ impl Dialer {
         }
         (self.failures, self.forgiven, self.window.min(self.max_dials)).hash(hasher);
         self.paced().then_some((self.created, self.quota)).hash(hasher);
-        self.surplus.map(|s| (s.fewest, now.since(s.since), s.acquires.min(16))).hash(hasher);
+        self.surplus.map(|s| (s.fewest, now.since(s.since), s.acquires)).hash(hasher);
         let retry = self.retry.map(|r| (distance(r.from), distance(r.to), r.perhaps_over));
         (self.next_round.map(distance), retry, self.relapsed).hash(hasher);
         (self.rejections, self.forgiven_rejections, self.ceiling, self.taken_since).hash(hasher);
@@ -133,6 +133,14 @@ impl Dialer {
         (self.forgiven > 0).then_some(age(self.recovered_at)).hash(hasher);
         (self.forgiven_rejections > 0).then_some(age(self.raised_at)).hash(hasher);
         now.since(self.raised_at).min(SETTLING).hash(hasher);
+    }
+
+    /// A caller of either end has acquired a connection.
+    fn came(&mut self, now: Instant) {
+        self.urgency.acquired(now);
+        if let Some(surplus) = &mut self.surplus {
+            surplus.acquires = (surplus.acquires + 1).min(surplus::MANY);
+        }
     }
 
     const fn paced(&self) -> bool {
@@ -199,8 +207,7 @@ impl Naive {
     pub fn demanded(&mut self) {
         let now = self.now;
         let Some(dialer) = self.dialer_mut() else { return };
-        dialer.urgency.acquired(now);
-        dialer.surplus.iter_mut().for_each(|surplus| surplus.acquires += 1);
+        dialer.came(now);
         if dialer.failures == 0 {
             dialer.tuner.acquired(now);
         }
@@ -213,8 +220,7 @@ impl Naive {
         let (epoch, since) = (connection.epoch, connection.established);
         let age = since.map_or(Duration::ZERO, |since| now.since(since));
         let Some(dialer) = self.dialer_mut() else { return };
-        dialer.urgency.acquired(now);
-        dialer.surplus.iter_mut().for_each(|surplus| surplus.acquires += 1);
+        dialer.came(now);
         if dialer.failures == 0 && dialer.tuner.acquired_by_peer(now, age) {
             self.found_room(epoch, held);
         }

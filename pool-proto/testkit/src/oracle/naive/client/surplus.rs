@@ -7,18 +7,21 @@ use pool_proto::{CloseReason, Instant};
 
 use crate::oracle::naive::Naive;
 
+/// The acquires with which the proof that nobody needs them takes a quarter of the time.
+pub(super) const MANY: u32 = 16;
+
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Surplus {
     /// The fewest since there are any.
     pub fewest: u32,
     pub since: Instant,
+    /// Counted up to [`MANY`].
     pub acquires: u32,
 }
 
 impl Surplus {
-    /// With sixteen acquires, the proof that nobody needs them takes a quarter of the time.
     pub(super) fn ends(self, keep: Duration) -> Instant {
-        let time = keep / if self.acquires >= 16 { 128 } else { 32 };
+        let time = keep / if self.acquires == MANY { 128 } else { 32 };
         self.since + time.max(Duration::from_nanos(1))
     }
 }
