@@ -1,5 +1,5 @@
-//! The log of pools that have a name: their addresses, and the spans of dials and handshakes. The subscriber
-//! is that of the process.
+//! The log of pools that have a name: their addresses, the causes of their ends, and the spans of dials and
+//! handshakes. The subscriber is that of the process.
 
 #![allow(clippy::unwrap_used, reason = "a panic here is a failed test")]
 
@@ -11,6 +11,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use adapter_tokio::{ClientPool, ServerPool};
 use common::{SOON, server_config, single};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
 use tracing_subscriber::filter::LevelFilter;
 
 static LOG: LazyLock<Log> = LazyLock::new(|| {
@@ -57,6 +58,27 @@ async fn a_pool_with_a_name_tells_its_address_when_it_is_built() {
         let built = log.lines(&format!("pool built {}", fields("addressed", role)));
         assert_eq!(built.len(), 1, "{built:#?}");
         assert!(built.iter().all(|line| line.contains(&address)), "{built:#?}");
+    }
+}
+
+/// Or else the operator would look for the program that has closed it.
+#[test]
+fn the_log_tells_a_pool_that_has_ended_with_its_runtime_from_one_that_was_closed() {
+    let log = &*LOG;
+    for (name, is_closed, cause) in
+        [("bereft", false, "its runtime or task ended"), ("shut", true, "closed")]
+    {
+        let runtime = Runtime::new().unwrap();
+        let builder = ServerPool::builder().name(name).on(runtime.handle().clone());
+        let pool = builder.bind_addr("127.0.0.1:0".parse().unwrap()).unwrap();
+        if is_closed {
+            pool.close();
+            runtime.block_on(pool.closed());
+        }
+        drop(runtime);
+        let ended = log.lines(&format!("pool ended {}", fields(name, "server")));
+        assert_eq!(ended.len(), 1, "{ended:#?}");
+        assert!(ended.iter().all(|line| line.contains(&format!("cause={cause:?}"))), "{ended:#?}");
     }
 }
 

@@ -6,8 +6,8 @@ mod common;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -53,45 +53,6 @@ fn a_pool_whose_runtime_has_shut_down_refuses() {
         assert_revoked(soon(leased.read_u8()).await, id, CloseReason::PoolClosed);
         assert_eq!(client.put(leased), Err(PutError::PoolClosed));
     });
-}
-
-/// The log of this process.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Or else the operator would look for the program that has closed it.
-#[test]
-fn the_log_tells_a_pool_that_has_ended_with_its_runtime_from_one_that_was_closed() {
-    let log = Log::default();
-    let writer = log.clone();
-    tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).init();
-    for (name, is_closed, cause) in
-        [("bereft", false, "its runtime or task ended"), ("shut", true, "closed")]
-    {
-        let runtime = Runtime::new().unwrap();
-        let builder = ServerPool::builder().name(name).on(runtime.handle().clone());
-        let pool = builder.bind_addr("127.0.0.1:0".parse().unwrap()).unwrap();
-        if is_closed {
-            pool.close();
-            runtime.block_on(pool.closed());
-        }
-        drop(runtime);
-        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-        let is_its = |line: &&str| line.contains("pool ended") && line.contains(name);
-        let told: Vec<_> = log.lines().filter(is_its).collect();
-        let [line] = *told else { panic!("{log}") };
-        assert!(line.contains(&format!("cause={cause:?}")), "{line}");
-    }
 }
 
 #[test]
