@@ -142,15 +142,21 @@ fn crowd(server: &ServerPool) {
     });
 }
 
-/// The thread that writes a tape looks for more once a second.
-#[test]
-fn a_close_does_not_wait_for_the_next_second_of_the_tape() {
+/// A server with a tape, and its client, which has a ready connection.
+fn recorded_server() -> (ServerPool, ClientPool) {
     let tape = Memory::default();
     let server =
         ServerPool::builder().record(move || Ok(tape.clone())).bind("127.0.0.1:0").unwrap();
     let address = server.local_addr().unwrap().to_string();
     let client = ClientPool::builder().connect(address).unwrap();
     client.wait_ready(1, SOON).unwrap();
+    (server, client)
+}
+
+/// The thread that writes a tape looks for more once a second.
+#[test]
+fn a_close_does_not_wait_for_the_next_second_of_the_tape() {
+    let (server, _client) = recorded_server();
     server.close();
     let began = MonotonicClock.now();
     assert!(server.closed(SOON));
@@ -163,12 +169,7 @@ fn a_close_does_not_wait_for_the_next_second_of_the_tape() {
 fn the_end_of_a_recording_does_not_wait_for_the_next_second_of_the_tape() {
     let took: Vec<_> = (0..5)
         .map(|_| {
-            let tape = Memory::default();
-            let server =
-                ServerPool::builder().record(move || Ok(tape.clone())).bind("127.0.0.1:0").unwrap();
-            let address = server.local_addr().unwrap().to_string();
-            let client = ClientPool::builder().connect(address).unwrap();
-            client.wait_ready(1, SOON).unwrap();
+            let (server, _client) = recorded_server();
             let began = MonotonicClock.now();
             let passed = || MonotonicClock.now().since(began);
             server.end_recording();

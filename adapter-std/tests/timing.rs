@@ -12,7 +12,9 @@ use adapter_std::pool_driver::shared::block_on;
 use adapter_std::pool_driver::tls::{ClientTls, ServerTls};
 use adapter_std::pool_driver::{self, MonotonicClock};
 use adapter_std::pool_proto::{Accepting, ClientConfig, ConnId};
-use adapter_std::{AcquireError, Balancer, ClientPool, ServerPool, Threads, WriteHalf};
+use adapter_std::{
+    AcquireError, Balancer, ClientPool, PooledStream, ServerPool, Threads, WriteHalf,
+};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -50,6 +52,19 @@ fn a_dial_past_its_deadline_starts_no_handshake() -> Result<(), Box<dyn Error>> 
     Ok(())
 }
 
+type Pools = (ServerPool, ClientPool);
+
+/// Two pools with TLS, and a connection that both ends have acquired: the client's stream, and the server's.
+fn streams() -> Result<(Pools, PooledStream, PooledStream), Box<dyn Error>> {
+    let server = ServerPool::builder().tls(ServerTls::self_signed()?).bind("127.0.0.1:0")?;
+    let address = server.local_addr().ok_or("the server has no address")?;
+    let client =
+        ClientPool::builder().tls(ClientTls::self_signed()?).connect(address.to_string())?;
+    let ours = client.acquire(SOON)?;
+    let theirs = server.acquire_by_id(ours.id(), SOON)?;
+    Ok(((server, client), ours, theirs))
+}
+
 /// The time from a question to its answer.
 const THINKS: Duration = Duration::from_millis(400);
 
@@ -61,12 +76,7 @@ fn processor_time() -> Option<Duration> {
 
 #[test]
 fn a_read_sends_the_data_that_a_write_has_left() -> Result<(), Box<dyn Error>> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let address = listener.local_addr()?.to_string();
-    let server = ServerPool::builder().tls(ServerTls::self_signed()?).listen(listener)?;
-    let client = ClientPool::builder().tls(ClientTls::self_signed()?).connect(address)?;
-    let mut ours = client.acquire(SOON)?;
-    let mut theirs = server.acquire_by_id(ours.id(), SOON)?;
+    let (_pools, mut ours, mut theirs) = streams()?;
 
     // Fill the kernel's buffers, so that TLS keeps unsent data.
     ours.set_write_timeout(Some(Duration::from_millis(100)));
@@ -96,12 +106,7 @@ fn a_read_sends_the_data_that_a_write_has_left() -> Result<(), Box<dyn Error>> {
 
 #[test]
 fn a_write_that_times_out_says_how_much_it_has_accepted() -> Result<(), Box<dyn Error>> {
-    let server = ServerPool::builder().tls(ServerTls::self_signed()?).bind("127.0.0.1:0")?;
-    let address = server.local_addr().ok_or("the server has no address")?;
-    let client =
-        ClientPool::builder().tls(ClientTls::self_signed()?).connect(address.to_string())?;
-    let mut ours = client.acquire(SOON)?;
-    let mut theirs = server.acquire_by_id(ours.id(), SOON)?;
+    let (_pools, mut ours, mut theirs) = streams()?;
     ours.set_write_timeout(Some(Duration::from_millis(50)));
     let (mut accepted, chunk) = (0, [7; 64 * 1024]);
     let error = loop {
@@ -126,12 +131,7 @@ fn a_write_that_times_out_says_how_much_it_has_accepted() -> Result<(), Box<dyn 
 /// Also that of a half, which has the timeouts of its stream.
 #[test]
 fn a_shutdown_waits_as_long_as_a_write_may() -> Result<(), Box<dyn Error>> {
-    let server = ServerPool::builder().tls(ServerTls::self_signed()?).bind("127.0.0.1:0")?;
-    let address = server.local_addr().ok_or("the server has no address")?;
-    let client =
-        ClientPool::builder().tls(ClientTls::self_signed()?).connect(address.to_string())?;
-    let mut ours = client.acquire(SOON)?;
-    let theirs = server.acquire_by_id(ours.id(), SOON)?;
+    let (_pools, mut ours, theirs) = streams()?;
     ours.set_read_timeout(Some(SOON));
     ours.set_write_timeout(Some(Duration::from_millis(50)));
     while ours.write(&[7; 64 * 1024]).is_ok() {}

@@ -145,8 +145,12 @@ impl Rig<Dialing> {
     }
 
     fn establish(&mut self, token: Token) {
+        self.establish_as(token, [1, 2, 3, 4]);
+    }
+
+    fn establish_as(&mut self, token: Token, id: [u8; 4]) {
         self.shared.event(Event::Dialed { token });
-        let id = Some(pool_proto::ConnId::from_bytes([1, 2, 3, 4]));
+        let id = Some(pool_proto::ConnId::from_bytes(id));
         self.shared.event(Event::Established { token, connection: Quiet, id });
         // The task of the dial has ended.
         self.turn();

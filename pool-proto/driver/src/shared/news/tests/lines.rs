@@ -165,9 +165,7 @@ fn the_end_of_a_pool_has_the_figures_of_its_life() {
     drop(futures_lite::future::block_on(acquire).unwrap());
     rig.turn();
     let token = rig.next_dial();
-    rig.shared.event(Event::Dialed { token });
-    let id = Some(pool_proto::ConnId::from_bytes([5, 6, 7, 8]));
-    rig.shared.event(Event::Established { token, connection: Quiet, id });
+    rig.establish_as(token, [5, 6, 7, 8]);
     let log = captured(|| rig.shared.tell_end("closed"));
     let [ended] = *lines(&log, "pool ended").as_slice() else { panic!("{log:#?}") };
     assert_eq!((number(ended, "established"), number(ended, "leases")), (2, 1));
@@ -221,10 +219,7 @@ fn a_peer_recovers_only_with_a_new_connection() {
     assert!(lines(&log, "peer recovered").is_empty(), "{log:#?}");
     let log = captured(|| {
         let token = rig.next_dial();
-        rig.shared.event(Event::Dialed { token });
-        let id = Some(pool_proto::ConnId::from_bytes([5, 6, 7, 8]));
-        rig.shared.event(Event::Established { token, connection: Quiet, id });
-        rig.turn();
+        rig.establish_as(token, [5, 6, 7, 8]);
     });
     assert_eq!(lines(&log, "peer recovered").len(), 1, "{log:#?}");
 }
