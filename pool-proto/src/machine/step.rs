@@ -18,10 +18,10 @@ impl<C, R: Role> Machine<C, R> {
         if self.is_ending() {
             return self.dispatch_at_the_end(now);
         }
-        if self.waiters.len() == 0 {
-            R::refill(self, now);
-        } else {
+        if self.waiters.len() != 0 {
             self.dispatch_to_waiters(now);
+        } else if R::refill_quickly(self, now).is_none() {
+            R::refill(self, now);
         }
     }
 

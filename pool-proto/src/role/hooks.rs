@@ -26,7 +26,7 @@ pub trait Hooks: Sized {
     /// Begins to fill the pool, as far as the role may now. Called after every change.
     fn refill<C>(machine: &mut Machine<C, Self>, now: Instant);
 
-    /// As [`refill`](Self::refill), after an acquire or a return of a ready connection. Returns the deadline
+    /// As [`refill`](Self::refill), where no caller waits and nothing is to be dialled. Returns the deadline
     /// that it has set, or [`Instant::NEVER`]; `None` if that is a case for `refill`.
     fn refill_quickly<C>(machine: &mut Machine<C, Self>, now: Instant) -> Option<Instant>;
 

@@ -75,6 +75,8 @@ pub(super) struct Demand {
     /// When such a hint told of waiters, and when the peer was last heard to have any since. These are
     /// served as dials come in, all at once: their acquires come in waves, whose peaks are too high.
     unsettled: Option<(Instant, Instant)>,
+    /// When something is forgotten. Kept, because each acquire asks for it.
+    changes_at: Instant,
 }
 
 impl Demand {
@@ -101,6 +103,7 @@ impl Demand {
             down_since: None,
             resync: true,
             unsettled: None,
+            changes_at: Instant::NEVER,
         }
     }
 
@@ -108,8 +111,9 @@ impl Demand {
         self.keep
     }
 
-    pub(super) const fn set_keep(&mut self, keep: Period) {
+    pub(super) fn set_keep(&mut self, keep: Period) {
         self.keep = keep;
+        self.changes_at = self.first_change();
     }
 
     pub(super) const fn lead_time(&self) -> &LeadTime {
@@ -122,35 +126,43 @@ impl Demand {
 
     /// The number of acquires within a lead time to be prepared for.
     pub(super) fn demand(&self) -> u32 {
-        let mut highest = self.highest;
-        insert(&mut highest, self.current.map_or(0, |current| current.count));
-        let [first, .., last] = highest;
-        last.max(first.max(self.highest_ever).div_ceil(2))
+        let current = self.current.map_or(0, |current| current.count);
+        let [first, second, third] = self.highest;
+        let ranked = third.max(second.min(current));
+        ranked.max(first.max(current).max(self.highest_ever).div_ceil(2))
     }
 
     /// When something is forgotten.
     pub(super) fn next_change(&self) -> Option<Instant> {
-        let hint = (self.backlog > 0).then(|| self.hint_until());
-        self.next_forgotten().into_iter().chain(self.next_aged()).chain(hint).min()
+        debug_assert_eq!(self.changes_at, self.first_change(), "it is kept up to date");
+        self.changes_at.finite()
+    }
+
+    fn first_change(&self) -> Instant {
+        self.next_forgotten().min(self.next_aged()).min(self.hint_until())
     }
 
     /// When the last hint is stale.
     fn hint_until(&self) -> Instant {
+        if self.backlog == 0 {
+            return Instant::NEVER;
+        }
         let fresh = Period::saturating(self.lead_time.bound().duration() * STALE);
         self.heard_at.after(fresh.min(self.keep))
     }
 
     /// When a peak is forgotten.
-    fn next_forgotten(&self) -> Option<Instant> {
+    fn next_forgotten(&self) -> Instant {
         let oldest = self.peaks.front().or(self.current.as_ref());
-        oldest.filter(|_| self.down_since.is_none()).map(|peak| peak.at.after(self.keep))
+        let oldest = oldest.filter(|_| self.down_since.is_none());
+        oldest.map_or(Instant::NEVER, |peak| peak.at.after(self.keep))
     }
 
     /// When a peak is too old to be ranked.
-    fn next_aged(&self) -> Option<Instant> {
+    fn next_aged(&self) -> Instant {
         let oldest = self.peaks.get(self.aged).or(self.current.as_ref());
         let oldest = oldest.filter(|_| self.down_since.is_none());
-        oldest.map(|peak| self.ages_at(peak))
+        oldest.map_or(Instant::NEVER, |peak| self.ages_at(peak))
     }
 
     fn ages_at(&self, peak: &Peak) -> Instant {
@@ -158,21 +170,25 @@ impl Demand {
     }
 
     pub(super) fn advance(&mut self, now: Instant) {
-        if self.backlog > 0 && self.hint_until() <= now {
+        if self.changes_at > now {
+            return;
+        }
+        if self.hint_until() <= now {
             self.backlog = 0;
         }
-        while self.next_forgotten().is_some_and(|at| at <= now) {
+        while self.next_forgotten() <= now {
             if self.peaks.pop_front().is_none() {
                 self.current = None;
             }
             self.rank(now);
         }
-        if self.next_aged().is_some_and(|at| at <= now) {
+        if self.next_aged() <= now {
             if self.current.is_some_and(|current| self.ages_at(&current) <= now) {
                 self.end_slot(now);
             }
             self.rank(now);
         }
+        self.changes_at = self.first_change();
     }
 
     pub(super) fn established(&mut self, now: Instant, took: Duration) {
@@ -185,11 +201,13 @@ impl Demand {
             self.rank(now);
         }
         self.set_slot_end();
+        self.changes_at = self.first_change();
     }
 
     pub(super) fn failed(&mut self, now: Instant) {
         (self.backlog, self.resync, self.unsettled) = (0, true, None);
         self.down_since.get_or_insert(now);
+        self.changes_at = self.first_change();
     }
 
     /// Counts `count` acquires at `now`, of which no more than `limit` matter.
@@ -230,6 +248,7 @@ impl Demand {
         if fresh && self.backlog > 0 {
             // It was counted when the peer told of it.
             self.backlog -= 1;
+            self.changes_at = self.first_change();
         } else {
             self.acquired(now, 1, limit);
         }
@@ -253,6 +272,7 @@ impl Demand {
             }
         }
         self.resync = false;
+        self.changes_at = self.first_change();
     }
 
     /// A caller waits for a stock of `ready`, which it will use up, perhaps at once, and perhaps again.
@@ -269,6 +289,10 @@ impl Demand {
             // More acquires must not be forgotten sooner: a slot is as old as its last one.
             Some(current) if now < self.slot_end => {
                 (current.at, current.count) = (now, current.count.max(count));
+                // An older peak is the next to be forgotten, and the next to be too old.
+                if self.peaks.len() > self.aged {
+                    return;
+                }
             }
             _ => {
                 self.end_slot(now);
@@ -276,6 +300,7 @@ impl Demand {
                 self.set_slot_end();
             }
         }
+        self.changes_at = self.first_change();
     }
 
     /// Forgets the peaks of a time in which the stock was built up, once there are better ones.
@@ -284,6 +309,7 @@ impl Demand {
         if let Some((since, heard)) = self.unsettled.take_if(|(_, at)| settled(*at)) {
             self.peaks.retain(|peak| peak.at < since || peak.at > heard);
             self.rank(now);
+            self.changes_at = self.first_change();
         }
     }
 
