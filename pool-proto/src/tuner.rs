@@ -371,9 +371,14 @@ impl Tuner {
     /// Returns when to call [`advance`](Self::advance) next, if there is something to forget.
     #[must_use]
     pub fn next_advance(&self) -> Option<Instant> {
+        self.advances_at().finite()
+    }
+
+    #[inline]
+    pub(crate) fn advances_at(&self) -> Instant {
         match &self.law {
-            Law::Demand(law) if self.has_choice() => law.next_change(),
-            _ => None,
+            Law::Demand(law) if self.has_choice() => law.changes_at(),
+            _ => Instant::NEVER,
         }
     }
 

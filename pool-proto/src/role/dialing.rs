@@ -236,9 +236,9 @@ impl Dialing {
 
     /// The deadline at which the law forgets something, if it is nearer than `before`.
     #[inline]
-    fn forgets_sooner(&self, before: Option<Instant>) -> Instant {
-        let sooner = |at: &Instant| before.is_none_or(|before| *at < before);
-        self.tuner.next_advance().filter(sooner).unwrap_or(Instant::NEVER)
+    fn forgets_sooner(&self, before: Instant) -> Instant {
+        let at = self.tuner.advances_at();
+        if at < before { at } else { Instant::NEVER }
     }
 
     /// A caller of either end has acquired a connection.
@@ -294,7 +294,7 @@ impl Hooks for Dialing {
         }
         let dial_at = match client.supply() < capacity {
             true if client.has_room() => return None,
-            true => client.dial_at().unwrap_or(Instant::NEVER),
+            true => client.dial_at(),
             false => Instant::NEVER,
         };
         let surplus_at = client.note_surplus(client.idle().saturating_sub(capacity), now);
@@ -316,9 +316,9 @@ impl Hooks for Dialing {
     fn next_deadline<C>(client: &Client<C>) -> Instant {
         let role = &client.role;
         let at = |deadline: Option<Instant>| deadline.unwrap_or(Instant::NEVER);
-        let surplus_at = at(role.surplus.map(|surplus| surplus.closes_at()));
-        let law = at(role.next_round).min(surplus_at).min(at(role.tuner.next_advance()));
-        let dials = at(role.retry_at).min(at(client.dial_at()));
+        let surplus_at = role.surplus.map_or(Instant::NEVER, |surplus| surplus.closes_at());
+        let law = at(role.next_round).min(surplus_at).min(role.tuner.advances_at());
+        let dials = at(role.retry_at).min(client.dial_at());
         law.min(dials).min(at(client.control_due())).min(client.yields_at())
     }
 
@@ -490,7 +490,7 @@ impl Hooks for Dialing {
         if self.is_down() {
             return Instant::NEVER;
         }
-        let before = self.tuner.next_advance();
+        let before = self.tuner.advances_at();
         self.tuner.acquired(now);
         self.forgets_sooner(before)
     }
@@ -500,7 +500,7 @@ impl Hooks for Dialing {
         let slot = client.slots.get(index).filter(|_| !client.role.is_down());
         let Some(slot) = slot else { return Instant::NEVER };
         let (age, recent) = (now.since(slot.established), slot.origin == client.role.epoch);
-        let before = client.role.tuner.next_advance();
+        let before = client.role.tuner.advances_at();
         if client.role.tuner.acquired_by_peer(now, age) {
             client.found_room(recent, now);
         }

@@ -132,10 +132,11 @@ impl Demand {
         ranked.max(first.max(current).max(self.highest_ever).div_ceil(2))
     }
 
-    /// When something is forgotten.
-    pub(super) fn next_change(&self) -> Option<Instant> {
+    /// When something is forgotten, or [`Instant::NEVER`].
+    #[inline]
+    pub(super) fn changes_at(&self) -> Instant {
         debug_assert_eq!(self.changes_at, self.first_change(), "it is kept up to date");
-        self.changes_at.finite()
+        self.changes_at
     }
 
     fn first_change(&self) -> Instant {

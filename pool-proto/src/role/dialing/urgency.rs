@@ -119,11 +119,18 @@ impl<C> Client<C> {
         false
     }
 
-    /// When a dial that would be ahead of the pace is due, if one is missing.
-    pub(super) fn dial_at(&self) -> Option<Instant> {
+    /// When a dial that would be ahead of the pace is due, if one is missing; else [`Instant::NEVER`].
+    #[inline]
+    pub(super) fn dial_at(&self) -> Instant {
         let urgency = &self.role.urgency;
         let on_pace = Instant::from_nanos(urgency.used.as_nanos().saturating_sub(AHEAD));
-        let at = Some(on_pace.min(urgency.busy_until)).filter(|at| *at > self.now);
-        at.filter(|_| self.gap(self.now).is_some() && self.supply() < self.aim())
+        let at = on_pace.min(urgency.busy_until);
+        if at > self.now && self.is_spread_and_missing() { at } else { Instant::NEVER }
+    }
+
+    /// Whether dials are spread, and one is missing.
+    #[inline(never)]
+    fn is_spread_and_missing(&self) -> bool {
+        self.gap(self.now).is_some() && self.supply() < self.aim()
     }
 }
