@@ -313,6 +313,7 @@ mod pem_fault;
 mod pin;
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 mod provider;
+mod records;
 mod remedy;
 #[cfg(any(feature = "native-roots", feature = "webpki-roots"))]
 mod roots;

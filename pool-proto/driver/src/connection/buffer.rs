@@ -2,6 +2,8 @@
 
 use std::io::{self, Read};
 
+use bytes::BytesMut;
+
 /// The buffer of a reader, which is filled from its beginning.
 pub trait Buffer {
     /// Returns how many bytes it has room for.
@@ -34,6 +36,16 @@ impl<'a> Slice<'a> {
     fn advance(&mut self, count: usize) {
         let slice = core::mem::take(&mut self.0);
         self.0 = slice.get_mut(count..).unwrap_or_default();
+    }
+}
+
+impl Buffer for BytesMut {
+    fn room(&self) -> usize {
+        usize::MAX - self.len()
+    }
+
+    fn put(&mut self, data: &[u8]) {
+        self.extend_from_slice(data);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::vec::Vec;
 
 use rustls::pki_types::CertificateDer;
-use rustls::{CipherSuite, Connection, ProtocolVersion};
+use rustls::{CipherSuite, CommonState, ProtocolVersion};
 
 use super::{Fingerprint, KeyFingerprint};
 
@@ -30,7 +30,7 @@ pub struct TlsFacts {
 impl TlsFacts {
     /// Reads them from a connection whose handshake is complete.
     #[must_use]
-    pub fn of(connection: &Connection) -> Self {
+    pub fn of(connection: &CommonState) -> Self {
         let peer_chain = connection.peer_certificates().unwrap_or_default().to_vec();
         Self {
             version: connection.protocol_version(),
