@@ -306,6 +306,7 @@ mod file;
 mod files;
 mod fingerprint;
 mod identity;
+mod memory;
 mod mode;
 mod own;
 mod pem;

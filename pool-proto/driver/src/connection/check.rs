@@ -1,7 +1,7 @@
 //! A connection in the pool: its checks and drains, and the early data that it keeps.
 
 use core::net::SocketAddr;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, Waker};
 use std::boxed::Box;
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Weak};
@@ -11,8 +11,10 @@ use pool_proto::{CheckResult, OPENING_BYTE};
 
 use super::handshake::Failure;
 use super::limited::Limited;
+use super::session::Session;
 use super::{Connection, SharedSocket, Socket, lock};
-use crate::shared::{PoolConnection, Revocation, Revoker};
+use crate::shared::{PoolConnection, ReadinessWaker, Revocation, Revoker};
+use crate::sync::MutexGuard;
 use crate::tls::is_rejection;
 
 /// Early data kept for the next holder, at most: one full TLS record. More stays in the kernel, where
@@ -53,23 +55,24 @@ impl<S: Socket> PoolConnection for Box<Connection<S>> {
 
     fn drain(&mut self) -> CheckResult {
         self.first_words = FirstWords::Judged;
+        let mut reader = self.reader();
         // Nothing of a revoked connection is sent any more, though its socket may be open still.
-        if self.session().is_shut_down() || self.socket.revoked().is_some() {
+        if reader.session.is_shut_down() || reader.socket.revoked().is_some() {
             return CheckResult::Closed;
         }
         // Data that TLS could not send yet would go out with the next use.
-        let flushed = self.session().flush(&mut self.socket.socket().now());
-        match flushed {
+        match reader.session.flush(&mut reader.socket.socket().now()) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => return CheckResult::Data,
             Err(_) => return CheckResult::Closed,
         }
-        let mut drained = self.early.len();
-        self.early = BytesMut::new();
-        let outcome = self.read_available(|_, data| {
+        let mut drained = reader.early.len();
+        *reader.early = BytesMut::new();
+        let outcome = reader.read_available(|_, data| {
             drained += data.len();
             drained <= DRAIN_LIMIT
         });
+        drop(reader);
         match outcome {
             ReadOutcome::All => {
                 self.end_use();
@@ -168,7 +171,7 @@ impl<S: Socket> Connection<S> {
         if is_full {
             return CheckResult::Data;
         }
-        let outcome = self.read_available(|early, data| {
+        let outcome = self.reader().read_available(|early, data| {
             early.extend_from_slice(data);
             early.len() < EARLY_LIMIT
         });
@@ -194,6 +197,23 @@ impl<S: Socket> Connection<S> {
         if self.has_claim() { CheckResult::Finished } else { CheckResult::Closed }
     }
 
+    /// Locks the session to read what has arrived in the pool.
+    fn reader(&mut self) -> Reader<'_, S> {
+        let Self { session, socket, early, readiness, waker, .. } = self;
+        Reader { session: lock(session), socket, early, readiness, waker }
+    }
+}
+
+/// The parts of a connection by which the pool reads what has arrived on it.
+struct Reader<'a, S> {
+    session: MutexGuard<'a, Session>,
+    socket: &'a SharedSocket<S>,
+    early: &'a mut BytesMut,
+    readiness: &'a ReadinessWaker,
+    waker: &'a Waker,
+}
+
+impl<S: Socket> Reader<'_, S> {
     /// Reads all data that has arrived, whether or not the reactor has reported it, and arms the
     /// readiness waker, unless the data has an end. `keep` takes the data and returns whether to go on.
     fn read_available(&mut self, keep: impl FnMut(&mut BytesMut, &[u8]) -> bool) -> ReadOutcome {
@@ -209,10 +229,9 @@ impl<S: Socket> Connection<S> {
     }
 
     fn read_while(&mut self, mut keep: impl FnMut(&mut BytesMut, &[u8]) -> bool) -> ReadOutcome {
-        let Self { session, socket, early, waker, .. } = self;
-        let mut context = Context::from_waker(waker);
-        let mut session = lock(session);
-        let mut limited = Limited::new(socket.socket().now());
+        let socket = self.socket.socket();
+        let mut context = Context::from_waker(self.waker);
+        let mut limited = Limited::new(socket.now());
         // Most often there is nothing: clearing a large buffer would take longer than the rest.
         let (mut small, mut large, mut total) = ([0; 64], None::<[u8; CHUNK]>, 0);
         loop {
@@ -221,15 +240,15 @@ impl<S: Socket> Connection<S> {
                 Some(large) => large.get_mut(..CHUNK - total % CHUNK).unwrap_or_default(),
                 None => &mut small,
             };
-            match session.read(&mut limited, chunk) {
+            match self.session.read(&mut limited, chunk) {
                 Ok(0) => return ReadOutcome::Eof,
-                Ok(count) if keep(early, chunk.get(..count).unwrap_or_default()) => {
+                Ok(count) if keep(self.early, chunk.get(..count).unwrap_or_default()) => {
                     total += count;
                     large.get_or_insert([0; CHUNK]);
                 }
                 Ok(_) => return ReadOutcome::Enough,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    match socket.socket().poll_readable(&mut context) {
+                    match socket.poll_readable(&mut context) {
                         Poll::Pending => return ReadOutcome::All,
                         Poll::Ready(Ok(())) => {}
                         Poll::Ready(Err(error)) => return ReadOutcome::Failed(error),

@@ -3,6 +3,7 @@
 //! Over a non-blocking socket every call returns [`WouldBlock`](io::ErrorKind::WouldBlock) where it
 //! would have to wait, and continues there when it is called again.
 
+use std::boxed::Box;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 
 use super::buffer::{Buffer, ReadTo, Slice};
@@ -12,30 +13,35 @@ use crate::tls::{ClientTls, Fingerprint, ServerTls, TlsConnection};
 
 /// The layer between a socket and its user.
 pub(crate) struct Session {
-    tls: Option<TlsConnection>,
+    /// Boxed, so that a connection without TLS is small.
+    tls: Option<Box<TlsConnection>>,
     /// Whether this end has closed its writing half.
     shut: bool,
 }
 
 impl Session {
     pub(crate) fn client(tls: Option<&ClientTls>) -> io::Result<Self> {
-        Ok(Self { tls: tls.map(TlsConnection::client).transpose()?, shut: false })
+        Self::new(tls.map(TlsConnection::client))
     }
 
     pub(crate) fn server(tls: Option<&ServerTls>) -> io::Result<Self> {
-        Ok(Self { tls: tls.map(TlsConnection::server).transpose()?, shut: false })
+        Self::new(tls.map(TlsConnection::server))
+    }
+
+    fn new(tls: Option<io::Result<TlsConnection>>) -> io::Result<Self> {
+        Ok(Self { tls: tls.transpose()?.map(Box::new), shut: false })
     }
 
     /// Returns the parameters that the TLS handshake has negotiated; `None` without TLS.
     #[cfg(feature = "tls")]
     pub(crate) fn facts(&self) -> Option<TlsFacts> {
-        self.tls.as_ref().map(TlsConnection::facts)
+        self.tls.as_ref().map(|tls| tls.facts())
     }
 
     /// Returns the fingerprint of the peer's certificate, once the TLS handshake is complete; `None`
     /// without TLS, and if the peer has presented none.
     pub(crate) fn peer_fingerprint(&self) -> Option<Fingerprint> {
-        self.tls.as_ref().and_then(TlsConnection::peer_fingerprint)
+        self.tls.as_ref().and_then(|tls| tls.peer_fingerprint())
     }
 
     pub(crate) const fn is_tls(&self) -> bool {
@@ -49,7 +55,7 @@ impl Session {
 
     /// Whether TLS has data that the socket has not accepted.
     pub(crate) fn has_unsent(&self) -> bool {
-        self.tls.as_ref().is_some_and(TlsConnection::has_unsent)
+        self.tls.as_ref().is_some_and(|tls| tls.has_unsent())
     }
 
     /// Completes the TLS handshake, if there is one, and sends all of this end's part of it.

@@ -4,16 +4,18 @@ use std::boxed::Box;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::sync::Arc;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use rustls::{Error, Side};
 
 use super::failure::TlsFailure;
+use super::memory::{consume, keep, with_scratch};
 use super::own::Own;
-use super::records::{OVERHEAD, RECORD, Records, Step, Task, with_scratch};
+use super::records::{FULL_RECORD, OVERHEAD, RECORD, Records, Step, Task};
 use super::{ClientTls, Fingerprint, ServerTls, TlsFacts};
 use crate::connection::{Buffer, retry};
 
-/// Bytes that are read from a socket at a time, at least. All of a handshake's flight is less.
+/// Bytes that are read from a socket at a time, at least, if it is not known how many there are. All of a
+/// handshake's flight is usually less.
 const LEAST: usize = 4 * 1024;
 
 /// The plaintext that is read or written at a time, at most.
@@ -108,7 +110,7 @@ impl TlsConnection {
                 let text = "the peer closed the connection";
                 return Err(io::Error::new(ErrorKind::UnexpectedEof, text));
             }
-            self.receive(socket, early, LEAST)?;
+            self.receive(socket, early, 0)?;
         }
     }
 
@@ -132,8 +134,8 @@ impl TlsConnection {
         if !self.incoming.is_empty() {
             self.take_in_kept(buffer);
         }
-        // What there is no room for would have to be kept.
-        let wanted = encrypted(room.min(MOST)).max(LEAST);
+        // As many full records as there is room for: the others would have to be kept.
+        let full = (room.min(MOST) / RECORD).max(1) * FULL_RECORD;
         loop {
             let count = room - buffer.room();
             if count > 0 {
@@ -141,7 +143,7 @@ impl TlsConnection {
             }
             self.tell_failure(socket)?;
             match self.end {
-                None => self.receive(socket, buffer, wanted)?,
+                None => self.receive(socket, buffer, full)?,
                 Some(End::Truncated) => {
                     let text = "the peer closed the connection without a close_notify of TLS";
                     return Err(io::Error::new(ErrorKind::UnexpectedEof, text));
@@ -180,24 +182,12 @@ impl TlsConnection {
         plaintext: &[u8],
         memory: &mut [u8],
     ) -> io::Result<usize> {
-        let bytes = match self.carry_out(Task::Encrypt(plaintext, memory))? {
-            Step::Done(count) => memory.get(..count).unwrap_or_default(),
-            // An update of the keys goes before it.
-            Step::TooSmall(size) => {
-                let mut larger = std::vec![0; size];
-                let Step::Done(count) = self.carry_out(Task::Encrypt(plaintext, &mut larger))?
-                else {
-                    return Err(ErrorKind::OutOfMemory.into());
-                };
-                larger.truncate(count);
-                return self.send_behind(socket, &larger).map(|()| plaintext.len());
-            }
-            _ => {
-                let text =
-                    "TLS can send no data: the handshake is not complete, or both ends have closed";
-                return Err(io::Error::new(ErrorKind::NotConnected, text));
-            }
+        let Step::Done(count) = self.carry_out(Task::Encrypt(plaintext, memory))? else {
+            let text =
+                "TLS can send no data: the handshake is not complete, or both ends have closed";
+            return Err(io::Error::new(ErrorKind::NotConnected, text));
         };
+        let bytes = memory.get(..count).unwrap_or_default();
         self.send_behind(socket, bytes).map(|()| plaintext.len())
     }
 
@@ -222,7 +212,8 @@ impl TlsConnection {
 
     // --- inside ---------------------------------------------------------------------------------
 
-    /// Reads once from the socket, and takes in what has come.
+    /// Reads once from the socket, and takes in what has come. With what was kept, this is so much as is
+    /// wanted, or all of the record that has begun.
     fn receive(
         &mut self,
         socket: &mut impl Read,
@@ -230,10 +221,12 @@ impl TlsConnection {
         wanted: usize,
     ) -> io::Result<()> {
         let kept = self.incoming.len();
-        with_scratch(kept + wanted, |memory| {
+        let begun = record_length(&self.incoming);
+        let size = if begun > kept { wanted.max(begun) } else { wanted.max(kept + LEAST) };
+        with_scratch(size, |memory| {
             let (front, rest) = memory.split_at_mut_checked(kept).unwrap_or_default();
             front.copy_from_slice(&self.incoming);
-            let rest = rest.get_mut(..wanted).unwrap_or_default();
+            let rest = rest.get_mut(..size - kept).unwrap_or_default();
             let count = retry(|| socket.read(rest))?;
             if count == 0 {
                 self.end = Some(End::Truncated);
@@ -245,7 +238,7 @@ impl TlsConnection {
                 self.incoming = BytesMut::new();
             } else {
                 self.incoming.clear();
-                self.incoming.extend_from_slice(left);
+                keep(&mut self.incoming, left);
             }
             Ok(())
         })
@@ -271,7 +264,7 @@ impl TlsConnection {
             let mut sink = |data: &[u8]| {
                 let (now, later) = data.split_at(data.len().min(buffer.room()));
                 buffer.put(now);
-                plaintext.extend_from_slice(later);
+                keep(plaintext, later);
             };
             let rest = bytes.get_mut(used..).unwrap_or_default();
             let (taken, step) = records.step(rest, outgoing, &mut sink, &mut Task::Nothing);
@@ -293,7 +286,7 @@ impl TlsConnection {
                 return Err(failure);
             }
             let Self { records, incoming, plaintext, outgoing, .. } = self;
-            let mut sink = |data: &[u8]| plaintext.extend_from_slice(data);
+            let mut sink = |data: &[u8]| keep(plaintext, data);
             let (used, step) = records.step(incoming, outgoing, &mut sink, &mut task);
             consume(incoming, used);
             match step {
@@ -340,7 +333,7 @@ impl TlsConnection {
             });
         }
         // Also after a failure, for a later call to meet it: a record must not be missing from the stream.
-        self.outgoing.extend_from_slice(bytes);
+        keep(&mut self.outgoing, bytes);
         match sent {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
             sent => sent,
@@ -351,6 +344,15 @@ impl TlsConnection {
 /// The bytes of so much plaintext in full records, at most.
 const fn encrypted(plaintext: usize) -> usize {
     plaintext + plaintext.div_ceil(RECORD) * OVERHEAD
+}
+
+/// The length of the record that begins with these bytes, as its header says (RFC 8446, section 5.1); zero
+/// if they are not a header.
+fn record_length(bytes: &[u8]) -> usize {
+    match bytes {
+        [_, _, _, high, low, ..] => 5 + usize::from(u16::from_be_bytes([*high, *low])),
+        _ => 0,
+    }
 }
 
 /// Fills `plaintext` with the first bytes of `data`.
@@ -370,10 +372,62 @@ fn send_once(socket: &mut impl Write, bytes: &[u8]) -> io::Result<usize> {
     }
 }
 
-/// Removes bytes from the front, and gives the memory back with the last.
-fn consume(bytes: &mut BytesMut, count: usize) {
-    bytes.advance(count.min(bytes.len()));
-    if bytes.is_empty() {
-        *bytes = BytesMut::new();
+#[cfg(all(test, feature = "self-signed"))]
+mod tests {
+    use std::io::Cursor;
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::connection::Slice;
+
+    /// A socket: what it receives, and what was sent.
+    struct Wire<'a>(&'a mut Vec<u8>, &'a mut Vec<u8>);
+
+    impl Read for Wire<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if self.0.is_empty() {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            let count = Cursor::new(&*self.0).read(buffer)?;
+            self.0.drain(..count);
+            Ok(count)
+        }
+    }
+
+    impl Write for Wire<'_> {
+        fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+            self.1.write(data)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn buffers(tls: &TlsConnection) -> usize {
+        tls.incoming.capacity() + tls.plaintext.capacity() + tls.outgoing.capacity()
+    }
+
+    #[test]
+    fn an_idle_connection_has_no_buffers() -> Result<(), Box<dyn std::error::Error>> {
+        let mut client = TlsConnection::client(&ClientTls::self_signed()?)?;
+        let mut server = TlsConnection::server(&ServerTls::self_signed()?)?;
+        let (mut up, mut down) = (Vec::new(), Vec::new());
+        for _ in 0..3 {
+            // Most of these wait for the other end.
+            let _ = client.handshake(&mut Wire(&mut down, &mut up));
+            let _ = server.handshake(&mut Wire(&mut up, &mut down));
+        }
+        assert_eq!((buffers(&client), buffers(&server)), (0, 0), "after the handshake");
+        client.write_vectored(&mut Wire(&mut down, &mut up), &[IoSlice::new(&[7; 40_000])])?;
+        let (mut read, mut part, mut most) = (0, [0; 1000], 0);
+        while read < 40_000 {
+            let socket = &mut Wire(&mut up, &mut down);
+            read += server.read(socket, &mut Slice::new(&mut part))?;
+            most = most.max(buffers(&server));
+        }
+        assert!(most > 0, "a record is kept for the next reads");
+        assert_eq!((buffers(&client), buffers(&server)), (0, 0), "after {read} bytes");
+        Ok(())
     }
 }

@@ -4,10 +4,8 @@
 //! A connection of rustls' other interface keeps a buffer of 4 KiB for as long as it lives, which is half of
 //! the memory of an idle connection.
 
-use core::cell::Cell;
 use std::boxed::Box;
 use std::sync::Arc;
-use std::vec::Vec;
 
 use bytes::BytesMut;
 use rustls::client::UnbufferedClientConnection;
@@ -19,13 +17,17 @@ use rustls::unbuffered::ConnectionState::{
 use rustls::unbuffered::{self, EncodeError, EncryptError, UnbufferedStatus};
 use rustls::{CommonState, Error, Side};
 
+use super::memory::spacer;
 use super::{ClientTls, ServerTls};
 
 /// The plaintext of one record, at most (RFC 8446, section 5.1).
 pub(super) const RECORD: usize = 16 * 1024;
 
-/// What a record adds to its plaintext, at most: header, content type and tag, with room for a TLS 1.2
-/// cipher that the user's own settings may allow.
+/// A record of TLS 1.3 with so much plaintext: a header of 5 bytes, its content type, and a tag of 16 bytes.
+pub(super) const FULL_RECORD: usize = 5 + RECORD + 1 + 16;
+
+/// What a record adds to its plaintext, at most: 22 bytes, or 29 with TLS 1.2, which a user's own settings may
+/// allow; and before the first record a message of 27 bytes, by which TLS 1.3 changes keys.
 pub(super) const OVERHEAD: usize = 64;
 
 /// A connection of rustls.
@@ -37,7 +39,7 @@ pub(super) enum Records {
 /// What to do as soon as there is nothing left to be taken in.
 pub(super) enum Task<'a> {
     Nothing,
-    /// Encrypt the first, into the second, which has to be large enough.
+    /// Encrypt the first, into the second, which has room for [`OVERHEAD`] with each record.
     Encrypt(&'a [u8], &'a mut [u8]),
     CloseNotify,
 }
@@ -53,8 +55,6 @@ pub(super) enum Step {
     Done(usize),
     /// All records were taken in. The task has to wait for more of them, or will never be done.
     Blocked,
-    /// The task needs a buffer of this size.
-    TooSmall(usize),
     /// Nothing that concerns the caller.
     Again,
 }
@@ -229,7 +229,12 @@ fn carry_out<Data>(
 ) -> Result<Step, Error> {
     let encrypted = match task {
         Task::Nothing => return Ok(Step::Done(0)),
-        Task::Encrypt(data, encrypted) => traffic.encrypt(data, encrypted),
+        Task::Encrypt(data, encrypted) => {
+            let spacer = spacer(data.len());
+            let encrypted = traffic.encrypt(data, encrypted);
+            drop(spacer);
+            encrypted
+        }
         Task::CloseNotify => {
             let begin = outgoing.len();
             outgoing.resize(begin + OVERHEAD, 0);
@@ -246,24 +251,11 @@ fn carry_out<Data>(
     };
     match encrypted {
         Ok(count) => Ok(Step::Done(count)),
-        Err(EncryptError::InsufficientSize(least)) => Ok(Step::TooSmall(least.required_size)),
+        // The overhead is an upper bound.
+        Err(EncryptError::InsufficientSize(least)) => Err(Error::General(std::format!(
+            "rustls needs {} bytes for a message of {OVERHEAD} bytes at most",
+            least.required_size
+        ))),
         Err(EncryptError::EncryptExhausted) => Err(Error::EncryptError),
     }
-}
-
-std::thread_local! {
-    /// The memory in which a thread encrypts and decrypts.
-    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-/// Calls `act` with at least `least` bytes of memory that the calls of this thread share.
-pub(super) fn with_scratch<T>(least: usize, act: impl FnOnce(&mut [u8]) -> T) -> T {
-    // A call within a call, or at the end of the thread, gets memory of its own.
-    let mut bytes = SCRATCH.try_with(Cell::take).unwrap_or_default();
-    if bytes.len() < least {
-        bytes.resize(least, 0);
-    }
-    let result = act(&mut bytes);
-    let _ = SCRATCH.try_with(|scratch| scratch.set(bytes));
-    result
 }

@@ -24,6 +24,7 @@ mod handshake;
 mod ids;
 mod limit;
 mod reading;
+mod records;
 mod remedies;
 mod revoked;
 mod verified;

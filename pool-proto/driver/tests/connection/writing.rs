@@ -14,7 +14,7 @@ pub(crate) fn write(stream: &mut Leased<Box<Connection<End>>>, data: &[u8]) -> i
     stream.write(Io, &[IoSlice::new(data)])
 }
 
-fn flush(stream: &mut Leased<Box<Connection<End>>>) -> io::Result<()> {
+pub(crate) fn flush(stream: &mut Leased<Box<Connection<End>>>) -> io::Result<()> {
     stream.flush(Io)
 }
 
