@@ -1,5 +1,5 @@
 //! Dialling, and listening on, a name with several addresses. The runtime of the tests is tokio, except that
-//! it resolves names to addresses of the tests, and never connects to one of them.
+//! it resolves names to addresses of the tests, never connects to some of them, and cannot accept at others.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic here is a failed test")]
 
@@ -32,6 +32,8 @@ static UNANSWERED: AtomicUsize = AtomicUsize::new(0);
 static ATTEMPTS: Mutex<Vec<SocketAddr>> = Mutex::new(Vec::new());
 /// Addresses that do not answer any more.
 static SILENCED: Mutex<Vec<SocketAddr>> = Mutex::new(Vec::new());
+/// The addresses of listeners that find no descriptor left, and how often each has.
+static STARVED: Mutex<BTreeMap<SocketAddr, usize>> = Mutex::new(BTreeMap::new());
 /// An address for documentation (RFC 5737); nothing is sent to it.
 const SILENT: &str = "192.0.2.1:9";
 /// The time after which a name that begins with `slow.` is resolved.
@@ -124,6 +126,10 @@ impl Runtime for Detour {
     }
 
     async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+        if let Some(times) = locked(&STARVED).get_mut(&listener.local_addr()?) {
+            *times += 1;
+            return Err(io::Error::other("no descriptor is left"));
+        }
         self.0.accept(listener).await
     }
 
@@ -334,4 +340,27 @@ async fn a_server_listens_on_the_first_address_that_can_be_bound() {
         let BuildError::Bind { address, source } = error else { panic!("{error:?}") };
         assert_eq!((address.as_str(), source.kind()), (name, kind), "{source}");
     }
+}
+
+/// Each connection that ends wakes the driver.
+#[tokio::test]
+async fn a_pause_after_a_failed_accept_outlasts_other_work() {
+    const PEERS: u32 = 128;
+    let name = "starved.example:9";
+    resolve(name, &["127.0.0.1:0".parse().unwrap()]);
+    let server = Pool::<Detour, Accepting>::builder().bind(name).await.unwrap();
+    let address = server.local_addr().unwrap();
+    let mut peers = Vec::new();
+    for _ in 0..PEERS {
+        peers.push(TcpStream::connect(address).await.unwrap());
+    }
+    server.wait_ready(PEERS, SOON).await.unwrap();
+    locked(&STARVED).insert(address, 0);
+    for left in (0..PEERS).rev() {
+        drop(peers.pop());
+        eventually(|| server.idle(), |idle| *idle == left).await;
+    }
+    let times = locked(&STARVED).get(&address).copied().unwrap();
+    // The pauses grow to a second.
+    assert!((1..64).contains(&times), "{times} accepts failed");
 }
