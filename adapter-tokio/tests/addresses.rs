@@ -1,5 +1,5 @@
 //! Dialling, and listening on, a name with several addresses. The runtime of the tests is tokio, except that
-//! it resolves names to addresses of the tests, and never connects to one of them.
+//! it resolves names to addresses of the tests, never connects to some of them, and cannot accept at others.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic here is a failed test")]
 
@@ -20,6 +20,7 @@ use adapter_tokio::pool_driver::{Direction, LeasedConnection, Pool, Runtime, Shu
 use adapter_tokio::pool_proto::{Accepting, ClientConfigBuilder, Dialing, ServerConfig};
 use adapter_tokio::{BuildError, Tokio};
 use common::{SOON, client_config, eventually, serve};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 
@@ -27,6 +28,12 @@ use tokio::runtime::Handle;
 static ADDRESSES: Mutex<BTreeMap<String, Vec<SocketAddr>>> = Mutex::new(BTreeMap::new());
 /// The number of attempts to connect to [`SILENT`].
 static UNANSWERED: AtomicUsize = AtomicUsize::new(0);
+/// The addresses of all attempts so far.
+static ATTEMPTS: Mutex<Vec<SocketAddr>> = Mutex::new(Vec::new());
+/// Addresses that do not answer any more.
+static SILENCED: Mutex<Vec<SocketAddr>> = Mutex::new(Vec::new());
+/// The addresses of listeners that find no descriptor left, and how often each has.
+static STARVED: Mutex<BTreeMap<SocketAddr, usize>> = Mutex::new(BTreeMap::new());
 /// An address for documentation (RFC 5737); nothing is sent to it.
 const SILENT: &str = "192.0.2.1:9";
 /// The time after which a name that begins with `slow.` is resolved.
@@ -95,6 +102,10 @@ impl Runtime for Detour {
     }
 
     async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        locked(&ATTEMPTS).push(address);
+        if locked(&SILENCED).contains(&address) {
+            return pending().await;
+        }
         if address == SILENT.parse().unwrap() {
             UNANSWERED.fetch_add(1, Ordering::Relaxed);
             return pending().await;
@@ -115,6 +126,10 @@ impl Runtime for Detour {
     }
 
     async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+        if let Some(times) = locked(&STARVED).get_mut(&listener.local_addr()?) {
+            *times += 1;
+            return Err(io::Error::other("no descriptor is left"));
+        }
         self.0.accept(listener).await
     }
 
@@ -137,8 +152,17 @@ impl Runtime for Detour {
     }
 }
 
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn names() -> MutexGuard<'static, BTreeMap<String, Vec<SocketAddr>>> {
-    ADDRESSES.lock().unwrap_or_else(PoisonError::into_inner)
+    locked(&ADDRESSES)
+}
+
+/// The attempts on one of these addresses so far, in their order.
+fn attempts_on(addresses: [SocketAddr; 2]) -> Vec<SocketAddr> {
+    locked(&ATTEMPTS).iter().copied().filter(|tried| addresses.contains(tried)).collect()
 }
 
 /// Makes `name` resolve to these addresses.
@@ -210,6 +234,50 @@ async fn the_address_that_answered_is_dialled_first_while_it_answers() {
     drop(second);
 }
 
+/// Nothing fails: the former one is silent, and the next one answers after a pause.
+#[tokio::test]
+async fn the_address_that_answered_last_is_dialled_first() {
+    let name = "moved.example:9";
+    let (former, at_former) = serve(TlsMode::None, ServerConfig::builder()).await;
+    let (next, at_next) = serve(TlsMode::None, ServerConfig::builder()).await;
+    resolve(name, &[at_former]);
+    let client = dial(name, client_config());
+    client.wait_ready(1, SOON).await.unwrap();
+    resolve(name, &[at_former, at_next]);
+    locked(&SILENCED).push(at_former);
+    for first in [at_former, at_next] {
+        let before = attempts_on([at_former, at_next]).len();
+        client.flush();
+        client.wait_ready(1, SOON).await.unwrap();
+        assert_eq!(attempts_on([at_former, at_next]).get(before), Some(&first));
+    }
+    assert_eq!(client.stats().failures_in_a_row, 0);
+    drop((former, next));
+}
+
+#[tokio::test]
+async fn a_single_failure_forgets_the_address_that_answered() {
+    let name = "failing.example:9";
+    let by_hand = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (answered, preferred) = (by_hand.local_addr().unwrap(), refusing().await);
+    resolve(name, &[answered]);
+    let client = dial(name, client_config());
+    let (mut first, _) = by_hand.accept().await.unwrap();
+    first.write_all(b"00000001").await.unwrap();
+    client.wait_ready(1, SOON).await.unwrap();
+    resolve(name, &[preferred, answered]);
+    drop(client.acquire(SOON).await.unwrap());
+    // The one in its place goes to the address that has answered.
+    let (second, _) = by_hand.accept().await.unwrap();
+    let before = attempts_on([answered, preferred]);
+    // It is closed before it has an id.
+    drop(second);
+    let tried = || attempts_on([answered, preferred]).get(before.len()).copied();
+    let next = eventually(tried, Option::is_some).await;
+    assert_eq!(next, Some(preferred));
+    drop(first);
+}
+
 /// The first address connects, but its peer closes each connection before the id.
 #[tokio::test]
 async fn an_address_that_only_connects_is_not_dialled_for_ever() {
@@ -272,4 +340,27 @@ async fn a_server_listens_on_the_first_address_that_can_be_bound() {
         let BuildError::Bind { address, source } = error else { panic!("{error:?}") };
         assert_eq!((address.as_str(), source.kind()), (name, kind), "{source}");
     }
+}
+
+/// Each connection that ends wakes the driver.
+#[tokio::test]
+async fn a_pause_after_a_failed_accept_outlasts_other_work() {
+    const PEERS: u32 = 128;
+    let name = "starved.example:9";
+    resolve(name, &["127.0.0.1:0".parse().unwrap()]);
+    let server = Pool::<Detour, Accepting>::builder().bind(name).await.unwrap();
+    let address = server.local_addr().unwrap();
+    let mut peers = Vec::new();
+    for _ in 0..PEERS {
+        peers.push(TcpStream::connect(address).await.unwrap());
+    }
+    server.wait_ready(PEERS, SOON).await.unwrap();
+    locked(&STARVED).insert(address, 0);
+    for left in (0..PEERS).rev() {
+        drop(peers.pop());
+        eventually(|| server.idle(), |idle| *idle == left).await;
+    }
+    let times = locked(&STARVED).get(&address).copied().unwrap();
+    // The pauses grow to a second.
+    assert!((1..64).contains(&times), "{times} accepts failed");
 }

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustls::{ClientConnection, ServerConnection, StreamOwned};
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use super::ends::{client_tls, listener, server_tls};
 use super::prelude::*;
@@ -189,10 +189,15 @@ pub(super) fn half_close(tcp: &TcpStream) {
     tcp.shutdown(Shutdown::Write).unwrap();
 }
 
-/// Returns a second handle of the socket of this process that is connected to `peer`. Linux only:
-/// `None` elsewhere.
-pub(super) fn socket_to(peer: SocketAddr) -> Option<Socket> {
-    own_socket(|socket| socket.peer_addr().is_ok_and(|at| at.as_socket() == Some(peer)))
+/// Returns a second handle of the other end of `peer`, which this process has accepted. Linux only: `None`
+/// elsewhere.
+pub(super) fn other_end(peer: &TcpStream) -> Option<Socket> {
+    // Both addresses: a socket that a former scenario has left behind may have one of them.
+    let here = (peer.peer_addr().ok(), peer.local_addr().ok());
+    own_socket(|socket| {
+        let address = |end: io::Result<SockAddr>| end.ok()?.as_socket();
+        (address(socket.local_addr()), address(socket.peer_addr())) == here
+    })
 }
 
 /// Returns a second handle of the socket of this process that listens at `address`. Linux only:

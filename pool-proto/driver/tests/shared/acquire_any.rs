@@ -135,6 +135,24 @@ fn the_last_refusal_is_the_error_when_all_pools_refuse() {
 }
 
 #[test]
+fn of_errors_at_the_same_time_that_of_the_last_pool_in_turn_is_told() {
+    let rigs = ready([0, 0]);
+    for (rig, cause) in rigs.iter().zip(["the first is down", "the second is down"]) {
+        rig.shared.note_failure(&cause);
+    }
+    let (turns, counter) = (RoundRobin::default(), Counter::new(rigs[0].guard()));
+    for last in ["the second is down", "the first is down"] {
+        let mut acquire = at_all(&turns, &rigs);
+        acquire.expire();
+        let polled = poll(&mut acquire, &counter);
+        let Poll::Ready(Err(AcquireError::Timeout { last_failure, .. })) = polled else {
+            panic!("{polled:?}")
+        };
+        assert_eq!(last_failure.as_deref(), Some(last));
+    }
+}
+
+#[test]
 fn an_acquire_from_no_pools_is_refused() {
     let (rig, _) = filled(Plan::ONE);
     let mut acquire = at_all::<Dialing>(&RoundRobin::default(), &[]);
