@@ -3,7 +3,7 @@
 //! The C library of Linux copies more than 2 KiB by `rep movsb`. On processors of AMD since Zen 3, that takes
 //! twenty times as long where the copy begins less than 32 bytes behind the original, by their places in
 //! pages of 4 KiB: 9 µs for a record of TLS, instead of 0.4 (glibc bug 30994). An allocator that puts the copy
-//! right behind an original of a power of two of bytes makes this the usual case. So both are kept apart.
+//! right behind an original of a power of two of bytes makes this a usual case. So both are kept apart.
 
 use core::cell::Cell;
 use core::hint::black_box;
@@ -11,24 +11,37 @@ use std::vec::Vec;
 
 use bytes::{Buf, BytesMut};
 
-/// A copy that begins so many bytes behind its original is far enough from it.
+use super::records::{FULL_RECORD, RECORD};
+
+/// The size of a page.
+const PAGE: usize = 4096;
+
+/// A copy that begins so many bytes behind its original, or more, is far enough from it.
 const APART: usize = 64;
 
-/// The length from which on the place of a copy matters.
-const LONG: usize = 2048;
+/// Whether a copy of `original` at this place would be a slow one.
+fn is_near(original: &[u8], copy: *const u8) -> bool {
+    (1..APART).contains(&(copy.addr().wrapping_sub(original.as_ptr().addr()) % PAGE))
+}
 
-/// Allocates memory that keeps the next allocation, into which so many bytes will be copied, apart from them.
-pub(super) fn spacer(data: usize) -> Option<Vec<u8>> {
+/// Returns memory in the place in which rustls would copy `data` to encrypt it, if that were too near. While
+/// it is held, rustls gets another place.
+pub(super) fn hold_apart(data: &[u8]) -> Option<Vec<u8>> {
+    let size = data.len().min(RECORD) + FULL_RECORD - RECORD;
     // Unused, it would be optimised away.
-    (data >= LONG).then(|| black_box(Vec::with_capacity(LONG)))
+    let place = black_box(Vec::<u8>::with_capacity(size));
+    // A record begins with a header.
+    is_near(data, place.as_ptr().wrapping_add(5)).then_some(place)
 }
 
 /// Appends bytes that are to be kept.
 pub(super) fn keep(bytes: &mut BytesMut, more: &[u8]) {
-    if bytes.capacity() == 0 && more.len() >= LONG {
+    if bytes.is_empty() && !more.is_empty() {
         bytes.reserve(APART + more.len());
-        bytes.resize(APART, 0);
-        bytes.advance(APART);
+        if is_near(more, bytes.as_ptr()) {
+            bytes.resize(APART, 0);
+            bytes.advance(APART);
+        }
     }
     bytes.extend_from_slice(more);
 }

@@ -17,7 +17,7 @@ use rustls::unbuffered::ConnectionState::{
 use rustls::unbuffered::{self, EncodeError, EncryptError, UnbufferedStatus};
 use rustls::{CommonState, Error, Side};
 
-use super::memory::spacer;
+use super::memory::hold_apart;
 use super::{ClientTls, ServerTls};
 
 /// The plaintext of one record, at most (RFC 8446, section 5.1).
@@ -230,10 +230,8 @@ fn carry_out<Data>(
     let encrypted = match task {
         Task::Nothing => return Ok(Step::Done(0)),
         Task::Encrypt(data, encrypted) => {
-            let spacer = spacer(data.len());
-            let encrypted = traffic.encrypt(data, encrypted);
-            drop(spacer);
-            encrypted
+            let _place = hold_apart(data);
+            traffic.encrypt(data, encrypted)
         }
         Task::CloseNotify => {
             let begin = outgoing.len();
