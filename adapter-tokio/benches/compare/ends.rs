@@ -1,6 +1,8 @@
 //! Both ends of real connections on loopback, in tokio: of pools, and by hand.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use adapter_tokio::pool_driver::tls::{ClientTls, ServerTls};
@@ -128,6 +130,34 @@ macro_rules! with_bare {
 }
 pub(crate) use with_bare;
 
+/// What a loop by hand does for each connection, beside the exchange of a pool.
+#[derive(Clone, Copy)]
+pub(crate) enum Care {
+    /// Nothing.
+    None,
+    /// What the pools do by default, too: the options of keep-alive, a deadline, and a waker for what
+    /// comes while the connection is idle.
+    OfPools,
+}
+
+impl Care {
+    async fn take(self, making: impl Future<Output = Outcome<Bare>>) -> Outcome<Bare> {
+        if let Self::None = self {
+            return making.await;
+        }
+        let bare = tokio::time::timeout(SOON, making).await??;
+        let (tcp, period) = (bare.tcp(), Duration::from_secs(1));
+        let socket = socket2::SockRef::from(tcp);
+        let probes = socket2::TcpKeepalive::new().with_time(4 * period);
+        socket.set_tcp_keepalive(&probes.with_interval(period).with_retries(3))?;
+        socket.set_tcp_user_timeout(Some(7 * period))?;
+        let mut data = [0];
+        let mut data = tokio::io::ReadBuf::new(&mut data);
+        let quiet = poll_fn(|cx| Poll::Ready(tcp.poll_peek(cx, &mut data).is_pending()));
+        if quiet.await { Ok(bare) } else { Err("the peer speaks first".into()) }
+    }
+}
+
 /// The id that a server sends, in the format of a pool.
 const ID: &[u8; 8] = b"0a1b2c3d";
 
@@ -180,6 +210,7 @@ pub(crate) async fn dial_bare(address: &str, tls: Option<&Tls>) -> Outcome<Bare>
 pub(crate) fn serve_bare(
     listener: TcpListener,
     tls: Option<Tls>,
+    care: Care,
 ) -> (tokio::task::JoinHandle<Outcome>, mpsc::UnboundedReceiver<Bare>) {
     let (established, streams) = mpsc::unbounded_channel();
     let accepting = tokio::spawn(async move {
@@ -187,7 +218,7 @@ pub(crate) fn serve_bare(
             let (stream, _) = listener.accept().await?;
             let (tls, established) = (tls.clone(), established.clone());
             tokio::spawn(async move {
-                if let Ok(stream) = accept_bare(stream, tls).await {
+                if let Ok(stream) = care.take(accept_bare(stream, tls)).await {
                     // Fails when enough have come.
                     let _ = established.send(stream);
                 }
@@ -205,6 +236,7 @@ pub(crate) async fn dial_all_bare(
     stock: u32,
     tls: Option<&Tls>,
     address: &str,
+    care: Care,
 ) -> Outcome<Vec<Bare>> {
     let dialers: Vec<_> = (0..DIALS.min(stock))
         .map(|dialer| {
@@ -213,7 +245,7 @@ pub(crate) async fn dial_all_bare(
             tokio::spawn(async move {
                 let mut streams = Vec::new();
                 for _ in 0..share {
-                    streams.push(dial_bare(&address, tls.as_ref()).await?);
+                    streams.push(care.take(dial_bare(&address, tls.as_ref())).await?);
                 }
                 Outcome::Ok(streams)
             })
@@ -228,10 +260,19 @@ pub(crate) async fn dial_all_bare(
 
 /// Both ends of `stock` connections by hand.
 pub(crate) async fn bare_ends(stock: u32, tls: Option<&Tls>) -> Outcome<(Vec<Bare>, Vec<Bare>)> {
+    ends_with(stock, tls, Care::None).await
+}
+
+/// Both ends of `stock` connections by hand, of each of which some care is taken.
+pub(crate) async fn ends_with(
+    stock: u32,
+    tls: Option<&Tls>,
+    care: Care,
+) -> Outcome<(Vec<Bare>, Vec<Bare>)> {
     let listener = listener()?;
     let address = listener.local_addr()?.to_string();
-    let (accepting, mut streams) = serve_bare(listener, tls.cloned());
-    let clients = dial_all_bare(stock, tls, &address).await?;
+    let (accepting, mut streams) = serve_bare(listener, tls.cloned(), care);
+    let clients = dial_all_bare(stock, tls, &address, care).await?;
     let mut servers = Vec::new();
     for _ in 0..stock {
         servers.push(streams.recv().await.ok_or("the listener has ended")?);

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 
 use crate::Outcome;
-use crate::ends::{self, Pools, SOON, Tls, bare_ends, runtime};
+use crate::ends::{self, Care, Pools, SOON, Tls, ends_with, runtime};
 use crate::go::Go;
 use crate::mode::Mode;
 use crate::report::{Goal, Limit, Report, Row};
@@ -15,6 +15,7 @@ use crate::rounds::{Contestant, alternate_kinds};
 use crate::system::{now, processor};
 
 pub(crate) const BARE: &str = "a loop of tokio and tokio-rustls";
+const WITH_CARE: &str = "the same loop, with keep-alive, deadlines and wakers";
 const GO: &str = "the Go pool";
 
 pub(crate) fn row(mode: Mode, report: &mut Report) -> Outcome {
@@ -49,13 +50,8 @@ fn at(
             runtime.block_on(pools.close());
             Ok(figures)
         }),
-        Contestant::with_kinds(BARE, || {
-            let begun = (now(), processor());
-            let ends = runtime.block_on(bare_ends(stock, tls))?;
-            let figures = figures(stock, begun);
-            drop(ends);
-            Ok(figures)
-        }),
+        by_hand(BARE, runtime, stock, tls, Care::None),
+        by_hand(WITH_CARE, runtime, stock, tls, Care::OfPools),
     ];
     // It is slow: filling 9,000 takes it half a minute.
     let go = go.filter(|_| stock <= 1_000 || mode == Mode::Full);
@@ -88,6 +84,22 @@ fn at(
         goals: vec![Goal::ratio(BARE, Limit::AtMost(1.05))],
     });
     Ok(())
+}
+
+fn by_hand<'a>(
+    name: &str,
+    runtime: &'a Runtime,
+    stock: u32,
+    tls: Option<&'a Tls>,
+    care: Care,
+) -> Contestant<'a, 2> {
+    Contestant::with_kinds(name, move || {
+        let begun = (now(), processor());
+        let ends = runtime.block_on(ends_with(stock, tls, care))?;
+        let figures = figures(stock, begun);
+        drop(ends);
+        Ok(figures)
+    })
 }
 
 /// Connections per second, and microseconds of processor time for each.

@@ -5,7 +5,7 @@ use std::io::Read;
 use tokio::runtime::Runtime;
 
 use crate::Outcome;
-use crate::ends::{self, SOON, Tls, dial, dial_all_bare, serve_bare};
+use crate::ends::{self, Care, SOON, Tls, dial, dial_all_bare, serve_bare};
 use crate::exchange;
 use crate::request;
 use crate::system::Other;
@@ -81,7 +81,7 @@ pub(crate) fn serve(
     }
     let listener = ends::listener()?;
     let address = listener.local_addr()?.to_string();
-    let (_, streams) = serve_bare(listener, tls.cloned());
+    let (_, streams) = serve_bare(listener, tls.cloned(), Care::None);
     Ok((address, Served::Bare(streams, Vec::new())))
 }
 
@@ -121,7 +121,7 @@ pub(crate) fn connect(
             pool.wait_ready(stock, SOON).await?;
             return Outcome::Ok(Box::new(pool) as End);
         }
-        Ok(Box::new(dial_all_bare(stock, tls, address).await?) as End)
+        Ok(Box::new(dial_all_bare(stock, tls, address, Care::None).await?) as End)
     })
 }
 
