@@ -175,52 +175,10 @@ impl<S: Socket> Connection<S> {
         let _ = self.session().shutdown(&mut socket.now()).and_then(|()| socket.shutdown_write());
     }
 
-    /// Reads early data first, then from the socket. The holder's wakers replace the readiness waker.
-    fn read<'s, B: Buffer, T: Read + Write + ReadTo<B>>(
-        &'s mut self,
-        io: impl FnOnce(&'s S) -> T,
-        buffer: &mut B,
-    ) -> io::Result<usize> {
-        let room = buffer.room();
-        if !self.early.is_empty() {
-            let count = self.early.len().min(room);
-            buffer.put(self.early.get(..count).unwrap_or_default());
-            self.early.advance(count);
-            if self.early.is_empty() {
-                self.early = BytesMut::new();
-            }
-            return Ok(count);
-        }
-        if let Some(failure) = &self.failure {
-            return Err(again(failure));
-        }
-        self.readiness.disarm();
-        let result = self.session().read_to(&mut io(self.socket.socket()), buffer);
-        // With TLS, the peer has ended the stream in good order by a close_notify.
-        let is_eof = match &result {
-            Ok(count) => *count == 0 && room > 0 && !self.session().is_tls(),
-            Err(error) => error.kind() == ErrorKind::UnexpectedEof,
-        };
-        let result = if is_eof { self.write_failure.take().map_or(result, Err) } else { result };
-        if let Err(error) = &result
-            && error.raw_os_error().is_some()
-            && !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
-        {
-            // The kernel reports it once, and EOF afterwards: a reader that tries again would take a
-            // truncated stream for a whole one.
-            self.failure = Some(again(error));
-        }
-        result
-    }
-
-    /// Tells the socket that it has a holder who writes, at the first write of the lease. The call to the
-    /// system takes 0.3 µs, and a take 0.7 µs: at each take, it would be dear. Until the holder has
-    /// written, it has no data under way that the limit of the pool could cut off.
-    fn begin_use(&mut self) {
-        if !self.in_use {
-            self.in_use = true;
-            self.socket.socket().set_in_use(true);
-        }
+    /// Lends its parts to a call of its holder.
+    fn parts(&mut self) -> Parts<'_, S> {
+        let Self { session, socket, early, failure, write_failure, readiness, in_use, .. } = self;
+        Parts { session, socket, early, failure, write_failure, readiness, in_use }
     }
 
     /// Tells the socket that it is in the pool again.
@@ -230,25 +188,87 @@ impl<S: Socket> Connection<S> {
             self.socket.socket().set_in_use(false);
         }
     }
+}
 
-    fn write<'s, T: Write>(
-        &'s mut self,
+/// The parts of a connection that a call of its holder uses: the socket can be looked at before and after it.
+struct Parts<'s, S> {
+    session: &'s Mutex<Session>,
+    socket: &'s SharedSocket<S>,
+    early: &'s mut BytesMut,
+    failure: &'s mut Option<io::Error>,
+    write_failure: &'s mut WriteFailure,
+    readiness: &'s ReadinessWaker,
+    in_use: &'s mut bool,
+}
+
+impl<'s, S: Socket> Parts<'s, S> {
+    /// Reads early data first, then from the socket. The holder's wakers replace the readiness waker.
+    fn read<B: Buffer, T: Read + Write + ReadTo<B>>(
+        self,
+        io: impl FnOnce(&'s S) -> T,
+        buffer: &mut B,
+    ) -> io::Result<usize> {
+        let room = buffer.room();
+        if !self.early.is_empty() {
+            let count = self.early.len().min(room);
+            buffer.put(self.early.get(..count).unwrap_or_default());
+            self.early.advance(count);
+            if self.early.is_empty() {
+                *self.early = BytesMut::new();
+            }
+            return Ok(count);
+        }
+        if let Some(failure) = self.failure {
+            return Err(again(failure));
+        }
+        self.readiness.disarm();
+        let mut session = lock(self.session);
+        let result = session.read_to(&mut io(self.socket.socket()), buffer);
+        // With TLS, the peer has ended the stream in good order by a close_notify.
+        let is_eof = match &result {
+            Ok(count) => *count == 0 && room > 0 && !session.is_tls(),
+            Err(error) => error.kind() == ErrorKind::UnexpectedEof,
+        };
+        let result = if is_eof { self.write_failure.take().map_or(result, Err) } else { result };
+        if let Err(error) = &result
+            && error.raw_os_error().is_some()
+            && !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+        {
+            // The kernel reports it once, and EOF afterwards: a reader that tries again would take a
+            // truncated stream for a whole one.
+            *self.failure = Some(again(error));
+        }
+        result
+    }
+
+    /// Tells the socket that it has a holder who writes, at the first write of the lease. The call to the
+    /// system takes 0.3 µs, and a take 0.7 µs: at each take, it would be dear. Until the holder has
+    /// written, it has no data under way that the limit of the pool could cut off.
+    fn begin_use(&mut self) {
+        if !*self.in_use {
+            *self.in_use = true;
+            self.socket.socket().set_in_use(true);
+        }
+    }
+
+    fn write<T: Write>(
+        mut self,
         io: impl FnOnce(&'s S) -> T,
         data: &[IoSlice<'_>],
     ) -> io::Result<usize> {
         self.begin_use();
-        let result = self.session().write_vectored(&mut io(self.socket.socket()), data);
+        let result = lock(self.session).write_vectored(&mut io(self.socket.socket()), data);
         self.write_failure.keep(result)
     }
 
-    fn flush<'s, T: Write>(&'s mut self, io: impl FnOnce(&'s S) -> T) -> io::Result<()> {
-        let result = self.session().flush(&mut io(self.socket.socket()));
+    fn flush<T: Write>(self, io: impl FnOnce(&'s S) -> T) -> io::Result<()> {
+        let result = lock(self.session).flush(&mut io(self.socket.socket()));
         self.write_failure.keep(result)
     }
 
-    fn shutdown<'s, T: Write>(&'s mut self, io: impl FnOnce(&'s S) -> T) -> io::Result<()> {
+    fn shutdown<T: Write>(mut self, io: impl FnOnce(&'s S) -> T) -> io::Result<()> {
         self.begin_use();
-        let result = self.session().shutdown(&mut io(self.socket.socket()));
+        let result = lock(self.session).shutdown(&mut io(self.socket.socket()));
         self.write_failure.keep(result)?;
         match self.socket.socket().shutdown_write() {
             // The peer closed first.
@@ -259,6 +279,7 @@ impl<S: Socket> Connection<S> {
 }
 
 /// A session whose last call panicked goes on as it is: its stream ends at the next call that fails.
+#[inline]
 fn lock(session: &Mutex<Session>) -> MutexGuard<'_, Session> {
     session.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -84,7 +84,7 @@ impl<S: Socket> PoolConnection for Box<Connection<S>> {
     }
 
     fn open(&mut self) -> bool {
-        self.begin_use();
+        self.parts().begin_use();
         let mut socket = self.socket.socket().now();
         let mut session = lock(&self.session);
         let written = session.write(&mut socket, &[OPENING_BYTE]);

@@ -96,7 +96,11 @@ impl Session {
         }
         match &mut self.tls {
             Some(tls) => tls.write_vectored(socket, data),
-            None => retry(|| socket.write_vectored(data)),
+            None => retry(|| match data {
+                // The call for one slice is cheaper.
+                [one] => socket.write(one),
+                _ => socket.write_vectored(data),
+            }),
         }
     }
 

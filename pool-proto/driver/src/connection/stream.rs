@@ -8,7 +8,7 @@ use std::sync::Arc;
 use pool_proto::{CloseReason, ConnId};
 use thiserror::Error;
 
-use super::{Buffer, Connection, ReadTo, SharedSocket, Slice, Socket};
+use super::{Buffer, Connection, Parts, ReadTo, SharedSocket, Slice, Socket};
 use crate::shared::Leased;
 #[cfg(feature = "tls")]
 use crate::tls::{Fingerprint, TlsFacts};
@@ -90,8 +90,8 @@ impl<S: Socket> Leased<Box<Connection<S>>> {
         io: impl FnOnce(&'s S) -> T,
         buffer: &mut B,
     ) -> io::Result<usize> {
-        self.unless_revoked(|connection| {
-            let result = connection.read(io, buffer);
+        self.unless_revoked(|parts| {
+            let result = parts.read(io, buffer);
             // EOF may mean that the pool revoked the connection; bytes already read are always
             // delivered.
             let stands = matches!(result, Ok(count) if count > 0);
@@ -109,7 +109,7 @@ impl<S: Socket> Leased<Box<Connection<S>>> {
         io: impl FnOnce(&'s S) -> T,
         data: &[IoSlice<'_>],
     ) -> io::Result<usize> {
-        self.unless_revoked(|connection| stands_if_ok(connection.write(io, data)))
+        self.unless_revoked(|parts| stands_if_ok(parts.write(io, data)))
     }
 
     /// Sends the data that TLS still holds.
@@ -118,7 +118,7 @@ impl<S: Socket> Leased<Box<Connection<S>>> {
     ///
     /// [`Revoked`], or those of the socket or of TLS.
     pub fn flush<'s, T: Write>(&'s mut self, io: impl FnOnce(&'s S) -> T) -> io::Result<()> {
-        self.unless_revoked(|connection| stands_if_ok(connection.flush(io)))
+        self.unless_revoked(|parts| stands_if_ok(parts.flush(io)))
     }
 
     /// Closes this end's half in good order: close_notify, then FIN.
@@ -127,25 +127,26 @@ impl<S: Socket> Leased<Box<Connection<S>>> {
     ///
     /// [`Revoked`], or those of the socket or of TLS.
     pub fn shutdown<'s, T: Write>(&'s mut self, io: impl FnOnce(&'s S) -> T) -> io::Result<()> {
-        self.unless_revoked(|connection| stands_if_ok(connection.shutdown(io)))
+        self.unless_revoked(|parts| stands_if_ok(parts.shutdown(io)))
     }
 
     /// Returns the result of `act`, or [`Revoked`] if the pool has revoked the connection, unless
     /// `act` says that its result stands in any case.
     fn unless_revoked<'s, T>(
         &'s mut self,
-        act: impl FnOnce(&'s mut Connection<S>) -> (io::Result<T>, bool),
+        act: impl FnOnce(Parts<'s, S>) -> (io::Result<T>, bool),
     ) -> io::Result<T> {
         let id = self.id();
-        let connection = self.get_mut();
-        let socket = Arc::clone(connection.socket());
-        let check = || {
-            socket.revoked().map_or(Ok(()), |reason| {
+        let parts = self.get_mut().parts();
+        let socket = parts.socket;
+        let check = || match socket.revoked() {
+            None => Ok(()),
+            Some(reason) => {
                 Err(io::Error::new(ErrorKind::ConnectionAborted, Revoked { id, reason }))
-            })
+            }
         };
         check()?;
-        let (result, stands) = act(connection);
+        let (result, stands) = act(parts);
         if !stands {
             check()?;
         }

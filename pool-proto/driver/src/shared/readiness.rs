@@ -33,11 +33,13 @@ impl ReadinessWaker {
     }
 
     /// Records that the reactor holds this waker from now on.
+    #[inline]
     pub fn arm(&self) {
         self.armed.store(true, Ordering::Release);
     }
 
     /// Records that the reactor may hold another waker from now on: the holder reads.
+    #[inline]
     pub fn disarm(&self) {
         self.armed.store(false, Ordering::Release);
     }

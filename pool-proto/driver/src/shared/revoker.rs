@@ -18,6 +18,7 @@ pub struct Revocation(Arc<OnceLock<CloseReason>>);
 
 impl Revocation {
     /// Returns why the pool has revoked its leases, if it has.
+    #[inline]
     #[must_use]
     pub fn reason(&self) -> Option<CloseReason> {
         self.0.get().copied()
