@@ -2,8 +2,9 @@
 //!
 //! The C library of Linux copies more than 2 KiB by `rep movsb`. On processors of AMD since Zen 3, that takes
 //! twenty times as long where the copy begins less than 32 bytes behind the original, by their places in
-//! pages of 4 KiB: 9 µs for a record of TLS, instead of 0.4 (glibc bug 30994). An allocator that puts the copy
-//! right behind an original of a power of two of bytes makes this a usual case. So both are kept apart.
+//! pages of 4 KiB: 9 µs for a record of TLS, instead of 0.4 (glibc bug 30994, mended in later versions). An
+//! allocator that puts the copy right behind an original of a power of two of bytes makes this a usual case.
+//! So both are kept apart.
 
 use core::cell::Cell;
 use core::hint::black_box;
@@ -16,6 +17,9 @@ use super::records::{FULL_RECORD, RECORD};
 /// The size of a page.
 const PAGE: usize = 4096;
 
+/// Less is copied in another way.
+const LONG: usize = 2048;
+
 /// A copy that begins so many bytes behind its original, or more, is far enough from it.
 const APART: usize = 64;
 
@@ -27,6 +31,9 @@ fn is_near(original: &[u8], copy: *const u8) -> bool {
 /// Returns memory in the place in which rustls would copy `data` to encrypt it, if that were too near. While
 /// it is held, rustls gets another place.
 pub(super) fn hold_apart(data: &[u8]) -> Option<Vec<u8>> {
+    if data.len() < LONG {
+        return None;
+    }
     let size = data.len().min(RECORD) + FULL_RECORD - RECORD;
     // Unused, it would be optimised away.
     let place = black_box(Vec::<u8>::with_capacity(size));
