@@ -305,7 +305,7 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
                     Some(*token)
                 }
                 Event::DialFailed { token } | Event::HandshakeFailed { token, .. } => {
-                    state.peers.remove(*token);
+                    state.forget_peer(*token);
                     None
                 }
                 Event::Closed { token } => {
@@ -319,7 +319,7 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
             if let Some(token) = established
                 && state.machine.state_of(token).is_some()
             {
-                state.peers.remove(token);
+                state.forget_peer(token);
                 state.last_failure = None;
                 state.established = Some(now);
             }
@@ -334,7 +334,7 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
 
     /// Remembers the peer of a dial or a handshake, for the texts of failures.
     fn note_peer(&self, token: Token, peer: Peer) {
-        self.lock().peers.insert(token, peer);
+        self.lock().note_peer(token, peer);
     }
 
     /// Records why the machine has aborted a dial or a handshake.
@@ -343,7 +343,7 @@ impl<C: PoolConnection, R: Role> SharedMachine<C, R> {
         let late = [CloseReason::DialTimeout, CloseReason::Silent, CloseReason::HandshakeTimeout];
         if late.contains(&reason) {
             let mut inner = self.lock();
-            inner.last_failure = Some(given_up(inner.peers.get(token), reason));
+            inner.last_failure = Some(given_up(inner.peer(token), reason));
         }
     }
 

@@ -41,8 +41,9 @@ pub(super) struct State<C, R> {
     pub(super) last_failure: Option<Arc<str>>,
     /// The time at which a connection was established last.
     pub(super) established: Option<Instant>,
-    /// The peers of dials and handshakes under way, for the texts of failures.
-    pub(super) peers: TokenMap<Peer>,
+    /// The peers of dials and handshakes under way, for the texts of failures. Boxed, because the table has a
+    /// place for each connection, and few of them are under way.
+    peers: TokenMap<Box<Peer>>,
     /// The totals of limits that hold at the last report of them.
     limits_told: [u64; 2],
     /// The driver knows that the pool shuts down.
@@ -158,7 +159,7 @@ impl<C, R: Role> State<C, R> {
         };
         let stranger = || {
             let (token, since) = self.machine.longest_silent()?;
-            self.peers.get(token).filter(|_| counts(since + SILENCE))?.silent()
+            self.peer(token).filter(|_| counts(since + SILENCE))?.silent()
         };
         server().or_else(|| self.last_failure.clone()).or_else(stranger)
     }
@@ -218,7 +219,7 @@ impl<C, R: Role> State<C, R> {
                 Action::Dial { token } => self.command(token, Command::Dial { token }),
                 Action::Close { token, connection, reason } => {
                     if matches!(reason, CloseReason::DuplicateId | CloseReason::MissingId) {
-                        self.last_failure = Some(given_up(self.peers.get(token), reason));
+                        self.last_failure = Some(given_up(self.peer(token), reason));
                     }
                     if let Some(kind) = Kind::of_end(reason)
                         && let Some(peer) = connection.peer_addr()
@@ -244,7 +245,7 @@ impl<C, R: Role> State<C, R> {
                         }
                     }
                     None => {
-                        let peer = self.peers.get(token).and_then(Peer::address);
+                        let peer = self.peer(token).and_then(Peer::address);
                         if let (Some(kind), Some(peer)) = (Kind::of_end(reason), peer) {
                             self.news.met(kind, peer, None);
                         }
@@ -286,6 +287,19 @@ impl<C, R: Role> State<C, R> {
 
     fn forget_connection(&mut self, token: Token) {
         self.revokers.remove(token);
+        self.forget_peer(token);
+    }
+
+    /// Returns the peer of a dial or a handshake under way.
+    pub(super) fn peer(&self, token: Token) -> Option<&Peer> {
+        self.peers.get(token).map(|peer| &**peer)
+    }
+
+    pub(super) fn note_peer(&mut self, token: Token, peer: Peer) {
+        self.peers.insert(token, Box::new(peer));
+    }
+
+    pub(super) fn forget_peer(&mut self, token: Token) {
         self.peers.remove(token);
     }
 
