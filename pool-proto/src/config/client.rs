@@ -134,7 +134,7 @@ impl ClientConfigBuilder {
     ///
     /// So long may a connection be idle in order to spare one wait: with twice the time, crowds that come
     /// half as often find their stock, and the stock of a crowd that does not come again is held twice as
-    /// long. A minute of an idle TLS connection costs some 30 KB at each end, and keep-alive.
+    /// long. A minute of an idle TLS connection costs some 10 KB at each end, and keep-alive.
     pub fn keep(mut self, keep: Duration) -> Self {
         self.keep = keep;
         self
