@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 
+use allocation_counter::measure;
 use pool_driver::shared::PoolConnection;
 use pool_proto::{CheckResult, CloseReason};
 
@@ -80,6 +81,18 @@ fn kept_data_counts_towards_the_drain_limit() {
             taken.peer.send(&pattern(length - 10_000));
             assert_eq!(drain(&mut taken), expected, "{kind:?}, {length}");
         }
+    }
+}
+
+/// An idle connection would have it for as long as it lives.
+#[test]
+fn a_drain_gives_back_the_memory_of_what_it_discards() {
+    for kind in Kind::ALL {
+        let mut taken = kind.taken();
+        taken.peer.send(&pattern(10_000));
+        assert_eq!(check(&mut taken), CheckResult::Data, "{kind:?}");
+        let drained = measure(|| assert_eq!(drain(&mut taken), CheckResult::Quiet, "{kind:?}"));
+        assert!(drained.bytes_current <= -10_000, "{kind:?}: {drained:?}");
     }
 }
 

@@ -90,6 +90,28 @@ fn new_keys_are_used_in_order_also_when_the_kernel_is_full() {
     }
 }
 
+/// The message that changes keys comes on top of what the records add.
+#[test]
+fn full_records_and_a_close_have_room_behind_new_keys() {
+    for kind in Kind::TLS {
+        for size in [0, 16_384, 32_768, 65_536] {
+            let Streaming { near, mut peer, mut stream, pool: _pool } = kind.streaming();
+            near.set(|kernel| kernel.room = 1_000_000);
+            peer.session().refresh_traffic_keys().unwrap();
+            peer.send(b"by new keys");
+            assert_eq!(all_of(&mut stream, &near), b"by new keys", "{kind:?}, {size}");
+            let data = pattern(size);
+            assert_eq!(write(&mut stream, &data).unwrap(), size, "{kind:?}");
+            assert_eq!(peer.receive(), data, "{kind:?}, {size}");
+            peer.session().refresh_traffic_keys().unwrap();
+            peer.send(b"by newer keys");
+            assert_eq!(all_of(&mut stream, &near), b"by newer keys", "{kind:?}, {size}");
+            stream.shutdown(Io).unwrap();
+            assert!(peer.received_close(), "{kind:?}, {size}");
+        }
+    }
+}
+
 #[test]
 fn bytes_behind_a_close_notify_are_ignored() {
     for kind in Kind::TLS {
@@ -122,6 +144,23 @@ fn a_stream_that_has_failed_fails_in_both_directions() {
             let error = write(&mut stream, b"late").unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidData, "{kind:?}");
         }
+        let error = peer.pump().unwrap_err();
+        assert!(matches!(error, rustls::Error::AlertReceived(_)), "{kind:?}: {error}");
+    }
+}
+
+#[test]
+fn a_shutdown_after_a_failure_sends_the_alert_that_had_no_room() {
+    for kind in Kind::TLS {
+        let Streaming { near, mut peer, mut stream, pool: _pool } = kind.streaming();
+        near.set(|kernel| kernel.room = 0);
+        peer.end.send(&[[0x17, 3, 3, 0, 32].as_slice(), &[7; 32]].concat());
+        let error = read(&mut stream, &mut [0; 8]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidData, "{kind:?}");
+        assert_eq!(peer.end.unread(), 0, "{kind:?}");
+        near.set(|kernel| kernel.room = 1000);
+        stream.shutdown(Io).unwrap();
+        assert_eq!(near.get(|kernel| kernel.shut_writes), 1, "{kind:?}");
         let error = peer.pump().unwrap_err();
         assert!(matches!(error, rustls::Error::AlertReceived(_)), "{kind:?}: {error}");
     }
