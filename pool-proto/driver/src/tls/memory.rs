@@ -66,14 +66,15 @@ std::thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Calls `act` with at least `least` bytes of memory that the calls of this thread share.
-pub(super) fn with_scratch<T>(least: usize, act: impl FnOnce(&mut [u8]) -> T) -> T {
+/// Calls `act` with `size` bytes of memory that the calls of this thread share.
+pub(super) fn with_scratch<T>(size: usize, act: impl FnOnce(&mut [u8]) -> T) -> T {
     // A call within a call, or at the end of the thread, gets memory of its own.
     let mut bytes = SCRATCH.try_with(Cell::take).unwrap_or_default();
-    if bytes.len() < least {
-        bytes.resize(least, 0);
+    if bytes.len() < size {
+        bytes.resize(size, 0);
     }
-    let result = act(&mut bytes);
+    // No more than that, so that the outcome does not depend on earlier calls.
+    let result = act(bytes.get_mut(..size).unwrap_or_default());
     let _ = SCRATCH.try_with(|scratch| scratch.set(bytes));
     result
 }
