@@ -371,8 +371,8 @@ pub(crate) const BUGS: &[Bug] = &[
         "a dial that is spread is forgotten",
         "violation of 7: a spread dial is near",
         "role/dialing/urgency.rs",
-        "at.filter(|_| self.gap(self.now).is_some() && self.supply() < self.aim())",
-        "at.filter(|_| self.gap(self.now).is_some() && self.supply() < self.aim() && !planted!())",
+        "        if at > self.now && self.is_spread_and_missing() {",
+        "        if at > self.now && self.is_spread_and_missing() && !planted!() {",
     )
     .starting_at("6000"),
     bug(
@@ -510,8 +510,8 @@ pub(crate) const BUGS: &[Bug] = &[
         "the driver does not learn that there is something to forget",
         "violation of 6: a nearer deadline is told",
         "role/dialing.rs",
-        "let sooner = |at: &Instant| before.is_none_or(|before| *at < before);",
-        "let sooner = |at: &Instant| !planted!() && before.is_none_or(|before| *at < before);",
+        "        if at < before {",
+        "        if at < before && !planted!() {",
     ),
     bug(
         "a peer keeps its rank",

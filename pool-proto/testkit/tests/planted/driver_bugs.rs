@@ -94,10 +94,10 @@ pub(crate) const DRIVER_BUGS: &[Bug] = &[
         "a check does not register with the reactor",
         "violation of “an end that has arrived is noticed",
         "connection/check.rs",
-        "                    match socket.socket().poll_readable(&mut context) {\n                        \
+        "                    match socket.poll_readable(&mut context) {\n                        \
          Poll::Pending => return ReadOutcome::All,",
         "                    if planted!() {\n                        return ReadOutcome::All;\n                    }\n                    \
-         match socket.socket().poll_readable(&mut context) {\n                        \
+         match socket.poll_readable(&mut context) {\n                        \
          Poll::Pending => return ReadOutcome::All,",
     ),
     bug(
