@@ -120,9 +120,9 @@ pub(crate) const DRIVER_BUGS: &[Bug] = &[
         "a writer waits for data to read",
         "violation of “a talk succeeds without faults",
         "connection/socket.rs",
-        "        self.poll(Direction::Write, 0, |socket| socket.write_vectored(data))",
+        "        self.poll(Direction::Write, data.len(), |socket| socket.write(data))",
         "        let way = if planted!() { Direction::Read } else { Direction::Write };\n        \
-         self.poll(way, 0, |socket| socket.write_vectored(data))",
+         self.poll(way, data.len(), |socket| socket.write(data))",
     ),
     bug(
         "a full buffer passes for a short read",
