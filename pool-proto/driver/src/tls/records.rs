@@ -23,8 +23,15 @@ use super::{ClientTls, ServerTls};
 /// The plaintext of one record, at most (RFC 8446, section 5.1).
 pub(super) const RECORD: usize = 16 * 1024;
 
-/// A record of TLS 1.3 with so much plaintext: a header of 5 bytes, its content type, and a tag of 16 bytes.
-pub(super) const FULL_RECORD: usize = 5 + RECORD + 1 + 16;
+/// The header of a record: its type, its version and its length.
+pub(super) const HEADER: usize = 5;
+
+/// What follows the data in an encrypted record of TLS 1.3: the content type, and the tag of its cipher (RFC
+/// 8446, section 5.2).
+const TRAILER: usize = 1 + 16;
+
+/// A record of TLS 1.3 with as much plaintext as can be.
+pub(super) const FULL_RECORD: usize = HEADER + RECORD + TRAILER;
 
 /// What a record adds to its plaintext, at most: 22 bytes, or 29 with TLS 1.2, which a user's own settings may
 /// allow; and before the first record a message of 27 bytes, by which TLS 1.3 changes keys.
@@ -45,7 +52,6 @@ pub(super) enum Task<'a> {
 }
 
 /// The outcome of a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// Data of the peer came.
     Data,
@@ -55,8 +61,6 @@ pub(super) enum Step {
     Done(usize),
     /// All records were taken in. The task has to wait for more of them, or will never be done.
     Blocked,
-    /// Nothing that concerns the caller.
-    Again,
 }
 
 impl Records {
@@ -104,20 +108,20 @@ impl Records {
                 }
                 Self::Server(server) => match server.process_tls_records(rest) {
                     UnbufferedStatus { discard, state: Ok(ReadEarlyData(records)) } => {
-                        (discard + skip(records), Ok(Step::Again))
+                        (discard + skip(records), Ok(None))
                     }
                     status => take_in(status, outgoing, sink, task),
                 },
             };
             used += taken;
             match step {
-                Ok(Step::Again) => {}
+                Ok(None) => {}
+                Ok(Some(step)) => return (used, Ok(step)),
                 Err(error) => {
                     let rest = incoming.get_mut(used..).unwrap_or_default();
                     self.encode_alert(rest, outgoing);
                     return (used, Err(error));
                 }
-                step => return (used, step),
             }
         }
     }
@@ -146,12 +150,12 @@ fn encode_one<Data>(status: UnbufferedStatus<'_, '_, Data>, outgoing: &mut Bytes
     }
 }
 
-/// Whether a record is an alert. Encrypted by TLS 1.3, it has a length that no other message has: a header
-/// of 5 bytes, level and description, content type, and a tag of 16 bytes (RFC 8446, sections 5.2 and 6).
+/// Whether a record is an alert. Encrypted by TLS 1.3, it has a length that no other message has, as its data
+/// are a level and a description (RFC 8446, section 6).
 const fn is_alert(record: &[u8]) -> bool {
     match record {
         [0x15, ..] => true,
-        [0x17, ..] => record.len() == 5 + 2 + 1 + 16,
+        [0x17, ..] => record.len() == HEADER + 2 + TRAILER,
         _ => false,
     }
 }
@@ -166,16 +170,17 @@ fn skip(mut records: unbuffered::ReadEarlyData<'_, '_, ServerConnectionData>) ->
     discard
 }
 
+/// Deals with one state of a connection. Returns the bytes that it has taken in, and what concerns the caller.
 fn take_in<Data>(
     status: UnbufferedStatus<'_, '_, Data>,
     outgoing: &mut BytesMut,
     sink: &mut dyn FnMut(&[u8]),
     task: &mut Task<'_>,
-) -> (usize, Result<Step, Error>) {
+) -> (usize, Result<Option<Step>, Error>) {
     let UnbufferedStatus { mut discard, state } = status;
     let step = match state {
         Ok(ReadTraffic(mut records)) => {
-            let mut step = Ok(Step::Data);
+            let mut step = Ok(Some(Step::Data));
             while let Some(record) = records.next_record() {
                 match record {
                     Ok(record) => {
@@ -187,15 +192,15 @@ fn take_in<Data>(
             }
             step
         }
-        Ok(EncodeTlsData(message)) => encode(message, outgoing),
+        Ok(EncodeTlsData(message)) => encode(message, outgoing).map(|()| None),
         // From here on, `outgoing` is responsible for them.
         Ok(TransmitTlsData(messages)) => {
             messages.done();
-            Ok(Step::Again)
+            Ok(None)
         }
         Ok(WriteTraffic(traffic)) => carry_out(task, traffic, outgoing),
-        Ok(PeerClosed) => Ok(Step::PeerClosed),
-        Ok(BlockedHandshake | Closed) => Ok(Step::Blocked),
+        Ok(PeerClosed) => Ok(Some(Step::PeerClosed)),
+        Ok(BlockedHandshake | Closed) => Ok(Some(Step::Blocked)),
         Ok(other) => Err(Error::General(std::format!("rustls is in an unknown state: {other:?}"))),
         Err(error) => Err(error),
     };
@@ -205,15 +210,11 @@ fn take_in<Data>(
 fn encode<Data>(
     mut message: unbuffered::EncodeTlsData<'_, Data>,
     outgoing: &mut BytesMut,
-) -> Result<Step, Error> {
+) -> Result<(), Error> {
     let mut size = 0;
     loop {
-        let begin = outgoing.len();
-        outgoing.resize(begin + size, 0);
-        let encoded = message.encode(outgoing.get_mut(begin..).unwrap_or_default());
-        outgoing.truncate(begin + encoded.as_ref().map_or(0, |count| *count));
-        match encoded {
-            Ok(_) => return Ok(Step::Again),
+        match append(outgoing, size, |place| message.encode(place)) {
+            Ok(_) => return Ok(()),
             Err(EncodeError::InsufficientSize(least)) if least.required_size > size => {
                 size = least.required_size;
             }
@@ -222,33 +223,42 @@ fn encode<Data>(
     }
 }
 
+/// Lends up to `most` bytes behind `outgoing` to `write`, and keeps as many of them as it has written.
+fn append<E>(
+    outgoing: &mut BytesMut,
+    most: usize,
+    write: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+) -> Result<usize, E> {
+    let begin = outgoing.len();
+    outgoing.resize(begin + most, 0);
+    let written = write(outgoing.get_mut(begin..).unwrap_or_default());
+    outgoing.truncate(begin + written.as_ref().map_or(0, |count| *count));
+    written
+}
+
 fn carry_out<Data>(
     task: &mut Task<'_>,
     mut traffic: unbuffered::WriteTraffic<'_, Data>,
     outgoing: &mut BytesMut,
-) -> Result<Step, Error> {
+) -> Result<Option<Step>, Error> {
     let encrypted = match task {
-        Task::Nothing => return Ok(Step::Done(0)),
+        Task::Nothing => return Ok(Some(Step::Done(0))),
         Task::Encrypt(data, encrypted) => {
             let _place = hold_apart(data);
             traffic.encrypt(data, encrypted)
         }
         Task::CloseNotify => {
-            let begin = outgoing.len();
-            outgoing.resize(begin + OVERHEAD, 0);
-            let alert = outgoing.get_mut(begin..).unwrap_or_default();
-            let queued = traffic.queue_close_notify(alert);
-            outgoing.truncate(begin + queued.as_ref().map_or(0, |count| *count));
+            let queued = append(outgoing, OVERHEAD, |place| traffic.queue_close_notify(place));
             if queued.is_err() {
                 // It waits behind other messages, and comes with them.
                 *task = Task::Nothing;
-                return Ok(Step::Again);
+                return Ok(None);
             }
             queued
         }
     };
     match encrypted {
-        Ok(count) => Ok(Step::Done(count)),
+        Ok(count) => Ok(Some(Step::Done(count))),
         // The overhead is an upper bound.
         Err(EncryptError::InsufficientSize(least)) => Err(Error::General(std::format!(
             "rustls needs {} bytes for a message of {OVERHEAD} bytes at most",
