@@ -32,8 +32,11 @@ use std::boxed::Box;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::sync::{Arc, PoisonError};
 
+#[cfg(feature = "tls")]
+pub(crate) use buffer::consume;
+pub(crate) use buffer::hand_over;
 pub use buffer::{Buffer, ReadTo, Slice};
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use check::FirstWords;
 pub use handshake::{Acceptor, Connector, Established, Failure, Handshake};
 use pool_proto::{CloseReason, ConnId, Role};
@@ -210,13 +213,7 @@ impl<'s, S: Socket> Parts<'s, S> {
     ) -> io::Result<usize> {
         let room = buffer.room();
         if !self.early.is_empty() {
-            let count = self.early.len().min(room);
-            buffer.put(self.early.get(..count).unwrap_or_default());
-            self.early.advance(count);
-            if self.early.is_empty() {
-                *self.early = BytesMut::new();
-            }
-            return Ok(count);
+            return Ok(hand_over(self.early, buffer));
         }
         if let Some(failure) = self.failure {
             return Err(again(failure));

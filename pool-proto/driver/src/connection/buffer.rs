@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 
 /// The buffer of a reader, which is filled from its beginning.
 pub trait Buffer {
@@ -36,6 +36,22 @@ impl<'a> Slice<'a> {
     fn advance(&mut self, count: usize) {
         let slice = core::mem::take(&mut self.0);
         self.0 = slice.get_mut(count..).unwrap_or_default();
+    }
+}
+
+/// Moves as many bytes as there is room for from `kept` to `buffer`, and returns how many.
+pub(crate) fn hand_over(kept: &mut BytesMut, buffer: &mut impl Buffer) -> usize {
+    let count = kept.len().min(buffer.room());
+    buffer.put(kept.get(..count).unwrap_or_default());
+    consume(kept, count);
+    count
+}
+
+/// Removes bytes from the front, and gives the memory back with the last.
+pub(crate) fn consume(bytes: &mut BytesMut, count: usize) {
+    bytes.advance(count.min(bytes.len()));
+    if bytes.is_empty() {
+        *bytes = BytesMut::new();
     }
 }
 

@@ -18,7 +18,8 @@ use crate::sync::MutexGuard;
 use crate::tls::is_rejection;
 
 /// Early data kept for the next holder, at most: one full TLS record. More stays in the kernel, where
-/// it throttles the peer. (Behind that much data, only the holder notices EOF.)
+/// it throttles the peer; of TLS, another record may have been read with it. (Behind that much data, only
+/// the holder notices EOF.)
 const EARLY_LIMIT: usize = 16 * 1024;
 
 /// Bytes that a check reads at a time.

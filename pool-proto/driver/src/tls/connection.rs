@@ -8,11 +8,11 @@ use bytes::BytesMut;
 use rustls::{Error, Side};
 
 use super::failure::TlsFailure;
-use super::memory::{consume, keep, with_scratch};
+use super::memory::{keep, with_scratch};
 use super::own::Own;
-use super::records::{FULL_RECORD, OVERHEAD, RECORD, Records, Step, Task};
+use super::records::{FULL_RECORD, HEADER, OVERHEAD, RECORD, Records, Step, Task};
 use super::{ClientTls, Fingerprint, ServerTls, TlsFacts};
-use crate::connection::{Buffer, retry};
+use crate::connection::{Buffer, consume, hand_over, retry};
 
 /// Bytes that are read from a socket at a time, at least, if it is not known how many there are. All of a
 /// handshake's flight is usually less.
@@ -126,10 +126,7 @@ impl TlsConnection {
             return Ok(0);
         }
         if !self.plaintext.is_empty() {
-            let count = self.plaintext.len().min(room);
-            buffer.put(self.plaintext.get(..count).unwrap_or_default());
-            consume(&mut self.plaintext, count);
-            return Ok(count);
+            return Ok(hand_over(&mut self.plaintext, buffer));
         }
         if !self.incoming.is_empty() {
             self.take_in_kept(buffer);
@@ -350,7 +347,7 @@ const fn encrypted(plaintext: usize) -> usize {
 /// if they are not a header.
 fn record_length(bytes: &[u8]) -> usize {
     match bytes {
-        [_, _, _, high, low, ..] => 5 + usize::from(u16::from_be_bytes([*high, *low])),
+        [_, _, _, high, low, ..] => HEADER + usize::from(u16::from_be_bytes([*high, *low])),
         _ => 0,
     }
 }

@@ -12,7 +12,7 @@ use std::vec::Vec;
 
 use bytes::{Buf, BytesMut};
 
-use super::records::{FULL_RECORD, RECORD};
+use super::records::{FULL_RECORD, HEADER, RECORD};
 
 /// The size of a page.
 const PAGE: usize = 4096;
@@ -37,8 +37,7 @@ pub(super) fn hold_apart(data: &[u8]) -> Option<Vec<u8>> {
     let size = data.len().min(RECORD) + FULL_RECORD - RECORD;
     // Unused, it would be optimised away.
     let place = black_box(Vec::<u8>::with_capacity(size));
-    // A record begins with a header.
-    is_near(data, place.as_ptr().wrapping_add(5)).then_some(place)
+    is_near(data, place.as_ptr().wrapping_add(HEADER)).then_some(place)
 }
 
 /// Appends bytes that are to be kept.
@@ -51,14 +50,6 @@ pub(super) fn keep(bytes: &mut BytesMut, more: &[u8]) {
         }
     }
     bytes.extend_from_slice(more);
-}
-
-/// Removes bytes from the front, and gives the memory back with the last.
-pub(super) fn consume(bytes: &mut BytesMut, count: usize) {
-    bytes.advance(count.min(bytes.len()));
-    if bytes.is_empty() {
-        *bytes = BytesMut::new();
-    }
 }
 
 std::thread_local! {
