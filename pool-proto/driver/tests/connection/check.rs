@@ -319,10 +319,9 @@ fn an_interrupted_read_is_repeated() {
 fn an_invalid_record_is_a_close_and_sends_an_alert() {
     for kind in Kind::TLS {
         let mut taken = kind.taken();
-        taken.peer.end.send(&[[0x17, 3, 3, 0, 32].as_slice(), &[7; 32]].concat());
+        taken.peer.send_invalid_record();
         assert_eq!(check(&mut taken), CheckResult::Closed, "{kind:?}");
-        let error = taken.peer.pump().unwrap_err();
-        assert!(matches!(error, rustls::Error::AlertReceived(_)), "{kind:?}: {error}");
+        taken.peer.assert_alert(kind);
     }
 }
 

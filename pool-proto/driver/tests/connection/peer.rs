@@ -1,5 +1,6 @@
 //! The peer at the other end of a wire, with or without TLS.
 
+use std::fmt;
 use std::io::{ErrorKind, Read, Write};
 use std::sync::{Arc, LazyLock};
 use std::task::Poll;
@@ -71,6 +72,18 @@ impl Peer {
         tls.set_buffer_limit(None);
         tls.writer().write_all(data).unwrap();
         while tls.wants_write() && tls.write_tls(&mut Io(&self.end)).is_ok() {}
+    }
+
+    /// Sends a record that TLS cannot decrypt.
+    pub(crate) fn send_invalid_record(&self) {
+        self.end.send(&[[0x17, 3, 3, 0, 32].as_slice(), &[7; 32]].concat());
+    }
+
+    /// Asserts that the other end has sent an alert.
+    #[track_caller]
+    pub(crate) fn assert_alert(&mut self, context: impl fmt::Debug) {
+        let error = self.pump().unwrap_err();
+        assert!(matches!(error, rustls::Error::AlertReceived(_)), "{context:?}: {error}");
     }
 
     /// Returns all user data that has arrived, up to EOF or an error.

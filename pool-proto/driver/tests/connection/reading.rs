@@ -245,11 +245,10 @@ fn an_empty_read_leaves_the_failure_of_a_write_to_the_next_read() {
 fn an_invalid_record_is_an_error_and_sends_an_alert() {
     for kind in Kind::TLS {
         let Streaming { mut peer, mut stream, near: _near, pool: _pool } = kind.streaming();
-        peer.end.send(&[[0x17, 3, 3, 0, 32].as_slice(), &[7; 32]].concat());
+        peer.send_invalid_record();
         let error = read(&mut stream, &mut [0; 8]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidData, "{kind:?}");
-        let error = peer.pump().unwrap_err();
-        assert!(matches!(error, rustls::Error::AlertReceived(_)), "{kind:?}: {error}");
+        peer.assert_alert(kind);
     }
 }
 

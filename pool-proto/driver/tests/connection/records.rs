@@ -135,7 +135,7 @@ fn a_stream_that_has_failed_fails_in_both_directions() {
     for kind in Kind::TLS {
         let Streaming { mut peer, mut stream, near: _near, pool: _pool } = kind.streaming();
         peer.send(b"before");
-        peer.end.send(&[[0x17, 3, 3, 0, 32].as_slice(), &[7; 32]].concat());
+        peer.send_invalid_record();
         let mut buffer = [0; 100];
         assert_eq!(read(&mut stream, &mut buffer).unwrap(), 6, "{kind:?}");
         for _ in 0..2 {
@@ -144,8 +144,7 @@ fn a_stream_that_has_failed_fails_in_both_directions() {
             let error = write(&mut stream, b"late").unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidData, "{kind:?}");
         }
-        let error = peer.pump().unwrap_err();
-        assert!(matches!(error, rustls::Error::AlertReceived(_)), "{kind:?}: {error}");
+        peer.assert_alert(kind);
     }
 }
 
@@ -154,15 +153,14 @@ fn a_shutdown_after_a_failure_sends_the_alert_that_had_no_room() {
     for kind in Kind::TLS {
         let Streaming { near, mut peer, mut stream, pool: _pool } = kind.streaming();
         near.set(|kernel| kernel.room = 0);
-        peer.end.send(&[[0x17, 3, 3, 0, 32].as_slice(), &[7; 32]].concat());
+        peer.send_invalid_record();
         let error = read(&mut stream, &mut [0; 8]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidData, "{kind:?}");
         assert_eq!(peer.end.unread(), 0, "{kind:?}");
         near.set(|kernel| kernel.room = 1000);
         stream.shutdown(Io).unwrap();
         assert_eq!(near.get(|kernel| kernel.shut_writes), 1, "{kind:?}");
-        let error = peer.pump().unwrap_err();
-        assert!(matches!(error, rustls::Error::AlertReceived(_)), "{kind:?}: {error}");
+        peer.assert_alert(kind);
     }
 }
 

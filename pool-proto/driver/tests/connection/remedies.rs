@@ -198,7 +198,7 @@ fn an_idle_connection_that_fails_is_not_a_failed_handshake() {
     let mut pool = Pool::<Dialing>::new(true);
     let (_near, peer) = pool.connect();
     pool.turn();
-    peer.end.send(&[[0x17, 3, 3, 0, 32].as_slice(), &[7; 32]].concat());
+    peer.send_invalid_record();
     pool.turn();
     assert_eq!(pool.shared().stats().idle, 0);
     let text = pool.shared().last_failure().unwrap();
