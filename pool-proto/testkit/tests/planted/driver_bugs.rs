@@ -112,9 +112,9 @@ pub(crate) const DRIVER_BUGS: &[Bug] = &[
         "early data are lost",
         "violation of “",
         "connection.rs",
-        "        if !self.early.is_empty() {\n            let count",
+        "        if !self.early.is_empty() {\n            return Ok(",
         "        if planted!() {\n            self.early.clear();\n        }\n        \
-         if !self.early.is_empty() {\n            let count",
+         if !self.early.is_empty() {\n            return Ok(",
     ),
     bug(
         "a writer waits for data to read",
